@@ -1,0 +1,32 @@
+//! One actor per stage, each in a file of its own.
+//!
+//! ```text
+//! backup    Scanner ─FilesScanned→ Archiver ─FrameArchived→ Compressor × cores ─FrameCompressed→ Encryptor
+//!           ─SegmentSealed→ Uploader → store, and the Ledger in the order of the parts
+//!
+//! restore   Planner ─RunPlanned→ Fetcher ─RunFetched→ Opener × cores ─RunOpened→ Extractor → files
+//! ```
+//!
+//! **Backpressure law.** A stage answers a message when it has taken responsibility for it, and sends
+//! through a [`Link`](link::Link), which allows a fixed number of unanswered messages. What is in memory
+//! is therefore the sum of the windows times the message sizes, whatever the data set; each stage's doc
+//! states its numbers.
+//!
+//! **Failure law.** The pipeline is the unit of restart. A stage that fails reports once to
+//! [`Failures`](link::Failures) and answers `Err(Stopped)` from then on; so do its neighbours, and the
+//! pipeline ends with the first report.
+
+pub mod archiver;
+pub mod compressor;
+pub mod encryptor;
+pub mod extractor;
+pub mod fetcher;
+pub mod link;
+pub mod messages;
+pub mod opener;
+pub mod planner;
+pub mod progress;
+pub mod scanner;
+pub mod source;
+pub mod target;
+pub mod uploader;

@@ -1,0 +1,128 @@
+//! The two lines that tie stages together: a bounded link downstream, and the bell that stops them all.
+
+use std::any::Any;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use actix::dev::{Message, Recipient, RecipientRequest};
+use futures::executor::block_on;
+use futures::stream::{FuturesOrdered, Stream};
+use intellistor_storage::Error;
+use tokio::sync::mpsc;
+
+use crate::messages::{Reply, Stopped};
+
+/// Why a pipeline came down.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Occurs when a stage met an error that it cannot get past.
+    #[error(transparent)]
+    Error(#[from] Error),
+    /// Occurs when a stage panicked: a defect of this program.
+    #[error("the {stage} stage panicked: {message}. This is a defect of the program; please report it with the log")]
+    Panic {
+        /// The stage.
+        stage: &'static str,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// Where every stage reports the error that stops the pipeline. Only the first report counts.
+#[derive(Debug, Clone)]
+pub struct Failures(mpsc::UnboundedSender<Failure>);
+
+impl Failures {
+    /// The bell, and the ear that hears it. The channel is unbounded, but each stage reports at most once a message.
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Failure>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        (Self(tx), rx)
+    }
+
+    /// Reports, and gives the reply that tells the stage upstream to stop.
+    pub fn report(&self, failure: impl Into<Failure>) -> Stopped {
+        // Nobody listens any more once the pipeline is down; then the report has no reader to miss it.
+        let _ = self.0.send(failure.into());
+        Stopped
+    }
+
+    /// Runs a stage's handler; an error or a panic in it is reported.
+    pub fn guard(&self, stage: &'static str, work: impl FnOnce() -> Result<Reply, Error>) -> Reply {
+        // The stage answers `Stopped` ever after (its pipeline is dropped), so no broken state is seen again.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => Err(self.report(error)),
+            Err(panic) => Err(self.report(Failure::Panic { stage, message: panic_message(panic.as_ref()) })),
+        }
+    }
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// The sending end towards the next stage, for stages that run on a thread of their own:
+/// at most `window` messages are unanswered, then [`send`](Self::send) blocks until the oldest is answered.
+///
+/// The window is the bound, and not the mailbox's capacity: a `SyncArbiter` moves its mailbox into a queue
+/// without one.
+pub struct Link<M>
+where
+    M: Message<Result = Reply> + Send + 'static,
+{
+    next: Recipient<M>,
+    unanswered: FuturesOrdered<RecipientRequest<M>>,
+    window: usize,
+}
+
+impl<M> Link<M>
+where
+    M: Message<Result = Reply> + Send + Unpin + 'static,
+{
+    /// A link to `next` with room for `window` unanswered messages.
+    pub fn new(next: Recipient<M>, window: usize) -> Self {
+        Self { next, unanswered: FuturesOrdered::new(), window: window.max(1) }
+    }
+
+    /// Hands over a message; blocks the thread while the window is full.
+    pub fn send(&mut self, message: M) -> Reply {
+        self.unanswered.push_back(self.next.send(message));
+        self.drain_to(self.window)
+    }
+
+    /// Blocks until every message is answered.
+    pub fn flush(&mut self) -> Reply {
+        self.drain_to(0)
+    }
+
+    fn drain_to(&mut self, most: usize) -> Reply {
+        block_on(poll_fn(|cx| {
+            loop {
+                // Polling is also what puts a new message into the mailbox, so poll before looking at the count.
+                match Pin::new(&mut self.unanswered).poll_next(cx) {
+                    Poll::Ready(Some(Ok(Ok(())))) => {}
+                    Poll::Ready(Some(Ok(Err(Stopped)) | Err(_))) => return Poll::Ready(Err(Stopped)),
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Pending if self.unanswered.len() <= most => return Poll::Ready(Ok(())),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        }))
+    }
+}
+
+impl<M> fmt::Debug for Link<M>
+where
+    M: Message<Result = Reply> + Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("unanswered", &self.unanswered.len()).field("window", &self.window).finish()
+    }
+}

@@ -1,0 +1,137 @@
+//! What crosses two actors. Messages are data, named by what has happened; `seq` counts from 0 without gaps.
+
+use actix::Message;
+use bytes::Bytes;
+use intellistor_storage::archive::{FrameRef, SegmentRecord};
+use intellistor_storage::manifest::{Entry, Problem};
+
+use crate::source::Walked;
+
+/// A stage downstream has stopped; the reason is in [`Failures`](crate::link::Failures).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a later stage has stopped")]
+pub struct Stopped;
+
+/// What a stage answers: the message was taken over, or the pipeline is coming down.
+pub type Reply = Result<(), Stopped>;
+
+/// Command to the scanner: walk the roots from the beginning.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct Scan;
+
+/// A batch of the walk, in archive order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FilesScanned {
+    /// Entries and problems, in the order of the walk.
+    pub walked: Vec<Walked>,
+    /// Whether this batch ends the walk.
+    pub last: bool,
+}
+
+/// What became certain while a stretch of the archive was made; travels with its bytes, so that it is
+/// committed when, and only when, they are.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Entries whose last byte lies in the stretch.
+    pub entries: Vec<Entry>,
+    /// Entries that were skipped or changed.
+    pub problems: Vec<Problem>,
+}
+
+impl Recorded {
+    /// Adds what a later stretch recorded.
+    pub fn append(&mut self, mut later: Self) {
+        self.entries.append(&mut later.entries);
+        self.problems.append(&mut later.problems);
+    }
+}
+
+/// At most one frame's worth of tar.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FrameArchived {
+    /// Order in the archive.
+    pub seq: u64,
+    /// The bytes.
+    pub tar: Vec<u8>,
+    /// What ended in them.
+    pub recorded: Recorded,
+    /// Whether this frame is the tar end marker.
+    pub last: bool,
+}
+
+/// A frame as one gzip member. Arrives in any order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FrameCompressed {
+    /// Order in the archive.
+    pub seq: u64,
+    /// The gzip member.
+    pub gzip: Vec<u8>,
+    /// Size of what it holds.
+    pub tar_bytes: u32,
+    /// As in [`FrameArchived`].
+    pub recorded: Recorded,
+    /// As in [`FrameArchived`].
+    pub last: bool,
+}
+
+/// A part ready for the store.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct SegmentSealed {
+    /// Number, place, salt, digest and frames.
+    pub segment: SegmentRecord,
+    /// The bytes; those of the first part begin with the archive's header.
+    pub body: Bytes,
+    /// What ended in it.
+    pub recorded: Recorded,
+    /// Whether it closes the archive.
+    pub last: bool,
+}
+
+/// Command to the planner: read the manifest and plan what to fetch.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct Plan;
+
+/// Frames that lie one after the other in the archive, and the entries that begin with them.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct RunPlanned {
+    /// Order of the plan.
+    pub seq: u64,
+    /// Contiguous frames; empty when the entries have no content.
+    pub frames: Vec<FrameRef>,
+    /// Entries to restore, in order; the last one's content may go on in later runs.
+    pub entries: Vec<Entry>,
+    /// Whether the plan ends here.
+    pub last: bool,
+}
+
+/// A run with its bytes from the store.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct RunFetched {
+    /// What was asked for.
+    pub run: RunPlanned,
+    /// From the first frame's length field to the last frame's tag.
+    pub sealed: Bytes,
+}
+
+/// A run whose frames are open. Arrives in any order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct RunOpened {
+    /// Order of the plan.
+    pub seq: u64,
+    /// Each frame's place in the tar stream, and its tar bytes.
+    pub frames: Vec<(u64, Vec<u8>)>,
+    /// As in [`RunPlanned`].
+    pub entries: Vec<Entry>,
+    /// As in [`RunPlanned`].
+    pub last: bool,
+}
+

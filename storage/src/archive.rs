@@ -1,0 +1,177 @@
+//! `backup.tar.gz.enc`, version 1. `docs/FORMAT.md` describes the same bytes for other programs.
+//!
+//! ```text
+//! archive := header || segment+
+//! header  := "ISBK" || version:u8 = 1 || length:u32be || body (JSON, `length` bytes)
+//! segment := number:u32be || salt:32 || frame+
+//! frame   := length:u32be || ciphertext || tag:16
+//! ```
+//! A segment is one part of the store's multipart upload: number 1 and the header go together in the
+//! first part. A frame's plaintext is one gzip member that holds at most [`FRAME_BYTES`] of a pax tar.
+//! The top bit of a frame's `length` marks the last frame of its segment; the other bits count
+//! ciphertext and tag. The last frame of the archive holds the tar end marker and nothing else.
+//!
+//! Sealing, for the frame with index `f` (from 0) of segment `n` (from 1):
+//!
+//! ```text
+//! segment key     = HKDF-SHA256(ikm = data key, salt = segment's salt,
+//!                               info = "intellistor/v1/segment" || backup_id || n:u32be)
+//! nonce           = 0:u64be || f:u32be
+//! associated data = SHA-256(header) || salt of segment n-1 (32 zeros for n = 1)
+//!                   || n:u32be || f:u32be || last in segment:u8 || last in archive:u8
+//! ```
+//!
+//! **Nonce law (must).** A segment that is built again takes a fresh random salt, hence a fresh key: no
+//! (key, nonce) pair ever seals two plaintexts. [`SegmentSealer`] is the only place that makes salts
+//! and nonces; it has no way to set either.
+//!
+//! **Chain law (must).** A segment names the salt before it, so an older build of a segment cannot be
+//! spliced in, and a segment cannot be moved, dropped or repeated. The archive's end is sealed too:
+//! only its last frame carries `last in archive`, so a cut is seen.
+
+mod frame;
+mod header;
+mod index;
+mod reader;
+mod segment;
+
+pub use frame::{Compression, FRAME_BYTES, FrameCompressor, MAX_SEALED_BYTES, inflate};
+pub use header::{FORMAT_VERSION, Header};
+pub use index::{ArchiveIndex, FrameRef, Opener};
+pub use reader::{ArchiveReader, OpenedFrame};
+pub use segment::{FrameRecord, Sealed, SegmentRecord, SegmentSealer, archive_digest, part_bytes};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::header::tests::sample;
+    use super::*;
+    use crate::keys::{DataKey, UserKey};
+    use crate::{Error, Result};
+
+    /// Two segments: eight frames of noise, which do not compress, fill the first.
+    struct Made {
+        header: Header,
+        data_key: DataKey,
+        key: UserKey,
+        tar: Vec<Vec<u8>>,
+        parts: Vec<Sealed>,
+    }
+
+    impl Made {
+        fn new(noise_frames: usize) -> Self {
+            let (header, data_key, key) = sample();
+            let mut tar: Vec<Vec<u8>> = (0..noise_frames)
+                .map(|_| (0..FRAME_BYTES / 32).flat_map(|_| crate::keys::random::<32>()).collect())
+                .collect();
+            tar.push(b"the last file".to_vec());
+            tar.push(vec![0; 1024]);
+            let mut sealer = SegmentSealer::new(header.clone(), data_key.clone());
+            let mut compressor = FrameCompressor::new(Compression::Fast);
+            let parts = tar
+                .iter()
+                .enumerate()
+                .filter_map(|(i, t)| {
+                    sealer.seal(&compressor.compress(t), t.len() as u32, i + 1 == tar.len()).unwrap()
+                })
+                .collect();
+            Self { header, data_key, key, tar, parts }
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            self.parts.iter().flat_map(|p| p.body.clone()).collect()
+        }
+
+        fn records(&self) -> Vec<SegmentRecord> {
+            self.parts.iter().map(|p| p.record.clone()).collect()
+        }
+    }
+
+    fn read(bytes: &[u8], key: &UserKey) -> Result<(Vec<Vec<u8>>, Vec<SegmentRecord>)> {
+        let mut reader = ArchiveReader::new(bytes, key)?;
+        let mut tar = Vec::new();
+        while let Some(frame) = reader.next_frame()? {
+            tar.push(frame.tar);
+        }
+        Ok((tar, reader.segments().to_vec()))
+    }
+
+    #[test]
+    fn the_reader_and_the_index_agree_with_the_sealer() {
+        let made = Made::new(9);
+        assert_eq!(made.parts.len(), 2);
+        let bytes = made.bytes();
+        let (tar, segments) = read(&bytes, &made.key).unwrap();
+        assert_eq!(tar, made.tar);
+        assert_eq!(segments, made.records());
+
+        let index = Arc::new(ArchiveIndex::new(made.header.clone(), &made.records()).unwrap());
+        let opener = Opener::new(index.clone(), made.data_key.clone());
+        for i in (0..index.frame_count()).rev() {
+            let frame = index.frame(i);
+            let framed = &bytes[frame.offset as usize..frame.end() as usize];
+            assert_eq!(opener.open(&frame, framed).unwrap(), made.tar[i]);
+            assert_eq!(index.frames_holding(frame.tar_offset, u64::from(frame.tar_bytes)).unwrap(), i..i + 1);
+        }
+        assert_eq!(index.frames_holding(FRAME_BYTES as u64 - 1, 2).unwrap(), 0..2);
+        assert!(index.frames_holding(index.tar_bytes(), 1).is_err());
+        assert!(index.frames_holding(u64::MAX, 2).is_err());
+    }
+
+    #[test]
+    fn every_flipped_byte_is_seen() {
+        let made = Made::new(0);
+        let bytes = made.bytes();
+        for i in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[i] ^= 0x01;
+            assert!(read(&altered, &made.key).is_err(), "byte {i} of {}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn every_cut_and_every_addition_is_seen() {
+        let made = Made::new(0);
+        let bytes = made.bytes();
+        for cut in 0..bytes.len() {
+            assert!(read(&bytes[..cut], &made.key).is_err(), "cut at {cut}");
+        }
+        assert!(read(&[&bytes[..], b"x"].concat(), &made.key).is_err());
+        // A cut between segments leaves whole segments behind; only the seal of the archive's end tells.
+        let made = Made::new(9);
+        let told = read(&made.parts[0].body, &made.key).unwrap_err().to_string();
+        assert!(told.contains("cut off"), "{told}");
+    }
+
+    #[test]
+    fn segments_cannot_be_swapped_repeated_or_spliced() {
+        let made = Made::new(17);
+        let [a, b, c] = [0, 1, 2].map(|i| made.parts[i].body.clone());
+        for order in [vec![&a, &c, &b], vec![&a, &b, &b, &c], vec![&a, &c], vec![&b, &a, &c]] {
+            let bytes: Vec<u8> = order.into_iter().flatten().copied().collect();
+            assert!(matches!(read(&bytes, &made.key), Err(Error::Integrity { .. })));
+        }
+        // Built again with the same keys and the same plaintext, but with another salt before it.
+        let mut sealer = SegmentSealer::new(made.header.clone(), made.data_key.clone());
+        let mut compressor = FrameCompressor::new(Compression::Fast);
+        let again: Vec<Sealed> = made.tar[..17]
+            .iter()
+            .filter_map(|t| sealer.seal(&compressor.compress(t), t.len() as u32, false).unwrap())
+            .collect();
+        let spliced = [&again[0].body[..], &b, &c].concat();
+        assert!(matches!(read(&spliced, &made.key), Err(Error::Integrity { .. })));
+    }
+
+    #[test]
+    fn a_segment_built_again_has_another_salt() {
+        let (header, data_key, _) = sample();
+        let salts: Vec<_> = (0..2)
+            .map(|_| {
+                let mut sealer = SegmentSealer::new(header.clone(), data_key.clone());
+                sealer.seal(b"gzip", 4, true).unwrap().unwrap().record.salt
+            })
+            .collect();
+        assert_ne!(salts[0], salts[1]);
+    }
+}

@@ -1,0 +1,262 @@
+//! Segments: how frames are gathered into parts and sealed.
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Header, MAX_SEALED_BYTES};
+use crate::keys::{DataKey, random};
+use crate::{Error, Result};
+
+const MIB: u64 = 1 << 20;
+/// S3 takes parts 1 to 10,000.
+const MAX_SEGMENTS: u32 = 10_000;
+/// Number and salt.
+pub(crate) const SEGMENT_HEAD_BYTES: usize = 36;
+pub(crate) const TAG_BYTES: usize = 16;
+pub(crate) const LAST_IN_SEGMENT: u32 = 1 << 31;
+
+/// The size in bytes at which segment `number` is cut.
+///
+/// Small at first, since a resume repeats what was in flight and memory holds some segments at once; larger
+/// later, so that 10,000 parts reach the 5 TiB that an S3 object may have: 47 GiB in parts of up to 16 MiB,
+/// 109 GiB in parts of up to 32 MiB, then each part is a little larger than the one before, up to 5,000 MiB.
+pub fn part_bytes(number: u32) -> u64 {
+    const GROWTH: f64 = 1.0014;
+    match number {
+        0..=2_000 => 8 * MIB,
+        2_001..=4_000 => 16 * MIB,
+        4_001..=6_000 => 32 * MIB,
+        _ => ((32.0 * GROWTH.powi((number - 6_000) as i32)).min(5_000.0) * MIB as f64) as u64,
+    }
+}
+
+/// One frame of a segment, as the manifest keeps it: `[sealed_bytes, tar_bytes]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, u32)", into = "(u32, u32)")]
+pub struct FrameRecord {
+    /// Ciphertext and tag, in bytes.
+    pub sealed_bytes: u32,
+    /// The tar bytes within.
+    pub tar_bytes: u32,
+}
+
+impl From<(u32, u32)> for FrameRecord {
+    fn from((sealed_bytes, tar_bytes): (u32, u32)) -> Self {
+        Self { sealed_bytes, tar_bytes }
+    }
+}
+
+impl From<FrameRecord> for (u32, u32) {
+    fn from(frame: FrameRecord) -> Self {
+        (frame.sealed_bytes, frame.tar_bytes)
+    }
+}
+
+/// One segment, as the manifest keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentRecord {
+    /// 1-based, and the number of the part.
+    pub number: u32,
+    /// Where its part begins in the archive, in bytes.
+    pub offset: u64,
+    /// Size of its part in bytes; the first part includes the header.
+    pub bytes: u64,
+    /// The salt of its key.
+    #[serde(with = "crate::text::base64_array")]
+    pub salt: [u8; 32],
+    /// SHA-256 of its part.
+    #[serde(with = "crate::text::hex_digest")]
+    pub sha256: [u8; 32],
+    /// Its frames in order.
+    pub frames: Vec<FrameRecord>,
+}
+
+/// The archive's digest: SHA-256 over the parts' SHA-256 digests, so that it can be told without reading the
+/// parts again. S3 calls the same value a composite checksum.
+pub fn archive_digest<'a>(segments: impl IntoIterator<Item = &'a SegmentRecord>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for segment in segments {
+        digest.update(segment.sha256);
+    }
+    digest.finalize().into()
+}
+
+/// Where a frame stands; what is not in its own bytes but must not be altered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FramePlace<'a> {
+    pub(crate) header_digest: &'a [u8; 32],
+    pub(crate) previous_salt: &'a [u8; 32],
+    pub(crate) segment: u32,
+    pub(crate) index: u32,
+    pub(crate) last_in_segment: bool,
+    pub(crate) last_in_archive: bool,
+}
+
+impl FramePlace<'_> {
+    fn nonce(&self) -> Nonce<aes_gcm::aead::consts::U12> {
+        let mut nonce = [0; 12];
+        nonce[8..].copy_from_slice(&self.index.to_be_bytes());
+        nonce.into()
+    }
+
+    fn associated_data(&self) -> [u8; 74] {
+        let mut data = [0; 74];
+        data[..32].copy_from_slice(self.header_digest);
+        data[32..64].copy_from_slice(self.previous_salt);
+        data[64..68].copy_from_slice(&self.segment.to_be_bytes());
+        data[68..72].copy_from_slice(&self.index.to_be_bytes());
+        data[72] = self.last_in_segment.into();
+        data[73] = self.last_in_archive.into();
+        data
+    }
+
+    /// Opens ciphertext and tag in place; `false` when they are not what was sealed here.
+    pub(crate) fn open(&self, cipher: &Aes256Gcm, sealed: &mut Vec<u8>) -> bool {
+        let Some(bytes) = sealed.len().checked_sub(TAG_BYTES) else { return false };
+        let (text, tag) = sealed.split_at_mut(bytes);
+        let Ok(tag) = Tag::try_from(&*tag) else { return false };
+        let opened =
+            cipher.decrypt_inout_detached(&self.nonce(), &self.associated_data(), text.into(), &tag).is_ok();
+        sealed.truncate(bytes);
+        opened
+    }
+}
+
+/// Seals frames into segments. The only place that makes salts and nonces.
+#[derive(Debug)]
+pub struct SegmentSealer {
+    header: Header,
+    data_key: DataKey,
+    next_number: u32,
+    next_offset: u64,
+    previous_salt: [u8; 32],
+    current: Option<Building>,
+    ended: bool,
+}
+
+struct Building {
+    salt: [u8; 32],
+    cipher: Aes256Gcm,
+    body: Vec<u8>,
+    frames: Vec<FrameRecord>,
+}
+
+impl std::fmt::Debug for Building {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Building({} frames)", self.frames.len())
+    }
+}
+
+/// A segment that is ready for the store.
+#[derive(Debug)]
+pub struct Sealed {
+    /// What the manifest keeps of it.
+    pub record: SegmentRecord,
+    /// Its part's bytes.
+    pub body: Vec<u8>,
+}
+
+impl SegmentSealer {
+    /// Begins an archive.
+    pub fn new(header: Header, data_key: DataKey) -> Self {
+        Self {
+            header,
+            data_key,
+            next_number: 1,
+            next_offset: 0,
+            previous_salt: [0; 32],
+            current: None,
+            ended: false,
+        }
+    }
+
+    /// Seals the next frame; gives the segment that it completes. `last` says that this is the tar end marker.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] after 10,000 segments.
+    ///
+    /// # Panics
+    /// When called again after `last`.
+    pub fn seal(&mut self, gzip: &[u8], tar_bytes: u32, last: bool) -> Result<Option<Sealed>> {
+        assert!(!self.ended, "the archive is closed");
+        let number = self.next_number;
+        if number > MAX_SEGMENTS {
+            return Err(Error::TooLarge(format!("it would need more than {MAX_SEGMENTS} parts")));
+        }
+        let current = self.current.get_or_insert_with(|| Building::new(&self.header, &self.data_key, number));
+
+        let sealed_bytes = gzip.len() + TAG_BYTES;
+        assert!(sealed_bytes <= MAX_SEALED_BYTES, "a frame holds at most FRAME_BYTES of tar");
+        let last_in_segment = last || (current.body.len() + 4 + sealed_bytes) as u64 >= part_bytes(number);
+        let place = FramePlace {
+            header_digest: self.header.digest(),
+            previous_salt: &self.previous_salt,
+            segment: number,
+            index: current.frames.len() as u32,
+            last_in_segment,
+            last_in_archive: last,
+        };
+        current.push(&place, gzip, FrameRecord { sealed_bytes: sealed_bytes as u32, tar_bytes });
+
+        if !last_in_segment {
+            return Ok(None);
+        }
+        let Some(Building { salt, body, frames, .. }) = self.current.take() else { return Ok(None) };
+        let record = SegmentRecord {
+            number,
+            offset: self.next_offset,
+            bytes: body.len() as u64,
+            salt,
+            sha256: Sha256::digest(&body).into(),
+            frames,
+        };
+        self.next_number += 1;
+        self.next_offset += record.bytes;
+        self.previous_salt = salt;
+        self.ended = last;
+        Ok(Some(Sealed { record, body }))
+    }
+}
+
+impl Building {
+    fn new(header: &Header, data_key: &DataKey, number: u32) -> Self {
+        // Nonce law (must): a fresh random salt for each segment that is begun, hence a key that no other has.
+        let salt = random();
+        let mut body = Vec::with_capacity(part_bytes(number) as usize + MAX_SEALED_BYTES);
+        if number == 1 {
+            body.extend_from_slice(header.encoded());
+        }
+        body.extend_from_slice(&number.to_be_bytes());
+        body.extend_from_slice(&salt);
+        Self { salt, cipher: data_key.segment_cipher(&salt, header.backup_id(), number), body, frames: Vec::new() }
+    }
+
+    fn push(&mut self, place: &FramePlace<'_>, gzip: &[u8], record: FrameRecord) {
+        let flag = if place.last_in_segment { LAST_IN_SEGMENT } else { 0 };
+        self.body.extend_from_slice(&(record.sealed_bytes | flag).to_be_bytes());
+        let start = self.body.len();
+        self.body.extend_from_slice(gzip);
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&place.nonce(), &place.associated_data(), (&mut self.body[start..]).into())
+            .expect("a frame is far below AES-GCM's bound");
+        self.body.extend_from_slice(&tag);
+        self.frames.push(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_parts_reach_five_tebibytes() {
+        let total: u64 = (1..=MAX_SEGMENTS).map(part_bytes).sum();
+        assert!(total >= 5 << 40, "{} GiB", total >> 30);
+        assert!((1..MAX_SEGMENTS).all(|n| part_bytes(n) <= part_bytes(n + 1)));
+        assert!(part_bytes(1) >= 5 * MIB && part_bytes(MAX_SEGMENTS) < 5 << 30);
+    }
+}

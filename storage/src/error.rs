@@ -1,0 +1,188 @@
+//! What can go wrong at rest, told so that a person knows what to do next.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whether the same call may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryClass {
+    /// The network, the service or the disk may recover by itself.
+    Temporary,
+    /// Only a person can change the outcome.
+    Permanent,
+}
+
+/// An error of the storage crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Occurs when an object store refuses or cannot be reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Occurs when bytes from a store are not the bytes that were sealed: damaged, cut, swapped or forged.
+    #[error("{what} fails its integrity check: {reason}. Nothing from it was used. Restore from another backup, or fetch the object again if the store may have been at fault")]
+    Integrity {
+        /// The object, segment, frame or entry.
+        what: String,
+        /// What did not match.
+        reason: String,
+    },
+    /// Occurs when an archive or manifest states a format version that this program does not know.
+    #[error("{what} has format version {found}, this program reads version {known}. Use a newer program if a newer one made the backup; otherwise the object is damaged")]
+    UnsupportedVersion {
+        /// The object.
+        what: String,
+        /// The version that it states.
+        found: u32,
+        /// The version that this program reads.
+        known: u32,
+    },
+    /// Occurs when no configured key is the one that sealed the backup.
+    #[error("the backup is sealed with key {sealed_with}, the configured key is {configured}. Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that made the backup")]
+    WrongKey {
+        /// Key ids that the backup names, comma separated.
+        sealed_with: String,
+        /// The id of the key at hand.
+        configured: String,
+    },
+    /// Occurs when the configured passphrase does not open the backup.
+    #[error("the passphrase is not the one that sealed this backup (key id {sealed_with}). Set INTELLISTOR_PASSPHRASE to the passphrase that made it")]
+    WrongPassphrase {
+        /// Key ids that the backup names, comma separated.
+        sealed_with: String,
+    },
+    /// Occurs when a configured key is malformed.
+    #[error("{origin} does not hold a usable key: {reason}. `backup-client key-create` makes one")]
+    BadKey {
+        /// The variable or file.
+        origin: String,
+        /// What is wrong with it; never the key itself.
+        reason: String,
+    },
+    /// Occurs when an archive would outgrow what the format or the store can number.
+    #[error("the archive is too large: {0}")]
+    TooLarge(String),
+    /// Occurs when the local file system refuses.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// "read", "write", "create", ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An integrity failure of `what`.
+    pub fn integrity(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Integrity { what: what.into(), reason: reason.into() }
+    }
+
+    /// Wraps an I/O error with the action and the path; for use in `map_err`.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether trying again may help.
+    pub fn retry_class(&self) -> RetryClass {
+        match self {
+            Self::Store(e) => e.retry_class(),
+            _ => RetryClass::Permanent,
+        }
+    }
+}
+
+/// What an object store answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{store}: cannot {operation} {key}: {reason}. {}", kind.hint())]
+pub struct StoreError {
+    /// Decides the hint and whether a retry helps.
+    pub kind: StoreErrorKind,
+    /// The store's URL.
+    pub store: String,
+    /// "read", "write", "list", ...
+    pub operation: &'static str,
+    /// The object's key, or the prefix of a listing.
+    pub key: String,
+    /// The store's own words.
+    pub reason: String,
+}
+
+impl StoreError {
+    /// Whether trying again may help.
+    pub fn retry_class(&self) -> RetryClass {
+        self.kind.retry_class()
+    }
+}
+
+/// The kinds of store errors that call for different actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The object does not exist.
+    NotFound,
+    /// The bucket or the store's folder does not exist.
+    NoSuchStore,
+    /// The credentials are missing, unknown or expired.
+    Credentials,
+    /// The credentials are valid but lack a permission.
+    AccessDenied,
+    /// The endpoint did not answer: name not resolved, connection refused or cut.
+    Unreachable,
+    /// No answer in time.
+    Timeout,
+    /// The store asks to slow down (HTTP 429, 503).
+    Throttled,
+    /// The store failed (HTTP 5xx).
+    ServerFault,
+    /// The multipart upload is unknown to the store: aborted, expired or completed.
+    UploadGone,
+    /// The bytes that arrived are not the bytes that were sent.
+    ChecksumMismatch,
+    /// No space or quota left.
+    Full,
+    /// The request itself was refused.
+    Rejected,
+}
+
+impl StoreErrorKind {
+    /// Whether trying again may help.
+    pub fn retry_class(self) -> RetryClass {
+        match self {
+            Self::Unreachable
+            | Self::Timeout
+            | Self::Throttled
+            | Self::ServerFault
+            | Self::ChecksumMismatch => RetryClass::Temporary,
+            _ => RetryClass::Permanent,
+        }
+    }
+
+    /// What the reader can do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::NotFound => "Check the key; `backup-client list` shows the backups that exist",
+            Self::NoSuchStore => "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand",
+            Self::Credentials => "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN",
+            Self::AccessDenied => "The credentials lack a permission for this; see the list of permissions in the README",
+            Self::Unreachable => "Check AWS_ENDPOINT_URL, AWS_REGION and the network",
+            Self::Timeout => "Check the network; the store did not answer in time",
+            Self::Throttled => "The store asks for fewer requests; try again later",
+            Self::ServerFault => "The store had an error of its own; try again later",
+            Self::UploadGone => "The upload was aborted or expired in the store; run the backup again",
+            Self::ChecksumMismatch => "Bytes were altered on the way; try again, and check the network's hardware if it recurs",
+            Self::Full => "Free some space or raise the quota, then run again",
+            Self::Rejected => "The store refused the request as it stands; its own words above say why",
+        }
+    }
+}
+
+impl fmt::Display for StoreErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,338 @@
+//! Keys: where a user's key comes from, how it wraps a backup's data key, and what is derived from that.
+//!
+//! ```text
+//! user key (32 bytes, or Argon2id of a passphrase)
+//!   ├─ HKDF "intellistor/v1/key-id" → key id, 8 bytes, public
+//!   └─ HKDF "intellistor/v1/wrap"   → key-encryption key ─ AES-256-GCM ─ wraps the data key
+//! data key (32 random bytes for each backup)
+//!   ├─ HKDF salt, "intellistor/v1/segment" || backup_id || number → a segment's key
+//!   └─ HKDF "intellistor/v1/manifest" || backup_id → the manifest's HMAC key
+//! ```
+//! HKDF is RFC 5869 with SHA-256; Argon2id is RFC 9106, version 0x13. No type here is `Copy`, shows its
+//! secret in `Debug`, or leaves it in memory when dropped.
+
+use std::fmt;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hkdf::Hkdf;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{Error, Result};
+
+/// RFC 9106's second recommendation is 64 MiB, 3 passes; one lane, so that the cost is the same everywhere.
+const ARGON2_MEMORY_KIB: u32 = 64 * 1024;
+const ARGON2_PASSES: u32 = 3;
+const ARGON2_LANES: u32 = 1;
+/// A hostile header must not make us allocate or compute without bound.
+const ARGON2_MOST_MEMORY_KIB: u32 = 1024 * 1024;
+const ARGON2_MOST_PASSES: u32 = 64;
+const ARGON2_MOST_LANES: u32 = 16;
+
+/// 32 secret bytes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+struct Secret([u8; 32]);
+
+impl Secret {
+    fn derive(&self, salt: Option<&[u8]>, info: &[&[u8]]) -> Self {
+        let mut derived = Self([0; 32]);
+        Hkdf::<Sha256>::new(salt, &self.0)
+            .expand_multi_info(info, &mut derived.0)
+            .expect("32 bytes are within HKDF's bound of 255 blocks");
+        derived
+    }
+
+    fn cipher(&self) -> Aes256Gcm {
+        Aes256Gcm::new(<&Key<Aes256Gcm>>::from(&self.0))
+    }
+}
+
+/// Random bytes from the operating system.
+///
+/// # Panics
+/// When the system has no randomness to give: nothing may be sealed then.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// The public name of a user key: 8 bytes, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(String);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The key that a user keeps: whoever has it reads every backup that it sealed, whoever lost it reads none.
+#[derive(Clone)]
+pub struct UserKey(Origin);
+
+#[derive(Clone)]
+enum Origin {
+    Raw(Secret),
+    Passphrase(Zeroizing<String>),
+}
+
+impl UserKey {
+    /// A new random key.
+    pub fn generate() -> Self {
+        Self(Origin::Raw(Secret(random())))
+    }
+
+    /// Reads a key from base64 of 32 bytes; white space around it is ignored. `origin` names the variable or
+    /// file in errors.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`] when the text is anything else.
+    pub fn from_base64(origin: &str, text: &str) -> Result<Self> {
+        let bad = |reason: String| Error::BadKey { origin: origin.to_owned(), reason };
+        let bytes = Zeroizing::new(
+            STANDARD.decode(text.trim()).map_err(|_| bad("it is not base64 of 32 bytes".to_owned()))?,
+        );
+        let secret = <[u8; 32]>::try_from(bytes.as_slice())
+            .map_err(|_| bad(format!("it holds {} bytes, a key has 32", bytes.len())))?;
+        Ok(Self(Origin::Raw(Secret(secret))))
+    }
+
+    /// Uses a passphrase, stretched by Argon2id with a salt of each backup's own.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`] when it is empty.
+    pub fn from_passphrase(origin: &str, passphrase: String) -> Result<Self> {
+        if passphrase.is_empty() {
+            return Err(Error::BadKey { origin: origin.to_owned(), reason: "it is empty".to_owned() });
+        }
+        Ok(Self(Origin::Passphrase(Zeroizing::new(passphrase))))
+    }
+
+    /// The key as base64, to be kept by its owner; `None` for a passphrase.
+    pub fn to_base64(&self) -> Option<Zeroizing<String>> {
+        match &self.0 {
+            Origin::Raw(secret) => Some(Zeroizing::new(STANDARD.encode(secret.0))),
+            Origin::Passphrase(_) => None,
+        }
+    }
+
+    /// The key's public name; `None` for a passphrase, whose name differs from backup to backup.
+    pub fn id(&self) -> Option<KeyId> {
+        match &self.0 {
+            Origin::Raw(secret) => Some(key_id(secret)),
+            Origin::Passphrase(_) => None,
+        }
+    }
+
+    /// Wraps a data key for the header of a backup.
+    pub fn wrap(&self, data_key: &DataKey, backup_id: &str) -> WrappedKey {
+        let (secret, argon2id) = match &self.0 {
+            Origin::Raw(secret) => (secret.clone(), None),
+            Origin::Passphrase(passphrase) => {
+                let stretch = Argon2id {
+                    salt: random(),
+                    memory_kib: ARGON2_MEMORY_KIB,
+                    passes: ARGON2_PASSES,
+                    lanes: ARGON2_LANES,
+                };
+                let secret = stretch.stretch(passphrase).expect("our own cost is within our own bounds");
+                (secret, Some(stretch))
+            }
+        };
+        let key_id = key_id(&secret);
+        let nonce: [u8; 12] = random();
+        let wrapped = secret
+            .derive(None, &[b"intellistor/v1/wrap"])
+            .cipher()
+            .encrypt(&Nonce::from(nonce), Payload { msg: &data_key.0.0, aad: &wrap_context(backup_id, &key_id) })
+            .expect("32 bytes are within AES-GCM's bound");
+        WrappedKey { key_id, nonce, wrapped, argon2id }
+    }
+
+    /// Opens whichever of `wraps` this key made.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`] or [`Error::WrongPassphrase`] when this key made none of them;
+    /// [`Error::Integrity`] when it made one that was altered since.
+    pub fn unwrap(&self, wraps: &[WrappedKey], backup_id: &str) -> Result<DataKey> {
+        for wrap in wraps {
+            let secret = match (&self.0, &wrap.argon2id) {
+                (Origin::Raw(secret), None) => secret.clone(),
+                (Origin::Passphrase(passphrase), Some(argon2id)) => argon2id.stretch(passphrase)?,
+                _ => continue,
+            };
+            if key_id(&secret) == wrap.key_id {
+                return wrap.open(&secret, backup_id);
+            }
+        }
+        let sealed_with = wraps.iter().map(|w| w.key_id.0.as_str()).collect::<Vec<_>>().join(", ");
+        Err(match self.id() {
+            Some(configured) => Error::WrongKey { sealed_with, configured: configured.0 },
+            None => Error::WrongPassphrase { sealed_with },
+        })
+    }
+}
+
+impl fmt::Debug for UserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Origin::Raw(secret) => write!(f, "UserKey({})", key_id(secret)),
+            Origin::Passphrase(_) => f.write_str("UserKey(passphrase)"),
+        }
+    }
+}
+
+fn key_id(secret: &Secret) -> KeyId {
+    KeyId(hex::encode(&secret.derive(None, &[b"intellistor/v1/key-id"]).0[..8]))
+}
+
+fn wrap_context(backup_id: &str, key_id: &KeyId) -> Vec<u8> {
+    [backup_id.as_bytes(), b"/", key_id.0.as_bytes()].concat()
+}
+
+/// A data key as the header of a backup carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrappedKey {
+    /// The user key that opens it.
+    pub key_id: KeyId,
+    #[serde(with = "crate::text::base64_array")]
+    nonce: [u8; 12],
+    /// Ciphertext and tag.
+    #[serde(with = "crate::text::base64_bytes")]
+    wrapped: Vec<u8>,
+    /// How the user key came from a passphrase, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    argon2id: Option<Argon2id>,
+}
+
+impl WrappedKey {
+    fn open(&self, secret: &Secret, backup_id: &str) -> Result<DataKey> {
+        let altered = || Error::integrity("the wrapped key", "it was altered, or belongs to another backup");
+        let aad = wrap_context(backup_id, &self.key_id);
+        let opened = secret
+            .derive(None, &[b"intellistor/v1/wrap"])
+            .cipher()
+            .decrypt(&Nonce::from(self.nonce), Payload { msg: &self.wrapped, aad: &aad })
+            .map(Zeroizing::new)
+            .map_err(|_| altered())?;
+        <[u8; 32]>::try_from(opened.as_slice()).map(|key| DataKey(Secret(key))).map_err(|_| altered())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Argon2id {
+    #[serde(with = "crate::text::base64_array")]
+    salt: [u8; 16],
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl Argon2id {
+    fn stretch(&self, passphrase: &str) -> Result<Secret> {
+        let refused = || Error::integrity("the wrapped key", "its Argon2id parameters are out of bounds");
+        if self.memory_kib > ARGON2_MOST_MEMORY_KIB
+            || self.passes > ARGON2_MOST_PASSES
+            || self.lanes > ARGON2_MOST_LANES
+        {
+            return Err(refused());
+        }
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| refused())?;
+        let mut secret = Secret([0; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(passphrase.as_bytes(), &self.salt, &mut secret.0)
+            .map_err(|_| refused())?;
+        Ok(secret)
+    }
+}
+
+/// The random key of one backup. Everything in the backup is sealed under keys derived from it.
+#[derive(Clone)]
+pub struct DataKey(Secret);
+
+impl DataKey {
+    /// A new random key.
+    pub fn generate() -> Self {
+        Self(Secret(random()))
+    }
+
+    pub(crate) fn segment_cipher(&self, salt: &[u8; 32], backup_id: &str, number: u32) -> Aes256Gcm {
+        self.0
+            .derive(Some(salt), &[b"intellistor/v1/segment", backup_id.as_bytes(), &number.to_be_bytes()])
+            .cipher()
+    }
+
+    pub(crate) fn manifest_mac(&self, backup_id: &str) -> hmac::Hmac<Sha256> {
+        let key = self.0.derive(None, &[b"intellistor/v1/manifest", backup_id.as_bytes()]);
+        <hmac::Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key.0).expect("HMAC takes a key of any length")
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    #[test]
+    fn a_key_opens_only_what_it_wrapped() {
+        let (mine, other) = (UserKey::generate(), UserKey::generate());
+        let data_key = DataKey::generate();
+        let wrap = mine.wrap(&data_key, "b1");
+        assert_eq!(mine.unwrap(std::slice::from_ref(&wrap), "b1").unwrap().0.0, data_key.0.0);
+        let told = other.unwrap(std::slice::from_ref(&wrap), "b1").unwrap_err().to_string();
+        assert!(told.contains(&mine.id().unwrap().0) && told.contains(&other.id().unwrap().0), "{told}");
+        assert!(matches!(mine.unwrap(&[wrap], "b2"), Err(Error::Integrity { .. })));
+    }
+
+    #[test]
+    fn a_passphrase_opens_what_it_wrapped() {
+        let mine = UserKey::from_passphrase("test", "maçã verde".into()).unwrap();
+        let other = UserKey::from_passphrase("test", "maca verde".into()).unwrap();
+        let wraps = [mine.wrap(&DataKey::generate(), "b1")];
+        mine.unwrap(&wraps, "b1").unwrap();
+        assert!(matches!(other.unwrap(&wraps, "b1"), Err(Error::WrongPassphrase { .. })));
+        assert!(matches!(UserKey::generate().unwrap(&wraps, "b1"), Err(Error::WrongKey { .. })));
+    }
+
+    #[test]
+    fn a_hostile_header_cannot_make_us_allocate_without_bound() {
+        let mine = UserKey::from_passphrase("test", "x".into()).unwrap();
+        let mut wrap = mine.wrap(&DataKey::generate(), "b1");
+        wrap.argon2id.as_mut().unwrap().memory_kib = u32::MAX;
+        assert!(matches!(mine.unwrap(&[wrap], "b1"), Err(Error::Integrity { .. })));
+    }
+
+    #[test]
+    fn base64_round_trips_and_its_errors_name_the_origin() {
+        let key = UserKey::from_base64("INTELLISTOR_KEY", &format!(" {TEXT}\n")).unwrap();
+        assert_eq!(key.to_base64().unwrap().as_str(), TEXT);
+        for bad in ["", "x", "AAECAw==", &format!("{TEXT}{TEXT}")] {
+            let told = UserKey::from_base64("INTELLISTOR_KEY", bad).unwrap_err().to_string();
+            assert!(told.contains("INTELLISTOR_KEY") && (bad.len() < 4 || !told.contains(bad)), "{told}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let key = UserKey::from_base64("test", TEXT).unwrap();
+        let shown = format!("{key:?} {:?}", DataKey(Secret([7; 32])));
+        assert!(!shown.contains("AAEC") && !shown.contains('7') || shown.starts_with("UserKey("), "{shown}");
+        assert!(!format!("{:?}", DataKey(Secret([7; 32]))).contains('7'));
+    }
+}

@@ -1,0 +1,101 @@
+//! The keys under which a store holds backups.
+//!
+//! ```text
+//! backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc
+//! backups/<policy_id>/<timestamp>/<backup_id>/manifest.json
+//! ```
+//! A backup exists if and only if its manifest does.
+
+use serde::{Deserialize, Serialize};
+
+const ARCHIVE: &str = "backup.tar.gz.enc";
+const MANIFEST: &str = "manifest.json";
+
+/// What names one backup: the policy, the run's UTC timestamp, and a random id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BackupName {
+    /// `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+    pub policy_id: String,
+    /// `YYYYMMDDThhmmssZ`.
+    pub timestamp: String,
+    /// A random UUID.
+    pub backup_id: String,
+}
+
+impl BackupName {
+    /// The prefix of every backup of a policy.
+    pub fn policy_prefix(policy_id: &str) -> String {
+        format!("backups/{policy_id}/")
+    }
+
+    /// The key of the archive.
+    pub fn archive_key(&self) -> String {
+        self.key(ARCHIVE)
+    }
+
+    /// The key of the manifest.
+    pub fn manifest_key(&self) -> String {
+        self.key(MANIFEST)
+    }
+
+    fn key(&self, object: &str) -> String {
+        format!("backups/{}/{}/{}/{object}", self.policy_id, self.timestamp, self.backup_id)
+    }
+
+    /// Reads the name from an archive's key; `None` when it is no such key.
+    pub fn from_archive_key(key: &str) -> Option<Self> {
+        Self::parse(key, ARCHIVE)
+    }
+
+    /// Reads the name from a manifest's key; `None` when it is no such key.
+    pub fn from_manifest_key(key: &str) -> Option<Self> {
+        Self::parse(key, MANIFEST)
+    }
+
+    fn parse(key: &str, object: &str) -> Option<Self> {
+        let mut parts = key.split('/');
+        let (Some("backups"), Some(policy_id), Some(timestamp), Some(backup_id), Some(last), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        (last == object && is_policy_id(policy_id) && !timestamp.is_empty() && !backup_id.is_empty()).then(|| Self {
+            policy_id: policy_id.to_owned(),
+            timestamp: timestamp.to_owned(),
+            backup_id: backup_id.to_owned(),
+        })
+    }
+}
+
+/// Whether `id` may name a policy. It becomes a path, an object key, a task name and a file name.
+pub fn is_policy_id(id: &str) -> bool {
+    id.len() <= 64
+        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_as_its_name() {
+        let name = BackupName {
+            policy_id: "mvp-default".into(),
+            timestamp: "20261123T020000Z".into(),
+            backup_id: "7d1f".into(),
+        };
+        assert_eq!(BackupName::from_archive_key(&name.archive_key()), Some(name.clone()));
+        assert_eq!(BackupName::from_manifest_key(&name.manifest_key()), Some(name.clone()));
+        assert_eq!(BackupName::from_archive_key(&name.manifest_key()), None);
+        assert_eq!(BackupName::from_archive_key("backups/../x/y/backup.tar.gz.enc"), None);
+    }
+
+    #[test]
+    fn policy_ids_are_safe_in_paths_and_keys() {
+        assert!(is_policy_id("a") && is_policy_id("mvp-default") && is_policy_id("A.b_c-9"));
+        for bad in ["", ".a", "-a", "a/b", "a b", "ção", &"x".repeat(65)] {
+            assert!(!is_policy_id(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `manifest.json`: what a backup holds, where each entry's bytes lie, and a proof of both.
+//!
+//! One JSON object, written and read as a stream, with its members in this order:
+//!
+//! | member | holds |
+//! | --- | --- |
+//! | `format`, `version`, `header` | enough to find the key: the archive's header, in base64 |
+//! | those of [`Head`] | what was backed up, the archive, its segments and frames, totals |
+//! | `entries` | one [`Entry`] a line, in the order of the archive |
+//! | `problems` | one [`Problem`] a line |
+//! | `hmac_sha256` | HMAC-SHA256 of all bytes before the comma that precedes it |
+//!
+//! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
+
+mod reader;
+mod writer;
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::SegmentRecord;
+use crate::layout::BackupName;
+
+pub use reader::VerifiedManifest;
+pub use writer::{ManifestDraft, put_manifest};
+
+/// The version that this program writes and reads.
+pub const MANIFEST_VERSION: u32 = 1;
+const FORMAT: &str = "intellistor-manifest";
+const TRAILER_START: &str = ",\n\"hmac_sha256\":\"";
+const TRAILER_END: &str = "\"}\n";
+const TRAILER_BYTES: usize = TRAILER_START.len() + 64 + TRAILER_END.len();
+
+/// What a manifest says besides its entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// What names the backup.
+    #[serde(flatten)]
+    pub name: BackupName,
+    /// Where and by what the backup was made.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// The folders that the policy named.
+    pub roots: Vec<RootRecord>,
+    /// Sums over the entries.
+    pub totals: Totals,
+    /// Archives that entries point into; the first is this backup's own.
+    #[serde(default)]
+    pub archives: Vec<ArchiveRecord>,
+}
+
+/// Where and by what a backup was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The machine's name.
+    pub host: String,
+    /// `linux`, `windows`, ...
+    pub os: String,
+    /// Program and version.
+    pub tool: String,
+    /// The trace of the run, where traces were on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// A folder that the policy named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRecord {
+    /// As on the machine that was backed up.
+    pub path: String,
+    /// What its entries' `relative_path` begins with; empty when it is the only root.
+    pub prefix: String,
+}
+
+/// An archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// Its key in the store.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// [`archive_digest`](crate::archive::archive_digest) of its segments.
+    #[serde(with = "crate::text::hex_digest")]
+    pub sha256: [u8; 32],
+    /// Its segments and their frames.
+    pub segments: Vec<SegmentRecord>,
+}
+
+/// Sums over the entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Regular files, hard links included.
+    pub files: u64,
+    /// Folders.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Content in bytes, holes included, each hard-linked file once.
+    pub bytes: u64,
+    /// Entries that are not in the backup.
+    pub skipped: u64,
+    /// Entries that changed while they were read.
+    pub changed: u64,
+}
+
+impl Totals {
+    fn count(&mut self, entry: &Entry) {
+        self.entries += 1;
+        match entry.kind {
+            EntryKind::File => {
+                self.files += 1;
+                self.bytes += entry.size;
+            }
+            EntryKind::Hardlink => self.files += 1,
+            EntryKind::Directory => self.directories += 1,
+            EntryKind::Symlink => self.symlinks += 1,
+        }
+    }
+}
+
+/// What kind of file an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link; `link_target` is its text as it was found.
+    Symlink,
+    /// Another name of an earlier entry, whose `relative_path` is in `link_target`.
+    /// Its extents repeat those of the earlier entry, so that it can be restored alone.
+    Hardlink,
+}
+
+/// A stretch of an entry's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extent {
+    /// Index into [`Head::archives`].
+    pub archive: u32,
+    /// Where the stretch begins in the archive's tar stream, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Where it belongs in the file, in bytes, when a hole lies before it; else right after the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+}
+
+/// What Unix keeps of a file besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnixAttributes {
+    /// Permission bits, `0o7777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// An extended attribute. Both members are base64, since neither needs to be text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Xattr {
+    /// With its namespace, as in `user.note`.
+    #[serde(with = "crate::text::base64_bytes")]
+    pub name: Vec<u8>,
+    /// The value.
+    #[serde(with = "crate::text::base64_bytes")]
+    pub value: Vec<u8>,
+}
+
+/// One file, folder or link of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// `/` separators on every system; relative to the root, `.` for the root itself.
+    /// Where the name is not UTF-8, U+FFFD stands for what is not, and `path_bytes` has the name.
+    pub relative_path: String,
+    /// The name's bytes where it is not UTF-8.
+    #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<Vec<u8>>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Size in bytes, holes included.
+    pub size: u64,
+    /// Time of last modification, in nanoseconds since 1970 UTC.
+    pub mtime_ns: i128,
+    /// Mode and owner, where the backup was made on Unix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix: Option<UnixAttributes>,
+    /// Extended attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<Xattr>,
+    /// Where a link points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_target: Option<String>,
+    /// The target's bytes where they are not UTF-8.
+    #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
+    pub link_target_bytes: Option<Vec<u8>>,
+    /// SHA-256 of the content, holes as zeros, in hex: what `sha256sum` prints.
+    #[serde(default, with = "crate::text::hex_option", skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<[u8; 32]>,
+    /// Where the content lies, ascending in the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extents: Vec<Extent>,
+}
+
+impl Entry {
+    /// The path as its bytes were found.
+    pub fn raw_path(&self) -> &[u8] {
+        self.path_bytes.as_deref().unwrap_or(self.relative_path.as_bytes())
+    }
+
+    /// The link's target as its bytes were found.
+    pub fn raw_link_target(&self) -> Option<&[u8]> {
+        self.link_target_bytes.as_deref().or(self.link_target.as_deref().map(str::as_bytes))
+    }
+
+    /// Splits raw bytes into a readable text and, where that loses something, the bytes.
+    pub fn text_and_bytes(raw: Vec<u8>) -> (String, Option<Vec<u8>>) {
+        match String::from_utf8(raw) {
+            Ok(text) => (text, None),
+            Err(e) => (String::from_utf8_lossy(e.as_bytes()).into_owned(), Some(e.into_bytes())),
+        }
+    }
+}
+
+/// Why an entry is missing or not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// Not in the backup.
+    Skipped,
+    /// In the backup, but it changed while it was read.
+    Changed,
+}
+
+/// An entry that was skipped, or that changed while it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// As in [`Entry::relative_path`].
+    pub relative_path: String,
+    /// Missing, or doubtful.
+    pub kind: ProblemKind,
+    /// Why, for a person.
+    pub reason: String,
+}

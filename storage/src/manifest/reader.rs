@@ -1,0 +1,374 @@
+//! Reads manifests: fetched whole, verified whole, then streamed.
+
+use std::fmt;
+use std::io::{self, BufReader, Read, Write};
+use std::ops::ControlFlow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::Mac;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+
+use super::{Entry, FORMAT, Head, MANIFEST_VERSION, Problem, TRAILER_BYTES, TRAILER_END, TRAILER_START};
+use crate::archive::Header;
+use crate::keys::{DataKey, UserKey};
+use crate::layout::BackupName;
+use crate::objects::ObjectStore;
+use crate::spool::Spool;
+use crate::{Error, Result};
+
+/// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
+const PREAMBLE_BYTES: u64 = 128 << 10;
+const FETCH_BYTES: u64 = 4 << 20;
+
+/// A manifest whose HMAC was checked over its whole length, and whose backup is the one that was asked for.
+#[derive(Debug)]
+pub struct VerifiedManifest {
+    spool: Spool,
+    header: Header,
+    data_key: DataKey,
+    head: Head,
+}
+
+impl VerifiedManifest {
+    /// Fetches the manifest of a backup and verifies it.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::WrongKey`]; [`Error::UnsupportedVersion`]; [`Error::Integrity`] when the
+    /// document was altered or belongs to another backup.
+    pub async fn fetch(store: &dyn ObjectStore, name: &BackupName, key: &UserKey) -> Result<Self> {
+        let object = name.manifest_key();
+        let mut spool = Spool::default();
+        loop {
+            let bytes = store.get_range(&object, spool.bytes()..spool.bytes() + FETCH_BYTES).await?;
+            spool.write_all(&bytes).map_err(temporary)?;
+            if (bytes.len() as u64) < FETCH_BYTES {
+                break;
+            }
+        }
+        Self::verify(spool, name, key)
+    }
+
+    /// Verifies a document that is at hand.
+    ///
+    /// # Errors
+    /// As for [`fetch`](Self::fetch).
+    pub fn verify(mut spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
+        spool.flush().map_err(temporary)?;
+        let header = read_preamble(&spool)?;
+        if header.name() != *name {
+            return Err(refused(format!(
+                "it is the manifest of backup {}, not of {}",
+                header.backup_id(),
+                name.backup_id
+            )));
+        }
+        let data_key = key.unwrap(header.keys(), header.backup_id())?;
+        check_mac(&spool, &data_key, header.backup_id())?;
+        let head = Document { list: None::<List<'_, IgnoredAny>>, have_head: false }.read(&spool)?;
+        if head.name != *name || head.archives.is_empty() {
+            return Err(refused("its head contradicts its header".to_owned()));
+        }
+        Ok(Self { spool, header, data_key, head })
+    }
+
+    /// What it says besides its entries.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The header of this backup's own archive.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The key of this backup.
+    pub fn data_key(&self) -> &DataKey {
+        &self.data_key
+    }
+
+    /// Size of the document.
+    pub fn bytes(&self) -> u64 {
+        self.spool.bytes()
+    }
+
+    /// Reads the entries in order, until `each` breaks. Blocks on the disk when the manifest is large.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when an entry has no known form.
+    pub fn for_each_entry(&self, each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<()> {
+        self.for_each("entries", each)
+    }
+
+    /// Reads the problems in order, until `each` breaks.
+    ///
+    /// # Errors
+    /// As for [`for_each_entry`](Self::for_each_entry).
+    pub fn for_each_problem(&self, each: impl FnMut(Problem) -> ControlFlow<()>) -> Result<()> {
+        self.for_each("problems", each)
+    }
+
+    fn for_each<T: DeserializeOwned>(
+        &self,
+        member: &'static str,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let list = List { member, each: &mut each, stopped: false };
+        Document { list: Some(list), have_head: false }.read(&self.spool).map(drop)
+    }
+}
+
+/// Finds the header without trusting anything: it must stand within the first bytes.
+fn read_preamble(spool: &Spool) -> Result<Header> {
+    #[derive(Deserialize)]
+    struct Preamble {
+        format: String,
+        version: u32,
+        header: String,
+    }
+    let mut start = Vec::new();
+    spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
+    // The writer ends each of the three members with a newline; close the object after them.
+    let end = start.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(2).map(|(i, _)| i);
+    let end = end.ok_or_else(|| refused("it does not begin as a manifest does".to_owned()))?;
+    let closed = [start[..end].trim_ascii_end().strip_suffix(b",").unwrap_or(&start[..end]), b"}"].concat();
+    let preamble: Preamble =
+        serde_json::from_slice(&closed).map_err(|e| refused(format!("it does not begin as a manifest does ({e})")))?;
+    if preamble.format != FORMAT {
+        return Err(refused(format!("it has the format {:?}", preamble.format)));
+    }
+    if preamble.version != MANIFEST_VERSION {
+        return Err(Error::UnsupportedVersion {
+            what: "the manifest".to_owned(),
+            found: preamble.version,
+            known: MANIFEST_VERSION,
+        });
+    }
+    let header = STANDARD.decode(preamble.header).map_err(|e| refused(format!("its header is no base64 ({e})")))?;
+    Header::parse(&header)
+}
+
+fn check_mac(spool: &Spool, data_key: &DataKey, backup_id: &str) -> Result<()> {
+    let altered = || refused("it was altered, cut short, or made under another key".to_owned());
+    let covered = spool.bytes().checked_sub(TRAILER_BYTES as u64).ok_or_else(altered)?;
+    let mut mac = MacWriter(data_key.manifest_mac(backup_id));
+    let mut reader = spool.reader();
+    io::copy(&mut BufReader::with_capacity(64 << 10, (&mut reader).take(covered)), &mut mac).map_err(temporary)?;
+    let mut trailer = String::new();
+    reader.read_to_string(&mut trailer).map_err(|_| altered())?;
+    let tag = trailer.strip_prefix(TRAILER_START).and_then(|t| t.strip_suffix(TRAILER_END)).ok_or_else(altered)?;
+    let tag = hex::decode(tag).map_err(|_| altered())?;
+    mac.0.verify_slice(&tag).map_err(|_| altered())
+}
+
+struct MacWriter(hmac::Hmac<sha2::Sha256>);
+
+impl Write for MacWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One pass over a verified document: its head, and the members of at most one list.
+struct Document<'a, T> {
+    list: Option<List<'a, T>>,
+    have_head: bool,
+}
+
+struct List<'a, T> {
+    member: &'static str,
+    each: &'a mut dyn FnMut(T) -> ControlFlow<()>,
+    stopped: bool,
+}
+
+impl<T: DeserializeOwned> Document<'_, T> {
+    fn read(mut self, spool: &Spool) -> Result<Head> {
+        let reader = BufReader::with_capacity(64 << 10, spool.reader());
+        let mut head = Head::default();
+        let pass = Pass { document: &mut self, head: &mut head };
+        match serde_json::Deserializer::from_reader(reader).deserialize_map(pass) {
+            // A pass that has what it wants stops in the middle; serde_json calls that an error.
+            Ok(()) => Ok(head),
+            Err(_) if self.have_head || self.list.is_some_and(|list| list.stopped) => Ok(head),
+            Err(e) => Err(refused(format!("it has an unknown form ({e})"))),
+        }
+    }
+}
+
+struct Pass<'p, 'a, T> {
+    document: &'p mut Document<'a, T>,
+    head: &'p mut Head,
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Pass<'_, '_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a manifest")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut members = serde_json::Map::new();
+        let mut archives = Vec::new();
+        while let Some(member) = map.next_key::<String>()? {
+            match (member.as_str(), &mut self.document.list) {
+                ("archives", None) => archives = map.next_value()?,
+                ("entries", None) => {
+                    let head = serde_json::from_value(members.into()).map_err(A::Error::custom)?;
+                    *self.head = Head { archives, ..head };
+                    self.document.have_head = true;
+                    return Ok(());
+                }
+                (_, Some(list)) if member == list.member => map.next_value_seed(list)?,
+                (_, Some(_)) => drop(map.next_value::<IgnoredAny>()?),
+                (_, None) => drop(members.insert(member, map.next_value()?)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for &mut List<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+        d.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for &mut List<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while let Some(item) = seq.next_element()? {
+            if (self.each)(item).is_break() {
+                self.stopped = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(reason: impl Into<String>) -> Error {
+    Error::integrity("the manifest", reason)
+}
+
+fn temporary(e: io::Error) -> Error {
+    Error::io("use the manifest's temporary file in", std::env::temp_dir())(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::*;
+    use crate::archive::{FrameRecord, SegmentRecord};
+    use proptest::prelude::*;
+
+    fn entry(i: u32) -> Entry {
+        Entry {
+            relative_path: format!("pasta/Relatório {i}.txt"),
+            path_bytes: None,
+            kind: EntryKind::File,
+            size: 5,
+            mtime_ns: -1_700_000_000_123_456_789,
+            unix: Some(UnixAttributes { mode: 0o640, uid: 1, gid: 2 }),
+            xattrs: vec![Xattr { name: b"user.a".to_vec(), value: vec![0, 255] }],
+            link_target: None,
+            link_target_bytes: None,
+            sha256: Some([i as u8; 32]),
+            extents: vec![Extent { archive: 0, offset: 512, length: 5, at: None }],
+        }
+    }
+
+    fn document(entries: u32) -> (Vec<u8>, Head, UserKey) {
+        let name = BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() };
+        let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
+        let header = Header::new(&name, vec![user_key.wrap(&data_key, "b")]);
+        let mut draft = ManifestDraft::default();
+        let frames = vec![FrameRecord { sealed_bytes: 40, tar_bytes: 9 }];
+        let segment = SegmentRecord { number: 1, offset: 0, bytes: 1000, salt: [1; 32], sha256: [2; 32], frames };
+        let problem =
+            Problem { relative_path: "x".into(), kind: ProblemKind::Skipped, reason: "socket".into() };
+        draft.commit(segment, &(0..entries).map(entry).collect::<Vec<_>>(), &[problem]).unwrap();
+        let origin = Origin { host: "h".into(), os: "linux".into(), tool: "t 1".into(), trace_id: None };
+        let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();
+        let mut bytes = Vec::new();
+        spool.reader().read_to_end(&mut bytes).unwrap();
+        (bytes, head, user_key)
+    }
+
+    fn verify(bytes: &[u8], name: &BackupName, key: &UserKey) -> Result<VerifiedManifest> {
+        let mut spool = Spool::default();
+        spool.write_all(bytes).unwrap();
+        VerifiedManifest::verify(spool, name, key)
+    }
+
+    #[test]
+    fn it_reads_back_as_plain_json_and_as_a_stream() {
+        for entries in [0, 1, 3] {
+            let (bytes, head, key) = document(entries);
+            let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(json["entries"].as_array().unwrap().len(), entries as usize);
+            let manifest = verify(&bytes, &head.name, &key).unwrap();
+            assert_eq!(*manifest.head(), head);
+            let mut read = Vec::new();
+            manifest.for_each_entry(|e| { read.push(e); ControlFlow::Continue(()) }).unwrap();
+            assert_eq!(read, (0..entries).map(entry).collect::<Vec<_>>());
+            let mut problems = 0;
+            manifest.for_each_problem(|_| { problems += 1; ControlFlow::Continue(()) }).unwrap();
+            assert_eq!(problems, 1);
+            let mut first = 0;
+            manifest.for_each_entry(|_| { first += 1; ControlFlow::Break(()) }).unwrap();
+            assert_eq!(first, entries.min(1));
+        }
+    }
+
+    #[test]
+    fn any_altered_byte_is_refused() {
+        let (bytes, head, key) = document(2);
+        for i in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[i] ^= 1;
+            assert!(verify(&altered, &head.name, &key).is_err(), "byte {i}: {:?}", bytes[i] as char);
+        }
+        for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            assert!(verify(&bytes[..cut], &head.name, &key).is_err(), "cut at {cut}");
+        }
+        assert!(verify(&[&bytes[..], b"\n"].concat(), &head.name, &key).is_err());
+    }
+
+    #[test]
+    fn another_backups_manifest_is_refused() {
+        let (bytes, head, key) = document(1);
+        let other = BackupName { backup_id: "c".into(), ..head.name };
+        let told = verify(&bytes, &other, &key).unwrap_err().to_string();
+        assert!(told.contains("backup b") && told.contains('c'), "{told}");
+        assert!(matches!(verify(&bytes, &head_name(), &UserKey::generate()), Err(Error::WrongKey { .. })));
+    }
+
+    fn head_name() -> BackupName {
+        BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(noise: Vec<u8>, start in 0usize..400) {
+            let _ = verify(&noise, &head_name(), &UserKey::generate());
+            let (mut bytes, ..) = document(0);
+            bytes.truncate(start.min(bytes.len()));
+            bytes.extend(noise);
+            let _ = verify(&bytes, &head_name(), &UserKey::generate());
+        }
+    }
+}

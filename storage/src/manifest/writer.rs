@@ -1,0 +1,179 @@
+//! Writes manifests: collects while the backup runs, then makes the document in one pass.
+
+use std::io::{self, Read, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{
+    ArchiveRecord, Entry, FORMAT, Head, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord, TRAILER_END,
+    TRAILER_START, Totals,
+};
+use crate::archive::{Header, SegmentRecord, archive_digest};
+use crate::keys::DataKey;
+use crate::objects::{ObjectStore, Part};
+use crate::spool::Spool;
+use crate::{Error, Result};
+
+/// What a backup has committed so far. In memory it holds the segments (some bytes for each MiB); entries and
+/// problems are spooled.
+#[derive(Debug, Default)]
+pub struct ManifestDraft {
+    entries: Spool,
+    problems: Spool,
+    segments: Vec<SegmentRecord>,
+    totals: Totals,
+}
+
+impl ManifestDraft {
+    /// Adds a segment that the store holds durably, and what ended in it. Segments come in order.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the temporary folder is full.
+    pub fn commit(&mut self, segment: SegmentRecord, entries: &[Entry], problems: &[Problem]) -> Result<()> {
+        for entry in entries {
+            self.totals.count(entry);
+            add_line(&mut self.entries, entry)?;
+        }
+        for problem in problems {
+            match problem.kind {
+                ProblemKind::Skipped => self.totals.skipped += 1,
+                ProblemKind::Changed => self.totals.changed += 1,
+            }
+            add_line(&mut self.problems, problem)?;
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Sums so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The segments so far.
+    pub fn segments(&self) -> &[SegmentRecord] {
+        &self.segments
+    }
+
+    /// Makes the document.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the temporary folder is full.
+    pub fn finish(
+        mut self,
+        header: &Header,
+        data_key: &DataKey,
+        origin: Origin,
+        roots: Vec<RootRecord>,
+    ) -> Result<(Spool, Head)> {
+        let name = header.name();
+        let archive = ArchiveRecord {
+            key: name.archive_key(),
+            bytes: self.segments.iter().map(|s| s.bytes).sum(),
+            sha256: archive_digest(&self.segments),
+            segments: self.segments,
+        };
+        let head = Head { name, origin, roots, archives: vec![archive], totals: self.totals };
+
+        let mut out = Authenticated { spool: Spool::default(), mac: data_key.manifest_mac(header.backup_id()) };
+        let mut write = |out: &mut Authenticated| -> io::Result<()> {
+            let preamble = STANDARD.encode(header.encoded());
+            write!(out, "{{\"format\":\"{FORMAT}\",\n\"version\":{MANIFEST_VERSION},\n\"header\":\"{preamble}\",\n")?;
+            // The head is a JSON object of its own; here its members go on in ours.
+            let members = serde_json::to_vec(&head)?;
+            out.write_all(&members[1..members.len() - 1])?;
+            for (member, lines) in [("entries", &mut self.entries), ("problems", &mut self.problems)] {
+                lines.flush()?;
+                write!(out, ",\n\"{member}\":[")?;
+                let mut reader = lines.reader();
+                // Each line begins with a comma; the first must not.
+                io::copy(&mut (&mut reader).take(1), &mut io::sink())?;
+                io::copy(&mut io::BufReader::with_capacity(64 << 10, reader), out)?;
+                write!(out, "\n]")?;
+            }
+            Ok(())
+        };
+        write(&mut out).map_err(temporary)?;
+        out.close().map(|spool| (spool, head)).map_err(temporary)
+    }
+}
+
+fn add_line(spool: &mut Spool, line: &impl Serialize) -> Result<()> {
+    let mut json = b",\n".to_vec();
+    serde_json::to_writer(&mut json, line).map_err(|e| temporary(e.into()))?;
+    spool.write_all(&json).map_err(temporary)
+}
+
+fn temporary(e: io::Error) -> Error {
+    Error::io("write the manifest's temporary file in", std::env::temp_dir())(e)
+}
+
+struct Authenticated {
+    spool: Spool,
+    mac: Hmac<Sha256>,
+}
+
+impl Authenticated {
+    fn close(mut self) -> io::Result<Spool> {
+        let tag = hex::encode(self.mac.finalize().into_bytes());
+        write!(self.spool, "{TRAILER_START}{tag}{TRAILER_END}")?;
+        self.spool.flush()?;
+        Ok(self.spool)
+    }
+}
+
+impl Write for Authenticated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.mac.update(bytes);
+        self.spool.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Puts a manifest: the last step of a backup, which makes it exist. It appears whole or not at all.
+///
+/// # Errors
+/// Those of the store.
+pub async fn put_manifest(store: &dyn ObjectStore, key: &str, manifest: &Spool) -> Result<()> {
+    let mut reader = manifest.reader();
+    let first = next_part(&mut reader)?;
+    if first.len() as u64 == manifest.bytes() {
+        return store.put(key, first).await;
+    }
+    let upload = store.begin_upload(key).await?;
+    let sent = async {
+        let mut receipts = Vec::new();
+        let (mut body, mut number, mut offset) = (first, 1, 0);
+        while !body.is_empty() {
+            let bytes = body.len() as u64;
+            let sha256 = Sha256::digest(&body).into();
+            receipts.push(store.put_part(&upload, &Part { number, offset, body, sha256 }).await?);
+            (number, offset) = (number + 1, offset + bytes);
+            body = next_part(&mut reader)?;
+        }
+        store.complete_upload(&upload, &receipts).await
+    };
+    let sent = sent.await;
+    if sent.is_err()
+        && let Err(error) = store.abort_upload(&upload).await
+    {
+        tracing::warn!(%error, "an unfinished upload of the manifest stays in the store");
+    }
+    sent
+}
+
+fn next_part(reader: &mut impl Read) -> Result<Bytes> {
+    const PART_BYTES: u64 = 8 << 20;
+    let mut part = Vec::new();
+    reader.take(PART_BYTES).read_to_end(&mut part).map_err(temporary)?;
+    Ok(part.into())
+}
