@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backup    Scanner ─FilesScanned→ Archiver ─FrameArchived→ Compressor × cores ─FrameCompressed→ Encryptor
-//!           ─SegmentSealed→ Uploader → store, and the Ledger in the order of the parts
+//!           ─SegmentSealed→ Uploader → store ─PartUploaded→ Sequencer, which commits them in order
 //!
 //! restore   Planner ─RunPlanned→ Fetcher ─RunFetched→ Opener × cores ─RunOpened→ Extractor → files
 //! ```
@@ -18,15 +18,19 @@
 
 pub mod archiver;
 pub mod compressor;
+mod content;
 pub mod encryptor;
 pub mod extractor;
 pub mod fetcher;
+mod frames;
 pub mod link;
 pub mod messages;
 pub mod opener;
 pub mod planner;
 pub mod progress;
 pub mod scanner;
+pub mod sequencer;
 pub mod source;
+mod tar_header;
 pub mod target;
 pub mod uploader;

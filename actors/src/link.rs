@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use actix::dev::{Message, Recipient, RecipientRequest};
@@ -30,27 +32,44 @@ pub enum Failure {
     },
 }
 
-/// Where every stage reports the error that stops the pipeline. Only the first report counts.
+/// Where every stage reports the error that stops the pipeline, and learns that it has stopped.
 #[derive(Debug, Clone)]
-pub struct Failures(mpsc::UnboundedSender<Failure>);
+pub struct Failures {
+    reports: mpsc::UnboundedSender<Failure>,
+    stopped: Arc<AtomicBool>,
+}
 
 impl Failures {
-    /// The bell, and the ear that hears it. The channel is unbounded, but each stage reports at most once a message.
+    /// The bell, and the ear that hears it. The channel needs no bound: a stage that has reported is not run again.
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Failure>) {
-        let (tx, rx) = mpsc::unbounded_channel();
-        (Self(tx), rx)
+        let (reports, heard) = mpsc::unbounded_channel();
+        (Self { reports, stopped: Arc::default() }, heard)
     }
 
-    /// Reports, and gives the reply that tells the stage upstream to stop.
+    /// Stops every stage at its next message.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the pipeline is coming down.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Reports, stops every stage, and gives the reply for the stage upstream.
     pub fn report(&self, failure: impl Into<Failure>) -> Stopped {
+        self.stop();
         // Nobody listens any more once the pipeline is down; then the report has no reader to miss it.
-        let _ = self.0.send(failure.into());
+        let _ = self.reports.send(failure.into());
         Stopped
     }
 
-    /// Runs a stage's handler; an error or a panic in it is reported.
+    /// Runs a stage's handler, unless the pipeline has stopped; an error or a panic in it is reported.
     pub fn guard(&self, stage: &'static str, work: impl FnOnce() -> Result<Reply, Error>) -> Reply {
-        // The stage answers `Stopped` ever after (its pipeline is dropped), so no broken state is seen again.
+        if self.is_stopped() {
+            return Err(Stopped);
+        }
+        // No stage runs again after a report, so a state that a panic left half-made is never seen.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => Err(self.report(error)),

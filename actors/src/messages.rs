@@ -4,6 +4,7 @@ use actix::Message;
 use bytes::Bytes;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
 use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::objects::PartReceipt;
 
 use crate::source::Walked;
 
@@ -89,6 +90,20 @@ pub struct SegmentSealed {
     /// What ended in it.
     pub recorded: Recorded,
     /// Whether it closes the archive.
+    pub last: bool,
+}
+
+/// A part that the store holds. Arrives in any order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct PartUploaded {
+    /// As in [`SegmentSealed`].
+    pub segment: SegmentRecord,
+    /// What the store answered.
+    pub receipt: PartReceipt,
+    /// As in [`SegmentSealed`].
+    pub recorded: Recorded,
+    /// As in [`SegmentSealed`].
     pub last: bool,
 }
 

@@ -1,0 +1,54 @@
+//! Intellistor as a library: encrypted backups of folders, restored whole or in part.
+//!
+//! A [`Vault`] is a store and the key to the backups in it; a [`Policy`] says what to back up.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # std::fs::create_dir(dir.path().join("documents"))?;
+//! # std::fs::write(dir.path().join("documents/Relatório.txt"), "olá")?;
+//! # let (documents, store, out) = (dir.path().join("documents"), dir.path().join("store"), dir.path().join("out"));
+//! use intellistor::{BackupOptions, Policy, RestoreOptions, StoreUrl, UserKey, Vault};
+//!
+//! let policy = Policy::new("documents", vec![documents])?;
+//! let key = UserKey::generate();
+//! let vault = Vault::open(&StoreUrl::local(&store), key).await?;
+//! let backup = vault.backup(&policy, BackupOptions::default()).await?;
+//! let restored = vault.restore(&backup.name, RestoreOptions::to(&out).only(["*.txt"])).await?;
+//! assert_eq!(restored.restored, 1);
+//! # assert_eq!(std::fs::read_to_string(out.join("Relatório.txt"))?, "olá");
+//! # Ok(()) }
+//! ```
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | [`policy`] | what to back up, as a person writes it |
+//! | `vault` | the door: every operation begins here |
+//! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
+//! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
+//! | `stream` | an archive as one stream of bytes, for what reads all of it |
+//! | `error` | what can go wrong, and of what kind it is |
+
+mod backup;
+mod error;
+mod pipeline;
+pub mod policy;
+mod restore;
+mod salvage;
+mod stream;
+mod vault;
+mod verify;
+
+pub use backup::{BackupOptions, BackupReport};
+pub use error::{Category, Error, Result};
+pub use intellistor_actors::progress::Progress;
+pub use intellistor_storage::archive::Compression;
+pub use intellistor_storage::keys::UserKey;
+pub use intellistor_storage::layout::BackupName;
+pub use intellistor_storage::manifest::{Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest};
+pub use intellistor_storage::objects::{SharedStore, StoreUrl};
+pub use policy::{Policy, PolicyError};
+pub use restore::{RestoreOptions, RestoreReport};
+pub use tokio_util::sync::CancellationToken;
+pub use vault::{BackupListing, DecryptReport, RunOptions, Vault};
+pub use verify::VerifyReport;

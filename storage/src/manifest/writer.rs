@@ -1,6 +1,6 @@
 //! Writes manifests: collects while the backup runs, then makes the document in one pass.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,6 +53,19 @@ impl ManifestDraft {
     /// Sums so far.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// The first problems, up to `most`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the temporary file cannot be read.
+    pub fn first_problems(&mut self, most: usize) -> Result<Vec<Problem>> {
+        self.problems.flush().map_err(temporary)?;
+        let lines = io::BufReader::new(self.problems.reader()).lines();
+        let problems = lines.filter(|line| !matches!(line.as_deref(), Ok(","))).take(most).map(|line| {
+            line.and_then(|line| Ok(serde_json::from_str(line.trim_end_matches(','))?)).map_err(temporary)
+        });
+        problems.collect()
     }
 
     /// The segments so far.

@@ -1,0 +1,258 @@
+//! Reads what the scanner found and writes it as a tar stream.
+//!
+//! - **In:** [`FilesScanned`], in order. **Out:** [`FrameArchived`], in order, and with each the entries that
+//!   ended in it.
+//! - **Bound:** one frame is being filled; `window` frames of 1 MiB are with the compressors. The pipeline gives
+//!   two for each core, so that none waits for a frame, and two more.
+//! - **Blocks:** on the disk, and on the compressors; it has a thread of its own.
+//! - **Survives a crash:** nothing. What the sequencer has not committed is read again.
+//!
+//! A file that cannot be opened, or that vanished, is skipped and recorded. One that changes while it is read is
+//! archived again, up to [`ATTEMPTS`] times while it is small, and then recorded as changed: its entry says what
+//! was read, and the tar stream stays valid (cut at the size that its header names, or filled up with zeros).
+//! A later copy of a path overrides an earlier one, in the manifest and for `tar`.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind};
+use tar::EntryType;
+
+use crate::content::{Content, Fate};
+use crate::frames::Frames;
+use crate::link::{Failures, Link};
+use crate::messages::{FilesScanned, FrameArchived, Reply};
+use crate::progress::Progress;
+use crate::source::{self, Facts, Identity, ScannedEntry, SourceKind, Walked};
+use crate::tar_header::TarEntry;
+
+/// How often a file is read when it changes meanwhile.
+pub const ATTEMPTS: u32 = 3;
+/// A larger file is read once: what keeps changing for so long would change again.
+const READ_AGAIN_BYTES: u64 = 64 << 20;
+
+/// What the archiver needs.
+#[derive(Debug)]
+pub struct ArchiverConfig {
+    /// The compressors.
+    pub next: Recipient<FrameArchived>,
+    /// How many frames may be with them.
+    pub window: usize,
+    /// Where to report.
+    pub failures: Failures,
+    /// Counts entries and bytes read.
+    pub progress: Arc<Progress>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Archiver {
+    frames: Frames,
+    linked: HashMap<Identity, Linked>,
+    failures: Failures,
+    progress: Arc<Progress>,
+}
+
+/// A file with several names, and how many of them are still to come.
+#[derive(Debug)]
+struct Linked {
+    first: Entry,
+    names_left: u64,
+}
+
+impl Archiver {
+    /// An archiver at the beginning of a tar stream.
+    pub fn new(config: ArchiverConfig) -> Self {
+        Self {
+            frames: Frames::new(Link::new(config.next, config.window)),
+            linked: HashMap::new(),
+            failures: config.failures,
+            progress: config.progress,
+        }
+    }
+
+    fn archive(&mut self, walked: Walked) -> Reply {
+        match walked {
+            Walked::Problem(problem) => self.frames.problem(problem),
+            Walked::Entry(scanned) => {
+                match scanned.facts.kind {
+                    SourceKind::File => self.file(&scanned)?,
+                    _ => self.bodiless(&scanned)?,
+                }
+                self.progress.entries.add(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, scanned: &ScannedEntry) -> Reply {
+        if scanned.facts.links > 1
+            && let Some(identity) = &scanned.facts.identity
+            && let Some(linked) = self.linked.get_mut(identity)
+        {
+            linked.names_left -= 1;
+            let first = if linked.names_left == 0 { self.linked.remove(identity).map(|l| l.first) } else { Some(linked.first.clone()) };
+            if let Some(first) = first {
+                return self.hard_link(scanned, first);
+            }
+        }
+        for attempt in 1..=ATTEMPTS {
+            let (file, facts) = match source::open_file(&scanned.source) {
+                Ok((_, facts)) if facts.kind != SourceKind::File => {
+                    return self.skip(scanned, "it was replaced by something that is no file".to_owned());
+                }
+                Ok(opened) => opened,
+                Err(e) if attempt < ATTEMPTS && is_worth_another_try(&e) => continue,
+                Err(e) => return self.skip(scanned, told("open", &e)),
+            };
+            let xattrs = match source::xattrs(&scanned.source) {
+                Ok(xattrs) => xattrs,
+                Err(e) => return self.skip(scanned, told("read the extended attributes", &e)),
+            };
+            let content = Content { file: &file, facts: &facts, xattrs: &xattrs, path: &scanned.relative_path };
+            let copied = content.copy(&mut self.frames, &self.progress)?;
+            match copied.fate {
+                Fate::Unreadable(e) => return self.skip(scanned, told("read", &e)),
+                Fate::Changed(_) if attempt < ATTEMPTS && facts.size <= READ_AGAIN_BYTES => continue,
+                Fate::Changed(how) => self.problem(scanned, ProblemKind::Changed, how),
+                Fate::Whole => {}
+            }
+            let entry = Entry {
+                size: copied.bytes,
+                sha256: Some(copied.sha256),
+                extents: copied.extents,
+                xattrs,
+                ..entry(scanned, EntryKind::File, &facts)
+            };
+            if facts.links > 1
+                && let Some(identity) = facts.identity
+            {
+                self.linked.insert(identity, Linked { first: entry.clone(), names_left: facts.links - 1 });
+            }
+            self.frames.record(entry);
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Reply {
+        let header = TarEntry {
+            path: &scanned.relative_path,
+            kind: EntryType::Link,
+            size: 0,
+            mtime_ns: first.mtime_ns,
+            unix: first.unix.as_ref(),
+            link: Some(first.raw_path()),
+            xattrs: &[],
+            sparse: None,
+        };
+        self.frames.write(&header.encode())?;
+        let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
+        self.frames.record(Entry {
+            relative_path,
+            path_bytes,
+            kind: EntryKind::Hardlink,
+            link_target: Some(first.relative_path),
+            link_target_bytes: first.path_bytes,
+            ..first
+        });
+        Ok(())
+    }
+
+    /// A folder or a symbolic link: all there is to it stands in its header.
+    fn bodiless(&mut self, scanned: &ScannedEntry) -> Reply {
+        let is_link = scanned.facts.kind == SourceKind::Symlink;
+        let link = match is_link.then(|| source::read_link(&scanned.source)).transpose() {
+            Ok(link) => link,
+            Err(e) => return self.skip(scanned, told("read the link", &e)),
+        };
+        let xattrs = match source::xattrs(&scanned.source) {
+            Ok(xattrs) => xattrs,
+            Err(e) => return self.skip(scanned, told("read the extended attributes", &e)),
+        };
+        let (kind, tar_kind) = if is_link {
+            (EntryKind::Symlink, EntryType::Symlink)
+        } else {
+            (EntryKind::Directory, EntryType::Directory)
+        };
+        let header = TarEntry {
+            path: &scanned.relative_path,
+            kind: tar_kind,
+            size: 0,
+            mtime_ns: scanned.facts.mtime_ns,
+            unix: scanned.facts.unix.as_ref(),
+            link: link.as_deref(),
+            xattrs: &xattrs,
+            sparse: None,
+        };
+        self.frames.write(&header.encode())?;
+        let (link_target, link_target_bytes) = match link.map(Entry::text_and_bytes) {
+            Some((text, bytes)) => (Some(text), bytes),
+            None => (None, None),
+        };
+        let entry = Entry { xattrs, link_target, link_target_bytes, ..entry(scanned, kind, &scanned.facts) };
+        self.frames.record(entry);
+        Ok(())
+    }
+
+    fn skip(&mut self, scanned: &ScannedEntry, reason: String) -> Reply {
+        self.problem(scanned, ProblemKind::Skipped, reason);
+        Ok(())
+    }
+
+    fn problem(&mut self, scanned: &ScannedEntry, kind: ProblemKind, reason: String) {
+        let relative_path = String::from_utf8_lossy(&scanned.relative_path).into_owned();
+        self.frames.problem(Problem { relative_path, kind, reason });
+    }
+}
+
+fn entry(scanned: &ScannedEntry, kind: EntryKind, facts: &Facts) -> Entry {
+    let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
+    Entry {
+        relative_path,
+        path_bytes,
+        kind,
+        size: 0,
+        mtime_ns: facts.mtime_ns,
+        unix: facts.unix.clone(),
+        xattrs: Vec::new(),
+        link_target: None,
+        link_target_bytes: None,
+        sha256: None,
+        extents: Vec::new(),
+    }
+}
+
+/// Whether an error may pass by itself: a lock that is released, a network folder that comes back.
+fn is_worth_another_try(e: &io::Error) -> bool {
+    !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
+fn told(action: &str, e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::NotFound => "it vanished before it was read".to_owned(),
+        _ => format!("cannot {action}: {e}"),
+    }
+}
+
+impl Actor for Archiver {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<FilesScanned> for Archiver {
+    type Result = Reply;
+
+    fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Reply {
+        let failures = self.failures.clone();
+        failures.guard("archiver", || {
+            for walked in batch.walked {
+                if let Err(stopped) = self.archive(walked) {
+                    return Ok(Err(stopped));
+                }
+            }
+            Ok(if batch.last { self.frames.close() } else { Ok(()) })
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! One file's content on its way into the tar stream.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+use intellistor_storage::manifest::{Extent, Xattr};
+use sha2::{Digest, Sha256};
+use tar::EntryType;
+
+use crate::frames::Frames;
+use crate::messages::Stopped;
+use crate::progress::Progress;
+use crate::source::{self, Facts};
+use crate::tar_header::TarEntry;
+
+/// An open file, and what was known of it when it was opened.
+#[derive(Debug)]
+pub(crate) struct Content<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) facts: &'a Facts,
+    pub(crate) xattrs: &'a [Xattr],
+    pub(crate) path: &'a [u8],
+}
+
+/// What was archived.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Size of what was read, holes included.
+    pub(crate) bytes: u64,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) extents: Vec<Extent>,
+    pub(crate) fate: Fate,
+}
+
+/// How reading ended.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// The file is the same as when it was opened.
+    Whole,
+    /// It is not; this is how.
+    Changed(String),
+    /// The disk refused.
+    Unreadable(io::Error),
+}
+
+/// How one stretch ended.
+enum Stretch {
+    Read,
+    EndedAt(u64),
+    Unreadable(io::Error),
+}
+
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+impl Content<'_> {
+    /// Writes header, content and padding. The stream stays valid whatever the file does meanwhile: exactly the
+    /// bytes that the header announces are written, zeros where there was nothing to read.
+    pub(crate) fn copy(&self, frames: &mut Frames, progress: &Progress) -> Result<Copied, Stopped> {
+        let data = match source::data_map(self.file, self.facts) {
+            Ok(data) => data,
+            Err(e) => return Ok(self.unreadable(e)),
+        };
+        let size = self.facts.size;
+        let covers_all = match data.as_slice() {
+            [] => size == 0,
+            [all] => *all == (0..size),
+            _ => false,
+        };
+        let header = TarEntry {
+            path: self.path,
+            kind: EntryType::Regular,
+            size,
+            mtime_ns: self.facts.mtime_ns,
+            unix: self.facts.unix.as_ref(),
+            link: None,
+            xattrs: self.xattrs,
+            sparse: (!covers_all).then_some(&data),
+        };
+        frames.write(&header.encode())?;
+
+        let mut digest = Sha256::new();
+        let mut extents = Vec::with_capacity(data.len());
+        let mut position = 0;
+        let mut failed = None;
+        for stretch in data {
+            if failed.is_some() {
+                frames.write_zeros(stretch.end - stretch.start)?;
+                continue;
+            }
+            hash_hole(&mut digest, stretch.start - position);
+            let hole_before = stretch.start > position;
+            let offset = frames.position();
+            let outcome = self.copy_stretch(&stretch, frames, &mut digest, progress)?;
+            let end = match outcome {
+                Stretch::Read => stretch.end,
+                Stretch::EndedAt(end) => {
+                    failed = Some(Fate::Changed(format!("it shrank from {size} bytes to {end} while it was read")));
+                    end
+                }
+                Stretch::Unreadable(e) => {
+                    failed = Some(Fate::Unreadable(e));
+                    stretch.start
+                }
+            };
+            if end > stretch.start {
+                let at = hole_before.then_some(stretch.start);
+                extents.push(Extent { archive: 0, offset, length: end - stretch.start, at });
+            }
+            position = end;
+        }
+        frames.pad()?;
+        if failed.is_none() {
+            hash_hole(&mut digest, size - position);
+            progress.bytes.add(size - position);
+            position = size;
+        }
+        let fate = match failed {
+            Some(fate) => fate,
+            None => self.compare(),
+        };
+        Ok(Copied { bytes: position, sha256: digest.finalize().into(), extents, fate })
+    }
+
+    fn copy_stretch(
+        &self,
+        stretch: &Range<u64>,
+        frames: &mut Frames,
+        digest: &mut Sha256,
+        progress: &Progress,
+    ) -> Result<Stretch, Stopped> {
+        let mut file = self.file;
+        let mut position = stretch.start;
+        if let Err(e) = file.seek(SeekFrom::Start(position)) {
+            frames.write_zeros(stretch.end - position)?;
+            return Ok(Stretch::Unreadable(e));
+        }
+        while position < stretch.end {
+            let room = frames.room()?;
+            let most = (room.len() as u64).min(stretch.end - position) as usize;
+            match file.read(&mut room[..most]) {
+                Ok(0) => {
+                    frames.write_zeros(stretch.end - position)?;
+                    return Ok(Stretch::EndedAt(position));
+                }
+                Ok(n) => {
+                    digest.update(frames.advance(n));
+                    position += n as u64;
+                    progress.bytes.add(n as u64);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    frames.write_zeros(stretch.end - position)?;
+                    return Ok(Stretch::Unreadable(e));
+                }
+            }
+        }
+        Ok(Stretch::Read)
+    }
+
+    /// Whether the file still is what it was when it was opened.
+    fn compare(&self) -> Fate {
+        let now = match source::facts_of(self.file) {
+            Ok(now) => now,
+            Err(e) => return Fate::Unreadable(e),
+        };
+        let before = self.facts;
+        if now.size != before.size {
+            let verb = if now.size > before.size { "grew" } else { "shrank" };
+            return Fate::Changed(format!("it {verb} from {} bytes to {} while it was read", before.size, now.size));
+        }
+        // A new link to the file or a changed mode moves ctime alone and leaves the content as it was read.
+        if now.mtime_ns != before.mtime_ns {
+            return Fate::Changed("it was written to while it was read".to_owned());
+        }
+        Fate::Whole
+    }
+
+    fn unreadable(&self, e: io::Error) -> Copied {
+        Copied { bytes: 0, sha256: [0; 32], extents: Vec::new(), fate: Fate::Unreadable(e) }
+    }
+}
+
+fn hash_hole(digest: &mut Sha256, mut bytes: u64) {
+    while bytes > 0 {
+        let n = bytes.min(ZEROS.len() as u64);
+        digest.update(&ZEROS[..n as usize]);
+        bytes -= n;
+    }
+}

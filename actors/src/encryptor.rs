@@ -1,0 +1,91 @@
+//! Puts compressed frames back in order and seals them into segments.
+//!
+//! - **In:** [`FrameCompressed`], in any order. **Out:** [`SegmentSealed`], in order.
+//! - **Bound:** a frame that came early waits for those before it; the archiver's window allows no more than
+//!   its size of them. One segment is being built, and one more waits for the uploader (window 1): the
+//!   uploader's slots are the place for more.
+//! - **Blocks:** on the processor (sealing runs at about memory speed, so one thread keeps up with the
+//!   compressors of many cores), and on the uploader.
+//! - **Survives a crash:** nothing. What was being built is built again, under a fresh salt (nonce law).
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use intellistor_storage::archive::SegmentSealer;
+
+use crate::link::{Failures, Link};
+use crate::messages::{FrameCompressed, Recorded, Reply, SegmentSealed};
+
+/// What the encryptor needs.
+#[derive(Debug)]
+pub struct EncryptorConfig {
+    /// The archive's keys and chain.
+    pub sealer: SegmentSealer,
+    /// The uploader.
+    pub next: Recipient<SegmentSealed>,
+    /// Where to report.
+    pub failures: Failures,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Encryptor {
+    sealer: SegmentSealer,
+    next: Link<SegmentSealed>,
+    failures: Failures,
+    early: BTreeMap<u64, FrameCompressed>,
+    next_seq: u64,
+    recorded: Recorded,
+}
+
+impl Encryptor {
+    /// An encryptor at the beginning of an archive.
+    pub fn new(config: EncryptorConfig) -> Self {
+        Self {
+            sealer: config.sealer,
+            next: Link::new(config.next, 1),
+            failures: config.failures,
+            early: BTreeMap::new(),
+            next_seq: 0,
+            recorded: Recorded::default(),
+        }
+    }
+
+    fn seal(&mut self, frame: FrameCompressed) -> Result<Reply, intellistor_storage::Error> {
+        self.recorded.append(frame.recorded);
+        let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? else {
+            return Ok(Ok(()));
+        };
+        let sent = self.next.send(SegmentSealed {
+            segment: sealed.record,
+            body: Bytes::from(sealed.body),
+            recorded: std::mem::take(&mut self.recorded),
+            last: frame.last,
+        });
+        Ok(if frame.last { sent.and_then(|()| self.next.flush()) } else { sent })
+    }
+}
+
+impl Actor for Encryptor {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<FrameCompressed> for Encryptor {
+    type Result = Reply;
+
+    fn handle(&mut self, frame: FrameCompressed, _: &mut Self::Context) -> Reply {
+        let failures = self.failures.clone();
+        failures.guard("encryptor", || {
+            self.early.insert(frame.seq, frame);
+            while let Some(frame) = self.early.remove(&self.next_seq) {
+                self.next_seq += 1;
+                let reply = self.seal(frame)?;
+                if reply.is_err() {
+                    return Ok(reply);
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+}

@@ -1,0 +1,213 @@
+//! Tar headers: POSIX.1-2001 (pax), with GNU's pax form 1.0 for sparse files and SCHILY's names for extended
+//! attributes. GNU tar, bsdtar and Python's tarfile read all of it.
+
+use std::ops::Range;
+
+use intellistor_storage::manifest::{UnixAttributes, Xattr};
+use tar::{EntryType, Header};
+
+/// Size of every tar block.
+pub const BLOCK_BYTES: u64 = 512;
+
+/// Two blocks of zeros close a tar stream.
+pub const END_MARKER: [u8; 1024] = [0; 1024];
+
+/// What a header says of an entry.
+#[derive(Debug)]
+pub struct TarEntry<'a> {
+    /// Relative path, raw bytes, `/` separators.
+    pub path: &'a [u8],
+    /// File, folder, symbolic or hard link.
+    pub kind: EntryType,
+    /// Size of the content, holes included.
+    pub size: u64,
+    /// Modification time in nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Mode and owner.
+    pub unix: Option<&'a UnixAttributes>,
+    /// Where a link points, raw bytes.
+    pub link: Option<&'a [u8]>,
+    /// Extended attributes.
+    pub xattrs: &'a [Xattr],
+    /// The stretches with data, when the file has holes.
+    pub sparse: Option<&'a [Range<u64>]>,
+}
+
+impl TarEntry<'_> {
+    /// The blocks that precede the content; for a sparse file they include its map.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut records = Records::default();
+        let mut header = Header::new_ustar();
+        header.set_entry_type(self.kind);
+        let directory = self.kind == EntryType::Directory;
+        header.set_mode(self.unix.map_or(if directory { 0o755 } else { 0o644 }, |u| u.mode));
+        let (uid, gid) = self.unix.map_or((0, 0), |u| (u.uid, u.gid));
+        header.set_uid(records.number("uid", uid.into(), 7));
+        header.set_gid(records.number("gid", gid.into(), 7));
+        records.time("mtime", self.mtime_ns, &mut header);
+
+        let path = [self.path, if directory { b"/" } else { b"" }].concat();
+        let map = self.sparse.map(|data| sparse_map(data, self.size));
+        let stored = match (self.sparse, &map) {
+            (Some(data), Some(map)) => {
+                records.add("GNU.sparse.major", b"1");
+                records.add("GNU.sparse.minor", b"0");
+                records.add("GNU.sparse.name", &path);
+                records.add("GNU.sparse.realsize", self.size.to_string().as_bytes());
+                map.len() as u64 + data.iter().map(|r| r.end - r.start).sum::<u64>()
+            }
+            _ => self.size,
+        };
+        header.set_size(records.number("size", stored, 11));
+        let fields = header.as_old_mut();
+        match self.sparse {
+            Some(_) => fields.name[..17].copy_from_slice(b"GNUSparseFile.0/x"),
+            None => records.name("path", &path, &mut fields.name),
+        }
+        if let Some(link) = self.link {
+            records.name("linkpath", link, &mut fields.linkname);
+        }
+        for xattr in self.xattrs {
+            records.add(&format!("SCHILY.xattr.{}", String::from_utf8_lossy(&xattr.name)), &xattr.value);
+        }
+        header.set_cksum();
+
+        let mut blocks = records.encode();
+        blocks.extend_from_slice(header.as_bytes());
+        blocks.extend_from_slice(map.as_deref().unwrap_or_default());
+        blocks
+    }
+}
+
+/// Pax records, collected where a ustar field is too small or too coarse.
+#[derive(Default)]
+struct Records(Vec<u8>);
+
+impl Records {
+    fn add(&mut self, key: &str, value: &[u8]) {
+        // The length counts its own digits.
+        let rest = key.len() + value.len() + 3;
+        let mut length = rest + 1;
+        while length != rest + length.to_string().len() {
+            length = rest + length.to_string().len();
+        }
+        self.0.extend_from_slice(format!("{length} {key}=").as_bytes());
+        self.0.extend_from_slice(value);
+        self.0.push(b'\n');
+    }
+
+    /// The number for a field of `digits` octal digits; 0 there when only the record can hold it.
+    fn number(&mut self, key: &str, value: u64, digits: u32) -> u64 {
+        if value < 1 << (3 * digits) {
+            return value;
+        }
+        self.add(key, value.to_string().as_bytes());
+        0
+    }
+
+    fn time(&mut self, key: &str, ns: i128, header: &mut Header) {
+        let (seconds, fraction) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
+        let whole = u64::try_from(seconds).ok().filter(|s| *s < 1 << 33);
+        header.set_mtime(whole.unwrap_or(0));
+        if whole.is_some() && fraction == 0 {
+            return;
+        }
+        // Decimal notation of a negative time counts its fraction towards zero: -0.25 is -1 s and 0.75.
+        let sign = if ns < 0 { "-" } else { "" };
+        let magnitude = ns.unsigned_abs();
+        self.add(key, format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000).as_bytes());
+    }
+
+    /// A name for a field of 100 bytes. What is no ASCII gets a record too, since only there it is known to be UTF-8.
+    fn name(&mut self, key: &str, name: &[u8], field: &mut [u8; 100]) {
+        let is_text = std::str::from_utf8(name).is_ok();
+        if name.len() > field.len() || (is_text && !name.is_ascii()) {
+            self.add(key, name);
+        }
+        let kept = name.len().min(field.len());
+        field[..kept].copy_from_slice(&name[..kept]);
+    }
+
+    fn encode(self) -> Vec<u8> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.as_old_mut().name[..14].copy_from_slice(b"PaxHeaders.0/x");
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(self.0.len() as u64);
+        header.set_cksum();
+        let mut blocks = header.as_bytes().to_vec();
+        blocks.extend_from_slice(&self.0);
+        blocks.resize(blocks.len().next_multiple_of(BLOCK_BYTES as usize), 0);
+        blocks
+    }
+}
+
+/// GNU sparse map 1.0: the number of stretches, then offset and length of each, one decimal a line.
+fn sparse_map(data: &[Range<u64>], size: u64) -> Vec<u8> {
+    // A file that ends in a hole names its end with an empty stretch.
+    let end = data.last().is_none_or(|r| r.end < size).then_some(size..size);
+    let mut map = format!("{}\n", data.len() + usize::from(end.is_some()));
+    for stretch in data.iter().chain(&end) {
+        map += &format!("{}\n{}\n", stretch.start, stretch.end - stretch.start);
+    }
+    let mut map = map.into_bytes();
+    map.resize(map.len().next_multiple_of(BLOCK_BYTES as usize), 0);
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_counts_its_own_length() {
+        for value in 1..120 {
+            let mut records = Records::default();
+            records.add("k", &vec![b'v'; value]);
+            let digits = records.0.split(|b| *b == b' ').next().unwrap();
+            assert_eq!(std::str::from_utf8(digits).unwrap().parse::<usize>().unwrap(), records.0.len());
+        }
+    }
+
+    #[test]
+    fn the_tar_crate_reads_it_back() {
+        let path = "pasta/".repeat(60) + "Relatório.txt";
+        let xattrs = [Xattr { name: b"user.nota".to_vec(), value: vec![0, 1, 255] }];
+        let unix = UnixAttributes { mode: 0o4755, uid: 5_000_000, gid: 7 };
+        let entry = TarEntry {
+            path: path.as_bytes(),
+            kind: EntryType::Regular,
+            size: 3,
+            mtime_ns: 1_700_000_000_000_000_001,
+            unix: Some(&unix),
+            link: None,
+            xattrs: &xattrs,
+            sparse: None,
+        };
+        let mut bytes = entry.encode();
+        bytes.extend_from_slice(b"abc");
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes.extend_from_slice(&END_MARKER);
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut entries = archive.entries().unwrap();
+        let mut read = entries.next().unwrap().unwrap();
+        assert_eq!(read.path_bytes().as_ref(), path.as_bytes());
+        assert_eq!(read.header().mode().unwrap(), 0o4755);
+        let pax: Vec<_> = read
+            .pax_extensions()
+            .unwrap()
+            .unwrap()
+            .map(|r| r.unwrap())
+            .map(|r| (r.key().unwrap().to_owned(), r.value_bytes().to_vec()))
+            .collect();
+        assert!(pax.contains(&("mtime".into(), b"1700000000.000000001".to_vec())));
+        assert!(pax.contains(&("SCHILY.xattr.user.nota".into(), vec![0, 1, 255])));
+        assert!(pax.contains(&("uid".into(), b"5000000".to_vec())));
+    }
+}

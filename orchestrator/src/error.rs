@@ -1,0 +1,107 @@
+//! What can go wrong, and of what kind it is.
+
+use std::path::PathBuf;
+
+use intellistor_actors::link::Failure;
+
+use crate::policy::PolicyError;
+
+/// The result of every operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An operation's error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Occurs when a store, a key, an archive or a manifest fails.
+    #[error(transparent)]
+    Storage(intellistor_storage::Error),
+    /// Occurs when the policy is not usable.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Occurs when a pattern is no glob.
+    #[error("{0}. A glob takes `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before one that is meant literally")]
+    Pattern(#[from] intellistor_actors::globs::BadGlob),
+    /// Occurs when the store holds no backup of the policy.
+    #[error("{store} holds no backup of policy {policy_id}. Check the policy and the store; `backup-client backup` makes one")]
+    NoBackup {
+        /// The policy.
+        policy_id: String,
+        /// The store's URL.
+        store: String,
+    },
+    /// Occurs when `--only` matches nothing: nothing was restored.
+    #[error("nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, and `*` crosses `/`; `backup-client show` lists the paths")]
+    NothingMatches {
+        /// The backup.
+        backup_id: String,
+        /// The patterns, quoted.
+        patterns: String,
+    },
+    /// Occurs when what was put into the store is not what the store says it has.
+    #[error("the store does not hold what was sent: {0}. No manifest was written, so this backup does not exist; run it again")]
+    NotAsSent(String),
+    /// Occurs when the folder to restore into cannot be used.
+    #[error("cannot restore into {}: {reason}", out.display())]
+    Target {
+        /// The folder.
+        out: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Occurs when a stage panicked: a defect of this program.
+    #[error("{0}")]
+    Defect(String),
+    /// Occurs when the operation was cancelled.
+    #[error("interrupted. What was half done was removed")]
+    Interrupted,
+}
+
+/// Kinds of errors that call for different exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Category {
+    /// It did not work; the message says why.
+    Failed,
+    /// The policy, the environment or the arguments are wrong.
+    Configuration,
+    /// Bytes are not what was sealed.
+    Integrity,
+    /// Another run of the policy is active.
+    Busy,
+    /// Cancelled from outside.
+    Interrupted,
+}
+
+impl Error {
+    /// The error's kind.
+    pub fn category(&self) -> Category {
+        use intellistor_storage::Error as Storage;
+        match self {
+            Self::Storage(Storage::Integrity { .. }) | Self::NotAsSent(_) => Category::Integrity,
+            Self::Storage(
+                Storage::WrongKey { .. }
+                | Storage::WrongPassphrase { .. }
+                | Storage::BadKey { .. }
+                | Storage::BadStoreUrl { .. },
+            )
+            | Self::Policy(_)
+            | Self::Pattern(_) => Category::Configuration,
+            Self::Interrupted => Category::Interrupted,
+            _ => Category::Failed,
+        }
+    }
+}
+
+impl From<intellistor_storage::Error> for Error {
+    fn from(error: intellistor_storage::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Error(error) => Self::Storage(error),
+            panic @ Failure::Panic { .. } => Self::Defect(panic.to_string()),
+        }
+    }
+}

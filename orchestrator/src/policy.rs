@@ -1,0 +1,158 @@
+//! Policies: what to back up, as a person writes it in YAML.
+//!
+//! ```
+//! let text = "policy_id: documents\npaths: ['/home/ana/Documents']\nexclude: ['*.tmp']\n";
+//! let policy = intellistor::Policy::from_yaml("documents.yaml".as_ref(), text)?;
+//! assert_eq!(policy.exclude, ["*.tmp"]);
+//! # Ok::<(), intellistor::PolicyError>(())
+//! ```
+//! Relative paths are those of the directory that the program runs in, not of the policy's file. `~` and
+//! variables are not expanded: what runs at night has another home and another environment.
+
+mod error;
+mod yaml;
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use intellistor_storage::archive::Compression;
+use intellistor_storage::layout::is_policy_id;
+use intellistor_storage::objects::StoreUrl;
+
+pub use error::{Place, PolicyError};
+
+type Result<T, E = PolicyError> = std::result::Result<T, E>;
+
+/// A policy is written by hand; one that is larger is some other file.
+const MOST_BYTES: usize = 1 << 20;
+
+/// What to back up, how, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Names the policy everywhere: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+    pub policy_id: String,
+    /// Files and folders.
+    pub paths: Vec<PathBuf>,
+    /// When to run, as a five-field cron expression. For the agent; nothing here runs by itself.
+    pub schedule: Option<String>,
+    /// Globs on `relative_path` of what to leave out; `*` crosses `/`.
+    pub exclude: Vec<String>,
+    /// How hard to compress.
+    pub compression: Compression,
+    /// Where to, when it is not where the environment says.
+    pub store: Option<StoreUrl>,
+}
+
+impl Policy {
+    /// A policy with nothing but its name and its paths.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when the name is not allowed or no path is given.
+    pub fn new(policy_id: impl Into<String>, paths: impl IntoIterator<Item: Into<PathBuf>>) -> Result<Self> {
+        let policy = Self {
+            policy_id: policy_id.into(),
+            paths: paths.into_iter().map(Into::into).collect(),
+            schedule: None,
+            exclude: Vec::new(),
+            compression: Compression::default(),
+            store: None,
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// Reads a policy's file.
+    ///
+    /// # Errors
+    /// [`PolicyError`], which names the file and, where it can, the line.
+    pub fn load(path: &Path) -> Result<Self> {
+        let unreadable = |source| PolicyError::Unreadable { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path).map_err(unreadable)?;
+        file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::from_yaml(path, &text),
+            Err(_) => Err(PolicyError::NotUtf8 { path: path.to_owned() }),
+        }
+    }
+
+    /// Reads a policy from text. `origin` names the text in errors. Touches neither disk nor environment.
+    ///
+    /// # Errors
+    /// [`PolicyError`], with the line.
+    pub fn from_yaml(origin: &Path, text: &str) -> Result<Self> {
+        if text.len() > MOST_BYTES {
+            return Err(PolicyError::TooLarge { path: origin.to_owned(), most_kib: MOST_BYTES >> 10 });
+        }
+        yaml::parse(origin, text)
+    }
+
+    /// The policy as a file, with comments that explain it. Every path must be Unicode, which
+    /// [`check`](Self::check) makes sure of.
+    pub fn to_yaml(&self) -> String {
+        yaml::write(self)
+    }
+
+    /// Checks what the fields hold; [`new`](Self::new), [`load`](Self::load) and
+    /// [`from_yaml`](Self::from_yaml) have done so.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for the first field that is not usable.
+    pub fn check(&self) -> Result<()> {
+        check_id(&self.policy_id)?;
+        if self.paths.is_empty() {
+            return Err(PolicyError::NoPaths);
+        }
+        self.paths.iter().try_for_each(|path| check_path(path))?;
+        self.exclude.iter().try_for_each(|glob| check_glob(glob))?;
+        self.schedule.as_deref().map_or(Ok(()), check_schedule)
+    }
+
+    /// Checks that every path exists.
+    ///
+    /// # Errors
+    /// [`PolicyError::MissingPath`] names the first that does not.
+    pub fn check_paths(&self) -> Result<()> {
+        self.paths.iter().try_for_each(|path| match fs::metadata(path) {
+            Ok(_) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(PolicyError::MissingPath { path: path.clone() }),
+            Err(source) => Err(PolicyError::UnreachablePath { path: path.clone(), source }),
+        })
+    }
+}
+
+fn check_id(policy_id: &str) -> Result<()> {
+    if is_policy_id(policy_id) { Ok(()) } else { Err(PolicyError::BadId { policy_id: policy_id.to_owned() }) }
+}
+
+fn check_path(path: &Path) -> Result<()> {
+    match path.to_str() {
+        None => Err(PolicyError::NotUnicode { path: path.to_owned() }),
+        Some("") => Err(PolicyError::EmptyPath),
+        Some(text) if text.contains('\0') => Err(PolicyError::NulInPath { path: path.to_owned() }),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_glob(glob: &str) -> Result<()> {
+    match globset::Glob::new(glob) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(PolicyError::BadGlob { glob: glob.to_owned(), reason: e.kind().to_string() }),
+    }
+}
+
+// Which expressions a scheduler can keep is the scheduler's to say.
+fn check_schedule(schedule: &str) -> Result<()> {
+    match schedule.split_ascii_whitespace().count() {
+        5 => Ok(()),
+        fields => Err(PolicyError::BadSchedule { schedule: schedule.to_owned(), fields }),
+    }
+}
+
+fn check_store(url: &str) -> Result<StoreUrl> {
+    url.parse().map_err(|e: intellistor_storage::Error| PolicyError::BadStore { reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

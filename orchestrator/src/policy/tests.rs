@@ -1,0 +1,151 @@
+use std::path::{Path, PathBuf};
+
+use intellistor_storage::archive::Compression;
+use proptest::prelude::*;
+
+use super::*;
+
+const CREATED: &str = r#"policy_id: mvp-default
+paths: ['C:\workload\docs\imagens']
+schedule: "0 2 * * *"
+exclude: []                # globs on relative_path
+compression: fast          # fast | balanced | best
+# store: s3://bucket/prefix or file:///mnt/nas; default from the environment
+"#;
+
+fn parse(text: &str) -> Result<Policy> {
+    Policy::from_yaml(Path::new("docs.yaml"), text)
+}
+
+fn told(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_policy_is_written_as_the_contract_shows_it() {
+    let mut policy = Policy::new("mvp-default", [r"C:\workload\docs\imagens"]).unwrap();
+    policy.schedule = Some("0 2 * * *".to_owned());
+    assert_eq!(policy.to_yaml(), CREATED);
+    assert_eq!(parse(CREATED).unwrap(), policy);
+}
+
+#[test]
+fn every_field_reads_back() {
+    let policy = Policy {
+        policy_id: "2026-01-01".to_owned(),
+        paths: ["/home/joão/it's", "a: b # c", "-", "linha\nnova\t\u{85}\u{feff}", "\"q\"", " x "].map(PathBuf::from).into(),
+        schedule: Some("*/5 * * * 1-5".to_owned()),
+        exclude: vec!["*.tmp".to_owned(), "Cópia {a,b}/[!c]".to_owned()],
+        compression: Compression::Best,
+        store: Some("s3://bucket/prefix".parse().unwrap()),
+    };
+    assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
+}
+
+#[test]
+fn windows_files_are_accepted() {
+    let windows = format!("\u{feff}{}", CREATED.replace('\n', "\r\n"));
+    assert_eq!(parse(&windows).unwrap(), parse(CREATED).unwrap());
+    let hint = told("policy_id: a\npaths: [\"C:\\workload\"]\n");
+    assert!(hint.contains("line 2") && hint.contains("single quotes"), "{hint}");
+}
+
+#[test]
+fn errors_name_file_line_and_text() {
+    let yaml = told("policy_id: a\npaths: [x\nexclude: []\n");
+    assert!(yaml.starts_with("docs.yaml, line "), "{yaml}");
+    let field = told("policy_id: a\npaths: [x]\n\nexcludes: []\n");
+    assert!(field.starts_with("docs.yaml, line 4, column 1: unknown field \"excludes\""), "{field}");
+    assert!(field.contains("policy_id, paths, schedule, exclude, compression, store"), "{field}");
+    assert!(field.ends_with("\n  4 | excludes: []"), "{field}");
+    let variant = told("policy_id: a\npaths: [x]\ncompression: zip\n");
+    assert!(variant.contains("line 3") && variant.contains("\"zip\" is none of fast, balanced, best"), "{variant}");
+    let missing = told("policy_id: a\n");
+    assert!(missing.contains("`paths` is missing"), "{missing}");
+    let twice = told("policy_id: a\npaths: [x]\npolicy_id: b\n");
+    assert!(twice.contains("line 3") && twice.contains("duplicate"), "{twice}");
+    assert!(told("").starts_with("docs.yaml"));
+    assert!(told("just text").contains("line 1"));
+}
+
+#[test]
+fn values_are_checked_where_they_stand() {
+    let id = told("policy_id: a/b\npaths: [x]\n");
+    assert!(id.contains("line 1, column 12") && id.contains("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), "{id}");
+    let none = told("policy_id: a\npaths: []\n");
+    assert!(none.contains("line 2") && none.contains("`paths` is empty"), "{none}");
+    let empty = told("policy_id: a\npaths:\n- x\n- ''\n");
+    assert!(empty.contains("line 4") && empty.contains("is empty"), "{empty}");
+    let glob = told("policy_id: a\npaths: [x]\nexclude: ['ok', 'a[']\n");
+    assert!(glob.contains("line 3, column 17") && glob.contains("\"a[\""), "{glob}");
+    let store = told("policy_id: a\npaths: [x]\nstore: ftp://host\n");
+    assert!(store.contains("line 3, column 8") && store.contains("ftp://host"), "{store}");
+    let schedule = told("policy_id: a\npaths: [x]\nschedule: daily\n");
+    assert!(schedule.contains("line 3") && schedule.contains("has 1 fields"), "{schedule}");
+    assert!(matches!(Policy::new("a", [""; 0]), Err(PolicyError::NoPaths)));
+    assert!(matches!(Policy::new("", ["x"]), Err(PolicyError::BadId { .. })));
+}
+
+#[test]
+fn what_is_shown_of_a_line_cannot_steer_a_terminal() {
+    let long = told(&format!("policy_id: a\n{}: \u{1b}\u{7}\n", "x".repeat(5000)));
+    assert!(!long.contains('\u{1b}') && long.len() < 6000, "{long}");
+}
+
+#[test]
+fn bombs_are_refused() {
+    let deep = format!("policy_id: a\npaths: {}x{}\n", "[".repeat(5000), "]".repeat(5000));
+    assert!(parse(&deep).is_err());
+    let laughs: String = (1..20).map(|i| format!("a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1)).collect();
+    assert!(parse(&format!("a0: &a0 [x]\n{laughs}policy_id: a\npaths: *a19\n")).is_err());
+    assert!(matches!(parse(&"#".repeat(MOST_BYTES + 1)), Err(PolicyError::TooLarge { .. })));
+    assert!(parse("policy_id: a\npaths: [x]\n---\npolicy_id: b\n").is_err());
+}
+
+#[test]
+fn files_are_read_and_their_errors_name_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.yaml");
+    std::fs::write(&file, CREATED).unwrap();
+    assert_eq!(Policy::load(&file).unwrap(), parse(CREATED).unwrap());
+    std::fs::write(&file, [0xff, 0xfe, b'p', 0]).unwrap();
+    assert!(Policy::load(&file).unwrap_err().to_string().contains("is not UTF-8"));
+    let gone = Policy::load(&dir.path().join("gone.yaml")).unwrap_err().to_string();
+    assert!(gone.contains("gone.yaml") && gone.contains("policy-create"), "{gone}");
+}
+
+#[test]
+fn a_missing_path_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Policy::new("a", [dir.path()]).unwrap().check_paths().unwrap();
+    let missing = dir.path().join("Relatórios");
+    let told = Policy::new("a", [dir.path().to_owned(), missing]).unwrap().check_paths().unwrap_err();
+    assert!(told.to_string().contains("Relatórios"), "{told}");
+    let home = Policy::new("a", ["~/x"]).unwrap().check_paths().unwrap_err().to_string();
+    assert!(home.contains("`~` is not expanded"), "{home}");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes: Vec<u8>, cut in 0usize..CREATED.len()) {
+        let noise = String::from_utf8_lossy(&bytes);
+        let _ = parse(&noise);
+        let _ = parse(&format!("{}{noise}", &CREATED[..cut]));
+        let _ = parse(&format!("{}{noise}{}", &CREATED[..cut], &CREATED[cut..]));
+    }
+
+    #[test]
+    fn no_yaml_like_text_makes_it_panic(text in "[a-c:\\-\\[\\]{}#&*!|>'\"%@`,? \n\t\\\\~<é\u{1f600}]{0,60}") {
+        let _ = parse(&text);
+        let _ = parse(&format!("policy_id: a\npaths: {text}\n"));
+    }
+
+    #[test]
+    fn any_policy_reads_back(
+        policy_id in "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        paths in proptest::collection::vec("[^\0]{1,20}", 1..4),
+    ) {
+        let policy = Policy::new(policy_id, paths).unwrap();
+        prop_assert_eq!(parse(&policy.to_yaml()).unwrap(), policy);
+    }
+}

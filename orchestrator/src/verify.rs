@@ -1,0 +1,156 @@
+//! Verifies a backup: every byte of the archive against its seals, and what it holds against the manifest.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use intellistor_actors::progress::Progress;
+use intellistor_storage::Error as StorageError;
+use intellistor_storage::archive::{ArchiveReader, archive_digest};
+use intellistor_storage::layout::BackupName;
+use intellistor_storage::manifest::{Entry, EntryKind};
+use sha2::{Digest, Sha256};
+
+use crate::{Result, RunOptions, Vault, stream};
+
+/// A backup that is whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifyReport {
+    /// The backup.
+    pub name: BackupName,
+    /// Entries in its manifest.
+    pub entries: u64,
+    /// Bytes of content whose SHA-256 was computed and found right.
+    pub bytes: u64,
+    /// Bytes of archive that were read.
+    pub archive_bytes: u64,
+    /// Segments in the archive.
+    pub segments: u32,
+    /// Frames in the archive.
+    pub frames: u64,
+    /// SHA-256 over the segments' SHA-256 digests, in hex.
+    pub archive_sha256: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) -> Result<VerifyReport> {
+    let started = Instant::now();
+    let manifest = vault.show(name).await?;
+    let head = manifest.head();
+    run.progress.total_entries.add(head.totals.entries);
+    run.progress.total_bytes.add(head.totals.bytes);
+    let (key, progress, name) = (vault.key.clone(), run.progress.clone(), name.clone());
+    stream::read_archive(vault.store.clone(), name.archive_key(), run, move |source| {
+        let archive = ArchiveReader::new(source, &key)?;
+        if archive.header() != manifest.header() {
+            return Err(contradiction("the archive has another header: it belongs to another backup").into());
+        }
+        let mut tar = TarBytes { archive, frame: Vec::new(), position: 0, progress };
+        let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));
+        manifest.for_each_entry(|entry| {
+            entries += 1;
+            outcome = tar.check(&entry).map(|checked| bytes += checked);
+            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        outcome?;
+        while tar.next_frame()? {}
+        let segments = tar.archive.segments();
+        let record = &manifest.head().archives[0];
+        if segments != record.segments || archive_digest(segments) != record.sha256 {
+            return Err(contradiction("its segments are not those of the manifest").into());
+        }
+        Ok(VerifyReport {
+            name,
+            entries,
+            bytes,
+            archive_bytes: segments.iter().map(|s| s.bytes).sum(),
+            segments: segments.len() as u32,
+            frames: segments.iter().map(|s| s.frames.len() as u64).sum(),
+            archive_sha256: record.sha256.iter().map(|b| format!("{b:02x}")).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    })
+    .await
+}
+
+/// The tar stream, read forward only: entries stand in the manifest in the order of their bytes.
+struct TarBytes<R> {
+    archive: ArchiveReader<R>,
+    frame: Vec<u8>,
+    /// Where `frame` begins in the tar stream.
+    position: u64,
+    progress: Arc<Progress>,
+}
+
+impl<R: Read> TarBytes<R> {
+    fn next_frame(&mut self) -> Result<bool, StorageError> {
+        self.position += self.frame.len() as u64;
+        self.frame = match self.archive.next_frame()? {
+            Some(frame) => frame.tar,
+            None => return Ok(false),
+        };
+        Ok(true)
+    }
+
+    /// Hashes an entry's content; gives its size.
+    fn check(&mut self, entry: &Entry) -> Result<u64, StorageError> {
+        self.progress.entries.add(1);
+        // A hard link's content is its first name's, which was checked.
+        if entry.kind != EntryKind::File {
+            return Ok(0);
+        }
+        let mut digest = Sha256::new();
+        let mut at = 0;
+        for extent in &entry.extents {
+            hash_zeros(&mut digest, extent.at.unwrap_or(at).saturating_sub(at));
+            at = extent.at.unwrap_or(at);
+            self.hash(&mut digest, extent.offset, extent.length)?;
+            at += extent.length;
+        }
+        hash_zeros(&mut digest, entry.size.saturating_sub(at));
+        if entry.sha256 != Some(digest.finalize().into()) {
+            return Err(StorageError::integrity(
+                format!("{:?}", entry.relative_path),
+                "its content has another SHA-256 than the manifest says",
+            ));
+        }
+        Ok(entry.size)
+    }
+
+    fn hash(&mut self, digest: &mut Sha256, offset: u64, length: u64) -> Result<(), StorageError> {
+        let (mut offset, mut left) = (offset, length);
+        if offset < self.position {
+            return Err(contradiction("its entries are not in the order of the archive"));
+        }
+        while left > 0 {
+            let skip = usize::try_from(offset - self.position).unwrap_or(usize::MAX);
+            let Some(rest) = self.frame.get(skip..).filter(|rest| !rest.is_empty()) else {
+                if !self.next_frame()? {
+                    return Err(contradiction("an entry lies beyond the archive's end"));
+                }
+                continue;
+            };
+            let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            digest.update(&rest[..n]);
+            self.progress.bytes.add(n as u64);
+            offset += n as u64;
+            left -= n as u64;
+        }
+        Ok(())
+    }
+}
+
+fn contradiction(reason: &str) -> StorageError {
+    StorageError::integrity("the backup", reason)
+}
+
+fn hash_zeros(digest: &mut Sha256, mut bytes: u64) {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    while bytes > 0 {
+        let n = bytes.min(ZEROS.len() as u64);
+        digest.update(&ZEROS[..n as usize]);
+        bytes -= n;
+    }
+}

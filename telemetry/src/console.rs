@@ -1,0 +1,306 @@
+//! Log lines for a person, on standard error. Never in a file.
+//!
+//! ```text
+//! warning: the store asks for fewer requests, trying again store=s3://bucket attempt=2
+//! ```
+
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
+use std::time::Instant;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt as subscriber_fmt};
+
+use crate::Escaped;
+
+/// How much a person wants to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors (`-q`).
+    Quiet,
+    /// Warnings too.
+    #[default]
+    Normal,
+    /// What our own code does (`-v`).
+    Verbose,
+    /// Its details, and what the libraries do (`-vv`).
+    Debug,
+    /// Everything (`-vvv`).
+    Trace,
+}
+
+impl Verbosity {
+    /// From the flags of a command line: `-q`, and how often `-v` was given.
+    pub fn from_flags(quiet: bool, verbose: u8) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Quiet,
+            (false, 0) => Self::Normal,
+            (false, 1) => Self::Verbose,
+            (false, 2) => Self::Debug,
+            (false, _) => Self::Trace,
+        }
+    }
+
+    // The target `intellistor` stands for every crate of ours, since targets match by prefix.
+    fn directives(self) -> &'static str {
+        match self {
+            Self::Quiet => "error",
+            Self::Normal => "error,intellistor=warn",
+            Self::Verbose => "warn,intellistor=info",
+            Self::Debug => "info,intellistor=debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Occurs when `RUST_LOG` holds no valid filter.
+#[derive(Debug)]
+pub struct BadFilter {
+    /// What it holds.
+    pub text: String,
+    reason: String,
+}
+
+impl fmt::Display for BadFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, reason } = self;
+        write!(
+            f,
+            "RUST_LOG={text:?} is no log filter: {reason}. A level such as `info` is one, or `warn,intellistor=debug`"
+        )
+    }
+}
+
+impl StdError for BadFilter {}
+
+/// Starts the console for the whole process; once. Where `-v` or `-q` was given, `rust_log` is not looked at.
+///
+/// # Errors
+/// [`BadFilter`] when `rust_log` is needed and malformed. A second call changes nothing.
+pub fn init<W>(verbosity: Verbosity, rust_log: Option<&str>, writer: W) -> Result<(), BadFilter>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let console = layer(verbosity, rust_log, writer)?;
+    // Fails only when a subscriber is there already; it then stays.
+    let _ = tracing_subscriber::registry().with(console).try_init();
+    Ok(())
+}
+
+/// The console as a layer, for a process that has other layers beside it.
+///
+/// # Errors
+/// As for [`init`].
+pub fn layer<S, W>(
+    verbosity: Verbosity,
+    rust_log: Option<&str>,
+    writer: W,
+) -> Result<impl Layer<S> + use<S, W>, BadFilter>
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = match rust_log.filter(|text| verbosity == Verbosity::Normal && !text.trim().is_empty()) {
+        None => EnvFilter::new(verbosity.directives()),
+        Some(text) => EnvFilter::builder()
+            .parse(text)
+            .map_err(|e| BadFilter { text: text.to_owned(), reason: e.to_string() })?,
+    };
+    let detailed = !matches!(verbosity, Verbosity::Quiet | Verbosity::Normal);
+    let lines = Lines { started: detailed.then(Instant::now) };
+    Ok(subscriber_fmt::layer().event_format(lines).fmt_fields(Fields).with_writer(writer).with_filter(filter))
+}
+
+/// One event, one line.
+struct Lines {
+    /// Set where each line tells its time since then, and its spans.
+    started: Option<Instant>,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if let Some(started) = self.started {
+            write!(writer, "[{:9.3} s] ", started.elapsed().as_secs_f64())?;
+        }
+        writer.write_str(match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "info: ",
+            Level::DEBUG => "debug: ",
+            Level::TRACE => "trace: ",
+        })?;
+        ctx.format_fields(writer.by_ref(), event)?;
+        if self.started.is_some() {
+            let mut before = " in ";
+            for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+                write!(writer, "{before}{}", span.name())?;
+                before = ">";
+            }
+        }
+        writeln!(writer)
+    }
+}
+
+/// The message, then `name=value` for each other field.
+struct Fields;
+
+impl<'w> FormatFields<'w> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut visitor = Values { writer, first: true, result: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.result
+    }
+}
+
+struct Values<'w> {
+    writer: Writer<'w>,
+    first: bool,
+    result: fmt::Result,
+}
+
+impl Values<'_> {
+    fn put(&mut self, field: &Field, value: impl fmt::Display) {
+        if self.result.is_err() {
+            return;
+        }
+        let space = if std::mem::take(&mut self.first) { "" } else { " " };
+        self.result = match field.name() {
+            "message" => write!(self.writer, "{space}{}", Escaped(value)),
+            name => write!(self.writer, "{space}{name}={}", Escaped(value)),
+        };
+    }
+}
+
+impl Visit for Values<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let bare = field.name() == "message" || !value.is_empty() && !value.contains([' ', '"', '=']);
+        if bare { self.put(field, value) } else { self.put(field, format_args!("{value:?}")) }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn StdError + 'static)) {
+        let mut told = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            // Many errors repeat their cause in their own text.
+            let text = error.to_string();
+            if !told.contains(&text) {
+                let _ = write!(told, ": {text}");
+            }
+            cause = error.source();
+        }
+        self.put(field, told);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format_args!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(verbosity: Verbosity, rust_log: Option<&str>, log: impl FnOnce()) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let console = layer(verbosity, rust_log, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(console), log);
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn chatter() {
+        tracing::info!(target: "hyper", "theirs");
+        tracing::warn!(target: "hyper", "theirs");
+        tracing::info!(target: "intellistor_actors::scanner", "ours");
+        tracing::warn!(target: "intellistor_actors::scanner", "ours");
+    }
+
+    #[test]
+    fn a_line_is_the_level_the_message_and_the_fields() {
+        let told = lines(Verbosity::Normal, None, || {
+            let gone = io::Error::new(io::ErrorKind::NotFound, "gone");
+            tracing::warn!(
+                attempt = 2,
+                store = "s3://b",
+                path = "a b",
+                error = &gone as &dyn StdError,
+                "trying again"
+            );
+        });
+        assert_eq!(told, "warning: trying again attempt=2 store=s3://b path=\"a b\" error=gone\n");
+    }
+
+    #[test]
+    fn no_value_forges_a_line() {
+        let hostile = "x\nerror: forged\x1b[31m";
+        let told = lines(Verbosity::Normal, None, || {
+            tracing::warn!(shown = %hostile, text = hostile, debug = ?hostile, "skipped {hostile}");
+        });
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(!told.contains('\x1b'), "{told}");
+    }
+
+    #[test]
+    fn flags_choose_how_much_is_told() {
+        assert_eq!(lines(Verbosity::Quiet, None, chatter), "");
+        assert_eq!(lines(Verbosity::Normal, None, chatter), "warning: ours\n");
+        assert_eq!(lines(Verbosity::Verbose, None, chatter).lines().count(), 3);
+        assert_eq!(lines(Verbosity::Debug, None, chatter).lines().count(), 4);
+        assert_eq!(Verbosity::from_flags(true, 0), Verbosity::Quiet);
+        assert_eq!(Verbosity::from_flags(false, 9), Verbosity::Trace);
+    }
+
+    #[test]
+    fn rust_log_holds_where_no_flag_was_given() {
+        assert_eq!(lines(Verbosity::Normal, Some("hyper=info"), chatter), "info: theirs\nwarning: theirs\n");
+        assert_eq!(lines(Verbosity::Quiet, Some("trace"), chatter), "");
+        assert_eq!(lines(Verbosity::Normal, Some(" "), chatter), "warning: ours\n");
+        let told = layer::<tracing_subscriber::Registry, _>(Verbosity::Normal, Some("a=b=c"), io::sink);
+        assert!(told.err().unwrap().to_string().contains("RUST_LOG=\"a=b=c\""));
+    }
+
+    #[test]
+    fn details_tell_time_and_spans() {
+        let told = lines(Verbosity::Verbose, None, || {
+            let _job = tracing::info_span!(target: "intellistor", "job").entered();
+            let _scan = tracing::info_span!(target: "intellistor", "scan").entered();
+            tracing::info!(target: "intellistor", "walking");
+        });
+        assert!(told.starts_with("[") && told.ends_with(" s] info: walking in job>scan\n"), "{told}");
+    }
+}
