@@ -1,0 +1,33 @@
+//! The programs: parse, call the engine, print, exit.
+//!
+//! Standard output carries one JSON document and nothing else, on failure too; progress, logs and hints go to
+//! standard error. The one exception is `decrypt --out -`, whose output is the archive itself.
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | `arguments` | the command line of `backup-client` |
+//! | `client` | the program from its arguments to its exit code |
+//! | `commands` | one file for each command |
+//! | `environment`, `keys` | variables, the `.env` file, where the key comes from |
+//! | `session` | what a command works with |
+//! | `failure`, `exit` | what went wrong, for a person and as an exit code |
+//! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
+//! | `quoting` | command lines that work when pasted |
+//! | `interrupt` | Ctrl-C |
+
+mod arguments;
+mod client;
+mod commands;
+mod environment;
+mod exit;
+mod failure;
+mod interrupt;
+mod keys;
+mod output;
+mod progress;
+mod quoting;
+mod screen;
+mod session;
+mod units;
+
+pub use client::backup_client;

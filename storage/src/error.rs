@@ -61,6 +61,14 @@ pub enum Error {
         /// What is wrong with it; never the key itself.
         reason: String,
     },
+    /// Occurs when a store's URL has neither of the two forms.
+    #[error("{url:?} names no store: {reason}. Write s3://bucket/prefix, or file:///folder as in file:///mnt/nas or file:///C:/backups")]
+    BadStoreUrl {
+        /// What was written.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Occurs when an archive would outgrow what the format or the store can number.
     #[error("the archive is too large: {0}")]
     TooLarge(String),

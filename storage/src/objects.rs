@@ -133,3 +133,114 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// Forgets an upload and frees its space. An unknown upload is no error.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, StoreErrorKind};
+
+    #[tokio::test]
+    async fn memory_conforms() {
+        conformance::check(Arc::new(MemoryStore::default())).await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_conforms() {
+        let dir = tempfile::tempdir().unwrap();
+        conformance::check(Arc::new(LocalStore::open(&dir.path().join("new")).await.unwrap())).await;
+    }
+
+    #[tokio::test]
+    async fn the_decorators_conform() {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
+        let tee = Arc::new(Tee::new(Arc::new(MemoryStore::default()), copy));
+        let faulty = Arc::new(Faulty::new(tee));
+        conformance::check(Arc::new(Retry::new(faulty, RetryPolicy::default()))).await;
+    }
+
+    #[tokio::test]
+    async fn a_tee_leaves_a_store_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
+        let tee = Tee::new(Arc::new(MemoryStore::default()), copy.clone());
+        tee.put("a/b", Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(copy.get_range("a/b", 0..9).await.unwrap(), "x");
+    }
+
+    #[tokio::test]
+    async fn a_folder_under_a_missing_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = LocalStore::open(&dir.path().join("not-mounted/backups")).await.unwrap_err();
+        assert!(matches!(&told, Error::Store(e) if e.kind == StoreErrorKind::NoSuchStore), "{told}");
+        assert!(!dir.path().join("not-mounted").exists());
+    }
+
+    #[tokio::test]
+    async fn a_key_cannot_leave_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(&dir.path().join("store")).await.unwrap();
+        for key in ["../x", "a/../../x", "/x", "", "a//b", "a/", "a\\..\\x", "./x"] {
+            assert!(store.put(key, Bytes::new()).await.is_err(), "{key}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_torn_journal_line_is_a_part_that_was_not_received() {
+        use sha2::Digest;
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).await.unwrap();
+        let upload = store.begin_upload("k").await.unwrap();
+        let body = Bytes::from_static(b"x");
+        let sha256 = sha2::Sha256::digest(&body).into();
+        let part = Part { number: 1, offset: 0, body, sha256 };
+        store.put_part(&upload, &part).await.unwrap();
+        let journal = dir.path().join(format!(".k.upload-{}.parts", upload.id));
+        let mut journal = std::fs::OpenOptions::new().append(true).open(journal).unwrap();
+        journal.write_all(b"\n{\"number\":2,\"off").unwrap();
+        assert_eq!(store.list_parts(&upload).await.unwrap().len(), 1);
+        store.put_part(&upload, &Part { number: 2, offset: 1, ..part }).await.unwrap();
+        assert_eq!(store.list_parts(&upload).await.unwrap().len(), 2);
+    }
+
+    fn failing(fault: Fault, calls: std::ops::RangeInclusive<u32>) -> (Arc<Faulty>, MemoryStore, Retry) {
+        let memory = MemoryStore::default();
+        let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+        for operation in [Operation::Put, Operation::CompleteUpload] {
+            calls.clone().for_each(|nth| faulty.fail(operation, nth, fault));
+        }
+        let policy = RetryPolicy { first_delay: std::time::Duration::from_millis(1), ..RetryPolicy::default() };
+        let retry = Retry::new(faulty.clone(), policy);
+        (faulty, memory, retry)
+    }
+
+    #[tokio::test]
+    async fn what_is_temporary_is_repeated_and_what_is_not_is_told_at_once() {
+        let (faulty, _, retry) = failing(Fault::Fails(StoreErrorKind::Throttled), 1..=4);
+        retry.put("k", Bytes::new()).await.unwrap();
+        assert_eq!(faulty.calls(Operation::Put), 5);
+
+        let (faulty, _, retry) = failing(Fault::Fails(StoreErrorKind::Unreachable), 1..=9);
+        let told = retry.put("k", Bytes::new()).await.unwrap_err().to_string();
+        assert!(told.contains("after 5 attempts"), "{told}");
+        assert_eq!(faulty.calls(Operation::Put), 5);
+
+        let (faulty, _, retry) = failing(Fault::Fails(StoreErrorKind::Credentials), 1..=9);
+        retry.put("k", Bytes::new()).await.unwrap_err();
+        assert_eq!(faulty.calls(Operation::Put), 1);
+    }
+
+    #[tokio::test]
+    async fn a_completion_whose_answer_was_lost_is_found_done() {
+        use sha2::Digest;
+        let (_, memory, retry) = failing(Fault::AnswerLost(StoreErrorKind::Timeout), 1..=1);
+        let upload = retry.begin_upload("k").await.unwrap();
+        let body = Bytes::from_static(b"x");
+        let sha256 = sha2::Sha256::digest(&body).into();
+        let receipt = retry.put_part(&upload, &Part { number: 1, offset: 0, body, sha256 }).await.unwrap();
+        retry.complete_upload(&upload, &[receipt]).await.unwrap();
+        assert_eq!(memory.keys(), ["k"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! The command line of `backup-client`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{backup, decrypt, key_create, list, policy_create, restore, show, verify};
+
+/// Encrypted backups of folders, to S3 or to a folder.
+#[derive(Debug, Parser)]
+#[command(name = "backup-client", version, after_help = FIRST_STEPS, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// A file of NAME=value lines with the settings below; without it, `.env` in the current directory is read.
+    /// Variables that are set already win over the file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Tell more on standard error; repeat for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Tell nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  backup-client key-create --out intellistor.key
+  export INTELLISTOR_KEY_FILE=intellistor.key AWS_S3_BUCKET=my-bucket
+  backup-client policy-create --out policy.yaml --paths ~/Documents
+  backup-client backup --policy policy.yaml
+  backup-client restore --policy policy.yaml --latest --out restored
+
+Settings, from the environment or from a file (see --env-file):
+  where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
+  S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
+  key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
+  logs       RUST_LOG, where neither -v nor -q is given
+
+Standard output is one JSON document, {\"error\": ...} on failure. Exit codes: 0 success, 1 failed, 2 wrong
+usage or configuration, 3 finished but some entries were skipped or changed, 4 integrity failure, 5 another
+run of this policy is active, 130 interrupted.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    PolicyCreate(policy_create::PolicyCreate),
+    KeyCreate(key_create::KeyCreate),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    List(list::List),
+    Show(show::Show),
+    Verify(verify::Verify),
+    Decrypt(decrypt::Decrypt),
+}
+
+/// Which policy.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgument {
+    /// The policy's file; `policy-create` writes one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+}
+
+/// Which of the policy's backups.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// The backup's key in the store, as `backup` and `list` show it; ends in backup.tar.gz.enc
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// The policy's newest backup
+    #[arg(long)]
+    pub(crate) latest: bool,
+}
+
+/// Which entries.
+#[derive(Debug, Args)]
+pub(crate) struct OnlyArgument {
+    /// Only what matches one of these globs, in quotes so that the shell leaves them alone. They are matched
+    /// on the whole relative path, and `*` crosses `/`
+    #[arg(long, value_name = "GLOB", num_args = 1..)]
+    pub(crate) only: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contracts_command_lines_are_accepted() {
+        for line in [
+            "backup-client policy-create --out p.yaml",
+            "backup-client --env-file x.env policy-create --out p.yaml --policy-id a --paths a b --schedule x --force",
+            "backup-client key-create --out k",
+            "backup-client backup --policy p.yaml --out d --env-file x.env",
+            "backup-client restore --policy p.yaml --key k --out d --only *.png --only docs/* a -v",
+            "backup-client restore --policy p.yaml --latest --out d -q",
+            "backup-client restore --policy p.yaml --key k --out d --without-manifest",
+            "backup-client list --policy p.yaml",
+            "backup-client show --policy p.yaml --latest --only a",
+            "backup-client verify --policy p.yaml --key k",
+            "backup-client decrypt --policy p.yaml --key k --out -",
+        ] {
+            parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn a_restore_names_one_backup() {
+        assert!(parse("backup-client restore --policy p.yaml --out d").is_err());
+        assert!(parse("backup-client restore --policy p.yaml --out d --latest --key k").is_err());
+        assert!(parse("backup-client restore --policy p.yaml --out d --latest --without-manifest").is_err());
+        assert_eq!(parse("backup-client restore").unwrap_err().exit_code(), 2);
+    }
+}

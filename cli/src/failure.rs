@@ -1,0 +1,167 @@
+//! What went wrong: a block that a person reads, a JSON document that a program reads.
+//!
+//! ```text
+//! error: cannot back up policy mvp-default
+//!   "/home/ana/Documents", which the policy names, does not exist. Correct `paths`, or bring it back
+//! try: ...
+//! ```
+
+use std::fmt;
+
+use intellistor::{Error, PolicyError};
+use intellistor_telemetry::Escaped;
+use serde_json::{Map, Value, json};
+
+use crate::exit::Exit;
+
+/// A command's error.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    what: String,
+    cause: Option<String>,
+    hint: Option<String>,
+    members: Map<String, Value>,
+    silent: bool,
+    after_output: bool,
+}
+
+impl Failure {
+    /// A failure in one sentence.
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), cause: None, hint: None, members: Map::new(), silent: false, after_output: false }
+    }
+
+    /// The arguments, the policy or the environment are wrong.
+    pub(crate) fn configuration(what: impl Into<String>) -> Self {
+        Self::new(Exit::Configuration, what)
+    }
+
+    /// Whoever reads our output has gone away: nobody is left to tell.
+    pub(crate) fn nobody_reads(exit: Exit) -> Self {
+        Self::new(exit, "standard output was closed").told_already().after_output()
+    }
+
+    /// A person knows it already.
+    pub(crate) fn told_already(self) -> Self {
+        Self { silent: true, ..self }
+    }
+
+    /// Standard output holds something else already, so no document follows.
+    pub(crate) fn after_output(self) -> Self {
+        Self { after_output: true, ..self }
+    }
+
+    /// Why.
+    pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A member of the JSON document besides `error`.
+    pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// The engine's error, with what was being done.
+    pub(crate) fn engine(what: impl Into<String>) -> impl FnOnce(Error) -> Self {
+        let what = what.into();
+        move |error| Self::new(error.category().into(), what).because(error)
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Whether to say nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Whether standard output gets the document.
+    pub(crate) fn wants_document(&self) -> bool {
+        !self.after_output
+    }
+
+    /// For programs.
+    pub(crate) fn document(&self) -> Value {
+        let message = match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.what),
+            None => self.what.clone(),
+        };
+        let mut error = json!({ "category": self.exit.name(), "message": message });
+        if let Some(hint) = &self.hint {
+            error["try"] = hint.as_str().into();
+        }
+        let mut document = Map::from_iter([("error".to_owned(), error)]);
+        document.extend(self.members.clone());
+        document.into()
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        Self::configuration(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", Indented(&self.what))?;
+        if let Some(cause) = &self.cause {
+            write!(f, "\n  {}", Indented(cause))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\ntry: {}", Indented(hint))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text whose further lines are indented, so that a file's name cannot look like a line of ours.
+struct Indented<'a>(&'a str);
+
+impl fmt::Display for Indented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, line) in self.0.lines().enumerate() {
+            let indent = if i == 0 { "" } else { "\n  " };
+            write!(f, "{indent}{}", Escaped(line))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_what_why_and_what_next() {
+        let failure = Failure::configuration("cannot start").because("x\nerror: forged\x1b[2J").hint("do this");
+        let shown = failure.to_string();
+        assert_eq!(shown, "error: cannot start\n  x\n  error: forged\\u{1b}[2J\ntry: do this");
+    }
+
+    #[test]
+    fn a_program_reads_category_and_message() {
+        let failure = Failure::new(Exit::Failed, "nothing matches").because("why").with("found", 0);
+        let document = json!({ "error": { "category": "failed", "message": "nothing matches: why" }, "found": 0 });
+        assert_eq!(failure.document(), document);
+    }
+
+    #[test]
+    fn the_engines_categories_become_exit_codes() {
+        let interrupted = Failure::engine("cannot back up")(Error::Interrupted);
+        assert_eq!(interrupted.exit(), Exit::Interrupted);
+        let policy = intellistor::Policy::new("a", [""; 0]).unwrap_err();
+        assert_eq!(Failure::engine("cannot back up")(policy.into()).exit(), Exit::Configuration);
+    }
+}

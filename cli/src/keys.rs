@@ -1,0 +1,105 @@
+//! Where the key comes from: exactly one of three variables.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use intellistor::UserKey;
+use zeroize::Zeroizing;
+
+use crate::environment::{Environment, warn_if_others_read};
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+const KEY: &str = "INTELLISTOR_KEY";
+const KEY_FILE: &str = "INTELLISTOR_KEY_FILE";
+pub(crate) const PASSPHRASE: &str = "INTELLISTOR_PASSPHRASE";
+
+/// A key is 44 characters; whatever is much larger is another file.
+const MOST_BYTES: u64 = 4096;
+
+/// The key that the environment names.
+pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<UserKey, Failure> {
+    let mut set = Vec::new();
+    for name in [KEY, KEY_FILE, PASSPHRASE] {
+        if let Some(value) = environment.get(name)? {
+            set.push((name, value));
+        }
+    }
+    match (set.pop(), set.is_empty()) {
+        (None, _) => Err(Failure::configuration("no key is configured, and backups are always encrypted").hint(format!(
+            "make a key with `backup-client key-create --out intellistor.key`, then set {KEY_FILE}=intellistor.key \
+             in the environment or in a file named .env; {KEY} (the key itself) and {PASSPHRASE} work too"
+        ))),
+        (Some((name, value)), true) => from(name, value, screen),
+        (Some((last, _)), false) => {
+            let mut names: Vec<_> = set.iter().map(|(name, _)| *name).collect();
+            names.push(last);
+            Err(Failure::configuration(format!("more than one key is configured: {}", names.join(" and ")))
+                .hint("keep the one that sealed your backups, and unset the others"))
+        }
+    }
+}
+
+fn from(name: &str, mut value: Zeroizing<String>, screen: &Screen) -> Result<UserKey, Failure> {
+    let key = match name {
+        KEY_FILE => return from_file(Path::new(value.as_str()), screen),
+        PASSPHRASE => UserKey::from_passphrase(name, std::mem::take(&mut *value)),
+        _ => UserKey::from_base64(name, &value),
+    };
+    key.map_err(|e| Failure::configuration(e.to_string()))
+}
+
+fn from_file(path: &Path, screen: &Screen) -> Result<UserKey, Failure> {
+    let unreadable = |e: std::io::Error| {
+        Failure::configuration(format!("cannot read the key file {path:?}, which {KEY_FILE} names: {e}"))
+            .hint("check the path; `backup-client key-create` makes a key file, if you never had one")
+    };
+    let file = fs::File::open(path).map_err(unreadable)?;
+    warn_if_others_read(path, &file, screen);
+    // With its full capacity from the start, no copy of the key is left behind by growing.
+    let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 1));
+    file.take(MOST_BYTES).read_to_end(&mut text).map_err(unreadable)?;
+    let text = std::str::from_utf8(&text).unwrap_or("not UTF-8");
+    UserKey::from_base64(&format!("the key file {path:?}"), text).map_err(|e| Failure::configuration(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn chosen(variables: &[(&str, &str)]) -> Result<UserKey, Failure> {
+        user_key(&Environment::of(variables), &Screen::default())
+    }
+
+    #[test]
+    fn each_source_gives_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a key");
+        fs::write(&file, format!("{TEXT}\n")).unwrap();
+        let direct = chosen(&[(KEY, TEXT)]).unwrap();
+        let from_file = chosen(&[(KEY_FILE, file.to_str().unwrap()), (PASSPHRASE, "")]).unwrap();
+        assert_eq!(direct.id().unwrap(), from_file.id().unwrap());
+        assert!(chosen(&[(PASSPHRASE, "maçã verde")]).unwrap().id().is_none());
+    }
+
+    #[test]
+    fn none_and_several_are_configuration_errors_that_say_what_to_do() {
+        let none = chosen(&[]).unwrap_err();
+        assert!(none.to_string().contains("key-create"), "{none}");
+        let several = chosen(&[(KEY, TEXT), (PASSPHRASE, "hush")]).unwrap_err();
+        let told = several.to_string();
+        assert!(told.contains("INTELLISTOR_KEY and INTELLISTOR_PASSPHRASE") && !told.contains("hush"), "{told}");
+        assert_eq!([none.exit(), several.exit()], [crate::exit::Exit::Configuration; 2]);
+    }
+
+    #[test]
+    fn a_bad_key_is_told_by_its_source_alone() {
+        let told = chosen(&[(KEY, "hush")]).unwrap_err().to_string();
+        assert!(told.contains("INTELLISTOR_KEY") && !told.contains("hush"), "{told}");
+        let told = chosen(&[(KEY_FILE, "/nowhere/key")]).unwrap_err().to_string();
+        assert!(told.contains("/nowhere/key") && told.contains("INTELLISTOR_KEY_FILE"), "{told}");
+    }
+}

@@ -1,0 +1,153 @@
+//! What every command works with.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use intellistor::{BackupName, CancellationToken, Error, Policy, RunOptions, StoreUrl, UserKey, Vault};
+
+use crate::arguments::Which;
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::keys;
+use crate::screen::Screen;
+
+const BUCKET: &str = "AWS_S3_BUCKET";
+
+/// A run of the program.
+pub(crate) struct Session {
+    /// Variables.
+    pub(crate) environment: Environment,
+    /// `--env-file`, if it was given.
+    pub(crate) env_file: Option<PathBuf>,
+    /// Standard error.
+    pub(crate) screen: Screen,
+    /// Cancelled by Ctrl-C.
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Session {
+    /// Opens the policy's store with the configured key.
+    pub(crate) async fn open(&self, policy: &Policy) -> Result<Vault, Failure> {
+        let url = self.store_url(policy)?;
+        self.open_with(&url, keys::user_key(&self.environment, &self.screen)?).await
+    }
+
+    /// Opens the policy's store for what needs no key.
+    pub(crate) async fn open_without_key(&self, policy: &Policy) -> Result<Vault, Failure> {
+        // Names are not sealed; a key that nobody has cannot be used for anything else by mistake.
+        self.open_with(&self.store_url(policy)?, UserKey::generate()).await
+    }
+
+    async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
+        self.unless_cancelled(Vault::open(url, key)).await.map_err(Failure::engine(format!("cannot open {url}")))
+    }
+
+    fn store_url(&self, policy: &Policy) -> Result<StoreUrl, Failure> {
+        if let Some(url) = &policy.store {
+            return Ok(url.clone());
+        }
+        match self.environment.get(BUCKET)? {
+            None => Err(Failure::configuration("no store is configured: neither the policy nor the environment says where to")
+                .hint(format!("set {BUCKET}=my-bucket (or `store: s3://my-bucket/prefix` in the policy) for S3, or `store: file:///mnt/nas` in the policy for a folder"))),
+            Some(bucket) => {
+                let text = bucket.as_str();
+                let url = if text.contains("://") { text.to_owned() } else { format!("s3://{text}") };
+                url.parse().map_err(|e: intellistor::StorageError| {
+                    Failure::configuration(format!("{BUCKET} names no bucket")).because(e)
+                })
+            }
+        }
+    }
+
+    /// The backup that the arguments mean.
+    pub(crate) async fn choose(&self, vault: &Vault, policy: &Policy, which: &Which) -> Result<BackupName, Failure> {
+        match &which.key {
+            Some(key) => name_of(key),
+            None => {
+                let latest = self.unless_cancelled(vault.latest(&policy.policy_id)).await;
+                latest.map_err(Failure::engine("cannot find the newest backup"))
+            }
+        }
+    }
+
+    /// Runs what cannot be cancelled from inside.
+    pub(crate) async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = intellistor::Result<T>>,
+    ) -> intellistor::Result<T> {
+        self.cancel.run_until_cancelled(work).await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// Options of an operation that Ctrl-C stops.
+    pub(crate) fn run_options(&self) -> RunOptions {
+        RunOptions { cancel: self.cancel.clone(), ..RunOptions::default() }
+    }
+}
+
+fn name_of(key: &str) -> Result<BackupName, Failure> {
+    let archive = key.strip_suffix("manifest.json").map(|folder| format!("{folder}backup.tar.gz.enc"));
+    BackupName::from_archive_key(key).ok_or_else(|| {
+        let failure = Failure::new(Exit::Configuration, format!("{key:?} is not the key of a backup"));
+        match archive.filter(|archive| BackupName::from_archive_key(archive).is_some()) {
+            Some(archive) => failure.hint(format!("--key names the archive, not the manifest: {archive}")),
+            None => failure.hint(
+                "a key looks like backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc, without bucket \
+                 or prefix; `backup-client list` shows them",
+            ),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(variables: &[(&str, &str)]) -> Session {
+        Session {
+            environment: Environment::of(variables),
+            env_file: None,
+            screen: Screen::default(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    #[test]
+    fn the_policys_store_wins_over_the_bucket() {
+        let mut policy = Policy::new("a", ["x"]).unwrap();
+        let with_bucket = session(&[(BUCKET, "from-the-environment")]);
+        assert_eq!(with_bucket.store_url(&policy).unwrap().to_string(), "s3://from-the-environment");
+        policy.store = Some("s3://from-the-policy/prefix".parse().unwrap());
+        assert_eq!(with_bucket.store_url(&policy).unwrap().to_string(), "s3://from-the-policy/prefix");
+    }
+
+    #[test]
+    fn without_a_store_both_ways_are_shown() {
+        let policy = Policy::new("a", ["x"]).unwrap();
+        for empty in [&[][..], &[(BUCKET, "")]] {
+            let failure = session(empty).store_url(&policy).unwrap_err();
+            let told = failure.to_string();
+            assert!(told.contains("AWS_S3_BUCKET=") && told.contains("file:///"), "{told}");
+            assert_eq!(failure.exit(), Exit::Configuration);
+        }
+    }
+
+    #[test]
+    fn keys_are_archives_keys() {
+        let key = "backups/p/20261123T020000Z/7d1f/backup.tar.gz.enc";
+        assert_eq!(name_of(key).unwrap().archive_key(), key);
+        let manifest = name_of("backups/p/20261123T020000Z/7d1f/manifest.json").unwrap_err().to_string();
+        assert!(manifest.contains(key), "{manifest}");
+        let other = name_of("s3://b/x").unwrap_err();
+        assert!(other.to_string().contains("`backup-client list`"), "{other}");
+        assert_eq!(other.exit(), Exit::Configuration);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_session_is_interrupted() {
+        let session = session(&[]);
+        session.cancel.cancel();
+        let waited = session.unless_cancelled(std::future::pending::<intellistor::Result<()>>()).await;
+        assert!(matches!(waited, Err(Error::Interrupted)));
+    }
+}

@@ -1,0 +1,119 @@
+//! What every store must do; run against each of them.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{ObjectStore, Part, PartReceipt, SharedStore, Upload};
+use crate::{Error, StoreErrorKind};
+
+/// The least size of a part that is not the last.
+const PART: usize = 5 << 20;
+
+/// Checks every promise of [`ObjectStore`].
+///
+/// # Panics
+/// At the first promise that `store` does not keep.
+pub async fn check(store: SharedStore) {
+    let prefix = format!("conformance/{}", Uuid::new_v4());
+    objects(&*store, &format!("{prefix}/objects")).await;
+    listing(&*store, &format!("{prefix}/list")).await;
+    uploads(&*store, &format!("{prefix}/uploads")).await;
+    refusals(&*store, &format!("{prefix}/refusals")).await;
+}
+
+async fn objects(store: &dyn ObjectStore, prefix: &str) {
+    let key = format!("{prefix}/Relatório de março (2).txt");
+    assert_eq!(store.head(&key).await.expect("head"), None);
+    assert_eq!(kind(store.get_range(&key, 0..1).await), StoreErrorKind::NotFound);
+    for body in ["first", "second, longer", ""] {
+        store.put(&key, Bytes::from(body)).await.expect("put");
+        assert_eq!(store.head(&key).await.expect("head"), Some(body.len() as u64));
+        assert_eq!(store.get_range(&key, 0..1 << 20).await.expect("get"), body.as_bytes());
+    }
+    store.put(&key, Bytes::from_static(b"0123456789")).await.expect("put");
+    for (range, expected) in [(0..10, "0123456789"), (3..5, "34"), (8..99, "89"), (10..12, ""), (50..60, ""), (4..4, "")] {
+        assert_eq!(store.get_range(&key, range.clone()).await.expect("get"), expected.as_bytes(), "{range:?}");
+    }
+}
+
+async fn listing(store: &dyn ObjectStore, prefix: &str) {
+    let names = ["a", "a-b", "a/b", "a/c/d", "a0", "b", "é"];
+    let mut keys: Vec<_> = names.iter().map(|name| format!("{prefix}/{name}")).collect();
+    // A folder store cannot have both a file `a` and a folder `a`; no key of ours is the prefix of another.
+    keys.remove(0);
+    keys.extend((0..1100).map(|i| format!("{prefix}/many/{i:04}")));
+    keys.sort();
+    for key in &keys {
+        store.put(key, Bytes::from_static(b"x")).await.expect("put");
+    }
+    let mut listed = Vec::new();
+    loop {
+        let page = store.list(&format!("{prefix}/"), listed.last().map(String::as_str)).await.expect("list");
+        assert!(page.objects.iter().all(|o| o.bytes == 1));
+        listed.extend(page.objects.into_iter().map(|o| o.key));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(listed, keys);
+    let some = store.list(&format!("{prefix}/a/"), Some(&format!("{prefix}/a/b"))).await.expect("list");
+    assert_eq!(some.objects.iter().map(|o| &o.key).collect::<Vec<_>>(), [&format!("{prefix}/a/c/d")]);
+    assert_eq!(store.list(&format!("{prefix}/none/"), None).await.expect("list").objects, []);
+    assert_eq!(store.list(&format!("{prefix}/a"), None).await.expect("list").objects.len(), 4);
+}
+
+async fn uploads(store: &dyn ObjectStore, prefix: &str) {
+    let key = format!("{prefix}/object");
+    let upload = store.begin_upload(&key).await.expect("begin");
+    let parts = [part(1, 0, PART, 1), part(2, PART, PART + 1, 2), part(3, 2 * PART + 1, 7, 3)];
+    let (third, first) =
+        futures::join!(store.put_part(&upload, &parts[2]), store.put_part(&upload, &parts[0]));
+    first.expect("part 1");
+    third.expect("part 3");
+    store.put_part(&upload, &part(2, PART, PART + 1, 9)).await.expect("part 2");
+    store.put_part(&upload, &parts[1]).await.expect("part 2 again");
+
+    assert_eq!(store.head(&key).await.expect("head"), None, "an unfinished upload shows");
+    assert_eq!(store.list(prefix, None).await.expect("list").objects, []);
+    let receipts = store.list_parts(&upload).await.expect("list parts");
+    let held: Vec<_> = receipts.iter().map(|r| (r.number, r.bytes)).collect();
+    assert_eq!(held, parts.each_ref().map(|p| (p.number, p.body.len() as u64)));
+    for (receipt, part) in receipts.iter().zip(&parts) {
+        assert!(receipt.sha256.is_none_or(|digest| digest == part.sha256));
+    }
+    store.complete_upload(&upload, &receipts).await.expect("complete");
+    let whole: Vec<u8> = parts.iter().flat_map(|p| p.body.to_vec()).collect();
+    assert_eq!(store.get_range(&key, 0..whole.len() as u64 + 9).await.expect("get"), whole);
+    assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::UploadGone);
+}
+
+async fn refusals(store: &dyn ObjectStore, prefix: &str) {
+    let key = format!("{prefix}/object");
+    let upload = store.begin_upload(&key).await.expect("begin");
+    let wrong = Part { sha256: [7; 32], ..part(1, 0, 100, 1) };
+    let kind_of_wrong = kind(store.put_part(&upload, &wrong).await);
+    assert!(matches!(kind_of_wrong, StoreErrorKind::ChecksumMismatch | StoreErrorKind::Rejected), "{kind_of_wrong}");
+    let receipt = store.put_part(&upload, &part(1, 0, 100, 1)).await.expect("part 1");
+    let missing = PartReceipt { number: 2, ..receipt.clone() };
+    assert!(store.complete_upload(&upload, &[receipt, missing]).await.is_err(), "completed with a missing part");
+    store.abort_upload(&upload).await.expect("abort");
+    store.abort_upload(&upload).await.expect("abort again");
+    let late = store.put_part(&upload, &part(1, 0, 100, 1)).await;
+    assert_eq!(kind(late), StoreErrorKind::UploadGone);
+    let stranger = Upload { key, id: Uuid::new_v4().to_string() };
+    store.abort_upload(&stranger).await.expect("abort an unknown upload");
+}
+
+fn part(number: u32, offset: usize, bytes: usize, fill: u8) -> Part {
+    let body = Bytes::from(vec![fill; bytes]);
+    let sha256 = Sha256::digest(&body).into();
+    Part { number, offset: offset as u64, body, sha256 }
+}
+
+fn kind<T: std::fmt::Debug>(answer: crate::Result<T>) -> StoreErrorKind {
+    match answer {
+        Err(Error::Store(error)) => error.kind,
+        other => panic!("expected a store's error, got {other:?}"),
+    }
+}

@@ -1,0 +1,126 @@
+//! Repeats what failed for a reason that may pass. The only retry mechanism: the SDK's own is off.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, Upload};
+use crate::{Error, Result, RetryClass, StoreErrorKind};
+
+/// How often and how patiently.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// Calls in all, the first included.
+    pub attempts: u32,
+    /// The longest pause before the second call; it doubles with each further one.
+    pub first_delay: Duration,
+    /// Pauses grow no longer than this.
+    pub max_delay: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Five calls, with pauses of at most 0.2, 0.4, 0.8 and 1.6 seconds between them.
+    fn default() -> Self {
+        Self { attempts: 5, first_delay: Duration::from_millis(200), max_delay: Duration::from_secs(10) }
+    }
+}
+
+impl RetryPolicy {
+    /// Full jitter: anything between half and all of the doubled delay, so that clients do not return in step.
+    fn pause(&self, attempt: u32) -> Duration {
+        let longest = self.first_delay.saturating_mul(1 << (attempt - 1).min(16)).min(self.max_delay);
+        let [random] = crate::keys::random::<1>();
+        longest.mul_f64(0.5 + f64::from(random) / 510.0)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Retry {
+    store: SharedStore,
+    policy: RetryPolicy,
+}
+
+impl Retry {
+    /// Repeats the calls of `store`.
+    pub fn new(store: SharedStore, policy: RetryPolicy) -> Self {
+        Self { store, policy }
+    }
+
+    async fn repeat<T, F>(&self, key: &str, mut call: impl FnMut(u32) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match call(attempt).await {
+                Err(error) if error.retry_class() == RetryClass::Temporary && attempt < self.policy.attempts => {
+                    tracing::warn!(key, attempt, %error, "the store failed; trying again");
+                    tokio::time::sleep(self.policy.pause(attempt)).await;
+                    attempt += 1;
+                }
+                Err(Error::Store(mut error)) if attempt > 1 => {
+                    error.reason += &format!(" (after {attempt} attempts)");
+                    return Err(error.into());
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Retry {
+    fn url(&self) -> String {
+        self.store.url()
+    }
+
+    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        self.repeat(key, |_| self.store.put(key, body.clone())).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        self.repeat(key, |_| self.store.get_range(key, range.clone())).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<u64>> {
+        self.repeat(key, |_| self.store.head(key)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
+        self.repeat(prefix, |_| self.store.list(prefix, after)).await
+    }
+
+    async fn begin_upload(&self, key: &str) -> Result<Upload> {
+        self.repeat(key, |_| self.store.begin_upload(key)).await
+    }
+
+    async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
+        self.repeat(&upload.key, |_| self.store.put_part(upload, part)).await
+    }
+
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
+        self.repeat(&upload.key, |_| self.store.list_parts(upload)).await
+    }
+
+    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+        self.repeat(&upload.key, |attempt| async move {
+            match self.store.complete_upload(upload, parts).await {
+                // The first call may have been heard although its answer was lost.
+                Err(Error::Store(error)) if attempt > 1 && error.kind == StoreErrorKind::UploadGone => {
+                    let bytes = parts.iter().map(|p| p.bytes).sum();
+                    if self.store.head(&upload.key).await? == Some(bytes) { Ok(()) } else { Err(error.into()) }
+                }
+                outcome => outcome,
+            }
+        })
+        .await
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        self.repeat(&upload.key, |_| self.store.abort_upload(upload)).await
+    }
+}
