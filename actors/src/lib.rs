@@ -23,6 +23,7 @@ pub mod encryptor;
 pub mod extractor;
 pub mod fetcher;
 mod frames;
+pub mod globs;
 pub mod link;
 pub mod messages;
 pub mod opener;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::objects::PartReceipt;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::source::Walked;
 
@@ -113,17 +114,38 @@ pub struct PartUploaded {
 pub struct Plan;
 
 /// Frames that lie one after the other in the archive, and the entries that begin with them.
+///
+/// An entry may also use the last frame of an earlier run: the last one before that had any.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct RunPlanned {
     /// Order of the plan.
     pub seq: u64,
-    /// Contiguous frames; empty when the entries have no content.
+    /// Frames without a gap; empty when the entries need none.
     pub frames: Vec<FrameRef>,
     /// Entries to restore, in order; the last one's content may go on in later runs.
     pub entries: Vec<Entry>,
     /// Whether the plan ends here.
     pub last: bool,
+}
+
+/// A run's share of the memory that a restore may use; free again when it is dropped.
+#[derive(Debug, Default)]
+pub struct Share(Option<OwnedSemaphorePermit>);
+
+impl Share {
+    /// Gives back what exceeds `left`.
+    pub fn shrink_to(&mut self, left: usize) {
+        if let Some(permit) = &mut self.0 {
+            drop(permit.split(permit.num_permits().saturating_sub(left)));
+        }
+    }
+}
+
+impl From<OwnedSemaphorePermit> for Share {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
 }
 
 /// A run with its bytes from the store.
@@ -132,8 +154,19 @@ pub struct RunPlanned {
 pub struct RunFetched {
     /// What was asked for.
     pub run: RunPlanned,
-    /// From the first frame's length field to the last frame's tag.
+    /// From the first frame's length field to the last frame's tag; less when the archive is cut short.
     pub sealed: Bytes,
+    /// Held until the run is written.
+    pub share: Share,
+}
+
+/// A frame, or why its bytes cannot be used.
+#[derive(Debug)]
+pub struct FrameOpened {
+    /// Where it lies.
+    pub frame: FrameRef,
+    /// Its tar bytes.
+    pub tar: Result<Vec<u8>, intellistor_storage::Error>,
 }
 
 /// A run whose frames are open. Arrives in any order.
@@ -142,11 +175,12 @@ pub struct RunFetched {
 pub struct RunOpened {
     /// Order of the plan.
     pub seq: u64,
-    /// Each frame's place in the tar stream, and its tar bytes.
-    pub frames: Vec<(u64, Vec<u8>)>,
+    /// Each by itself, so that a damaged one costs only the entries in it.
+    pub frames: Vec<FrameOpened>,
     /// As in [`RunPlanned`].
     pub entries: Vec<Entry>,
     /// As in [`RunPlanned`].
     pub last: bool,
+    /// As in [`RunFetched`].
+    pub share: Share,
 }
-

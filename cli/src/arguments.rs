@@ -11,7 +11,7 @@ use crate::commands::{backup, decrypt, key_create, list, policy_create, restore,
 #[command(name = "backup-client", version, after_help = FIRST_STEPS, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
-    /// A file of NAME=value lines with the settings below; without it, `.env` in the current directory is read.
+    /// A file of NAME=value lines to take settings from; without it, `.env` in the current directory is read.
     /// Variables that are set already win over the file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
@@ -39,9 +39,16 @@ Settings, from the environment or from a file (see --env-file):
   key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
   logs       RUST_LOG, where neither -v nor -q is given
 
-Standard output is one JSON document, {\"error\": ...} on failure. Exit codes: 0 success, 1 failed, 2 wrong
-usage or configuration, 3 finished but some entries were skipped or changed, 4 integrity failure, 5 another
-run of this policy is active, 130 interrupted.";
+Standard output is one JSON document, {\"error\": ...} on failure.
+
+Exit codes:
+  0    success
+  1    failed
+  2    wrong usage or configuration
+  3    finished, but some entries were skipped or changed
+  4    integrity failure
+  5    another run of this policy is active
+  130  interrupted";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

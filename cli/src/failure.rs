@@ -10,6 +10,7 @@ use std::fmt;
 
 use intellistor::{Error, PolicyError};
 use intellistor_telemetry::Escaped;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
@@ -67,6 +68,14 @@ impl Failure {
     /// A member of the JSON document besides `error`.
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// Members of the JSON document besides `error`: those of `document`.
+    pub(crate) fn with_members(mut self, document: &impl Serialize) -> Self {
+        if let Ok(Value::Object(members)) = serde_json::to_value(document) {
+            self.members.extend(members);
+        }
         self
     }
 

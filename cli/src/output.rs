@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -12,16 +12,19 @@ use crate::screen::Screen;
 /// What a command that worked leaves behind.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// A document that is still to be written.
-    Document(Value, Exit),
+    /// JSON that is still to be written.
+    Document(String, Exit),
     /// Standard output has everything already.
     Written,
 }
 
 impl Done {
-    /// A document, with nothing to complain about.
-    pub(crate) fn document(value: Value) -> Self {
-        Self::Document(value, Exit::Success)
+    /// A document, and how the program ends once it is written.
+    pub(crate) fn document(value: &impl Serialize, exit: Exit) -> Result<Self, Failure> {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => Ok(Self::Document(text, exit)),
+            Err(e) => Err(Failure::new(Exit::Failed, format!("cannot write the result as JSON: {e}"))),
+        }
     }
 }
 
@@ -29,7 +32,7 @@ impl Done {
 pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCode {
     let failure = match outcome {
         Ok(Done::Written) => return Exit::Success.into(),
-        Ok(Done::Document(value, exit)) => match write(io::stdout().lock(), &value) {
+        Ok(Done::Document(text, exit)) => match write(io::stdout().lock(), &text) {
             Ok(()) => return exit.into(),
             Err(e) if e.kind() == ErrorKind::BrokenPipe => return exit.into(),
             Err(e) => unwritable(&e),
@@ -41,14 +44,13 @@ pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCod
     }
     if failure.wants_document() {
         // The exit code and standard error have told it already.
-        let _ = write(io::stdout().lock(), &failure.document());
+        let _ = write(io::stdout().lock(), &format!("{:#}", failure.document()));
     }
     failure.exit().into()
 }
 
-fn write(mut out: impl Write, value: &Value) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut out, value)?;
-    out.write_all(b"\n")?;
+fn write(mut out: impl Write, text: &str) -> io::Result<()> {
+    writeln!(out, "{text}")?;
     out.flush()
 }
 

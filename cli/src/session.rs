@@ -53,9 +53,8 @@ impl Session {
             Some(bucket) => {
                 let text = bucket.as_str();
                 let url = if text.contains("://") { text.to_owned() } else { format!("s3://{text}") };
-                url.parse().map_err(|e: intellistor::StorageError| {
-                    Failure::configuration(format!("{BUCKET} names no bucket")).because(e)
-                })
+                StoreUrl::parse(&url)
+                    .map_err(|e| Failure::configuration(format!("{BUCKET} names no bucket")).because(e))
             }
         }
     }
@@ -117,7 +116,7 @@ mod tests {
         let mut policy = Policy::new("a", ["x"]).unwrap();
         let with_bucket = session(&[(BUCKET, "from-the-environment")]);
         assert_eq!(with_bucket.store_url(&policy).unwrap().to_string(), "s3://from-the-environment");
-        policy.store = Some("s3://from-the-policy/prefix".parse().unwrap());
+        policy.store = Some(StoreUrl::parse("s3://from-the-policy/prefix").unwrap());
         assert_eq!(with_bucket.store_url(&policy).unwrap().to_string(), "s3://from-the-policy/prefix");
     }
 

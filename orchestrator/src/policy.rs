@@ -151,7 +151,7 @@ fn check_schedule(schedule: &str) -> Result<()> {
 }
 
 fn check_store(url: &str) -> Result<StoreUrl> {
-    url.parse().map_err(|e: intellistor_storage::Error| PolicyError::BadStore { reason: e.to_string() })
+    StoreUrl::parse(url).map_err(|e| PolicyError::BadStore { reason: e.to_string() })
 }
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! The sandbox of the whole-system tests: a real S3 server, trees of odd files, and the programs as child
+//! processes. Tests wait for events, not for time.
+
+// A test that cannot be set up should say so at the line where it failed.
+#![allow(clippy::unwrap_used)]
+
+pub mod s3_server;

@@ -37,7 +37,7 @@ fn every_field_reads_back() {
         schedule: Some("*/5 * * * 1-5".to_owned()),
         exclude: vec!["*.tmp".to_owned(), "Cópia {a,b}/[!c]".to_owned()],
         compression: Compression::Best,
-        store: Some("s3://bucket/prefix".parse().unwrap()),
+        store: Some(StoreUrl::parse("s3://bucket/prefix").unwrap()),
     };
     assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
 }

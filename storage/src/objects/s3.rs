@@ -181,6 +181,8 @@ impl ObjectStore for S3Store {
             }));
             marker = page.next_part_number_marker().map(str::to_owned);
             if !page.is_truncated().unwrap_or(false) || marker.is_none() {
+                // Not every compatible server sorts them.
+                parts.sort_by_key(|part: &PartReceipt| part.number);
                 return Ok(parts);
             }
         }

@@ -1,0 +1,136 @@
+//! One file's content on its way from frames to the disk.
+
+use intellistor_storage::Error;
+use intellistor_storage::manifest::Entry;
+use sha2::{Digest, Sha256};
+
+use crate::messages::FrameOpened;
+use crate::progress::Progress;
+use crate::target::{FileWriter, TargetError};
+
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// The frames at hand: those of a run, ascending, and the last one before it.
+#[derive(Debug)]
+pub(super) struct Frames<'a> {
+    pub(super) kept: Option<FrameOpened>,
+    pub(super) run: &'a [FrameOpened],
+}
+
+impl Frames<'_> {
+    /// The frame that holds a place in the tar stream.
+    fn holding(&self, position: u64) -> Option<&FrameOpened> {
+        let holds = |opened: &&FrameOpened| {
+            let start = opened.frame.tar_offset;
+            start <= position && position - start < u64::from(opened.frame.tar_bytes)
+        };
+        let past = self.run.partition_point(|opened| opened.frame.tar_offset <= position);
+        self.run[..past].last().filter(holds).or_else(|| self.kept.as_ref().filter(holds))
+    }
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(super) struct Content {
+    entry: Entry,
+    writer: FileWriter,
+    digest: Sha256,
+    /// The extent that is being written, and how much of it is.
+    extent: usize,
+    within: u64,
+    /// Where in the file the next byte goes.
+    position: u64,
+}
+
+/// How far the frames at hand reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// All is written, and it is what was backed up.
+    Whole,
+    /// The rest is in frames to come.
+    Waits,
+}
+
+/// Why a file ends here.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Its bytes are not the ones that were backed up.
+    Damaged(String),
+    /// They cannot be written.
+    Disk(TargetError),
+}
+
+impl Content {
+    pub(super) fn new(entry: Entry, writer: FileWriter) -> Self {
+        Self { entry, writer, digest: Sha256::new(), extent: 0, within: 0, position: 0 }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.entry.relative_path
+    }
+
+    /// Its size, holes included.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entry.size
+    }
+
+    /// Gives the file its name.
+    pub(super) fn finish(self) -> Result<Vec<String>, TargetError> {
+        self.writer.finish(&self.entry, self.entry.size)
+    }
+
+    /// Writes all that the frames at hand hold of it; with the last of it, compares the whole.
+    pub(super) fn write(&mut self, frames: &Frames<'_>, progress: &Progress) -> Result<Step, Trouble> {
+        while let Some(extent) = self.entry.extents.get(self.extent).copied() {
+            if self.within == 0 {
+                self.skip_to(extent.at.unwrap_or(self.position), progress)?;
+            }
+            while self.within < extent.length {
+                let place = extent.offset.saturating_add(self.within);
+                let Some(opened) = frames.holding(place) else { return Ok(Step::Waits) };
+                let tar = opened.tar.as_ref().map_err(|e| Trouble::Damaged(reason(e)))?;
+                let from = (place - opened.frame.tar_offset) as usize;
+                let left = usize::try_from(extent.length - self.within).unwrap_or(usize::MAX);
+                // An opened frame has as many bytes as its record says; the opener compares them.
+                let bytes = &tar[from..tar.len().min(from.saturating_add(left))];
+                self.digest.update(bytes);
+                self.writer.write_at(self.position, bytes).map_err(|e| Trouble::Disk(TargetError::from_io("write it", e)))?;
+                self.position = self.position.saturating_add(bytes.len() as u64);
+                self.within += bytes.len() as u64;
+                progress.bytes.add(bytes.len() as u64);
+            }
+            self.extent += 1;
+            self.within = 0;
+        }
+        self.skip_to(self.entry.size, progress)?;
+        let digest: [u8; 32] = self.digest.finalize_reset().into();
+        match self.entry.sha256 {
+            Some(expected) if expected == digest => Ok(Step::Whole),
+            Some(_) => Err(Trouble::Damaged("its content does not have the SHA-256 that the manifest states".to_owned())),
+            None => Err(Trouble::Damaged("the manifest states no SHA-256 for it".to_owned())),
+        }
+    }
+
+    /// Counts a hole as zeros.
+    fn skip_to(&mut self, at: u64, progress: &Progress) -> Result<(), Trouble> {
+        let Some(mut hole) = at.checked_sub(self.position) else {
+            return Err(Trouble::Damaged("the manifest's extents for it overlap, or exceed its size".to_owned()));
+        };
+        progress.bytes.add(hole);
+        while hole > 0 {
+            let n = hole.min(ZEROS.len() as u64);
+            self.digest.update(&ZEROS[..n as usize]);
+            hole -= n;
+        }
+        self.position = at;
+        Ok(())
+    }
+}
+
+/// What is wrong with a frame, for a text that names the entry already.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Integrity { what, reason } => format!("{what}: {reason}"),
+        other => other.to_string(),
+    }
+}

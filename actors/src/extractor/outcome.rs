@@ -1,0 +1,45 @@
+//! What a restore came to.
+
+/// The most warnings, and the most damaged entries, that are kept by name; all are counted.
+pub const MOST_LISTED: usize = 100;
+
+/// What a restore came to, after its last entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extracted {
+    /// Entries that were selected.
+    pub found: u64,
+    /// Entries that have their name; some may lack an attribute, which is then a warning.
+    pub restored: u64,
+    /// Content of the restored files in bytes, holes included.
+    pub bytes: u64,
+    /// `path: reason` for entries that could not be made, and for attributes that could not be applied.
+    pub warnings: Vec<String>,
+    /// How many warnings there were.
+    pub warning_count: u64,
+    /// `path: reason` for entries that failed their integrity check; nothing of them was restored.
+    pub damaged: Vec<String>,
+    /// How many damaged entries there were.
+    pub damaged_count: u64,
+}
+
+impl Extracted {
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warning_count += 1;
+        if self.warnings.len() < MOST_LISTED {
+            self.warnings.push(warning);
+        }
+    }
+
+    pub(super) fn warn_all(&mut self, warnings: Vec<String>) {
+        for warning in warnings {
+            self.warn(warning);
+        }
+    }
+
+    pub(super) fn damage(&mut self, path: &str, reason: &str) {
+        self.damaged_count += 1;
+        if self.damaged.len() < MOST_LISTED {
+            self.damaged.push(format!("{path}: {reason}"));
+        }
+    }
+}

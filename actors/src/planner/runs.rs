@@ -1,0 +1,108 @@
+//! Groups entries and the frames that they need into runs.
+
+use intellistor_storage::Error;
+use intellistor_storage::archive::{ArchiveIndex, FrameRef};
+use intellistor_storage::manifest::Entry;
+
+use crate::messages::{Reply, RunPlanned};
+
+/// The most sealed bytes of a run. Large enough to hide a request's latency behind its transfer.
+pub const RUN_SEALED_BYTES: u64 = (4 << 20) + (64 << 10);
+/// The most tar bytes of a run: what compresses well must not grow beyond memory when it is opened.
+pub const RUN_TAR_BYTES: u64 = 8 << 20;
+/// The most entries of a run.
+pub const RUN_ENTRIES: usize = 512;
+
+/// The run that is being built. Entries go in with [`add`](Self::add); runs that are full come out.
+///
+/// Whoever writes the entries keeps, besides a run's own frames, the last frame that came before the run: so a
+/// frame that neighbours share is fetched once, even where a run ends between them.
+#[derive(Debug)]
+pub struct Runs<'a> {
+    index: &'a ArchiveIndex,
+    seq: u64,
+    kept: Option<usize>,
+    frames: std::ops::Range<usize>,
+    sealed_bytes: u64,
+    tar_bytes: u64,
+    entries: Vec<Entry>,
+}
+
+impl<'a> Runs<'a> {
+    /// Runs over the frames of `index`.
+    pub fn new(index: &'a ArchiveIndex) -> Self {
+        Self { index, seq: 0, kept: None, frames: 0..0, sealed_bytes: 0, tar_bytes: 0, entries: Vec::new() }
+    }
+
+    /// Adds an entry and the frames that hold its content, which may fill any number of runs.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when the entry points outside the archive; else what `full` answers.
+    pub fn add(&mut self, entry: Entry, full: &mut dyn FnMut(RunPlanned) -> Reply) -> Result<Reply, Error> {
+        let mut stretches = Vec::with_capacity(entry.extents.len());
+        for extent in &entry.extents {
+            if extent.archive != 0 {
+                let reason = format!("an extent lies in archive {}, which this backup does not name", extent.archive);
+                return Err(Error::integrity(format!("the manifest's entry {}", entry.relative_path), reason));
+            }
+            stretches.push(self.index.frames_holding(extent.offset, extent.length)?);
+        }
+        let mut needed = stretches.into_iter().flatten();
+        // The entry goes where its first frame is, so that it is the last of its run when more frames follow.
+        if let Some(first) = needed.next()
+            && let Err(stopped) = self.need(first, full)
+        {
+            return Ok(Err(stopped));
+        }
+        if self.entries.len() == RUN_ENTRIES
+            && let Err(stopped) = full(self.close(false))
+        {
+            return Ok(Err(stopped));
+        }
+        self.entries.push(entry);
+        for frame in needed {
+            if let Err(stopped) = self.need(frame, full) {
+                return Ok(Err(stopped));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The last run, which may be empty.
+    pub fn finish(mut self) -> RunPlanned {
+        self.close(true)
+    }
+
+    fn need(&mut self, frame: usize, full: &mut dyn FnMut(RunPlanned) -> Reply) -> Reply {
+        if self.frames.contains(&frame) || self.kept == Some(frame) {
+            return Ok(());
+        }
+        let place = self.index.frame(frame);
+        let (sealed, tar) = (place.end() - place.offset, u64::from(place.tar_bytes));
+        let fits = frame == self.frames.end
+            && self.sealed_bytes + sealed <= RUN_SEALED_BYTES
+            && self.tar_bytes + tar <= RUN_TAR_BYTES;
+        if !self.frames.is_empty() && !fits {
+            full(self.close(false))?;
+        }
+        if self.frames.is_empty() {
+            self.frames = frame..frame;
+        }
+        self.frames.end += 1;
+        self.sealed_bytes += sealed;
+        self.tar_bytes += tar;
+        Ok(())
+    }
+
+    fn close(&mut self, last: bool) -> RunPlanned {
+        let frames: Vec<FrameRef> = self.frames.clone().map(|frame| self.index.frame(frame)).collect();
+        if !frames.is_empty() {
+            self.kept = Some(self.frames.end - 1);
+        }
+        let run = RunPlanned { seq: self.seq, frames, entries: std::mem::take(&mut self.entries), last };
+        self.seq += 1;
+        self.frames = 0..0;
+        (self.sealed_bytes, self.tar_bytes) = (0, 0);
+        run
+    }
+}

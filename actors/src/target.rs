@@ -1,0 +1,248 @@
+//! The folder that a restore writes into, and nothing outside it, whatever the archive says.
+//!
+//! **Sandbox law (must).** Every path is taken apart, refused unless each component is a plain name, and walked
+//! from `--out` handle by handle without following a link. A parent that is a symbolic link is refused, whether
+//! the archive planted it or it was there before. Files, links and their attributes go to a temporary name that
+//! only this run can know, and take their own name by a rename: what was there before is replaced, never
+//! written to.
+//!
+//! Devices, sockets and pipes are never made. Set-user-ID and set-group-ID bits are applied only together with
+//! the owner, which only root can do.
+
+mod attributes;
+mod file_writer;
+mod folders;
+mod path;
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+use intellistor_storage::manifest::Entry;
+
+use attributes::Attributes;
+pub use file_writer::FileWriter;
+use folders::Folders;
+
+/// Why an entry was not restored. The texts do not name the entry.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Occurs when an entry would leave the folder, or has a name that no file may have here. Nothing was written.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Occurs when the system refuses this entry; others may go through.
+    #[error("{0}")]
+    Failed(String),
+    /// Occurs when nothing more can be written: the disk or the quota is full, or the disk is read-only.
+    #[error("{0}")]
+    Fatal(#[source] io::Error),
+}
+
+impl TargetError {
+    /// Whether an error of the disk concerns all entries, or one.
+    pub fn from_io(doing: &str, error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Self::Fatal(error),
+            ErrorKind::IsADirectory => Self::Failed("a folder of that name is in the way".to_owned()),
+            _ => Self::Failed(format!("cannot {doing}: {error}")),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Target {
+    out: PathBuf,
+    created: bool,
+    folders: Folders,
+    names: TemporaryNames,
+    restored: Restored,
+}
+
+impl Target {
+    /// Opens `out`, which is made if it is missing, and sees that it can be written to.
+    ///
+    /// # Errors
+    /// The system's own, when `out` cannot be made, opened or written to.
+    pub fn open(out: &Path) -> io::Result<Self> {
+        let created = !out.try_exists()?;
+        std::fs::create_dir_all(out)?;
+        let root = Dir::open_ambient_dir(out, ambient_authority())?;
+        let mut names = TemporaryNames::new();
+        let probe = names.next();
+        root.open_with(&probe, OpenOptions::new().write(true).create_new(true))?;
+        root.remove_file(&probe)?;
+        Ok(Self { out: out.to_owned(), created, folders: Folders::new(root), names, restored: Restored::default() })
+    }
+
+    /// The folder, as it was given.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Makes a folder, or takes over the one that is there. Its attributes are applied when its content is done.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn directory(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
+        let path = path::components(entry.raw_path())?;
+        if !path.is_empty() || self.created {
+            self.folders.make(&path, Attributes::from(entry))?;
+        }
+        Ok(self.folders.take_warnings())
+    }
+
+    /// Makes a symbolic link with the text that the entry has, wherever it points; nothing here ever follows it.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn symlink(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
+        let Some(text) = entry.raw_link_target() else {
+            return Err(TargetError::Refused("a symbolic link without a target".to_owned()));
+        };
+        let text = path::link_text(text)?;
+        let (dir, name) = self.place(entry.raw_path())?;
+        let temporary = self.names.next();
+        attributes::symlink(&dir, &text, &temporary).map_err(|e| TargetError::from_io("make the link", e))?;
+        let problems = Attributes::from(entry).apply_to_symlink(&dir, &temporary);
+        take_name(&dir, &temporary, &name)?;
+        let mut warnings = self.folders.take_warnings();
+        warnings.extend(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)));
+        Ok(warnings)
+    }
+
+    /// Makes another name for a regular file that this run has restored; a copy where the file system has no links.
+    ///
+    /// # Errors
+    /// [`TargetError`]; also when the file was not restored.
+    pub fn hardlink(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
+        let Some(target) = entry.raw_link_target() else {
+            return Err(TargetError::Refused("a hard link without a target".to_owned()));
+        };
+        let target_path = path::components(target)?;
+        let missing = || {
+            let target = entry.link_target.as_deref().unwrap_or_default();
+            TargetError::Failed(format!("it is another name of {target}, which was not restored"))
+        };
+        let Some((target_name, target_parents)) = target_path.split_last() else { return Err(missing()) };
+        let (dir, name) = self.place(entry.raw_path())?;
+        let target_dir = self.folders.find(target_parents)?;
+        let is_file = target_dir.symlink_metadata(target_name).is_ok_and(|found| found.is_file());
+        if !is_file || !self.restored.contains(target) {
+            return Err(missing());
+        }
+        let temporary = self.names.next();
+        match target_dir.hard_link(target_name, &dir, &temporary) {
+            Ok(()) => {
+                take_name(&dir, &temporary, &name)?;
+                // A rename does nothing when both names are the same file already.
+                let _ = dir.remove_file(&temporary);
+                self.restored.insert(entry.raw_path());
+                Ok(self.folders.take_warnings())
+            }
+            Err(e) => {
+                let mut warnings = self.copy(&target_dir, target_name, entry)?;
+                warnings.push(format!("{}: restored as a copy, not as a hard link: {e}", entry.relative_path));
+                Ok(warnings)
+            }
+        }
+    }
+
+    /// Begins a regular file under a temporary name.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn file(&mut self, entry: &Entry) -> Result<FileWriter, TargetError> {
+        let (dir, name) = self.place(entry.raw_path())?;
+        FileWriter::create(dir, name, self.names.next(), entry.unix.is_some(), self.restored.clone())
+    }
+
+    /// Applies what folders still wait for, and waits until the system has written everything.
+    ///
+    /// # Errors
+    /// The system's own, when it lost something that it had accepted.
+    pub fn finish(mut self) -> io::Result<Vec<String>> {
+        let root = self.folders.finish();
+        attributes::sync(&root)?;
+        Ok(self.folders.take_warnings())
+    }
+
+    /// The folder that an entry goes into, and its name there.
+    fn place(&mut self, raw_path: &[u8]) -> Result<(Arc<Dir>, OsString), TargetError> {
+        let path = path::components(raw_path)?;
+        let Some((name, parents)) = path.split_last() else {
+            return Err(TargetError::Refused("the root of a backup is a folder".to_owned()));
+        };
+        Ok((self.folders.enter(parents)?, name.clone()))
+    }
+
+    fn copy(&mut self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Vec<String>, TargetError> {
+        let failed = |e| TargetError::from_io("copy the file that it is another name of", e);
+        let mut source = file_writer::open_existing(dir, name).map_err(failed)?;
+        let mut writer = self.file(entry)?;
+        let mut buffer = vec![0; 64 << 10];
+        let mut at = 0;
+        loop {
+            match io::Read::read(&mut source, &mut buffer).map_err(failed)? {
+                0 => break,
+                n => writer.write_at(at, &buffer[..n]).map_err(failed)?,
+            }
+            at = io::Seek::stream_position(&mut source).map_err(failed)?;
+        }
+        writer.finish(entry, at)
+    }
+}
+
+/// Renames what is complete; on failure nothing is left of it.
+fn take_name(dir: &Dir, temporary: &OsStr, name: &OsStr) -> Result<(), TargetError> {
+    dir.rename(temporary, dir, name).map_err(|e| {
+        // The rename's own error says more.
+        let _ = dir.remove_file(temporary);
+        TargetError::from_io("give it its name", e)
+    })
+}
+
+/// Names that nobody can have planted something under.
+#[derive(Debug)]
+struct TemporaryNames {
+    random: u64,
+    used: u64,
+}
+
+impl TemporaryNames {
+    fn new() -> Self {
+        Self { random: RandomState::new().build_hasher().finish(), used: 0 }
+    }
+
+    fn next(&mut self) -> OsString {
+        self.used += 1;
+        format!(".intellistor-{:016x}-{}.part", self.random, self.used).into()
+    }
+}
+
+/// The regular files that have got their name in this run, by a hash of their path.
+#[derive(Debug, Clone, Default)]
+struct Restored {
+    paths: Arc<Mutex<HashSet<u64>>>,
+    hasher: RandomState,
+}
+
+impl Restored {
+    fn insert(&self, raw_path: &[u8]) {
+        let path = self.hasher.hash_one(raw_path);
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+    }
+
+    fn contains(&self, raw_path: &[u8]) -> bool {
+        let path = self.hasher.hash_one(raw_path);
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).contains(&path)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

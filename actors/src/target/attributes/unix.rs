@@ -1,0 +1,185 @@
+//! Attributes on Unix, always through handles.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use cap_std::fs::Dir;
+use intellistor_storage::manifest::UnixAttributes;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid};
+use xattr::FileExt as _;
+
+use super::Attributes;
+
+const NANOS: i128 = 1_000_000_000;
+const SET_ID: u32 = 0o6000;
+const OWNER_ALL: u32 = 0o700;
+const ALL_MODE: u32 = 0o7777;
+
+impl Attributes {
+    /// Only the time, of a folder that is about to be written into.
+    pub(in crate::target) fn of_dir(dir: &Dir) -> Option<Self> {
+        let found = rustix::fs::fstat(dir).ok()?;
+        let mtime_ns = i128::from(found.st_mtime) * NANOS + i128::from(found.st_mtime_nsec);
+        Some(Self { unix: None, xattrs: Vec::new(), mtime_ns })
+    }
+
+    /// Applies all to a file that has no name of its own yet.
+    pub(in crate::target) fn apply_to_file(&self, file: &File) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mode = self.owner_and_mode(&mut problems, |uid, gid| rustix::fs::fchown(file, uid, gid));
+        self.rest(file, mode, &mut problems);
+        problems
+    }
+
+    /// Applies all to a folder. A mode that would lock its owner out goes to `locks`, to be set at the end.
+    pub(in crate::target) fn apply_to_dir(&self, dir: &Dir, locks: &mut dyn FnMut(u32)) -> Vec<String> {
+        let mut problems = Vec::new();
+        let file = match readable(dir) {
+            Ok(file) => file,
+            Err(e) => return vec![format!("its attributes were not applied: {e}")],
+        };
+        let mut mode = self.owner_and_mode(&mut problems, |uid, gid| rustix::fs::fchown(&file, uid, gid));
+        if let Some(mode) = &mut mode
+            && *mode & OWNER_ALL != OWNER_ALL
+        {
+            locks(*mode);
+            *mode |= OWNER_ALL;
+        }
+        self.rest(&file, mode, &mut problems);
+        problems
+    }
+
+    /// Applies owner, extended attributes and time to a link itself; it has no mode.
+    pub(in crate::target) fn apply_to_symlink(&self, dir: &Dir, name: &OsStr) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.owner_and_mode(&mut problems, |uid, gid| {
+            rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        for xattr in &self.xattrs {
+            let set = set_link_xattr(dir.as_fd(), name, OsStr::from_bytes(&xattr.name), &xattr.value);
+            note_xattr(&mut problems, &xattr.name, set);
+        }
+        let set = |times: &Timestamps| rustix::fs::utimensat(dir, name, times, AtFlags::SYMLINK_NOFOLLOW);
+        self.time(&mut problems, set);
+        problems
+    }
+
+    /// Gives it its owner, and answers the mode that it may have then.
+    fn owner_and_mode(
+        &self,
+        problems: &mut Vec<String>,
+        chown: impl FnOnce(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    ) -> Option<u32> {
+        let UnixAttributes { mode, uid, gid } = self.unix.as_ref()?;
+        let mode = mode & ALL_MODE;
+        let owned = if rustix::process::geteuid().is_root() {
+            // The value of all ones means "leave it" to the system.
+            let known = |id: &u32| (*id != u32::MAX).then_some(*id);
+            let set = chown(known(uid).map(Uid::from_raw), known(gid).map(Gid::from_raw));
+            if let Err(e) = set {
+                problems.push(format!("its owner was not applied: {e}"));
+            }
+            set.is_ok()
+        } else {
+            false
+        };
+        if !owned && mode & SET_ID != 0 {
+            problems.push("its set-user-ID or set-group-ID bit was left off, since its owner was not applied".to_owned());
+            return Some(mode & !SET_ID);
+        }
+        Some(mode)
+    }
+
+    /// Extended attributes before the mode, since a file that may not be written takes none; the time after all.
+    fn rest(&self, file: &File, mode: Option<u32>, problems: &mut Vec<String>) {
+        for xattr in &self.xattrs {
+            note_xattr(problems, &xattr.name, file.set_xattr(OsStr::from_bytes(&xattr.name), &xattr.value));
+        }
+        if let Some(mode) = mode
+            && let Err(e) = rustix::fs::fchmod(file, Mode::from_raw_mode(mode as RawMode))
+        {
+            problems.push(format!("its mode was not applied: {e}"));
+        }
+        self.time(problems, |times| rustix::fs::futimens(file, times));
+        let Some(seconds) = self.seconds().filter(|s| i32::try_from(*s).is_err()) else { return };
+        // A file system with a smaller range cuts the time without a word.
+        if file.metadata().is_ok_and(|found| found.mtime() != seconds) {
+            problems.push("its time was not applied: this file system cannot hold it".to_owned());
+        }
+    }
+
+    fn seconds(&self) -> Option<i64> {
+        i64::try_from(self.mtime_ns.div_euclid(NANOS)).ok()
+    }
+
+    fn time(&self, problems: &mut Vec<String>, set: impl FnOnce(&Timestamps) -> rustix::io::Result<()>) {
+        let Some(tv_sec) = self.seconds() else {
+            problems.push("its time was not applied: this system cannot hold it".to_owned());
+            return;
+        };
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec, tv_nsec: self.mtime_ns.rem_euclid(NANOS) as _ },
+        };
+        if let Err(e) = set(&times) {
+            problems.push(format!("its time was not applied: {e}"));
+        }
+    }
+}
+
+fn note_xattr(problems: &mut Vec<String>, name: &[u8], set: io::Result<()>) {
+    if let Err(e) = set {
+        problems.push(format!("its extended attribute {} was not applied: {e}", String::from_utf8_lossy(name)));
+    }
+}
+
+/// There is no call for a link below a handle; the handle's own path in `/proc` does, and the last component
+/// is not followed.
+fn set_link_xattr(dir: BorrowedFd<'_>, name: &OsStr, attribute: &OsStr, value: &[u8]) -> io::Result<()> {
+    if cfg!(not(target_os = "linux")) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let handle = std::os::fd::AsRawFd::as_raw_fd(&dir).to_string();
+    let path = std::path::Path::new("/proc/self/fd").join(handle).join(name);
+    xattr::set(path, attribute, value)
+}
+
+/// A handle that attributes can be set through; the one that paths are walked with is no such.
+fn readable(dir: &Dir) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(dir, ".", flags, Mode::empty())?))
+}
+
+/// Lets the owner write into a folder that an earlier restore may have left read-only.
+pub(in crate::target) fn unlock(dir: &Dir) {
+    let Ok(found) = rustix::fs::fstat(dir) else { return };
+    let mode = found.st_mode as u32 & ALL_MODE;
+    if mode & OWNER_ALL != OWNER_ALL {
+        // If it fails, so does what needs it, with the system's reason.
+        let _ = set_mode(dir, mode | OWNER_ALL);
+    }
+}
+
+/// Sets a folder's mode.
+pub(in crate::target) fn set_mode(dir: &Dir, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::chmodat(dir, ".", Mode::from_raw_mode(mode as RawMode), AtFlags::empty())?)
+}
+
+/// Makes a link with any text.
+pub(in crate::target) fn symlink(dir: &Dir, text: &OsStr, name: &OsStr) -> io::Result<()> {
+    dir.symlink_contents(text, name)
+}
+
+/// Waits until the file system has written all that it has accepted. One call for all files: it reports what a
+/// single file's close does not.
+pub(in crate::target) fn sync(root: &Dir) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(readable(root)?)?;
+    #[cfg(not(target_os = "linux"))]
+    readable(root)?.sync_all()?;
+    Ok(())
+}

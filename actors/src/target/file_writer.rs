@@ -1,0 +1,101 @@
+//! A regular file on its way to its name.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::fs::{Dir, OpenOptions};
+use intellistor_storage::manifest::Entry;
+
+use super::attributes::Attributes;
+use super::{Restored, TargetError, take_name};
+
+/// A file under a temporary name in its own folder. Takes its name in [`finish`](Self::finish); dropped before,
+/// it leaves nothing.
+#[derive(Debug)]
+pub struct FileWriter {
+    unnamed: Unnamed,
+    file: File,
+    name: OsString,
+    position: u64,
+    restored: Restored,
+}
+
+/// The temporary name, which goes away with this.
+#[derive(Debug)]
+struct Unnamed {
+    dir: Arc<Dir>,
+    temporary: OsString,
+    named: bool,
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if !self.named {
+            // Nobody is left to be told; the name says what it is.
+            let _ = self.dir.remove_file(&self.temporary);
+        }
+    }
+}
+
+impl FileWriter {
+    pub(super) fn create(
+        dir: Arc<Dir>,
+        name: OsString,
+        temporary: OsString,
+        private: bool,
+        restored: Restored,
+    ) -> Result<Self, TargetError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        if private {
+            // Until its own mode is applied, nobody else reads what may be secret.
+            cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        #[cfg(not(unix))]
+        let _ = private;
+        let file = dir.open_with(&temporary, &options).map_err(|e| TargetError::from_io("create the file", e))?;
+        let unnamed = Unnamed { dir, temporary, named: false };
+        Ok(Self { unnamed, file: file.into_std(), name, position: 0, restored })
+    }
+
+    /// Writes all of `bytes` at `at`. What is never written is a hole.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        if at != self.position {
+            self.file.seek(SeekFrom::Start(at))?;
+        }
+        self.file.write_all(bytes)?;
+        self.position = at + bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Sets size and attributes, and gives the file its name. The answer lists attributes that were not applied.
+    ///
+    /// # Errors
+    /// [`TargetError`]; then nothing is left of the file.
+    pub fn finish(mut self, entry: &Entry, size: u64) -> Result<Vec<String>, TargetError> {
+        if size != self.position {
+            self.file.set_len(size).map_err(|e| TargetError::from_io("set the file's size", e))?;
+        }
+        let problems = Attributes::from(entry).apply_to_file(&self.file);
+        // Windows does not rename a file that is open.
+        drop(self.file);
+        take_name(&self.unnamed.dir, &self.unnamed.temporary, &self.name)?;
+        self.unnamed.named = true;
+        self.restored.insert(entry.raw_path());
+        Ok(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)).collect())
+    }
+}
+
+/// A file that was restored before, to read.
+pub(super) fn open_existing(dir: &Dir, name: &OsStr) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::No);
+    Ok(dir.open_with(name, &options)?.into_std())
+}

@@ -1,0 +1,10 @@
+//! One file for each command: its arguments, what it does, its document.
+
+pub(crate) mod backup;
+pub(crate) mod decrypt;
+pub(crate) mod key_create;
+pub(crate) mod list;
+pub(crate) mod policy_create;
+pub(crate) mod restore;
+pub(crate) mod show;
+pub(crate) mod verify;

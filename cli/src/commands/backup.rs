@@ -1,0 +1,193 @@
+//! `backup`: one run of a policy.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use intellistor::{BackupOptions, BackupReport, Policy, Problem, ProblemKind, StoreUrl};
+use serde::Serialize;
+
+use crate::arguments::PolicyArgument;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Done;
+use crate::progress::Meter;
+use crate::quoting;
+use crate::session::Session;
+use crate::units::{counted, duration, size};
+
+/// Back up what a policy names
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backup-client backup --policy policy.yaml
+  backup-client backup --policy policy.yaml --out /mnt/usb    also keep a copy on a disk
+
+The result has `cli_restore`, the command that restores this very backup. \
+Exit code 3: the backup was made, but entries in `warnings` were skipped or changed while they were read.")]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    /// A folder for a copy of the backup, made at the same time; it is laid out as a store
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    backup_id: String,
+    timestamp: String,
+    policy: String,
+    store: String,
+    s3: Keys,
+    cli_restore: String,
+    files: u64,
+    directories: u64,
+    symlinks: u64,
+    bytes: u64,
+    archive_bytes: u64,
+    archive_sha256: String,
+    manifest_bytes: u64,
+    parts: u32,
+    seconds: f64,
+    skipped: u64,
+    changed: u64,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Keys {
+    /// None where the store is a folder.
+    bucket: Option<String>,
+    key_backup: String,
+    key_manifest: String,
+}
+
+pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Failure> {
+    let policy = Policy::load(&command.policy.policy)?;
+    // Before the store is asked: it is the likelier mistake.
+    policy.check_paths()?;
+    let vault = session.open(&policy).await?;
+    let run = session.run_options();
+    let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
+    let options = BackupOptions { copy_to: command.out.clone(), run, estimate: meter.is_some() };
+    let report = vault.backup(&policy, options).await;
+    let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;
+    if let Some(meter) = meter {
+        let files = counted(report.totals.files, "file");
+        meter.finish(&format!("backed up {files}, {} in {}", size(report.totals.bytes), duration(report.seconds)));
+    }
+    let complete = report.totals.skipped == 0 && report.totals.changed == 0;
+    let cli_restore = cli_restore(session.env_file.as_deref(), &command.policy.policy, &report.key_backup);
+    Done::document(&document(report, cli_restore), if complete { Exit::Success } else { Exit::Incomplete })
+}
+
+fn document(report: BackupReport, cli_restore: String) -> Document {
+    let bucket = match StoreUrl::parse(&report.store) {
+        Ok(StoreUrl::S3 { bucket, .. }) => Some(bucket),
+        _ => None,
+    };
+    let totals = report.totals;
+    let mut warnings: Vec<String> = report.problems.iter().map(warning).collect();
+    let untold = (totals.skipped + totals.changed).saturating_sub(warnings.len() as u64);
+    if untold > 0 {
+        warnings.push(format!("and {untold} more; `backup-client show` lists them all"));
+    }
+    Document {
+        backup_id: report.name.backup_id,
+        timestamp: report.name.timestamp,
+        policy: report.name.policy_id,
+        store: report.store,
+        s3: Keys { bucket, key_backup: report.key_backup, key_manifest: report.key_manifest },
+        cli_restore,
+        files: totals.files,
+        directories: totals.directories,
+        symlinks: totals.symlinks,
+        bytes: totals.bytes,
+        archive_bytes: report.archive_bytes,
+        archive_sha256: report.archive_sha256,
+        manifest_bytes: report.manifest_bytes,
+        parts: report.parts,
+        seconds: report.seconds,
+        skipped: totals.skipped,
+        changed: totals.changed,
+        warnings,
+    }
+}
+
+fn warning(problem: &Problem) -> String {
+    let kind = match problem.kind {
+        ProblemKind::Skipped => "skipped",
+        ProblemKind::Changed => "changed while it was read",
+    };
+    format!("{}: {kind}: {}", problem.relative_path, problem.reason)
+}
+
+/// The command that restores this backup, from wherever it is pasted.
+fn cli_restore(env_file: Option<&Path>, policy: &Path, key: &str) -> String {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+    };
+    let out = if cfg!(windows) { r".\restored" } else { "./restored" };
+    let mut words = vec![quoting::program("backup-client")];
+    words.extend(env_file.into_iter().flat_map(|file| ["--env-file".to_owned(), absolute(file)]));
+    words.extend(["restore", "--policy"].map(str::to_owned));
+    words.push(absolute(policy));
+    words.extend(["--key", key, "--out", out].map(str::to_owned));
+    quoting::command_line(words.iter().map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use intellistor::{BackupName, Totals};
+
+    fn report(store: &str, problems: usize, skipped: u64) -> BackupReport {
+        let name =
+            BackupName { policy_id: "p".to_owned(), timestamp: "20261123T020000Z".to_owned(), backup_id: "b".to_owned() };
+        let problem = |i| Problem {
+            relative_path: format!("a{i}"),
+            kind: ProblemKind::Skipped,
+            reason: "it is a socket".to_owned(),
+        };
+        BackupReport {
+            store: store.to_owned(),
+            key_backup: name.archive_key(),
+            key_manifest: name.manifest_key(),
+            name,
+            totals: Totals { skipped, ..Totals::default() },
+            archive_bytes: 0,
+            manifest_bytes: 0,
+            parts: 1,
+            archive_sha256: String::new(),
+            seconds: 0.5,
+            problems: (0..problems).map(problem).collect(),
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_contracts_members() {
+        let json = serde_json::to_value(document(report("s3://bucket/prefix", 1, 3), "cmd".to_owned())).unwrap();
+        assert_eq!(json["s3"]["bucket"], "bucket");
+        assert_eq!(json["s3"]["key_backup"], "backups/p/20261123T020000Z/b/backup.tar.gz.enc");
+        assert_eq!(json["warnings"][0], "a0: skipped: it is a socket");
+        assert_eq!(json["warnings"][1], "and 2 more; `backup-client show` lists them all");
+        let local = serde_json::to_value(document(report("file:///mnt/nas", 0, 0), "cmd".to_owned())).unwrap();
+        assert!(local["s3"]["bucket"].is_null() && local["warnings"].as_array().unwrap().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_restore_command_works_when_pasted() {
+        let key = "backups/p/20261123T020000Z/b/backup.tar.gz.enc";
+        let line = cli_restore(Some(Path::new("my secrets.env")), Path::new("/home/joão/it's $HOME.yaml"), key);
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("printf '%s\\n' {line}")])
+            .output()
+            .unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let here = std::env::current_dir().unwrap().join("my secrets.env");
+        let expected = ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
+        assert_eq!(words.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
+        assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restored"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! `decrypt`: a backup as plain `tar.gz`, for those who want to leave.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use intellistor::{BackupName, Policy, Vault};
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use crate::arguments::{PolicyArgument, Which};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Done;
+use crate::session::Session;
+
+/// Turn a backup into a plain tar.gz, which `tar xzf` restores
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backup-client decrypt --policy policy.yaml --latest --out backup.tar.gz
+  backup-client decrypt --policy policy.yaml --latest --out - | tar tzv
+
+With `--out -` standard output is the tar.gz itself, and no JSON. Anyone can read the result: keep it safe.")]
+pub(crate) struct Decrypt {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    #[command(flatten)]
+    which: Which,
+    /// The file to write, only you can read it; or `-` for standard output. A file that exists is not replaced
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(crate) async fn run(command: &Decrypt, session: &Session) -> Result<Done, Failure> {
+    let to_stdout = command.out == Path::new("-");
+    if to_stdout && io::stdout().is_terminal() {
+        return Err(Failure::configuration("standard output is a terminal, which cannot show a tar.gz")
+            .hint("--out FILE, or `--out - | tar tzv`"));
+    }
+    let policy = Policy::load(&command.policy.policy)?;
+    let vault = session.open(&policy).await?;
+    let name = session.choose(&vault, &policy, &command.which).await?;
+    if to_stdout {
+        to_standard_output(&vault, &name, session).await
+    } else {
+        to_file(&vault, &name, &command.out, session).await
+    }
+}
+
+async fn to_standard_output(vault: &Vault, name: &BackupName, session: &Session) -> Result<Done, Failure> {
+    let nobody_reads = Arc::new(AtomicBool::new(false));
+    let out = Pipe { nobody_reads: nobody_reads.clone() };
+    match vault.decrypt(name, Box::new(out), session.run_options()).await {
+        Ok(_) => Ok(Done::Written),
+        Err(_) if nobody_reads.load(Ordering::Relaxed) => Err(Failure::nobody_reads(Exit::Failed)),
+        Err(error) => Err(failed(name)(error).hint("do not use what was written so far: it is not whole").after_output()),
+    }
+}
+
+async fn to_file(vault: &Vault, name: &BackupName, out: &Path, session: &Session) -> Result<Done, Failure> {
+    let refused = |e: io::Error| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::new(Exit::Failed, format!("{} exists already", out.display())).hint("another --out")
+        }
+        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display())),
+    };
+    // Hours of work should not end with this.
+    if out.symlink_metadata().is_ok() {
+        return Err(refused(ErrorKind::AlreadyExists.into()));
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let part = NamedTempFile::with_prefix_in(".decrypt-", folder).map_err(refused)?;
+    let writer: File = part.as_file().try_clone().map_err(refused)?;
+    let report = vault.decrypt(name, Box::new(writer), session.run_options()).await.map_err(failed(name))?;
+    part.as_file().sync_all().map_err(refused)?;
+    part.persist_noclobber(out).map_err(|e| refused(e.error))?;
+    let document =
+        json!({ "created": out.to_string_lossy(), "bytes": report.bytes_written, "frames": report.frames });
+    Done::document(&document, Exit::Success)
+}
+
+fn failed(name: &BackupName) -> impl FnOnce(intellistor::Error) -> Failure {
+    Failure::engine(format!("cannot decrypt backup {}", name.backup_id))
+}
+
+/// Standard output that remembers when its reader has gone away.
+struct Pipe {
+    nobody_reads: Arc<AtomicBool>,
+}
+
+impl Pipe {
+    fn noting<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        if outcome.as_ref().is_err_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            self.nobody_reads.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.noting(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.noting(io::stdout().flush())
+    }
+}

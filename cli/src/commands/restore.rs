@@ -1,0 +1,170 @@
+//! `restore`: a backup, whole or in part.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use intellistor::{Policy, RestoreOptions, RestoreReport};
+use serde::Serialize;
+
+use crate::arguments::{OnlyArgument, PolicyArgument, Which};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Done;
+use crate::progress::Meter;
+use crate::session::Session;
+use crate::units::{counted, duration, size};
+
+/// Restore a backup, whole or in part
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backup-client restore --policy policy.yaml --latest --out restored
+  backup-client restore --policy policy.yaml --latest --out restored --only '*.png' 'docs/*'
+  backup-client restore --policy policy.yaml --key backups/.../backup.tar.gz.enc --out restored
+
+Nothing is written outside of --out. `backup-client show` lists what a backup holds. \
+Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \
+Exit code 4: files are damaged (see `damaged`).")]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    #[command(flatten)]
+    which: Which,
+    /// The folder to restore into; made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    only: OnlyArgument,
+    /// Restore from the archive alone, where the manifest is lost. Slower: all of the archive is read
+    #[arg(long, requires = "key", conflicts_with = "latest")]
+    without_manifest: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    backup_id: String,
+    timestamp: String,
+    policy: String,
+    out: String,
+    found: u64,
+    restored: u64,
+    integrity: &'static str,
+    bytes: u64,
+    fetched_bytes: u64,
+    seconds: f64,
+    warnings: Vec<String>,
+    damaged: Vec<String>,
+}
+
+pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
+    let policy = Policy::load(&command.policy.policy)?;
+    let vault = session.open(&policy).await?;
+    let name = session.choose(&vault, &policy, &command.which).await?;
+    let run = session.run_options();
+    let meter = Meter::start(&session.screen, "restoring", run.progress.clone());
+    let options = RestoreOptions {
+        only: command.only.only.clone(),
+        without_manifest: command.without_manifest,
+        run,
+        ..RestoreOptions::to(&command.out)
+    };
+    let report = vault.restore(&name, options).await;
+    let report = report.map_err(Failure::engine(format!("cannot restore backup {}", name.backup_id))).map_err(zeros)?;
+    if let Some(meter) = meter {
+        let entries = counted(report.restored, "item");
+        meter.finish(&format!("restored {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
+    }
+    conclude(report, command.out.to_string_lossy().into_owned())
+}
+
+/// Programs find the members that they know, also where nothing was restored.
+fn zeros(failure: Failure) -> Failure {
+    let integrity = if failure.exit() == Exit::Integrity { "failed" } else { "not checked" };
+    failure.with("found", 0).with("restored", 0).with("integrity", integrity)
+}
+
+fn conclude(report: RestoreReport, out: String) -> Result<Done, Failure> {
+    let damaged = report.damaged_count;
+    let incomplete = report.warning_count > 0 || report.restored < report.found;
+    let backup_id = report.name.backup_id.clone();
+    let document = Document {
+        backup_id: report.name.backup_id,
+        timestamp: report.name.timestamp,
+        policy: report.name.policy_id,
+        out,
+        found: report.found,
+        restored: report.restored,
+        integrity: if damaged > 0 { "failed" } else { "verified" },
+        bytes: report.bytes,
+        fetched_bytes: report.fetched_bytes,
+        seconds: report.seconds,
+        warnings: with_rest(report.warnings, report.warning_count),
+        damaged: with_rest(report.damaged, damaged),
+    };
+    if damaged > 0 {
+        let entries = if damaged == 1 { "entry is" } else { "entries are" };
+        let failure = Failure::new(Exit::Integrity, format!("{damaged} {entries} damaged in backup {backup_id}, and not restored"))
+            .because(document.damaged.join("\n"))
+            .hint("another backup of the same policy: `backup-client list` shows them");
+        return Err(failure.with_members(&document));
+    }
+    Done::document(&document, if incomplete { Exit::Incomplete } else { Exit::Success })
+}
+
+fn with_rest(mut told: Vec<String>, count: u64) -> Vec<String> {
+    let untold = count.saturating_sub(told.len() as u64);
+    if untold > 0 {
+        told.push(format!("and {untold} more"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use intellistor::BackupName;
+
+    fn report(warnings: usize, damaged: u64) -> RestoreReport {
+        let list = |n: usize| (0..n).map(|i| format!("a{i}")).collect();
+        RestoreReport {
+            name: BackupName::default(),
+            found: 5,
+            restored: 5 - damaged,
+            bytes: 9,
+            fetched_bytes: 10,
+            warnings: list(warnings),
+            warning_count: warnings as u64,
+            damaged: list(damaged.min(1) as usize),
+            damaged_count: damaged,
+            seconds: 0.1,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_tells_the_worst() {
+        let exit = |report| match conclude(report, "out".to_owned()) {
+            Ok(Done::Document(text, exit)) => {
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["integrity"], "verified");
+                exit
+            }
+            Ok(Done::Written) => panic!("no document"),
+            Err(failure) => {
+                let document = failure.document();
+                assert_eq!(document["integrity"], "failed");
+                assert_eq!(document["error"]["category"], "integrity");
+                assert_eq!(document["damaged"][1], "and 1 more");
+                failure.exit()
+            }
+        };
+        assert_eq!(exit(report(0, 0)), Exit::Success);
+        assert_eq!(exit(report(2, 0)), Exit::Incomplete);
+        assert_eq!(exit(report(2, 2)), Exit::Integrity);
+    }
+
+    #[test]
+    fn a_refused_backup_says_so_in_the_members_that_programs_know() {
+        let document = zeros(Failure::new(Exit::Integrity, "refused")).document();
+        assert_eq!((&document["found"], &document["integrity"]), (&0.into(), &"failed".into()));
+        assert_eq!(zeros(Failure::new(Exit::Failed, "x")).document()["integrity"], "not checked");
+    }
+}

@@ -1,0 +1,197 @@
+//! `show`: what a backup holds.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+
+use clap::Args;
+use intellistor::{BackupName, Globs, Head, Policy, Totals, VerifiedManifest};
+use serde::Serialize;
+
+use crate::arguments::{OnlyArgument, PolicyArgument, Which};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{self, Done};
+use crate::session::Session;
+
+/// Show what a backup holds: its files, and what was skipped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backup-client show --policy policy.yaml --latest
+  backup-client show --policy policy.yaml --latest --only '*.png' | jq -r '.entries[].relative_path'
+
+The result is one JSON document with a line for each entry. The manifest is verified before a line is shown.")]
+pub(crate) struct Show {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    only: OnlyArgument,
+}
+
+/// The manifest's head, without the segments and frames that only a program needs.
+#[derive(Serialize)]
+struct Top<'a> {
+    #[serde(flatten)]
+    name: &'a BackupName,
+    key: String,
+    host: &'a str,
+    os: &'a str,
+    tool: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    roots: Vec<Root<'a>>,
+    totals: &'a Totals,
+    archives: Vec<Archive<'a>>,
+}
+
+#[derive(Serialize)]
+struct Root<'a> {
+    path: &'a str,
+    prefix: &'a str,
+}
+
+#[derive(Serialize)]
+struct Archive<'a> {
+    key: &'a str,
+    bytes: u64,
+    sha256: String,
+    segments: usize,
+}
+
+impl<'a> From<&'a Head> for Top<'a> {
+    fn from(head: &'a Head) -> Self {
+        let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            name: &head.name,
+            key: head.name.archive_key(),
+            host: &head.origin.host,
+            os: &head.origin.os,
+            tool: &head.origin.tool,
+            trace_id: head.origin.trace_id.as_deref(),
+            roots: head.roots.iter().map(|root| Root { path: &root.path, prefix: &root.prefix }).collect(),
+            totals: &head.totals,
+            archives: head
+                .archives
+                .iter()
+                .map(|a| Archive { key: &a.key, bytes: a.bytes, sha256: hex(&a.sha256), segments: a.segments.len() })
+                .collect(),
+        }
+    }
+}
+
+pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failure> {
+    let only = match command.only.only.as_slice() {
+        [] => None,
+        globs => Some(Globs::new(globs).map_err(|e| Failure::configuration(e.to_string()))?),
+    };
+    let policy = Policy::load(&command.policy.policy)?;
+    let vault = session.open(&policy).await?;
+    let name = session.choose(&vault, &policy, &command.which).await?;
+    let manifest = session.unless_cancelled(vault.show(&name)).await;
+    let manifest = manifest.map_err(Failure::engine(format!("cannot show backup {}", name.backup_id)))?;
+    let written = tokio::task::spawn_blocking(move || {
+        write(BufWriter::with_capacity(64 << 10, io::stdout()), &manifest, only.as_ref())
+    });
+    tokio::select! {
+        written = written => match written {
+            Ok(Ok(())) => Ok(Done::Written),
+            Ok(Err(Broken::Output(e))) => Err(output::unwritable(&e)),
+            Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(e).after_output()),
+            Err(panic) => Err(Failure::new(Exit::Failed, format!("a defect of this program: {panic}")).after_output()),
+        },
+        () = session.cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted").after_output()),
+    }
+}
+
+enum Broken {
+    Output(io::Error),
+    Manifest(intellistor::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Writes entry by entry: a million of them are never in memory at once.
+fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&Globs>) -> Result<(), Broken> {
+    let wanted = |path: &str| only.is_none_or(|globs| globs.matches(path));
+    let top = serde_json::to_string(&Top::from(manifest.head())).map_err(io::Error::other)?;
+    // The lists go into the object that `top` is.
+    write!(out, "{},\n\"entries\":[", top.strip_suffix('}').unwrap_or(&top))?;
+    let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
+    manifest
+        .for_each_entry(|entry| if wanted(&entry.relative_path) { list.put(&entry) } else { ControlFlow::Continue(()) })
+        .map_err(|e| Broken::Manifest(e.into()))?;
+    list.outcome?;
+    write!(out, "\n],\n\"problems\":[")?;
+    let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
+    manifest
+        .for_each_problem(|problem| {
+            if wanted(&problem.relative_path) { list.put(&problem) } else { ControlFlow::Continue(()) }
+        })
+        .map_err(|e| Broken::Manifest(e.into()))?;
+    list.outcome?;
+    out.write_all(b"\n]}\n")?;
+    Ok(out.flush()?)
+}
+
+/// A JSON list with an item on each line.
+struct List<W> {
+    out: W,
+    first: bool,
+    outcome: io::Result<()>,
+}
+
+impl<W: Write> List<W> {
+    fn put(&mut self, item: &impl Serialize) -> ControlFlow<()> {
+        let comma = if std::mem::take(&mut self.first) { "\n" } else { ",\n" };
+        self.outcome = self
+            .out
+            .write_all(comma.as_bytes())
+            .and_then(|()| serde_json::to_writer(&mut self.out, item).map_err(io::Error::from));
+        if self.outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_json_whatever_its_length() {
+        for length in 0..3 {
+            let mut bytes = b"[".to_vec();
+            let mut list = List { out: &mut bytes, first: true, outcome: Ok(()) };
+            (0..length).for_each(|i| assert!(list.put(&i).is_continue()));
+            bytes.extend(b"\n]");
+            let numbers: Vec<i32> = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(numbers, (0..length).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_list_stops_when_nobody_reads() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut list = List { out: Closed, first: true, outcome: Ok(()) };
+        assert!(list.put(&1).is_break());
+        assert_eq!(list.outcome.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn the_head_is_shown_without_its_segments() {
+        let json = serde_json::to_value(Top::from(&Head::default())).unwrap();
+        assert!(json["policy_id"].is_string() && json["totals"]["files"] == 0 && json["archives"] == serde_json::json!([]));
+    }
+}

@@ -1,0 +1,73 @@
+//! `verify`: every byte of a backup, without restoring it.
+
+use clap::Args;
+use intellistor::Policy;
+use serde::Serialize;
+
+use crate::arguments::{PolicyArgument, Which};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Done;
+use crate::progress::Meter;
+use crate::session::Session;
+use crate::units::{counted, duration, size};
+
+/// Check every byte of a backup, without restoring it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  backup-client verify --policy policy.yaml --latest
+
+The whole archive is read from the store. Exit code 4 means that it is not as it was made.")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Serialize)]
+struct Document {
+    backup_id: String,
+    timestamp: String,
+    policy: String,
+    integrity: &'static str,
+    entries: u64,
+    bytes: u64,
+    archive_bytes: u64,
+    archive_sha256: String,
+    segments: u32,
+    frames: u64,
+    seconds: f64,
+}
+
+pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
+    let policy = Policy::load(&command.policy.policy)?;
+    let vault = session.open(&policy).await?;
+    let name = session.choose(&vault, &policy, &command.which).await?;
+    let run = session.run_options();
+    let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
+    let report = vault.verify(&name, run).await;
+    let report = report.map_err(Failure::engine(format!("cannot verify backup {}", name.backup_id))).map_err(|failure| {
+        let integrity = if failure.exit() == Exit::Integrity { "failed" } else { "not checked" };
+        failure.with("backup_id", name.backup_id.as_str()).with("integrity", integrity)
+    })?;
+    if let Some(meter) = meter {
+        let entries = counted(report.entries, "item");
+        meter.finish(&format!("verified {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
+    }
+    let document = Document {
+        backup_id: report.name.backup_id,
+        timestamp: report.name.timestamp,
+        policy: report.name.policy_id,
+        integrity: "verified",
+        entries: report.entries,
+        bytes: report.bytes,
+        archive_bytes: report.archive_bytes,
+        archive_sha256: report.archive_sha256,
+        segments: report.segments,
+        frames: report.frames,
+        seconds: report.seconds,
+    };
+    Done::document(&document, Exit::Success)
+}
