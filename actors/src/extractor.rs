@@ -96,7 +96,8 @@ impl Extractor {
             self.give_up("the plan has no frame for the rest of it");
             self.begin(entry, &available)?;
         }
-        self.kept = frames.pop().or(available.kept);
+        let kept = available.kept;
+        self.kept = frames.pop().or(kept);
         drop((frames, share));
         if last {
             self.give_up("the plan has no frame for the rest of it");

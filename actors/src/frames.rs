@@ -10,7 +10,7 @@ use crate::tar_header::{BLOCK_BYTES, END_MARKER};
 /// Fills frames and hands over each one that is full. What is recorded travels with the frame that holds the
 /// last byte written before.
 #[derive(Debug)]
-pub struct Frames {
+pub(crate) struct Frames {
     next: Link<FrameArchived>,
     seq: u64,
     frame: Vec<u8>,
@@ -21,17 +21,17 @@ pub struct Frames {
 
 impl Frames {
     /// An empty stream.
-    pub fn new(next: Link<FrameArchived>) -> Self {
+    pub(crate) fn new(next: Link<FrameArchived>) -> Self {
         Self { next, seq: 0, frame: Vec::new(), filled: 0, position: 0, recorded: Recorded::default() }
     }
 
     /// Where the next byte goes in the tar stream.
-    pub fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// Room for at least one byte, to be read into; say with [`advance`](Self::advance) how much was.
-    pub fn room(&mut self) -> Result<&mut [u8], crate::messages::Stopped> {
+    pub(crate) fn room(&mut self) -> Result<&mut [u8], crate::messages::Stopped> {
         if self.filled == FRAME_BYTES {
             self.hand_over(false)?;
         }
@@ -40,7 +40,7 @@ impl Frames {
     }
 
     /// Counts `bytes` of the room as written, and shows them.
-    pub fn advance(&mut self, bytes: usize) -> &[u8] {
+    pub(crate) fn advance(&mut self, bytes: usize) -> &[u8] {
         let from = self.filled;
         self.filled += bytes;
         self.position += bytes as u64;
@@ -48,7 +48,7 @@ impl Frames {
     }
 
     /// Writes all of `bytes`.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Reply {
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Reply {
         while !bytes.is_empty() {
             let room = self.room()?;
             let n = room.len().min(bytes.len());
@@ -60,7 +60,7 @@ impl Frames {
     }
 
     /// Writes zeros.
-    pub fn write_zeros(&mut self, mut bytes: u64) -> Reply {
+    pub(crate) fn write_zeros(&mut self, mut bytes: u64) -> Reply {
         while bytes > 0 {
             let room = self.room()?;
             let n = (room.len() as u64).min(bytes) as usize;
@@ -72,22 +72,22 @@ impl Frames {
     }
 
     /// Fills up the last block of an entry.
-    pub fn pad(&mut self) -> Reply {
+    pub(crate) fn pad(&mut self) -> Reply {
         self.write_zeros(self.position.next_multiple_of(BLOCK_BYTES) - self.position)
     }
 
     /// Records an entry that is complete.
-    pub fn record(&mut self, entry: Entry) {
+    pub(crate) fn record(&mut self, entry: Entry) {
         self.recorded.entries.push(entry);
     }
 
     /// Records an entry that was skipped or changed.
-    pub fn problem(&mut self, problem: Problem) {
+    pub(crate) fn problem(&mut self, problem: Problem) {
         self.recorded.problems.push(problem);
     }
 
     /// Closes the stream with a frame that holds the end marker and nothing else; waits until all is taken over.
-    pub fn close(&mut self) -> Reply {
+    pub(crate) fn close(&mut self) -> Reply {
         if self.filled > 0 {
             self.hand_over(false)?;
         }

@@ -7,35 +7,35 @@ use intellistor_storage::manifest::{UnixAttributes, Xattr};
 use tar::{EntryType, Header};
 
 /// Size of every tar block.
-pub const BLOCK_BYTES: u64 = 512;
+pub(crate) const BLOCK_BYTES: u64 = 512;
 
 /// Two blocks of zeros close a tar stream.
-pub const END_MARKER: [u8; 1024] = [0; 1024];
+pub(crate) const END_MARKER: [u8; 1024] = [0; 1024];
 
 /// What a header says of an entry.
 #[derive(Debug)]
-pub struct TarEntry<'a> {
+pub(crate) struct TarEntry<'a> {
     /// Relative path, raw bytes, `/` separators.
-    pub path: &'a [u8],
+    pub(crate) path: &'a [u8],
     /// File, folder, symbolic or hard link.
-    pub kind: EntryType,
+    pub(crate) kind: EntryType,
     /// Size of the content, holes included.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Modification time in nanoseconds since 1970.
-    pub mtime_ns: i128,
+    pub(crate) mtime_ns: i128,
     /// Mode and owner.
-    pub unix: Option<&'a UnixAttributes>,
+    pub(crate) unix: Option<&'a UnixAttributes>,
     /// Where a link points, raw bytes.
-    pub link: Option<&'a [u8]>,
+    pub(crate) link: Option<&'a [u8]>,
     /// Extended attributes.
-    pub xattrs: &'a [Xattr],
+    pub(crate) xattrs: &'a [Xattr],
     /// The stretches with data, when the file has holes.
-    pub sparse: Option<&'a [Range<u64>]>,
+    pub(crate) sparse: Option<&'a [Range<u64>]>,
 }
 
 impl TarEntry<'_> {
     /// The blocks that precede the content; for a sparse file they include its map.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut records = Records::default();
         let mut header = Header::new_ustar();
         header.set_entry_type(self.kind);

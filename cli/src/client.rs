@@ -49,8 +49,10 @@ fn start(arguments: Arguments, screen: &Screen) -> Result<Done, Failure> {
     let environment = Environment::of_process();
     let verbosity = Verbosity::from_flags(arguments.quiet, arguments.verbose);
     let log = screen.clone();
-    console::init(verbosity, environment.get("RUST_LOG")?.as_deref().map(String::as_str), move || log.clone())
-        .map_err(|e| Failure::configuration(e.to_string()))?;
+    console::init(verbosity, environment.get("RUST_LOG")?.as_deref().map(String::as_str), move || {
+        log.clone()
+    })
+    .map_err(|e| Failure::configuration(e.to_string()))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -16,8 +16,10 @@ use crate::screen::Screen;
 const IMPLICIT: &str = ".env";
 const MOST_BYTES: u64 = 1 << 20;
 
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// Where variables are looked up.
-pub(crate) struct Environment(Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>);
+pub(crate) struct Environment(Box<Lookup>);
 
 impl Environment {
     /// The process's own.
@@ -57,7 +59,9 @@ pub(crate) fn load(given: Option<&Path>, screen: &Screen) -> Result<(), Failure>
     warn_if_others_read(path, &file, screen);
     let mut text = Zeroizing::new(String::new());
     match (&mut file).take(MOST_BYTES + 1).read_to_string(&mut text) {
-        Ok(bytes) if bytes as u64 > MOST_BYTES => Err(unreadable(io::Error::other("it is larger than 1 MiB"))),
+        Ok(bytes) if bytes as u64 > MOST_BYTES => {
+            Err(unreadable(io::Error::other("it is larger than 1 MiB")))
+        }
         Ok(_) => Ok(()),
         Err(e) if e.kind() == ErrorKind::InvalidData => Err(unreadable(io::Error::other("it is not UTF-8"))),
         Err(e) => Err(unreadable(e)),
@@ -85,7 +89,9 @@ pub(crate) fn warn_if_others_read(path: &Path, file: &fs::File, screen: &Screen)
         use std::os::unix::fs::PermissionsExt;
         if file.metadata().is_ok_and(|of| of.permissions().mode() & 0o044 != 0) {
             let path = path.display();
-            screen.warn(format_args!("{path} can be read by other users of this system; `chmod 600` keeps them out"));
+            screen.warn(format_args!(
+                "{path} can be read by other users of this system; `chmod 600` keeps them out"
+            ));
         }
     }
     #[cfg(not(unix))]
@@ -106,9 +112,13 @@ fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut variables = BTreeMap::new();
     for pair in dotenvy::Iter::new(reader) {
         match pair {
-            Ok((_, value)) if value.contains('\0') => return Err(refused(lines_read.get(), "it holds a NUL character")),
+            Ok((_, value)) if value.contains('\0') => {
+                return Err(refused(lines_read.get(), "it holds a NUL character"));
+            }
             // `$` stands for a variable: a passphrase that has one would silently become another passphrase.
-            Ok((name, value)) if name == crate::keys::PASSPHRASE && was_substituted(text, lines_read.get(), &value) => {
+            Ok((name, value))
+                if name == crate::keys::PASSPHRASE && was_substituted(text, lines_read.get(), &value) =>
+            {
                 return Err(refused(lines_read.get(), "`$` would be replaced by a variable's value"));
             }
             Ok((name, value)) => drop(variables.insert(name, value)),

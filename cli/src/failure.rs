@@ -30,7 +30,15 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure in one sentence.
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), cause: None, hint: None, members: Map::new(), silent: false, after_output: false }
+        Self {
+            exit,
+            what: what.into(),
+            cause: None,
+            hint: None,
+            members: Map::new(),
+            silent: false,
+            after_output: false,
+        }
     }
 
     /// The arguments, the policy or the environment are wrong.
@@ -154,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_person_reads_what_why_and_what_next() {
-        let failure = Failure::configuration("cannot start").because("x\nerror: forged\x1b[2J").hint("do this");
+        let failure =
+            Failure::configuration("cannot start").because("x\nerror: forged\x1b[2J").hint("do this");
         let shown = failure.to_string();
         assert_eq!(shown, "error: cannot start\n  x\n  error: forged\\u{1b}[2J\ntry: do this");
     }
@@ -162,7 +171,8 @@ mod tests {
     #[test]
     fn a_program_reads_category_and_message() {
         let failure = Failure::new(Exit::Failed, "nothing matches").because("why").with("found", 0);
-        let document = json!({ "error": { "category": "failed", "message": "nothing matches: why" }, "found": 0 });
+        let document =
+            json!({ "error": { "category": "failed", "message": "nothing matches: why" }, "found": 0 });
         assert_eq!(failure.document(), document);
     }
 

@@ -61,7 +61,8 @@ fn from_file(path: &Path, screen: &Screen) -> Result<UserKey, Failure> {
     let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 1));
     file.take(MOST_BYTES).read_to_end(&mut text).map_err(unreadable)?;
     let text = std::str::from_utf8(&text).unwrap_or("not UTF-8");
-    UserKey::from_base64(&format!("the key file {path:?}"), text).map_err(|e| Failure::configuration(e.to_string()))
+    UserKey::from_base64(&format!("the key file {path:?}"), text)
+        .map_err(|e| Failure::configuration(e.to_string()))
 }
 
 #[cfg(test)]
@@ -91,7 +92,10 @@ mod tests {
         assert!(none.to_string().contains("key-create"), "{none}");
         let several = chosen(&[(KEY, TEXT), (PASSPHRASE, "hush")]).unwrap_err();
         let told = several.to_string();
-        assert!(told.contains("INTELLISTOR_KEY and INTELLISTOR_PASSPHRASE") && !told.contains("hush"), "{told}");
+        assert!(
+            told.contains("INTELLISTOR_KEY and INTELLISTOR_PASSPHRASE") && !told.contains("hush"),
+            "{told}"
+        );
         assert_eq!([none.exit(), several.exit()], [crate::exit::Exit::Configuration; 2]);
     }
 

@@ -1,7 +1,7 @@
 //! The progress line: what was done, how fast, how long it will take.
 //!
 //! ```text
-//! backing up [#########-----------]  45 % 2.5/5.6 GiB  120.4 MiB/s  0:26 left  1,234/5,678 items
+//! backing up  [#########-----------]   45 %  2.5/5.6 GiB  120.4 MiB/s  0:26 left  1,234/5,678 items
 //! ```
 
 use std::collections::VecDeque;
@@ -116,7 +116,8 @@ fn line(doing: &str, now: &Snapshot, rate: Option<f64>, width: usize) -> String 
     let room = width.saturating_sub(1);
     let share = now.share();
     let percent = share.map(|share| format!("{:3.0} %", (share * 100.0).floor()));
-    let bytes = if now.total_bytes > now.bytes { part_of(now.bytes, now.total_bytes) } else { size(now.bytes) };
+    let bytes =
+        if now.total_bytes > now.bytes { part_of(now.bytes, now.total_bytes) } else { size(now.bytes) };
     let speed = rate.map(|rate| format!("{}/s", size(rate as u64)));
     let left = rate.filter(|rate| *rate >= 1.0 && now.total_bytes > now.bytes).map(|rate| {
         // More than four days is no estimate but a stall.
@@ -138,8 +139,8 @@ fn line(doing: &str, now: &Snapshot, rate: Option<f64>, width: usize) -> String 
         return doing.chars().take(room).collect();
     };
     match share {
-        // The bar takes what is left of the line, if that is enough to be one.
-        Some(share) if room - text.len() >= 15 => {
+        // Below this width a bar would come and go with the length of the numbers.
+        Some(share) if width >= 100 && room - text.len() >= 15 => {
             let length = (room - text.len() - 4).min(30);
             let done = ((share * length as f64) as usize).min(length);
             let bar = format!("{doing}  [{}{}]", "#".repeat(done), "-".repeat(length - done));

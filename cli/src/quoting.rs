@@ -14,7 +14,11 @@ pub(crate) fn program(name: &str) -> String {
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&path).map(|folder| folder.join(&file)).find(|found| found.is_file());
-    if first.is_some_and(|found| same_file(&found, &this)) { name.to_owned() } else { this.display().to_string() }
+    if first.is_some_and(|found| same_file(&found, &this)) {
+        name.to_owned()
+    } else {
+        this.display().to_string()
+    }
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -128,7 +132,12 @@ mod tests {
 
     #[test]
     fn words_come_through_cmd_unchanged() {
-        for word in WORDS.into_iter().chain([r"C:\Program Files\x\", r"C:\100%\dir\", r"C:\a\%b%", r"C:\plain\x.yaml"]) {
+        for word in WORDS.into_iter().chain([
+            r"C:\Program Files\x\",
+            r"C:\100%\dir\",
+            r"C:\a\%b%",
+            r"C:\plain\x.yaml",
+        ]) {
             if !word.contains('"') {
                 assert_eq!(msvcrt(&cmd(&quote_cmd(word))), word, "{}", quote_cmd(word));
             }

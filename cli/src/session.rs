@@ -40,7 +40,9 @@ impl Session {
     }
 
     async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
-        self.unless_cancelled(Vault::open(url, key)).await.map_err(Failure::engine(format!("cannot open {url}")))
+        self.unless_cancelled(Vault::open(url, key))
+            .await
+            .map_err(Failure::engine(format!("cannot open {url}")))
     }
 
     fn store_url(&self, policy: &Policy) -> Result<StoreUrl, Failure> {
@@ -60,7 +62,12 @@ impl Session {
     }
 
     /// The backup that the arguments mean.
-    pub(crate) async fn choose(&self, vault: &Vault, policy: &Policy, which: &Which) -> Result<BackupName, Failure> {
+    pub(crate) async fn choose(
+        &self,
+        vault: &Vault,
+        policy: &Policy,
+        which: &Which,
+    ) -> Result<BackupName, Failure> {
         match &which.key {
             Some(key) => name_of(key),
             None => {

@@ -5,7 +5,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -74,16 +74,10 @@ mod tests {
         assert_eq!([(1 << 20) - 1, u64::MAX].map(size), ["1.0 MiB", "16384.0 PiB"]);
         assert_eq!(part_of(1 << 29, 6_012_954_214), "0.5/5.6 GiB");
         assert_eq!(part_of(5, 900), "5/900 B");
-        assert_eq!([0.44, 9.4, 12.4, 59.9, 185.0, 7399.0, f64::NAN, -1.0].map(duration), [
-            "0.4 s",
-            "9.4 s",
-            "12 s",
-            "1 min 00 s",
-            "3 min 05 s",
-            "2 h 03 min",
-            "0.0 s",
-            "0.0 s"
-        ]);
+        assert_eq!(
+            [0.44, 9.4, 12.4, 59.9, 185.0, 7399.0, f64::NAN, -1.0].map(duration),
+            ["0.4 s", "9.4 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 03 min", "0.0 s", "0.0 s"]
+        );
         assert_eq!([0, 32, 3723].map(clock), ["0:00", "0:32", "1:02:03"]);
     }
 }

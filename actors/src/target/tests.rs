@@ -1,1 +1,411 @@
 #![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use intellistor_storage::manifest::{Entry, EntryKind, UnixAttributes, Xattr};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const MTIME: i128 = 1_234_567_890_123_456_789;
+
+fn entry(path: &[u8], kind: EntryKind, link: Option<&[u8]>) -> Entry {
+    let (relative_path, path_bytes) = Entry::text_and_bytes(path.to_vec());
+    let (link_target, link_target_bytes) = match link.map(|link| Entry::text_and_bytes(link.to_vec())) {
+        Some((text, bytes)) => (Some(text), bytes),
+        None => (None, None),
+    };
+    Entry {
+        relative_path,
+        path_bytes,
+        kind,
+        size: 0,
+        mtime_ns: MTIME,
+        unix: Some(UnixAttributes { mode: if kind == EntryKind::Directory { 0o755 } else { 0o640 }, uid: own_uid(), gid: own_gid() }),
+        xattrs: Vec::new(),
+        link_target,
+        link_target_bytes,
+        sha256: None,
+        extents: Vec::new(),
+    }
+}
+
+fn own_uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+fn own_gid() -> u32 {
+    rustix::process::getgid().as_raw()
+}
+
+fn file(path: &str) -> Entry {
+    entry(path.as_bytes(), EntryKind::File, None)
+}
+
+fn dir(path: &str, mode: u32) -> Entry {
+    let mut entry = entry(path.as_bytes(), EntryKind::Directory, None);
+    entry.unix.as_mut().unwrap().mode = mode;
+    entry
+}
+
+fn put(target: &mut Target, entry: &Entry, content: &[u8]) -> Result<Vec<String>, TargetError> {
+    let mut writer = target.file(entry)?;
+    writer.write_at(0, content).unwrap();
+    writer.finish(entry, content.len() as u64)
+}
+
+/// A target in `out`, beside a folder `outside` that must never change.
+fn sandbox() -> (TempDir, std::path::PathBuf, Target) {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("outside")).unwrap();
+    fs::write(temp.path().join("outside/sentinel"), "untouched").unwrap();
+    let out = temp.path().join("out");
+    let target = Target::open(&out).unwrap();
+    (temp, out, target)
+}
+
+fn mtime_ns(path: &Path) -> i128 {
+    let found = fs::symlink_metadata(path).unwrap();
+    i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec())
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Every path below, with what a write would change.
+fn snapshot(root: &Path) -> BTreeMap<std::path::PathBuf, String> {
+    let mut seen = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(path) = open.pop() {
+        let found = fs::symlink_metadata(&path).unwrap();
+        let content = if found.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        let facts = format!("{:?} {} {:?} {content:?}", found.file_type(), found.mode(), found.modified().unwrap());
+        if found.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        }
+        seen.insert(path, facts);
+    }
+    seen
+}
+
+#[test]
+fn hostile_paths_are_refused_for_every_kind() {
+    let (temp, out, mut target) = sandbox();
+    let before = snapshot(temp.path());
+    for path in ["", "/", "/etc/passwd", "..", "../outside/x", "a/../../outside/x", "a/..", "a//b", "a/", "./a", "a/./b", "a\0b", "."] {
+        let path = path.as_bytes();
+        assert!(matches!(target.file(&entry(path, EntryKind::File, None)), Err(TargetError::Refused(_))), "{path:?}");
+        let link = target.symlink(&entry(path, EntryKind::Symlink, Some(b"x")));
+        assert!(matches!(link, Err(TargetError::Refused(_))), "{path:?}");
+        let link = target.hardlink(&entry(path, EntryKind::Hardlink, Some(b"x")));
+        assert!(matches!(link, Err(TargetError::Refused(_))), "{path:?}");
+        if path != b"." {
+            let made = target.directory(&entry(path, EntryKind::Directory, None));
+            assert!(matches!(made, Err(TargetError::Refused(_))), "{path:?}");
+        }
+    }
+    assert_eq!(snapshot(temp.path()), before);
+    assert_eq!(fs::read_dir(out).unwrap().count(), 0);
+}
+
+#[test]
+fn nothing_is_written_through_a_planted_link() {
+    let (temp, out, mut target) = sandbox();
+    symlink("../outside", out.join("before")).unwrap();
+    let outside = temp.path().join("outside");
+    target.symlink(&entry(b"planted", EntryKind::Symlink, Some(outside.as_os_str().as_encoded_bytes()))).unwrap();
+    target.symlink(&entry(b"loop", EntryKind::Symlink, Some(b"loop"))).unwrap();
+    let before = snapshot(&outside);
+    for parent in ["before", "planted", "loop"] {
+        for path in [format!("{parent}/x"), format!("{parent}/sentinel"), format!("{parent}/a/b")] {
+            assert!(matches!(target.file(&file(&path)), Err(TargetError::Refused(_))), "{path}");
+            assert!(matches!(target.directory(&dir(&path, 0o777)), Err(TargetError::Refused(_))), "{path}");
+            let link = entry(path.as_bytes(), EntryKind::Symlink, Some(b"y"));
+            assert!(matches!(target.symlink(&link), Err(TargetError::Refused(_))), "{path}");
+        }
+        // A folder must not take over the link itself.
+        assert!(matches!(target.directory(&dir(parent, 0o777)), Err(TargetError::Refused(_))), "{parent}");
+        let link = entry(b"link", EntryKind::Hardlink, Some(format!("{parent}/sentinel").as_bytes()));
+        assert!(target.hardlink(&link).is_err(), "{parent}");
+    }
+    assert_eq!(target.finish().unwrap(), Vec::<String>::new());
+    assert_eq!(snapshot(&outside), before);
+    assert_eq!(fs::read_link(out.join("planted")).unwrap(), outside);
+}
+
+#[test]
+fn hard_links_reach_only_what_this_run_restored() {
+    let (temp, out, mut target) = sandbox();
+    fs::write(out.join("old"), "was here before").unwrap();
+    put(&mut target, &file("a/first"), b"content").unwrap();
+    target.symlink(&entry(b"soft", EntryKind::Symlink, Some(b"a/first"))).unwrap();
+    let outside = temp.path().join("outside/sentinel");
+    for to in ["../outside/sentinel", outside.to_str().unwrap(), "old", "soft", "a", "missing", "missing/x", "a/first/x", "."] {
+        assert!(target.hardlink(&entry(b"b", EntryKind::Hardlink, Some(to.as_bytes()))).is_err(), "{to}");
+    }
+    assert!(target.hardlink(&entry(b"b", EntryKind::Hardlink, None)).is_err());
+    assert!(!out.join("b").exists());
+    // Twice, and onto itself: a rename between names of one file does nothing, and leaves its source.
+    for name in [&b"c/second"[..], b"c/second", b"a/first"] {
+        target.hardlink(&entry(name, EntryKind::Hardlink, Some(b"a/first"))).unwrap();
+    }
+    target.hardlink(&entry(b"third", EntryKind::Hardlink, Some(b"c/second"))).unwrap();
+    target.finish().unwrap();
+    let inode = fs::metadata(out.join("a/first")).unwrap().ino();
+    assert_eq!(fs::metadata(out.join("c/second")).unwrap().ino(), inode);
+    assert_eq!(fs::metadata(out.join("third")).unwrap().ino(), inode);
+    assert_eq!(snapshot(&out).keys().filter(|p| p.to_string_lossy().contains(".part")).count(), 0);
+}
+
+#[test]
+fn what_was_there_is_replaced_and_never_written_to() {
+    let (temp, out, mut target) = sandbox();
+    let sentinel = temp.path().join("outside/sentinel");
+    fs::write(out.join("plain"), "old").unwrap();
+    fs::hard_link(&sentinel, out.join("linked")).unwrap();
+    symlink(&sentinel, out.join("soft")).unwrap();
+    fs::create_dir(out.join("folder")).unwrap();
+    let old = fs::File::open(out.join("plain")).unwrap();
+    for name in ["plain", "linked", "soft"] {
+        let entry = file(name);
+        let mut writer = target.file(&entry).unwrap();
+        writer.write_at(0, b"new").unwrap();
+        assert_ne!(fs::read(out.join(name)).unwrap(), b"new", "{name}: not before it is whole");
+        writer.finish(&entry, 3).unwrap();
+        assert_eq!(fs::read(out.join(name)).unwrap(), b"new", "{name}");
+        assert!(fs::symlink_metadata(out.join(name)).unwrap().is_file(), "{name}");
+    }
+    assert_eq!(io::read_to_string(old).unwrap(), "old");
+    assert_eq!(fs::read(&sentinel).unwrap(), b"untouched");
+    target.symlink(&entry(b"plain", EntryKind::Symlink, Some(b"anywhere"))).unwrap();
+    assert_eq!(fs::read_link(out.join("plain")).unwrap(), Path::new("anywhere"));
+    for in_the_way in [put(&mut target, &file("folder"), b"x"), target.symlink(&entry(b"folder", EntryKind::Symlink, Some(b"x")))] {
+        assert!(matches!(in_the_way, Err(TargetError::Failed(_))), "{in_the_way:?}");
+    }
+    assert!(matches!(target.directory(&dir("linked", 0o755)), Err(TargetError::Failed(_))));
+    assert!(matches!(target.file(&file("linked/x")), Err(TargetError::Failed(_))));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
+}
+
+#[test]
+fn an_unfinished_file_leaves_nothing() {
+    let (_temp, out, mut target) = sandbox();
+    let mut writer = target.file(&file("a")).unwrap();
+    writer.write_at(0, b"half").unwrap();
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    drop(writer);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+    assert!(target.hardlink(&entry(b"b", EntryKind::Hardlink, Some(b"a"))).is_err());
+}
+
+#[test]
+fn folders_keep_time_and_mode_whatever_the_order() {
+    let (_temp, out, mut target) = sandbox();
+    let folder = |path: &str, mode: u32, mtime_ns: i128| Entry { mtime_ns, ..dir(path, mode) };
+    target.directory(&folder(".", 0o711, 1)).unwrap();
+    target.directory(&folder("ro", 0o555, 2)).unwrap();
+    put(&mut target, &file("ro/file"), b"x").unwrap();
+    target.directory(&folder("ro/none", 0o000, 3)).unwrap();
+    put(&mut target, &file("ro/none/file"), b"x").unwrap();
+    target.directory(&folder("open", 0o2775, 4)).unwrap();
+    put(&mut target, &file("open/file"), b"x").unwrap();
+    // Out of order: back into folders that were left, and a folder after what it holds.
+    put(&mut target, &file("ro/none/late"), b"x").unwrap();
+    put(&mut target, &file("ro/late"), b"x").unwrap();
+    put(&mut target, &file("open/late"), b"x").unwrap();
+    put(&mut target, &file("after/file"), b"x").unwrap();
+    put(&mut target, &file("z"), b"x").unwrap();
+    let warnings = target.directory(&folder("after", 0o700, 5)).unwrap();
+    let warnings = [warnings, target.finish().unwrap()].concat();
+    let set_id = if own_uid() == 0 { 0o2000 } else { 0 };
+    assert_eq!(warnings.len(), usize::from(set_id == 0), "{warnings:?}");
+    for (path, mode_wanted, time) in
+        [("after", 0o700, 5), ("open", 0o775 | set_id, 4), ("ro", 0o555, 2), (".", 0o711, 1)]
+    {
+        assert_eq!(mode(&out.join(path)), mode_wanted, "{path}");
+        assert_eq!(mtime_ns(&out.join(path)), time, "{path}");
+    }
+    assert_eq!((mode(&out.join("ro/none")), mtime_ns(&out.join("ro/none"))), (0, 3));
+
+    // A second restore over the first goes through, too.
+    let mut target = Target::open(&out).unwrap();
+    target.directory(&folder(".", 0o700, 9)).unwrap();
+    target.directory(&folder("ro", 0o555, 6)).unwrap();
+    put(&mut target, &file("ro/file"), b"y").unwrap();
+    assert_eq!(target.finish().unwrap(), Vec::<String>::new());
+    assert_eq!((mode(&out.join("ro")), mtime_ns(&out.join("ro"))), (0o555, 6));
+    assert_eq!(mode(&out), 0o711, "the root is not ours this time");
+    for locked in ["ro", "ro/none"] {
+        fs::set_permissions(out.join(locked), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn attributes_are_applied_to_the_nanosecond() {
+    let (_temp, out, mut target) = sandbox();
+    let note = || vec![Xattr { name: b"user.note".to_vec(), value: vec![0, 255, b'a'] }];
+    // Read-only: attributes go on before the mode does.
+    let mut ro = Entry { xattrs: note(), ..file("ro") };
+    ro.unix.as_mut().unwrap().mode = 0o444;
+    put(&mut target, &ro, b"x").unwrap();
+    target.directory(&Entry { xattrs: note(), ..dir("dir", 0o750) }).unwrap();
+    let early = Entry { mtime_ns: -1, ..file("early") };
+    put(&mut target, &early, b"").unwrap();
+    target.symlink(&entry(b"dir/soft", EntryKind::Symlink, Some(b"../../outside/sentinel"))).unwrap();
+    let plain = Entry { unix: None, ..file("plain") };
+    put(&mut target, &plain, b"").unwrap();
+    assert_eq!(target.finish().unwrap(), Vec::<String>::new());
+
+    assert_eq!(mtime_ns(&out.join("ro")), MTIME);
+    assert_eq!(mode(&out.join("ro")), 0o444);
+    assert_eq!(mtime_ns(&out.join("early")), -1);
+    assert_eq!(mtime_ns(&out.join("dir/soft")), MTIME);
+    for path in ["ro", "dir"] {
+        assert_eq!(xattr::get(out.join(path), "user.note").unwrap().unwrap(), [0, 255, b'a'], "{path}");
+    }
+    let default = out.join("default");
+    fs::write(&default, "").unwrap();
+    assert_eq!(mode(&out.join("plain")), mode(&default));
+}
+
+#[test]
+fn what_cannot_be_applied_is_told() {
+    let (_temp, out, mut target) = sandbox();
+    let never = Entry { mtime_ns: i128::MAX, ..file("never") };
+    let warnings = put(&mut target, &never, b"x").unwrap();
+    assert!(warnings[0].starts_with("never: its time was not applied"), "{warnings:?}");
+    let odd = Entry { xattrs: vec![Xattr { name: b"nonsense".to_vec(), value: vec![1] }], ..file("odd") };
+    let warnings = put(&mut target, &odd, b"x").unwrap();
+    assert!(warnings[0].starts_with("odd: its extended attribute nonsense was not applied"), "{warnings:?}");
+    target.directory(&Entry { mtime_ns: i128::MIN, ..dir("dir", 0o755) }).unwrap();
+    let warnings = target.finish().unwrap();
+    assert!(warnings[0].starts_with("dir: its time was not applied"), "{warnings:?}");
+    assert!(out.join("never").exists() && out.join("odd").exists());
+}
+
+#[test]
+fn set_id_bits_need_the_owner() {
+    let (_temp, out, mut target) = sandbox();
+    let mut tool = file("tool");
+    *tool.unix.as_mut().unwrap() = UnixAttributes { mode: 0o6755, uid: 12_345, gid: 54_321 };
+    let warnings = put(&mut target, &tool, b"x").unwrap();
+    let found = fs::metadata(out.join("tool")).unwrap();
+    if own_uid() == 0 && warnings.is_empty() {
+        assert_eq!((mode(&out.join("tool")), found.uid(), found.gid()), (0o6755, 12_345, 54_321));
+    } else {
+        assert_eq!(mode(&out.join("tool")), 0o755);
+        assert!(warnings.iter().any(|w| w.contains("set-user-ID")), "{warnings:?}");
+    }
+}
+
+#[test]
+fn holes_stay_holes() {
+    let (_temp, out, mut target) = sandbox();
+    let size = 64 << 20;
+    let sparse = file("sparse");
+    let mut writer = target.file(&sparse).unwrap();
+    writer.write_at(8 << 20, &[7; 4096]).unwrap();
+    writer.write_at(16 << 20, &[8; 4096]).unwrap();
+    writer.finish(&sparse, size).unwrap();
+    target.finish().unwrap();
+    let found = fs::metadata(out.join("sparse")).unwrap();
+    assert_eq!(found.len(), size);
+    assert!(found.blocks() * 512 < 1 << 20, "{} blocks", found.blocks());
+    let content = fs::read(out.join("sparse")).unwrap();
+    assert_eq!(content.iter().filter(|b| **b != 0).count(), 8192);
+    assert_eq!(content[(16 << 20) + 4095], 8);
+}
+
+#[test]
+fn names_need_not_be_text() {
+    let (_temp, out, mut target) = sandbox();
+    put(&mut target, &entry(b"d\xff/f\xfe", EntryKind::File, None), b"x").unwrap();
+    target.symlink(&entry(b"l\xfd", EntryKind::Symlink, Some(b"t\xfc"))).unwrap();
+    target.hardlink(&entry(b"h", EntryKind::Hardlink, Some(b"d\xff/f\xfe"))).unwrap();
+    let name = |bytes: &[u8]| -> OsString { std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec()) };
+    assert_eq!(fs::read(out.join(name(b"d\xff/f\xfe"))).unwrap(), b"x");
+    assert_eq!(fs::read_link(out.join(name(b"l\xfd"))).unwrap().as_os_str(), name(b"t\xfc"));
+    assert!(out.join("h").exists());
+}
+
+#[test]
+fn no_depth_exhausts_the_handles() {
+    let (_temp, out, mut target) = sandbox();
+    // Deeper than the system takes in one path, and than a process may have files open.
+    let deep = vec!["d"; 1500].join("/");
+    put(&mut target, &file(&format!("{deep}/file")), b"x").unwrap();
+    for depth in (1..1500).step_by(100) {
+        let parent = vec!["d"; depth].join("/");
+        target.directory(&Entry { mtime_ns: depth as i128, ..dir(&parent, 0o700) }).unwrap();
+        put(&mut target, &file(&format!("{parent}/beside")), b"x").unwrap();
+    }
+    put(&mut target, &file(&format!("{deep}/again")), b"x").unwrap();
+    assert_eq!(target.finish().unwrap(), Vec::<String>::new());
+    let path = out.join(vec!["d"; 301].join("/"));
+    assert_eq!(mtime_ns(&path), 301);
+    assert!(path.join("beside").exists());
+}
+
+#[test]
+fn a_target_that_cannot_be_written_to_is_seen_at_once() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("file"), "").unwrap();
+    assert!(Target::open(&temp.path().join("file")).is_err());
+    assert!(Target::open(&temp.path().join("file/below")).is_err());
+    let made = temp.path().join("a/b");
+    Target::open(&made).unwrap();
+    assert_eq!(fs::read_dir(made).unwrap().count(), 0);
+}
+
+/// Components that clash with each other on purpose.
+fn hostile_component() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[abc]",
+        2 => Just("..".to_owned()),
+        1 => Just("outside".to_owned()),
+        1 => Just("sentinel".to_owned()),
+        1 => Just(String::new()),
+        1 => Just(".".to_owned()),
+        1 => "\\PC{0,3}",
+    ]
+}
+
+fn hostile_path() -> impl Strategy<Value = String> {
+    prop::collection::vec(hostile_component(), 0..4).prop_map(|parts| parts.join("/"))
+}
+
+proptest! {
+    #[test]
+    fn nothing_outside_is_ever_touched(
+        steps in prop::collection::vec((0u8..4, hostile_path(), hostile_path(), 0u32..0o10000), 1..24),
+    ) {
+        let (temp, out, mut target) = sandbox();
+        let outside = temp.path().join("outside");
+        let before = snapshot(&outside);
+        for (kind, path, link, mode) in steps {
+            let unix = Some(UnixAttributes { mode, uid: own_uid(), gid: own_gid() });
+            let made = match kind {
+                0 => { let e = Entry { unix, ..file(&path) }; put(&mut target, &e, b"hostile") }
+                1 => target.directory(&Entry { unix, ..dir(&path, 0) }),
+                2 => target.symlink(&entry(path.as_bytes(), EntryKind::Symlink, Some(link.as_bytes()))),
+                _ => target.hardlink(&entry(path.as_bytes(), EntryKind::Hardlink, Some(link.as_bytes()))),
+            };
+            prop_assert!(!matches!(made, Err(TargetError::Fatal(_))));
+        }
+        target.finish().unwrap();
+        prop_assert_eq!(snapshot(&outside), before);
+        let mut beside: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        beside.sort();
+        prop_assert_eq!(beside, ["out", "outside"]);
+        fs::set_permissions(&out, fs::Permissions::from_mode(0o700)).unwrap();
+        if own_uid() == 0 {
+            let left = snapshot(&out).into_keys().filter(|p| p.to_string_lossy().contains(".part")).count();
+            prop_assert_eq!(left, 0);
+        }
+    }
+}

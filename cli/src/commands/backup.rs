@@ -74,7 +74,11 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;
     if let Some(meter) = meter {
         let files = counted(report.totals.files, "file");
-        meter.finish(&format!("backed up {files}, {} in {}", size(report.totals.bytes), duration(report.seconds)));
+        meter.finish(&format!(
+            "backed up {files}, {} in {}",
+            size(report.totals.bytes),
+            duration(report.seconds)
+        ));
     }
     let complete = report.totals.skipped == 0 && report.totals.changed == 0;
     let cli_restore = cli_restore(session.env_file.as_deref(), &command.policy.policy, &report.key_backup);
@@ -142,8 +146,11 @@ mod tests {
     use intellistor::{BackupName, Totals};
 
     fn report(store: &str, problems: usize, skipped: u64) -> BackupReport {
-        let name =
-            BackupName { policy_id: "p".to_owned(), timestamp: "20261123T020000Z".to_owned(), backup_id: "b".to_owned() };
+        let name = BackupName {
+            policy_id: "p".to_owned(),
+            timestamp: "20261123T020000Z".to_owned(),
+            backup_id: "b".to_owned(),
+        };
         let problem = |i| Problem {
             relative_path: format!("a{i}"),
             kind: ProblemKind::Skipped,
@@ -166,12 +173,14 @@ mod tests {
 
     #[test]
     fn the_document_has_the_contracts_members() {
-        let json = serde_json::to_value(document(report("s3://bucket/prefix", 1, 3), "cmd".to_owned())).unwrap();
+        let json =
+            serde_json::to_value(document(report("s3://bucket/prefix", 1, 3), "cmd".to_owned())).unwrap();
         assert_eq!(json["s3"]["bucket"], "bucket");
         assert_eq!(json["s3"]["key_backup"], "backups/p/20261123T020000Z/b/backup.tar.gz.enc");
         assert_eq!(json["warnings"][0], "a0: skipped: it is a socket");
         assert_eq!(json["warnings"][1], "and 2 more; `backup-client show` lists them all");
-        let local = serde_json::to_value(document(report("file:///mnt/nas", 0, 0), "cmd".to_owned())).unwrap();
+        let local =
+            serde_json::to_value(document(report("file:///mnt/nas", 0, 0), "cmd".to_owned())).unwrap();
         assert!(local["s3"]["bucket"].is_null() && local["warnings"].as_array().unwrap().is_empty());
     }
 
@@ -179,14 +188,16 @@ mod tests {
     #[test]
     fn the_restore_command_works_when_pasted() {
         let key = "backups/p/20261123T020000Z/b/backup.tar.gz.enc";
-        let line = cli_restore(Some(Path::new("my secrets.env")), Path::new("/home/joão/it's $HOME.yaml"), key);
+        let line =
+            cli_restore(Some(Path::new("my secrets.env")), Path::new("/home/joão/it's $HOME.yaml"), key);
         let output = std::process::Command::new("sh")
             .args(["-c", &format!("printf '%s\\n' {line}")])
             .output()
             .unwrap();
         let words = String::from_utf8(output.stdout).unwrap();
         let here = std::env::current_dir().unwrap().join("my secrets.env");
-        let expected = ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
+        let expected =
+            ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
         assert_eq!(words.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
         assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restored"]);
     }

@@ -57,7 +57,9 @@ async fn to_standard_output(vault: &Vault, name: &BackupName, session: &Session)
     match vault.decrypt(name, Box::new(out), session.run_options()).await {
         Ok(_) => Ok(Done::Written),
         Err(_) if nobody_reads.load(Ordering::Relaxed) => Err(Failure::nobody_reads(Exit::Failed)),
-        Err(error) => Err(failed(name)(error).hint("do not use what was written so far: it is not whole").after_output()),
+        Err(error) => Err(failed(name)(error)
+            .hint("do not use what was written so far: it is not whole")
+            .after_output()),
     }
 }
 

@@ -93,7 +93,10 @@ mod tests {
         assert_eq!(document["key_id"], key.id().unwrap().to_string());
         assert!(!text.contains(key.to_base64().unwrap().as_str()));
         #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&out).unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&out).unwrap().permissions()) & 0o777,
+            0o600
+        );
         let before = fs::read(&out).unwrap();
         let told = run(&KeyCreate { out: out.clone() }, &session).unwrap_err().to_string();
         assert!(told.contains("exists already"), "{told}");

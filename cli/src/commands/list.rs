@@ -56,7 +56,8 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
     let policy = Policy::load(&command.policy.policy)?;
     let vault = session.open_without_key(&policy).await?;
     let listings = session.unless_cancelled(vault.list(&policy.policy_id)).await;
-    let listings = listings.map_err(Failure::engine(format!("cannot list the backups of policy {}", policy.policy_id)))?;
+    let listings = listings
+        .map_err(Failure::engine(format!("cannot list the backups of policy {}", policy.policy_id)))?;
     let backups = listings.into_iter().map(Row::from).collect();
     Done::document(&Document { policy: policy.policy_id, store: vault.url(), backups }, Exit::Success)
 }

@@ -69,7 +69,9 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         ..RestoreOptions::to(&command.out)
     };
     let report = vault.restore(&name, options).await;
-    let report = report.map_err(Failure::engine(format!("cannot restore backup {}", name.backup_id))).map_err(zeros)?;
+    let report = report
+        .map_err(Failure::engine(format!("cannot restore backup {}", name.backup_id)))
+        .map_err(zeros)?;
     if let Some(meter) = meter {
         let entries = counted(report.restored, "item");
         meter.finish(&format!("restored {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
@@ -103,9 +105,12 @@ fn conclude(report: RestoreReport, out: String) -> Result<Done, Failure> {
     };
     if damaged > 0 {
         let entries = if damaged == 1 { "entry is" } else { "entries are" };
-        let failure = Failure::new(Exit::Integrity, format!("{damaged} {entries} damaged in backup {backup_id}, and not restored"))
-            .because(document.damaged.join("\n"))
-            .hint("another backup of the same policy: `backup-client list` shows them");
+        let failure = Failure::new(
+            Exit::Integrity,
+            format!("{damaged} {entries} damaged in backup {backup_id}, and not restored"),
+        )
+        .because(document.damaged.join("\n"))
+        .hint("another backup of the same policy: `backup-client list` shows them");
         return Err(failure.with_members(&document));
     }
     Done::document(&document, if incomplete { Exit::Incomplete } else { Exit::Success })
@@ -144,7 +149,10 @@ mod tests {
     fn the_exit_code_tells_the_worst() {
         let exit = |report| match conclude(report, "out".to_owned()) {
             Ok(Done::Document(text, exit)) => {
-                assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["integrity"], "verified");
+                assert_eq!(
+                    serde_json::from_str::<serde_json::Value>(&text).unwrap()["integrity"],
+                    "verified"
+                );
                 exit
             }
             Ok(Done::Written) => panic!("no document"),

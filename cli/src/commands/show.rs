@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use clap::Args;
-use intellistor::{BackupName, Globs, Head, Policy, Totals, VerifiedManifest};
+use intellistor::{BackupName, Head, PathGlobs, Policy, Totals, VerifiedManifest};
 use serde::Serialize;
 
 use crate::arguments::{OnlyArgument, PolicyArgument, Which};
@@ -75,7 +75,12 @@ impl<'a> From<&'a Head> for Top<'a> {
             archives: head
                 .archives
                 .iter()
-                .map(|a| Archive { key: &a.key, bytes: a.bytes, sha256: hex(&a.sha256), segments: a.segments.len() })
+                .map(|a| Archive {
+                    key: &a.key,
+                    bytes: a.bytes,
+                    sha256: hex(&a.sha256),
+                    segments: a.segments.len(),
+                })
                 .collect(),
         }
     }
@@ -84,7 +89,7 @@ impl<'a> From<&'a Head> for Top<'a> {
 pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failure> {
     let only = match command.only.only.as_slice() {
         [] => None,
-        globs => Some(Globs::new(globs).map_err(|e| Failure::configuration(e.to_string()))?),
+        globs => Some(PathGlobs::new(globs).map_err(|e| Failure::configuration(e.to_string()))?),
     };
     let policy = Policy::load(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
@@ -117,14 +122,16 @@ impl From<io::Error> for Broken {
 }
 
 /// Writes entry by entry: a million of them are never in memory at once.
-fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&Globs>) -> Result<(), Broken> {
-    let wanted = |path: &str| only.is_none_or(|globs| globs.matches(path));
+fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlobs>) -> Result<(), Broken> {
+    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(path));
     let top = serde_json::to_string(&Top::from(manifest.head())).map_err(io::Error::other)?;
     // The lists go into the object that `top` is.
     write!(out, "{},\n\"entries\":[", top.strip_suffix('}').unwrap_or(&top))?;
     let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
     manifest
-        .for_each_entry(|entry| if wanted(&entry.relative_path) { list.put(&entry) } else { ControlFlow::Continue(()) })
+        .for_each_entry(|entry| {
+            if wanted(&entry.relative_path) { list.put(&entry) } else { ControlFlow::Continue(()) }
+        })
         .map_err(|e| Broken::Manifest(e.into()))?;
     list.outcome?;
     write!(out, "\n],\n\"problems\":[")?;
@@ -192,6 +199,10 @@ mod tests {
     #[test]
     fn the_head_is_shown_without_its_segments() {
         let json = serde_json::to_value(Top::from(&Head::default())).unwrap();
-        assert!(json["policy_id"].is_string() && json["totals"]["files"] == 0 && json["archives"] == serde_json::json!([]));
+        assert!(
+            json["policy_id"].is_string()
+                && json["totals"]["files"] == 0
+                && json["archives"] == serde_json::json!([])
+        );
     }
 }

@@ -48,10 +48,12 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
     let report = vault.verify(&name, run).await;
-    let report = report.map_err(Failure::engine(format!("cannot verify backup {}", name.backup_id))).map_err(|failure| {
-        let integrity = if failure.exit() == Exit::Integrity { "failed" } else { "not checked" };
-        failure.with("backup_id", name.backup_id.as_str()).with("integrity", integrity)
-    })?;
+    let report = report
+        .map_err(Failure::engine(format!("cannot verify backup {}", name.backup_id)))
+        .map_err(|failure| {
+            let integrity = if failure.exit() == Exit::Integrity { "failed" } else { "not checked" };
+            failure.with("backup_id", name.backup_id.as_str()).with("integrity", integrity)
+        })?;
     if let Some(meter) = meter {
         let entries = counted(report.entries, "item");
         meter.finish(&format!("verified {entries}, {} in {}", size(report.bytes), duration(report.seconds)));

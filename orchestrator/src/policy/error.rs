@@ -46,7 +46,9 @@ pub enum PolicyError {
         error: Box<PolicyError>,
     },
     /// Occurs when the policy's name could not be a path, an object key and a task name.
-    #[error("{policy_id:?} cannot name a policy. A policy_id has 1 to 64 characters, only A-Z a-z 0-9 . _ - and begins with a letter or a digit: [A-Za-z0-9][A-Za-z0-9._-]{{0,63}}")]
+    #[error(
+        "{policy_id:?} cannot name a policy. A policy_id has 1 to 64 characters, only A-Z a-z 0-9 . _ - and begins with a letter or a digit: [A-Za-z0-9][A-Za-z0-9._-]{{0,63}}"
+    )]
     BadId {
         /// The name.
         policy_id: String,
@@ -78,7 +80,9 @@ pub enum PolicyError {
         reason: String,
     },
     /// Occurs when `schedule` is no cron expression.
-    #[error("the schedule {schedule:?} has {fields} fields; a cron expression has 5: minute, hour, day of month, month, day of week, as in \"0 2 * * *\"")]
+    #[error(
+        "the schedule {schedule:?} has {fields} fields; a cron expression has 5: minute, hour, day of month, month, day of week, as in \"0 2 * * *\""
+    )]
     BadSchedule {
         /// The expression.
         schedule: String,
@@ -92,7 +96,10 @@ pub enum PolicyError {
         reason: String,
     },
     /// Occurs when a path is not there at the time of a run.
-    #[error("{path:?}, which the policy names, does not exist.{} Correct `paths`, or bring it back", hint(path))]
+    #[error(
+        "{path:?}, which the policy names, does not exist.{} Correct `paths`, or bring it back",
+        hint(path)
+    )]
     MissingPath {
         /// The path.
         path: PathBuf,
@@ -144,7 +151,12 @@ impl Place {
             let part: String = whole.chars().skip(skip).take(Self::SHOWN).collect();
             if skip > 0 { format!("...{part}") } else { part }
         };
-        Self { origin, line, column, text: shown.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"") }
+        Self {
+            origin,
+            line,
+            column,
+            text: shown.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""),
+        }
     }
 
     fn position(&self) -> impl fmt::Display + '_ {

@@ -33,7 +33,9 @@ fn a_policy_is_written_as_the_contract_shows_it() {
 fn every_field_reads_back() {
     let policy = Policy {
         policy_id: "2026-01-01".to_owned(),
-        paths: ["/home/joão/it's", "a: b # c", "-", "linha\nnova\t\u{85}\u{feff}", "\"q\"", " x "].map(PathBuf::from).into(),
+        paths: ["/home/joão/it's", "a: b # c", "-", "linha\nnova\t\u{85}\u{feff}", "\"q\"", " x "]
+            .map(PathBuf::from)
+            .into(),
         schedule: Some("*/5 * * * 1-5".to_owned()),
         exclude: vec!["*.tmp".to_owned(), "Cópia {a,b}/[!c]".to_owned()],
         compression: Compression::Best,
@@ -59,7 +61,10 @@ fn errors_name_file_line_and_text() {
     assert!(field.contains("policy_id, paths, schedule, exclude, compression, store"), "{field}");
     assert!(field.ends_with("\n  4 | excludes: []"), "{field}");
     let variant = told("policy_id: a\npaths: [x]\ncompression: zip\n");
-    assert!(variant.contains("line 3") && variant.contains("\"zip\" is none of fast, balanced, best"), "{variant}");
+    assert!(
+        variant.contains("line 3") && variant.contains("\"zip\" is none of fast, balanced, best"),
+        "{variant}"
+    );
     let missing = told("policy_id: a\n");
     assert!(missing.contains("`paths` is missing"), "{missing}");
     let twice = told("policy_id: a\npaths: [x]\npolicy_id: b\n");
@@ -96,7 +101,8 @@ fn what_is_shown_of_a_line_cannot_steer_a_terminal() {
 fn bombs_are_refused() {
     let deep = format!("policy_id: a\npaths: {}x{}\n", "[".repeat(5000), "]".repeat(5000));
     assert!(parse(&deep).is_err());
-    let laughs: String = (1..20).map(|i| format!("a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1)).collect();
+    let laughs: String =
+        (1..20).map(|i| format!("a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1)).collect();
     assert!(parse(&format!("a0: &a0 [x]\n{laughs}policy_id: a\npaths: *a19\n")).is_err());
     assert!(matches!(parse(&"#".repeat(MOST_BYTES + 1)), Err(PolicyError::TooLarge { .. })));
     assert!(parse("policy_id: a\npaths: [x]\n---\npolicy_id: b\n").is_err());

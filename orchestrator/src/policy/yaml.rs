@@ -7,7 +7,9 @@ use intellistor_storage::archive::Compression;
 use serde::Deserialize;
 use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options, Spanned};
 
-use super::{Place, Policy, PolicyError, Result, check_glob, check_id, check_path, check_schedule, check_store};
+use super::{
+    Place, Policy, PolicyError, Result, check_glob, check_id, check_path, check_schedule, check_store,
+};
 
 /// A policy's members as they stand in the text.
 #[derive(Deserialize)]
@@ -29,9 +31,8 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
     // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let place = |at: Location| Box::new(Place::new(origin.to_owned(), text, at.line(), at.column()));
-    let document: Document = serde_yaml::from_str_with_options(text, bounded()).map_err(|e| PolicyError::Yaml {
-        at: place(e.location().unwrap_or(Location::UNKNOWN)),
-        reason: reason(&e),
+    let document: Document = serde_yaml::from_str_with_options(text, bounded()).map_err(|e| {
+        PolicyError::Yaml { at: place(e.location().unwrap_or(Location::UNKNOWN)), reason: reason(&e) }
     })?;
     let at = |at: Location| move |error| PolicyError::At { at: place(at), error: Box::new(error) };
 
@@ -92,14 +93,16 @@ fn reason(error: &serde_yaml::Error) -> String {
         _ => {
             let told = serde_yaml::UserMessageFormatter.format_message(error).escape_debug().to_string();
             let in_double_quotes = told.contains("escape");
-            let hint = ". In double quotes a backslash begins an escape: write Windows paths in single quotes";
+            let hint =
+                ". In double quotes a backslash begins an escape: write Windows paths in single quotes";
             format!("{told}{}", if in_double_quotes { hint } else { "" })
         }
     }
 }
 
 pub(super) fn write(policy: &Policy) -> String {
-    let list = |texts: &mut dyn Iterator<Item = String>| format!("[{}]", texts.collect::<Vec<_>>().join(", "));
+    let list =
+        |texts: &mut dyn Iterator<Item = String>| format!("[{}]", texts.collect::<Vec<_>>().join(", "));
     let paths = list(&mut policy.paths.iter().map(|path| quoted(&path.to_string_lossy())));
     let exclude = list(&mut policy.exclude.iter().map(|glob| quoted(glob)));
     let compression = match policy.compression {
@@ -117,7 +120,9 @@ pub(super) fn write(policy: &Policy) -> String {
     let _ = writeln!(yaml, "{:<26} # fast | balanced | best", format!("compression: {compression}"));
     let _ = match &policy.store {
         Some(store) => writeln!(yaml, "store: {}", quoted(&store.to_string())),
-        None => writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment"),
+        None => {
+            writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment")
+        }
     };
     yaml
 }
@@ -132,7 +137,9 @@ fn plain_or_quoted(policy_id: &str) -> String {
 
 /// Single quotes keep backslashes and accents as they are; only what they cannot hold is escaped.
 fn quoted(text: &str) -> String {
-    let fits = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let fits = |c: char| {
+        !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
     if text.chars().all(fits) { format!("'{}'", text.replace('\'', "''")) } else { double_quoted(text) }
 }
 
