@@ -7,7 +7,7 @@
 //! - **Blocks:** on the disk where the manifest is spooled, and on the fetcher; it has a thread of its own.
 //! - **Survives a crash:** nothing. A restore that was stopped is started again.
 
-mod runs;
+pub(crate) mod runs;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -140,3 +140,6 @@ impl Selection {
         Some(entry)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,7 @@ mod verify;
 
 pub use backup::{BackupOptions, BackupReport};
 pub use error::{Category, Error, Result};
+pub use intellistor_actors::globs::PathGlobs;
 pub use intellistor_actors::progress::Progress;
 pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::keys::UserKey;

@@ -9,14 +9,21 @@ use actix::prelude::*;
 use intellistor_actors::archiver::{Archiver, ArchiverConfig};
 use intellistor_actors::compressor::{Compressor, CompressorConfig};
 use intellistor_actors::encryptor::{Encryptor, EncryptorConfig};
+use intellistor_actors::extractor::{Extracted, Extractor, ExtractorConfig};
+use intellistor_actors::fetcher::{Fetcher, FetcherConfig};
+use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::link::{Failure, Failures, panic_message};
-use intellistor_actors::messages::{Reply, Scan};
+use intellistor_actors::messages::{Plan, Reply, Scan};
+use intellistor_actors::opener::{FrameOpener, FrameOpenerConfig};
+use intellistor_actors::planner::{Planner, PlannerConfig};
 use intellistor_actors::progress::Progress;
 use intellistor_actors::scanner::{Scanner, ScannerConfig};
 use intellistor_actors::sequencer::{Committed, Sequencer};
 use intellistor_actors::source::{Excludes, Root};
+use intellistor_actors::target::Target;
 use intellistor_actors::uploader::{Uploader, UploaderConfig};
-use intellistor_storage::archive::{Compression, SegmentSealer};
+use intellistor_storage::archive::{ArchiveIndex, Compression, Opener, SegmentSealer};
+use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::{SharedStore, Upload};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -122,6 +129,57 @@ impl BackupPipeline {
         let scanner = on_thread(move || Scanner::new(scanner));
         let first = scanner.recipient().send(Scan);
         finish(first, committed, &failures, failed, cancel).await
+    }
+}
+
+/// Everything that the stages of a restore need.
+#[derive(Debug)]
+pub(crate) struct RestorePipeline {
+    pub(crate) manifest: Arc<VerifiedManifest>,
+    pub(crate) index: Arc<ArchiveIndex>,
+    pub(crate) opener: Opener,
+    pub(crate) only: Option<PathGlobs>,
+    pub(crate) store: SharedStore,
+    pub(crate) key: String,
+    pub(crate) target: Target,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl RestorePipeline {
+    /// Runs until the last entry is written. Must be called on an actor system.
+    pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<Extracted> {
+        let (failures, failed) = Failures::channel();
+        let (done, extracted) = oneshot::channel();
+
+        let extractor = ExtractorConfig {
+            target: self.target,
+            done,
+            failures: failures.clone(),
+            progress: self.progress.clone(),
+        };
+        let extractor = on_thread(move || Extractor::new(extractor));
+        let opener =
+            FrameOpenerConfig { opener: self.opener, next: extractor.recipient(), failures: failures.clone() };
+        let opener = SyncArbiter::start(cores(), move || FrameOpener::new(opener.clone()));
+        let fetcher = Fetcher::new(FetcherConfig {
+            store: self.store,
+            key: self.key,
+            next: opener.recipient(),
+            failures: failures.clone(),
+            progress: self.progress.clone(),
+        })
+        .start();
+        let planner = PlannerConfig {
+            manifest: self.manifest,
+            index: self.index,
+            only: self.only,
+            next: fetcher.recipient(),
+            failures: failures.clone(),
+            progress: self.progress,
+        };
+        let planner = on_thread(move || Planner::new(planner));
+        let first = planner.recipient().send(Plan);
+        finish(first, extracted, &failures, failed, cancel).await
     }
 }
 

@@ -16,6 +16,7 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use intellistor_actors::globs::PathGlobs;
 use intellistor_storage::archive::Compression;
 use intellistor_storage::layout::is_policy_id;
 use intellistor_storage::objects::StoreUrl;
@@ -136,9 +137,9 @@ fn check_path(path: &Path) -> Result<()> {
 }
 
 fn check_glob(glob: &str) -> Result<()> {
-    match globset::Glob::new(glob) {
+    match PathGlobs::new([glob]) {
         Ok(_) => Ok(()),
-        Err(e) => Err(PolicyError::BadGlob { glob: glob.to_owned(), reason: e.kind().to_string() }),
+        Err(e) => Err(PolicyError::BadGlob { glob: e.pattern, reason: e.reason }),
     }
 }
 

@@ -23,14 +23,16 @@ pub struct Extracted {
 }
 
 impl Extracted {
-    pub(super) fn warn(&mut self, warning: String) {
+    /// Records a warning.
+    pub fn warn(&mut self, warning: String) {
         self.warning_count += 1;
         if self.warnings.len() < MOST_LISTED {
             self.warnings.push(warning);
         }
     }
 
-    pub(super) fn warn_all(&mut self, warnings: Vec<String>) {
+    /// Records several.
+    pub fn warn_all(&mut self, warnings: Vec<String>) {
         for warning in warnings {
             self.warn(warning);
         }

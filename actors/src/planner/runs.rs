@@ -1,5 +1,7 @@
 //! Groups entries and the frames that they need into runs.
 
+use std::ops::Range;
+
 use intellistor_storage::Error;
 use intellistor_storage::archive::{ArchiveIndex, FrameRef};
 use intellistor_storage::manifest::Entry;
@@ -13,6 +15,14 @@ pub const RUN_TAR_BYTES: u64 = 8 << 20;
 /// The most entries of a run.
 pub const RUN_ENTRIES: usize = 512;
 
+/// How large a run may be.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    sealed_bytes: u64,
+    tar_bytes: u64,
+    entries: usize,
+}
+
 /// The run that is being built. Entries go in with [`add`](Self::add); runs that are full come out.
 ///
 /// Whoever writes the entries keeps, besides a run's own frames, the last frame that came before the run: so a
@@ -20,9 +30,11 @@ pub const RUN_ENTRIES: usize = 512;
 #[derive(Debug)]
 pub struct Runs<'a> {
     index: &'a ArchiveIndex,
+    limits: Limits,
     seq: u64,
+    /// The last frame of the runs that came out.
     kept: Option<usize>,
-    frames: std::ops::Range<usize>,
+    frames: Range<usize>,
     sealed_bytes: u64,
     tar_bytes: u64,
     entries: Vec<Entry>,
@@ -31,7 +43,12 @@ pub struct Runs<'a> {
 impl<'a> Runs<'a> {
     /// Runs over the frames of `index`.
     pub fn new(index: &'a ArchiveIndex) -> Self {
-        Self { index, seq: 0, kept: None, frames: 0..0, sealed_bytes: 0, tar_bytes: 0, entries: Vec::new() }
+        let limits = Limits { sealed_bytes: RUN_SEALED_BYTES, tar_bytes: RUN_TAR_BYTES, entries: RUN_ENTRIES };
+        Self::with_limits(index, limits)
+    }
+
+    fn with_limits(index: &'a ArchiveIndex, limits: Limits) -> Self {
+        Self { index, limits, seq: 0, kept: None, frames: 0..0, sealed_bytes: 0, tar_bytes: 0, entries: Vec::new() }
     }
 
     /// Adds an entry and the frames that hold its content, which may fill any number of runs.
@@ -47,15 +64,15 @@ impl<'a> Runs<'a> {
             }
             stretches.push(self.index.frames_holding(extent.offset, extent.length)?);
         }
+        if self.entries.len() == self.limits.entries
+            && let Err(stopped) = full(self.close(false))
+        {
+            return Ok(Err(stopped));
+        }
         let mut needed = stretches.into_iter().flatten();
         // The entry goes where its first frame is, so that it is the last of its run when more frames follow.
         if let Some(first) = needed.next()
             && let Err(stopped) = self.need(first, full)
-        {
-            return Ok(Err(stopped));
-        }
-        if self.entries.len() == RUN_ENTRIES
-            && let Err(stopped) = full(self.close(false))
         {
             return Ok(Err(stopped));
         }
@@ -80,8 +97,8 @@ impl<'a> Runs<'a> {
         let place = self.index.frame(frame);
         let (sealed, tar) = (place.end() - place.offset, u64::from(place.tar_bytes));
         let fits = frame == self.frames.end
-            && self.sealed_bytes + sealed <= RUN_SEALED_BYTES
-            && self.tar_bytes + tar <= RUN_TAR_BYTES;
+            && self.sealed_bytes + sealed <= self.limits.sealed_bytes
+            && self.tar_bytes + tar <= self.limits.tar_bytes;
         if !self.frames.is_empty() && !fits {
             full(self.close(false))?;
         }
@@ -106,3 +123,6 @@ impl<'a> Runs<'a> {
         run
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

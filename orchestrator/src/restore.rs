@@ -1,0 +1,121 @@
+//! Restores with the manifest: only what was asked for is fetched, and nothing takes its name unchecked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use intellistor_actors::extractor::Extracted;
+use intellistor_actors::globs::PathGlobs;
+use intellistor_actors::target::Target;
+use intellistor_storage::archive::{ArchiveIndex, Opener};
+use intellistor_storage::layout::BackupName;
+
+use crate::pipeline::{RestorePipeline, on_system};
+use crate::{Error, Result, RunOptions, Vault};
+
+/// What to restore, and where to.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The folder to restore into; nothing outside it is written.
+    pub out: PathBuf,
+    /// Globs on `relative_path`; empty for everything.
+    pub only: Vec<String>,
+    /// Read the archive alone, from its first byte to its last: for a backup whose manifest is lost.
+    pub without_manifest: bool,
+    /// Who watches, and who may stop it.
+    pub run: RunOptions,
+}
+
+impl RestoreOptions {
+    /// Everything, into `out`.
+    pub fn to(out: impl Into<PathBuf>) -> Self {
+        Self { out: out.into(), only: Vec::new(), without_manifest: false, run: RunOptions::default() }
+    }
+
+    /// Only what one of the globs matches.
+    #[must_use]
+    pub fn only(mut self, globs: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.only = globs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Without the manifest.
+    #[must_use]
+    pub fn without_manifest(mut self) -> Self {
+        self.without_manifest = true;
+        self
+    }
+
+    /// The selection; `None` for everything.
+    pub(crate) fn globs(&self) -> Result<Option<PathGlobs>> {
+        Ok(if self.only.is_empty() { None } else { Some(PathGlobs::new(&self.only)?) })
+    }
+
+    pub(crate) fn nothing_matches(&self, name: &BackupName) -> Error {
+        let quoted: Vec<_> = self.only.iter().map(|glob| format!("{glob:?}")).collect();
+        Error::NothingMatches { backup_id: name.backup_id.clone(), patterns: quoted.join(" or ") }
+    }
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreReport {
+    /// The backup.
+    pub name: BackupName,
+    /// Entries that were selected.
+    pub found: u64,
+    /// Entries that were restored.
+    pub restored: u64,
+    /// Content of the restored files in bytes.
+    pub bytes: u64,
+    /// Bytes of archive that were fetched.
+    pub fetched_bytes: u64,
+    /// The first entries that could not be made, and attributes that could not be applied, with the reason.
+    pub warnings: Vec<String>,
+    /// How many warnings there were.
+    pub warning_count: u64,
+    /// The first entries whose bytes are not what was backed up; nothing of them was restored.
+    pub damaged: Vec<String>,
+    /// How many damaged entries there were.
+    pub damaged_count: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl RestoreReport {
+    pub(crate) fn new(name: BackupName, extracted: Extracted, fetched_bytes: u64, started: Instant) -> Self {
+        let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
+        let seconds = started.elapsed().as_secs_f64();
+        Self { name, found, restored, bytes, fetched_bytes, warnings, warning_count, damaged, damaged_count, seconds }
+    }
+}
+
+pub(crate) fn open_target(out: &Path) -> Result<Target> {
+    Target::open(out).map_err(|e| Error::Target { out: out.to_owned(), reason: e.to_string() })
+}
+
+pub(crate) async fn restore(vault: &Vault, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
+    let started = Instant::now();
+    let only = options.globs()?;
+    // Nothing is written before the manifest was verified.
+    let manifest = Arc::new(vault.show(name).await?);
+    let index = ArchiveIndex::new(manifest.header().clone(), &manifest.head().archives[0].segments)?;
+    let index = Arc::new(index);
+    let pipeline = RestorePipeline {
+        target: open_target(&options.out)?,
+        opener: Opener::new(index.clone(), manifest.data_key().clone()),
+        index,
+        key: name.archive_key(),
+        manifest,
+        only,
+        store: vault.store.clone(),
+        progress: options.run.progress.clone(),
+    };
+    let cancel = options.run.cancel.clone();
+    let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await?;
+    if extracted.found == 0 && !options.only.is_empty() {
+        return Err(options.nothing_matches(name));
+    }
+    let fetched = options.run.progress.stored_bytes.get();
+    Ok(RestoreReport::new(name.clone(), extracted, fetched, started))
+}

@@ -1,0 +1,315 @@
+//! Restores from the archive alone, when the manifest is lost.
+//!
+//! Every byte is still checked against the archive's own seals. What the manifest would add is missing: the
+//! SHA-256 of each file, and the knowledge that a file changed while it was read. Where a path occurs twice in
+//! the archive the later one stays.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use intellistor_actors::extractor::Extracted;
+use intellistor_actors::globs::PathGlobs;
+use intellistor_actors::progress::Progress;
+use intellistor_actors::target::{Target, TargetError};
+use intellistor_storage::Error as StorageError;
+use intellistor_storage::archive::ArchiveReader;
+use intellistor_storage::keys::UserKey;
+use intellistor_storage::layout::BackupName;
+use intellistor_storage::manifest::{Entry, EntryKind, UnixAttributes, Xattr};
+
+use crate::restore::{RestoreOptions, RestoreReport, open_target};
+use crate::stream::{self, ArchiveBytes};
+use crate::{Error, Result, Vault};
+
+pub(crate) async fn restore(vault: &Vault, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
+    let started = Instant::now();
+    let only = options.globs()?;
+    let (key, run, backup) = (vault.key.clone(), options.run.clone(), name.clone());
+    let (progress, out) = (run.progress.clone(), options.out.clone());
+    let extracted = stream::read_archive(vault.store.clone(), name.archive_key(), run, move |source| {
+        Salvage::new(source, &key, &backup, out, only, progress)?.restore()
+    })
+    .await?;
+    if extracted.found == 0 && !options.only.is_empty() {
+        return Err(options.nothing_matches(name));
+    }
+    let fetched = options.run.progress.stored_bytes.get();
+    Ok(RestoreReport::new(name.clone(), extracted, fetched, started))
+}
+
+struct Salvage {
+    tar: TarBytes,
+    target: Target,
+    out: PathBuf,
+    only: Option<PathGlobs>,
+    extracted: Extracted,
+    progress: Arc<Progress>,
+}
+
+impl Salvage {
+    fn new(
+        source: ArchiveBytes,
+        key: &UserKey,
+        name: &BackupName,
+        out: PathBuf,
+        only: Option<PathGlobs>,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
+        let archive = ArchiveReader::new(source, key)?;
+        if archive.header().name() != *name {
+            let reason = format!("it is the archive of backup {}", archive.header().backup_id());
+            return Err(StorageError::integrity("the archive", reason).into());
+        }
+        let target = open_target(&out)?;
+        let tar = TarBytes { archive, frame: VecDeque::new() };
+        Ok(Self { tar, target, out, only, extracted: Extracted::default(), progress })
+    }
+
+    fn restore(self) -> Result<Extracted> {
+        let Self { tar, mut target, out, only, mut extracted, progress } = self;
+        let disk = |e| Error::Target { out: out.clone(), reason: format!("{e}") };
+        let mut archive = tar::Archive::new(tar);
+        for found in archive.entries().map_err(into_error)? {
+            let mut found = found.map_err(into_error)?;
+            let (entry, stretches) = describe(&mut found).map_err(into_error)?;
+            if only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
+                continue;
+            }
+            extracted.found += 1;
+            let made = match entry.kind {
+                EntryKind::Directory => target.directory(&entry),
+                EntryKind::Symlink => target.symlink(&entry),
+                EntryKind::Hardlink => target.hardlink(&entry),
+                EntryKind::File => match target.file(&entry) {
+                    Err(e) => Err(e),
+                    Ok(mut writer) => {
+                        let written = copy(&mut found, &stretches, |at, bytes| {
+                            progress.bytes.add(bytes.len() as u64);
+                            writer.write_at(at, bytes)
+                        });
+                        match written {
+                            Ok(()) => writer.finish(&entry, entry.size),
+                            Err(Copying::Archive(e)) => return Err(into_error(e)),
+                            Err(Copying::Disk(e)) => Err(TargetError::from_io("write it", e)),
+                        }
+                    }
+                },
+            };
+            progress.entries.add(1);
+            match made {
+                Ok(warnings) => {
+                    extracted.restored += 1;
+                    extracted.bytes += entry.size;
+                    extracted.warn_all(warnings);
+                }
+                Err(TargetError::Fatal(e)) => return Err(disk(e)),
+                Err(e) => extracted.warn(format!("{}: {e}", entry.relative_path)),
+            }
+        }
+        // The tar ends before the archive does: its last frames must be whole, too.
+        let mut rest = archive.into_inner();
+        io::copy(&mut rest, &mut io::sink()).map_err(into_error)?;
+        extracted.warn_all(target.finish().map_err(disk)?);
+        Ok(extracted)
+    }
+}
+
+/// The tar stream of an archive. An error of the archive travels inside an [`io::Error`].
+struct TarBytes {
+    archive: ArchiveReader<ArchiveBytes>,
+    frame: VecDeque<u8>,
+}
+
+impl Read for TarBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.frame.is_empty() {
+            match self.archive.next_frame().map_err(io::Error::other)? {
+                Some(frame) => self.frame = frame.tar.into(),
+                None => return Ok(0),
+            }
+        }
+        self.frame.read(buffer)
+    }
+}
+
+fn into_error(e: io::Error) -> Error {
+    match e.downcast::<StorageError>() {
+        Ok(error) => error.into(),
+        Err(e) => StorageError::integrity("the tar in the archive", e.to_string()).into(),
+    }
+}
+
+/// A stretch of a file: where it begins, and how many bytes it has.
+type Stretch = (u64, u64);
+
+/// What the manifest would say of an entry, and the stretches of its content.
+fn describe<R: Read>(found: &mut tar::Entry<'_, R>) -> io::Result<(Entry, Vec<Stretch>)> {
+    let mut pax = Vec::new();
+    if let Some(records) = found.pax_extensions()? {
+        for record in records {
+            let record = record?;
+            let key = record.key().map_err(|_| broken("a pax record's key is no text"))?;
+            pax.push((key.to_owned(), record.value_bytes().to_vec()));
+        }
+    }
+    let value = |key: &str| pax.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_slice());
+    let text = |key: &str| value(key).and_then(|v| std::str::from_utf8(v).ok());
+
+    let header = found.header().clone();
+    let kind = match header.entry_type() {
+        tar::EntryType::Directory => EntryKind::Directory,
+        tar::EntryType::Symlink => EntryKind::Symlink,
+        tar::EntryType::Link => EntryKind::Hardlink,
+        tar::EntryType::Regular => EntryKind::File,
+        other => return Err(broken(&format!("an entry of kind {other:?}"))),
+    };
+    let mut path = match value("GNU.sparse.name") {
+        Some(name) => name.to_vec(),
+        None => found.path_bytes().into_owned(),
+    };
+    if kind == EntryKind::Directory && path.last() == Some(&b'/') {
+        path.pop();
+    }
+    let link = found.link_name_bytes().filter(|_| kind != EntryKind::File).map(|link| link.into_owned());
+    let (size, stretches) = match text("GNU.sparse.realsize") {
+        Some(size) => (size.parse().map_err(|_| broken("a sparse file's size"))?, read_sparse_map(found)?),
+        None => (found.size(), vec![(0, found.size())]),
+    };
+    let number = |key: &str, field: io::Result<u64>| match text(key).and_then(|n| n.parse().ok()) {
+        Some(n) => Ok(n),
+        None => field.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+    };
+    let unix = UnixAttributes {
+        mode: header.mode()? & 0o7777,
+        uid: number("uid", header.uid())?,
+        gid: number("gid", header.gid())?,
+    };
+    let mtime_ns = match text("mtime") {
+        Some(mtime) => nanoseconds(mtime).ok_or_else(|| broken("a time of modification"))?,
+        None => i128::from(header.mtime()?) * 1_000_000_000,
+    };
+    let xattrs = pax.iter().filter_map(|(key, value)| {
+        let name = key.strip_prefix("SCHILY.xattr.")?.as_bytes().to_vec();
+        Some(Xattr { name, value: value.clone() })
+    });
+    let (relative_path, path_bytes) = Entry::text_and_bytes(path);
+    let (link_target, link_target_bytes) = match link.map(Entry::text_and_bytes) {
+        Some((text, bytes)) => (Some(text), bytes),
+        None => (None, None),
+    };
+    let entry = Entry {
+        relative_path,
+        path_bytes,
+        kind,
+        size: if kind == EntryKind::File { size } else { 0 },
+        mtime_ns,
+        unix: Some(unix),
+        xattrs: xattrs.collect(),
+        link_target,
+        link_target_bytes,
+        sha256: None,
+        extents: Vec::new(),
+    };
+    Ok((entry, stretches))
+}
+
+/// GNU's map, form 1.0: decimal numbers, one a line, in blocks of 512 bytes ahead of the data.
+fn read_sparse_map(found: &mut impl Read) -> io::Result<Vec<Stretch>> {
+    /// A map of a million stretches; what is larger is no map of ours.
+    const MOST_BYTES: usize = 32 << 20;
+    let (mut numbers, mut digits, mut read) = (Vec::new(), String::new(), 0);
+    let mut block = [0; 512];
+    while numbers.first().is_none_or(|count| numbers.len() as u64 - 1 < count * 2) {
+        found.read_exact(&mut block)?;
+        read += block.len();
+        if read > MOST_BYTES {
+            return Err(broken("a sparse file's map is too long"));
+        }
+        for byte in block {
+            match byte {
+                b'\n' => {
+                    numbers.push(std::mem::take(&mut digits).parse::<u64>().map_err(|_| broken("a sparse file's map"))?);
+                }
+                0 => break,
+                digit => digits.push(char::from(digit)),
+            }
+        }
+        if numbers.first().is_some_and(|count| *count > MOST_BYTES as u64) {
+            return Err(broken("a sparse file's map is too long"));
+        }
+    }
+    Ok(numbers[1..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+}
+
+/// `-1.5` as pax writes times.
+fn nanoseconds(text: &str) -> Option<i128> {
+    let (negative, magnitude) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (seconds, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
+    let seconds: i128 = seconds.parse::<u64>().ok()?.into();
+    let fraction: i128 = format!("{:0<9.9}", fraction).parse::<u32>().ok()?.into();
+    let ns = seconds * 1_000_000_000 + fraction;
+    Some(if negative { -ns } else { ns })
+}
+
+enum Copying {
+    Archive(io::Error),
+    Disk(io::Error),
+}
+
+fn copy(
+    found: &mut impl Read,
+    stretches: &[Stretch],
+    mut write: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> Result<(), Copying> {
+    let mut buffer = vec![0; 64 << 10];
+    for (start, length) in stretches {
+        let mut done = 0;
+        while done < *length {
+            let most = (length - done).min(buffer.len() as u64) as usize;
+            let n = match found.read(&mut buffer[..most]).map_err(Copying::Archive)? {
+                0 => return Err(Copying::Archive(io::ErrorKind::UnexpectedEof.into())),
+                n => n,
+            };
+            let at = start.checked_add(done).ok_or_else(|| Copying::Archive(broken("a sparse file's map")))?;
+            write(at, &buffer[..n]).map_err(Copying::Disk)?;
+            done += n as u64;
+        }
+    }
+    Ok(())
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::other(format!("{what} cannot be understood"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        let cases = [("0", 0), ("1.5", 1_500_000_000), ("-0.000000001", -1), ("-2.25", -2_250_000_000), ("7.1234567891", 7_123_456_789)];
+        for (text, ns) in cases {
+            assert_eq!(nanoseconds(text), Some(ns), "{text}");
+        }
+        assert_eq!(nanoseconds("x"), None);
+        assert_eq!(nanoseconds("1.é"), None);
+    }
+
+    #[test]
+    fn a_sparse_map_is_read_and_a_hostile_one_refused() {
+        let map = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+            read_sparse_map(&mut &bytes[..])
+        };
+        assert_eq!(map("2\n0\n4096\n8192\n1\n").unwrap(), [(0, 4096), (8192, 1)]);
+        assert_eq!(map("0\n").unwrap(), []);
+        for hostile in ["x\n", "18446744073709551615\n", "2\n0\n", "-1\n"] {
+            assert!(map(hostile).is_err(), "{hostile:?}");
+        }
+    }
+}
