@@ -145,7 +145,12 @@ impl Extractor {
         }
     }
 
-    fn record(&mut self, path: &str, bytes: u64, made: Result<Vec<String>, TargetError>) -> Result<(), Error> {
+    fn record(
+        &mut self,
+        path: &str,
+        bytes: u64,
+        made: Result<Vec<String>, TargetError>,
+    ) -> Result<(), Error> {
         self.progress.entries.add(1);
         match made {
             Ok(warnings) => {

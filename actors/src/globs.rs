@@ -31,12 +31,15 @@ impl PathGlobs {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
             let pattern = pattern.as_ref();
-            let bad = |e: globset::Error| BadGlob { pattern: pattern.to_owned(), reason: e.kind().to_string() };
-            let glob = GlobBuilder::new(&nfc(pattern)).literal_separator(false).backslash_escape(true).build();
+            let bad =
+                |e: globset::Error| BadGlob { pattern: pattern.to_owned(), reason: e.kind().to_string() };
+            let glob =
+                GlobBuilder::new(&nfc(pattern)).literal_separator(false).backslash_escape(true).build();
             set.add(glob.map_err(bad)?);
         }
         let set = set.build();
-        let too_large = |e: globset::Error| BadGlob { pattern: "(all)".to_owned(), reason: e.kind().to_string() };
+        let too_large =
+            |e: globset::Error| BadGlob { pattern: "(all)".to_owned(), reason: e.kind().to_string() };
         Ok(Self(set.map_err(too_large)?))
     }
 

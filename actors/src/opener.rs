@@ -58,13 +58,15 @@ impl Handler<RunFetched> for FrameOpener {
             let frames = run.frames.iter().map(open).collect();
             drop(sealed);
             share.shrink_to(permits(opened_bytes(&run)));
-            Ok(next.send(RunOpened { seq: run.seq, frames, entries: run.entries, last: run.last, share }))
+            let opened = RunOpened { seq: run.seq, frames, entries: run.entries, last: run.last, share };
+            Ok(next.send(opened))
         })
     }
 }
 
 /// A frame's bytes among those of its run; fewer, or none, when the store had no more.
 fn framed<'a>(sealed: &'a [u8], start: u64, frame: &FrameRef) -> &'a [u8] {
-    let within = |offset: u64| usize::try_from(offset - start).map_or(sealed.len(), |at| at.min(sealed.len()));
+    let within =
+        |offset: u64| usize::try_from(offset - start).map_or(sealed.len(), |at| at.min(sealed.len()));
     &sealed[within(frame.offset)..within(frame.end())]
 }

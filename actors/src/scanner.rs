@@ -1,23 +1,27 @@
 //! Finds what is to be backed up.
 //!
-//! - **In:** [`Scan`], once. **Out:** [`FilesScanned`], batches of [`BATCH`] in the order of the archive.
-//! - **Bound:** [`WINDOW`] batches are ahead of the archiver, which is enough to hide the latency of a slow disk's
-//!   listing behind the reading of a thousand files; at some 300 bytes an entry that is a fraction of a MiB. The
-//!   names of the folders above the current one are held too.
+//! - **In:** [`Scan`], once. **Out:** [`FilesScanned`], in the order of the archive: batches of at most
+//!   [`BATCH`] entries and some [`BATCH_PATH_BYTES`] of their paths.
+//! - **Bound:** [`WINDOW`] batches are ahead of the archiver, and one is being made. Reading 1,024 files
+//!   takes longer than a slow disk's listing of the next ones, and however long the paths are it is less than
+//!   1 MiB. Besides, the names in the folders above the current one are held: their length and 5 bytes each.
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
-//! - **Survives a crash:** nothing.
+//! - **Survives a crash:** nothing. The walk is made again, and finds what is there then.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 
 use crate::link::{Failures, Link};
-use crate::messages::{FilesScanned, Reply, Scan};
+use crate::messages::{FilesScanned, Reply, Scan, Stopped};
 use crate::progress::Progress;
-use crate::source::{Excludes, Root, SourceKind, Walk, Walked};
+use crate::source::{Excludes, Facts, Identity, Root, SourceKind, Walk, Walked};
 
 /// Entries in a batch.
 pub const BATCH: usize = 256;
+/// A batch ends with the entry that brings its paths to this size.
+pub const BATCH_PATH_BYTES: usize = 64 << 10;
 /// Batches ahead of the archiver.
 pub const WINDOW: usize = 4;
 
@@ -51,15 +55,30 @@ impl Scanner {
     }
 
     fn scan(&mut self) -> Reply {
-        let mut walk = Walk::new(self.roots.clone(), self.excludes.clone());
-        loop {
-            let walked: Vec<_> = walk.by_ref().take(BATCH).collect();
-            let last = walked.len() < BATCH;
-            self.next.send(FilesScanned { walked, last })?;
-            if last {
-                return self.next.flush();
+        let mut walked = Vec::with_capacity(BATCH);
+        let mut path_bytes = 0;
+        for step in Walk::new(self.roots.clone(), self.excludes.clone()) {
+            // The archiver answers late while it reads a large file; a listing need not go on until then.
+            if self.failures.is_stopped() {
+                return Err(Stopped);
+            }
+            path_bytes += path_bytes_of(&step);
+            walked.push(step);
+            if walked.len() == BATCH || path_bytes >= BATCH_PATH_BYTES {
+                let walked = std::mem::replace(&mut walked, Vec::with_capacity(BATCH));
+                self.next.send(FilesScanned { walked, last: false })?;
+                path_bytes = 0;
             }
         }
+        self.next.send(FilesScanned { walked, last: true })?;
+        self.next.flush()
+    }
+}
+
+fn path_bytes_of(step: &Walked) -> usize {
+    match step {
+        Walked::Entry(entry) => entry.relative_path.len() + entry.source.as_os_str().len(),
+        Walked::Problem(problem) => problem.relative_path.len() + problem.reason.len(),
     }
 }
 
@@ -76,72 +95,50 @@ impl Handler<Scan> for Scanner {
     }
 }
 
-/// Counts what a scan will find, so that a time left can be told; stops when `stop` is set.
+/// Counts what a scan will find, so that a time left can be told; ends early when `stop` is set.
 pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
+    let mut linked = Linked::default();
     for walked in Walk::new(roots, excludes) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         if let Walked::Entry(entry) = walked {
             progress.total_entries.add(1);
-            if entry.facts.kind == SourceKind::File {
+            if entry.facts.kind == SourceKind::File && linked.is_first(&entry.facts) {
                 progress.total_bytes.add(entry.facts.size);
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
+/// Files with several names, and how many of these are still to come: their content is read once.
+#[derive(Debug, Default)]
+struct Linked(HashMap<Identity, u64>);
 
-    /// Answers only when told to.
-    struct Slow {
-        heard: mpsc::Sender<usize>,
-        go: mpsc::Receiver<()>,
-    }
+impl Linked {
+    /// Some 12 MiB; beyond it every name counts, since a count is only an estimate.
+    const MOST: usize = 1 << 18;
 
-    impl Actor for Slow {
-        type Context = SyncContext<Self>;
-    }
-
-    impl Handler<FilesScanned> for Slow {
-        type Result = Reply;
-
-        fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Reply {
-            self.heard.send(batch.walked.len()).unwrap();
-            self.go.recv().unwrap();
-            Ok(())
+    fn is_first(&mut self, facts: &Facts) -> bool {
+        let (Some(identity), true) = (facts.identity, facts.links > 1) else { return true };
+        match self.0.get_mut(&identity) {
+            Some(1) => {
+                self.0.remove(&identity);
+                false
+            }
+            Some(to_come) => {
+                *to_come -= 1;
+                false
+            }
+            None => {
+                if self.0.len() < Self::MOST {
+                    self.0.insert(identity, facts.links - 1);
+                }
+                true
+            }
         }
-    }
-
-    #[test]
-    fn every_entry_arrives_in_batches_that_end_with_the_last() {
-        let dir = tempfile::tempdir().unwrap();
-        for i in 0..BATCH * 2 {
-            std::fs::write(dir.path().join(i.to_string()), b"").unwrap();
-        }
-        let (heard, batches) = mpsc::channel();
-        let (release, go) = mpsc::channel();
-        let roots = crate::source::make_roots(&[dir.path().into()]);
-        let reply = System::new().block_on(async {
-            let slow = std::sync::Mutex::new(Some(Slow { heard, go }));
-            let slow = SyncArbiter::start(1, move || slow.lock().unwrap().take().unwrap());
-            let (failures, _failed) = Failures::channel();
-            let config = ScannerConfig {
-                roots,
-                excludes: Excludes::new(&[]).unwrap(),
-                next: slow.recipient(),
-                failures,
-            };
-            let config = std::sync::Mutex::new(Some(config));
-            let scanner =
-                SyncArbiter::start(1, move || Scanner::new(config.lock().unwrap().take().unwrap()));
-            (0..3).for_each(|_| release.send(()).unwrap());
-            scanner.send(Scan).await.unwrap()
-        });
-        assert_eq!(reply, Ok(()));
-        assert_eq!(batches.try_iter().collect::<Vec<_>>(), [BATCH, BATCH, 1]);
     }
 }
+
+#[cfg(test)]
+mod tests;

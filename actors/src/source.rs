@@ -1,9 +1,18 @@
 //! This machine's files as they are: the walk over them, and what is read of each besides its content.
 
+mod attributes;
 mod facts;
+mod handle;
+mod holes;
+mod names;
+mod raw_name;
+mod reach;
 mod roots;
 mod walk;
 
-pub use facts::{Facts, Identity, SourceKind, data_map, facts_of, open_file, read_link, xattrs};
+pub use attributes::{read_link, xattrs};
+pub use facts::{Facts, Identity, SourceKind, facts_of};
+pub use handle::open_file;
+pub use holes::data_map;
 pub use roots::{Root, make_roots};
 pub use walk::{Excludes, ScannedEntry, Walk, Walked};

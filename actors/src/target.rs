@@ -47,7 +47,9 @@ impl TargetError {
     /// Whether an error of the disk concerns all entries, or one.
     pub fn from_io(doing: &str, error: io::Error) -> Self {
         match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Self::Fatal(error),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
+                Self::Fatal(error)
+            }
             ErrorKind::IsADirectory => Self::Failed("a folder of that name is in the way".to_owned()),
             _ => Self::Failed(format!("cannot {doing}: {error}")),
         }
@@ -59,6 +61,8 @@ impl TargetError {
 pub struct Target {
     out: PathBuf,
     created: bool,
+    /// Opened while it can be: the mode that the root gets may forbid it later.
+    whole: std::fs::File,
     folders: Folders,
     names: TemporaryNames,
     restored: Restored,
@@ -77,7 +81,9 @@ impl Target {
         let probe = names.next();
         root.open_with(&probe, OpenOptions::new().write(true).create_new(true))?;
         root.remove_file(&probe)?;
-        Ok(Self { out: out.to_owned(), created, folders: Folders::new(root), names, restored: Restored::default() })
+        let whole = attributes::open_whole(&root)?;
+        let (out, folders) = (out.to_owned(), Folders::new(root));
+        Ok(Self { out, created, whole, folders, names, restored: Restored::default() })
     }
 
     /// The folder, as it was given.
@@ -147,7 +153,8 @@ impl Target {
             }
             Err(e) => {
                 let mut warnings = self.copy(&target_dir, target_name, entry)?;
-                warnings.push(format!("{}: restored as a copy, not as a hard link: {e}", entry.relative_path));
+                warnings
+                    .push(format!("{}: restored as a copy, not as a hard link: {e}", entry.relative_path));
                 Ok(warnings)
             }
         }
@@ -167,8 +174,8 @@ impl Target {
     /// # Errors
     /// The system's own, when it lost something that it had accepted.
     pub fn finish(mut self) -> io::Result<Vec<String>> {
-        let root = self.folders.finish();
-        attributes::sync(&root)?;
+        self.folders.finish();
+        attributes::sync(&self.whole)?;
         Ok(self.folders.take_warnings())
     }
 

@@ -1,6 +1,10 @@
 //! The stages of both directions, wired downstream first, on a thread of their own.
 //!
 //! The pipeline is the unit of restart: the first stage that fails stops all, and its report is the error.
+//!
+//! Every address is held until the last stage has given its outcome. A `SyncArbiter` whose addresses are all gone
+//! stops without a last look into its mailbox (actix 0.13.5, `sync.rs`), so a message that was sent just before
+//! the sender went would be lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -97,24 +101,24 @@ impl BackupPipeline {
         let uploader = Uploader::new(UploaderConfig {
             store: self.store,
             upload: self.upload,
-            next: sequencer.recipient(),
+            next: sequencer.clone().recipient(),
             failures: failures.clone(),
             progress: self.progress.clone(),
         })
         .start();
         let encryptor = {
-            let (sealer, next) = (self.sealer, uploader.recipient());
+            let (sealer, next) = (self.sealer, uploader.clone().recipient());
             let failures = failures.clone();
             on_thread(move || Encryptor::new(EncryptorConfig { sealer, next, failures }))
         };
         let compressor = CompressorConfig {
             compression: self.compression,
-            next: encryptor.recipient(),
+            next: encryptor.clone().recipient(),
             failures: failures.clone(),
         };
         let compressor = SyncArbiter::start(compressors, move || Compressor::new(compressor.clone()));
         let archiver = ArchiverConfig {
-            next: compressor.recipient(),
+            next: compressor.clone().recipient(),
             window: 2 * compressors + 2,
             failures: failures.clone(),
             progress: self.progress,
@@ -123,12 +127,14 @@ impl BackupPipeline {
         let scanner = ScannerConfig {
             roots: self.roots,
             excludes: self.excludes,
-            next: archiver.recipient(),
+            next: archiver.clone().recipient(),
             failures: failures.clone(),
         };
         let scanner = on_thread(move || Scanner::new(scanner));
-        let first = scanner.recipient().send(Scan);
-        finish(first, committed, &failures, failed, cancel).await
+        let first = scanner.send(Scan);
+        let ended = finish(first, committed, &failures, failed, cancel).await;
+        drop((sequencer, uploader, encryptor, compressor, archiver, scanner));
+        ended
     }
 }
 
@@ -159,12 +165,12 @@ impl RestorePipeline {
         };
         let extractor = on_thread(move || Extractor::new(extractor));
         let opener =
-            FrameOpenerConfig { opener: self.opener, next: extractor.recipient(), failures: failures.clone() };
+            FrameOpenerConfig { opener: self.opener, next: extractor.clone().recipient(), failures: failures.clone() };
         let opener = SyncArbiter::start(cores(), move || FrameOpener::new(opener.clone()));
         let fetcher = Fetcher::new(FetcherConfig {
             store: self.store,
             key: self.key,
-            next: opener.recipient(),
+            next: opener.clone().recipient(),
             failures: failures.clone(),
             progress: self.progress.clone(),
         })
@@ -173,13 +179,15 @@ impl RestorePipeline {
             manifest: self.manifest,
             index: self.index,
             only: self.only,
-            next: fetcher.recipient(),
+            next: fetcher.clone().recipient(),
             failures: failures.clone(),
             progress: self.progress,
         };
         let planner = on_thread(move || Planner::new(planner));
-        let first = planner.recipient().send(Plan);
-        finish(first, extracted, &failures, failed, cancel).await
+        let first = planner.send(Plan);
+        let ended = finish(first, extracted, &failures, failed, cancel).await;
+        drop((extractor, opener, fetcher, planner));
+        ended
     }
 }
 

@@ -8,7 +8,7 @@ use crate::messages::FrameOpened;
 use crate::progress::Progress;
 use crate::target::{FileWriter, TargetError};
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The frames at hand: those of a run, ascending, and the last one before it.
 #[derive(Debug)]
@@ -94,7 +94,9 @@ impl Content {
                 // An opened frame has as many bytes as its record says; the opener compares them.
                 let bytes = &tar[from..tar.len().min(from.saturating_add(left))];
                 self.digest.update(bytes);
-                self.writer.write_at(self.position, bytes).map_err(|e| Trouble::Disk(TargetError::from_io("write it", e)))?;
+                self.writer
+                    .write_at(self.position, bytes)
+                    .map_err(|e| Trouble::Disk(TargetError::from_io("write it", e)))?;
                 self.position = self.position.saturating_add(bytes.len() as u64);
                 self.within += bytes.len() as u64;
                 progress.bytes.add(bytes.len() as u64);
@@ -106,7 +108,9 @@ impl Content {
         let digest: [u8; 32] = self.digest.finalize_reset().into();
         match self.entry.sha256 {
             Some(expected) if expected == digest => Ok(Step::Whole),
-            Some(_) => Err(Trouble::Damaged("its content does not have the SHA-256 that the manifest states".to_owned())),
+            Some(_) => Err(Trouble::Damaged(
+                "its content does not have the SHA-256 that the manifest states".to_owned(),
+            )),
             None => Err(Trouble::Damaged("the manifest states no SHA-256 for it".to_owned())),
         }
     }
@@ -114,7 +118,9 @@ impl Content {
     /// Counts a hole as zeros.
     fn skip_to(&mut self, at: u64, progress: &Progress) -> Result<(), Trouble> {
         let Some(mut hole) = at.checked_sub(self.position) else {
-            return Err(Trouble::Damaged("the manifest's extents for it overlap, or exceed its size".to_owned()));
+            return Err(Trouble::Damaged(
+                "the manifest's extents for it overlap, or exceed its size".to_owned(),
+            ));
         };
         progress.bytes.add(hole);
         while hole > 0 {

@@ -20,7 +20,8 @@ fn tar(range: std::ops::Range<u64>) -> Vec<u8> {
 
 /// A file whose digest is the one of the made-up stream.
 fn honest(path: &str, extents: &[(u64, u64)]) -> Entry {
-    let content: Vec<u8> = extents.iter().flat_map(|(offset, length)| tar(*offset..offset + length)).collect();
+    let content: Vec<u8> =
+        extents.iter().flat_map(|(offset, length)| tar(*offset..offset + length)).collect();
     Entry { sha256: Some(Sha256::digest(content).into()), ..file(path, extents) }
 }
 
@@ -68,7 +69,10 @@ fn hundreds(frames: usize) -> ArchiveIndex {
 }
 
 fn leftovers(out: &Path) -> usize {
-    fs::read_dir(out).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part")).count()
+    fs::read_dir(out)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"))
+        .count()
 }
 
 #[test]
@@ -76,7 +80,8 @@ fn runs_are_written_in_order_whatever_the_order_they_come_in() {
     let index = hundreds(10);
     let entries = [honest("small", &[(0, 10)]), honest("large", &[(50, 800)]), honest("after", &[(860, 10)])];
     let mut bench = Bench::new();
-    let runs: Vec<RunOpened> = plan_all(small(&index), &entries).into_iter().map(|run| opened(run, &|_| false)).collect();
+    let runs: Vec<RunOpened> =
+        plan_all(small(&index), &entries).into_iter().map(|run| opened(run, &|_| false)).collect();
     let count = runs.len();
     for (i, run) in runs.into_iter().rev().enumerate() {
         assert!(bench.outcome.try_recv().is_err());
@@ -110,7 +115,6 @@ fn a_damaged_frame_costs_only_what_is_in_it() {
 #[test]
 fn content_that_is_not_what_was_backed_up_gets_no_name() {
     let index = hundreds(3);
-    fs::create_dir_all(std::env::temp_dir()).unwrap();
     let wrong = Entry { sha256: Some([1; 32]), ..file("wrong", &[(0, 10)]) };
     let unknown = file("unknown", &[(10, 10)]);
     let too_small = Entry { size: 5, ..honest("too small", &[(20, 10)]) };
@@ -144,12 +148,17 @@ fn a_plan_that_ends_early_is_told() {
 fn holes_count_as_zeros() {
     let index = hundreds(2);
     let content = [vec![0; 1000], tar(0..60), vec![0; 440], tar(60..120), vec![0; 880]].concat();
-    let mut sparse = Entry { sha256: Some(Sha256::digest(&content).into()), size: content.len() as u64, ..file("sparse", &[]) };
+    let mut sparse = Entry {
+        sha256: Some(Sha256::digest(&content).into()),
+        size: content.len() as u64,
+        ..file("sparse", &[])
+    };
     sparse.extents = vec![
         Extent { archive: 0, offset: 0, length: 60, at: Some(1000) },
         Extent { archive: 0, offset: 60, length: 60, at: Some(1500) },
     ];
-    let all_hole = Entry { sha256: Some(Sha256::digest([0; 300_000]).into()), size: 300_000, ..file("hole", &[]) };
+    let all_hole =
+        Entry { sha256: Some(Sha256::digest([0; 300_000]).into()), size: 300_000, ..file("hole", &[]) };
     let mut bench = Bench::new();
     for run in plan_all(small(&index), &[sparse, all_hole]) {
         bench.take(opened(run, &|_| false));

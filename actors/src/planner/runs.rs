@@ -43,12 +43,22 @@ pub struct Runs<'a> {
 impl<'a> Runs<'a> {
     /// Runs over the frames of `index`.
     pub fn new(index: &'a ArchiveIndex) -> Self {
-        let limits = Limits { sealed_bytes: RUN_SEALED_BYTES, tar_bytes: RUN_TAR_BYTES, entries: RUN_ENTRIES };
+        let limits =
+            Limits { sealed_bytes: RUN_SEALED_BYTES, tar_bytes: RUN_TAR_BYTES, entries: RUN_ENTRIES };
         Self::with_limits(index, limits)
     }
 
     fn with_limits(index: &'a ArchiveIndex, limits: Limits) -> Self {
-        Self { index, limits, seq: 0, kept: None, frames: 0..0, sealed_bytes: 0, tar_bytes: 0, entries: Vec::new() }
+        Self {
+            index,
+            limits,
+            seq: 0,
+            kept: None,
+            frames: 0..0,
+            sealed_bytes: 0,
+            tar_bytes: 0,
+            entries: Vec::new(),
+        }
     }
 
     /// Adds an entry and the frames that hold its content, which may fill any number of runs.
@@ -59,8 +69,12 @@ impl<'a> Runs<'a> {
         let mut stretches = Vec::with_capacity(entry.extents.len());
         for extent in &entry.extents {
             if extent.archive != 0 {
-                let reason = format!("an extent lies in archive {}, which this backup does not name", extent.archive);
-                return Err(Error::integrity(format!("the manifest's entry {}", entry.relative_path), reason));
+                let reason =
+                    format!("an extent lies in archive {}, which this backup does not name", extent.archive);
+                return Err(Error::integrity(
+                    format!("the manifest's entry {}", entry.relative_path),
+                    reason,
+                ));
             }
             stretches.push(self.index.frames_holding(extent.offset, extent.length)?);
         }

@@ -6,7 +6,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use intellistor_storage::archive::{Compression, FRAME_BYTES, FrameCompressor, FrameRef, Header, Opener, SegmentSealer};
+use intellistor_storage::archive::{
+    Compression, FRAME_BYTES, FrameCompressor, FrameRef, Header, Opener, SegmentSealer,
+};
 use intellistor_storage::keys::{DataKey, UserKey};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{ManifestDraft, Origin};
@@ -45,7 +47,8 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
 
 impl Backup {
     fn of(files: &[(String, Vec<u8>)], more: Vec<Entry>) -> Self {
-        let name = BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
+        let name =
+            BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
         let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
         let header = Header::new(&name, vec![user_key.wrap(&data_key, &name.backup_id)]);
         let mut tar = Vec::new();
@@ -90,7 +93,7 @@ impl Backup {
         let out = work.path().join("out");
         let (failures, mut failed) = Failures::channel();
         let progress = Arc::new(Progress::default());
-        let only = only.map(|only| PathGlobs::new(&only.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>()).unwrap());
+        let only = only.map(|only| PathGlobs::new(only).unwrap());
         let outcome = System::new().block_on(async {
             let store = LocalStore::open(&work.path().join("store")).await.unwrap();
             if !self.sealed.is_empty() {
@@ -99,7 +102,8 @@ impl Backup {
             let store: SharedStore = Arc::new(store);
             let (done, outcome) = oneshot::channel();
             let target = Target::open(&out).unwrap();
-            let extractor = ExtractorConfig { target, done, failures: failures.clone(), progress: progress.clone() };
+            let extractor =
+                ExtractorConfig { target, done, failures: failures.clone(), progress: progress.clone() };
             let extractor = one(Extractor::new(extractor));
             let opener = FrameOpenerConfig {
                 opener: Opener::new(self.index.clone(), self.manifest.data_key().clone()),
@@ -153,11 +157,17 @@ fn files() -> Vec<(String, Vec<u8>)> {
 }
 
 fn links() -> Vec<Entry> {
-    let link = |path: &str, kind, to: &str| Entry { kind, link_target: Some(to.to_owned()), ..file(path, &[]) };
+    let link =
+        |path: &str, kind, to: &str| Entry { kind, link_target: Some(to.to_owned()), ..file(path, &[]) };
     vec![
         Entry { kind: EntryKind::Directory, ..file("empty folder", &[]) },
         link("soft", EntryKind::Symlink, "../nowhere"),
-        Entry { extents: file("", &[(20_000, 20_000)]).extents, size: 20_000, sha256: Some(Sha256::digest(noise(20_000, 2)).into()), ..link("hard", EntryKind::Hardlink, "small/001") },
+        Entry {
+            extents: file("", &[(20_000, 20_000)]).extents,
+            size: 20_000,
+            sha256: Some(Sha256::digest(noise(20_000, 2)).into()),
+            ..link("hard", EntryKind::Hardlink, "small/001")
+        },
     ]
 }
 
@@ -189,7 +199,11 @@ fn one_file_costs_its_own_frames() {
     let restored = backup.restore(Some(&["small/399", "hard"]));
     let outcome = restored.outcome.unwrap();
     assert_eq!((outcome.found, outcome.restored, outcome.damaged_count), (2, 2, 0));
-    assert_eq!(fs::read(restored.out.join("hard")).unwrap(), noise(20_000, 2), "its own content, without small/001");
+    assert_eq!(
+        fs::read(restored.out.join("hard")).unwrap(),
+        noise(20_000, 2),
+        "its own content, without small/001"
+    );
     assert!(!restored.out.join("small/001").exists());
     assert!(restored.progress.stored_bytes.get() < 4 << 20, "{}", restored.progress.stored_bytes.get());
 }
@@ -226,7 +240,11 @@ fn an_archive_that_is_cut_short_gives_what_is_there() {
     backup.sealed.truncate(cut);
     let outcome = backup.restore(None).outcome.unwrap();
     assert_eq!((outcome.restored, outcome.damaged_count), (150, 252));
-    assert!(outcome.damaged[0].starts_with("large: ") && outcome.damaged[0].contains("cut short"), "{:?}", outcome.damaged[0]);
+    assert!(
+        outcome.damaged[0].starts_with("large: ") && outcome.damaged[0].contains("cut short"),
+        "{:?}",
+        outcome.damaged[0]
+    );
 }
 
 #[test]

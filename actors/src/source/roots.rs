@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use unicode_normalization::UnicodeNormalization;
+
 /// A folder or file that the policy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -12,23 +14,30 @@ pub struct Root {
     pub prefix: String,
 }
 
-/// Gives each root a prefix of its own when there are several: its name, with a number where two have the same.
+/// Gives each root a prefix of its own when there are several: its name, with a number where two have the
+/// same.
 pub fn make_roots(paths: &[PathBuf]) -> Vec<Root> {
     if let [path] = paths {
         return vec![Root { path: path.clone(), prefix: String::new() }];
     }
     let mut taken = HashSet::new();
-    paths
-        .iter()
-        .map(|path| {
-            let name = name_of(path);
-            let numbered = (2..).map(|n| format!("{name}-{n}"));
-            let prefix = std::iter::once(name.clone()).chain(numbered).find(|p| !taken.contains(p));
-            let prefix = prefix.unwrap_or(name);
-            taken.insert(prefix.clone());
-            Root { path: path.clone(), prefix }
-        })
-        .collect()
+    let root = |path: &PathBuf| {
+        let name = name_of(path);
+        let mut prefix = name.clone();
+        let mut number = 1;
+        while !taken.insert(folded(&prefix)) {
+            number += 1;
+            prefix = format!("{name}-{number}");
+        }
+        Root { path: path.clone(), prefix }
+    };
+    paths.iter().map(root).collect()
+}
+
+/// What a system sees of a name that tells neither case nor composition apart: a backup of `Fotos` and
+/// `fotos` is to be restored there too.
+fn folded(name: &str) -> String {
+    name.nfc().flat_map(char::to_lowercase).collect()
 }
 
 fn name_of(path: &Path) -> String {
@@ -44,13 +53,35 @@ fn name_of(path: &Path) -> String {
 mod tests {
     use super::*;
 
+    fn prefixes(paths: &[&str]) -> Vec<String> {
+        let paths: Vec<_> = paths.iter().map(PathBuf::from).collect();
+        make_roots(&paths).into_iter().map(|root| root.prefix).collect()
+    }
+
     #[test]
-    fn prefixes_are_unique_and_a_single_root_has_none() {
-        let roots = |paths: &[&str]| {
-            let paths: Vec<_> = paths.iter().map(PathBuf::from).collect();
-            make_roots(&paths).into_iter().map(|r| r.prefix).collect::<Vec<_>>()
-        };
-        assert_eq!(roots(&["/home/ana/fotos"]), [""]);
-        assert_eq!(roots(&["/a/fotos", "/b/fotos", "/c/fotos-2", "/"]), ["fotos", "fotos-2", "fotos-2-2", "root"]);
+    fn a_single_root_has_none() {
+        assert_eq!(prefixes(&["/home/ana/fotos"]), [""]);
+        assert!(prefixes(&[]).is_empty());
+    }
+
+    #[test]
+    fn several_have_their_names_made_unique() {
+        let roots = ["/a/fotos", "/b/fotos", "/c/fotos-2", "/d/fotos", "/"];
+        assert_eq!(prefixes(&roots), ["fotos", "fotos-2", "fotos-2-2", "fotos-3", "root"]);
+        assert_eq!(prefixes(&["/a/Fotos", "/b/fotos"]), ["Fotos", "fotos-2"]);
+        assert_eq!(prefixes(&["/a/C\u{f3}pia", "/b/Co\u{301}pia"]), ["C\u{f3}pia", "Co\u{301}pia-2"]);
+    }
+
+    #[test]
+    fn a_path_without_a_name_takes_that_of_its_folder() {
+        let here = std::env::current_dir().unwrap();
+        let name = here.file_name().unwrap().to_str().unwrap();
+        assert_eq!(prefixes(&[".", "/"]), [name, "root"]);
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_drive_is_named_by_its_letter() {
+        assert_eq!(prefixes(&["C:\\", "D:\\"]), ["C", "D"]);
     }
 }

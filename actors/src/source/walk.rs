@@ -1,16 +1,16 @@
-//! The walk: depth first, each folder before its content, names in the order of their bytes, links not followed.
+//! The walk: depth first, each folder before its content, names in the order of their bytes, links not
+//! followed.
 //!
-//! A folder's names are held in one arena, so that a folder with a million of them takes about their length; no
-//! folder is kept open, and depth costs no stack.
+//! No folder is kept open, one path is held however deep the walk is, and depth costs no stack.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use intellistor_storage::manifest::{Problem, ProblemKind};
 
 use super::facts::{Facts, SourceKind, facts_at};
+use super::names::{Listing, Names};
+use super::raw_name;
 use super::roots::Root;
 use crate::globs::{BadGlob, PathGlobs};
 
@@ -46,6 +46,11 @@ impl Excludes {
     pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
         PathGlobs::new(patterns).map(Self)
     }
+
+    /// The only root has no name of its own that a pattern could mean; `*` and `?` would match its `.`.
+    fn leave_out(&self, relative: &[u8]) -> bool {
+        !relative.is_empty() && !self.0.is_empty() && self.0.is_match(&String::from_utf8_lossy(relative))
+    }
 }
 
 /// An iterator over everything below some roots.
@@ -53,54 +58,120 @@ impl Excludes {
 pub struct Walk {
     roots: std::vec::IntoIter<Root>,
     excludes: Excludes,
-    open: Vec<Folder>,
+    place: Place,
+    /// What is left of each folder on the way to `place`.
+    folders: Vec<Names>,
     /// What to say before the walk goes on.
     pending: Option<Walked>,
 }
 
-/// A folder that the walk is in.
-#[derive(Debug)]
-struct Folder {
+/// Where the walk is: both paths, and how to get back up.
+#[derive(Debug, Default)]
+struct Place {
     source: PathBuf,
     relative: Vec<u8>,
-    names: Names,
+    /// Lengths of `relative` on the way here.
+    lengths: Vec<usize>,
+}
+
+impl Place {
+    fn descend(&mut self, name: &std::ffi::OsStr) {
+        self.lengths.push(self.relative.len());
+        if !self.relative.is_empty() {
+            self.relative.push(b'/');
+        }
+        self.relative.extend_from_slice(&raw_name::to_bytes(name));
+        self.source.push(name);
+    }
+
+    /// Leaving a root leads nowhere: the next one begins with a place of its own.
+    fn ascend(&mut self) {
+        if let Some(length) = self.lengths.pop() {
+            self.relative.truncate(length);
+            self.source.pop();
+        }
+    }
+
+    /// As in the manifest.
+    fn relative_path(&self) -> &[u8] {
+        if self.relative.is_empty() { b"." } else { &self.relative }
+    }
+
+    fn entry(&self, facts: Facts) -> Walked {
+        let relative_path = self.relative_path().to_vec();
+        Walked::Entry(ScannedEntry { relative_path, source: self.source.clone(), facts })
+    }
+
+    fn problem(&self, reason: String) -> Walked {
+        let relative_path = String::from_utf8_lossy(self.relative_path()).into_owned();
+        Walked::Problem(Problem { relative_path, kind: ProblemKind::Skipped, reason })
+    }
 }
 
 impl Walk {
     /// A walk from the beginning.
     pub fn new(roots: Vec<Root>, excludes: Excludes) -> Self {
-        Self { roots: roots.into_iter(), excludes, open: Vec::new(), pending: None }
+        let roots = roots.into_iter();
+        Self { roots, excludes, place: Place::default(), folders: Vec::new(), pending: None }
     }
 
-    fn root(&mut self, root: Root) -> Walked {
+    fn begin(&mut self, root: Root) -> Option<Walked> {
+        let Root { path, prefix } = root;
+        self.place = Place { source: path, relative: prefix.into_bytes(), lengths: Vec::new() };
         // A root may be a link: the user named what it leads to.
-        let source = root.path.canonicalize().unwrap_or_else(|_| root.path.clone());
-        let facts = match facts_at(&source) {
-            Ok(facts) => facts,
-            Err(e) => return problem(root.path.to_string_lossy().into_owned(), told("look at", &e)),
+        let found = self.place.source.canonicalize().and_then(|source| Ok((facts_at(&source)?, source)));
+        let (facts, source) = match found {
+            Ok(found) => found,
+            Err(e) => return Some(self.place.problem(format!("cannot find {:?}: {e}", self.place.source))),
         };
-        let relative = match facts.kind {
-            SourceKind::Directory => root.prefix.into_bytes(),
-            _ if root.prefix.is_empty() => root.path.file_name().map(|n| bytes_of(n).into_owned()).unwrap_or_default(),
-            _ => root.prefix.into_bytes(),
-        };
-        self.enter(source, relative, facts)
+        if facts.kind != SourceKind::Directory
+            && let Some(name) = self.place.source.file_name().map(ToOwned::to_owned)
+        {
+            self.place.descend(&name);
+        }
+        self.place.source = source;
+        self.visit()
     }
 
-    fn enter(&mut self, source: PathBuf, relative: Vec<u8>, facts: Facts) -> Walked {
-        let readable = || String::from_utf8_lossy(if relative.is_empty() { b"." } else { &relative }).into_owned();
-        match facts.kind {
-            SourceKind::Other(kind) => return problem(readable(), format!("a {kind} is not backed up")),
-            SourceKind::Directory => match Names::read(&source) {
-                Ok(names) => {
-                    self.open.push(Folder { source: source.clone(), relative: relative.clone(), names });
-                }
-                Err(e) => self.pending = Some(problem(readable(), told("list the folder", &e))),
-            },
-            SourceKind::File | SourceKind::Symlink => {}
+    /// Looks at the place, and stays there if it is a folder that can be listed.
+    fn visit(&mut self) -> Option<Walked> {
+        if self.excludes.leave_out(&self.place.relative) {
+            self.place.ascend();
+            return None;
         }
-        let relative_path = if relative.is_empty() { b".".to_vec() } else { relative };
-        Walked::Entry(ScannedEntry { relative_path, source, facts })
+        let walked = match facts_at(&self.place.source) {
+            Ok(facts) => match facts.kind {
+                SourceKind::Directory => return Some(self.enter(facts)),
+                SourceKind::File | SourceKind::Symlink => self.place.entry(facts),
+                SourceKind::Other(kind) => self.place.problem(format!("{kind}: not backed up")),
+            },
+            Err(e) => self.place.problem(told("look at it", &e)),
+        };
+        self.place.ascend();
+        Some(walked)
+    }
+
+    fn enter(&mut self, facts: Facts) -> Walked {
+        match Listing::of(&self.place.source) {
+            Ok(listing) => {
+                self.folders.push(listing.names);
+                self.pending = listing.failed.map(|e| self.place.problem(told("list all of the folder", &e)));
+                // Those of the folder that was listed, should another have taken its place since.
+                self.place.entry(listing.facts.unwrap_or(facts))
+            }
+            Err(e) => {
+                let problem = self.place.problem(told("list the folder", &e));
+                let walked = if is_gone(&e) {
+                    problem
+                } else {
+                    // The folder itself is backed up; what is in it is not.
+                    self.pending = Some(problem);
+                    self.place.entry(facts)
+                };
+                self.place.ascend();
+                walked
+            }
+        }
     }
 }
 
@@ -108,211 +179,50 @@ impl Iterator for Walk {
     type Item = Walked;
 
     fn next(&mut self) -> Option<Walked> {
-        if let Some(walked) = self.pending.take() {
-            return Some(walked);
-        }
         loop {
-            let Some(folder) = self.open.last_mut() else {
-                let root = self.roots.next()?;
-                return Some(self.root(root));
-            };
-            let Some(name) = folder.names.next() else {
-                self.open.pop();
-                continue;
-            };
-            let source = folder.source.join(&name);
-            let separator: &[u8] = if folder.relative.is_empty() { b"" } else { b"/" };
-            let relative = [&folder.relative, separator, &bytes_of(&name)].concat();
-            let readable = String::from_utf8_lossy(&relative);
-            if self.excludes.0.is_match(&readable) {
-                continue;
+            if let Some(walked) = self.pending.take() {
+                return Some(walked);
             }
-            return Some(match facts_at(&source) {
-                Ok(facts) => self.enter(source, relative, facts),
-                Err(e) => problem(readable.into_owned(), told("look at", &e)),
-            });
+            let found = match self.folders.last_mut().map(Iterator::next) {
+                Some(Some(name)) => {
+                    self.place.descend(&name);
+                    self.visit()
+                }
+                Some(None) => {
+                    self.folders.pop();
+                    self.place.ascend();
+                    None
+                }
+                None => {
+                    let root = self.roots.next()?;
+                    self.begin(root)
+                }
+            };
+            if found.is_some() {
+                return found;
+            }
         }
     }
 }
 
-/// The names in a folder, sorted.
-#[derive(Debug)]
-struct Names {
-    arena: Vec<u8>,
-    ends: std::vec::IntoIter<(u32, u32)>,
-}
-
-impl Names {
-    fn read(folder: &Path) -> io::Result<Self> {
-        let mut arena = Vec::new();
-        let mut ends = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
-            let start = arena.len();
-            arena.extend_from_slice(entry?.file_name().as_encoded_bytes());
-            let too_large = |_| io::Error::other("its names take more than 4 GiB");
-            let end = u32::try_from(arena.len()).map_err(too_large)?;
-            ends.push((start as u32, end));
-        }
-        let name = |(start, end): (u32, u32)| &arena[start as usize..end as usize];
-        ends.sort_unstable_by(|a, b| name(*a).cmp(name(*b)));
-        Ok(Self { arena, ends: ends.into_iter() })
-    }
-}
-
-impl Iterator for Names {
-    type Item = OsString;
-
+/// Whether what was there a moment ago is not there any more, or is no folder any more.
+fn is_gone(e: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
     #[cfg(unix)]
-    fn next(&mut self) -> Option<OsString> {
-        let (start, end) = self.ends.next()?;
-        Some(std::os::unix::ffi::OsStringExt::from_vec(self.arena[start as usize..end as usize].to_vec()))
+    if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return true;
     }
-
-    #[cfg(windows)]
-    #[expect(unsafe_code, reason = "the only way back from encoded bytes")]
-    fn next(&mut self) -> Option<OsString> {
-        let (start, end) = self.ends.next()?;
-        // SAFETY: the stretch is exactly what `OsStr::as_encoded_bytes` gave for one whole name, in this process.
-        Some(unsafe { OsString::from_encoded_bytes_unchecked(self.arena[start as usize..end as usize].to_vec()) })
-    }
-}
-
-/// A name's bytes as they go into an archive.
-pub(super) fn bytes_of(name: &OsStr) -> Cow<'_, [u8]> {
-    if cfg!(unix) {
-        Cow::Borrowed(name.as_encoded_bytes())
-    } else {
-        Cow::Owned(name.to_string_lossy().replace('\\', "/").into_bytes())
-    }
-}
-
-fn problem(relative_path: String, reason: String) -> Walked {
-    Walked::Problem(Problem { relative_path, kind: ProblemKind::Skipped, reason })
+    matches!(e.kind(), NotFound | NotADirectory)
 }
 
 fn told(action: &str, e: &io::Error) -> String {
     match e.kind() {
-        io::ErrorKind::NotFound => "it vanished during the scan".to_owned(),
+        io::ErrorKind::NotFound => "vanished during the scan".to_owned(),
+        _ if is_gone(e) => "replaced by something else during the scan".to_owned(),
         _ => format!("cannot {action}: {e}"),
     }
 }
 
-#[cfg(all(test, unix))]
-mod tests {
-    use super::super::make_roots;
-    use super::*;
-    use proptest::prelude::*;
-    use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-
-    fn walk(paths: &[PathBuf], exclude: &[&str]) -> Vec<Walked> {
-        let exclude: Vec<_> = exclude.iter().map(|e| (*e).to_owned()).collect();
-        Walk::new(make_roots(paths), Excludes::new(&exclude).unwrap()).collect()
-    }
-
-    fn paths(walked: &[Walked]) -> Vec<String> {
-        let path = |w: &Walked| match w {
-            Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
-            Walked::Problem(problem) => format!("! {}: {}", problem.relative_path, problem.reason),
-        };
-        walked.iter().map(path).collect()
-    }
-
-    fn tree(files: &[&str]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = dir.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, file).unwrap();
-        }
-        dir
-    }
-
-    #[test]
-    fn folders_come_before_their_content_in_the_order_of_bytes() {
-        let dir = tree(&["b/z", "b/a/x", "a", "b.txt", "Ç"]);
-        assert_eq!(
-            paths(&walk(&[dir.path().into()], &[])),
-            [".", "a", "b", "b/a", "b/a/x", "b/z", "b.txt", "Ç"]
-        );
-    }
-
-    #[test]
-    fn an_excluded_folder_is_left_out_whole() {
-        let dir = tree(&["keep/a", "Co\u{301}pia/b", "x.tmp", "d/x.tmp"]);
-        assert_eq!(paths(&walk(&[dir.path().into()], &["C\u{f3}pia", "*.tmp"])), [".", "d", "keep", "keep/a"]);
-    }
-
-    #[test]
-    fn several_roots_have_prefixes_and_a_file_can_be_a_root() {
-        let dir = tree(&["a/docs/x", "b/docs/y", "c.txt"]);
-        let at = |p: &str| dir.path().join(p);
-        assert_eq!(
-            paths(&walk(&[at("a/docs"), at("b/docs"), at("c.txt"), at("none")], &[]))[..5],
-            ["docs", "docs/x", "docs-2", "docs-2/y", "c.txt"]
-        );
-        assert_eq!(paths(&walk(&[at("c.txt")], &[])), ["c.txt"]);
-        let missing = paths(&walk(&[at("none")], &[]));
-        assert!(missing[0].starts_with("! ") && missing[0].contains("none"), "{missing:?}");
-    }
-
-    #[test]
-    fn sockets_and_pipes_are_told_and_odd_names_survive() {
-        let dir = tree(&["f"]);
-        let odd = dir.path().join(OsStr::from_bytes(b"n\xff\xfe\n"));
-        fs::write(&odd, b"").unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
-        std::os::unix::fs::symlink("/", dir.path().join("l")).unwrap();
-        let walked = walk(&[dir.path().into()], &[]);
-        assert_eq!(paths(&walked)[1..3], ["f", "l"]);
-        assert!(matches!(&walked[3], Walked::Entry(e) if e.relative_path == b"n\xff\xfe\n"));
-        assert_eq!(paths(&walked)[4], "! s: a socket is not backed up");
-    }
-
-    #[test]
-    fn depth_beyond_the_longest_path_is_told_and_does_not_crash() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut here = rustix::fs::open(dir.path(), rustix::fs::OFlags::DIRECTORY, 0.into()).unwrap();
-        for _ in 0..2_500 {
-            rustix::fs::mkdirat(&here, "dd", 0o700.into()).unwrap();
-            here = rustix::fs::openat(&here, "dd", rustix::fs::OFlags::DIRECTORY, 0.into()).unwrap();
-        }
-        let walked = paths(&walk(&[dir.path().into()], &[]));
-        assert!(walked.len() > 1_000);
-        let last = walked.last().unwrap();
-        assert!(last.starts_with("! ") && last.contains("too long"), "{last}");
-        // The temporary folder's own removal cannot reach that deep either.
-        std::process::Command::new("rm").arg("-rf").arg(dir.path()).status().unwrap();
-    }
-
-    fn naive(folder: &Path, relative: &str, found: &mut Vec<String>) {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        for name in names {
-            let path = folder.join(&name);
-            let below = format!("{relative}{}", name.to_str().unwrap());
-            found.push(below.clone());
-            if path.is_dir() {
-                naive(&path, &format!("{below}/"), found);
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn it_finds_what_a_naive_listing_finds(files in proptest::collection::vec("[a-cÃ.]{1,2}(/[a-c -]{1,2}){0,3}x", 0..12)) {
-            let dir = tempfile::tempdir().unwrap();
-            for file in &files {
-                let path = dir.path().join(file);
-                // A file of that name may stand where a folder should.
-                if fs::create_dir_all(path.parent().unwrap()).is_ok() {
-                    let _ = fs::write(path, b"");
-                }
-            }
-            let mut expected = vec![".".to_owned()];
-            naive(dir.path(), "", &mut expected);
-            prop_assert_eq!(paths(&walk(&[dir.path().into()], &[])), expected);
-        }
-    }
-}
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -5,11 +5,11 @@ use intellistor_storage::manifest::{Entry, UnixAttributes, Xattr};
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub(super) use unix::{set_mode, symlink, sync, unlock};
+pub(super) use unix::{open_whole, set_mode, symlink, sync, unlock};
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub(super) use windows::{set_mode, symlink, sync, unlock};
+pub(super) use windows::{open_whole, set_mode, symlink, sync, unlock};
 
 /// Owner, mode, extended attributes and time. Applying them answers what could not be applied, and why.
 #[derive(Debug)]

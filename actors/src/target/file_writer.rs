@@ -57,7 +57,8 @@ impl FileWriter {
         }
         #[cfg(not(unix))]
         let _ = private;
-        let file = dir.open_with(&temporary, &options).map_err(|e| TargetError::from_io("create the file", e))?;
+        let file =
+            dir.open_with(&temporary, &options).map_err(|e| TargetError::from_io("create the file", e))?;
         let unnamed = Unnamed { dir, temporary, named: false };
         Ok(Self { unnamed, file: file.into_std(), name, position: 0, restored })
     }

@@ -87,23 +87,23 @@ impl Folders {
         Ok(dir)
     }
 
-    /// Leaves all folders, and gives back the root's handle.
-    pub(super) fn finish(&mut self) -> Arc<Dir> {
+    /// Leaves all folders, the root included.
+    pub(super) fn finish(&mut self) {
         self.leave_to(0);
-        let root = self.handle(0);
-        if let (Ok(root), Some(attributes)) = (&root, self.root.attributes.take()) {
-            let problems = attributes.apply_to_dir(root, &mut |mode| self.locked.push((Vec::new(), mode)));
+        if let (Ok(root), Some(attributes)) = (self.handle(0), self.root.attributes.take()) {
+            let problems = attributes.apply_to_dir(&root, &mut |mode| self.locked.push((Vec::new(), mode)));
             self.warnings.extend(problems.into_iter().map(|problem| format!(".: {problem}")));
         }
         let mut locked = std::mem::take(&mut self.locked);
+        // Deepest first: a folder that is locked hides what is below.
         locked.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         for (path, mode) in locked {
-            let applied = self.find(&path).and_then(|dir| attributes::set_mode(&dir, mode).map_err(mode_error));
+            let applied =
+                self.find(&path).and_then(|dir| attributes::set_mode(&dir, mode).map_err(mode_error));
             if let Err(e) = applied {
                 self.warnings.push(format!("{}: {e}", told(path.iter().map(OsString::as_os_str))));
             }
         }
-        root.unwrap_or_else(|_| unreachable!("the root stays open"))
     }
 
     /// Problems with folders that were left since the last call; each names its folder.
@@ -128,7 +128,8 @@ impl Folders {
         };
         let dir = dir.map_err(|e| refusal(&parent, name, e))?;
         self.below.push(Level { name: name.to_owned(), dir: None, attributes: None });
-        let attributes = if found && self.settled.contains(&self.hash()) { Attributes::of_dir(&dir) } else { None };
+        let attributes =
+            if found && self.settled.contains(&self.hash()) { Attributes::of_dir(&dir) } else { None };
         if let Some(level) = self.below.last_mut() {
             level.attributes = attributes;
             level.dir = Some(Arc::new(dir));
@@ -170,7 +171,9 @@ impl Folders {
     /// Applies the attributes of the folder on top.
     fn settle(&mut self) {
         let dir = self.handle(self.below.len());
-        let Some(attributes) = self.below.last_mut().and_then(|level| level.attributes.take()) else { return };
+        let Some(attributes) = self.below.last_mut().and_then(|level| level.attributes.take()) else {
+            return;
+        };
         let mut locks = None;
         let problems = match dir {
             Ok(dir) => attributes.apply_to_dir(&dir, &mut |mode| locks = Some(mode)),
@@ -217,7 +220,9 @@ fn refusal(parent: &Dir, name: &OsStr, error: io::Error) -> TargetError {
         Ok(found) if found.is_symlink() => {
             TargetError::Refused(format!("{name_told} in its path is a symbolic link"))
         }
-        Ok(found) if !found.is_dir() => TargetError::Failed(format!("{name_told} in its path is not a folder")),
+        Ok(found) if !found.is_dir() => {
+            TargetError::Failed(format!("{name_told} in its path is not a folder"))
+        }
         _ => TargetError::from_io("open its folder", error),
     }
 }

@@ -85,8 +85,29 @@ mod tests {
             assert!(check(name, System::Unix).is_err() && check(name, System::Windows).is_err(), "{name:?}");
         }
         let on_windows = [
-            r"a\b", "C:", "c:x", "file:stream", "a*", "a?", "a\"", "a<", "a>", "a|", "a\n", "a.", "a ", "CON", "nul", "Aux.txt",
-            "prn .tar.gz", "com1", "COM¹.log", "lpt9", "LPT0", "conin$", "CONOUT$",
+            r"a\b",
+            "C:",
+            "c:x",
+            "file:stream",
+            "a*",
+            "a?",
+            "a\"",
+            "a<",
+            "a>",
+            "a|",
+            "a\n",
+            "a.",
+            "a ",
+            "CON",
+            "nul",
+            "Aux.txt",
+            "prn .tar.gz",
+            "com1",
+            "COM¹.log",
+            "lpt9",
+            "LPT0",
+            "conin$",
+            "CONOUT$",
         ];
         for name in on_windows {
             assert!(check(name.as_bytes(), System::Windows).is_err(), "{name:?}");
@@ -101,7 +122,8 @@ mod tests {
     fn paths_fall_apart() {
         assert_eq!(components(b".").unwrap(), Vec::<OsString>::new());
         assert_eq!(components("a/b c/é".as_bytes()).unwrap(), ["a", "b c", "é"]);
-        for path in ["", "/", "/a", "a/", "a//b", "./a", "a/.", "a/..", "../a", "a/../../b", "a\0", "a/\0/b"] {
+        for path in ["", "/", "/a", "a/", "a//b", "./a", "a/.", "a/..", "../a", "a/../../b", "a\0", "a/\0/b"]
+        {
             assert!(matches!(components(path.as_bytes()), Err(TargetError::Refused(_))), "{path:?}");
         }
     }

@@ -25,7 +25,11 @@ fn entry(path: &[u8], kind: EntryKind, link: Option<&[u8]>) -> Entry {
         kind,
         size: 0,
         mtime_ns: MTIME,
-        unix: Some(UnixAttributes { mode: if kind == EntryKind::Directory { 0o755 } else { 0o640 }, uid: own_uid(), gid: own_gid() }),
+        unix: Some(UnixAttributes {
+            mode: if kind == EntryKind::Directory { 0o755 } else { 0o640 },
+            uid: own_uid(),
+            gid: own_gid(),
+        }),
         xattrs: Vec::new(),
         link_target,
         link_target_bytes,
@@ -84,7 +88,8 @@ fn snapshot(root: &Path) -> BTreeMap<std::path::PathBuf, String> {
     while let Some(path) = open.pop() {
         let found = fs::symlink_metadata(&path).unwrap();
         let content = if found.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-        let facts = format!("{:?} {} {:?} {content:?}", found.file_type(), found.mode(), found.modified().unwrap());
+        let facts =
+            format!("{:?} {} {:?} {content:?}", found.file_type(), found.mode(), found.modified().unwrap());
         if found.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
         }
@@ -97,9 +102,26 @@ fn snapshot(root: &Path) -> BTreeMap<std::path::PathBuf, String> {
 fn hostile_paths_are_refused_for_every_kind() {
     let (temp, out, mut target) = sandbox();
     let before = snapshot(temp.path());
-    for path in ["", "/", "/etc/passwd", "..", "../outside/x", "a/../../outside/x", "a/..", "a//b", "a/", "./a", "a/./b", "a\0b", "."] {
+    for path in [
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "../outside/x",
+        "a/../../outside/x",
+        "a/..",
+        "a//b",
+        "a/",
+        "./a",
+        "a/./b",
+        "a\0b",
+        ".",
+    ] {
         let path = path.as_bytes();
-        assert!(matches!(target.file(&entry(path, EntryKind::File, None)), Err(TargetError::Refused(_))), "{path:?}");
+        assert!(
+            matches!(target.file(&entry(path, EntryKind::File, None)), Err(TargetError::Refused(_))),
+            "{path:?}"
+        );
         let link = target.symlink(&entry(path, EntryKind::Symlink, Some(b"x")));
         assert!(matches!(link, Err(TargetError::Refused(_))), "{path:?}");
         let link = target.hardlink(&entry(path, EntryKind::Hardlink, Some(b"x")));
@@ -118,7 +140,9 @@ fn nothing_is_written_through_a_planted_link() {
     let (temp, out, mut target) = sandbox();
     symlink("../outside", out.join("before")).unwrap();
     let outside = temp.path().join("outside");
-    target.symlink(&entry(b"planted", EntryKind::Symlink, Some(outside.as_os_str().as_encoded_bytes()))).unwrap();
+    target
+        .symlink(&entry(b"planted", EntryKind::Symlink, Some(outside.as_os_str().as_encoded_bytes())))
+        .unwrap();
     target.symlink(&entry(b"loop", EntryKind::Symlink, Some(b"loop"))).unwrap();
     let before = snapshot(&outside);
     for parent in ["before", "planted", "loop"] {
@@ -145,7 +169,17 @@ fn hard_links_reach_only_what_this_run_restored() {
     put(&mut target, &file("a/first"), b"content").unwrap();
     target.symlink(&entry(b"soft", EntryKind::Symlink, Some(b"a/first"))).unwrap();
     let outside = temp.path().join("outside/sentinel");
-    for to in ["../outside/sentinel", outside.to_str().unwrap(), "old", "soft", "a", "missing", "missing/x", "a/first/x", "."] {
+    for to in [
+        "../outside/sentinel",
+        outside.to_str().unwrap(),
+        "old",
+        "soft",
+        "a",
+        "missing",
+        "missing/x",
+        "a/first/x",
+        ".",
+    ] {
         assert!(target.hardlink(&entry(b"b", EntryKind::Hardlink, Some(to.as_bytes()))).is_err(), "{to}");
     }
     assert!(target.hardlink(&entry(b"b", EntryKind::Hardlink, None)).is_err());
@@ -184,7 +218,10 @@ fn what_was_there_is_replaced_and_never_written_to() {
     assert_eq!(fs::read(&sentinel).unwrap(), b"untouched");
     target.symlink(&entry(b"plain", EntryKind::Symlink, Some(b"anywhere"))).unwrap();
     assert_eq!(fs::read_link(out.join("plain")).unwrap(), Path::new("anywhere"));
-    for in_the_way in [put(&mut target, &file("folder"), b"x"), target.symlink(&entry(b"folder", EntryKind::Symlink, Some(b"x")))] {
+    for in_the_way in [
+        put(&mut target, &file("folder"), b"x"),
+        target.symlink(&entry(b"folder", EntryKind::Symlink, Some(b"x"))),
+    ] {
         assert!(matches!(in_the_way, Err(TargetError::Failed(_))), "{in_the_way:?}");
     }
     assert!(matches!(target.directory(&dir("linked", 0o755)), Err(TargetError::Failed(_))));

@@ -9,7 +9,8 @@ use crate::messages::Stopped;
 
 /// An index over frames of `(sealed, tar)` bytes, with a segment of its own for each list.
 pub(crate) fn index(segments: &[&[(u32, u32)]]) -> ArchiveIndex {
-    let name = BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
+    let name =
+        BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
     let header = Header::new(&name, Vec::new());
     let mut offset = 0;
     let mut records = Vec::new();
@@ -17,7 +18,14 @@ pub(crate) fn index(segments: &[&[(u32, u32)]]) -> ArchiveIndex {
         let head = 36 + if i == 0 { header.encoded().len() as u64 } else { 0 };
         let bytes = head + frames.iter().map(|(sealed, _)| u64::from(*sealed) + 4).sum::<u64>();
         let frames = frames.iter().copied().map(FrameRecord::from).collect();
-        records.push(SegmentRecord { number: i as u32 + 1, offset, bytes, salt: [0; 32], sha256: [0; 32], frames });
+        records.push(SegmentRecord {
+            number: i as u32 + 1,
+            offset,
+            bytes,
+            salt: [0; 32],
+            sha256: [0; 32],
+            frames,
+        });
         offset += bytes;
     }
     ArchiveIndex::new(header, &records).unwrap()
@@ -36,14 +44,22 @@ pub(crate) fn file(path: &str, extents: &[(u64, u64)]) -> Entry {
         link_target: None,
         link_target_bytes: None,
         sha256: None,
-        extents: extents.iter().map(|(offset, length)| Extent { archive: 0, offset: *offset, length: *length, at: None }).collect(),
+        extents: extents
+            .iter()
+            .map(|(offset, length)| Extent { archive: 0, offset: *offset, length: *length, at: None })
+            .collect(),
     }
 }
 
 /// Runs as `(frame numbers, names)`; every frame of the index holds `tar` bytes.
 fn plan(runs: Runs<'_>, tar: u64, entries: &[Entry]) -> Vec<(Vec<u64>, Vec<String>)> {
     let planned = plan_all(runs, entries);
-    assert!(planned.iter().enumerate().all(|(i, run)| run.seq == i as u64 && run.last == (i + 1 == planned.len())));
+    assert!(
+        planned
+            .iter()
+            .enumerate()
+            .all(|(i, run)| run.seq == i as u64 && run.last == (i + 1 == planned.len()))
+    );
     let told = |run: RunPlanned| {
         let frames = run.frames.iter().map(|frame| frame.tar_offset / tar).collect();
         (frames, run.entries.into_iter().map(|entry| entry.relative_path).collect())
@@ -76,16 +92,29 @@ fn names(list: &[&str]) -> Vec<String> {
 #[test]
 fn neighbours_share_a_run_and_gaps_end_it() {
     let index = index(&[&[(50, 100), (50, 100)], &[(50, 100), (50, 100), (50, 100), (50, 100), (50, 100)]]);
-    let entries =
-        [file("a", &[(0, 10)]), file("b", &[(20, 10)]), file("empty", &[]), file("c", &[(150, 100)]), file("d", &[(510, 10)])];
+    let entries = [
+        file("a", &[(0, 10)]),
+        file("b", &[(20, 10)]),
+        file("empty", &[]),
+        file("c", &[(150, 100)]),
+        file("d", &[(510, 10)]),
+    ];
     let planned = plan(small(&index), 100, &entries);
-    assert_eq!(planned, [(vec![0], names(&["a", "b", "empty"])), (vec![1, 2], names(&["c"])), (vec![5], names(&["d"]))]);
+    assert_eq!(
+        planned,
+        [(vec![0], names(&["a", "b", "empty"])), (vec![1, 2], names(&["c"])), (vec![5], names(&["d"]))]
+    );
 }
 
 #[test]
 fn content_goes_on_in_runs_without_entries() {
     let index = index(&[&[(50, 100); 10]]);
-    let entries = [file("small", &[(0, 10)]), file("large", &[(50, 800)]), file("after", &[(860, 10)]), file("end", &[(900, 1)])];
+    let entries = [
+        file("small", &[(0, 10)]),
+        file("large", &[(50, 800)]),
+        file("after", &[(860, 10)]),
+        file("end", &[(900, 1)]),
+    ];
     let planned = plan(small(&index), 100, &entries);
     let expected = [
         (vec![0, 1, 2], names(&["small", "large"])),
@@ -99,7 +128,8 @@ fn content_goes_on_in_runs_without_entries() {
 #[test]
 fn a_frame_between_two_runs_is_fetched_once() {
     let index = index(&[&[(50, 100); 4]]);
-    let entries = [file("a", &[(0, 300)]), file("b", &[(290, 5)]), file("c", &[(295, 10)]), file("d", &[(299, 1)])];
+    let entries =
+        [file("a", &[(0, 300)]), file("b", &[(290, 5)]), file("c", &[(295, 10)]), file("d", &[(299, 1)])];
     let planned = plan(small(&index), 100, &entries);
     assert_eq!(planned, [(vec![0, 1, 2], names(&["a", "b", "c"])), (vec![3], names(&["d"]))]);
 }
@@ -107,9 +137,17 @@ fn a_frame_between_two_runs_is_fetched_once() {
 #[test]
 fn a_link_may_go_back() {
     let index = index(&[&[(50, 100); 9]]);
-    let entries = [file("a", &[(700, 10)]), file("link", &[(100, 10)]), file("b", &[(720, 10)]), file("c", &[(800, 10)])];
+    let entries = [
+        file("a", &[(700, 10)]),
+        file("link", &[(100, 10)]),
+        file("b", &[(720, 10)]),
+        file("c", &[(800, 10)]),
+    ];
     let planned = plan(small(&index), 100, &entries);
-    assert_eq!(planned, [(vec![7], names(&["a"])), (vec![1], names(&["link", "b"])), (vec![8], names(&["c"]))]);
+    assert_eq!(
+        planned,
+        [(vec![7], names(&["a"])), (vec![1], names(&["link", "b"])), (vec![8], names(&["c"]))]
+    );
 }
 
 #[test]
@@ -117,7 +155,10 @@ fn entries_without_content_fill_runs_too() {
     let index = index(&[&[(50, 100)]]);
     let entries: Vec<Entry> = (0..7).map(|i| file(&i.to_string(), &[])).collect();
     let planned = plan(small(&index), 100, &entries);
-    assert_eq!(planned, [(vec![], names(&["0", "1", "2"])), (vec![], names(&["3", "4", "5"])), (vec![], names(&["6"]))]);
+    assert_eq!(
+        planned,
+        [(vec![], names(&["0", "1", "2"])), (vec![], names(&["3", "4", "5"])), (vec![], names(&["6"]))]
+    );
     assert_eq!(plan(small(&index), 100, &[]), [(vec![], vec![])]);
 }
 
@@ -127,7 +168,11 @@ fn what_compresses_well_is_bounded_by_what_it_opens_to() {
     let index = index(&[&[(1000, mib); 40]]);
     let planned = plan_all(Runs::new(&index), &[file("zeros", &[(0, 40 << 20)])]);
     assert_eq!(planned.len(), 5);
-    assert!(planned.iter().all(|run| run.frames.iter().map(|f| u64::from(f.tar_bytes)).sum::<u64>() <= RUN_TAR_BYTES));
+    assert!(
+        planned
+            .iter()
+            .all(|run| run.frames.iter().map(|f| u64::from(f.tar_bytes)).sum::<u64>() <= RUN_TAR_BYTES)
+    );
 }
 
 #[test]

@@ -88,7 +88,10 @@ impl Attributes {
             false
         };
         if !owned && mode & SET_ID != 0 {
-            problems.push("its set-user-ID or set-group-ID bit was left off, since its owner was not applied".to_owned());
+            problems.push(
+                "its set-user-ID or set-group-ID bit was left off, since its owner was not applied"
+                    .to_owned(),
+            );
             return Some(mode & !SET_ID);
         }
         Some(mode)
@@ -133,7 +136,8 @@ impl Attributes {
 
 fn note_xattr(problems: &mut Vec<String>, name: &[u8], set: io::Result<()>) {
     if let Err(e) = set {
-        problems.push(format!("its extended attribute {} was not applied: {e}", String::from_utf8_lossy(name)));
+        problems
+            .push(format!("its extended attribute {} was not applied: {e}", String::from_utf8_lossy(name)));
     }
 }
 
@@ -157,10 +161,10 @@ fn readable(dir: &Dir) -> io::Result<File> {
 /// Lets the owner write into a folder that an earlier restore may have left read-only.
 pub(in crate::target) fn unlock(dir: &Dir) {
     let Ok(found) = rustix::fs::fstat(dir) else { return };
-    let mode = found.st_mode as u32 & ALL_MODE;
-    if mode & OWNER_ALL != OWNER_ALL {
+    let mode = Mode::from_raw_mode(found.st_mode);
+    if !mode.contains(Mode::RWXU) {
         // If it fails, so does what needs it, with the system's reason.
-        let _ = set_mode(dir, mode | OWNER_ALL);
+        let _ = rustix::fs::chmodat(dir, ".", mode | Mode::RWXU, AtFlags::empty());
     }
 }
 
@@ -174,12 +178,17 @@ pub(in crate::target) fn symlink(dir: &Dir, text: &OsStr, name: &OsStr) -> io::R
     dir.symlink_contents(text, name)
 }
 
+/// A handle for [`sync`].
+pub(in crate::target) fn open_whole(root: &Dir) -> io::Result<File> {
+    readable(root)
+}
+
 /// Waits until the file system has written all that it has accepted. One call for all files: it reports what a
 /// single file's close does not.
-pub(in crate::target) fn sync(root: &Dir) -> io::Result<()> {
+pub(in crate::target) fn sync(whole: &File) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(readable(root)?)?;
+    rustix::fs::syncfs(whole)?;
     #[cfg(not(target_os = "linux"))]
-    readable(root)?.sync_all()?;
+    whole.sync_all()?;
     Ok(())
 }

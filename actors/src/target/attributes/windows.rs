@@ -40,7 +40,9 @@ impl Attributes {
     }
 
     fn time(&self, set: impl FnOnce(SystemTime) -> io::Result<()>) -> Vec<String> {
-        let ns = |ns: u128| u64::try_from(ns / 1_000_000_000).map(|s| Duration::new(s, (ns % 1_000_000_000) as u32));
+        let ns = |ns: u128| {
+            u64::try_from(ns / 1_000_000_000).map(|s| Duration::new(s, (ns % 1_000_000_000) as u32))
+        };
         let time = ns(self.mtime_ns.unsigned_abs()).ok().and_then(|distance| {
             if self.mtime_ns < 0 {
                 SystemTime::UNIX_EPOCH.checked_sub(distance)
@@ -48,10 +50,15 @@ impl Attributes {
                 SystemTime::UNIX_EPOCH.checked_add(distance)
             }
         });
-        match time.ok_or_else(|| io::Error::other("this system cannot hold it")).and_then(set) {
-            Ok(()) => Vec::new(),
-            Err(e) => vec![format!("its time was not applied: {e}")],
+        let mut problems = Vec::new();
+        if !self.xattrs.is_empty() {
+            problems.push("its extended attributes were not applied: this system has none".to_owned());
         }
+        match time.ok_or_else(|| io::Error::other("this system cannot hold it")).and_then(set) {
+            Ok(()) => {}
+            Err(e) => problems.push(format!("its time was not applied: {e}")),
+        }
+        problems
     }
 }
 
@@ -68,7 +75,12 @@ pub(in crate::target) fn symlink(dir: &Dir, text: &OsStr, name: &OsStr) -> io::R
     DirExt::symlink_file(dir, text, name)
 }
 
-/// Files were flushed as they were closed.
-pub(in crate::target) fn sync(_: &Dir) -> io::Result<()> {
+/// A handle for [`sync`].
+pub(in crate::target) fn open_whole(root: &Dir) -> io::Result<File> {
+    Ok(root.try_clone()?.into_std_file())
+}
+
+/// There is no such call for a whole folder here.
+pub(in crate::target) fn sync(_: &File) -> io::Result<()> {
     Ok(())
 }

@@ -1,0 +1,147 @@
+//! Where a sparse file holds data.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use super::facts::Facts;
+
+/// Stretches in a map; what lies behind the last of them is taken as data, so that a file made of a million
+/// holes costs bytes in the archive and not memory.
+const MOST_STRETCHES: usize = 1 << 16;
+
+/// The stretches of a file that hold data; the rest are holes. Leaves the file's position as it was.
+///
+/// # Errors
+/// The system's.
+pub fn data_map(file: &File, facts: &Facts) -> io::Result<Vec<Range<u64>>> {
+    if facts.size == 0 {
+        return Ok(Vec::new());
+    }
+    // A file that takes less room than its size may also be one that the file system compressed.
+    if facts.allocated < facts.size
+        && let Some(map) = sparse_map(file, facts.size, MOST_STRETCHES)?
+    {
+        return Ok(map);
+    }
+    let whole = 0..facts.size;
+    Ok(vec![whole])
+}
+
+/// `None` where the file system does not tell.
+#[cfg(target_os = "linux")]
+fn sparse_map(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<Range<u64>>>> {
+    use rustix::fs::{SeekFrom, seek};
+    let before = seek(file, SeekFrom::Current(0))?;
+    let map = probe(file, size, most);
+    seek(file, SeekFrom::Start(before))?;
+    map
+}
+
+#[cfg(target_os = "linux")]
+fn probe(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<Range<u64>>>> {
+    use rustix::fs::{SeekFrom, seek};
+    use rustix::io::Errno;
+    let mut map = Vec::new();
+    let mut position = 0;
+    while position < size {
+        let start = match seek(file, SeekFrom::Data(position)) {
+            Ok(start) if start < size => start,
+            // Only a hole is left.
+            Ok(_) | Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) if map.is_empty() => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let end = match seek(file, SeekFrom::Hole(start)) {
+            Ok(end) if map.len() + 1 < most => end.min(size),
+            // The map is full, or the file has shrunk meanwhile, which whoever reads it will see.
+            Ok(_) | Err(Errno::NXIO) => size,
+            Err(e) => return Err(e.into()),
+        };
+        map.push(start..end);
+        position = end;
+    }
+    Ok(Some(map))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sparse_map(_: &File, _: u64, _: usize) -> io::Result<Option<Vec<Range<u64>>>> {
+    Ok(None)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::super::open_file;
+    use super::*;
+    use std::io::{Read, Seek, SeekFrom};
+    use std::os::unix::fs::FileExt;
+    use std::path::PathBuf;
+
+    /// A file of 4 MiB with 4 KiB of data at each of `offsets`.
+    fn sparse(offsets: &[u64]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sparse");
+        let file = File::create(&path).unwrap();
+        for &offset in offsets {
+            file.write_all_at(&[1; 4096], offset).unwrap();
+        }
+        file.set_len(4 << 20).unwrap();
+        (dir, path)
+    }
+
+    fn map_of(path: &std::path::Path) -> Vec<Range<u64>> {
+        let (file, facts) = open_file(path).unwrap();
+        data_map(&file, &facts).unwrap()
+    }
+
+    #[test]
+    fn data_between_holes_is_found() {
+        let (_dir, path) = sparse(&[0, 1 << 20, (4 << 20) - 4096]);
+        assert_eq!(map_of(&path), [0..4096, 1 << 20..(1 << 20) + 4096, (4 << 20) - 4096..4 << 20]);
+    }
+
+    #[test]
+    fn an_empty_file_and_a_single_hole_have_no_data() {
+        let (dir, path) = sparse(&[]);
+        assert_eq!(map_of(&path), []);
+        let empty = dir.path().join("empty");
+        File::create(&empty).unwrap();
+        assert_eq!(map_of(&empty), []);
+    }
+
+    #[test]
+    fn a_dense_file_is_one_stretch() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dense");
+        std::fs::write(&path, b"abc").unwrap();
+        assert_eq!(map_of(&path), [Range { start: 0, end: 3 }]);
+    }
+
+    #[test]
+    fn the_position_stays() {
+        let (_dir, path) = sparse(&[1 << 20]);
+        let (mut file, facts) = open_file(&path).unwrap();
+        file.seek(SeekFrom::Start(7)).unwrap();
+        data_map(&file, &facts).unwrap();
+        assert_eq!(file.stream_position().unwrap(), 7);
+        file.read_exact(&mut [0; 1]).unwrap();
+    }
+
+    #[test]
+    fn a_full_map_takes_the_rest_as_data() {
+        let (_dir, path) = sparse(&[0, 1 << 20, 2 << 20, 3 << 20]);
+        let file = File::open(&path).unwrap();
+        let map = sparse_map(&file, 4 << 20, 2).unwrap().unwrap();
+        assert_eq!(map, [0..4096, 1 << 20..4 << 20]);
+    }
+
+    #[test]
+    fn a_file_that_shrank_meanwhile_is_mapped_within_the_size_that_was_told() {
+        let (_dir, path) = sparse(&[0, 1 << 20]);
+        let (file, facts) = open_file(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        let map = data_map(&file, &facts).unwrap();
+        assert!(map.iter().all(|stretch| stretch.end <= facts.size), "{map:?}");
+    }
+}

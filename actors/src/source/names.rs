@@ -1,0 +1,137 @@
+//! The names in a folder, sorted, held so that a folder with a million of them takes little more than their
+//! length.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use super::facts::Facts;
+use super::raw_name;
+
+/// What a folder was found to hold.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// Facts of the folder that was listed, where the system tells them of its handle.
+    pub(super) facts: Option<Facts>,
+    /// Its names; not all of them when `failed` says so.
+    pub(super) names: Names,
+    /// Why the listing broke off.
+    pub(super) failed: Option<io::Error>,
+}
+
+impl Listing {
+    /// Lists a folder, unless a link took its place; no handle stays open.
+    #[cfg(unix)]
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        let handle = super::handle::open_folder(folder)?;
+        let facts = super::facts::facts_of(&handle)?;
+        let found = rustix::fs::Dir::new(handle)?.filter_map(|entry| match entry {
+            Ok(entry) => match entry.file_name().to_bytes() {
+                b"." | b".." => None,
+                name => Some(Ok(raw_name::from_bytes(name))),
+            },
+            Err(e) => Some(Err(e.into())),
+        });
+        let (names, failed) = Names::collect(found);
+        Ok(Self { facts: Some(facts), names, failed })
+    }
+
+    /// Lists a folder.
+    #[cfg(windows)]
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        let found = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+        let (names, failed) = Names::collect(found);
+        Ok(Self { facts: None, names, failed })
+    }
+}
+
+/// Names in the order of their bytes.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// One after the other, each ended by a zero, which is in no name.
+    arena: Vec<u8>,
+    starts: std::vec::IntoIter<u32>,
+}
+
+impl Names {
+    /// Takes names until the first error.
+    fn collect(found: impl Iterator<Item = io::Result<OsString>>) -> (Self, Option<io::Error>) {
+        let mut arena = Vec::new();
+        let mut starts = Vec::new();
+        let mut failed = None;
+        for name in found {
+            let start = u32::try_from(arena.len()).map_err(|_| io::Error::other("its names take 4 GiB"));
+            match start.and_then(|start| Ok((start, name?))) {
+                Ok((start, name)) => {
+                    arena.extend_from_slice(&raw_name::to_bytes(&name));
+                    arena.push(0);
+                    starts.push(start);
+                }
+                Err(e) => {
+                    failed = Some(e);
+                    break;
+                }
+            }
+        }
+        // The zero is less than any other byte, so that a name comes before those that begin with it.
+        starts.sort_unstable_by(|&a, &b| arena[a as usize..].cmp(&arena[b as usize..]));
+        // A folder that changes while it is listed may give a name twice.
+        starts.dedup_by(|a, b| name_at(&arena, *a) == name_at(&arena, *b));
+        (Self { arena, starts: starts.into_iter() }, failed)
+    }
+}
+
+fn name_at(arena: &[u8], start: u32) -> &[u8] {
+    let tail = &arena[start as usize..];
+    tail.split(|&b| b == 0).next().unwrap_or(tail)
+}
+
+impl Iterator for Names {
+    type Item = OsString;
+
+    fn next(&mut self) -> Option<OsString> {
+        let start = self.starts.next()?;
+        Some(raw_name::from_bytes(name_at(&self.arena, start)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(names: &[&str]) -> Vec<OsString> {
+        Names::collect(names.iter().map(|name| Ok(OsString::from(name)))).0.collect()
+    }
+
+    #[test]
+    fn names_are_sorted_by_their_bytes_and_each_comes_once() {
+        assert_eq!(collect(&["b", "a", "Ç", "ab", "a.", "B", "ab"]), ["B", "a", "a.", "ab", "b", "Ç"]);
+        assert!(collect(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_was_listed_before_an_error_is_kept() {
+        let found = [Ok("b".into()), Ok("a".into()), Err(io::Error::other("disk")), Ok("never".into())];
+        let (names, failed) = Names::collect(found.into_iter());
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(failed.unwrap().to_string(), "disk");
+    }
+
+    #[test]
+    fn a_million_names_take_less_than_60_mib() {
+        let names = (0..1_000_000_u32).rev().map(|i| Ok(format!("a-name-of-32-bytes-{i:013}").into()));
+        let (names, failed) = Names::collect(names);
+        assert!(failed.is_none());
+        let held = names.arena.capacity() + size_of_val(names.starts.as_slice());
+        assert!(held < 60 << 20, "{held}");
+        assert_eq!(names.last().unwrap(), "a-name-of-32-bytes-0000000999999");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("link")).unwrap();
+        assert!(Listing::of(&dir.path().join("link")).is_err());
+    }
+}

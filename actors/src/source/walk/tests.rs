@@ -1,0 +1,260 @@
+use super::super::{make_roots, open_file, read_link, xattrs};
+use super::*;
+use proptest::prelude::*;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::Path;
+use tempfile::TempDir;
+
+fn start(paths: &[PathBuf], exclude: &[&str]) -> Walk {
+    let exclude: Vec<_> = exclude.iter().map(|e| (*e).to_owned()).collect();
+    Walk::new(make_roots(paths), Excludes::new(&exclude).unwrap())
+}
+
+fn shown(walked: &Walked) -> String {
+    match walked {
+        Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
+        Walked::Problem(problem) => format!("! {}: {}", problem.relative_path, problem.reason),
+    }
+}
+
+fn walk(paths: &[PathBuf], exclude: &[&str]) -> Vec<String> {
+    start(paths, exclude).map(|walked| shown(&walked)).collect()
+}
+
+fn tree(files: &[&str]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn folders_come_before_their_content_in_the_order_of_bytes() {
+    let dir = tree(&["b/z", "b/a/x", "a", "b.txt", "Ç"]);
+    assert_eq!(walk(&[dir.path().into()], &[]), [".", "a", "b", "b/a", "b/a/x", "b/z", "b.txt", "Ç"]);
+}
+
+#[test]
+fn an_excluded_folder_is_left_out_whole() {
+    let dir = tree(&["keep/a", "Co\u{301}pia de b/b", "x.tmp", "d/x.tmp", "d/out/y", "out/y"]);
+    let found = walk(&[dir.path().into()], &["C\u{f3}pia*", "*.tmp", "d/out"]);
+    assert_eq!(found, [".", "d", "keep", "keep/a", "out", "out/y"]);
+    assert_eq!(walk(&[dir.path().into()], &["*"]), ["."]);
+}
+
+#[test]
+fn what_is_excluded_is_not_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s.sock")).unwrap();
+    assert_eq!(walk(&[dir.path().into()], &["*.sock"]), ["."]);
+}
+
+#[test]
+fn several_roots_have_prefixes_and_a_file_can_be_a_root() {
+    let dir = tree(&["a/docs/x", "b/docs/y", "c.txt"]);
+    let at = |p: &str| dir.path().join(p);
+    let roots = [at("a/docs"), at("b/docs"), at("c.txt")];
+    let expected = ["docs", "docs/x", "docs-2", "docs-2/y", "c.txt/c.txt"];
+    assert_eq!(walk(&roots, &[]), expected);
+    assert_eq!(walk(&roots, &["docs-2", "*.txt"]), ["docs", "docs/x"]);
+    assert_eq!(walk(&[at("c.txt")], &[]), ["c.txt"]);
+}
+
+#[test]
+fn a_root_that_is_missing_is_told_and_the_others_are_walked() {
+    let dir = tree(&["docs/x"]);
+    let at = |p: &str| dir.path().join(p);
+    let found = walk(&[at("none"), at("docs")], &[]);
+    assert!(found[0].starts_with("! none: cannot find ") && found[0].contains("No such file"), "{found:?}");
+    assert_eq!(found[1..], ["docs", "docs/x"]);
+    assert!(walk(&[at("none")], &[])[0].starts_with("! .: cannot find "));
+}
+
+#[test]
+fn a_root_that_is_a_link_is_followed_and_no_other_link_is() {
+    let dir = tree(&["real/f"]);
+    let at = |p: &str| dir.path().join(p);
+    symlink("..", at("real/up")).unwrap();
+    symlink("real", at("folder")).unwrap();
+    symlink("real/f", at("file")).unwrap();
+    symlink("none", at("dangling")).unwrap();
+    assert_eq!(walk(&[at("folder")], &[]), [".", "f", "up"]);
+    let file: Vec<_> = start(&[at("file")], &[]).collect();
+    let [Walked::Entry(file)] = file.as_slice() else { panic!("{file:?}") };
+    assert_eq!((file.relative_path.as_slice(), file.facts.kind), (&b"file"[..], SourceKind::File));
+    assert!(open_file(&file.source).is_ok());
+    assert!(walk(&[at("dangling")], &[])[0].starts_with("! .: cannot find "));
+}
+
+#[test]
+fn sockets_and_fifos_are_told_and_odd_names_survive() {
+    let dir = tree(&["f"]);
+    fs::write(dir.path().join(OsStr::from_bytes(b"n\xff\xfe\n")), b"").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("p"), 0o600.into()).unwrap();
+    symlink("/", dir.path().join("l")).unwrap();
+    let walked: Vec<_> = start(&[dir.path().into()], &[]).collect();
+    let found: Vec<_> = walked.iter().map(shown).collect();
+    assert_eq!(
+        found,
+        [".", "f", "l", "n\u{fffd}\u{fffd}\n", "! p: fifo: not backed up", "! s: socket: not backed up"]
+    );
+    assert!(
+        matches!(&walked[3], Walked::Entry(e) if e.relative_path == b"n\xff\xfe\n" && open_file(&e.source).is_ok())
+    );
+}
+
+#[test]
+fn what_vanishes_or_is_replaced_meanwhile_is_told() {
+    let dir = tree(&["a", "b", "c/x", "d"]);
+    let mut walk = start(&[dir.path().into()], &[]);
+    let mut next = || walk.next().map(|walked| shown(&walked));
+    assert_eq!(next().unwrap(), ".");
+    assert_eq!(next().unwrap(), "a");
+    fs::remove_file(dir.path().join("b")).unwrap();
+    fs::remove_dir_all(dir.path().join("c")).unwrap();
+    symlink("/etc", dir.path().join("c")).unwrap();
+    assert_eq!(next().unwrap(), "! b: vanished during the scan");
+    assert_eq!(next().unwrap(), "c", "now a link, and not followed");
+    assert_eq!(next().unwrap(), "d");
+    assert_eq!(next(), None);
+}
+
+#[test]
+fn a_folder_that_is_no_more_when_it_is_listed_is_told_once() {
+    let dir = tree(&["a/x", "b"]);
+    let mut walk = start(&[dir.path().into()], &[]);
+    walk.next().unwrap();
+    let facts = facts_at(&dir.path().join("a")).unwrap();
+    walk.place.descend(OsStr::new("a"));
+    fs::remove_dir_all(dir.path().join("a")).unwrap();
+    assert_eq!(shown(&walk.enter(facts.clone())), "! a: vanished during the scan");
+    symlink("/etc", dir.path().join("a")).unwrap();
+    walk.place.descend(OsStr::new("a"));
+    assert_eq!(shown(&walk.enter(facts)), "! a: replaced by something else during the scan");
+    assert_eq!(walk.place.relative_path(), b".");
+}
+
+/// Root may read every folder, so root runs this test again as somebody else.
+#[test]
+fn a_folder_that_cannot_be_read_is_told_and_the_walk_goes_on() {
+    if rustix::process::geteuid().is_root() {
+        return run_as_nobody("a_folder_that_cannot_be_read_is_told_and_the_walk_goes_on");
+    }
+    let dir = tree(&["closed/x", "open/y"]);
+    let closed = dir.path().join("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o300)).unwrap();
+    let found = walk(&[dir.path().into()], &[]);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let told = "! closed: cannot list the folder: Permission denied (os error 13)";
+    assert_eq!(found, [".", "closed", told, "open", "open/y"]);
+}
+
+fn run_as_nobody(test: &str) {
+    use std::os::unix::process::CommandExt;
+    let room = tempfile::tempdir().unwrap();
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let tmp = room.path().join("tmp");
+    fs::DirBuilder::new().mode(0o777).create(&tmp).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o777)).unwrap();
+    // Nobody may not be able to reach the place that this program was built in.
+    let program = room.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let name = format!("source::walk::tests::{test}");
+    let mut again = std::process::Command::new(program);
+    again.args(["--exact", &name]).env("TMPDIR", &tmp).current_dir(&tmp).uid(65_534).gid(65_534);
+    let out = again.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_tree_deeper_than_the_longest_path_is_walked_to_its_ground() {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    const LEVELS: usize = 3_000;
+    // In memory where that can be had: a disk takes seconds to make so many folders.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let mut here = rustix::fs::open(dir.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..LEVELS {
+        mkdirat(&here, "dd", 0o700.into()).unwrap();
+        here = openat(&here, "dd", OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    fs::File::from(openat(&here, "f", OFlags::CREATE | OFlags::WRONLY, 0o600.into()).unwrap())
+        .set_len(7)
+        .unwrap();
+    rustix::fs::symlinkat("f", &here, "l").unwrap();
+    let walked: Vec<_> = start(&[dir.path().into()], &[]).collect();
+    assert_eq!(walked.len(), LEVELS + 3);
+    let [.., Walked::Entry(file), Walked::Entry(link)] = walked.as_slice() else {
+        panic!("{:?}", walked.last())
+    };
+    assert_eq!(file.relative_path.len(), LEVELS * 3 + 1);
+    assert_eq!(open_file(&file.source).unwrap().1.size, 7);
+    assert_eq!(xattrs(&file.source).unwrap(), []);
+    assert_eq!(read_link(&link.source).unwrap(), b"f");
+    // The temporary folder's own removal may not reach that deep.
+    std::process::Command::new("rm").arg("-rf").arg(dir.path()).status().unwrap();
+}
+
+/// What a tree holds, in the order that the walk promises.
+fn naive(folder: &Path, relative: &[u8], found: &mut Vec<(Vec<u8>, SourceKind, u64)>) {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    for name in names {
+        let path = folder.join(&name);
+        let below = [relative, name.as_bytes()].concat();
+        let facts = fs::symlink_metadata(&path).unwrap();
+        if facts.is_dir() {
+            found.push((below.clone(), SourceKind::Directory, facts.len()));
+            naive(&path, &[&below, &b"/"[..]].concat(), found);
+        } else {
+            let kind = if facts.is_symlink() { SourceKind::Symlink } else { SourceKind::File };
+            found.push((below, kind, facts.len()));
+        }
+    }
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let byte =
+        prop_oneof![Just(b'a'), Just(b'b'), Just(b'.'), Just(b'-'), Just(b' '), Just(0xff), Just(0xc3)];
+    let name = proptest::collection::vec(byte, 1..3);
+    name.prop_filter("a folder's own names", |name| name != b"." && name != b"..")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn it_finds_what_a_naive_listing_finds(
+        made in proptest::collection::vec((proptest::collection::vec(name(), 1..5), 0..3), 0..16)
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        for (names, kind) in made {
+            let mut path = dir.path().to_path_buf();
+            path.extend(names.iter().map(|name| OsStr::from_bytes(name)));
+            // What stands in the way stays: the tree is whatever could be made.
+            let _ = fs::create_dir_all(path.parent().unwrap());
+            let _ = match kind {
+                0 => fs::create_dir(&path),
+                1 if path.symlink_metadata().is_err() => fs::write(&path, &names[0]),
+                _ => symlink(dir.path(), &path),
+            };
+        }
+        let root = fs::metadata(dir.path()).unwrap().len();
+        let mut expected = vec![(b".".to_vec(), SourceKind::Directory, root)];
+        naive(dir.path(), b"", &mut expected);
+        let found: Vec<_> = start(&[dir.path().into()], &[])
+            .map(|walked| match walked {
+                Walked::Entry(entry) => (entry.relative_path, entry.facts.kind, entry.facts.size),
+                Walked::Problem(problem) => panic!("{problem:?}"),
+            })
+            .collect();
+        prop_assert_eq!(found, expected);
+    }
+}

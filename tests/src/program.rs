@@ -1,0 +1,120 @@
+//! The programs as child processes, in a clean environment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The path of a built program: beside this test.
+///
+/// # Panics
+/// When it was not built.
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let found = test.ancestors().skip(1).take(3).map(|folder| folder.join(&name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not beside {}; build it first: cargo build --release --workspace", test.display())
+    })
+}
+
+/// How a program ended.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output as JSON; null when it is something else.
+    pub json: Value,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// This, if the program ended with `code`.
+    ///
+    /// # Panics
+    /// When it did not, with all it said.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        assert_eq!(self.code, code, "the exit code differs; it said:\n{}\n{stdout}", self.stderr);
+        self
+    }
+}
+
+/// `backup-client`, with a current folder and variables of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    folder: PathBuf,
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Client {
+    /// A client whose current folder is `folder`. Of this process's variables it has `PATH` alone.
+    pub fn new(folder: &Path) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        Self { folder: folder.to_owned(), variables: BTreeMap::from([("PATH".into(), path)]) }
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn var(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Sets several variables.
+    #[must_use]
+    pub fn vars(self, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {
+        variables.into_iter().fold(self, |client, (name, value)| client.var(name, value))
+    }
+
+    /// The command, for what `run` does not do; its standard input is empty.
+    pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        self.clean(&built("backup-client"), args)
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+        finish(self.command(args))
+    }
+
+    /// Runs it to its end, and tells the most memory that it had resident, in bytes.
+    pub fn run_measured(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> (Output, u64) {
+        // The system keeps the peak of a child for whoever waited for it.
+        const MEASURE: &str = "import resource, subprocess, sys\n\
+            code = subprocess.call(sys.argv[2:])\n\
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n\
+            open(sys.argv[1], 'w').write(str(peak))\n\
+            sys.exit(code)";
+        let peak = tempfile::NamedTempFile::new().unwrap();
+        let mut all = vec![OsString::from("-c"), MEASURE.into(), peak.path().into(), built("backup-client").into()];
+        all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        let output = finish(self.clean(Path::new("python3"), all));
+        let kib: u64 = std::fs::read_to_string(peak.path()).unwrap().parse().unwrap_or_else(|e| {
+            panic!("the peak was not measured: {e}; {}", output.stderr);
+        });
+        (output, kib * 1024)
+    }
+
+    fn clean(&self, program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(&self.variables).current_dir(&self.folder).stdin(Stdio::null());
+        command
+    }
+}
+
+/// Runs a command to its end.
+pub fn finish(mut command: Command) -> Output {
+    let done = command.output().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()));
+    Output {
+        code: done.status.code().unwrap_or(-1),
+        json: serde_json::from_slice(&done.stdout).unwrap_or_default(),
+        stdout: done.stdout,
+        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}

@@ -1,0 +1,316 @@
+//! Backups while the store fails: what passes is repeated, what stays leaves nothing that looks like a backup.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use intellistor::{
+    BackupOptions, BackupReport, CancellationToken, Category, Error, Policy, Progress, RestoreOptions, RunOptions,
+    UserKey, Vault,
+};
+use intellistor_storage::StoreErrorKind;
+use intellistor_storage::objects::{
+    Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, SharedStore,
+};
+use intellistor_tests::s3_server::S3Server;
+use intellistor_tests::tree;
+use tempfile::TempDir;
+
+const POLICY: &str = "faults";
+
+/// A source of three parts, and a place to restore into.
+struct Place {
+    dir: TempDir,
+    key: UserKey,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        for i in 0..20 {
+            tree::write_noise(&source.join(format!("{i}.bin")), i, 1 << 20);
+        }
+        Self { dir, key: UserKey::generate() }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.dir.path().join("source")
+    }
+
+    fn vault(&self, store: SharedStore) -> Vault {
+        Vault::new(store, self.key.clone())
+    }
+
+    async fn back_up(&self, store: SharedStore) -> Result<BackupReport, Error> {
+        self.back_up_with(store, BackupOptions::default()).await
+    }
+
+    async fn back_up_with(&self, store: SharedStore, options: BackupOptions) -> Result<BackupReport, Error> {
+        self.vault(store).backup(&Policy::new(POLICY, [self.source()]).unwrap(), options).await
+    }
+
+    async fn assert_restores(&self, store: SharedStore, report: &BackupReport) {
+        let out = self.dir.path().join("restored");
+        let restored = self.vault(store).restore(&report.name, RestoreOptions::to(&out)).await.unwrap();
+        assert_eq!((restored.warning_count, restored.damaged_count), (0, 0), "{restored:?}");
+        tree::assert_same(&tree::snapshot(&self.source()), &tree::snapshot(&out), &[]);
+    }
+}
+
+/// A store in memory that fails where it is told to, with retries in front.
+fn failing(plan: &[(Operation, u32, Fault)]) -> (MemoryStore, Arc<Faulty>, SharedStore) {
+    let memory = MemoryStore::default();
+    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+    for (operation, nth, fault) in plan {
+        faulty.fail(*operation, *nth, *fault);
+    }
+    let policy = RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::default() };
+    let store = Arc::new(Retry::new(faulty.clone(), policy));
+    (memory, faulty, store)
+}
+
+/// Waits until `so` holds; it is an event of another thread that the test goes on with.
+async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..6_000 {
+        if so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("after 30 seconds still not: {what}");
+}
+
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let below = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let mut all = if path.is_dir() { all_below(&path) } else { Vec::new() };
+        all.push(path);
+        all
+    };
+    std::fs::read_dir(folder).unwrap().flat_map(below).collect()
+}
+
+#[tokio::test]
+async fn a_part_that_fails_for_a_while_is_sent_again_and_stored_once() {
+    use StoreErrorKind::{ServerFault, Throttled, Timeout, Unreachable};
+    let place = Place::new();
+    let plan = [(1, Throttled), (3, Unreachable), (4, Timeout), (6, ServerFault)];
+    let plan = plan.map(|(nth, kind)| (Operation::PutPart, nth, Fault::Fails(kind)));
+    let (memory, faulty, store) = failing(&plan);
+    let report = place.back_up(store.clone()).await.unwrap();
+    assert!(report.parts >= 3, "{report:?}");
+    assert_eq!(faulty.calls(Operation::PutPart), report.parts + plan.len() as u32, "every fault was met");
+    let once: Vec<_> = (1..=report.parts).map(|number| (number, 1)).collect();
+    assert_eq!(memory.parts_sent().into_iter().collect::<Vec<_>>(), once);
+    assert_eq!(memory.open_uploads(), 0);
+    place.assert_restores(store, &report).await;
+}
+
+#[tokio::test]
+async fn whatever_fails_once_is_repeated() {
+    for operation in [Operation::BeginUpload, Operation::CompleteUpload, Operation::Head, Operation::Put] {
+        let place = Place::new();
+        let (memory, faulty, store) = failing(&[(operation, 1, Fault::Fails(StoreErrorKind::Timeout))]);
+        let report = place.back_up(store).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
+        assert_eq!(faulty.calls(operation), 2, "{operation:?}");
+        assert_eq!((memory.open_uploads(), memory.keys().len()), (0, 2), "{operation:?}");
+        assert_eq!(memory.keys()[0], report.key_backup);
+    }
+}
+
+#[tokio::test]
+async fn what_stays_refused_leaves_no_backup() {
+    for (operation, nth) in [
+        (Operation::BeginUpload, 1),
+        (Operation::PutPart, 1),
+        (Operation::PutPart, 3),
+        (Operation::CompleteUpload, 1),
+        (Operation::Head, 1),
+        (Operation::Put, 1),
+    ] {
+        let place = Place::new();
+        let (memory, faulty, store) = failing(&[(operation, nth, Fault::Fails(StoreErrorKind::AccessDenied))]);
+        let error = place.back_up(store.clone()).await.expect_err("the backup was refused");
+        assert_eq!(error.category(), Category::Failed, "{operation:?}");
+        let told = error.to_string();
+        assert!(told.contains("was made to fail") && told.contains("permission"), "{operation:?}: {told}");
+        assert!(faulty.calls(operation) >= nth, "{operation:?} was never met");
+        assert_eq!(memory.open_uploads(), 0, "{operation:?} {nth}");
+        assert!(memory.keys().iter().all(|key| !key.ends_with("manifest.json")), "{:?}", memory.keys());
+        let vault = place.vault(store);
+        assert_eq!(vault.list(POLICY).await.unwrap(), [], "{operation:?}");
+        assert!(matches!(vault.latest(POLICY).await, Err(Error::NoBackup { .. })), "{operation:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_stays_away_is_told_after_the_last_attempt() {
+    let place = Place::new();
+    let plan: Vec<_> =
+        (1..=40).map(|nth| (Operation::PutPart, nth, Fault::Fails(StoreErrorKind::Unreachable))).collect();
+    let (memory, faulty, store) = failing(&plan);
+    let told = place.back_up(store).await.unwrap_err().to_string();
+    assert!(told.contains("after 5 attempts"), "{told}");
+    assert!(faulty.calls(Operation::PutPart) >= 5);
+    assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_loses_no_backup() {
+    for operation in [Operation::PutPart, Operation::CompleteUpload, Operation::Put] {
+        let place = Place::new();
+        let (memory, faulty, store) = failing(&[(operation, 1, Fault::AnswerLost(StoreErrorKind::Timeout))]);
+        let report = place.back_up(store.clone()).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
+        let asked = faulty.calls(operation);
+        assert_eq!(asked, if operation == Operation::PutPart { report.parts + 1 } else { 2 }, "{operation:?}");
+        assert_eq!(memory.open_uploads(), 0, "{operation:?}");
+        place.assert_restores(store, &report).await;
+    }
+}
+
+#[tokio::test]
+async fn s3_that_cuts_throttles_and_garbles_gets_each_part_once() {
+    let place = Place::new();
+    let server = S3Server::start(&place.dir.path().join("s3"));
+    server.traffic().refuse_parts(2);
+    server.traffic().cut_parts(2);
+    server.traffic().alter_parts(1);
+    let report = place.back_up(server.store()).await.unwrap();
+    assert!(report.parts >= 3, "{report:?}");
+    let once: Vec<_> = (1..=report.parts).map(|number| (number, 1)).collect();
+    assert_eq!(server.traffic().parts().into_iter().collect::<Vec<_>>(), once);
+    place.vault(server.store()).verify(&report.name, RunOptions::default()).await.unwrap();
+    place.assert_restores(server.store(), &report).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_backup_leaves_nothing() {
+    let place = Place::new();
+    let memory = MemoryStore::default();
+    let folder = place.dir.path().join("folder");
+    let local: SharedStore = Arc::new(LocalStore::open(&folder).await.unwrap());
+    for store in [Arc::new(memory.clone()) as SharedStore, local] {
+        let faulty = Arc::new(Faulty::new(store));
+        faulty.stall_parts();
+        let cancel = CancellationToken::new();
+        let run = RunOptions { cancel: cancel.clone(), ..RunOptions::default() };
+        let backup = place.back_up_with(faulty.clone(), BackupOptions { run, ..BackupOptions::default() });
+        let stop = async {
+            until("a part is on its way", || faulty.most_parts_in_flight() > 0).await;
+            cancel.cancel();
+        };
+        let (ended, ()) = tokio::join!(backup, stop);
+        assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+        assert_eq!(faulty.calls(Operation::AbortUpload), 1);
+        assert_eq!(faulty.calls(Operation::Put), 0);
+    }
+    assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]));
+    assert_eq!(all_below(&folder), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn a_cancellation_amid_writing_leaves_nothing() {
+    let place = Place::new();
+    let folder = place.dir.path().join("folder");
+    let copy = place.dir.path().join("copy");
+    let store: SharedStore = Arc::new(LocalStore::open(&folder).await.unwrap());
+    let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
+    let run = RunOptions { cancel: cancel.clone(), progress: progress.clone() };
+    let options = BackupOptions { run, copy_to: Some(copy.clone()), ..BackupOptions::default() };
+    let backup = place.back_up_with(store.clone(), options);
+    let stop = async {
+        until("a part arrived", || progress.stored_bytes.get() > 0).await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(backup, stop);
+    assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+    assert_eq!((all_below(&folder), all_below(&copy)), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_cancelled_restore_leaves_no_half_file() {
+    let place = Place::new();
+    let memory = MemoryStore::default();
+    let report = place.back_up(Arc::new(memory.clone())).await.unwrap();
+    let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
+    let out = place.dir.path().join("out");
+    let mut options = RestoreOptions::to(&out);
+    options.run = RunOptions { cancel: cancel.clone(), progress: progress.clone() };
+    let vault = place.vault(Arc::new(memory));
+    let stop = async {
+        until("something was restored", || progress.entries.get() > 2).await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(vault.restore(&report.name, options), stop);
+    // A fast restore may win; what is there must be whole either way.
+    assert!(matches!(ended, Ok(_) | Err(Error::Interrupted)), "{ended:?}");
+    let source = tree::snapshot(&place.source());
+    for (path, facts) in tree::snapshot(&out) {
+        let name = String::from_utf8_lossy(&path).into_owned();
+        assert!(source.contains_key(&path), "{name} was left behind");
+        assert_eq!(facts.sha256, source[&path].sha256, "{name}");
+    }
+}
+
+/// A small file system in memory, unmounted in the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf, size: &str) -> Result<Self, String> {
+        std::fs::create_dir(&at).unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
+        match mounted {
+            Ok(done) if done.status.success() => Ok(Self(at)),
+            Ok(done) => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(&self.0).status();
+        assert!(std::thread::panicking() || done.is_ok_and(|status| status.success()), "{:?} stays", self.0);
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
+async fn a_full_disk_under_the_copy_fails_the_backup_by_name() {
+    let place = Place::new();
+    let disk = match SmallDisk::mount(place.dir.path().join("disk"), "12m") {
+        Ok(disk) => disk,
+        Err(why) => {
+            eprintln!("SKIPPED: a full disk needs a tmpfs, and mount says: {why}");
+            return;
+        }
+    };
+    let memory = MemoryStore::default();
+    let options = BackupOptions { copy_to: Some(disk.0.join("copy")), ..BackupOptions::default() };
+    let error = place.back_up_with(Arc::new(memory.clone()), options).await.unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains(disk.0.to_str().unwrap()), "it names the disk: {told}");
+    assert!(told.contains("Free some space"), "{told}");
+    assert_eq!(error.category(), Category::Failed);
+    assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]));
+    assert_eq!(all_below(&disk.0.join("copy")), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn backups_at_the_same_time_do_not_mix() {
+    let place = Place::new();
+    let memory = MemoryStore::default();
+    let store: SharedStore = Arc::new(memory.clone());
+    let (a, b) = tokio::join!(place.back_up(store.clone()), place.back_up(store.clone()));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    let listed: BTreeSet<_> = place.vault(store.clone()).list(POLICY).await.unwrap().into_iter().map(|l| l.name).collect();
+    assert_eq!(listed, BTreeSet::from([a.name.clone(), b.name.clone()]));
+    for report in [a, b] {
+        place.vault(store.clone()).verify(&report.name, RunOptions::default()).await.unwrap();
+    }
+}
