@@ -93,7 +93,11 @@ impl Archiver {
             && let Some(linked) = self.linked.get_mut(identity)
         {
             linked.names_left -= 1;
-            let first = if linked.names_left == 0 { self.linked.remove(identity).map(|l| l.first) } else { Some(linked.first.clone()) };
+            let first = if linked.names_left == 0 {
+                self.linked.remove(identity).map(|l| l.first)
+            } else {
+                Some(linked.first.clone())
+            };
             if let Some(first) = first {
                 return self.hard_link(scanned, first);
             }
@@ -111,7 +115,8 @@ impl Archiver {
                 Ok(xattrs) => xattrs,
                 Err(e) => return self.skip(scanned, told("read the extended attributes", &e)),
             };
-            let content = Content { file: &file, facts: &facts, xattrs: &xattrs, path: &scanned.relative_path };
+            let content =
+                Content { file: &file, facts: &facts, xattrs: &xattrs, path: &scanned.relative_path };
             let copied = content.copy(&mut self.frames, &self.progress)?;
             match copied.fate {
                 Fate::Unreadable(e) => return self.skip(scanned, told("read", &e)),

@@ -56,7 +56,9 @@ impl Handler<FrameArchived> for Compressor {
             let gzip = coder.compress(&tar);
             let tar_bytes = tar.len() as u32;
             drop(tar);
-            Ok(next.send(FrameCompressed { seq, gzip, tar_bytes, recorded, last }).and_then(|()| next.flush()))
+            Ok(next
+                .send(FrameCompressed { seq, gzip, tar_bytes, recorded, last })
+                .and_then(|()| next.flush()))
         })
     }
 }

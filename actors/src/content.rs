@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use intellistor_storage::hash_hole;
 use intellistor_storage::manifest::{Extent, Xattr};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
@@ -51,8 +52,6 @@ enum Stretch {
     Unreadable(io::Error),
 }
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-
 impl Content<'_> {
     /// Writes header, content and padding. The stream stays valid whatever the file does meanwhile: exactly the
     /// bytes that the header announces are written, zeros where there was nothing to read.
@@ -95,7 +94,9 @@ impl Content<'_> {
             let end = match outcome {
                 Stretch::Read => stretch.end,
                 Stretch::EndedAt(end) => {
-                    failed = Some(Fate::Changed(format!("it shrank from {size} bytes to {end} while it was read")));
+                    failed = Some(Fate::Changed(format!(
+                        "it shrank from {size} bytes to {end} while it was read"
+                    )));
                     end
                 }
                 Stretch::Unreadable(e) => {
@@ -167,7 +168,10 @@ impl Content<'_> {
         let before = self.facts;
         if now.size != before.size {
             let verb = if now.size > before.size { "grew" } else { "shrank" };
-            return Fate::Changed(format!("it {verb} from {} bytes to {} while it was read", before.size, now.size));
+            return Fate::Changed(format!(
+                "it {verb} from {} bytes to {} while it was read",
+                before.size, now.size
+            ));
         }
         // A new link to the file or a changed mode moves ctime alone and leaves the content as it was read.
         if now.mtime_ns != before.mtime_ns {
@@ -178,13 +182,5 @@ impl Content<'_> {
 
     fn unreadable(&self, e: io::Error) -> Copied {
         Copied { bytes: 0, sha256: [0; 32], extents: Vec::new(), fate: Fate::Unreadable(e) }
-    }
-}
-
-fn hash_hole(digest: &mut Sha256, mut bytes: u64) {
-    while bytes > 0 {
-        let n = bytes.min(ZEROS.len() as u64);
-        digest.update(&ZEROS[..n as usize]);
-        bytes -= n;
     }
 }

@@ -23,7 +23,9 @@ pub enum Failure {
     #[error(transparent)]
     Error(#[from] Error),
     /// Occurs when a stage panicked: a defect of this program.
-    #[error("the {stage} stage panicked: {message}. This is a defect of the program; please report it with the log")]
+    #[error(
+        "the {stage} stage panicked: {message}. This is a defect of the program; please report it with the log"
+    )]
     Panic {
         /// The stage.
         stage: &'static str,
@@ -142,6 +144,9 @@ where
     M: Message<Result = Reply> + Send + 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("unanswered", &self.unanswered.len()).field("window", &self.window).finish()
+        f.debug_struct("Link")
+            .field("unanswered", &self.unanswered.len())
+            .field("window", &self.window)
+            .finish()
     }
 }

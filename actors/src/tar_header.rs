@@ -115,7 +115,10 @@ impl Records {
         // Decimal notation of a negative time counts its fraction towards zero: -0.25 is -1 s and 0.75.
         let sign = if ns < 0 { "-" } else { "" };
         let magnitude = ns.unsigned_abs();
-        self.add(key, format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000).as_bytes());
+        self.add(
+            key,
+            format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000).as_bytes(),
+        );
     }
 
     /// A name for a field of 100 bytes. What is no ASCII gets a record too, since only there it is known to be UTF-8.

@@ -19,10 +19,14 @@ pub enum Error {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// Occurs when a pattern is no glob.
-    #[error("{0}. A glob takes `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before one that is meant literally")]
+    #[error(
+        "{0}. A glob takes `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before one that is meant literally"
+    )]
     Pattern(#[from] intellistor_actors::globs::BadGlob),
     /// Occurs when the store holds no backup of the policy.
-    #[error("{store} holds no backup of policy {policy_id}. Check the policy and the store; `backup-client backup` makes one")]
+    #[error(
+        "{store} holds no backup of policy {policy_id}. Check the policy and the store; `backup-client backup` makes one"
+    )]
     NoBackup {
         /// The policy.
         policy_id: String,
@@ -30,7 +34,9 @@ pub enum Error {
         store: String,
     },
     /// Occurs when `--only` matches nothing: nothing was restored.
-    #[error("nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, and `*` crosses `/`; `backup-client show` lists the paths")]
+    #[error(
+        "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, and `*` crosses `/`; `backup-client show` lists the paths"
+    )]
     NothingMatches {
         /// The backup.
         backup_id: String,
@@ -38,7 +44,9 @@ pub enum Error {
         patterns: String,
     },
     /// Occurs when what was put into the store is not what the store says it has.
-    #[error("the store does not hold what was sent: {0}. No manifest was written, so this backup does not exist; run it again")]
+    #[error(
+        "the store does not hold what was sent: {0}. No manifest was written, so this backup does not exist; run it again"
+    )]
     NotAsSent(String),
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]

@@ -46,7 +46,9 @@ pub use intellistor_actors::progress::Progress;
 pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::keys::UserKey;
 pub use intellistor_storage::layout::BackupName;
-pub use intellistor_storage::manifest::{Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest};
+pub use intellistor_storage::manifest::{
+    Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest,
+};
 pub use intellistor_storage::objects::{SharedStore, StoreUrl};
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};

@@ -164,8 +164,11 @@ impl RestorePipeline {
             progress: self.progress.clone(),
         };
         let extractor = on_thread(move || Extractor::new(extractor));
-        let opener =
-            FrameOpenerConfig { opener: self.opener, next: extractor.clone().recipient(), failures: failures.clone() };
+        let opener = FrameOpenerConfig {
+            opener: self.opener,
+            next: extractor.clone().recipient(),
+            failures: failures.clone(),
+        };
         let opener = SyncArbiter::start(cores(), move || FrameOpener::new(opener.clone()));
         let fetcher = Fetcher::new(FetcherConfig {
             store: self.store,

@@ -86,7 +86,18 @@ impl RestoreReport {
     pub(crate) fn new(name: BackupName, extracted: Extracted, fetched_bytes: u64, started: Instant) -> Self {
         let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
         let seconds = started.elapsed().as_secs_f64();
-        Self { name, found, restored, bytes, fetched_bytes, warnings, warning_count, damaged, damaged_count, seconds }
+        Self {
+            name,
+            found,
+            restored,
+            bytes,
+            fetched_bytes,
+            warnings,
+            warning_count,
+            damaged,
+            damaged_count,
+            seconds,
+        }
     }
 }
 
@@ -94,7 +105,11 @@ pub(crate) fn open_target(out: &Path) -> Result<Target> {
     Target::open(out).map_err(|e| Error::Target { out: out.to_owned(), reason: e.to_string() })
 }
 
-pub(crate) async fn restore(vault: &Vault, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
+pub(crate) async fn restore(
+    vault: &Vault,
+    name: &BackupName,
+    options: RestoreOptions,
+) -> Result<RestoreReport> {
     let started = Instant::now();
     let only = options.globs()?;
     // Nothing is written before the manifest was verified.

@@ -24,7 +24,11 @@ use crate::restore::{RestoreOptions, RestoreReport, open_target};
 use crate::stream::{self, ArchiveBytes};
 use crate::{Error, Result, Vault};
 
-pub(crate) async fn restore(vault: &Vault, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
+pub(crate) async fn restore(
+    vault: &Vault,
+    name: &BackupName,
+    options: RestoreOptions,
+) -> Result<RestoreReport> {
     let started = Instant::now();
     let only = options.globs()?;
     let (key, run, backup) = (vault.key.clone(), options.run.clone(), name.clone());
@@ -231,7 +235,11 @@ fn read_sparse_map(found: &mut impl Read) -> io::Result<Vec<Stretch>> {
         for byte in block {
             match byte {
                 b'\n' => {
-                    numbers.push(std::mem::take(&mut digits).parse::<u64>().map_err(|_| broken("a sparse file's map"))?);
+                    numbers.push(
+                        std::mem::take(&mut digits)
+                            .parse::<u64>()
+                            .map_err(|_| broken("a sparse file's map"))?,
+                    );
                 }
                 0 => break,
                 digit => digits.push(char::from(digit)),
@@ -273,7 +281,8 @@ fn copy(
                 0 => return Err(Copying::Archive(io::ErrorKind::UnexpectedEof.into())),
                 n => n,
             };
-            let at = start.checked_add(done).ok_or_else(|| Copying::Archive(broken("a sparse file's map")))?;
+            let at =
+                start.checked_add(done).ok_or_else(|| Copying::Archive(broken("a sparse file's map")))?;
             write(at, &buffer[..n]).map_err(Copying::Disk)?;
             done += n as u64;
         }
@@ -291,7 +300,13 @@ mod tests {
 
     #[test]
     fn times_are_read_as_they_are_written() {
-        let cases = [("0", 0), ("1.5", 1_500_000_000), ("-0.000000001", -1), ("-2.25", -2_250_000_000), ("7.1234567891", 7_123_456_789)];
+        let cases = [
+            ("0", 0),
+            ("1.5", 1_500_000_000),
+            ("-0.000000001", -1),
+            ("-2.25", -2_250_000_000),
+            ("7.1234567891", 7_123_456_789),
+        ];
         for (text, ns) in cases {
             assert_eq!(nanoseconds(text), Some(ns), "{text}");
         }

@@ -145,7 +145,8 @@ impl Vault {
                 if let Some(name) = BackupName::from_archive_key(&object.key) {
                     archive = Some((name, object.bytes));
                 } else if let Some(name) = BackupName::from_manifest_key(&object.key) {
-                    let archive_bytes = archive.take().filter(|(a, _)| *a == name).map_or(0, |(_, bytes)| bytes);
+                    let archive_bytes =
+                        archive.take().filter(|(a, _)| *a == name).map_or(0, |(_, bytes)| bytes);
                     listings.push(BackupListing { name, archive_bytes, manifest_bytes: object.bytes });
                 }
             }

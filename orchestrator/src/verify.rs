@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use intellistor_actors::progress::Progress;
-use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::{ArchiveReader, archive_digest};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::{Error as StorageError, hash_hole};
 use sha2::{Digest, Sha256};
 
 use crate::{Result, RunOptions, Vault, stream};
@@ -104,12 +104,12 @@ impl<R: Read> TarBytes<R> {
         let mut digest = Sha256::new();
         let mut at = 0;
         for extent in &entry.extents {
-            hash_zeros(&mut digest, extent.at.unwrap_or(at).saturating_sub(at));
+            hash_hole(&mut digest, extent.at.unwrap_or(at).saturating_sub(at));
             at = extent.at.unwrap_or(at);
             self.hash(&mut digest, extent.offset, extent.length)?;
             at += extent.length;
         }
-        hash_zeros(&mut digest, entry.size.saturating_sub(at));
+        hash_hole(&mut digest, entry.size.saturating_sub(at));
         if entry.sha256 != Some(digest.finalize().into()) {
             return Err(StorageError::integrity(
                 format!("{:?}", entry.relative_path),
@@ -144,13 +144,4 @@ impl<R: Read> TarBytes<R> {
 
 fn contradiction(reason: &str) -> StorageError {
     StorageError::integrity("the backup", reason)
-}
-
-fn hash_zeros(digest: &mut Sha256, mut bytes: u64) {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    while bytes > 0 {
-        let n = bytes.min(ZEROS.len() as u64);
-        digest.update(&ZEROS[..n as usize]);
-        bytes -= n;
-    }
 }

@@ -22,7 +22,9 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Occurs when bytes from a store are not the bytes that were sealed: damaged, cut, swapped or forged.
-    #[error("{what} fails its integrity check: {reason}. Nothing from it was used. Restore from another backup, or fetch the object again if the store may have been at fault")]
+    #[error(
+        "{what} fails its integrity check: {reason}. Nothing from it was used. Restore from another backup, or fetch the object again if the store may have been at fault"
+    )]
     Integrity {
         /// The object, segment, frame or entry.
         what: String,
@@ -30,7 +32,9 @@ pub enum Error {
         reason: String,
     },
     /// Occurs when an archive or manifest states a format version that this program does not know.
-    #[error("{what} has format version {found}, this program reads version {known}. Use a newer program if a newer one made the backup; otherwise the object is damaged")]
+    #[error(
+        "{what} has format version {found}, this program reads version {known}. Use a newer program if a newer one made the backup; otherwise the object is damaged"
+    )]
     UnsupportedVersion {
         /// The object.
         what: String,
@@ -40,7 +44,9 @@ pub enum Error {
         known: u32,
     },
     /// Occurs when no configured key is the one that sealed the backup.
-    #[error("the backup is sealed with key {sealed_with}, the configured key is {configured}. Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that made the backup")]
+    #[error(
+        "the backup is sealed with key {sealed_with}, the configured key is {configured}. Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that made the backup"
+    )]
     WrongKey {
         /// Key ids that the backup names, comma separated.
         sealed_with: String,
@@ -48,7 +54,9 @@ pub enum Error {
         configured: String,
     },
     /// Occurs when the configured passphrase does not open the backup.
-    #[error("the passphrase is not the one that sealed this backup (key id {sealed_with}). Set INTELLISTOR_PASSPHRASE to the passphrase that made it")]
+    #[error(
+        "the passphrase is not the one that sealed this backup (key id {sealed_with}). Set INTELLISTOR_PASSPHRASE to the passphrase that made it"
+    )]
     WrongPassphrase {
         /// Key ids that the backup names, comma separated.
         sealed_with: String,
@@ -62,7 +70,9 @@ pub enum Error {
         reason: String,
     },
     /// Occurs when a store's URL has neither of the two forms.
-    #[error("{url:?} names no store: {reason}. Write s3://bucket/prefix, or file:///folder as in file:///mnt/nas or file:///C:/backups")]
+    #[error(
+        "{url:?} names no store: {reason}. Write s3://bucket/prefix, or file:///folder as in file:///mnt/nas or file:///C:/backups"
+    )]
     BadStoreUrl {
         /// What was written.
         url: String,
@@ -174,15 +184,23 @@ impl StoreErrorKind {
     pub fn hint(self) -> &'static str {
         match self {
             Self::NotFound => "Check the key; `backup-client list` shows the backups that exist",
-            Self::NoSuchStore => "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand",
-            Self::Credentials => "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN",
-            Self::AccessDenied => "The credentials lack a permission for this; see the list of permissions in the README",
+            Self::NoSuchStore => {
+                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
+            }
+            Self::Credentials => {
+                "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"
+            }
+            Self::AccessDenied => {
+                "The credentials lack a permission for this; see the list of permissions in the README"
+            }
             Self::Unreachable => "Check AWS_ENDPOINT_URL, AWS_REGION and the network",
             Self::Timeout => "Check the network; the store did not answer in time",
             Self::Throttled => "The store asks for fewer requests; try again later",
             Self::ServerFault => "The store had an error of its own; try again later",
             Self::UploadGone => "The upload was aborted or expired in the store; run the backup again",
-            Self::ChecksumMismatch => "Bytes were altered on the way; try again, and check the network's hardware if it recurs",
+            Self::ChecksumMismatch => {
+                "Bytes were altered on the way; try again, and check the network's hardware if it recurs"
+            }
             Self::Full => "Free some space or raise the quota, then run again",
             Self::Rejected => "The store refused the request as it stands; its own words above say why",
         }

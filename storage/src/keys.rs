@@ -151,7 +151,10 @@ impl UserKey {
         let wrapped = secret
             .derive(None, &[b"intellistor/v1/wrap"])
             .cipher()
-            .encrypt(&Nonce::from(nonce), Payload { msg: &data_key.0.0, aad: &wrap_context(backup_id, &key_id) })
+            .encrypt(
+                &Nonce::from(nonce),
+                Payload { msg: &data_key.0.0, aad: &wrap_context(backup_id, &key_id) },
+            )
             .expect("32 bytes are within AES-GCM's bound");
         WrappedKey { key_id, nonce, wrapped, argon2id }
     }
@@ -246,7 +249,8 @@ impl Argon2id {
         {
             return Err(refused());
         }
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| refused())?;
+        let params =
+            Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| refused())?;
         let mut secret = Secret([0; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), &self.salt, &mut secret.0)

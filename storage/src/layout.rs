@@ -59,11 +59,13 @@ impl BackupName {
         else {
             return None;
         };
-        (last == object && is_policy_id(policy_id) && !timestamp.is_empty() && !backup_id.is_empty()).then(|| Self {
-            policy_id: policy_id.to_owned(),
-            timestamp: timestamp.to_owned(),
-            backup_id: backup_id.to_owned(),
-        })
+        (last == object && is_policy_id(policy_id) && !timestamp.is_empty() && !backup_id.is_empty()).then(
+            || Self {
+                policy_id: policy_id.to_owned(),
+                timestamp: timestamp.to_owned(),
+                backup_id: backup_id.to_owned(),
+            },
+        )
     }
 }
 

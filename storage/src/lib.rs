@@ -13,6 +13,7 @@
 
 pub mod archive;
 mod error;
+mod holes;
 pub mod keys;
 pub mod layout;
 pub mod manifest;
@@ -20,5 +21,6 @@ pub mod objects;
 mod spool;
 mod text;
 
-pub use spool::{Spool, SpoolReader};
 pub use error::{Error, Result, RetryClass, StoreError, StoreErrorKind};
+pub use holes::hash_hole;
+pub use spool::{Spool, SpoolReader};

@@ -147,7 +147,11 @@ mod tests {
     #[tokio::test]
     async fn a_folder_conforms() {
         let dir = tempfile::tempdir().unwrap();
-        conformance::check(Arc::new(LocalStore::open(&dir.path().join("new")).await.unwrap()), conformance::Capabilities::default()).await;
+        conformance::check(
+            Arc::new(LocalStore::open(&dir.path().join("new")).await.unwrap()),
+            conformance::Capabilities::default(),
+        )
+        .await;
     }
 
     #[tokio::test]
@@ -156,7 +160,11 @@ mod tests {
         let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
         let tee = Arc::new(Tee::new(Arc::new(MemoryStore::default()), copy));
         let faulty = Arc::new(Faulty::new(tee));
-        conformance::check(Arc::new(Retry::new(faulty, RetryPolicy::default())), conformance::Capabilities::default()).await;
+        conformance::check(
+            Arc::new(Retry::new(faulty, RetryPolicy::default())),
+            conformance::Capabilities::default(),
+        )
+        .await;
     }
 
     #[tokio::test]
@@ -211,7 +219,8 @@ mod tests {
         for operation in [Operation::Put, Operation::CompleteUpload] {
             calls.clone().for_each(|nth| faulty.fail(operation, nth, fault));
         }
-        let policy = RetryPolicy { first_delay: std::time::Duration::from_millis(1), ..RetryPolicy::default() };
+        let policy =
+            RetryPolicy { first_delay: std::time::Duration::from_millis(1), ..RetryPolicy::default() };
         let retry = Retry::new(faulty.clone(), policy);
         (faulty, memory, retry)
     }

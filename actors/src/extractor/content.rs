@@ -1,14 +1,12 @@
 //! One file's content on its way from frames to the disk.
 
-use intellistor_storage::Error;
 use intellistor_storage::manifest::Entry;
+use intellistor_storage::{Error, hash_hole};
 use sha2::{Digest, Sha256};
 
 use crate::messages::FrameOpened;
 use crate::progress::Progress;
 use crate::target::{FileWriter, TargetError};
-
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The frames at hand: those of a run, ascending, and the last one before it.
 #[derive(Debug)]
@@ -117,17 +115,13 @@ impl Content {
 
     /// Counts a hole as zeros.
     fn skip_to(&mut self, at: u64, progress: &Progress) -> Result<(), Trouble> {
-        let Some(mut hole) = at.checked_sub(self.position) else {
+        let Some(hole) = at.checked_sub(self.position) else {
             return Err(Trouble::Damaged(
                 "the manifest's extents for it overlap, or exceed its size".to_owned(),
             ));
         };
         progress.bytes.add(hole);
-        while hole > 0 {
-            let n = hole.min(ZEROS.len() as u64);
-            self.digest.update(&ZEROS[..n as usize]);
-            hole -= n;
-        }
+        hash_hole(&mut self.digest, hole);
         self.position = at;
         Ok(())
     }

@@ -43,7 +43,8 @@ pub struct FrameCompressor {
 impl FrameCompressor {
     /// A compressor of that strength.
     pub fn new(compression: Compression) -> Self {
-        let coder = |level| Compressor::new(CompressionLvl::new(level).expect("libdeflate has levels 0 to 12"));
+        let coder =
+            |level| Compressor::new(CompressionLvl::new(level).expect("libdeflate has levels 0 to 12"));
         Self { coder: coder(compression.level()), store: coder(0), probe: Vec::new() }
     }
 

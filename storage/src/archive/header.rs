@@ -55,7 +55,10 @@ impl Header {
     pub(crate) fn length(prefix: &[u8; PREFIX_BYTES]) -> Result<usize> {
         let [m0, m1, m2, m3, version, length @ ..] = prefix;
         if [*m0, *m1, *m2, *m3] != *MAGIC {
-            return Err(Error::integrity(WHAT, "it does not begin with ISBK: this is no Intellistor archive"));
+            return Err(Error::integrity(
+                WHAT,
+                "it does not begin with ISBK: this is no Intellistor archive",
+            ));
         }
         if *version != FORMAT_VERSION {
             return Err(Error::UnsupportedVersion {
@@ -66,7 +69,10 @@ impl Header {
         }
         match u32::from_be_bytes(*length) as usize {
             body if body <= MAX_BODY_BYTES => Ok(PREFIX_BYTES + body),
-            body => Err(Error::integrity(WHAT, format!("it claims {body} bytes, at most {MAX_BODY_BYTES} are allowed"))),
+            body => Err(Error::integrity(
+                WHAT,
+                format!("it claims {body} bytes, at most {MAX_BODY_BYTES} are allowed"),
+            )),
         }
     }
 
@@ -80,8 +86,8 @@ impl Header {
         if encoded.len() != length {
             return Err(cut());
         }
-        let body: Body =
-            serde_json::from_slice(&encoded[PREFIX_BYTES..]).map_err(|e| Error::integrity(WHAT, e.to_string()))?;
+        let body: Body = serde_json::from_slice(&encoded[PREFIX_BYTES..])
+            .map_err(|e| Error::integrity(WHAT, e.to_string()))?;
         if body.frame_bytes == 0 || body.frame_bytes as usize > FRAME_BYTES {
             return Err(Error::integrity(WHAT, format!("its frames claim {} bytes", body.frame_bytes)));
         }
@@ -127,8 +133,11 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn sample() -> (Header, DataKey, UserKey) {
-        let name =
-            BackupName { policy_id: "p".into(), timestamp: "20261123T020000Z".into(), backup_id: "b-1".into() };
+        let name = BackupName {
+            policy_id: "p".into(),
+            timestamp: "20261123T020000Z".into(),
+            backup_id: "b-1".into(),
+        };
         let (data_key, user_key) = (DataKey::generate(), UserKey::generate());
         (Header::new(&name, vec![user_key.wrap(&data_key, &name.backup_id)]), data_key, user_key)
     }

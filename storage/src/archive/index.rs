@@ -54,7 +54,8 @@ impl ArchiveIndex {
     /// # Errors
     /// [`Error::Integrity`] when the records contradict themselves.
     pub fn new(header: Header, segments: &[SegmentRecord]) -> Result<Self> {
-        let contradiction = |n: u32| Error::integrity("the manifest's segment table", format!("segment {n} does not add up"));
+        let contradiction =
+            |n: u32| Error::integrity("the manifest's segment table", format!("segment {n} does not add up"));
         let mut frames = Vec::with_capacity(segments.iter().map(|s| s.frames.len()).sum());
         let mut offset = 0u64;
         let mut tar_offset = 0u64;
@@ -100,7 +101,10 @@ impl ArchiveIndex {
     pub fn frames_holding(&self, tar_offset: u64, length: u64) -> Result<Range<usize>> {
         let end = tar_offset.checked_add(length).filter(|end| *end <= self.tar_bytes());
         let Some(end) = end else {
-            return Err(Error::integrity("the manifest", format!("an extent of {length} bytes at {tar_offset} lies outside the archive")));
+            return Err(Error::integrity(
+                "the manifest",
+                format!("an extent of {length} bytes at {tar_offset} lies outside the archive"),
+            ));
         };
         if length == 0 {
             return Ok(0..0);
@@ -169,7 +173,8 @@ impl Opener {
             last_in_segment: frame.last_in_segment,
             last_in_archive: frame.last_in_archive,
         };
-        let own_salt = frame.segment.checked_sub(1).and_then(salt).ok_or_else(|| damaged("no such segment"))?;
+        let own_salt =
+            frame.segment.checked_sub(1).and_then(salt).ok_or_else(|| damaged("no such segment"))?;
         let cipher = self.data_key.segment_cipher(&own_salt, self.index.header.backup_id(), frame.segment);
         let mut gzip = sealed.to_vec();
         if !place.open(&cipher, &mut gzip) {

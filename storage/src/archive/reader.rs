@@ -52,7 +52,8 @@ impl<R: Read> ArchiveReader<R> {
     /// # Errors
     /// Those of [`Header`] and of [`UserKey::unwrap`], and [`Error::Io`] from `source`.
     pub fn new(source: R, key: &UserKey) -> Result<Self> {
-        let mut source = Checked { source, ahead: None, position: 0, segment_start: 0, digest: Sha256::new() };
+        let mut source =
+            Checked { source, ahead: None, position: 0, segment_start: 0, digest: Sha256::new() };
         let mut encoded = vec![0; PREFIX_BYTES];
         source.read_all(&mut encoded)?;
         let prefix = encoded.first_chunk().expect("the buffer has the prefix's length");
@@ -60,7 +61,15 @@ impl<R: Read> ArchiveReader<R> {
         source.read_all(&mut encoded[PREFIX_BYTES..])?;
         let header = Header::parse(&encoded)?;
         let data_key = key.unwrap(header.keys(), header.backup_id())?;
-        Ok(Self { source, header, data_key, previous_salt: [0; 32], current: None, segments: Vec::new(), ended: false })
+        Ok(Self {
+            source,
+            header,
+            data_key,
+            previous_salt: [0; 32],
+            current: None,
+            segments: Vec::new(),
+            ended: false,
+        })
     }
 
     /// The archive's header.
@@ -93,8 +102,9 @@ impl<R: Read> ArchiveReader<R> {
         let field = u32::from_be_bytes(field);
         let sealed_bytes = (field & !LAST_IN_SEGMENT) as usize;
         let index = current.frames.len() as u32;
-        let damaged =
-            |reason: &str| Error::integrity(format!("segment {number}, frame {index} (archive byte {offset})"), reason);
+        let damaged = |reason: &str| {
+            Error::integrity(format!("segment {number}, frame {index} (archive byte {offset})"), reason)
+        };
         if !(TAG_BYTES..=MAX_SEALED_BYTES).contains(&sealed_bytes) {
             return Err(damaged("its length field was altered"));
         }

@@ -231,7 +231,12 @@ impl Building {
         }
         body.extend_from_slice(&number.to_be_bytes());
         body.extend_from_slice(&salt);
-        Self { salt, cipher: data_key.segment_cipher(&salt, header.backup_id(), number), body, frames: Vec::new() }
+        Self {
+            salt,
+            cipher: data_key.segment_cipher(&salt, header.backup_id(), number),
+            body,
+            frames: Vec::new(),
+        }
     }
 
     fn push(&mut self, place: &FramePlace<'_>, gzip: &[u8], record: FrameRecord) {
@@ -241,7 +246,11 @@ impl Building {
         self.body.extend_from_slice(gzip);
         let tag = self
             .cipher
-            .encrypt_inout_detached(&place.nonce(), &place.associated_data(), (&mut self.body[start..]).into())
+            .encrypt_inout_detached(
+                &place.nonce(),
+                &place.associated_data(),
+                (&mut self.body[start..]).into(),
+            )
             .expect("a frame is far below AES-GCM's bound");
         self.body.extend_from_slice(&tag);
         self.frames.push(record);

@@ -7,8 +7,10 @@ use std::ops::ControlFlow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::{Entry, FORMAT, Head, MANIFEST_VERSION, Problem, TRAILER_BYTES, TRAILER_END, TRAILER_START};
 use crate::archive::Header;
@@ -133,8 +135,8 @@ fn read_preamble(spool: &Spool) -> Result<Header> {
     let end = start.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(2).map(|(i, _)| i);
     let end = end.ok_or_else(|| refused("it does not begin as a manifest does".to_owned()))?;
     let closed = [start[..end].trim_ascii_end().strip_suffix(b",").unwrap_or(&start[..end]), b"}"].concat();
-    let preamble: Preamble =
-        serde_json::from_slice(&closed).map_err(|e| refused(format!("it does not begin as a manifest does ({e})")))?;
+    let preamble: Preamble = serde_json::from_slice(&closed)
+        .map_err(|e| refused(format!("it does not begin as a manifest does ({e})")))?;
     if preamble.format != FORMAT {
         return Err(refused(format!("it has the format {:?}", preamble.format)));
     }
@@ -145,7 +147,8 @@ fn read_preamble(spool: &Spool) -> Result<Header> {
             known: MANIFEST_VERSION,
         });
     }
-    let header = STANDARD.decode(preamble.header).map_err(|e| refused(format!("its header is no base64 ({e})")))?;
+    let header =
+        STANDARD.decode(preamble.header).map_err(|e| refused(format!("its header is no base64 ({e})")))?;
     Header::parse(&header)
 }
 
@@ -154,10 +157,12 @@ fn check_mac(spool: &Spool, data_key: &DataKey, backup_id: &str) -> Result<()> {
     let covered = spool.bytes().checked_sub(TRAILER_BYTES as u64).ok_or_else(altered)?;
     let mut mac = MacWriter(data_key.manifest_mac(backup_id));
     let mut reader = spool.reader();
-    io::copy(&mut BufReader::with_capacity(64 << 10, (&mut reader).take(covered)), &mut mac).map_err(temporary)?;
+    io::copy(&mut BufReader::with_capacity(64 << 10, (&mut reader).take(covered)), &mut mac)
+        .map_err(temporary)?;
     let mut trailer = String::new();
     reader.read_to_string(&mut trailer).map_err(|_| altered())?;
-    let tag = trailer.strip_prefix(TRAILER_START).and_then(|t| t.strip_suffix(TRAILER_END)).ok_or_else(altered)?;
+    let tag =
+        trailer.strip_prefix(TRAILER_START).and_then(|t| t.strip_suffix(TRAILER_END)).ok_or_else(altered)?;
     let tag = hex::decode(tag).map_err(|_| altered())?;
     mac.0.verify_slice(&tag).map_err(|_| altered())
 }
@@ -297,7 +302,8 @@ mod tests {
         let header = Header::new(&name, vec![user_key.wrap(&data_key, "b")]);
         let mut draft = ManifestDraft::default();
         let frames = vec![FrameRecord { sealed_bytes: 40, tar_bytes: 9 }];
-        let segment = SegmentRecord { number: 1, offset: 0, bytes: 1000, salt: [1; 32], sha256: [2; 32], frames };
+        let segment =
+            SegmentRecord { number: 1, offset: 0, bytes: 1000, salt: [1; 32], sha256: [2; 32], frames };
         let problem =
             Problem { relative_path: "x".into(), kind: ProblemKind::Skipped, reason: "socket".into() };
         draft.commit(segment, &(0..entries).map(entry).collect::<Vec<_>>(), &[problem]).unwrap();
@@ -323,13 +329,28 @@ mod tests {
             let manifest = verify(&bytes, &head.name, &key).unwrap();
             assert_eq!(*manifest.head(), head);
             let mut read = Vec::new();
-            manifest.for_each_entry(|e| { read.push(e); ControlFlow::Continue(()) }).unwrap();
+            manifest
+                .for_each_entry(|e| {
+                    read.push(e);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
             assert_eq!(read, (0..entries).map(entry).collect::<Vec<_>>());
             let mut problems = 0;
-            manifest.for_each_problem(|_| { problems += 1; ControlFlow::Continue(()) }).unwrap();
+            manifest
+                .for_each_problem(|_| {
+                    problems += 1;
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
             assert_eq!(problems, 1);
             let mut first = 0;
-            manifest.for_each_entry(|_| { first += 1; ControlFlow::Break(()) }).unwrap();
+            manifest
+                .for_each_entry(|_| {
+                    first += 1;
+                    ControlFlow::Break(())
+                })
+                .unwrap();
             assert_eq!(first, entries.min(1));
         }
     }

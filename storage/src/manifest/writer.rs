@@ -10,8 +10,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ArchiveRecord, Entry, FORMAT, Head, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord, TRAILER_END,
-    TRAILER_START, Totals,
+    ArchiveRecord, Entry, FORMAT, Head, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord,
+    TRAILER_END, TRAILER_START, Totals,
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
 use crate::keys::DataKey;
@@ -93,10 +93,14 @@ impl ManifestDraft {
         };
         let head = Head { name, origin, roots, archives: vec![archive], totals: self.totals };
 
-        let mut out = Authenticated { spool: Spool::default(), mac: data_key.manifest_mac(header.backup_id()) };
+        let mut out =
+            Authenticated { spool: Spool::default(), mac: data_key.manifest_mac(header.backup_id()) };
         let mut write = |out: &mut Authenticated| -> io::Result<()> {
             let preamble = STANDARD.encode(header.encoded());
-            write!(out, "{{\"format\":\"{FORMAT}\",\n\"version\":{MANIFEST_VERSION},\n\"header\":\"{preamble}\",\n")?;
+            write!(
+                out,
+                "{{\"format\":\"{FORMAT}\",\n\"version\":{MANIFEST_VERSION},\n\"header\":\"{preamble}\",\n"
+            )?;
             // The head is a JSON object of its own; here its members go on in ours.
             let members = serde_json::to_vec(&head)?;
             out.write_all(&members[1..members.len() - 1])?;

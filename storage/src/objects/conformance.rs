@@ -48,8 +48,14 @@ async fn objects(store: &dyn ObjectStore, prefix: &str) {
         assert_eq!(store.get_range(&key, 0..1 << 20).await.expect("get"), body.as_bytes());
     }
     store.put(&key, Bytes::from_static(b"0123456789")).await.expect("put");
-    for (range, expected) in [(0..10, "0123456789"), (3..5, "34"), (8..99, "89"), (10..12, ""), (50..60, ""), (4..4, "")] {
-        assert_eq!(store.get_range(&key, range.clone()).await.expect("get"), expected.as_bytes(), "{range:?}");
+    for (range, expected) in
+        [(0..10, "0123456789"), (3..5, "34"), (8..99, "89"), (10..12, ""), (50..60, ""), (4..4, "")]
+    {
+        assert_eq!(
+            store.get_range(&key, range.clone()).await.expect("get"),
+            expected.as_bytes(),
+            "{range:?}"
+        );
     }
 }
 
@@ -115,7 +121,10 @@ async fn refusals(store: &dyn ObjectStore, prefix: &str, capabilities: Capabilit
     }
     let receipt = store.put_part(&upload, &part(1, 0, 100, 1)).await.expect("part 1");
     let missing = PartReceipt { number: 2, ..receipt.clone() };
-    assert!(store.complete_upload(&upload, &[receipt, missing]).await.is_err(), "completed with a missing part");
+    assert!(
+        store.complete_upload(&upload, &[receipt, missing]).await.is_err(),
+        "completed with a missing part"
+    );
     if !capabilities.tells_gone_uploads {
         let upload = store.begin_upload(&key).await.expect("begin");
         return store.abort_upload(&upload).await.expect("abort");

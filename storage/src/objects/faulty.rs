@@ -85,7 +85,12 @@ impl Faulty {
         self.most_parts_in_flight.load(Ordering::SeqCst)
     }
 
-    async fn call<T>(&self, operation: Operation, key: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn call<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let nth = {
             let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
             let nth = calls.entry(operation).or_default();

@@ -57,10 +57,14 @@ impl LocalStore {
             .run("open", "", |store, _| match fs::metadata(&*store.root) {
                 Ok(found) if found.is_dir() => Ok(()),
                 Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory).into()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => create_folder(&store.root).map_err(|e| match e.kind() {
-                    io::ErrorKind::NotFound => Fault(StoreErrorKind::NoSuchStore, "the folder above does not exist".into()),
-                    _ => e.into(),
-                }),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    create_folder(&store.root).map_err(|e| match e.kind() {
+                        io::ErrorKind::NotFound => {
+                            Fault(StoreErrorKind::NoSuchStore, "the folder above does not exist".into())
+                        }
+                        _ => e.into(),
+                    })
+                }
                 Err(e) => Err(e.into()),
             })
             .await?;
@@ -138,15 +142,22 @@ impl LocalStore {
 
     fn put_part_now(&self, upload: &Upload, part: &Part) -> Outcome<PartReceipt> {
         if <[u8; 32]>::from(Sha256::digest(&part.body)) != part.sha256 {
-            return Err(Fault(StoreErrorKind::ChecksumMismatch, "the part has another SHA-256 than was announced".into()));
+            return Err(Fault(
+                StoreErrorKind::ChecksumMismatch,
+                "the part has another SHA-256 than was announced".into(),
+            ));
         }
         let (data, journal, _) = self.upload_paths(upload)?;
         let mut file = OpenOptions::new().write(true).open(data).map_err(upload_fault)?;
         file.seek(SeekFrom::Start(part.offset))?;
         file.write_all(&part.body)?;
         file.sync_data()?;
-        let record =
-            Record { number: part.number, offset: part.offset, bytes: part.body.len() as u64, sha256: part.sha256 };
+        let record = Record {
+            number: part.number,
+            offset: part.offset,
+            bytes: part.body.len() as u64,
+            sha256: part.sha256,
+        };
         let line = serde_json::to_string(&record).map_err(io::Error::from)?;
         let mut journal = OpenOptions::new().append(true).open(journal).map_err(upload_fault)?;
         // The newline before ends a line that a crash may have torn.
@@ -223,7 +234,9 @@ impl LocalStore {
         found: &mut BTreeMap<String, u64>,
     ) -> Outcome<()> {
         let entries = match fs::read_dir(folder) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
             entries => entries?,
         };
         for entry in entries {
@@ -309,8 +322,10 @@ impl ObjectStore for LocalStore {
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
         let (key, upload) = (upload.key.clone(), upload.clone());
-        self.run("list the parts of", &key, move |store, _| Ok(store.records(&upload)?.values().map(receipt).collect()))
-            .await
+        self.run("list the parts of", &key, move |store, _| {
+            Ok(store.records(&upload)?.values().map(receipt).collect())
+        })
+        .await
     }
 
     async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
@@ -338,7 +353,9 @@ impl From<io::Error> for Fault {
     fn from(e: io::Error) -> Self {
         let kind = match e.kind() {
             io::ErrorKind::NotFound => StoreErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::AccessDenied,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StoreErrorKind::AccessDenied
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StoreErrorKind::Full
             }

@@ -84,7 +84,8 @@ impl ObjectStore for MemoryStore {
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let mut held = self.held();
-        let object = held.objects.get(key).ok_or_else(|| self.fault(StoreErrorKind::NotFound, "read", key))?;
+        let object =
+            held.objects.get(key).ok_or_else(|| self.fault(StoreErrorKind::NotFound, "read", key))?;
         let bound = |at: u64| at.min(object.len() as u64) as usize;
         let bytes = object.slice(bound(range.start)..bound(range.end).max(bound(range.start)));
         held.bytes_read += bytes.len() as u64;
@@ -123,8 +124,12 @@ impl ObjectStore for MemoryStore {
         let gone = || self.fault(StoreErrorKind::UploadGone, "write a part of", &upload.key);
         let parts = held.uploads.get_mut(&upload.id).ok_or_else(gone)?;
         let etag = hex::encode(part.sha256);
-        let receipt =
-            PartReceipt { number: part.number, bytes: part.body.len() as u64, sha256: Some(part.sha256), etag };
+        let receipt = PartReceipt {
+            number: part.number,
+            bytes: part.body.len() as u64,
+            sha256: Some(part.sha256),
+            etag,
+        };
         parts.insert(part.number, (part.body.clone(), receipt.clone()));
         Ok(receipt)
     }

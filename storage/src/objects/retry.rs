@@ -57,7 +57,9 @@ impl Retry {
         let mut attempt = 1;
         loop {
             match call(attempt).await {
-                Err(error) if error.retry_class() == RetryClass::Temporary && attempt < self.policy.attempts => {
+                Err(error)
+                    if error.retry_class() == RetryClass::Temporary && attempt < self.policy.attempts =>
+                {
                     tracing::warn!(key, attempt, %error, "the store failed; trying again");
                     tokio::time::sleep(self.policy.pause(attempt)).await;
                     attempt += 1;
@@ -112,7 +114,11 @@ impl ObjectStore for Retry {
                 // The first call may have been heard although its answer was lost.
                 Err(Error::Store(error)) if attempt > 1 && error.kind == StoreErrorKind::UploadGone => {
                     let bytes = parts.iter().map(|p| p.bytes).sum();
-                    if self.store.head(&upload.key).await? == Some(bytes) { Ok(()) } else { Err(error.into()) }
+                    if self.store.head(&upload.key).await? == Some(bytes) {
+                        Ok(())
+                    } else {
+                        Err(error.into())
+                    }
                 }
                 outcome => outcome,
             }

@@ -60,7 +60,8 @@ impl S3Store {
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
-        let config = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+        let config =
+            config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
         Self { client: Client::from_conf(config), bucket: bucket.to_owned(), prefix: prefix.to_owned() }
     }
 
@@ -81,7 +82,13 @@ impl S3Store {
     }
 
     fn broken(&self, operation: &'static str, key: &str, reason: String) -> StoreError {
-        StoreError { kind: StoreErrorKind::Unreachable, store: self.url(), operation, key: key.to_owned(), reason }
+        StoreError {
+            kind: StoreErrorKind::Unreachable,
+            store: self.url(),
+            operation,
+            key: key.to_owned(),
+            reason,
+        }
     }
 }
 
@@ -148,7 +155,8 @@ impl ObjectStore for S3Store {
 
     async fn begin_upload(&self, key: &str) -> Result<Upload> {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(self.full_key(key));
-        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256).checksum_type(ChecksumType::Composite);
+        let request =
+            request.checksum_algorithm(ChecksumAlgorithm::Sha256).checksum_type(ChecksumType::Composite);
         let answer = request.send().await.map_err(self.told("begin an upload of", key))?;
         let id = answer.upload_id().ok_or_else(|| {
             self.broken("begin an upload of", key, "the store gave no upload id".to_owned())
@@ -159,11 +167,17 @@ impl ObjectStore for S3Store {
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
         let request = self.client.upload_part().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).part_number(part.number as i32);
-        let request = request.content_length(part.body.len() as i64).checksum_sha256(STANDARD.encode(part.sha256));
+        let request =
+            request.content_length(part.body.len() as i64).checksum_sha256(STANDARD.encode(part.sha256));
         let sent = request.body(ByteStream::from(part.body.clone())).send().await;
         let answer = sent.map_err(self.told("write a part of", &upload.key))?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
-        Ok(PartReceipt { number: part.number, bytes: part.body.len() as u64, sha256: Some(part.sha256), etag })
+        Ok(PartReceipt {
+            number: part.number,
+            bytes: part.body.len() as u64,
+            sha256: Some(part.sha256),
+            etag,
+        })
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
@@ -197,14 +211,16 @@ impl ObjectStore for S3Store {
                 .build()
         });
         let completed = CompletedMultipartUpload::builder().set_parts(Some(completed.collect())).build();
-        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
+        let request =
+            self.client.complete_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).multipart_upload(completed);
         request.send().await.map_err(self.told("complete", &upload.key))?;
         Ok(())
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
+        let request =
+            self.client.abort_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
         let told = self.told("abort the upload of", &upload.key);
         match request.upload_id(&upload.id).send().await.map_err(told) {
             Err(error) if error.kind != StoreErrorKind::UploadGone => Err(error.into()),
@@ -238,8 +254,7 @@ where
             let (status, code) = (status(error).unwrap_or(0), error.code().unwrap_or_default());
             let words = [code, error.message().unwrap_or_default()];
             let words: Vec<_> = words.into_iter().filter(|w| !w.is_empty()).map(one_line).collect();
-            let reason =
-                if words.is_empty() { format!("HTTP status {status}") } else { words.join(": ") };
+            let reason = if words.is_empty() { format!("HTTP status {status}") } else { words.join(": ") };
             (service_kind(code, status), reason)
         }
         SdkError::TimeoutError(_) => (StoreErrorKind::Timeout, "no answer in time".to_owned()),
@@ -247,12 +262,18 @@ where
             (StoreErrorKind::Timeout, "no connection in time".to_owned())
         }
         // Credentials are looked up while a request is made ready to go.
-        SdkError::DispatchFailure(failure) if failure.is_io() => (StoreErrorKind::Unreachable, innermost(error)),
+        SdkError::DispatchFailure(failure) if failure.is_io() => {
+            (StoreErrorKind::Unreachable, innermost(error))
+        }
         SdkError::ResponseError(_) => (StoreErrorKind::Unreachable, innermost(error)),
         _ => {
             let reason = innermost(error);
             let words = format!("{error:?}").to_lowercase();
-            let kind = if words.contains("credential") { StoreErrorKind::Credentials } else { StoreErrorKind::Unreachable };
+            let kind = if words.contains("credential") {
+                StoreErrorKind::Credentials
+            } else {
+                StoreErrorKind::Unreachable
+            };
             (kind, reason)
         }
     }
@@ -264,8 +285,13 @@ fn service_kind(code: &str, status: u16) -> StoreErrorKind {
         ("NoSuchUpload", _) => StoreErrorKind::UploadGone,
         ("NoSuchKey", _) => StoreErrorKind::NotFound,
         (
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" | "InvalidClientTokenId"
-            | "AuthorizationHeaderMalformed" | "NotSignedUp",
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"
+            | "InvalidToken"
+            | "InvalidClientTokenId"
+            | "AuthorizationHeaderMalformed"
+            | "NotSignedUp",
             _,
         )
         | (_, 401) => StoreErrorKind::Credentials,
@@ -273,7 +299,10 @@ fn service_kind(code: &str, status: u16) -> StoreErrorKind {
             StoreErrorKind::ChecksumMismatch
         }
         ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => StoreErrorKind::Full,
-        ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "ServiceUnavailable", _)
+        (
+            "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "ServiceUnavailable",
+            _,
+        )
         | (_, 429 | 503) => StoreErrorKind::Throttled,
         ("RequestTimeout", _) | (_, 408) => StoreErrorKind::Timeout,
         (_, 403) => StoreErrorKind::AccessDenied,
