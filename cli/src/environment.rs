@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::screen::Screen;
 
+/// The variable whose value must not be changed by substitution.
+pub(crate) const PASSPHRASE: &str = "INTELLISTOR_PASSPHRASE";
 const IMPLICIT: &str = ".env";
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -116,9 +118,7 @@ fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, String>, Failure> {
                 return Err(refused(lines_read.get(), "it holds a NUL character"));
             }
             // `$` stands for a variable: a passphrase that has one would silently become another passphrase.
-            Ok((name, value))
-                if name == crate::keys::PASSPHRASE && was_substituted(text, lines_read.get(), &value) =>
-            {
+            Ok((name, value)) if name == PASSPHRASE && was_substituted(text, lines_read.get(), &value) => {
                 return Err(refused(lines_read.get(), "`$` would be replaced by a variable's value"));
             }
             Ok((name, value)) => drop(variables.insert(name, value)),

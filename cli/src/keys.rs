@@ -7,13 +7,12 @@ use std::path::Path;
 use intellistor::UserKey;
 use zeroize::Zeroizing;
 
-use crate::environment::{Environment, warn_if_others_read};
+use crate::environment::{Environment, PASSPHRASE, warn_if_others_read};
 use crate::failure::Failure;
 use crate::screen::Screen;
 
 const KEY: &str = "INTELLISTOR_KEY";
 const KEY_FILE: &str = "INTELLISTOR_KEY_FILE";
-pub(crate) const PASSPHRASE: &str = "INTELLISTOR_PASSPHRASE";
 
 /// A key is 44 characters; whatever is much larger is another file.
 const MOST_BYTES: u64 = 4096;

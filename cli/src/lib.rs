@@ -5,7 +5,7 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | `arguments` | the command line of `backup-client` |
+//! | `arguments`, `selection` | the command line of `backup-client` |
 //! | `client` | the program from its arguments to its exit code |
 //! | `commands` | one file for each command |
 //! | `environment`, `keys` | variables, the `.env` file, where the key comes from |
@@ -27,6 +27,7 @@ mod output;
 mod progress;
 mod quoting;
 mod screen;
+mod selection;
 mod session;
 mod units;
 

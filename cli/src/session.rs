@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use intellistor::{BackupName, CancellationToken, Error, Policy, RunOptions, StoreUrl, UserKey, Vault};
 
-use crate::arguments::Which;
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::keys;
 use crate::screen::Screen;
+use crate::selection::Which;
 
 const BUCKET: &str = "AWS_S3_BUCKET";
 

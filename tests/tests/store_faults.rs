@@ -14,6 +14,7 @@ use intellistor_storage::StoreErrorKind;
 use intellistor_storage::objects::{
     Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, SharedStore,
 };
+use intellistor_tests::events::until;
 use intellistor_tests::s3_server::S3Server;
 use intellistor_tests::tree;
 use tempfile::TempDir;
@@ -71,17 +72,6 @@ fn failing(plan: &[(Operation, u32, Fault)]) -> (MemoryStore, Arc<Faulty>, Share
     let policy = RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::default() };
     let store = Arc::new(Retry::new(faulty.clone(), policy));
     (memory, faulty, store)
-}
-
-/// Waits until `so` holds; it is an event of another thread that the test goes on with.
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..6_000 {
-        if so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("after 30 seconds still not: {what}");
 }
 
 fn all_below(folder: &Path) -> Vec<PathBuf> {

@@ -6,12 +6,12 @@ use clap::Args;
 use intellistor::{BackupOptions, BackupReport, Policy, Problem, ProblemKind, StoreUrl};
 use serde::Serialize;
 
-use crate::arguments::PolicyArgument;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
 use crate::quoting;
+use crate::selection::PolicyArgument;
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 

@@ -11,10 +11,10 @@ use intellistor::{BackupName, Policy, Vault};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use crate::arguments::{PolicyArgument, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
+use crate::selection::{PolicyArgument, Which};
 use crate::session::Session;
 
 /// Turn a backup into a plain tar.gz, which `tar xzf` restores

@@ -4,10 +4,10 @@ use clap::Args;
 use intellistor::{BackupListing, Policy};
 use serde::Serialize;
 
-use crate::arguments::PolicyArgument;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
+use crate::selection::PolicyArgument;
 use crate::session::Session;
 
 /// List the backups of a policy, oldest first

@@ -6,11 +6,11 @@ use clap::Args;
 use intellistor::{Policy, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
-use crate::arguments::{OnlyArgument, PolicyArgument, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
+use crate::selection::{OnlyArgument, PolicyArgument, Which};
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 

@@ -7,10 +7,10 @@ use clap::Args;
 use intellistor::{BackupName, Head, PathGlobs, Policy, Totals, VerifiedManifest};
 use serde::Serialize;
 
-use crate::arguments::{OnlyArgument, PolicyArgument, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Done};
+use crate::selection::{OnlyArgument, PolicyArgument, Which};
 use crate::session::Session;
 
 /// Show what a backup holds: its files, and what was skipped

@@ -4,11 +4,11 @@ use clap::Args;
 use intellistor::Policy;
 use serde::Serialize;
 
-use crate::arguments::{PolicyArgument, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
+use crate::selection::{PolicyArgument, Which};
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 

@@ -1,0 +1,562 @@
+//! Backups and their restores through the library: what comes back is what was there.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use intellistor::{
+    BackupOptions, BackupReport, Error, Policy, ProblemKind, Progress, RestoreOptions, RestoreReport, RunOptions,
+    StoreUrl, UserKey, Vault,
+};
+use intellistor_storage::objects::{Faulty, MemoryStore, ObjectStore, SharedStore};
+use intellistor_tests::events::{until, until_at_rest};
+use intellistor_tests::s3_server::S3Server;
+use intellistor_tests::tree::{self, Ignore, Tree};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+const POLICY: &str = "everything";
+
+/// A folder for a test, with a source in it, and a vault in memory.
+struct Place {
+    dir: TempDir,
+    memory: MemoryStore,
+    key: UserKey,
+    vault: Vault,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("source")).unwrap();
+        let (memory, key) = (MemoryStore::default(), UserKey::generate());
+        let vault = Vault::new(Arc::new(memory.clone()), key.clone());
+        Self { dir, memory, key, vault }
+    }
+
+    fn with_odd_files() -> Self {
+        let place = Self::new();
+        tree::make(&place.source());
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn source(&self) -> PathBuf {
+        self.at("source")
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::new(POLICY, [self.source()]).unwrap()
+    }
+
+    async fn back_up(&self) -> BackupReport {
+        self.vault.backup(&self.policy(), BackupOptions::default()).await.unwrap()
+    }
+
+    /// Restores into a new folder and reads it.
+    async fn restore(&self, backup: &BackupReport, options: impl FnOnce(RestoreOptions) -> RestoreOptions) -> Tree {
+        self.restore_with_report(backup, options).await.0
+    }
+
+    async fn restore_with_report(
+        &self,
+        backup: &BackupReport,
+        options: impl FnOnce(RestoreOptions) -> RestoreOptions,
+    ) -> (Tree, RestoreReport) {
+        let out = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let options = options(RestoreOptions::to(out.path().join("out")));
+        let report = self.vault.restore(&backup.name, options).await.unwrap();
+        assert_clean(&report);
+        assert_eq!(report.found, report.restored);
+        (tree::snapshot(&out.path().join("out")), report)
+    }
+}
+
+#[track_caller]
+fn assert_clean(report: &RestoreReport) {
+    assert_eq!((report.warning_count, report.damaged_count), (0, 0), "{:?} {:?}", report.warnings, report.damaged);
+}
+
+fn write(path: &Path, body: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, body).unwrap();
+}
+
+fn names(tree: &Tree) -> Vec<String> {
+    tree.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+}
+
+/// The names of files and links, without the folders that they are in.
+fn leaves(tree: &Tree) -> Vec<String> {
+    let mut tree = tree.clone();
+    tree.retain(|_, facts| facts.kind != tree::Kind::Folder);
+    names(&tree)
+}
+
+async fn a_whole_tree_comes_back(store: SharedStore) {
+    let place = Place::with_odd_files();
+    let before = tree::snapshot(&place.source());
+    let vault = Vault::new(store, UserKey::generate());
+    let backup = vault.backup(&place.policy(), BackupOptions::default()).await.unwrap();
+    let skipped: Vec<_> = backup.problems.iter().map(|p| (p.relative_path.as_str(), p.kind)).collect();
+    assert_eq!(skipped, tree::SPECIAL.map(|name| (name, ProblemKind::Skipped)));
+    assert_eq!((backup.totals.skipped, backup.totals.changed), (2, 0));
+    assert_eq!(backup.totals.entries, before.len() as u64 - 2);
+
+    let out = place.at("restored");
+    let restored = vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap();
+    assert_clean(&restored);
+    assert_eq!(restored.restored, backup.totals.entries);
+    tree::assert_same(&before, &tree::snapshot(&out), &[Ignore::Special]);
+    tree::assert_same(&before, &tree::snapshot(&place.source()), &[]);
+
+    let verified = vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    assert_eq!(verified.entries, backup.totals.entries);
+    assert_eq!(verified.archive_sha256, backup.archive_sha256);
+    assert_eq!(verified.archive_bytes, backup.archive_bytes);
+    let listed = vault.list(POLICY).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&listed[0].name, listed[0].archive_bytes), (&backup.name, backup.archive_bytes));
+    assert_eq!(listed[0].manifest_bytes, backup.manifest_bytes);
+}
+
+#[tokio::test]
+async fn a_whole_tree_comes_back_from_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    a_whole_tree_comes_back(server.store()).await;
+}
+
+#[tokio::test]
+async fn a_whole_tree_comes_back_from_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    a_whole_tree_comes_back(StoreUrl::local(dir.path()).open().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_archive_alone_restores_the_same_tree() {
+    let place = Place::with_odd_files();
+    let before = tree::snapshot(&place.source());
+    let backup = place.back_up().await;
+    let alone = place.restore(&backup, RestoreOptions::without_manifest).await;
+    tree::assert_same(&before, &alone, &[Ignore::Special]);
+    let some = |options: RestoreOptions| options.only(["tempos/*", "esparso/*"]);
+    let part = place.restore(&backup, |options| some(options).without_manifest()).await;
+    // Folders that were not asked for are made as need be; their facts are nobody's.
+    tree::assert_same(&place.restore(&backup, some).await, &part, &[Ignore::Times]);
+    assert_eq!(leaves(&part).len(), 6, "{:?}", names(&part));
+    assert_eq!(part[tree::SPARSE.as_bytes()], before[tree::SPARSE.as_bytes()]);
+}
+
+#[tokio::test]
+async fn the_archive_alone_restores_when_the_manifest_is_lost() {
+    let place = Place::with_odd_files();
+    let store = place.at("store");
+    let vault = Vault::open(&StoreUrl::local(&store), UserKey::generate()).await.unwrap();
+    let backup = vault.backup(&place.policy(), BackupOptions::default()).await.unwrap();
+    fs::remove_file(store.join(&backup.key_manifest)).unwrap();
+    vault.restore(&backup.name, RestoreOptions::to(place.at("no"))).await.unwrap_err();
+    assert!(!place.at("no").exists(), "nothing is written before the manifest was verified");
+    assert_eq!(vault.list(POLICY).await.unwrap(), [], "without a manifest there is no backup");
+    let options = RestoreOptions::to(place.at("out")).without_manifest();
+    assert_clean(&vault.restore(&backup.name, options).await.unwrap());
+    tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&place.at("out")), &[Ignore::Special]);
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_comes_back() {
+    let place = Place::with_odd_files();
+    let before = tree::snapshot(&place.source());
+    let backup = place.back_up().await;
+    let (nfc_as_nfd, nfd_as_nfc) = ("Relato\u{301}rio de func\u{327}a\u{303}o.txt", "C\u{f3}pia de relat\u{f3}rio.txt");
+    for (globs, expected) in [
+        (&["vazio.txt"][..], &["vazio.txt"][..]),
+        (&["tamanhos/1 MiB", "vazio.txt"], &["tamanhos/1 MiB", "vazio.txt"]),
+        (&["no*txt"], &["nomes/a/primeiro.txt", "nomes/b/segundo.txt"]),
+        (&["*/primeiro.???"], &["nomes/a/primeiro.txt"]),
+        (&["tempos/{com ns,em 19*}"], &["tempos/com ns", "tempos/em 1970"]),
+        (&["modos/*dentro.txt"], &["modos/grupo/dentro.txt", "modos/pegajosa/dentro.txt", "modos/r-x/dentro.txt"]),
+        (&["controlo/*\\*\\?\\[x\\]\\{y\\} "], &["controlo/ espacos \"aspas\" \\barra\\ *?[x]{y} "]),
+        (&["pendurada", "absoluta"], &["absoluta", "pendurada"]),
+        (&["latin1-*"], &["latin1-a\u{fffd}\u{fffd}o.txt"]),
+        (&[tree::NFC], &[tree::NFC]),
+        (&[nfc_as_nfd], &[tree::NFC]),
+        (&[tree::NFD], &[tree::NFD]),
+        (&[nfd_as_nfc], &[tree::NFD]),
+        (&["esparso/*"], &["esparso/ilhas.img", "esparso/so buraco.img"]),
+    ] {
+        let (found, report) = place.restore_with_report(&backup, |options| options.only(globs.iter().copied())).await;
+        assert_eq!(leaves(&found), expected, "{globs:?}");
+        for (path, facts) in found.iter().filter(|(_, facts)| facts.kind != tree::Kind::Folder) {
+            let (expected, actual) = ([(path.clone(), before[path].clone())], [(path.clone(), facts.clone())]);
+            tree::assert_same(&expected.into(), &actual.into(), &[Ignore::HardLinks]);
+        }
+        assert!(report.found >= expected.len() as u64, "{globs:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_asked_for_keeps_its_own_facts() {
+    let place = Place::with_odd_files();
+    let before = tree::snapshot(&place.source());
+    let backup = place.back_up().await;
+    let found = place.restore(&backup, |options| options.only(["modos", "modos/*"])).await;
+    let mut expected = before;
+    expected.retain(|path, _| path == b"." || path.starts_with(b"modos"));
+    tree::assert_same(&expected, &found, &[Ignore::Root]);
+}
+
+#[tokio::test]
+async fn what_matches_nothing_is_an_error_that_writes_nothing() {
+    let place = Place::with_odd_files();
+    let backup = place.back_up().await;
+    let out = place.at("out");
+    let asked = RestoreOptions::to(&out).only(["*.png", "nada"]);
+    for options in [asked.clone(), asked.without_manifest()] {
+        let error = place.vault.restore(&backup.name, options).await.unwrap_err();
+        assert!(matches!(error, Error::NothingMatches { .. }), "{error}");
+        assert!(error.to_string().contains("\"*.png\" or \"nada\""), "{error}");
+        let written = fs::read_dir(&out).map_or(0, Iterator::count);
+        assert_eq!(written, 0);
+    }
+    let error = place.vault.restore(&backup.name, RestoreOptions::to(&out).only(["a["])).await.unwrap_err();
+    assert!(matches!(error, Error::Pattern(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_hard_link_that_is_asked_for_alone_is_a_file() {
+    let place = Place::with_odd_files();
+    let backup = place.back_up().await;
+    for name in tree::LINKED {
+        let out = tempfile::tempdir().unwrap();
+        let report = place.vault.restore(&backup.name, RestoreOptions::to(out.path()).only([name])).await.unwrap();
+        assert_clean(&report);
+        assert_eq!(fs::read_to_string(out.path().join(name)).unwrap(), tree::LINKED_TEXT, "{name}");
+        assert_eq!(leaves(&tree::snapshot(out.path())), [name]);
+    }
+    let both = place.restore(&backup, |options| options.only(["nomes/*"])).await;
+    assert_eq!(both[tree::LINKED[1].as_bytes()].same_file_as.as_deref(), Some(tree::LINKED[0].as_bytes()));
+}
+
+#[tokio::test]
+async fn roots_of_one_name_stay_apart() {
+    let place = Place::new();
+    write(&place.at("a/docs/x.txt"), "a");
+    write(&place.at("b/docs/x.txt"), "b");
+    write(&place.at("nota.txt"), "nota");
+    let paths = ["a/docs", "b/docs", "nota.txt"].map(|path| place.at(path));
+    let policy = Policy::new(POLICY, paths).unwrap();
+    let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    let found = place.restore(&backup, |options| options).await;
+    assert_eq!(names(&found), [".", "docs", "docs-2", "docs-2/x.txt", "docs/x.txt", "nota.txt"]);
+    assert_eq!(found[&b"docs/x.txt"[..]], tree::snapshot(&place.at("a/docs"))[&b"x.txt"[..]]);
+    assert_eq!(found[&b"docs-2/x.txt"[..]], tree::snapshot(&place.at("b/docs"))[&b"x.txt"[..]]);
+    let one = place.restore(&backup, |options| options.only(["docs-2/*"])).await;
+    assert_eq!(leaves(&one), ["docs-2/x.txt"]);
+    let manifest = place.vault.show(&backup.name).await.unwrap();
+    let prefixes: Vec<_> = manifest.head().roots.iter().map(|root| root.prefix.as_str()).collect();
+    assert_eq!(prefixes, ["docs", "docs-2", "nota.txt"]);
+}
+
+#[tokio::test]
+async fn what_is_excluded_is_not_there() {
+    let place = Place::new();
+    for name in ["fica.txt", "sai.tmp", "pasta/sai.tmp", "cache/a/b.txt", "Co\u{301}pia/x", "pasta/fica.tmp.txt"] {
+        write(&place.source().join(name), name);
+    }
+    let policy = Policy { exclude: ["*.tmp", "cache", "C\u{f3}pia"].map(str::to_owned).into(), ..place.policy() };
+    let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    let found = place.restore(&backup, |options| options).await;
+    assert_eq!(names(&found), [".", "fica.txt", "pasta", "pasta/fica.tmp.txt"]);
+    assert_eq!(backup.totals.skipped, 0, "what was not wanted is not missing");
+}
+
+#[tokio::test]
+async fn a_root_may_be_a_file_or_an_empty_folder() {
+    let place = Place::new();
+    write(&place.at("só este.txt"), "um");
+    for (root, expected) in [("só este.txt", &[".", "só este.txt"][..]), ("source", &["."])] {
+        let policy = Policy::new(POLICY, [place.at(root)]).unwrap();
+        let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+        assert_eq!(names(&place.restore(&backup, |options| options).await), expected);
+        assert_eq!(names(&place.restore(&backup, RestoreOptions::without_manifest).await), expected);
+        place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_passphrase_opens_what_it_sealed_and_nothing_else_does() {
+    let place = Place::with_odd_files();
+    let store: SharedStore = Arc::new(place.memory.clone());
+    let with = |passphrase: &str| {
+        Vault::new(store.clone(), UserKey::from_passphrase("test", passphrase.to_owned()).unwrap())
+    };
+    let backup = with("maçã verde").backup(&place.policy(), BackupOptions::default()).await.unwrap();
+    let out = place.at("out");
+    for stranger in [with("maca verde"), place.vault.clone()] {
+        for options in [RestoreOptions::to(&out), RestoreOptions::to(&out).without_manifest()] {
+            let error = stranger.restore(&backup.name, options).await.unwrap_err();
+            assert_eq!(error.category(), intellistor::Category::Configuration, "{error}");
+            assert!(!out.exists());
+        }
+    }
+    assert_clean(&with("maçã verde").restore(&backup.name, RestoreOptions::to(&out)).await.unwrap());
+    tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&out), &[Ignore::Special]);
+}
+
+#[tokio::test]
+async fn the_latest_backup_is_the_newest() {
+    let place = Place::new();
+    // Several within one second, so that their timestamps alone do not tell.
+    for i in 0..6 {
+        write(&place.source().join("contador"), i.to_string());
+        let backup = place.back_up().await;
+        assert_eq!(place.vault.latest(POLICY).await.unwrap(), backup.name, "backup {i}");
+    }
+    let all = place.vault.list(POLICY).await.unwrap();
+    assert_eq!(all.len(), 6);
+    for (i, listing) in all.iter().enumerate() {
+        let out = tempfile::tempdir().unwrap();
+        place.vault.restore(&listing.name, RestoreOptions::to(out.path())).await.unwrap();
+        assert_eq!(fs::read_to_string(out.path().join("contador")).unwrap(), i.to_string(), "oldest first");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_restores_by_itself() {
+    let place = Place::with_odd_files();
+    let copy = place.at("copy");
+    let options = BackupOptions { copy_to: Some(copy.clone()), ..BackupOptions::default() };
+    let key = UserKey::generate();
+    let backup = {
+        let vault = Vault::new(Arc::new(place.memory.clone()), key.clone());
+        vault.backup(&place.policy(), options).await.unwrap()
+    };
+    for object in [&backup.key_backup, &backup.key_manifest] {
+        let in_store = place.memory.get_range(object, 0..u64::MAX).await.unwrap();
+        assert!(in_store == fs::read(copy.join(object)).unwrap(), "{object} differs in the copy");
+    }
+    let objects = walk(&copy).into_iter().filter(|path| path.is_file()).count();
+    assert_eq!(objects, 2, "nothing else is left in the copy: {:?}", walk(&copy));
+    let vault = Vault::open(&StoreUrl::local(&copy), key).await.unwrap();
+    assert_eq!(vault.latest(POLICY).await.unwrap(), backup.name);
+    assert_clean(&vault.restore(&backup.name, RestoreOptions::to(place.at("out"))).await.unwrap());
+    tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&place.at("out")), &[Ignore::Special]);
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let below = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let mut all = if path.is_dir() { walk(&path) } else { Vec::new() };
+        all.push(path);
+        all
+    };
+    fs::read_dir(folder).unwrap().flat_map(below).collect()
+}
+
+#[tokio::test]
+async fn a_decrypted_backup_is_a_tar_gz_like_any_other() {
+    let place = Place::with_odd_files();
+    let backup = place.back_up().await;
+    let plain = place.at("backup.tar.gz");
+    let out = Box::new(fs::File::create(&plain).unwrap());
+    let report = place.vault.decrypt(&backup.name, out, RunOptions::default()).await.unwrap();
+    assert_eq!(report.bytes_written, fs::metadata(&plain).unwrap().len());
+    let listed = Command::new("tar").args(["--quoting-style=literal", "-tzf"]).arg(&plain).output().unwrap();
+    assert!(listed.status.success() && listed.stderr.is_empty(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let before = tree::snapshot(&place.source());
+    // A name with a newline takes two lines.
+    let lines = listed.stdout.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, before.len() - tree::SPECIAL.len() + 1);
+    assert!(listed.stdout.windows(tree::NOT_UTF8.len()).any(|window| window == tree::NOT_UTF8));
+}
+
+/// Backs up while the store holds every part back, and changes the source once the archiver cannot go on.
+async fn back_up_while(place: &Place, change: impl FnOnce()) -> (BackupReport, u64) {
+    let faulty = Arc::new(Faulty::new(Arc::new(place.memory.clone())));
+    faulty.stall_parts();
+    let progress = Arc::new(Progress::default());
+    let run = RunOptions { progress: progress.clone(), ..RunOptions::default() };
+    let options = BackupOptions { run, ..BackupOptions::default() };
+    let vault = Vault::new(faulty.clone(), place.key.clone());
+    let policy = place.policy();
+    let meanwhile = async {
+        until("all slots are taken", || faulty.most_parts_in_flight() >= 3).await;
+        let read = until_at_rest("the archiver stands still", || progress.bytes.get()).await;
+        change();
+        faulty.release_parts();
+        read
+    };
+    let (backup, read) = tokio::join!(vault.backup(&policy, options), meanwhile);
+    (backup.unwrap(), read)
+}
+
+/// What GNU tar makes of a backup.
+async fn untarred(place: &Place, backup: &BackupReport) -> PathBuf {
+    let (plain, out) = (place.at("plain.tar.gz"), place.at("untarred"));
+    let file = Box::new(fs::File::create(&plain).unwrap());
+    place.vault.decrypt(&backup.name, file, RunOptions::default()).await.unwrap();
+    fs::create_dir(&out).unwrap();
+    let done = Command::new("tar").arg("-xzf").arg(&plain).arg("-C").arg(&out).stdin(Stdio::null()).output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+    out
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_read_again_and_one_that_vanishes_is_told() {
+    let place = Place::new();
+    let at = |name: &str| place.source().join(name);
+    tree::write_noise(&at("a antes"), 1, 24 * MIB);
+    tree::write_noise(&at("b cresce"), 2, 60 * MIB);
+    write(&at("c some"), "x");
+    write(&at("d fica"), "y");
+    let (backup, read) = back_up_while(&place, || {
+        append(&at("b cresce"), b"mais");
+        fs::remove_file(at("c some")).unwrap();
+    })
+    .await;
+    assert!((25 * MIB..84 * MIB).contains(&read), "the file was being read when it grew: {read}");
+    let problems: Vec<_> = backup.problems.iter().map(|p| (p.relative_path.as_str(), p.kind)).collect();
+    assert_eq!(problems, [("c some", ProblemKind::Skipped)]);
+    assert!(backup.problems[0].reason.contains("vanished"), "{}", backup.problems[0].reason);
+    assert_eq!((backup.totals.skipped, backup.totals.changed, backup.totals.entries), (1, 0, 4));
+
+    let now = tree::snapshot(&place.source());
+    // The folder's own time was read before the file was removed from it.
+    let ignoring = [Ignore::Root];
+    tree::assert_same(&now, &place.restore(&backup, |options| options).await, &ignoring);
+    let (alone, _) = salvage(&place, &backup).await;
+    tree::assert_same(&now, &alone, &ignoring);
+    tree::assert_same(&now, &tree::snapshot(&untarred(&place, &backup).await), &ignoring);
+    place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+}
+
+async fn salvage(place: &Place, backup: &BackupReport) -> (Tree, RestoreReport) {
+    let out = tempfile::tempdir_in(place.dir.path()).unwrap();
+    let options = RestoreOptions::to(out.path()).without_manifest();
+    let report = place.vault.restore(&backup.name, options).await.unwrap();
+    assert_clean(&report);
+    (tree::snapshot(out.path()), report)
+}
+
+#[tokio::test]
+async fn a_large_file_that_changes_is_kept_as_it_was_read_and_told() {
+    for grows in [true, false] {
+        let place = Place::new();
+        let large = place.source().join("grande");
+        tree::write_noise(&large, 3, 96 * MIB);
+        write(&place.source().join("depois"), "z");
+        write(&place.source().join("zzz"), "z");
+        let original = fs::read(&large).unwrap();
+        let (backup, read) = back_up_while(&place, || {
+            if grows {
+                append(&large, b"mais");
+            } else {
+                OpenOptions::new().write(true).open(&large).unwrap().set_len(MIB).unwrap();
+            }
+        })
+        .await;
+        assert!((MIB..96 * MIB).contains(&read), "it was being read: {read}");
+        assert_eq!(backup.problems.len(), 1, "{:?}", backup.problems);
+        assert_eq!((backup.problems[0].relative_path.as_str(), backup.problems[0].kind), ("grande", ProblemKind::Changed));
+        let verb = if grows { "grew" } else { "shrank" };
+        assert!(backup.problems[0].reason.contains(verb), "{}", backup.problems[0].reason);
+        assert_eq!((backup.totals.changed, backup.totals.skipped), (1, 0));
+
+        let found = place.restore(&backup, |options| options).await;
+        assert_eq!(names(&found), [".", "depois", "grande", "zzz"]);
+        let out = untarred(&place, &backup).await;
+        let held = fs::read(out.join("grande")).unwrap();
+        let kept = found[&b"grande"[..]].size as usize;
+        assert_eq!(held.len(), original.len(), "tar has what its header announced");
+        assert!(held[..kept] == original[..kept] && held[kept..].iter().all(|byte| *byte == 0));
+        assert!(if grows { kept == original.len() } else { kept < original.len() && kept as u64 >= MIB });
+        assert_eq!(fs::read_to_string(out.join("zzz")).unwrap(), "z");
+        assert_eq!(names(&salvage(&place, &backup).await.0), names(&found));
+        place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_whose_size_is_a_lie_does_not_break_the_archive() {
+    let place = Place::new();
+    write(&place.source().join("a"), "a");
+    // Files of /proc have content, and a size of 0.
+    let policy = Policy::new(POLICY, ["/proc/self/status".into(), place.source()]).unwrap();
+    let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    let found = place.restore(&backup, |options| options).await;
+    assert_eq!(names(&found), [".", "source", "source/a", "status"]);
+    place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    untarred(&place, &backup).await;
+}
+
+#[tokio::test]
+async fn a_restore_fetches_what_it_needs_and_nothing_twice() {
+    let place = Place::new();
+    for i in 0..208 {
+        tree::write_noise(&place.source().join(format!("{i:03}.bin")), i, MIB);
+    }
+    let backup = place.back_up().await;
+    assert!(backup.archive_bytes > 200 * MIB);
+
+    for name in ["000.bin", "100.bin", "207.bin"] {
+        let before = place.memory.bytes_read();
+        let (found, report) = place.restore_with_report(&backup, |options| options.only([name])).await;
+        let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+        assert_eq!(found[name.as_bytes()].sha256.as_deref(), Some(&*tree::sha256(&place.source().join(name))));
+        assert!(read <= 3 * MIB, "{name}: {read} bytes of archive were read for 1 MiB");
+        assert_eq!(report.fetched_bytes, read, "the report tells what was read");
+    }
+
+    let before = place.memory.bytes_read();
+    let (found, report) = place.restore_with_report(&backup, |options| options).await;
+    let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+    assert!(read <= backup.archive_bytes + backup.archive_bytes / 50, "{read} of {}", backup.archive_bytes);
+    assert_eq!(report.fetched_bytes, read);
+    tree::assert_same(&tree::snapshot(&place.source()), &found, &[]);
+
+    // Every other file: what lies between them may be fetched along, but only once.
+    let before = place.memory.bytes_read();
+    place.restore(&backup, |options| options.only(["*[02468].bin"])).await;
+    let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+    assert!(read <= backup.archive_bytes + backup.archive_bytes / 50, "{read} of {}", backup.archive_bytes);
+}
+
+#[tokio::test]
+async fn a_restore_of_two_far_files_does_not_read_what_is_between() {
+    let place = Place::new();
+    for i in 0..64 {
+        tree::write_noise(&place.source().join(format!("{i:03}.bin")), i, MIB);
+    }
+    let backup = place.back_up().await;
+    let before = place.memory.bytes_read();
+    let found = place.restore(&backup, |options| options.only(["000.bin", "063.bin"])).await;
+    let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+    assert_eq!(leaves(&found), ["000.bin", "063.bin"]);
+    assert!(read <= 6 * MIB, "{read} bytes were read for 2 MiB");
+}
+
+#[tokio::test]
+async fn restoring_twice_into_a_folder_gives_the_same_tree() {
+    let place = Place::with_odd_files();
+    let backup = place.back_up().await;
+    let out = place.at("out");
+    let all: BTreeSet<_> = tree::snapshot(&place.source()).into_keys().collect();
+    for _ in 0..2 {
+        assert_clean(&place.vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap());
+        tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&out), &[Ignore::Special]);
+    }
+    assert!(all.contains(OsStr::from_bytes(tree::NOT_UTF8).as_bytes()));
+}
