@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 work=$PWD/target/first-backup
 folder=${1:-$PWD/docs}
 
-cargo build --release --quiet -p intellistor-cli
+# The whole workspace, so that the tests find everything built.
+cargo build --release --quiet --workspace
 client=$PWD/target/release/backup-client
 [ -n "${CARGO_TARGET_DIR:-}" ] && client=$CARGO_TARGET_DIR/release/backup-client
 
