@@ -32,6 +32,6 @@ pub mod progress;
 pub mod scanner;
 pub mod sequencer;
 pub mod source;
-mod tar_header;
+pub mod tar_header;
 pub mod target;
 pub mod uploader;

@@ -92,6 +92,8 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
 /// The sending end towards the next stage, for stages that run on a thread of their own:
 /// at most `window` messages are unanswered, then [`send`](Self::send) blocks until the oldest is answered.
 ///
+/// A link must not be dropped while messages are unanswered, unless the pipeline comes down: they would be lost.
+///
 /// The window is the bound, and not the mailbox's capacity: a `SyncArbiter` moves its mailbox into a queue
 /// without one.
 pub struct Link<M>

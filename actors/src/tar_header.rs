@@ -58,7 +58,9 @@ impl TarEntry<'_> {
             }
             _ => self.size,
         };
-        header.set_size(records.number("size", stored, 11));
+        // Beyond eight GiB the field takes GNU's binary form, for readers that do not know the record.
+        records.number("size", stored, 11);
+        header.set_size(stored);
         let fields = header.as_old_mut();
         match self.sparse {
             Some(_) => fields.name[..17].copy_from_slice(b"GNUSparseFile.0/x"),
@@ -151,6 +153,23 @@ impl Records {
     }
 }
 
+/// Reads pax records: `length key=value\n`, where the value may hold anything. `None` when they are malformed.
+///
+/// The tar crate's own reader (0.4.46) ends a value at the first newline.
+pub fn read_records(mut bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let blank = bytes.iter().position(|b| *b == b' ')?;
+        let length: usize = std::str::from_utf8(&bytes[..blank]).ok()?.parse().ok()?;
+        let record = bytes.get(blank + 1..length)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|b| *b == b'=')?;
+        let key = std::str::from_utf8(&record[..equals]).ok()?;
+        records.push((key.to_owned(), record[equals + 1..].to_vec()));
+        bytes = &bytes[length..];
+    }
+    Some(records)
+}
+
 /// GNU sparse map 1.0: the number of stretches, then offset and length of each, one decimal a line.
 fn sparse_map(data: &[Range<u64>], size: u64) -> Vec<u8> {
     // A file that ends in a hole names its end with an empty stretch.
@@ -175,6 +194,21 @@ mod tests {
             records.add("k", &vec![b'v'; value]);
             let digits = records.0.split(|b| *b == b' ').next().unwrap();
             assert_eq!(std::str::from_utf8(digits).unwrap().parse::<usize>().unwrap(), records.0.len());
+        }
+    }
+
+    #[test]
+    fn records_read_back_whatever_they_hold_and_hostile_ones_are_refused() {
+        let mut records = Records::default();
+        records.add("path", b"a\nb=c\xff");
+        records.add("SCHILY.xattr.user.x", b"");
+        let expected =
+            [("path".to_owned(), b"a\nb=c\xff".to_vec()), ("SCHILY.xattr.user.x".to_owned(), vec![])];
+        assert_eq!(read_records(&records.0).unwrap(), expected);
+        for hostile in
+            [&b"x"[..], b"0 k=v\n", b"3 k=v\n", b"99 k=v\n", b"6 k=v", b"5 kv\n", b"-6 k=v\n", b"2 "]
+        {
+            assert_eq!(read_records(hostile), None, "{hostile:?}");
         }
     }
 

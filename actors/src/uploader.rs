@@ -2,8 +2,8 @@
 //!
 //! - **In:** [`SegmentSealed`], in order. **Out:** [`PartUploaded`], in the order in which the store answers.
 //! - **Bound:** [`IN_FLIGHT_BYTES`] of parts, at least one part. A segment is answered once it has its slot, so
-//!   the encryptor builds the next one meanwhile and no further. 32 MiB are four parts of the first size: enough
-//!   to hide the latency of one request behind three others, a quarter of the memory that we promise.
+//!   the encryptor builds the next one meanwhile and no further. 36 MiB are four parts of the first size, each up
+//!   to a frame larger than 8 MiB: enough to hide the latency of one request behind three others.
 //! - **Blocks:** never; it waits for the network on an arbiter.
 //! - **Survives a crash:** every part that the store acknowledged. Ordering law (must): a part's slot is held
 //!   until the sequencer has committed it.
@@ -19,7 +19,7 @@ use crate::messages::{PartUploaded, Reply, SegmentSealed, Stopped};
 use crate::progress::Progress;
 
 /// The most bytes of parts that are on their way at once, while parts are smaller than that.
-pub const IN_FLIGHT_BYTES: usize = 32 << 20;
+pub const IN_FLIGHT_BYTES: usize = 36 << 20;
 
 /// What the uploader needs.
 #[derive(Debug)]

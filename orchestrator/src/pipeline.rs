@@ -2,12 +2,12 @@
 //!
 //! The pipeline is the unit of restart: the first stage that fails stops all, and its report is the error.
 //!
-//! Every address is held until the last stage has given its outcome. A `SyncArbiter` whose addresses are all gone
-//! stops without a last look into its mailbox (actix 0.13.5, `sync.rs`), so a message that was sent just before
-//! the sender went would be lost.
+//! Every address is held until the last stage has given its outcome, and with them every stage's link: actix
+//! (0.13.5, `sync.rs`) passes over a queued message whose sender no longer waits for the answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use actix::prelude::*;
 use intellistor_actors::archiver::{Archiver, ArchiverConfig};
@@ -36,6 +36,9 @@ use crate::{Error, Result};
 
 /// More compressors would need more frames in memory than the promise of 128 MiB has room for.
 const MOST_COMPRESSORS: usize = 8;
+
+/// How long a pipeline that comes down waits for its last stage to clean up.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// How many threads may compute at once.
 pub(crate) fn cores() -> usize {
@@ -91,7 +94,7 @@ impl BackupPipeline {
     /// Runs to the last committed part. Must be called on an actor system.
     pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<Committed> {
         let (failures, failed) = Failures::channel();
-        let (done, committed) = oneshot::channel();
+        let (done, mut committed) = oneshot::channel();
         let compressors = cores();
 
         let sequencer = {
@@ -132,7 +135,7 @@ impl BackupPipeline {
         };
         let scanner = on_thread(move || Scanner::new(scanner));
         let first = scanner.send(Scan);
-        let ended = finish(first, committed, &failures, failed, cancel).await;
+        let ended = finish(first, &mut committed, &failures, failed, cancel).await;
         drop((sequencer, uploader, encryptor, compressor, archiver, scanner));
         ended
     }
@@ -155,7 +158,7 @@ impl RestorePipeline {
     /// Runs until the last entry is written. Must be called on an actor system.
     pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<Extracted> {
         let (failures, failed) = Failures::channel();
-        let (done, extracted) = oneshot::channel();
+        let (done, mut extracted) = oneshot::channel();
 
         let extractor = ExtractorConfig {
             target: self.target,
@@ -188,8 +191,12 @@ impl RestorePipeline {
         };
         let planner = on_thread(move || Planner::new(planner));
         let first = planner.send(Plan);
-        let ended = finish(first, extracted, &failures, failed, cancel).await;
+        let ended = finish(first, &mut extracted, &failures, failed, cancel).await;
         drop((extractor, opener, fetcher, planner));
+        if !extracted.is_terminated() {
+            // The extractor may be amid a file, whose temporary name goes with it.
+            let _ = tokio::time::timeout(LAST_WORD, extracted).await;
+        }
         ended
     }
 }
@@ -197,7 +204,7 @@ impl RestorePipeline {
 /// Waits for the end of a pipeline: its outcome, the first failure, or a cancellation.
 pub(crate) async fn finish<T>(
     first: impl Future<Output = Result<Reply, MailboxError>>,
-    outcome: oneshot::Receiver<T>,
+    outcome: &mut oneshot::Receiver<T>,
     failures: &Failures,
     mut failed: mpsc::UnboundedReceiver<Failure>,
     cancel: &CancellationToken,

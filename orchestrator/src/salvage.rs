@@ -13,6 +13,7 @@ use std::time::Instant;
 use intellistor_actors::extractor::Extracted;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::progress::Progress;
+use intellistor_actors::tar_header::read_records;
 use intellistor_actors::target::{Target, TargetError};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
@@ -76,9 +77,15 @@ impl Salvage {
         let Self { tar, mut target, out, only, mut extracted, progress } = self;
         let disk = |e| Error::Target { out: out.clone(), reason: format!("{e}") };
         let mut archive = tar::Archive::new(tar);
-        for found in archive.entries().map_err(into_error)? {
+        let mut pax = Vec::new();
+        // Raw, since the tar crate would read the pax records itself, and not all of them right.
+        for found in archive.entries().map_err(into_error)?.raw(true) {
             let mut found = found.map_err(into_error)?;
-            let (entry, stretches) = describe(&mut found).map_err(into_error)?;
+            if found.header().entry_type() == tar::EntryType::XHeader {
+                pax = read_pax(&mut found).map_err(into_error)?;
+                continue;
+            }
+            let (entry, stretches) = describe(&mut found, &std::mem::take(&mut pax)).map_err(into_error)?;
             if only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
                 continue;
             }
@@ -149,16 +156,18 @@ fn into_error(e: io::Error) -> Error {
 /// A stretch of a file: where it begins, and how many bytes it has.
 type Stretch = (u64, u64);
 
+type Pax = Vec<(String, Vec<u8>)>;
+
+fn read_pax(found: &mut impl Read) -> io::Result<Pax> {
+    /// Attributes have at most 64 KiB each; what is much larger is nothing of ours.
+    const MOST_BYTES: u64 = 16 << 20;
+    let mut records = Vec::new();
+    found.take(MOST_BYTES).read_to_end(&mut records)?;
+    read_records(&records).ok_or_else(|| broken("a pax record"))
+}
+
 /// What the manifest would say of an entry, and the stretches of its content.
-fn describe<R: Read>(found: &mut tar::Entry<'_, R>) -> io::Result<(Entry, Vec<Stretch>)> {
-    let mut pax = Vec::new();
-    if let Some(records) = found.pax_extensions()? {
-        for record in records {
-            let record = record?;
-            let key = record.key().map_err(|_| broken("a pax record's key is no text"))?;
-            pax.push((key.to_owned(), record.value_bytes().to_vec()));
-        }
-    }
+fn describe<R: Read>(found: &mut tar::Entry<'_, R>, pax: &Pax) -> io::Result<(Entry, Vec<Stretch>)> {
     let value = |key: &str| pax.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_slice());
     let text = |key: &str| value(key).and_then(|v| std::str::from_utf8(v).ok());
 
@@ -170,14 +179,18 @@ fn describe<R: Read>(found: &mut tar::Entry<'_, R>) -> io::Result<(Entry, Vec<St
         tar::EntryType::Regular => EntryKind::File,
         other => return Err(broken(&format!("an entry of kind {other:?}"))),
     };
-    let mut path = match value("GNU.sparse.name") {
+    let mut path = match value("GNU.sparse.name").or_else(|| value("path")) {
         Some(name) => name.to_vec(),
-        None => found.path_bytes().into_owned(),
+        None => header.path_bytes().into_owned(),
     };
     if kind == EntryKind::Directory && path.last() == Some(&b'/') {
         path.pop();
     }
-    let link = found.link_name_bytes().filter(|_| kind != EntryKind::File).map(|link| link.into_owned());
+    let link = match value("linkpath") {
+        Some(link) => Some(link.to_vec()),
+        None => header.link_name_bytes().map(|link| link.into_owned()),
+    };
+    let link = link.filter(|_| matches!(kind, EntryKind::Symlink | EntryKind::Hardlink));
     let (size, stretches) = match text("GNU.sparse.realsize") {
         Some(size) => (size.parse().map_err(|_| broken("a sparse file's size"))?, read_sparse_map(found)?),
         None => (found.size(), vec![(0, found.size())]),

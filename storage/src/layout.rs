@@ -18,7 +18,7 @@ pub struct BackupName {
     pub policy_id: String,
     /// `YYYYMMDDThhmmssZ`.
     pub timestamp: String,
-    /// A random UUID.
+    /// A UUID of version 7, so that keys sort by time.
     pub backup_id: String,
 }
 

@@ -107,22 +107,23 @@ impl Backup {
             let extractor = one(Extractor::new(extractor));
             let opener = FrameOpenerConfig {
                 opener: Opener::new(self.index.clone(), self.manifest.data_key().clone()),
-                next: extractor.recipient(),
+                next: extractor.clone().recipient(),
                 failures: failures.clone(),
             };
             let opener = SyncArbiter::start(3, move || FrameOpener::new(opener.clone()));
             let fetcher = FetcherConfig {
                 store,
                 key: ARCHIVE.to_owned(),
-                next: opener.recipient(),
+                next: opener.clone().recipient(),
                 failures: failures.clone(),
                 progress: progress.clone(),
             };
+            let fetcher = Fetcher::new(fetcher).start();
             let planner = one(Planner::new(PlannerConfig {
                 manifest: self.manifest.clone(),
                 index: self.index.clone(),
                 only,
-                next: Fetcher::new(fetcher).start().recipient(),
+                next: fetcher.clone().recipient(),
                 failures: failures.clone(),
                 progress: progress.clone(),
             }));

@@ -283,6 +283,26 @@ fn folders_keep_time_and_mode_whatever_the_order() {
 }
 
 #[test]
+fn a_folder_that_locks_its_owner_out_is_restored_again() {
+    let (_temp, out, mut target) = sandbox();
+    for content in [&b"first"[..], b"second"] {
+        for mode in [0o000, 0o444, 0o222, 0o100] {
+            let folder = format!("{mode:o}");
+            target.directory(&dir(&folder, mode)).unwrap();
+            put(&mut target, &file(&format!("{folder}/file")), content).unwrap();
+        }
+        assert_eq!(target.finish().unwrap(), Vec::<String>::new());
+        target = Target::open(&out).unwrap();
+    }
+    for wanted in [0o000, 0o444, 0o222, 0o100] {
+        let folder = out.join(format!("{wanted:o}"));
+        assert_eq!((mode(&folder), mtime_ns(&folder)), (wanted, MTIME));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(fs::read(folder.join("file")).unwrap(), b"second");
+    }
+}
+
+#[test]
 fn attributes_are_applied_to_the_nanosecond() {
     let (_temp, out, mut target) = sandbox();
     let note = || vec![Xattr { name: b"user.note".to_vec(), value: vec![0, 255, b'a'] }];

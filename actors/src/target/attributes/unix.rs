@@ -45,6 +45,8 @@ impl Attributes {
         let mut mode = self.owner_and_mode(&mut problems, |uid, gid| rustix::fs::fchown(&file, uid, gid));
         if let Some(mode) = &mut mode
             && *mode & OWNER_ALL != OWNER_ALL
+            // Root is not locked out; and whole systems consist of folders that nobody may write into.
+            && !rustix::process::geteuid().is_root()
         {
             locks(*mode);
             *mode |= OWNER_ALL;
@@ -164,13 +166,24 @@ pub(in crate::target) fn unlock(dir: &Dir) {
     let mode = Mode::from_raw_mode(found.st_mode);
     if !mode.contains(Mode::RWXU) {
         // If it fails, so does what needs it, with the system's reason.
-        let _ = rustix::fs::chmodat(dir, ".", mode | Mode::RWXU, AtFlags::empty());
+        let _ = chmod(dir, mode | Mode::RWXU);
     }
 }
 
 /// Sets a folder's mode.
 pub(in crate::target) fn set_mode(dir: &Dir, mode: u32) -> io::Result<()> {
-    Ok(rustix::fs::chmodat(dir, ".", Mode::from_raw_mode(mode as RawMode), AtFlags::empty())?)
+    Ok(chmod(dir, Mode::from_raw_mode(mode as RawMode))?)
+}
+
+/// The handle's `.` is out of reach where the folder may not be searched; its path in `/proc` is not.
+fn chmod(dir: &Dir, mode: Mode) -> rustix::io::Result<()> {
+    if cfg!(target_os = "linux") {
+        let handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(dir));
+        if rustix::fs::chmod(handle, mode).is_ok() {
+            return Ok(());
+        }
+    }
+    rustix::fs::chmodat(dir, ".", mode, AtFlags::empty())
 }
 
 /// Makes a link with any text.

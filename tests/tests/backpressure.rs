@@ -1,0 +1,118 @@
+//! Memory stays bounded: by what the store has taken, whatever the size of the source.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use intellistor::{BackupOptions, Policy, Progress, RunOptions, StoreUrl, UserKey, Vault};
+use intellistor_storage::objects::{Faulty, MemoryStore};
+use intellistor_tests::events::{until, until_at_rest};
+use intellistor_tests::program::Client;
+use intellistor_tests::tree;
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+/// What `backup-client` promises.
+const MOST_RESIDENT: u64 = 128 * MIB;
+
+#[tokio::test]
+async fn a_store_that_stands_still_stops_the_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for i in 0..3 {
+        tree::write_noise(&source.join(format!("{i}.bin")), i, 100 * MIB);
+    }
+    let memory = MemoryStore::default();
+    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+    faulty.stall_parts();
+    let progress = Arc::new(Progress::default());
+    let run = RunOptions { progress: progress.clone(), ..RunOptions::default() };
+    let vault = Vault::new(faulty.clone(), UserKey::generate());
+    let policy = Policy::new("still", [source]).unwrap();
+    let backup = vault.backup(&policy, BackupOptions { run: run.clone(), ..BackupOptions::default() });
+    let watch = async {
+        until("a part is on its way", || faulty.most_parts_in_flight() > 0).await;
+        let read = until_at_rest("nothing more is read", || progress.bytes.get()).await;
+        let in_flight = faulty.most_parts_in_flight();
+        assert_eq!(progress.stored_bytes.get(), 0);
+        faulty.release_parts();
+        (read, in_flight)
+    };
+    let (backup, (read, in_flight)) = tokio::join!(backup, watch);
+    let backup = backup.unwrap();
+    assert_eq!(in_flight, 4, "four parts of 8 MiB were on their way");
+    // Four parts, one that is being built, and the frames before it.
+    assert!((32 * MIB..110 * MIB).contains(&read), "{} MiB were read", read / MIB);
+    assert!(faulty.most_parts_in_flight() <= 4, "{} parts were on their way", faulty.most_parts_in_flight());
+    assert_eq!(progress.bytes.get(), 300 * MIB);
+    assert_eq!(progress.stored_bytes.get(), backup.archive_bytes);
+    assert_eq!(memory.parts_sent().len() as u32, backup.parts);
+    vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+}
+
+/// A source, a store in a folder, and a client that is set up to back up one to the other.
+struct Place {
+    dir: TempDir,
+    client: Client,
+}
+
+impl Place {
+    fn new(fill: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir(&source).unwrap();
+        fill(&source);
+        let store = StoreUrl::local(&dir.path().join("store"));
+        let policy = format!("policy_id: memory\npaths: ['{}']\nstore: '{store}'\n", source.display());
+        fs::write(dir.path().join("policy.yaml"), policy).unwrap();
+        let key = UserKey::generate().to_base64().unwrap();
+        let client = Client::new(dir.path()).var("INTELLISTOR_KEY", key.as_str());
+        Self { dir, client }
+    }
+
+    /// Runs a command that must succeed, and tells how much memory it took.
+    fn measure(&self, args: &[&str]) -> u64 {
+        let (output, peak) = self.client.run_measured(args);
+        output.expect(0);
+        assert!(peak > MIB, "{peak} bytes are no program");
+        peak
+    }
+}
+
+#[track_caller]
+fn assert_within(peak: u64, what: &str) {
+    let (peak, most) = (peak / MIB, MOST_RESIDENT / MIB);
+    assert!(peak <= most, "{what} took {peak} MiB, and {most} are promised");
+}
+
+#[test]
+fn a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
+    let place = Place::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
+    assert_within(place.measure(&["-q", "backup", "--policy", "policy.yaml"]), "backup");
+    assert_within(place.measure(&["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"]), "restore");
+    let at = |name: &str| place.dir.path().join(name).join("grande.bin");
+    assert_eq!(tree::sha256(&at("out")), tree::sha256(&at("source")));
+}
+
+#[test]
+fn many_small_files_take_no_more_memory_than_is_promised() {
+    let place = Place::new(|source| {
+        for folder in 0..20 {
+            let folder = source.join(folder.to_string());
+            fs::create_dir(&folder).unwrap();
+            for file in 0..1000 {
+                fs::write(folder.join(format!("ficheiro número {file}.txt")), file.to_string()).unwrap();
+            }
+        }
+    });
+    for args in [
+        &["-q", "backup", "--policy", "policy.yaml"][..],
+        &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"],
+        &["-q", "verify", "--policy", "policy.yaml", "--latest"],
+        &["-q", "show", "--policy", "policy.yaml", "--latest"],
+    ] {
+        assert_within(place.measure(args), args[1]);
+    }
+    assert_eq!(fs::read_dir(place.dir.path().join("out/19")).unwrap().count(), 1000);
+}
