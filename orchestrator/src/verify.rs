@@ -104,6 +104,10 @@ impl<R: Read> TarBytes<R> {
         let mut digest = Sha256::new();
         let mut at = 0;
         for extent in &entry.extents {
+            let end = extent.at.unwrap_or(at).checked_add(extent.length);
+            if end.is_none_or(|end| end > entry.size) {
+                return Err(contradiction("an entry's extents exceed its size"));
+            }
             hash_hole(&mut digest, extent.at.unwrap_or(at).saturating_sub(at));
             at = extent.at.unwrap_or(at);
             self.hash(&mut digest, extent.offset, extent.length)?;

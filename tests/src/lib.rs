@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod events;
+pub mod forge;
 pub mod program;
 pub mod s3_server;
 #[cfg(unix)]

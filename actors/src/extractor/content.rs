@@ -81,7 +81,12 @@ impl Content {
     pub(super) fn write(&mut self, frames: &Frames<'_>, progress: &Progress) -> Result<Step, Trouble> {
         while let Some(extent) = self.entry.extents.get(self.extent).copied() {
             if self.within == 0 {
-                self.skip_to(extent.at.unwrap_or(self.position), progress)?;
+                let at = extent.at.unwrap_or(self.position);
+                // Compared before a hole is hashed, which takes as long as the hole is large.
+                if at.checked_add(extent.length).is_none_or(|end| end > self.entry.size) {
+                    return Err(Trouble::Damaged("the manifest's extents for it exceed its size".to_owned()));
+                }
+                self.skip_to(at, progress)?;
             }
             while self.within < extent.length {
                 let place = extent.offset.saturating_add(self.within);
@@ -117,7 +122,7 @@ impl Content {
     fn skip_to(&mut self, at: u64, progress: &Progress) -> Result<(), Trouble> {
         let Some(hole) = at.checked_sub(self.position) else {
             return Err(Trouble::Damaged(
-                "the manifest's extents for it overlap, or exceed its size".to_owned(),
+                "the manifest's extents for it overlap".to_owned(),
             ));
         };
         progress.bytes.add(hole);

@@ -1,0 +1,97 @@
+//! Backups made by hand, with the real key: what somebody could plant who has it.
+
+use intellistor::{BackupName, Entry, EntryKind, UserKey};
+use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
+use intellistor_storage::keys::DataKey;
+use intellistor_storage::manifest::{ManifestDraft, Origin, put_manifest};
+use intellistor_storage::objects::{MemoryStore, ObjectStore};
+
+/// A forger with a store and a key.
+#[derive(Debug)]
+pub struct Forge {
+    /// Where the backup goes.
+    pub store: MemoryStore,
+    /// The key that opens it.
+    pub key: UserKey,
+    /// What names it.
+    pub name: BackupName,
+    data_key: DataKey,
+    header: Header,
+}
+
+impl Forge {
+    /// A forger who has made nothing yet.
+    pub fn new() -> Self {
+        let name = BackupName {
+            policy_id: "forged".into(),
+            timestamp: "20260101T000000Z".into(),
+            backup_id: "00000000-0000-7000-8000-000000000000".into(),
+        };
+        let (key, data_key) = (UserKey::generate(), DataKey::generate());
+        let header = Header::new(&name, vec![key.wrap(&data_key, &name.backup_id)]);
+        Self { store: MemoryStore::default(), key, name, data_key, header }
+    }
+
+    /// Seals gzip members as they are; the pairs are each member and the number of tar bytes that it claims.
+    pub async fn put_archive(&self, members: &[(Vec<u8>, u32)]) -> Vec<SegmentRecord> {
+        let mut sealer = SegmentSealer::new(self.header.clone(), self.data_key.clone());
+        let (mut bytes, mut records) = (Vec::new(), Vec::new());
+        for (i, (gzip, tar_bytes)) in members.iter().enumerate() {
+            if let Some(sealed) = sealer.seal(gzip, *tar_bytes, i + 1 == members.len()).unwrap() {
+                bytes.extend_from_slice(&sealed.body);
+                records.push(sealed.record);
+            }
+        }
+        self.store.put(&self.name.archive_key(), bytes.into()).await.unwrap();
+        records
+    }
+
+    /// Writes and authenticates a manifest.
+    pub async fn put_manifest(&self, segments: Vec<SegmentRecord>, entries: &[Entry]) {
+        let mut draft = ManifestDraft::default();
+        let last = segments.len() - 1;
+        for (i, segment) in segments.into_iter().enumerate() {
+            draft.commit(segment, if i == last { entries } else { &[] }, &[]).unwrap();
+        }
+        let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), trace_id: None };
+        let (manifest, _) = draft.finish(&self.header, &self.data_key, origin, Vec::new()).unwrap();
+        put_manifest(&self.store, &self.name.manifest_key(), &manifest).await.unwrap();
+    }
+
+    /// An archive of `tar`, cut into frames, and a manifest with `entries`.
+    pub async fn put(&self, tar: &[u8], entries: &[Entry]) {
+        let segments = self.put_archive(&members(tar)).await;
+        self.put_manifest(segments, entries).await;
+    }
+}
+
+impl Default for Forge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Frames of `tar`, and the one that closes the archive.
+pub fn members(tar: &[u8]) -> Vec<(Vec<u8>, u32)> {
+    let mut compressor = FrameCompressor::new(Compression::Fast);
+    let end = [0; 1024];
+    let frames = tar.chunks(1 << 20).chain([&end[..]]);
+    frames.map(|frame| (compressor.compress(frame), frame.len() as u32)).collect()
+}
+
+/// An entry with nothing in it.
+pub fn entry(path: &str, kind: EntryKind) -> Entry {
+    Entry {
+        relative_path: path.to_owned(),
+        path_bytes: None,
+        kind,
+        size: 0,
+        mtime_ns: 0,
+        unix: None,
+        xattrs: Vec::new(),
+        link_target: None,
+        link_target_bytes: None,
+        sha256: None,
+        extents: Vec::new(),
+    }
+}
