@@ -176,9 +176,11 @@ impl UserKey {
             }
         }
         let sealed_with = wraps.iter().map(|w| w.key_id.0.as_str()).collect::<Vec<_>>().join(", ");
+        let by_passphrase = wraps.iter().any(|wrap| wrap.argon2id.is_some());
         Err(match self.id() {
             Some(configured) => Error::WrongKey { sealed_with, configured: configured.0 },
-            None => Error::WrongPassphrase { sealed_with },
+            None if by_passphrase => Error::WrongPassphrase { sealed_with },
+            None => Error::WrongKey { sealed_with, configured: "a passphrase".to_owned() },
         })
     }
 }

@@ -92,7 +92,8 @@ impl Client {
             open(sys.argv[1], 'w').write(str(peak))\n\
             sys.exit(code)";
         let peak = tempfile::NamedTempFile::new().unwrap();
-        let mut all = vec![OsString::from("-c"), MEASURE.into(), peak.path().into(), built("backup-client").into()];
+        let mut all =
+            vec![OsString::from("-c"), MEASURE.into(), peak.path().into(), built("backup-client").into()];
         all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         let output = finish(self.clean(Path::new("python3"), all));
         let kib: u64 = std::fs::read_to_string(peak.path()).unwrap().parse().unwrap_or_else(|e| {

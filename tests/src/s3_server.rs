@@ -53,6 +53,11 @@ impl Traffic {
         self.refuse_parts.store(n, Ordering::SeqCst);
     }
 
+    /// How many parts are still to be answered so.
+    pub fn refusals_left(&self) -> u32 {
+        self.refuse_parts.load(Ordering::SeqCst)
+    }
+
     /// Cuts the connection under the next `n` parts.
     pub fn cut_parts(&self, n: u32) {
         self.cut_parts.store(n, Ordering::SeqCst);
@@ -118,7 +123,8 @@ impl S3Server {
 
     /// The bucket as a store, with retries.
     pub fn store(&self) -> SharedStore {
-        let policy = RetryPolicy { first_delay: std::time::Duration::from_millis(5), ..RetryPolicy::default() };
+        let policy =
+            RetryPolicy { first_delay: std::time::Duration::from_millis(5), ..RetryPolicy::default() };
         Arc::new(Retry::new(Arc::new(self.bare_store(BUCKET, SECRET_KEY)), policy))
     }
 

@@ -85,13 +85,17 @@ pub fn make(dir: &Path) {
     sparse.set_len(64 << 20).unwrap();
     File::create(dir.join("esparso/so buraco.img")).unwrap().set_len(8 << 20).unwrap();
 
-    for (name, bytes) in [("1 MiB", MIB), ("1 MiB - 1", MIB - 1), ("1 MiB + 1", MIB + 1), ("3,5 MiB", 7 * MIB / 2)] {
+    for (name, bytes) in
+        [("1 MiB", MIB), ("1 MiB - 1", MIB - 1), ("1 MiB + 1", MIB + 1), ("3,5 MiB", 7 * MIB / 2)]
+    {
         file(&format!("tamanhos/{name}"), &noise(bytes as u64, bytes));
     }
     file("tamanhos/zeros", &vec![0; MIB]);
 
     let noted = file("atributos/anotado.txt", b"com xattrs");
-    for (name, value) in [("user.nota", "lembran\u{e7}a".as_bytes()), ("user.binario", b"\0\xff\n=\0"), ("user.vazio", b"")] {
+    for (name, value) in
+        [("user.nota", "lembran\u{e7}a".as_bytes()), ("user.binario", b"\0\xff\n=\0"), ("user.vazio", b"")]
+    {
         xattr::set(&noted, name, value).unwrap();
     }
     xattr::set(folder("atributos/pasta"), "user.nota", b"de pasta").unwrap();
@@ -236,7 +240,11 @@ fn add(path: &Path, name: Vec<u8>, tree: &mut Tree, identities: &mut BTreeMap<Ve
         t if t.is_dir() => Kind::Folder,
         t if t.is_symlink() => Kind::Link,
         t => {
-            assert!(t.is_fifo() || t.is_socket() || t.is_char_device() || t.is_block_device(), "{}", path.display());
+            assert!(
+                t.is_fifo() || t.is_socket() || t.is_char_device() || t.is_block_device(),
+                "{}",
+                path.display()
+            );
             Kind::Special
         }
     };
@@ -341,16 +349,22 @@ fn comparable(tree: &Tree, ignoring: &[Ignore<'_>]) -> Tree {
 
 fn differ(path: &[u8], expected: &Facts, actual: &Facts, ignoring: &[Ignore<'_>]) -> Vec<String> {
     let mut differences = Vec::new();
-    let mut compare = |what: &str, left_out: bool, expected: &dyn std::fmt::Debug, actual: &dyn std::fmt::Debug| {
-        let (expected, actual) = (format!("{expected:?}"), format!("{actual:?}"));
-        if !left_out && expected != actual {
-            differences.push(format!("{:?}: {what} should be {expected} and is {actual}", lossy(path)));
-        }
-    };
+    let mut compare =
+        |what: &str, left_out: bool, expected: &dyn std::fmt::Debug, actual: &dyn std::fmt::Debug| {
+            let (expected, actual) = (format!("{expected:?}"), format!("{actual:?}"));
+            if !left_out && expected != actual {
+                differences.push(format!("{:?}: {what} should be {expected} and is {actual}", lossy(path)));
+            }
+        };
     let ignored = |what: Ignore<'_>| ignoring.contains(&what);
     let times = ignored(Ignore::Times) || (ignored(Ignore::LinkTimes) && expected.kind == Kind::Link);
     compare("kind", false, &expected.kind, &actual.kind);
-    compare("mode", ignored(Ignore::Modes), &format!("{:04o}", expected.mode), &format!("{:04o}", actual.mode));
+    compare(
+        "mode",
+        ignored(Ignore::Modes),
+        &format!("{:04o}", expected.mode),
+        &format!("{:04o}", actual.mode),
+    );
     compare("owner", ignored(Ignore::Owners), &(expected.uid, expected.gid), &(actual.uid, actual.gid));
     compare("mtime_ns", times, &expected.mtime_ns, &actual.mtime_ns);
     compare("size", false, &expected.size, &actual.size);

@@ -90,7 +90,10 @@ fn assert_within(peak: u64, what: &str) {
 fn a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
     let place = Place::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
     assert_within(place.measure(&["-q", "backup", "--policy", "policy.yaml"]), "backup");
-    assert_within(place.measure(&["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"]), "restore");
+    assert_within(
+        place.measure(&["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"]),
+        "restore",
+    );
     let at = |name: &str| place.dir.path().join(name).join("grande.bin");
     assert_eq!(tree::sha256(&at("out")), tree::sha256(&at("source")));
 }

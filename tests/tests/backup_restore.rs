@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use intellistor::{
-    BackupOptions, BackupReport, Error, Policy, ProblemKind, Progress, RestoreOptions, RestoreReport, RunOptions,
-    StoreUrl, UserKey, Vault,
+    BackupOptions, BackupReport, Error, Policy, ProblemKind, Progress, RestoreOptions, RestoreReport,
+    RunOptions, StoreUrl, UserKey, Vault,
 };
 use intellistor_storage::objects::{Faulty, MemoryStore, ObjectStore, SharedStore};
 use intellistor_tests::events::{until, until_at_rest};
@@ -60,7 +60,11 @@ impl Place {
     }
 
     /// Restores into a new folder and reads it.
-    async fn restore(&self, backup: &BackupReport, options: impl FnOnce(RestoreOptions) -> RestoreOptions) -> Tree {
+    async fn restore(
+        &self,
+        backup: &BackupReport,
+        options: impl FnOnce(RestoreOptions) -> RestoreOptions,
+    ) -> Tree {
         self.restore_with_report(backup, options).await.0
     }
 
@@ -80,7 +84,13 @@ impl Place {
 
 #[track_caller]
 fn assert_clean(report: &RestoreReport) {
-    assert_eq!((report.warning_count, report.damaged_count), (0, 0), "{:?} {:?}", report.warnings, report.damaged);
+    assert_eq!(
+        (report.warning_count, report.damaged_count),
+        (0, 0),
+        "{:?} {:?}",
+        report.warnings,
+        report.damaged
+    );
 }
 
 fn write(path: &Path, body: impl AsRef<[u8]>) {
@@ -166,7 +176,11 @@ async fn the_archive_alone_restores_when_the_manifest_is_lost() {
     assert_eq!(vault.list(POLICY).await.unwrap(), [], "without a manifest there is no backup");
     let options = RestoreOptions::to(place.at("out")).without_manifest();
     assert_clean(&vault.restore(&backup.name, options).await.unwrap());
-    tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&place.at("out")), &[Ignore::Special]);
+    tree::assert_same(
+        &tree::snapshot(&place.source()),
+        &tree::snapshot(&place.at("out")),
+        &[Ignore::Special],
+    );
 }
 
 #[tokio::test]
@@ -174,14 +188,18 @@ async fn only_what_is_asked_for_comes_back() {
     let place = Place::with_odd_files();
     let before = tree::snapshot(&place.source());
     let backup = place.back_up().await;
-    let (nfc_as_nfd, nfd_as_nfc) = ("Relato\u{301}rio de func\u{327}a\u{303}o.txt", "C\u{f3}pia de relat\u{f3}rio.txt");
+    let (nfc_as_nfd, nfd_as_nfc) =
+        ("Relato\u{301}rio de func\u{327}a\u{303}o.txt", "C\u{f3}pia de relat\u{f3}rio.txt");
     for (globs, expected) in [
         (&["vazio.txt"][..], &["vazio.txt"][..]),
         (&["tamanhos/1 MiB", "vazio.txt"], &["tamanhos/1 MiB", "vazio.txt"]),
         (&["no*txt"], &["nomes/a/primeiro.txt", "nomes/b/segundo.txt"]),
         (&["*/primeiro.???"], &["nomes/a/primeiro.txt"]),
         (&["tempos/{com ns,em 19*}"], &["tempos/com ns", "tempos/em 1970"]),
-        (&["modos/*dentro.txt"], &["modos/grupo/dentro.txt", "modos/pegajosa/dentro.txt", "modos/r-x/dentro.txt"]),
+        (
+            &["modos/*dentro.txt"],
+            &["modos/grupo/dentro.txt", "modos/pegajosa/dentro.txt", "modos/r-x/dentro.txt"],
+        ),
         (&["controlo/*\\*\\?\\[x\\]\\{y\\} "], &["controlo/ espacos \"aspas\" \\barra\\ *?[x]{y} "]),
         (&["pendurada", "absoluta"], &["absoluta", "pendurada"]),
         (&["latin1-*"], &["latin1-a\u{fffd}\u{fffd}o.txt"]),
@@ -191,10 +209,12 @@ async fn only_what_is_asked_for_comes_back() {
         (&[nfd_as_nfc], &[tree::NFD]),
         (&["esparso/*"], &["esparso/ilhas.img", "esparso/so buraco.img"]),
     ] {
-        let (found, report) = place.restore_with_report(&backup, |options| options.only(globs.iter().copied())).await;
+        let (found, report) =
+            place.restore_with_report(&backup, |options| options.only(globs.iter().copied())).await;
         assert_eq!(leaves(&found), expected, "{globs:?}");
         for (path, facts) in found.iter().filter(|(_, facts)| facts.kind != tree::Kind::Folder) {
-            let (expected, actual) = ([(path.clone(), before[path].clone())], [(path.clone(), facts.clone())]);
+            let (expected, actual) =
+                ([(path.clone(), before[path].clone())], [(path.clone(), facts.clone())]);
             tree::assert_same(&expected.into(), &actual.into(), &[Ignore::HardLinks]);
         }
         assert!(report.found >= expected.len() as u64, "{globs:?}");
@@ -235,7 +255,8 @@ async fn a_hard_link_that_is_asked_for_alone_is_a_file() {
     let backup = place.back_up().await;
     for name in tree::LINKED {
         let out = tempfile::tempdir().unwrap();
-        let report = place.vault.restore(&backup.name, RestoreOptions::to(out.path()).only([name])).await.unwrap();
+        let report =
+            place.vault.restore(&backup.name, RestoreOptions::to(out.path()).only([name])).await.unwrap();
         assert_clean(&report);
         assert_eq!(fs::read_to_string(out.path().join(name)).unwrap(), tree::LINKED_TEXT, "{name}");
         assert_eq!(leaves(&tree::snapshot(out.path())), [name]);
@@ -254,7 +275,10 @@ async fn roots_of_one_name_stay_apart() {
     let policy = Policy::new(POLICY, paths).unwrap();
     let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
     let found = place.restore(&backup, |options| options).await;
-    assert_eq!(names(&found), [".", "docs", "docs-2", "docs-2/x.txt", "docs/x.txt", "nota.txt", "nota.txt/nota.txt"]);
+    assert_eq!(
+        names(&found),
+        [".", "docs", "docs-2", "docs-2/x.txt", "docs/x.txt", "nota.txt", "nota.txt/nota.txt"]
+    );
     assert_eq!(found[&b"docs/x.txt"[..]], tree::snapshot(&place.at("a/docs"))[&b"x.txt"[..]]);
     assert_eq!(found[&b"docs-2/x.txt"[..]], tree::snapshot(&place.at("b/docs"))[&b"x.txt"[..]]);
     let one = place.restore(&backup, |options| options.only(["docs-2/*"])).await;
@@ -267,10 +291,13 @@ async fn roots_of_one_name_stay_apart() {
 #[tokio::test]
 async fn what_is_excluded_is_not_there() {
     let place = Place::new();
-    for name in ["fica.txt", "sai.tmp", "pasta/sai.tmp", "cache/a/b.txt", "Co\u{301}pia/x", "pasta/fica.tmp.txt"] {
+    for name in
+        ["fica.txt", "sai.tmp", "pasta/sai.tmp", "cache/a/b.txt", "Co\u{301}pia/x", "pasta/fica.tmp.txt"]
+    {
         write(&place.source().join(name), name);
     }
-    let policy = Policy { exclude: ["*.tmp", "cache", "C\u{f3}pia"].map(str::to_owned).into(), ..place.policy() };
+    let policy =
+        Policy { exclude: ["*.tmp", "cache", "C\u{f3}pia"].map(str::to_owned).into(), ..place.policy() };
     let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
     let found = place.restore(&backup, |options| options).await;
     assert_eq!(names(&found), [".", "fica.txt", "pasta", "pasta/fica.tmp.txt"]);
@@ -347,7 +374,11 @@ async fn a_copy_restores_by_itself() {
     let vault = Vault::open(&StoreUrl::local(&copy), key).await.unwrap();
     assert_eq!(vault.latest(POLICY).await.unwrap(), backup.name);
     assert_clean(&vault.restore(&backup.name, RestoreOptions::to(place.at("out"))).await.unwrap());
-    tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&place.at("out")), &[Ignore::Special]);
+    tree::assert_same(
+        &tree::snapshot(&place.source()),
+        &tree::snapshot(&place.at("out")),
+        &[Ignore::Special],
+    );
 }
 
 fn walk(folder: &Path) -> Vec<PathBuf> {
@@ -369,7 +400,11 @@ async fn a_decrypted_backup_is_a_tar_gz_like_any_other() {
     let report = place.vault.decrypt(&backup.name, out, RunOptions::default()).await.unwrap();
     assert_eq!(report.bytes_written, fs::metadata(&plain).unwrap().len());
     let listed = Command::new("tar").args(["--quoting-style=literal", "-tzf"]).arg(&plain).output().unwrap();
-    assert!(listed.status.success() && listed.stderr.is_empty(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(
+        listed.status.success() && listed.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
     let before = tree::snapshot(&place.source());
     // A name with a newline takes two lines.
     let lines = listed.stdout.iter().filter(|byte| **byte == b'\n').count();
@@ -403,7 +438,14 @@ async fn untarred(place: &Place, backup: &BackupReport) -> PathBuf {
     let file = Box::new(fs::File::create(&plain).unwrap());
     place.vault.decrypt(&backup.name, file, RunOptions::default()).await.unwrap();
     fs::create_dir(&out).unwrap();
-    let done = Command::new("tar").arg("-xzf").arg(&plain).arg("-C").arg(&out).stdin(Stdio::null()).output().unwrap();
+    let done = Command::new("tar")
+        .arg("-xzf")
+        .arg(&plain)
+        .arg("-C")
+        .arg(&out)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     assert!(done.status.success() && done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
     out
 }
@@ -468,7 +510,10 @@ async fn a_large_file_that_changes_is_kept_as_it_was_read_and_told() {
         .await;
         assert!((MIB..96 * MIB).contains(&read), "it was being read: {read}");
         assert_eq!(backup.problems.len(), 1, "{:?}", backup.problems);
-        assert_eq!((backup.problems[0].relative_path.as_str(), backup.problems[0].kind), ("grande", ProblemKind::Changed));
+        assert_eq!(
+            (backup.problems[0].relative_path.as_str(), backup.problems[0].kind),
+            ("grande", ProblemKind::Changed)
+        );
         let verb = if grows { "grew" } else { "shrank" };
         assert!(backup.problems[0].reason.contains(verb), "{}", backup.problems[0].reason);
         assert_eq!((backup.totals.changed, backup.totals.skipped), (1, 0));
@@ -513,7 +558,10 @@ async fn a_restore_fetches_what_it_needs_and_nothing_twice() {
         let before = place.memory.bytes_read();
         let (found, report) = place.restore_with_report(&backup, |options| options.only([name])).await;
         let read = place.memory.bytes_read() - before - backup.manifest_bytes;
-        assert_eq!(found[name.as_bytes()].sha256.as_deref(), Some(&*tree::sha256(&place.source().join(name))));
+        assert_eq!(
+            found[name.as_bytes()].sha256.as_deref(),
+            Some(&*tree::sha256(&place.source().join(name)))
+        );
         assert!(read <= 3 * MIB, "{name}: {read} bytes of archive were read for 1 MiB");
         assert_eq!(report.fetched_bytes, read, "the report tells what was read");
     }

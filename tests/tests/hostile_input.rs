@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use intellistor::{
-    BackupName, BackupOptions, Category, Entry, EntryKind, Error, Policy, RestoreOptions, RestoreReport, RunOptions,
-    UserKey, Vault,
+    BackupName, BackupOptions, Category, Entry, EntryKind, Error, Policy, RestoreOptions, RestoreReport,
+    RunOptions, UserKey, Vault,
 };
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::manifest::Extent;
@@ -79,7 +79,10 @@ async fn every_flipped_byte_of_an_archive_is_noticed_and_restores_nothing_wrong(
     for i in 0..whole.len() {
         victim.store.alter(&victim.name.archive_key(), |bytes| bytes[i] ^= 1);
         let told = victim.verify().await.unwrap_err();
-        assert!(matches!(told.category(), Category::Integrity | Category::Failed | Category::Configuration), "byte {i}: {told}");
+        assert!(
+            matches!(told.category(), Category::Integrity | Category::Failed | Category::Configuration),
+            "byte {i}: {told}"
+        );
         let out = victim.dir.path().join(format!("out-{i}"));
         // What the manifest repeats (the header, salts) may be damaged without harm to a restore.
         if let Ok(report) = victim.restore(&out).await
@@ -200,7 +203,8 @@ fn link(path: &str, kind: EntryKind, target: &str) -> Entry {
 #[tokio::test]
 async fn hostile_names_restore_nothing() {
     let forge = Forge::new();
-    let names = ["..", "../x", "a/../../x", "/tmp/intellistor-hostile", "", "a//b", "a/./b", "./../x", "a\0b"];
+    let names =
+        ["..", "../x", "a/../../x", "/tmp/intellistor-hostile", "", "a//b", "a/./b", "./../x", "a\0b"];
     let entries: Vec<_> = names.iter().map(|name| with_content(name, 0, b"evil")).collect();
     forge.put(b"evil", &entries).await;
     let (outcome, dir) = restore_forged(&forge, false).await;

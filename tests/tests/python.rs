@@ -96,7 +96,9 @@ impl Backup {
         let mut tar = Command::new("tar");
         // What `tar xz` leaves out unless asked: extended attributes. As root it applies owners and modes by itself.
         // It warns of times before 1970 and in the future.
-        tar.args(["xz", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp", "-C"]).arg(&out).stdin(decrypt.stdout.take().unwrap());
+        tar.args(["xz", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp", "-C"])
+            .arg(&out)
+            .stdin(decrypt.stdout.take().unwrap());
         let unpacked = finish(tar).expect(0);
         assert_eq!(unpacked.stderr, "", "tar has nothing to complain of");
         assert!(decrypt.wait().unwrap().success());
@@ -159,9 +161,12 @@ async fn an_archive_with_a_flipped_bit_is_refused() {
     let backup = Backup::small().await;
     let length = fs::metadata(&backup.archive).unwrap().len() as usize;
     let whole = backup.run(&[&backup.archive]).expect(0).stdout;
-    let header = 9 + u32::from_be_bytes(fs::read(&backup.archive).unwrap()[5..9].try_into().unwrap()) as usize;
+    let header =
+        9 + u32::from_be_bytes(fs::read(&backup.archive).unwrap()[5..9].try_into().unwrap()) as usize;
     // Magic, version, header, segment's number, its salt, first frame's length, its bytes, the middle, the end.
-    for at in [0, 4, 20, header + 3, header + 20, header + 39, header + 60, length / 2, length - 40, length - 1] {
+    for at in
+        [0, 4, 20, header + 3, header + 20, header + 39, header + 60, length / 2, length - 40, length - 1]
+    {
         let altered = backup.altered(&backup.archive, |bytes| bytes[at] ^= 1);
         let refused = backup.run(&[&altered]);
         assert_ne!(refused.code, 0, "byte {at} of {length}");
@@ -209,7 +214,8 @@ async fn a_manifest_is_verified() {
     assert_eq!(text.lines().count() as u64, backup.report.totals.entries);
 
     let document = fs::read(&backup.manifest).unwrap();
-    let find = |what: &str| document.windows(what.len()).position(|window| window == what.as_bytes()).unwrap();
+    let find =
+        |what: &str| document.windows(what.len()).position(|window| window == what.as_bytes()).unwrap();
     for at in [find("\"size\":") + 7, find("Relat"), find("\"mtime_ns\":") + 11, document.len() - 10] {
         let altered = backup.altered(&backup.manifest, |bytes| bytes[at] ^= 1);
         assert_ne!(backup.run(&[flag, &altered]).code, 0, "byte {at}: {:?}", document[at] as char);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use intellistor::{
-    BackupOptions, BackupReport, CancellationToken, Category, Error, Policy, Progress, RestoreOptions, RunOptions,
-    UserKey, Vault,
+    BackupOptions, BackupReport, CancellationToken, Category, Error, Policy, Progress, RestoreOptions,
+    RunOptions, UserKey, Vault,
 };
 use intellistor_storage::StoreErrorKind;
 use intellistor_storage::objects::{
@@ -123,7 +123,8 @@ async fn what_stays_refused_leaves_no_backup() {
         (Operation::Put, 1),
     ] {
         let place = Place::new();
-        let (memory, faulty, store) = failing(&[(operation, nth, Fault::Fails(StoreErrorKind::AccessDenied))]);
+        let (memory, faulty, store) =
+            failing(&[(operation, nth, Fault::Fails(StoreErrorKind::AccessDenied))]);
         let error = place.back_up(store.clone()).await.expect_err("the backup was refused");
         assert_eq!(error.category(), Category::Failed, "{operation:?}");
         let told = error.to_string();
@@ -156,7 +157,11 @@ async fn an_answer_that_is_lost_loses_no_backup() {
         let (memory, faulty, store) = failing(&[(operation, 1, Fault::AnswerLost(StoreErrorKind::Timeout))]);
         let report = place.back_up(store.clone()).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
         let asked = faulty.calls(operation);
-        assert_eq!(asked, if operation == Operation::PutPart { report.parts + 1 } else { 2 }, "{operation:?}");
+        assert_eq!(
+            asked,
+            if operation == Operation::PutPart { report.parts + 1 } else { 2 },
+            "{operation:?}"
+        );
         assert_eq!(memory.open_uploads(), 0, "{operation:?}");
         place.assert_restores(store, &report).await;
     }
@@ -298,7 +303,8 @@ async fn backups_at_the_same_time_do_not_mix() {
     let store: SharedStore = Arc::new(memory.clone());
     let (a, b) = tokio::join!(place.back_up(store.clone()), place.back_up(store.clone()));
     let (a, b) = (a.unwrap(), b.unwrap());
-    let listed: BTreeSet<_> = place.vault(store.clone()).list(POLICY).await.unwrap().into_iter().map(|l| l.name).collect();
+    let listed: BTreeSet<_> =
+        place.vault(store.clone()).list(POLICY).await.unwrap().into_iter().map(|l| l.name).collect();
     assert_eq!(listed, BTreeSet::from([a.name.clone(), b.name.clone()]));
     for report in [a, b] {
         place.vault(store.clone()).verify(&report.name, RunOptions::default()).await.unwrap();
