@@ -111,7 +111,7 @@ pub fn make(dir: &Path) {
     }
     if is_root {
         let locked = file("modos/0000", b"0000");
-        fs::set_permissions(locked, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(locked, fs::Permissions::from_mode(0o000)).unwrap();
         lchown(dir.join("pendurada"), Some(1234), Some(4321)).unwrap();
     }
 

@@ -121,9 +121,7 @@ impl Content {
     /// Counts a hole as zeros.
     fn skip_to(&mut self, at: u64, progress: &Progress) -> Result<(), Trouble> {
         let Some(hole) = at.checked_sub(self.position) else {
-            return Err(Trouble::Damaged(
-                "the manifest's extents for it overlap".to_owned(),
-            ));
+            return Err(Trouble::Damaged("the manifest's extents for it overlap".to_owned()));
         };
         progress.bytes.add(hole);
         hash_hole(&mut self.digest, hole);
