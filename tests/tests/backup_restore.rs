@@ -1,5 +1,7 @@
 //! Backups and their restores through the library: what comes back is what was there.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,8 @@
 //! What an attacker, a broken disk or a stranger's archive can do to a restore: nothing outside `--out`, nothing
 //! half-restored, nothing unnoticed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
