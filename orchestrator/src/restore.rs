@@ -51,9 +51,31 @@ impl RestoreOptions {
         Ok(if self.only.is_empty() { None } else { Some(PathGlobs::new(&self.only)?) })
     }
 
-    pub(crate) fn nothing_matches(&self, name: &BackupName) -> Error {
-        let quoted: Vec<_> = self.only.iter().map(|glob| format!("{glob:?}")).collect();
-        Error::NothingMatches { backup_id: name.backup_id.clone(), patterns: quoted.join(" or ") }
+    /// The report of a restore that ran to its end; an error when `only` selected nothing.
+    pub(crate) fn report(
+        &self,
+        name: &BackupName,
+        extracted: Extracted,
+        started: Instant,
+    ) -> Result<RestoreReport> {
+        if extracted.found == 0 && !self.only.is_empty() {
+            let quoted: Vec<_> = self.only.iter().map(|glob| format!("{glob:?}")).collect();
+            let patterns = quoted.join(" or ");
+            return Err(Error::NothingMatches { backup_id: name.backup_id.clone(), patterns });
+        }
+        let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
+        Ok(RestoreReport {
+            name: name.clone(),
+            found,
+            restored,
+            bytes,
+            fetched_bytes: self.run.progress.stored_bytes.get(),
+            warnings,
+            warning_count,
+            damaged,
+            damaged_count,
+            seconds: started.elapsed().as_secs_f64(),
+        })
     }
 }
 
@@ -80,25 +102,6 @@ pub struct RestoreReport {
     pub damaged_count: u64,
     /// How long it took.
     pub seconds: f64,
-}
-
-impl RestoreReport {
-    pub(crate) fn new(name: BackupName, extracted: Extracted, fetched_bytes: u64, started: Instant) -> Self {
-        let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
-        let seconds = started.elapsed().as_secs_f64();
-        Self {
-            name,
-            found,
-            restored,
-            bytes,
-            fetched_bytes,
-            warnings,
-            warning_count,
-            damaged,
-            damaged_count,
-            seconds,
-        }
-    }
 }
 
 pub(crate) fn open_target(out: &Path) -> Result<Target> {
@@ -128,9 +131,5 @@ pub(crate) async fn restore(
     };
     let cancel = options.run.cancel.clone();
     let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await?;
-    if extracted.found == 0 && !options.only.is_empty() {
-        return Err(options.nothing_matches(name));
-    }
-    let fetched = options.run.progress.stored_bytes.get();
-    Ok(RestoreReport::new(name.clone(), extracted, fetched, started))
+    options.report(name, extracted, started)
 }

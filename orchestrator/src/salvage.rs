@@ -38,11 +38,7 @@ pub(crate) async fn restore(
         Salvage::new(source, &key, &backup, out, only, progress)?.restore()
     })
     .await?;
-    if extracted.found == 0 && !options.only.is_empty() {
-        return Err(options.nothing_matches(name));
-    }
-    let fetched = options.run.progress.stored_bytes.get();
-    Ok(RestoreReport::new(name.clone(), extracted, fetched, started))
+    options.report(name, extracted, started)
 }
 
 struct Salvage {
