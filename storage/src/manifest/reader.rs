@@ -23,6 +23,8 @@ use crate::{Error, Result};
 /// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
 const PREAMBLE_BYTES: u64 = 128 << 10;
 const FETCH_BYTES: u64 = 4 << 20;
+/// A hundred million entries; a store that delivers without end must not fill the disk.
+const MOST_BYTES: u64 = 32 << 30;
 
 /// A manifest whose HMAC was checked over its whole length, and whose backup is the one that was asked for.
 #[derive(Debug)]
@@ -47,6 +49,9 @@ impl VerifiedManifest {
             spool.write_all(&bytes).map_err(temporary)?;
             if (bytes.len() as u64) < FETCH_BYTES {
                 break;
+            }
+            if spool.bytes() > MOST_BYTES {
+                return Err(refused(format!("it has more than {} GiB", MOST_BYTES >> 30)));
             }
         }
         Self::verify(spool, name, key)
