@@ -15,11 +15,12 @@ use crate::failure::Failure;
 use crate::output::{self, Done};
 use crate::screen::Screen;
 use crate::session::Session;
-use crate::{commands, interrupt};
+use crate::{commands, interrupt, memory};
 
 /// Runs the program. `main` has to call this before anything else: it changes the process's environment,
 /// which no other thread may look at meanwhile.
 pub fn backup_client(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    memory::give_back_large_blocks();
     match Arguments::try_parse_from(arguments) {
         Ok(arguments) => {
             let screen = Screen::new(arguments.quiet);

@@ -13,7 +13,7 @@
 //! | `failure`, `exit` | what went wrong, for a person and as an exit code |
 //! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
 //! | `quoting` | command lines that work when pasted |
-//! | `interrupt` | Ctrl-C |
+//! | `interrupt`, `memory` | Ctrl-C; memory given back |
 
 mod arguments;
 mod client;
@@ -23,6 +23,7 @@ mod exit;
 mod failure;
 mod interrupt;
 mod keys;
+mod memory;
 mod output;
 mod progress;
 mod quoting;

@@ -75,7 +75,8 @@ pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOption
     let name = BackupName {
         policy_id: policy.policy_id.clone(),
         timestamp: Utc::now().format("%Y%m%dT%H%M%SZ").to_string(),
-        backup_id: Uuid::new_v4().to_string(),
+        // Version 7: two backups within one second are still listed in their order.
+        backup_id: Uuid::now_v7().to_string(),
     };
     let job = Job { name, store, key: vault.key.clone(), policy: policy.clone(), excludes, options };
     on_system("backup", move || job.run()).await
