@@ -122,7 +122,7 @@ impl Extractor {
 
     /// Writes what the frames at hand hold of a file, and finishes it with the last of it.
     fn go_on(&mut self, mut content: Content, available: &Frames<'_>) -> Result<(), Error> {
-        match content.write(available, &self.progress) {
+        match content.write(available, &self.progress, &self.failures) {
             Ok(Step::Waits) => {
                 self.unfinished = Some(content);
                 Ok(())
@@ -137,6 +137,8 @@ impl Extractor {
                 self.progress.entries.add(1);
                 Ok(())
             }
+            // What was written of it goes with its temporary name.
+            Err(Trouble::Stopped) => Ok(()),
             Err(Trouble::Disk(e)) => {
                 let path = content.path().to_owned();
                 drop(content);

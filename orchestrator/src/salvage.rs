@@ -109,7 +109,7 @@ impl Salvage {
             match made {
                 Ok(warnings) => {
                     extracted.restored += 1;
-                    extracted.bytes += entry.size;
+                    extracted.bytes = extracted.bytes.saturating_add(entry.size);
                     extracted.warn_all(warnings);
                 }
                 Err(TargetError::Fatal(e)) => return Err(disk(e)),

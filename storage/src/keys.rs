@@ -33,6 +33,8 @@ const ARGON2_LANES: u32 = 1;
 const ARGON2_MOST_MEMORY_KIB: u32 = 1024 * 1024;
 const ARGON2_MOST_PASSES: u32 = 64;
 const ARGON2_MOST_LANES: u32 = 16;
+/// In KiB times passes, for all wrapped keys of a header together: some ten seconds. One of ours takes 192 MiB.
+const ARGON2_MOST_WORK: u64 = 8 << 20;
 
 /// 32 secret bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -165,7 +167,12 @@ impl UserKey {
     /// [`Error::WrongKey`] or [`Error::WrongPassphrase`] when this key made none of them;
     /// [`Error::Integrity`] when it made one that was altered since.
     pub fn unwrap(&self, wraps: &[WrappedKey], backup_id: &str) -> Result<DataKey> {
+        let mut work = 0;
         for wrap in wraps {
+            work = wrap.argon2id.as_ref().map_or(work, |argon2id| argon2id.work().saturating_add(work));
+            if matches!(self.0, Origin::Passphrase(_)) && work > ARGON2_MOST_WORK {
+                return Err(Argon2id::refused());
+            }
             let secret = match (&self.0, &wrap.argon2id) {
                 (Origin::Raw(secret), None) => secret.clone(),
                 (Origin::Passphrase(passphrase), Some(argon2id)) => argon2id.stretch(passphrase)?,
@@ -243,20 +250,27 @@ struct Argon2id {
 }
 
 impl Argon2id {
+    fn work(&self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
+    fn refused() -> Error {
+        Error::integrity("the wrapped key", "its Argon2id parameters are out of bounds")
+    }
+
     fn stretch(&self, passphrase: &str) -> Result<Secret> {
-        let refused = || Error::integrity("the wrapped key", "its Argon2id parameters are out of bounds");
         if self.memory_kib > ARGON2_MOST_MEMORY_KIB
             || self.passes > ARGON2_MOST_PASSES
             || self.lanes > ARGON2_MOST_LANES
         {
-            return Err(refused());
+            return Err(Self::refused());
         }
         let params =
-            Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| refused())?;
+            Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| Self::refused())?;
         let mut secret = Secret([0; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), &self.salt, &mut secret.0)
-            .map_err(|_| refused())?;
+            .map_err(|_| Self::refused())?;
         Ok(secret)
     }
 }

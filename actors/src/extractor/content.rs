@@ -4,6 +4,7 @@ use intellistor_storage::manifest::Entry;
 use intellistor_storage::{Error, hash_hole};
 use sha2::{Digest, Sha256};
 
+use crate::link::Failures;
 use crate::messages::FrameOpened;
 use crate::progress::Progress;
 use crate::target::{FileWriter, TargetError};
@@ -56,6 +57,8 @@ pub(super) enum Trouble {
     Damaged(String),
     /// They cannot be written.
     Disk(TargetError),
+    /// The pipeline has come down.
+    Stopped,
 }
 
 impl Content {
@@ -78,7 +81,12 @@ impl Content {
     }
 
     /// Writes all that the frames at hand hold of it; with the last of it, compares the whole.
-    pub(super) fn write(&mut self, frames: &Frames<'_>, progress: &Progress) -> Result<Step, Trouble> {
+    pub(super) fn write(
+        &mut self,
+        frames: &Frames<'_>,
+        progress: &Progress,
+        failures: &Failures,
+    ) -> Result<Step, Trouble> {
         while let Some(extent) = self.entry.extents.get(self.extent).copied() {
             if self.within == 0 {
                 let at = extent.at.unwrap_or(self.position);
@@ -86,7 +94,7 @@ impl Content {
                 if at.checked_add(extent.length).is_none_or(|end| end > self.entry.size) {
                     return Err(Trouble::Damaged("the manifest's extents for it exceed its size".to_owned()));
                 }
-                self.skip_to(at, progress)?;
+                self.skip_to(at, progress, failures)?;
             }
             while self.within < extent.length {
                 let place = extent.offset.saturating_add(self.within);
@@ -107,7 +115,7 @@ impl Content {
             self.extent += 1;
             self.within = 0;
         }
-        self.skip_to(self.entry.size, progress)?;
+        self.skip_to(self.entry.size, progress, failures)?;
         let digest: [u8; 32] = self.digest.finalize_reset().into();
         match self.entry.sha256 {
             Some(expected) if expected == digest => Ok(Step::Whole),
@@ -118,14 +126,21 @@ impl Content {
         }
     }
 
-    /// Counts a hole as zeros.
-    fn skip_to(&mut self, at: u64, progress: &Progress) -> Result<(), Trouble> {
-        let Some(hole) = at.checked_sub(self.position) else {
+    /// Counts a hole as zeros, a stretch at a time: a hole of any size must not outlast a Ctrl-C.
+    fn skip_to(&mut self, at: u64, progress: &Progress, failures: &Failures) -> Result<(), Trouble> {
+        const STRETCH_BYTES: u64 = 64 << 20;
+        if at < self.position {
             return Err(Trouble::Damaged("the manifest's extents for it overlap".to_owned()));
-        };
-        progress.bytes.add(hole);
-        hash_hole(&mut self.digest, hole);
-        self.position = at;
+        }
+        while self.position < at {
+            if failures.is_stopped() {
+                return Err(Trouble::Stopped);
+            }
+            let stretch = (at - self.position).min(STRETCH_BYTES);
+            hash_hole(&mut self.digest, stretch);
+            progress.bytes.add(stretch);
+            self.position += stretch;
+        }
         Ok(())
     }
 }
