@@ -5,27 +5,30 @@
 //! - **Bound:** one frame is being filled; `window` frames of 1 MiB are with the compressors. The pipeline gives
 //!   two for each core, so that none waits for a frame, and two more.
 //! - **Blocks:** on the disk, and on the compressors; it has a thread of its own.
-//! - **Survives a crash:** nothing. What the sequencer has not committed is read again.
+//! - **Survives a crash:** nothing by itself. It begins where a [`Resume`] says that the committed parts end; of
+//!   the file in which that is, only what was sent is read again, to prove that it still is the same file.
 //!
 //! A file that cannot be opened, or that vanished, is skipped and recorded. One that changes while it is read is
 //! archived again, up to [`ATTEMPTS`] times while it is small, and then recorded as changed: its entry says what
 //! was read, and the tar stream stays valid (cut at the size that its header names, or filled up with zeros).
-//! A later copy of a path overrides an earlier one, in the manifest and for `tar`.
+//! A later copy of a path overrides an earlier one, in the manifest and for `tar`. A file that is not what was
+//! sent of it before a crash is archived again from its start, behind zeros that complete the old copy.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind};
+use intellistor_storage::queue::Cursor;
 use tar::EntryType;
 
 use crate::content::{Content, Fate};
-use crate::frames::Frames;
+use crate::frames::{Frames, Halt};
 use crate::link::{Failures, Link};
-use crate::messages::{FilesScanned, FrameArchived, Reply};
+use crate::links::LinkTable;
+use crate::messages::{FilesScanned, FrameArchived, Reply, Stopped};
 use crate::progress::Progress;
-use crate::source::{self, Facts, Identity, ScannedEntry, SourceKind, Walked};
+use crate::source::{self, Facts, ScannedEntry, SourceKind, Walked};
 use crate::tar_header::TarEntry;
 
 /// How often a file is read when it changes meanwhile.
@@ -44,63 +47,75 @@ pub struct ArchiverConfig {
     pub failures: Failures,
     /// Counts entries and bytes read.
     pub progress: Arc<Progress>,
+    /// Where to begin; the default is the beginning.
+    pub resume: Resume,
+}
+
+/// Where an earlier run's committed parts end.
+#[derive(Debug, Default)]
+pub struct Resume {
+    /// Bytes of tar in them.
+    pub tar_bytes: u64,
+    /// Where that is in the walk.
+    pub cursor: Cursor,
+    /// Files in them with names still to come.
+    pub links: LinkTable,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Archiver {
     frames: Frames,
-    linked: HashMap<Identity, Linked>,
+    links: LinkTable,
     failures: Failures,
     progress: Arc<Progress>,
 }
 
-/// A file with several names, and how many of them are still to come.
-#[derive(Debug)]
-struct Linked {
-    first: Entry,
-    names_left: u64,
-}
-
 impl Archiver {
-    /// An archiver at the beginning of a tar stream.
+    /// An archiver at the beginning of a tar stream, or where an earlier one was stopped.
     pub fn new(config: ArchiverConfig) -> Self {
+        let Resume { tar_bytes, cursor, links } = config.resume;
+        let next = Link::new(config.next, config.window);
         Self {
-            frames: Frames::new(Link::new(config.next, config.window)),
-            linked: HashMap::new(),
+            frames: Frames::resume(next, tar_bytes, cursor),
+            links,
             failures: config.failures,
             progress: config.progress,
         }
     }
 
-    fn archive(&mut self, walked: Walked) -> Reply {
+    fn archive(&mut self, index: u64, walked: Walked) -> Result<(), Halt> {
+        self.frames.begin(index);
         match walked {
             Walked::Problem(problem) => self.frames.problem(problem),
             Walked::Entry(scanned) => {
-                match scanned.facts.kind {
-                    SourceKind::File => self.file(&scanned)?,
-                    _ => self.bodiless(&scanned)?,
+                let mut made = self.entry(&scanned);
+                if self.frames.is_sent_before() && made != Err(Halt::Stopped) {
+                    self.frames.give_up_on_sent_before()?;
+                    // One that is gone has been recorded as skipped.
+                    if made == Err(Halt::Diverged) {
+                        made = self.entry(&scanned);
+                    }
                 }
+                made?;
                 self.progress.entries.add(1);
             }
         }
+        // Should the archive be cut off behind the next frame, that run is to go on behind this entry.
+        self.frames.begin(index + 1);
         Ok(())
     }
 
-    fn file(&mut self, scanned: &ScannedEntry) -> Reply {
-        if scanned.facts.links > 1
-            && let Some(identity) = &scanned.facts.identity
-            && let Some(linked) = self.linked.get_mut(identity)
-        {
-            linked.names_left -= 1;
-            let first = if linked.names_left == 0 {
-                self.linked.remove(identity).map(|l| l.first)
-            } else {
-                Some(linked.first.clone())
-            };
-            if let Some(first) = first {
-                return self.hard_link(scanned, first);
-            }
+    fn entry(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
+        match scanned.facts.kind {
+            SourceKind::File => self.file(scanned),
+            _ => self.bodiless(scanned),
+        }
+    }
+
+    fn file(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
+        if let Some(first) = self.links.take(&scanned.facts) {
+            return self.hard_link(scanned, first);
         }
         for attempt in 1..=ATTEMPTS {
             let (file, facts) = match source::open_file(&scanned.source) {
@@ -131,18 +146,14 @@ impl Archiver {
                 xattrs,
                 ..entry(scanned, EntryKind::File, &facts)
             };
-            if facts.links > 1
-                && let Some(identity) = facts.identity
-            {
-                self.linked.insert(identity, Linked { first: entry.clone(), names_left: facts.links - 1 });
-            }
+            self.links.add(&facts, &entry);
             self.frames.record(entry);
             return Ok(());
         }
         Ok(())
     }
 
-    fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Reply {
+    fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Result<(), Halt> {
         let header = TarEntry {
             path: &scanned.relative_path,
             kind: EntryType::Link,
@@ -153,7 +164,7 @@ impl Archiver {
             xattrs: &[],
             sparse: None,
         };
-        self.frames.write(&header.encode())?;
+        self.frames.header(header.encode(), 0, scanned.facts.identity)?;
         let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
         self.frames.record(Entry {
             relative_path,
@@ -167,7 +178,7 @@ impl Archiver {
     }
 
     /// A folder or a symbolic link: all there is to it stands in its header.
-    fn bodiless(&mut self, scanned: &ScannedEntry) -> Reply {
+    fn bodiless(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
         let is_link = scanned.facts.kind == SourceKind::Symlink;
         let link = match is_link.then(|| source::read_link(&scanned.source)).transpose() {
             Ok(link) => link,
@@ -192,7 +203,7 @@ impl Archiver {
             xattrs: &xattrs,
             sparse: None,
         };
-        self.frames.write(&header.encode())?;
+        self.frames.header(header.encode(), 0, scanned.facts.identity)?;
         let (link_target, link_target_bytes) = match link.map(Entry::text_and_bytes) {
             Some((text, bytes)) => (Some(text), bytes),
             None => (None, None),
@@ -202,7 +213,7 @@ impl Archiver {
         Ok(())
     }
 
-    fn skip(&mut self, scanned: &ScannedEntry, reason: String) -> Reply {
+    fn skip(&mut self, scanned: &ScannedEntry, reason: String) -> Result<(), Halt> {
         self.problem(scanned, ProblemKind::Skipped, reason);
         Ok(())
     }
@@ -252,9 +263,10 @@ impl Handler<FilesScanned> for Archiver {
     fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Reply {
         let failures = self.failures.clone();
         failures.guard("archiver", || {
-            for walked in batch.walked {
-                if let Err(stopped) = self.archive(walked) {
-                    return Ok(Err(stopped));
+            for (index, walked) in (batch.first..).zip(batch.walked) {
+                // What diverged was archived again, which cannot diverge.
+                if self.archive(index, walked).is_err() {
+                    return Ok(Err(Stopped));
                 }
             }
             Ok(if batch.last { self.frames.close() } else { Ok(()) })

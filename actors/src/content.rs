@@ -4,13 +4,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use intellistor_storage::hash_hole;
 use intellistor_storage::manifest::{Extent, Xattr};
-use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use crate::frames::Frames;
-use crate::messages::Stopped;
+use crate::frames::{Frames, Halt};
 use crate::progress::Progress;
 use crate::source::{self, Facts};
 use crate::tar_header::TarEntry;
@@ -55,7 +52,7 @@ enum Stretch {
 impl Content<'_> {
     /// Writes header, content and padding. The stream stays valid whatever the file does meanwhile: exactly the
     /// bytes that the header announces are written, zeros where there was nothing to read.
-    pub(crate) fn copy(&self, frames: &mut Frames, progress: &Progress) -> Result<Copied, Stopped> {
+    pub(crate) fn copy(&self, frames: &mut Frames, progress: &Progress) -> Result<Copied, Halt> {
         let data = match source::data_map(self.file, self.facts) {
             Ok(data) => data,
             Err(e) => return Ok(self.unreadable(e)),
@@ -76,9 +73,9 @@ impl Content<'_> {
             xattrs: self.xattrs,
             sparse: (!covers_all).then_some(&data),
         };
-        frames.write(&header.encode())?;
+        let stored_bytes = data.iter().map(|stretch| stretch.end - stretch.start).sum();
+        frames.header(header.encode(), stored_bytes, self.facts.identity)?;
 
-        let mut digest = Sha256::new();
         let mut extents = Vec::with_capacity(data.len());
         let mut position = 0;
         let mut failed = None;
@@ -87,10 +84,10 @@ impl Content<'_> {
                 frames.write_zeros(stretch.end - stretch.start)?;
                 continue;
             }
-            hash_hole(&mut digest, stretch.start - position);
+            frames.hole(stretch.start - position);
             let hole_before = stretch.start > position;
             let offset = frames.position();
-            let outcome = self.copy_stretch(&stretch, frames, &mut digest, progress)?;
+            let outcome = self.copy_stretch(&stretch, frames, progress)?;
             let end = match outcome {
                 Stretch::Read => stretch.end,
                 Stretch::EndedAt(end) => {
@@ -112,7 +109,7 @@ impl Content<'_> {
         }
         frames.pad()?;
         if failed.is_none() {
-            hash_hole(&mut digest, size - position);
+            frames.hole(size - position);
             progress.bytes.add(size - position);
             position = size;
         }
@@ -120,16 +117,15 @@ impl Content<'_> {
             Some(fate) => fate,
             None => self.compare(),
         };
-        Ok(Copied { bytes: position, sha256: digest.finalize().into(), extents, fate })
+        Ok(Copied { bytes: position, sha256: frames.content_sha256(), extents, fate })
     }
 
     fn copy_stretch(
         &self,
         stretch: &Range<u64>,
         frames: &mut Frames,
-        digest: &mut Sha256,
         progress: &Progress,
-    ) -> Result<Stretch, Stopped> {
+    ) -> Result<Stretch, Halt> {
         let mut file = self.file;
         let mut position = stretch.start;
         if let Err(e) = file.seek(SeekFrom::Start(position)) {
@@ -145,7 +141,7 @@ impl Content<'_> {
                     return Ok(Stretch::EndedAt(position));
                 }
                 Ok(n) => {
-                    digest.update(frames.advance(n));
+                    frames.advance_content(n);
                     position += n as u64;
                     progress.bytes.add(n as u64);
                 }

@@ -4,6 +4,8 @@
 //! backup    Scanner ─FilesScanned→ Archiver ─FrameArchived→ Compressor × cores ─FrameCompressed→ Encryptor
 //!           ─SegmentSealed→ Uploader → store ─PartUploaded→ Sequencer, which commits them in order
 //!
+//! a job     first Scanner ─FilesScanned→ ScanRecorder, then ScanReader in the scanner's place
+//!
 //! restore   Planner ─RunPlanned→ Fetcher ─RunFetched→ Opener × cores ─RunOpened→ Extractor → files
 //! ```
 //!
@@ -25,10 +27,13 @@ pub mod fetcher;
 mod frames;
 pub mod globs;
 pub mod link;
+pub mod links;
 pub mod messages;
 pub mod opener;
 pub mod planner;
 pub mod progress;
+pub mod scan_reader;
+pub mod scan_recorder;
 pub mod scanner;
 pub mod sequencer;
 pub mod source;

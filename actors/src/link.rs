@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
 use actix::dev::{Message, Recipient, RecipientRequest};
@@ -13,6 +13,7 @@ use futures::executor::block_on;
 use futures::stream::{FuturesOrdered, Stream};
 use intellistor_storage::Error;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::messages::{Reply, Stopped};
 
@@ -38,29 +39,46 @@ pub enum Failure {
 #[derive(Debug, Clone)]
 pub struct Failures {
     reports: mpsc::UnboundedSender<Failure>,
-    stopped: Arc<AtomicBool>,
+    level: Arc<AtomicU8>,
+    span: Span,
 }
+
+/// Levels of coming down: none, [`Failures::drain`], [`Failures::stop`].
+const RUNNING: u8 = 0;
+const DRAINING: u8 = 1;
+const STOPPED: u8 = 2;
 
 impl Failures {
     /// The bell, and the ear that hears it. The channel needs no bound: a stage that has reported is not run again.
+    /// What the stages log is logged within the current span.
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Failure>) {
         let (reports, heard) = mpsc::unbounded_channel();
-        (Self { reports, stopped: Arc::default() }, heard)
+        (Self { reports, level: Arc::default(), span: Span::current() }, heard)
     }
 
     /// Stops every stage at its next message.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.level.fetch_max(STOPPED, Ordering::SeqCst);
     }
 
-    /// Whether the pipeline is coming down.
+    /// Stops the stages that make new work, and lets the last ones end what is on its way.
+    pub fn drain(&self) {
+        self.level.fetch_max(DRAINING, Ordering::SeqCst);
+    }
+
+    /// Whether no new work may begin.
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+        self.level.load(Ordering::SeqCst) > RUNNING
     }
 
-    /// Reports, stops every stage, and gives the reply for the stage upstream.
+    /// The span in which the pipeline runs.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Reports, stops the stages that make new work, and gives the reply for the stage upstream.
     pub fn report(&self, failure: impl Into<Failure>) -> Stopped {
-        self.stop();
+        self.drain();
         // Nobody listens any more once the pipeline is down; then the report has no reader to miss it.
         let _ = self.reports.send(failure.into());
         Stopped
@@ -71,6 +89,19 @@ impl Failures {
         if self.is_stopped() {
             return Err(Stopped);
         }
+        self.guard_to_the_end(stage, work)
+    }
+
+    /// As [`guard`](Self::guard), for the stage that ends what is on its way: it runs while the pipeline drains.
+    pub fn guard_to_the_end(
+        &self,
+        stage: &'static str,
+        work: impl FnOnce() -> Result<Reply, Error>,
+    ) -> Reply {
+        if self.level.load(Ordering::SeqCst) == STOPPED {
+            return Err(Stopped);
+        }
+        let _in_the_run = self.span.enter();
         // No stage runs again after a report, so a state that a panic left half-made is never seen.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
             Ok(Ok(reply)) => reply,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::objects::PartReceipt;
+use intellistor_storage::queue::Cursor;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::source::Walked;
@@ -17,7 +18,7 @@ pub struct Stopped;
 /// What a stage answers: the message was taken over, or the pipeline is coming down.
 pub type Reply = Result<(), Stopped>;
 
-/// Command to the scanner: walk the roots from the beginning.
+/// Command to the first stage: walk the roots, or read the walk that was kept.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct Scan;
@@ -26,6 +27,8 @@ pub struct Scan;
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct FilesScanned {
+    /// Index in the walk of the first of them.
+    pub first: u64,
     /// Entries and problems, in the order of the walk.
     pub walked: Vec<Walked>,
     /// Whether this batch ends the walk.
@@ -40,6 +43,8 @@ pub struct Recorded {
     pub entries: Vec<Entry>,
     /// Entries that were skipped or changed.
     pub problems: Vec<Problem>,
+    /// Where the stretch ends in the walk.
+    pub cursor: Cursor,
 }
 
 impl Recorded {
@@ -47,6 +52,7 @@ impl Recorded {
     pub fn append(&mut self, mut later: Self) {
         self.entries.append(&mut later.entries);
         self.problems.append(&mut later.problems);
+        self.cursor = later.cursor;
     }
 }
 
@@ -106,6 +112,8 @@ pub struct PartUploaded {
     pub recorded: Recorded,
     /// As in [`SegmentSealed`].
     pub last: bool,
+    /// The part's share of what may be on its way. Ordering law (must): given back when the part is committed.
+    pub slot: OwnedSemaphorePermit,
 }
 
 /// Command to the planner: read the manifest and plan what to fetch.

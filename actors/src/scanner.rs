@@ -6,7 +6,8 @@
 //!   takes longer than a slow disk's listing of the next ones, and however long the paths are it is less than
 //!   1 MiB. Besides, the names in the folders above the current one are held: their length and 5 bytes each.
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
-//! - **Survives a crash:** nothing. The walk is made again, and finds what is there then.
+//! - **Survives a crash:** nothing by itself. Where the [recorder](crate::scan_recorder) has the whole walk, it is
+//!   not made again; where not, it is, and finds what is there then.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +57,7 @@ impl Scanner {
 
     fn scan(&mut self) -> Reply {
         let mut walked = Vec::with_capacity(BATCH);
-        let mut path_bytes = 0;
+        let (mut path_bytes, mut first) = (0, 0);
         for step in Walk::new(self.roots.clone(), self.excludes.clone()) {
             // The archiver answers late while it reads a large file; a listing need not go on until then.
             if self.failures.is_stopped() {
@@ -66,11 +67,12 @@ impl Scanner {
             walked.push(step);
             if walked.len() == BATCH || path_bytes >= BATCH_PATH_BYTES {
                 let walked = std::mem::replace(&mut walked, Vec::with_capacity(BATCH));
-                self.next.send(FilesScanned { walked, last: false })?;
-                path_bytes = 0;
+                let next = first + walked.len() as u64;
+                self.next.send(FilesScanned { first, walked, last: false })?;
+                (path_bytes, first) = (0, next);
             }
         }
-        self.next.send(FilesScanned { walked, last: true })?;
+        self.next.send(FilesScanned { first, walked, last: true })?;
         self.next.flush()
     }
 }
@@ -97,27 +99,33 @@ impl Handler<Scan> for Scanner {
 
 /// Counts what a scan will find, so that a time left can be told; ends early when `stop` is set.
 pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
-    let mut linked = Linked::default();
-    for walked in Walk::new(roots, excludes) {
+    let mut census = Census::default();
+    for step in Walk::new(roots, excludes) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        if let Walked::Entry(entry) = walked {
+        if let Some(bytes) = census.count(&step) {
             progress.total_entries.add(1);
-            if entry.facts.kind == SourceKind::File && linked.is_first(&entry.facts) {
-                progress.total_bytes.add(entry.facts.size);
-            }
+            progress.total_bytes.add(bytes);
         }
     }
 }
 
-/// Files with several names, and how many of these are still to come: their content is read once.
+/// Counts what a walk finds. Holds the files with several names, and how many of these are still to come: their
+/// content is read once.
 #[derive(Debug, Default)]
-struct Linked(HashMap<Identity, u64>);
+pub(crate) struct Census(HashMap<Identity, u64>);
 
-impl Linked {
+impl Census {
     /// Some 12 MiB; beyond it every name counts, since a count is only an estimate.
     const MOST: usize = 1 << 18;
+
+    /// The bytes of content that an entry adds; `None` when the step is no entry.
+    pub(crate) fn count(&mut self, step: &Walked) -> Option<u64> {
+        let Walked::Entry(entry) = step else { return None };
+        let is_read = entry.facts.kind == SourceKind::File && self.is_first(&entry.facts);
+        Some(if is_read { entry.facts.size } else { 0 })
+    }
 
     fn is_first(&mut self, facts: &Facts) -> bool {
         let (Some(identity), true) = (facts.identity, facts.links > 1) else { return true };

@@ -1,74 +1,110 @@
 //! Commits parts in their order, whatever the order in which the store answered.
 //!
-//! - **In:** [`PartUploaded`], in any order. **Out:** the [`Committed`] archive, once, after its last part.
-//! - **Bound:** parts that wait for an earlier one hold no bodies, only their records, and no more of them than
-//!   the uploader has slots.
+//! - **In:** [`PartUploaded`], in any order. **Out:** the [`Book`] in which all of them stand, once, after the last.
+//! - **Bound:** parts that wait for an earlier one hold no bodies, only their records, and keep their slots: no
+//!   more are sent than a crash may cost.
 //! - **Blocks:** on the disk, briefly; it has a thread of its own.
-//! - **Survives a crash:** what was committed, as far as the draft survives it. There is never a hole: part n is
+//! - **Survives a crash:** what was committed, as far as the book does. There is never a hole: part n is
 //!   committed after parts 1 to n-1.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use actix::prelude::*;
+use intellistor_storage::Result;
+use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::manifest::ManifestDraft;
 use intellistor_storage::objects::PartReceipt;
+use intellistor_storage::queue::{Ledger, PartRecord};
 use tokio::sync::oneshot;
 
 use crate::link::Failures;
-use crate::messages::{PartUploaded, Reply};
+use crate::messages::{PartUploaded, Recorded, Reply};
 
-/// Every part of an archive is in the store, and everything about it is recorded.
-#[derive(Debug)]
-pub struct Committed {
+/// Where committed parts stand.
+pub trait Book: Debug + Send + Unpin + 'static {
+    /// Adds a part that the store holds durably, and what ended in it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn commit(&mut self, part: PartRecord, recorded: &Recorded) -> Result<()>;
+}
+
+/// A job's ledger: what is committed survives a crash.
+impl Book for Ledger {
+    fn commit(&mut self, part: PartRecord, recorded: &Recorded) -> Result<()> {
+        Ledger::commit(self, &part, &recorded.entries, &recorded.problems)
+    }
+}
+
+/// The book of a backup that leaves no state: it ends with the process.
+#[derive(Debug, Default)]
+pub struct Draft {
     /// What the manifest will be made of.
-    pub draft: ManifestDraft,
+    pub manifest: ManifestDraft,
     /// What it takes to complete the upload, in order.
     pub receipts: Vec<PartReceipt>,
 }
 
+impl Book for Draft {
+    fn commit(&mut self, part: PartRecord, recorded: &Recorded) -> Result<()> {
+        self.manifest.commit(part.segment, &recorded.entries, &recorded.problems)?;
+        self.receipts.push(part.receipt);
+        Ok(())
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
-pub struct Sequencer {
+pub struct Sequencer<B> {
     waiting: BTreeMap<u32, PartUploaded>,
-    committed: Committed,
-    done: Option<oneshot::Sender<Committed>>,
+    next: u32,
+    /// Given away with the last part.
+    book: Option<(B, oneshot::Sender<B>)>,
     failures: Failures,
 }
 
-impl Sequencer {
-    /// A sequencer at the beginning of an archive; `done` gets its end.
-    pub fn new(done: oneshot::Sender<Committed>, failures: Failures) -> Self {
-        let committed = Committed { draft: ManifestDraft::default(), receipts: Vec::new() };
-        Self { waiting: BTreeMap::new(), committed, done: Some(done), failures }
+impl<B: Book> Sequencer<B> {
+    /// A sequencer that commits part `next` first; `done` gets the book in the end.
+    pub fn new(book: B, next: u32, done: oneshot::Sender<B>, failures: Failures) -> Self {
+        Self { waiting: BTreeMap::new(), next, book: Some((book, done)), failures }
     }
 
-    fn commit(&mut self) -> Result<Reply, intellistor_storage::Error> {
-        while let Some(part) = self.waiting.remove(&(self.committed.receipts.len() as u32 + 1)) {
-            let PartUploaded { segment, receipt, recorded, last } = part;
-            self.committed.draft.commit(segment, &recorded.entries, &recorded.problems)?;
-            self.committed.receipts.push(receipt);
-            if last && let Some(done) = self.done.take() {
-                let empty = Committed { draft: ManifestDraft::default(), receipts: Vec::new() };
+    fn commit(&mut self) -> Result<()> {
+        while let Some(part) = self.waiting.remove(&self.next) {
+            let Some((mut book, done)) = self.book.take() else { return Ok(()) };
+            let PartUploaded { segment, receipt, mut recorded, last, slot } = part;
+            let (number, bytes) = (segment.number, segment.bytes);
+            let cursor = std::mem::take(&mut recorded.cursor);
+            // Ordering law (must): acknowledged, then recorded and flushed, then its memory released.
+            book.commit(PartRecord { segment, receipt, cursor }, &recorded)?;
+            drop(slot);
+            tracing::info!(part = number, bytes, "part stored");
+            self.next += 1;
+            if last {
+                Failpoint::ArchiveCommitted.reached();
                 // Nobody listens when the pipeline came down in this very moment.
-                let _ = done.send(std::mem::replace(&mut self.committed, empty));
+                let _ = done.send(book);
+            } else {
+                self.book = Some((book, done));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 
-impl Actor for Sequencer {
+impl<B: Book> Actor for Sequencer<B> {
     type Context = SyncContext<Self>;
 }
 
-impl Handler<PartUploaded> for Sequencer {
+impl<B: Book> Handler<PartUploaded> for Sequencer<B> {
     type Result = Reply;
 
     fn handle(&mut self, part: PartUploaded, _: &mut Self::Context) -> Reply {
         let failures = self.failures.clone();
-        failures.guard("sequencer", || {
+        failures.guard_to_the_end("sequencer", || {
             self.waiting.insert(part.segment.number, part);
-            self.commit()
+            self.commit().map(Ok)
         })
     }
 }

@@ -5,14 +5,16 @@
 //!   the encryptor builds the next one meanwhile and no further. 36 MiB are four parts of the first size, each up
 //!   to a frame larger than 8 MiB: enough to hide the latency of one request behind three others.
 //! - **Blocks:** never; it waits for the network on an arbiter.
-//! - **Survives a crash:** every part that the store acknowledged. Ordering law (must): a part's slot is held
-//!   until the sequencer has committed it.
+//! - **Survives a crash:** every part that the store acknowledged. Ordering law (must): a part keeps its slot until
+//!   the sequencer has committed it, so that never more parts are unrecorded than there are slots.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
+use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::{Part, SharedStore, Upload};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument as _;
 
 use crate::link::Failures;
 use crate::messages::{PartUploaded, Reply, SegmentSealed, Stopped};
@@ -30,6 +32,8 @@ pub struct UploaderConfig {
     pub upload: Upload,
     /// The sequencer.
     pub next: Recipient<PartUploaded>,
+    /// What may be on its way, nothing of it taken.
+    pub slots: Slots,
     /// Where to report.
     pub failures: Failures,
     /// Counts acknowledged bytes.
@@ -40,16 +44,45 @@ pub struct UploaderConfig {
 #[derive(Debug)]
 pub struct Uploader {
     config: Arc<UploaderConfig>,
-    slots: Arc<Semaphore>,
 }
 
-/// A slot is one KiB, so that a part of any size takes its share.
-const SLOT_BYTES: usize = 1 << 10;
+/// What may be on its way at once.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    /// One for each KiB, so that a part of any size takes its share. Held until a part is committed.
+    bytes: Arc<Semaphore>,
+    /// One for each part that the store has not answered yet, or the sequencer not taken over.
+    flights: Arc<Semaphore>,
+}
+
+impl Slots {
+    const SLOT_BYTES: usize = 1 << 10;
+    const MOST: u32 = (IN_FLIGHT_BYTES / Self::SLOT_BYTES) as u32;
+
+    /// Waits until no part is on its way. Those that wait behind a part that never arrived are not waited for.
+    pub async fn all_landed(&self) {
+        // The semaphore is never closed.
+        let _ = self.flights.acquire_many(Self::MOST).await;
+    }
+
+    async fn take(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let share = bytes.min(IN_FLIGHT_BYTES).div_ceil(Self::SLOT_BYTES) as u32;
+        let slot = self.bytes.clone().acquire_many_owned(share).await.ok()?;
+        Some((slot, self.flights.clone().acquire_owned().await.ok()?))
+    }
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        let all = || Arc::new(Semaphore::new(Self::MOST as usize));
+        Self { bytes: all(), flights: all() }
+    }
+}
 
 impl Uploader {
-    /// An uploader with all its slots free.
+    /// An uploader that has nothing on its way.
     pub fn new(config: UploaderConfig) -> Self {
-        Self { config: Arc::new(config), slots: Arc::new(Semaphore::new(IN_FLIGHT_BYTES / SLOT_BYTES)) }
+        Self { config: Arc::new(config) }
     }
 }
 
@@ -61,26 +94,31 @@ impl Handler<SegmentSealed> for Uploader {
     type Result = ResponseFuture<Reply>;
 
     fn handle(&mut self, sealed: SegmentSealed, _: &mut Self::Context) -> Self::Result {
-        let (config, slots) = (self.config.clone(), self.slots.clone());
+        let config = self.config.clone();
         Box::pin(async move {
-            let share = sealed.body.len().min(IN_FLIGHT_BYTES).div_ceil(SLOT_BYTES) as u32;
-            let slot = slots.acquire_many_owned(share).await.map_err(|_| Stopped)?;
-            actix::spawn(async move {
+            let (slot, flight) = config.slots.take(sealed.body.len()).await.ok_or(Stopped)?;
+            if config.failures.is_stopped() {
+                return Err(Stopped);
+            }
+            let span = config.failures.span().clone();
+            let flight = async move {
                 // A failure is reported inside; the encryptor learns of it when the pipeline comes down.
-                let _ = send(&config, sealed).await;
-                drop(slot);
-            });
+                let _ = send(&config, sealed, slot).await;
+                drop(flight);
+            };
+            actix::spawn(flight.instrument(span));
             Ok(())
         })
     }
 }
 
-async fn send(config: &UploaderConfig, sealed: SegmentSealed) -> Reply {
+async fn send(config: &UploaderConfig, sealed: SegmentSealed, slot: OwnedSemaphorePermit) -> Reply {
     let SegmentSealed { segment, body, recorded, last } = sealed;
     let part = Part { number: segment.number, offset: segment.offset, body, sha256: segment.sha256 };
     let sent = config.store.put_part(&config.upload, &part).await;
     let receipt = sent.map_err(|error| config.failures.report(error))?;
+    Failpoint::PartAcknowledged.reached();
     drop(part);
     config.progress.stored_bytes.add(segment.bytes);
-    config.next.send(PartUploaded { segment, receipt, recorded, last }).await.map_err(|_| Stopped)?
+    config.next.send(PartUploaded { segment, receipt, recorded, last, slot }).await.map_err(|_| Stopped)?
 }

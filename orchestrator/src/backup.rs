@@ -1,27 +1,29 @@
 //! Backs up: from a policy to a manifest in the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
+use intellistor_actors::archiver::Resume;
 use intellistor_actors::scanner;
-use intellistor_actors::sequencer::Committed;
+use intellistor_actors::sequencer::Draft;
 use intellistor_actors::source::{Excludes, make_roots};
-use intellistor_storage::archive::{Header, SegmentSealer, archive_digest};
+use intellistor_storage::archive::{Header, SegmentSealer};
 use intellistor_storage::keys::{DataKey, UserKey};
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::manifest::{Origin, Problem, RootRecord, Totals, put_manifest};
+use intellistor_storage::manifest::{Problem, RootRecord, Totals};
 use intellistor_storage::objects::{LocalStore, SharedStore, Tee, Upload};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::pipeline::{BackupPipeline, on_system};
+use crate::pipeline::{BackupPipeline, WalkSource, on_system};
 use crate::policy::Policy;
-use crate::{Error, Result, RunOptions, Vault};
+use crate::{Result, RunOptions, Vault, publish};
 
-/// A report names no more problems than this; the manifest has them all.
-const MOST_PROBLEMS: usize = 100;
+/// How a run's timestamp is written, in keys, file names and reports.
+pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// How to back up.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +38,7 @@ pub struct BackupOptions {
 }
 
 /// A backup that was made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupReport {
     /// What names it.
     pub name: BackupName,
@@ -65,21 +67,20 @@ pub struct BackupReport {
 pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
     policy.check_paths()?;
     let excludes = Excludes::new(&policy.exclude)?;
-    let store = match &options.copy_to {
-        Some(folder) => {
-            let copy = LocalStore::open(folder).await?;
-            Arc::new(Tee::new(vault.store.clone(), Arc::new(copy))) as SharedStore
-        }
-        None => vault.store.clone(),
-    };
-    let name = BackupName {
-        policy_id: policy.policy_id.clone(),
-        timestamp: Utc::now().format("%Y%m%dT%H%M%SZ").to_string(),
-        // Version 7: two backups within one second are still listed in their order.
-        backup_id: Uuid::now_v7().to_string(),
-    };
+    let store = with_copy(&vault.store, options.copy_to.as_deref()).await?;
+    let name = new_name(policy, Utc::now());
     let job = Job { name, store, key: vault.key.clone(), policy: policy.clone(), excludes, options };
     on_system("backup", move || job.run()).await
+}
+
+/// Names a backup that begins now.
+pub(crate) fn new_name(policy: &Policy, now: DateTime<Utc>) -> BackupName {
+    BackupName {
+        policy_id: policy.policy_id.clone(),
+        timestamp: now.format(TIMESTAMP).to_string(),
+        // Version 7: two backups within one second are still listed in their order.
+        backup_id: Uuid::now_v7().to_string(),
+    }
 }
 
 struct Job {
@@ -99,8 +100,8 @@ impl Job {
         let upload = self.store.begin_upload(&self.name.archive_key()).await?;
         let _estimate = self.options.estimate.then(|| self.estimate());
         let sent = self.send(&header, &data_key, &upload).await;
-        let Committed { mut draft, .. } = match sent {
-            Ok(committed) => committed,
+        let draft = match sent {
+            Ok(committed) => committed.manifest,
             Err(error) => {
                 // The error is what matters; parts that stay behind are only worth a warning.
                 if let Err(kept) = self.store.abort_upload(&upload).await {
@@ -109,55 +110,33 @@ impl Job {
                 return Err(error);
             }
         };
-
-        let segments = draft.segments();
-        let (parts, sha256) = (segments.len() as u32, archive_digest(segments));
-        let archive_bytes = segments.iter().map(|s| s.bytes).sum();
-        let problems = draft.first_problems(MOST_PROBLEMS)?;
-        let (manifest, head) = draft.finish(&header, &data_key, origin(), self.roots())?;
-        // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
-        put_manifest(&*self.store, &self.name.manifest_key(), &manifest).await?;
-        Ok(BackupReport {
-            store: self.store.url(),
-            key_backup: self.name.archive_key(),
-            key_manifest: self.name.manifest_key(),
-            name: self.name,
-            totals: head.totals,
-            archive_bytes,
-            manifest_bytes: manifest.bytes(),
-            parts,
-            archive_sha256: sha256.iter().map(|b| format!("{b:02x}")).collect(),
-            seconds: started.elapsed().as_secs_f64(),
-            problems,
-        })
+        let roots = root_records(&self.policy);
+        let mut report = publish::manifest(&*self.store, &header, &data_key, draft, roots).await?;
+        report.seconds = started.elapsed().as_secs_f64();
+        Ok(report)
     }
 
     /// Sends the archive and makes it appear, after checking that the store has what was sent.
-    async fn send(&self, header: &Header, data_key: &DataKey, upload: &Upload) -> Result<Committed> {
+    async fn send(&self, header: &Header, data_key: &DataKey, upload: &Upload) -> Result<Draft> {
         let pipeline = BackupPipeline {
-            roots: make_roots(&self.policy.paths),
-            excludes: self.excludes.clone(),
+            walk: WalkSource::Disk {
+                roots: make_roots(&self.policy.paths),
+                excludes: self.excludes.clone(),
+            },
+            resume: Resume::default(),
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()),
             store: self.store.clone(),
             upload: upload.clone(),
+            book: Draft::default(),
+            next_part: 1,
             progress: self.options.run.progress.clone(),
+            // Nothing goes on with what was sent.
+            last_parts: Duration::ZERO,
         };
         let committed = pipeline.run(&self.options.run.cancel).await?;
-        let segments = committed.draft.segments();
-        let differ = segments.iter().zip(&committed.receipts).find(|(segment, receipt)| {
-            receipt.number != segment.number
-                || receipt.bytes != segment.bytes
-                || receipt.sha256.is_some_and(|digest| digest != segment.sha256)
-        });
-        if let Some((segment, _)) = differ {
-            return Err(Error::NotAsSent(format!("part {} has another size or checksum", segment.number)));
-        }
-        self.store.complete_upload(upload, &committed.receipts).await?;
-        let (sent, held) = (segments.iter().map(|s| s.bytes).sum(), self.store.head(&upload.key).await?);
-        if held != Some(sent) {
-            return Err(Error::NotAsSent(format!("{} has {held:?} bytes, {sent} were sent", upload.key)));
-        }
+        let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();
+        publish::archive(&*self.store, upload, &parts).await?;
         Ok(committed)
     }
 
@@ -168,14 +147,26 @@ impl Job {
         std::thread::spawn(move || scanner::count(roots, excludes, &progress, &stopped));
         StopOnDrop(stop)
     }
+}
 
-    fn roots(&self) -> Vec<RootRecord> {
-        let record = |root: intellistor_actors::source::Root| RootRecord {
-            path: root.path.to_string_lossy().into_owned(),
-            prefix: root.prefix,
-        };
-        make_roots(&self.policy.paths).into_iter().map(record).collect()
-    }
+/// The policy's folders, as the manifest names them.
+pub(crate) fn root_records(policy: &Policy) -> Vec<RootRecord> {
+    let record = |root: intellistor_actors::source::Root| RootRecord {
+        path: root.path.to_string_lossy().into_owned(),
+        prefix: root.prefix,
+    };
+    make_roots(&policy.paths).into_iter().map(record).collect()
+}
+
+/// A store whose writes also go to a folder, where one was asked for.
+pub(crate) async fn with_copy(store: &SharedStore, copy_to: Option<&Path>) -> Result<SharedStore> {
+    Ok(match copy_to {
+        Some(folder) => {
+            let copy = LocalStore::open(folder).await?;
+            Arc::new(Tee::new(store.clone(), Arc::new(copy)))
+        }
+        None => store.clone(),
+    })
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
@@ -183,14 +174,5 @@ struct StopOnDrop(Arc<AtomicBool>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn origin() -> Origin {
-    Origin {
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
-        os: std::env::consts::OS.to_owned(),
-        tool: concat!("intellistor ", env!("CARGO_PKG_VERSION")).to_owned(),
-        trace_id: None,
     }
 }

@@ -25,6 +25,7 @@
 //! | [`policy`] | what to back up, as a person writes it |
 //! | `vault` | the door: every operation begins here |
 //! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
+//! | `publish` | the last steps of a backup: archive, then manifest |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | `stream` | an archive as one stream of bytes, for what reads all of it |
 //! | `error` | what can go wrong, and of what kind it is |
@@ -33,6 +34,7 @@ mod backup;
 mod error;
 mod pipeline;
 pub mod policy;
+mod publish;
 mod restore;
 mod salvage;
 mod stream;

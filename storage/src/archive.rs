@@ -164,6 +164,29 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_that_went_on_after_a_crash_is_whole_and_its_abandoned_segment_fits_nowhere() {
+        let made = Made::new(17);
+        let mut compressor = FrameCompressor::new(Compression::Fast);
+        let mut resumed =
+            SegmentSealer::resume(made.header.clone(), made.data_key.clone(), &made.parts[0].record);
+        let begins = made.parts[0].record.frames.len();
+        let rest: Vec<Sealed> = (begins..made.tar.len())
+            .filter_map(|i| {
+                let (tar, last) = (&made.tar[i], i + 1 == made.tar.len());
+                resumed.seal(&compressor.compress(tar), tar.len() as u32, last).unwrap()
+            })
+            .collect();
+        assert!(rest.iter().zip(&made.parts[1..]).all(|(new, old)| new.record.salt != old.record.salt));
+        let bytes: Vec<u8> =
+            made.parts[..1].iter().chain(&rest).flat_map(|part| part.body.iter().copied()).collect();
+        let (tar, segments) = read(&bytes, &made.key).unwrap();
+        assert_eq!(tar, made.tar);
+        assert_eq!(segments[1..], rest.iter().map(|part| part.record.clone()).collect::<Vec<_>>());
+        let spliced = [&made.parts[0].body[..], &rest[0].body, &made.parts[2].body].concat();
+        assert!(matches!(read(&spliced, &made.key), Err(Error::Integrity { .. })));
+    }
+
+    #[test]
     fn a_segment_built_again_has_another_salt() {
         let (header, data_key, _) = sample();
         let salts: Vec<_> = (0..2)

@@ -13,11 +13,13 @@
 
 pub mod archive;
 mod error;
+pub mod failpoint;
 mod holes;
 pub mod keys;
 pub mod layout;
 pub mod manifest;
 pub mod objects;
+pub mod queue;
 mod spool;
 mod text;
 

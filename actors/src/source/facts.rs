@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use intellistor_storage::manifest::UnixAttributes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::reach::Reach;
 
@@ -17,12 +18,35 @@ pub enum SourceKind {
     Directory,
     /// A symbolic link.
     Symlink,
-    /// What is not backed up, by name: a socket, a device.
+    /// What is not backed up, by name: a socket, a device. No scanned entry is of this kind.
     Other(&'static str),
 }
 
+// By hand, because the derived one would have to borrow the name of a kind for ever.
+impl Serialize for SourceKind {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u8(match self {
+            Self::File => 0,
+            Self::Directory => 1,
+            Self::Symlink => 2,
+            Self::Other(kind) => return Err(ser::Error::custom(format_args!("a {kind} is not scanned"))),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceKind {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match u8::deserialize(d)? {
+            0 => Ok(Self::File),
+            1 => Ok(Self::Directory),
+            2 => Ok(Self::Symlink),
+            unknown => Err(de::Error::custom(format_args!("no scanned entry is of kind {unknown}"))),
+        }
+    }
+}
+
 /// What two names of one file have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// The file system that it lies in.
     pub device: u64,
@@ -31,7 +55,7 @@ pub struct Identity {
 }
 
 /// What the system says of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// What it is.
     pub kind: SourceKind,

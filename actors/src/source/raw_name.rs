@@ -36,6 +36,22 @@ pub(super) fn from_bytes(bytes: &[u8]) -> OsString {
     }
 }
 
+/// A path as its bytes, whatever they are.
+pub(super) mod serde_path {
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(&super::to_bytes(path.as_os_str()))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
+        let bytes: Vec<u8> = serde_bytes::deserialize(d)?;
+        Ok(super::from_bytes(&bytes).into())
+    }
+}
+
 #[cfg(any(windows, test))]
 mod utf16 {
     pub(super) fn to_bytes(wide: impl Iterator<Item = u16>) -> Vec<u8> {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use intellistor_storage::manifest::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, SourceKind, facts_at};
 use super::names::{Listing, Names};
@@ -15,18 +16,20 @@ use super::roots::Root;
 use crate::globs::{BadGlob, PathGlobs};
 
 /// A file, folder or link that the walk found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScannedEntry {
     /// As in the manifest: `/` separators, raw bytes.
+    #[serde(with = "serde_bytes")]
     pub relative_path: Vec<u8>,
     /// Where it is on this machine.
+    #[serde(with = "raw_name::serde_path")]
     pub source: PathBuf,
     /// What the system said of it.
     pub facts: Facts,
 }
 
-/// One step of the walk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One step of the walk. Its serialized form is what a queue keeps of it from one run to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Walked {
     /// Something to archive.
     Entry(ScannedEntry),

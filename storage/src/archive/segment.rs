@@ -173,6 +173,19 @@ impl SegmentSealer {
         }
     }
 
+    /// Goes on with an archive after a crash, behind the last segment that the store is known to hold.
+    ///
+    /// Chain law (must): the segment built next names `after`'s salt, so nothing that another run built behind
+    /// `after` can follow it. Nonce law (must): it has a fresh salt of its own, as every segment that is begun.
+    pub fn resume(header: Header, data_key: DataKey, after: &SegmentRecord) -> Self {
+        Self {
+            next_number: after.number + 1,
+            next_offset: after.offset + after.bytes,
+            previous_salt: after.salt,
+            ..Self::new(header, data_key)
+        }
+    }
+
     /// Seals the next frame; gives the segment that it completes. `last` says that this is the tar end marker.
     ///
     /// # Errors

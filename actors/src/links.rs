@@ -1,0 +1,111 @@
+//! Files with several names: their content is archived under the first, and the others point to it.
+
+use std::collections::HashMap;
+
+use intellistor_storage::Result;
+use intellistor_storage::manifest::{Entry, EntryKind};
+
+use crate::source::{Facts, Identity, ScannedEntry, SourceKind, Walked};
+
+/// What was archived of files that have names still to come.
+#[derive(Debug, Default)]
+pub struct LinkTable(HashMap<Identity, Linked>);
+
+#[derive(Debug)]
+struct Linked {
+    first: Entry,
+    facts: LinkFacts,
+    names_left: u64,
+}
+
+/// What a file and its further names have in common as long as nobody writes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LinkFacts {
+    size: u64,
+    mtime_ns: i128,
+}
+
+impl From<&Facts> for LinkFacts {
+    fn from(facts: &Facts) -> Self {
+        Self { size: facts.size, mtime_ns: facts.mtime_ns }
+    }
+}
+
+impl LinkTable {
+    /// Keeps what was archived of a file, if further names may come.
+    pub fn add(&mut self, facts: &Facts, first: &Entry) {
+        if facts.links > 1
+            && let Some(identity) = facts.identity
+        {
+            let linked = Linked { first: first.clone(), facts: facts.into(), names_left: facts.links - 1 };
+            self.0.insert(identity, linked);
+        }
+    }
+
+    /// The entry that holds a name's content, if that was archived under another name and is the same still.
+    pub fn take(&mut self, facts: &Facts) -> Option<Entry> {
+        let identity = facts.identity.filter(|_| facts.links > 1)?;
+        let linked = self.0.get_mut(&identity)?;
+        if linked.facts != LinkFacts::from(facts) {
+            // Written to since, or another file that got the same number: it has to be read.
+            self.0.remove(&identity);
+            return None;
+        }
+        linked.names_left -= 1;
+        if linked.names_left == 0 {
+            self.0.remove(&identity).map(|linked| linked.first)
+        } else {
+            Some(linked.first.clone())
+        }
+    }
+
+    /// The table as it was when an earlier run had archived everything before `next` in the walk: from what it
+    /// scanned, and from the entries that it committed.
+    ///
+    /// # Errors
+    /// Those of the two sources.
+    pub fn rebuild(
+        scanned: impl Iterator<Item = Result<Vec<Walked>>>,
+        next: u64,
+        committed: impl Iterator<Item = Result<Vec<Entry>>>,
+    ) -> Result<Self> {
+        let mut wanted: HashMap<Vec<u8>, (Identity, Facts, u64)> = HashMap::new();
+        let mut first_names: HashMap<Identity, Vec<u8>> = HashMap::new();
+        let mut index = 0;
+        'scan: for batch in scanned {
+            for step in batch? {
+                if index == next {
+                    break 'scan;
+                }
+                index += 1;
+                let Walked::Entry(ScannedEntry { relative_path, facts, .. }) = step else { continue };
+                let Some(identity) = facts.identity.filter(|_| facts.links > 1) else { continue };
+                if facts.kind != SourceKind::File {
+                    continue;
+                }
+                match first_names.get(&identity).and_then(|first| wanted.get_mut(first)) {
+                    Some((.., names_left)) => *names_left = names_left.saturating_sub(1),
+                    None => {
+                        first_names.insert(identity, relative_path.clone());
+                        let names_left = facts.links - 1;
+                        wanted.insert(relative_path, (identity, facts, names_left));
+                    }
+                }
+            }
+        }
+        wanted.retain(|_, (.., names_left)| *names_left > 0);
+        let mut table = Self::default();
+        for entries in committed {
+            for entry in entries? {
+                if entry.kind != EntryKind::File {
+                    continue;
+                }
+                if let Some((identity, facts, names_left)) = wanted.get(entry.raw_path()) {
+                    let (facts, names_left) = (facts.into(), *names_left);
+                    table.0.insert(*identity, Linked { first: entry, facts, names_left });
+                }
+            }
+        }
+        Ok(table)
+    }
+}

@@ -1,0 +1,87 @@
+//! The stages of a restore.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use intellistor_actors::extractor::{Extracted, Extractor, ExtractorConfig};
+use intellistor_actors::fetcher::{Fetcher, FetcherConfig};
+use intellistor_actors::globs::PathGlobs;
+use intellistor_actors::link::Failures;
+use intellistor_actors::messages::Plan;
+use intellistor_actors::opener::{FrameOpener, FrameOpenerConfig};
+use intellistor_actors::planner::{Planner, PlannerConfig};
+use intellistor_actors::progress::Progress;
+use intellistor_actors::target::Target;
+use intellistor_storage::archive::{ArchiveIndex, Opener};
+use intellistor_storage::manifest::VerifiedManifest;
+use intellistor_storage::objects::SharedStore;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{cores, finish, on_thread};
+use crate::Result;
+
+/// How long a pipeline that comes down waits for its last stage to clean up.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// Everything that the stages of a restore need.
+#[derive(Debug)]
+pub(crate) struct RestorePipeline {
+    pub(crate) manifest: Arc<VerifiedManifest>,
+    pub(crate) index: Arc<ArchiveIndex>,
+    pub(crate) opener: Opener,
+    pub(crate) only: Option<PathGlobs>,
+    pub(crate) store: SharedStore,
+    pub(crate) key: String,
+    pub(crate) target: Target,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl RestorePipeline {
+    /// Runs until the last entry is written. Must be called on an actor system.
+    pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<Extracted> {
+        let (failures, failed) = Failures::channel();
+        let (done, mut extracted) = oneshot::channel();
+
+        let extractor = ExtractorConfig {
+            target: self.target,
+            done,
+            failures: failures.clone(),
+            progress: self.progress.clone(),
+        };
+        let extractor = on_thread(move || Extractor::new(extractor));
+        let opener = FrameOpenerConfig {
+            opener: self.opener,
+            next: extractor.clone().recipient(),
+            failures: failures.clone(),
+        };
+        let opener = SyncArbiter::start(cores(), move || FrameOpener::new(opener.clone()));
+        let fetcher = Fetcher::new(FetcherConfig {
+            store: self.store,
+            key: self.key,
+            next: opener.clone().recipient(),
+            failures: failures.clone(),
+            progress: self.progress.clone(),
+        })
+        .start();
+        let planner = PlannerConfig {
+            manifest: self.manifest,
+            index: self.index,
+            only: self.only,
+            next: fetcher.clone().recipient(),
+            failures: failures.clone(),
+            progress: self.progress,
+        };
+        let planner = on_thread(move || Planner::new(planner));
+        let first = planner.send(Plan);
+        let ended = finish(first, &mut extracted, &failures, failed, cancel).await;
+        failures.stop();
+        drop((extractor, opener, fetcher, planner));
+        if !extracted.is_terminated() {
+            // The extractor may be amid a file, whose temporary name goes with it.
+            let _ = tokio::time::timeout(LAST_WORD, extracted).await;
+        }
+        ended
+    }
+}
