@@ -5,12 +5,10 @@
 //! ```
 
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Instant;
 
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
@@ -19,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 
-use crate::Escaped;
+use crate::fields::Fields;
 
 /// How much a person wants to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -155,61 +153,6 @@ where
             }
         }
         writeln!(writer)
-    }
-}
-
-/// The message, then `name=value` for each other field.
-struct Fields;
-
-impl<'w> FormatFields<'w> for Fields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut visitor = Values { writer, first: true, result: Ok(()) };
-        fields.record(&mut visitor);
-        visitor.result
-    }
-}
-
-struct Values<'w> {
-    writer: Writer<'w>,
-    first: bool,
-    result: fmt::Result,
-}
-
-impl Values<'_> {
-    fn put(&mut self, field: &Field, value: impl fmt::Display) {
-        if self.result.is_err() {
-            return;
-        }
-        let space = if std::mem::take(&mut self.first) { "" } else { " " };
-        self.result = match field.name() {
-            "message" => write!(self.writer, "{space}{}", Escaped(value)),
-            name => write!(self.writer, "{space}{name}={}", Escaped(value)),
-        };
-    }
-}
-
-impl Visit for Values<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let bare = field.name() == "message" || !value.is_empty() && !value.contains([' ', '"', '=']);
-        if bare { self.put(field, value) } else { self.put(field, format_args!("{value:?}")) }
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn StdError + 'static)) {
-        let mut told = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            // Many errors repeat their cause in their own text.
-            let text = error.to_string();
-            if !told.contains(&text) {
-                let _ = write!(told, ": {text}");
-            }
-            cause = error.source();
-        }
-        self.put(field, told);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format_args!("{value:?}"));
     }
 }
 

@@ -5,5 +5,6 @@
 
 pub mod console;
 mod escape;
+mod fields;
 
 pub use escape::Escaped;
