@@ -12,9 +12,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 
 use crate::fields::Fields;
@@ -79,24 +77,21 @@ impl fmt::Display for BadFilter {
 
 impl StdError for BadFilter {}
 
-/// Starts the console for the whole process; once. Where `-v` or `-q` was given, `rust_log` is not looked at.
+/// Starts the console for the whole process, and nothing beside it: no log file.
 ///
 /// # Errors
-/// [`BadFilter`] when `rust_log` is needed and malformed. A second call changes nothing.
+/// As for [`crate::init`].
 pub fn init<W>(verbosity: Verbosity, rust_log: Option<&str>, writer: W) -> Result<(), BadFilter>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let console = layer(verbosity, rust_log, writer)?;
-    // Fails only when a subscriber is there already; it then stays.
-    let _ = tracing_subscriber::registry().with(console).try_init();
-    Ok(())
+    crate::init(verbosity, rust_log, writer, false)
 }
 
 /// The console as a layer, for a process that has other layers beside it.
 ///
 /// # Errors
-/// As for [`init`].
+/// [`BadFilter`] when `rust_log` is needed and malformed.
 pub fn layer<S, W>(
     verbosity: Verbosity,
     rust_log: Option<&str>,
@@ -160,6 +155,8 @@ where
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 
