@@ -5,21 +5,17 @@
 //! ```
 
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Instant;
 
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 
-use crate::Escaped;
+use crate::fields::Fields;
 
 /// How much a person wants to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,24 +77,21 @@ impl fmt::Display for BadFilter {
 
 impl StdError for BadFilter {}
 
-/// Starts the console for the whole process; once. Where `-v` or `-q` was given, `rust_log` is not looked at.
+/// Starts the console for the whole process, and nothing beside it: no log file.
 ///
 /// # Errors
-/// [`BadFilter`] when `rust_log` is needed and malformed. A second call changes nothing.
+/// As for [`crate::init`].
 pub fn init<W>(verbosity: Verbosity, rust_log: Option<&str>, writer: W) -> Result<(), BadFilter>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let console = layer(verbosity, rust_log, writer)?;
-    // Fails only when a subscriber is there already; it then stays.
-    let _ = tracing_subscriber::registry().with(console).try_init();
-    Ok(())
+    crate::init(verbosity, rust_log, writer, false)
 }
 
 /// The console as a layer, for a process that has other layers beside it.
 ///
 /// # Errors
-/// As for [`init`].
+/// [`BadFilter`] when `rust_log` is needed and malformed.
 pub fn layer<S, W>(
     verbosity: Verbosity,
     rust_log: Option<&str>,
@@ -158,65 +151,12 @@ where
     }
 }
 
-/// The message, then `name=value` for each other field.
-struct Fields;
-
-impl<'w> FormatFields<'w> for Fields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut visitor = Values { writer, first: true, result: Ok(()) };
-        fields.record(&mut visitor);
-        visitor.result
-    }
-}
-
-struct Values<'w> {
-    writer: Writer<'w>,
-    first: bool,
-    result: fmt::Result,
-}
-
-impl Values<'_> {
-    fn put(&mut self, field: &Field, value: impl fmt::Display) {
-        if self.result.is_err() {
-            return;
-        }
-        let space = if std::mem::take(&mut self.first) { "" } else { " " };
-        self.result = match field.name() {
-            "message" => write!(self.writer, "{space}{}", Escaped(value)),
-            name => write!(self.writer, "{space}{name}={}", Escaped(value)),
-        };
-    }
-}
-
-impl Visit for Values<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let bare = field.name() == "message" || !value.is_empty() && !value.contains([' ', '"', '=']);
-        if bare { self.put(field, value) } else { self.put(field, format_args!("{value:?}")) }
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn StdError + 'static)) {
-        let mut told = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            // Many errors repeat their cause in their own text.
-            let text = error.to_string();
-            if !told.contains(&text) {
-                let _ = write!(told, ": {text}");
-            }
-            cause = error.source();
-        }
-        self.put(field, told);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format_args!("{value:?}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 

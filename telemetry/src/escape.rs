@@ -32,8 +32,9 @@ impl<W: Write> Write for Escaper<'_, W> {
 }
 
 fn steers(c: char) -> bool {
-    // Beside the control characters: line and paragraph separators, and what reorders text on the screen.
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    // Beside the control characters: line and paragraph separators, and all that Unicode calls a bidi control.
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod tests {
         let shown = Escaped(hostile).to_string();
         let expected = "Cópia de ação\\n\\u{1b}[2Jerror: forged\\r\\u{9b}31m\\u{202e}gpj.exe\\u{2028}x";
         assert_eq!(shown, expected);
+        assert_eq!(Escaped("\u{61c}\u{200e}\u{200f}").to_string(), "\\u{61c}\\u{200e}\\u{200f}");
         assert_eq!(Escaped("日本語 C:\\pasta 'x'").to_string(), "日本語 C:\\pasta 'x'");
     }
 }

@@ -1,9 +1,64 @@
-//! What a run tells about itself: the set-up of logs.
+//! What a run tells about itself.
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | [`console`] | log lines for a person, on standard error |
+//! | [`run_log`] | a log file for each run: evidence, whatever the console shows |
+//! | `fields` | how an event's values read, the same in both |
+//! | [`Escaped`] | text that cannot steer a terminal or forge a line |
 //!
 //! Everything that comes from outside (file names, a store's words) passes through [`Escaped`] on its way
 //! to a terminal or a log, so that no line of ours can be forged.
 
 pub mod console;
 mod escape;
+mod fields;
+pub mod run_log;
 
 pub use escape::Escaped;
+pub use run_log::RunLog;
+
+use console::{BadFilter, Verbosity};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts the console for the whole process, and the logs of runs where the program keeps them; once. Neither
+/// filters for the other: `-q` leaves a run's log as it is.
+///
+/// Where `-v` or `-q` was given, `rust_log` is not looked at.
+///
+/// # Errors
+/// [`BadFilter`] when `rust_log` is needed and malformed. A second call changes nothing.
+pub fn init<W>(
+    verbosity: Verbosity,
+    rust_log: Option<&str>,
+    writer: W,
+    with_run_logs: bool,
+) -> Result<(), BadFilter>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let console = console::layer(verbosity, rust_log, writer)?;
+    let run_logs = with_run_logs.then(run_log::layer);
+    // Fails only when a subscriber is there already; it then stays.
+    let _ = tracing_subscriber::registry().with(run_logs).with(console).try_init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn one_init_starts_both_and_a_quiet_console_leaves_the_log() {
+        let room = tempfile::tempdir().unwrap();
+        let log = RunLog::open(room.path(), "20261124T020000Z").unwrap();
+        init(Verbosity::Quiet, None, io::sink, true).unwrap();
+        console::init(Verbosity::Quiet, None, io::sink).unwrap();
+        log.span().in_scope(|| tracing::info!("told"));
+        assert!(std::fs::read_to_string(log.path()).unwrap().ends_with("Z INFO  told\n"));
+    }
+}
