@@ -28,6 +28,7 @@ mod frames;
 pub mod globs;
 pub mod link;
 pub mod links;
+pub mod log_shipper;
 pub mod messages;
 pub mod opener;
 pub mod planner;

@@ -1,16 +1,40 @@
-//! The command line of `backup-client`.
+//! The command lines of both programs.
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{backup, decrypt, key_create, list, policy_create, restore, show, verify};
+use crate::commands::{agent, backup, decrypt, key_create, list, policy_create, restore, show, verify};
 
-/// Encrypted backups of folders, to S3 or to a folder.
-#[derive(Debug, Parser)]
-#[command(name = "backup-client", version, after_help = FIRST_STEPS, max_term_width = 100)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
-pub(crate) struct Arguments {
+/// What both programs take from the environment.
+macro_rules! settings {
+    () => {
+        "\
+Settings, from the environment or from a file (see --env-file):
+  where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
+  S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
+  key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
+  logs       RUST_LOG, where neither -v nor -q is given"
+    };
+}
+
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0    success
+  1    failed
+  2    wrong usage or configuration
+  3    finished, but some entries were skipped or changed
+  4    integrity failure
+  5    another run of this policy is active
+  130  interrupted"
+    };
+}
+
+/// What both programs take.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
     /// A file of NAME=value lines to take settings from; without it, `.env` in the current directory is read.
     /// Variables that are set already win over the file
     #[arg(long, global = true, value_name = "FILE")]
@@ -21,11 +45,32 @@ pub(crate) struct Arguments {
     /// Tell nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    #[command(subcommand)]
-    pub(crate) command: Command,
 }
 
-const FIRST_STEPS: &str = "\
+/// Encrypted backups of folders, to S3 or to a folder.
+#[derive(Debug, Parser)]
+#[command(name = "backup-client", version, after_help = CLIENT_HELP, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct ClientArguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: ClientCommand,
+}
+
+/// Backups that are resumed, scheduled and logged.
+#[derive(Debug, Parser)]
+#[command(name = "intellistor-agent", version, after_help = AGENT_HELP, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct AgentArguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: AgentCommand,
+}
+
+const CLIENT_HELP: &str = concat!(
+    "\
 First steps:
   backup-client key-create --out intellistor.key
   export INTELLISTOR_KEY_FILE=intellistor.key AWS_S3_BUCKET=my-bucket
@@ -33,26 +78,35 @@ First steps:
   backup-client backup --policy policy.yaml
   backup-client restore --policy policy.yaml --latest --out restored
 
-Settings, from the environment or from a file (see --env-file):
-  where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
-  S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
-  key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
-  logs       RUST_LOG, where neither -v nor -q is given
+",
+    settings!(),
+    "
 
 Standard output is one JSON document, {\"error\": ...} on failure.
 
-Exit codes:
-  0    success
-  1    failed
-  2    wrong usage or configuration
-  3    finished, but some entries were skipped or changed
-  4    integrity failure
-  5    another run of this policy is active
-  130  interrupted";
+",
+    exit_codes!()
+);
+
+const AGENT_HELP: &str = concat!(
+    "\
+First steps, with a policy and a key of backup-client's:
+  intellistor-agent run --policy policy.yaml      backs up, or finishes what was stopped
+  intellistor-agent status                        where every policy stands
+  intellistor-agent logs show --policy-id mvp-default
+
+",
+    settings!(),
+    "
+  state      INTELLISTOR_HOME: queues and logs
+
+",
+    exit_codes!()
+);
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum ClientCommand {
     PolicyCreate(policy_create::PolicyCreate),
     KeyCreate(key_create::KeyCreate),
     Backup(backup::Backup),
@@ -63,19 +117,29 @@ pub(crate) enum Command {
     Decrypt(decrypt::Decrypt),
 }
 
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    Run(agent::run::Run),
+    Status(agent::status::Status),
+    Logs(agent::logs::Logs),
+    Cancel(agent::cancel::Cancel),
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
 
-    fn parse(line: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(line.split(' '))
+    fn parse(line: &str) -> Result<ClientArguments, clap::Error> {
+        ClientArguments::try_parse_from(line.split(' '))
     }
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        ClientArguments::command().debug_assert();
+        AgentArguments::command().debug_assert();
     }
 
     #[test]
@@ -94,6 +158,17 @@ mod tests {
             "backup-client decrypt --policy p.yaml --key k --out -",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        for line in [
+            "intellistor-agent run --policy p.yaml --out d --env-file x.env",
+            "intellistor-agent status",
+            "intellistor-agent status --policy p.yaml --json",
+            "intellistor-agent logs list --policy-id a",
+            "intellistor-agent logs show --policy-id a --run 20261123T020000Z",
+            "intellistor-agent logs show --policy-id a --follow",
+            "intellistor-agent cancel --policy p.yaml",
+        ] {
+            AgentArguments::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
     }
 

@@ -1,5 +1,6 @@
 //! One file for each command: its arguments, what it does, its document.
 
+pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod decrypt;
 pub(crate) mod key_create;

@@ -77,7 +77,7 @@ fn set(variables: BTreeMap<String, String>) {
     for (name, value) in variables {
         if std::env::var_os(&name).is_none() {
             // SAFETY: `set_var` is unsound only while another thread reads or writes the environment, and
-            // there is no other thread: `load` has one caller, `client::backup_client`, which `main` calls
+            // there is no other thread: `load` has one caller, `program::start`, which `main` reaches
             // first of all and which starts the runtime, the only maker of threads, after this has returned.
             unsafe { std::env::set_var(name, value) }
         }

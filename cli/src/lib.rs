@@ -5,10 +5,10 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | `arguments`, `selection` | the command line of `backup-client` |
-//! | `client` | the program from its arguments to its exit code |
+//! | `arguments`, `selection` | the command lines |
+//! | `program` | a program from its arguments to its exit code |
 //! | `commands` | one file for each command |
-//! | `environment`, `keys` | variables, the `.env` file, where the key comes from |
+//! | `environment`, `keys`, `home` | variables, the `.env` file, where the key comes from, where the agent keeps its state |
 //! | `session` | what a command works with |
 //! | `failure`, `exit` | what went wrong, for a person and as an exit code |
 //! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
@@ -16,15 +16,16 @@
 //! | `interrupt`, `memory` | Ctrl-C; memory given back |
 
 mod arguments;
-mod client;
 mod commands;
 mod environment;
 mod exit;
 mod failure;
+mod home;
 mod interrupt;
 mod keys;
 mod memory;
 mod output;
+mod program;
 mod progress;
 mod quoting;
 mod screen;
@@ -32,4 +33,4 @@ mod selection;
 mod session;
 mod units;
 
-pub use client::backup_client;
+pub use program::{backup_client, intellistor_agent};

@@ -8,16 +8,17 @@ pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> Stri
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// How to call this program: by its name where the shell finds it, else by its path.
+/// How to call a program that lies beside this one: by its name where the shell finds it, else by its path.
 pub(crate) fn program(name: &str) -> String {
     let Ok(this) = std::env::current_exe() else { return name.to_owned() };
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let beside = this.with_file_name(&file);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&path).map(|folder| folder.join(&file)).find(|found| found.is_file());
-    if first.is_some_and(|found| same_file(&found, &this)) {
+    if first.is_some_and(|found| same_file(&found, &beside)) {
         name.to_owned()
     } else {
-        this.display().to_string()
+        beside.display().to_string()
     }
 }
 

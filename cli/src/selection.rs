@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use intellistor::is_policy_id;
 
 /// Which policy.
 #[derive(Debug, Args)]
@@ -10,6 +11,22 @@ pub(crate) struct PolicyArgument {
     /// The policy's file; `policy-create` writes one
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
+}
+
+/// Which policy, by name, for what needs no more than that.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyIdArgument {
+    /// The policy's id
+    #[arg(long, value_name = "ID", value_parser = policy_id)]
+    pub(crate) policy_id: String,
+}
+
+/// It becomes part of a path.
+fn policy_id(text: &str) -> Result<String, String> {
+    match is_policy_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a policy's id has letters, digits, `.`, `_` and `-`, at most 64".to_owned()),
+    }
 }
 
 /// Which of the policy's backups.

@@ -25,11 +25,13 @@
 //! | [`policy`] | what to back up, as a person writes it |
 //! | `vault` | the door: every operation begins here |
 //! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
+//! | [`agent`] | the governed layer: jobs that survive anything, logs that are evidence |
 //! | `publish` | the last steps of a backup: archive, then manifest |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | `stream` | an archive as one stream of bytes, for what reads all of it |
 //! | `error` | what can go wrong, and of what kind it is |
 
+pub mod agent;
 mod backup;
 mod error;
 mod pipeline;
@@ -41,17 +43,19 @@ mod stream;
 mod vault;
 mod verify;
 
+pub use agent::{Agent, AgentOptions, AgentReport};
 pub use backup::{BackupOptions, BackupReport};
 pub use error::{Category, Error, Result};
 pub use intellistor_actors::globs::PathGlobs;
 pub use intellistor_actors::progress::Progress;
 pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::keys::UserKey;
-pub use intellistor_storage::layout::BackupName;
+pub use intellistor_storage::layout::{BackupName, is_policy_id};
 pub use intellistor_storage::manifest::{
     Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest,
 };
-pub use intellistor_storage::objects::{SharedStore, StoreUrl};
+pub use intellistor_storage::objects::{RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload};
+pub use intellistor_storage::queue;
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};
 pub use tokio_util::sync::CancellationToken;

@@ -15,6 +15,7 @@ mod yaml;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use intellistor_actors::globs::PathGlobs;
 use intellistor_storage::archive::Compression;
@@ -43,6 +44,37 @@ pub struct Policy {
     pub compression: Compression,
     /// Where to, when it is not where the environment says.
     pub store: Option<StoreUrl>,
+    /// How the agent goes on with a job that was stopped.
+    pub resume: ResumePolicy,
+    /// What the agent does with old logs.
+    pub logs: LogPolicy,
+}
+
+/// How the agent goes on with a job that was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResumePolicy {
+    /// A run that finished a job which began longer ago makes a new backup as well.
+    pub fresh_after: Duration,
+}
+
+impl Default for ResumePolicy {
+    /// Six hours: last night's job does not stand in for tonight's.
+    fn default() -> Self {
+        Self { fresh_after: Duration::from_secs(6 * 3600) }
+    }
+}
+
+/// What the agent does with old logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPolicy {
+    /// Logs on this machine that are older are removed, in days. Those in the store stay.
+    pub keep_days: u32,
+}
+
+impl Default for LogPolicy {
+    fn default() -> Self {
+        Self { keep_days: 90 }
+    }
 }
 
 impl Policy {
@@ -58,6 +90,8 @@ impl Policy {
             exclude: Vec::new(),
             compression: Compression::default(),
             store: None,
+            resume: ResumePolicy::default(),
+            logs: LogPolicy::default(),
         };
         policy.check()?;
         Ok(policy)
@@ -149,6 +183,11 @@ fn check_schedule(schedule: &str) -> Result<()> {
         5 => Ok(()),
         fields => Err(PolicyError::BadSchedule { schedule: schedule.to_owned(), fields }),
     }
+}
+
+fn check_duration(text: &str) -> Result<Duration> {
+    humantime::parse_duration(text)
+        .map_err(|e| PolicyError::BadDuration { text: text.to_owned(), reason: e.to_string() })
 }
 
 fn check_store(url: &str) -> Result<StoreUrl> {

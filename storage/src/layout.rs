@@ -1,8 +1,10 @@
-//! The keys under which a store holds backups.
+//! The keys under which a store holds backups, and the logs of the runs that made them.
 //!
 //! ```text
 //! backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc
 //! backups/<policy_id>/<timestamp>/<backup_id>/manifest.json
+//! logs/<policy_id>/run_<timestamp>.log
+//! logs/<policy_id>/last.log
 //! ```
 //! A backup exists if and only if its manifest does.
 
@@ -67,6 +69,16 @@ impl BackupName {
             },
         )
     }
+}
+
+/// The key of a run's log.
+pub fn log_key(policy_id: &str, timestamp: &str) -> String {
+    format!("logs/{policy_id}/run_{timestamp}.log")
+}
+
+/// The key of the newest run's log.
+pub fn last_log_key(policy_id: &str) -> String {
+    format!("logs/{policy_id}/last.log")
 }
 
 /// Whether `id` may name a policy. It becomes a path, an object key, a task name and a file name.

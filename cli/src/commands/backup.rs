@@ -32,8 +32,9 @@ pub(crate) struct Backup {
     out: Option<PathBuf>,
 }
 
+/// What a backup gives; `intellistor-agent run` gives more.
 #[derive(Serialize)]
-struct Document {
+pub(crate) struct Document {
     backup_id: String,
     timestamp: String,
     policy: String,
@@ -51,7 +52,7 @@ struct Document {
     seconds: f64,
     skipped: u64,
     changed: u64,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -85,7 +86,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     Done::document(&document(report, cli_restore), if complete { Exit::Success } else { Exit::Incomplete })
 }
 
-fn document(report: BackupReport, cli_restore: String) -> Document {
+pub(crate) fn document(report: BackupReport, cli_restore: String) -> Document {
     let bucket = match StoreUrl::parse(&report.store) {
         Ok(StoreUrl::S3 { bucket, .. }) => Some(bucket),
         _ => None,
@@ -127,7 +128,7 @@ fn warning(problem: &Problem) -> String {
 }
 
 /// The command that restores this backup, from wherever it is pasted.
-fn cli_restore(env_file: Option<&Path>, policy: &Path, key: &str) -> String {
+pub(crate) fn cli_restore(env_file: Option<&Path>, policy: &Path, key: &str) -> String {
     let absolute = |path: &Path| {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
     };

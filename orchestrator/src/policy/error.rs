@@ -89,6 +89,14 @@ pub enum PolicyError {
         /// How many it has.
         fields: usize,
     },
+    /// Occurs when a span of time is not written as one.
+    #[error("{text:?} is no span of time: {reason}. Write 6h, 90m or 1h 30m")]
+    BadDuration {
+        /// What is written.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Occurs when `store` is no store's URL.
     #[error("{reason}")]
     BadStore {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options, Spanned};
 
 use super::{
-    Place, Policy, PolicyError, Result, check_glob, check_id, check_path, check_schedule, check_store,
+    LogPolicy, Place, Policy, PolicyError, ResumePolicy, Result, check_duration, check_glob, check_id,
+    check_path, check_schedule, check_store,
 };
 
 /// A policy's members as they stand in the text.
@@ -25,6 +26,22 @@ struct Document {
     compression: Compression,
     #[serde(default)]
     store: Option<Spanned<String>>,
+    #[serde(default)]
+    resume: ResumeDocument,
+    #[serde(default)]
+    logs: LogDocument,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResumeDocument {
+    fresh_after: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogDocument {
+    keep_days: Option<u32>,
 }
 
 pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
@@ -36,7 +53,7 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
     })?;
     let at = |at: Location| move |error| PolicyError::At { at: place(at), error: Box::new(error) };
 
-    let Document { policy_id, paths, schedule, exclude, compression, store } = document;
+    let Document { policy_id, paths, schedule, exclude, compression, store, resume, logs } = document;
     check_id(&policy_id.value).map_err(at(policy_id.referenced))?;
     if paths.value.is_empty() {
         return Err(at(paths.referenced)(PolicyError::NoPaths));
@@ -51,6 +68,10 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
         check_schedule(&schedule.value).map_err(at(schedule.referenced))?;
     }
     let store = store.map(|url| check_store(&url.value).map_err(at(url.referenced))).transpose()?;
+    let fresh_after = resume.fresh_after;
+    let fresh_after = fresh_after.map(|span| check_duration(&span.value).map_err(at(span.referenced))).transpose()?;
+    let resume = fresh_after.map_or_else(ResumePolicy::default, |fresh_after| ResumePolicy { fresh_after });
+    let logs = logs.keep_days.map_or_else(LogPolicy::default, |keep_days| LogPolicy { keep_days });
     Ok(Policy {
         policy_id: policy_id.value,
         paths: paths.value.into_iter().map(|path| PathBuf::from(path.value)).collect(),
@@ -58,6 +79,8 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
         exclude: exclude.into_iter().map(|glob| glob.value).collect(),
         compression,
         store,
+        resume,
+        logs,
     })
 }
 
@@ -124,6 +147,21 @@ pub(super) fn write(policy: &Policy) -> String {
             writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment")
         }
     };
+    let of = |is_default: bool| if is_default { "# " } else { "" };
+    let (resume, logs) = (policy.resume, policy.logs);
+    let fresh_after = humantime::format_duration(resume.fresh_after).to_string();
+    let _ = writeln!(
+        yaml,
+        "{}resume: {{ fresh_after: {} }} # a job that began longer ago is finished, then a new one is made",
+        of(resume == ResumePolicy::default()),
+        quoted(&fresh_after)
+    );
+    let _ = writeln!(
+        yaml,
+        "{}logs: {{ keep_days: {} }} # on this machine",
+        of(logs == LogPolicy::default()),
+        logs.keep_days
+    );
     yaml
 }
 

@@ -29,8 +29,9 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Full jitter: anything between half and all of the doubled delay, so that clients do not return in step.
-    fn pause(&self, attempt: u32) -> Duration {
+    /// How long to wait after attempt number `attempt` (from 1) has failed: anything between half and all of the
+    /// doubled delay, so that clients do not return in step.
+    pub fn pause(&self, attempt: u32) -> Duration {
         let longest = self.first_delay.saturating_mul(1 << (attempt - 1).min(16)).min(self.max_delay);
         let [random] = crate::keys::random::<1>();
         longest.mul_f64(0.5 + f64::from(random) / 510.0)

@@ -1,0 +1,6 @@
+//! The commands of `intellistor-agent`.
+
+pub(crate) mod cancel;
+pub(crate) mod logs;
+pub(crate) mod run;
+pub(crate) mod status;

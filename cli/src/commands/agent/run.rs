@@ -1,0 +1,192 @@
+//! `run`: finishes what was stopped, or backs up.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use intellistor::agent::Resumed;
+use intellistor::{AgentOptions, AgentReport, Error, Policy, Vault};
+use serde::Serialize;
+
+use crate::commands::backup::{self, cli_restore};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::home;
+use crate::output::Done;
+use crate::progress::Meter;
+use crate::selection::PolicyArgument;
+use crate::session::Session;
+use crate::units::{counted, duration, size};
+
+/// Back up what a policy names, or finish the backup that was stopped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  intellistor-agent run --policy policy.yaml
+  intellistor-agent run --policy policy.yaml --env-file /etc/intellistor.env --out /mnt/usb
+
+A run that was killed, interrupted or cut off is gone on with: what the store has is not sent again. \
+Its log goes to the store, whatever its outcome. Exit code 5: another run of this policy is active.")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    /// A folder for a copy of the backup, made at the same time; it is laid out as a store
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// What the agent adds to what a backup gives.
+#[derive(Serialize)]
+struct Governed {
+    state: &'static str,
+    resumed: bool,
+    resumed_from: Option<From>,
+    parts_reused: u32,
+    parts_sent: u32,
+    log: Log,
+    trace_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct From {
+    state: &'static str,
+    parts: u32,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Log {
+    local: String,
+    /// None where it could not be sent yet.
+    s3: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    #[serde(flatten)]
+    backup: backup::Document,
+    #[serde(flatten)]
+    governed: Governed,
+    /// The job of another day that was finished before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_first: Option<Box<Document>>,
+}
+
+/// A run that made no backup.
+#[derive(Serialize)]
+struct WithoutBackup<'a> {
+    backup_id: &'a str,
+    timestamp: &'a str,
+    policy: &'a str,
+    #[serde(flatten)]
+    governed: Governed,
+    warnings: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_first: Option<Box<Document>>,
+}
+
+pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failure> {
+    let policy = Policy::load(&command.policy.policy)?;
+    let agent = home::agent(&session.environment)?;
+    let vault = match session.open(&policy).await {
+        Ok(vault) => vault,
+        Err(failure) => {
+            // Whoever looks for last night's run must find that there was none, and why.
+            return Err(match agent.note_failed_start(&policy.policy_id, &failure.to_string()) {
+                Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
+                Err(_) => failure,
+            });
+        }
+    };
+    let run = session.run_options();
+    let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
+    let options = AgentOptions { copy_to: command.out.clone(), run };
+    let report = agent.run(&vault, &policy, options).await;
+    let what = format!("cannot back up policy {}", policy.policy_id);
+    let report = report.map_err(Failure::engine(what.clone()))?;
+    match meter {
+        Some(meter) if report.outcome.is_ok() => meter.finish(&told(&report)),
+        meter => drop(meter),
+    }
+    for notice in &report.notices {
+        session.screen.warn(notice);
+    }
+    finish(report, &what, command, session, &vault)
+}
+
+fn finish(
+    report: AgentReport,
+    what: &str,
+    command: &Run,
+    session: &Session,
+    vault: &Vault,
+) -> Result<Done, Failure> {
+    let restore = |key: &str| cli_restore(session.env_file.as_deref(), &command.policy.policy, key);
+    let AgentReport { ref name, ref notices, .. } = report;
+    let governed = governed(&report);
+    let (name, notices) = (name.clone(), notices.clone());
+    let first = report.finished_first.map(|first| document(*first, &restore).map(Box::new));
+    let finished_first = first.transpose()?;
+    match report.outcome {
+        Ok(backup) => {
+            let complete = backup.totals.skipped == 0 && backup.totals.changed == 0;
+            let cli_restore = restore(&backup.key_backup);
+            let mut backup = backup::document(backup, cli_restore);
+            backup.warnings.splice(0..0, notices);
+            let document = Document { backup, governed, finished_first };
+            Done::document(&document, if complete { Exit::Success } else { Exit::Incomplete })
+        }
+        Err(error) => {
+            let goes_on = !matches!(governed.state, "failed" | "cancelled");
+            let interrupted = matches!(error, Error::Interrupted);
+            let members = WithoutBackup {
+                backup_id: &name.backup_id,
+                timestamp: &name.timestamp,
+                policy: &name.policy_id,
+                governed,
+                warnings: &notices,
+                finished_first,
+            };
+            let failure = if interrupted && goes_on {
+                Failure::new(Exit::Interrupted, "interrupted; what the store has is kept")
+            } else {
+                Failure::engine(what)(error)
+            };
+            let failure = failure.with_members(&members);
+            Err(match goes_on {
+                true => failure.hint(format!("run it again: it goes on from here, in {}", vault.url())),
+                false => failure,
+            })
+        }
+    }
+}
+
+fn document(report: AgentReport, restore: &impl Fn(&str) -> String) -> Result<Document, Failure> {
+    let governed = governed(&report);
+    let backup = report.outcome.map_err(Failure::engine("cannot finish the earlier job"))?;
+    let cli_restore = restore(&backup.key_backup);
+    Ok(Document { backup: backup::document(backup, cli_restore), governed, finished_first: None })
+}
+
+fn governed(report: &AgentReport) -> Governed {
+    let from = |Resumed { state, parts, bytes }| From { state, parts, bytes };
+    Governed {
+        state: report.state,
+        resumed: report.resumed.is_some(),
+        resumed_from: report.resumed.map(from),
+        parts_reused: report.resumed.map_or(0, |resumed| resumed.parts),
+        parts_sent: report.parts_sent,
+        log: Log { local: report.log.to_string_lossy().into_owned(), s3: report.log_key.clone() },
+        trace_id: report.trace_id.clone(),
+    }
+}
+
+/// The line that stays on the screen.
+fn told(report: &AgentReport) -> String {
+    let Ok(backup) = &report.outcome else { return String::new() };
+    let (files, bytes) = (counted(backup.totals.files, "file"), size(backup.totals.bytes));
+    let resumed = match report.resumed {
+        Some(resumed) => format!(", {} of which an earlier run had sent", size(resumed.bytes)),
+        None => String::new(),
+    };
+    format!("backed up {files}, {bytes}{resumed}, in {}", duration(backup.seconds))
+}

@@ -1,0 +1,136 @@
+//! Both programs, from their arguments to their exit codes.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use intellistor::CancellationToken;
+use intellistor_telemetry::console::Verbosity;
+
+use crate::arguments::{AgentArguments, AgentCommand, ClientArguments, ClientCommand, Common};
+use crate::environment::{self, Environment};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{self, Done};
+use crate::screen::Screen;
+use crate::session::Session;
+use crate::{commands, interrupt, memory};
+
+/// Runs `backup-client`. `main` has to call this before anything else: it changes the process's environment,
+/// which no other thread may look at meanwhile.
+pub fn backup_client(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_program::<ClientArguments>(arguments)
+}
+
+/// Runs `intellistor-agent`, under the same condition.
+pub fn intellistor_agent(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_program::<AgentArguments>(arguments)
+}
+
+/// A program: its arguments, and what it does with them.
+trait Program: Parser {
+    /// Whether its runs leave logs. `backup-client` leaves none anywhere.
+    const LEAVES_LOGS: bool;
+
+    fn common(&self) -> &Common;
+
+    async fn run(self, session: &Session) -> Result<Done, Failure>;
+}
+
+impl Program for ClientArguments {
+    const LEAVES_LOGS: bool = false;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    async fn run(self, session: &Session) -> Result<Done, Failure> {
+        match self.command {
+            ClientCommand::PolicyCreate(command) => commands::policy_create::run(&command, session),
+            ClientCommand::KeyCreate(command) => commands::key_create::run(&command, session),
+            ClientCommand::Backup(command) => commands::backup::run(&command, session).await,
+            ClientCommand::Restore(command) => commands::restore::run(&command, session).await,
+            ClientCommand::List(command) => commands::list::run(&command, session).await,
+            ClientCommand::Show(command) => commands::show::run(command, session).await,
+            ClientCommand::Verify(command) => commands::verify::run(&command, session).await,
+            ClientCommand::Decrypt(command) => commands::decrypt::run(&command, session).await,
+        }
+    }
+}
+
+impl Program for AgentArguments {
+    const LEAVES_LOGS: bool = true;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    async fn run(self, session: &Session) -> Result<Done, Failure> {
+        match self.command {
+            AgentCommand::Run(command) => commands::agent::run::run(&command, session).await,
+            AgentCommand::Status(command) => commands::agent::status::run(&command, session).await,
+            AgentCommand::Logs(command) => commands::agent::logs::run(command, session).await,
+            AgentCommand::Cancel(command) => commands::agent::cancel::run(&command, session).await,
+        }
+    }
+}
+
+fn run_program<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    memory::give_back_large_blocks();
+    match P::try_parse_from(arguments) {
+        Ok(program) => {
+            let screen = Screen::new(program.common().quiet);
+            output::finish(start(program, &screen), &screen)
+        }
+        Err(refused) => explain(&refused),
+    }
+}
+
+/// Help and version go where clap sends them; so does the usage, but then programs get their document too.
+fn explain(refused: &clap::Error) -> ExitCode {
+    // There is nowhere left to tell that this could not be told.
+    let _ = refused.print();
+    if matches!(refused.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Exit::Success.into();
+    }
+    let told = refused.to_string();
+    let message = match refused.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given",
+        _ => told.split("\n\n").next().unwrap_or_default().trim_start_matches("error: "),
+    };
+    output::finish(Err(Failure::configuration(message).told_already()), &Screen::default())
+}
+
+fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
+    let Common { env_file, verbose, quiet } = program.common();
+    environment::load(env_file.as_deref(), screen)?;
+    let environment = Environment::of_process();
+    let verbosity = Verbosity::from_flags(*quiet, *verbose);
+    let (log, rust_log) = (screen.clone(), environment.get("RUST_LOG")?);
+    let rust_log = rust_log.as_deref().map(String::as_str);
+    intellistor_telemetry::init(verbosity, rust_log, move || log.clone(), P::LEAVES_LOGS)
+        .map_err(|e| Failure::configuration(e.to_string()))?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start: {e}")))?;
+    let cancel = CancellationToken::new();
+    let env_file = env_file.clone();
+    let session = Session { environment, env_file, screen: screen.clone(), cancel: cancel.clone() };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            // A command that has ended is not interrupted by a signal that came at the same moment.
+            biased;
+            outcome = program.run(&session) => outcome,
+            () = interrupt::watch(cancel, screen.clone()) => {
+                Err(Failure::new(Exit::Interrupted, "interrupted; cleaning up was cut short"))
+            }
+        }
+    });
+    // What still runs is not waited for: it ends with the process.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,542 @@
+//! The governed layer: runs that survive anything, and leave evidence.
+//!
+//! ```text
+//! <home>/queue/<policy_id>/   the policy's queue: its lock, its ledger, its history, its outbox
+//! <home>/logs/<policy_id>/    its logs: run_<timestamp>.log, last.log
+//! ```
+//! [`Agent::run`] first finishes the job that a crash, an error or a signal has stopped, or else begins one. A job
+//! goes from state to state ([`JobState`](intellistor_storage::job::JobState)) and every step is recorded before the next; whatever stops a run, the
+//! next one goes on from there. In the end the run's log goes to the store; what cannot go waits in the outbox.
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | `job_run` | one job, from wherever it stands to its end |
+//! | `recovery` | what the store says of a job that was stopped |
+//! | `supervisor` | what an error means for a job, and how often to try again |
+//! | `evidence` | a run's log: its lines, its way to the store, how long it is kept |
+//! | `watch` | what other processes may see and ask of a run |
+
+mod evidence;
+mod job_run;
+mod recovery;
+mod supervisor;
+mod watch;
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use intellistor_actors::source::Excludes;
+use intellistor_storage::archive::Header;
+use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::job::{Ending, JobEvent, JobState};
+use intellistor_storage::keys::DataKey;
+use intellistor_storage::layout::BackupName;
+use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
+use intellistor_storage::queue::{self, Job, Ledger, Peek, Queue};
+use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
+
+pub use watch::RunProgress;
+
+use crate::backup::{TIMESTAMP, new_name, with_copy};
+use crate::{BackupReport, Error, Policy, Result, RunOptions, Vault};
+use evidence::Evidence;
+use job_run::{Ended, JobRun};
+use supervisor::Verdict;
+use watch::Watch;
+
+/// An upload that nobody has gone on with for so long is nobody's: its parts are only billed.
+const ORPHAN_DAYS: i64 = 7;
+
+/// Runs, resumes and tells of policies. What it knows lies in its home folder.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    home: PathBuf,
+    attempts: RetryPolicy,
+}
+
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct AgentOptions {
+    /// As in [`BackupOptions`](crate::BackupOptions). A job that is resumed keeps the one it began with.
+    pub copy_to: Option<PathBuf>,
+    /// Who watches, and who may stop it.
+    pub run: RunOptions,
+}
+
+/// A run of the agent, whatever came of it.
+#[derive(Debug)]
+pub struct AgentReport {
+    /// What names the run: the backup that it made, or was to make.
+    pub name: BackupName,
+    /// Where its job stands now, by name; a job that has not ended goes on with the next run.
+    pub state: &'static str,
+    /// Where it was taken up, if an earlier run had begun it.
+    pub resumed: Option<Resumed>,
+    /// Parts that this run has sent.
+    pub parts_sent: u32,
+    /// The run's log on disk.
+    pub log: PathBuf,
+    /// The log's key in the store, if it is there.
+    pub log_key: Option<String>,
+    /// The run's trace, where traces are on.
+    pub trace_id: Option<String>,
+    /// What a person should know besides: what was lost, repaired or could not be done.
+    pub notices: Vec<String>,
+    /// The backup.
+    pub outcome: Result<BackupReport>,
+    /// A job of another day that was finished before this one was begun.
+    pub finished_first: Option<Box<AgentReport>>,
+}
+
+/// Where a job was taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    /// The state in which it was found, by name.
+    pub state: &'static str,
+    /// Parts that were in the store already.
+    pub parts: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What there is to know of a policy without running it.
+#[derive(Debug)]
+pub struct PolicyStatus {
+    /// Which.
+    pub policy_id: String,
+    /// Whether a run is active, and its job if none is.
+    pub queue: Peek,
+    /// How far the active run has come.
+    pub progress: Option<RunProgress>,
+}
+
+/// What came of a request to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// A run is active, and was asked to cancel its job.
+    Asked,
+    /// The job that no run was active on is cancelled.
+    Done,
+    /// There is no job.
+    Nothing,
+}
+
+impl Agent {
+    /// An agent with its home in `home`, which need not exist.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), attempts: supervisor::ATTEMPTS }
+    }
+
+    /// Tries a run that gets no further as often as this says.
+    #[must_use]
+    pub fn with_attempts(self, attempts: RetryPolicy) -> Self {
+        Self { attempts, ..self }
+    }
+
+    /// Where a policy's logs lie.
+    pub fn logs_folder(&self, policy_id: &str) -> PathBuf {
+        self.home.join("logs").join(policy_id)
+    }
+
+    fn queue_folder(&self, policy_id: &str) -> PathBuf {
+        self.home.join("queue").join(policy_id)
+    }
+
+    /// Finishes the policy's job, or makes a backup; both, if the job was begun long ago.
+    ///
+    /// # Errors
+    /// `Busy` when another run of the policy is active, at once; those of the state folder. What happens to the job
+    /// is told in the report.
+    pub async fn run(&self, vault: &Vault, policy: &Policy, options: AgentOptions) -> Result<AgentReport> {
+        let excludes = Excludes::new(&policy.exclude)?;
+        let mut queue = Queue::open(&self.queue_folder(&policy.policy_id))?;
+        let run = Run { agent: self, vault, policy, excludes, options };
+        let found = queue.job()?;
+        let began_ms = found.as_ref().map(|ledger| ledger.job().began_ms);
+        let first = run.one(&mut queue, found).await?;
+        let age_ms = began_ms.map_or(0, |began| Utc::now().timestamp_millis() - began);
+        let is_old = u128::try_from(age_ms).is_ok_and(|age| age > policy.resume.fresh_after.as_millis());
+        if first.resumed.is_none() || first.outcome.is_err() || !is_old {
+            return Ok(first);
+        }
+        let fresh = run.one(&mut queue, None).await?;
+        Ok(AgentReport { finished_first: Some(Box::new(first)), ..fresh })
+    }
+
+    /// Tells of a run that could not even begin, in a log of its own that the next run ships.
+    ///
+    /// # Errors
+    /// `Busy`; those of the state folder.
+    pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
+        let queue = Queue::open(&self.queue_folder(policy_id))?;
+        let timestamp = Utc::now().format(TIMESTAMP).to_string();
+        let evidence = Evidence::open(&self.logs_folder(policy_id), policy_id, &timestamp)?;
+        evidence.span().in_scope(|| tracing::error!(error = told, "the run could not begin"));
+        evidence.queue(&queue)?;
+        Ok(evidence.path())
+    }
+
+    /// Every policy that has run here, by name.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn policies(&self) -> Result<Vec<String>> {
+        let folder = self.home.join("queue");
+        let listed = match std::fs::read_dir(&folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.map_err(intellistor_storage::Error::io("list", &folder))?,
+        };
+        let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|id| intellistor_storage::layout::is_policy_id(id)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Where a policy stands. Changes nothing, and can be asked while a run is active.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
+        let folder = self.queue_folder(policy_id);
+        let queue = queue::peek(&folder)?;
+        let progress = match queue {
+            Peek::Running(_) => RunProgress::read(&folder),
+            Peek::Idle { .. } => None,
+        };
+        Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress })
+    }
+
+    /// Uploads of the policy that were begun and not ended: parts of a job to be resumed, or what another machine or
+    /// a crash has left. They are billed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn unfinished_uploads(&self, vault: &Vault, policy_id: &str) -> Result<Vec<UnfinishedUpload>> {
+        Ok(vault.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?)
+    }
+
+    /// Ends the policy's job for good, and frees what it has sent. A run that is active is asked to.
+    ///
+    /// # Errors
+    /// Those of the state folder.
+    pub async fn cancel(&self, vault: &Vault, policy: &Policy) -> Result<Cancelled> {
+        let folder = self.queue_folder(&policy.policy_id);
+        let mut queue = match Queue::open(&folder) {
+            Err(intellistor_storage::Error::Busy { .. }) => {
+                let asked = watch::ask_to_cancel(&folder);
+                asked.map_err(intellistor_storage::Error::io("write a request into", &folder))?;
+                return Ok(Cancelled::Asked);
+            }
+            opened => opened?,
+        };
+        let Some(ledger) = queue.job()? else { return Ok(Cancelled::Nothing) };
+        let job = ledger.job();
+        let evidence = Evidence::open(&self.logs_folder(&policy.policy_id), &policy.policy_id, &job.name.timestamp)?;
+        let end = async {
+            tracing::warn!("the job is cancelled on request");
+            let store = with_copy(&vault.store, job.copy_to.as_deref()).await?;
+            recovery::abandon(&ledger, &*store, JobEvent::Cancelled).await?;
+            close(&mut queue, ledger, &evidence, vault).await
+        };
+        end.instrument(evidence.span()).await?;
+        Ok(Cancelled::Done)
+    }
+}
+
+/// What a run works with.
+struct Run<'a> {
+    agent: &'a Agent,
+    vault: &'a Vault,
+    policy: &'a Policy,
+    excludes: Excludes,
+    options: AgentOptions,
+}
+
+/// A job, and its data key.
+struct Opened {
+    ledger: Ledger,
+    header: Header,
+    data_key: DataKey,
+    resumed: Option<Resumed>,
+}
+
+impl Run<'_> {
+    /// One run of one job: of the one that was found, or of a new one.
+    async fn one(&self, queue: &mut Queue, found: Option<Ledger>) -> Result<AgentReport> {
+        let mut notices: Vec<String> = queue.notices().to_vec();
+        let mut found = found;
+        if let Some(ledger) = &found
+            && let Some(why) = self.obstacle(ledger)
+        {
+            notices.push(format!("the job of {} was not gone on with: {why}", ledger.job().name.timestamp));
+            self.drop_job(queue, found.take(), why).await?;
+        }
+        let opened = match found {
+            Some(ledger) => self.resume(ledger)?,
+            None => self.begin(queue, &mut notices)?,
+        };
+        let mut report = self.governed(queue, opened, &mut notices).await?;
+        if let (Err(error), true) = (&report.outcome, report.state == Ending::Failed.name())
+            && Verdict::of(error) == Verdict::Lost
+        {
+            notices.push(format!("the job of {} was lost, and begun anew: {error}", report.name.timestamp));
+            let anew = self.begin(queue, &mut notices)?;
+            report = self.governed(queue, anew, &mut notices).await?;
+        }
+        report.notices = notices;
+        Ok(report)
+    }
+
+    fn obstacle(&self, ledger: &Ledger) -> Option<String> {
+        let job = ledger.job();
+        if let Some(why) = recovery::obstacle(&job, digest(self.policy), &self.vault.url()) {
+            return Some(why.to_owned());
+        }
+        self.data_key(&job).err().map(|error| error.to_string())
+    }
+
+    fn data_key(&self, job: &Job) -> Result<(Header, DataKey)> {
+        let header = Header::parse(&job.header)?;
+        let data_key = self.vault.key.unwrap(header.keys(), header.backup_id())?;
+        Ok((header, data_key))
+    }
+
+    /// Ends a job that cannot be gone on with, in its own log.
+    async fn drop_job(&self, queue: &mut Queue, ledger: Option<Ledger>, why: String) -> Result<()> {
+        let Some(ledger) = ledger else { return Ok(()) };
+        let job = ledger.job();
+        let evidence = self.evidence(&job.name.timestamp)?;
+        let end = async {
+            tracing::warn!(why, "the job cannot be gone on with, and ends");
+            let store = with_copy(&self.vault.store, job.copy_to.as_deref()).await?;
+            ledger.update(|job| job.last_error = Some(why))?;
+            recovery::abandon(&ledger, &*store, JobEvent::GaveUp).await?;
+            close(queue, ledger, &evidence, self.vault).await.map(drop)
+        };
+        end.instrument(evidence.span()).await
+    }
+
+    fn resume(&self, ledger: Ledger) -> Result<Opened> {
+        let job = ledger.job();
+        let (header, data_key) = self.data_key(&job)?;
+        let resumed = Resumed {
+            state: job.state.name(),
+            parts: ledger.part_count(),
+            bytes: ledger.parts()?.iter().map(|part| part.segment.bytes).sum(),
+        };
+        if !matches!(job.state, JobState::Ended(_)) {
+            ledger.advance(JobEvent::Resumed)?;
+        }
+        ledger.update(|job| job.runs += 1)?;
+        Ok(Opened { ledger, header, data_key, resumed: Some(resumed) })
+    }
+
+    fn begin(&self, queue: &mut Queue, notices: &mut Vec<String>) -> Result<Opened> {
+        let (policy, now) = (self.policy, Utc::now());
+        let last = queue.history()?.first().map(|job| job.name.timestamp.clone());
+        let moment = after(last.as_deref(), now);
+        if moment - now > TimeDelta::seconds(2) {
+            notices.push(format!(
+                "the clock ({}) stands before the run before ({}): this run is named as if it came after",
+                now.format(TIMESTAMP),
+                last.unwrap_or_default()
+            ));
+        }
+        let name = new_name(policy, moment);
+        let data_key = DataKey::generate();
+        let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
+        let ledger = queue.begin(Job {
+            name,
+            header: header.encoded().to_vec(),
+            store: self.vault.url(),
+            copy_to: self.options.copy_to.clone(),
+            policy_digest: digest(policy),
+            upload: None,
+            state: JobState::Queued,
+            began_ms: now.timestamp_millis(),
+            ended_ms: None,
+            runs: 1,
+            scanned: None,
+            last_error: None,
+            trace_id: None,
+            summary: None,
+        })?;
+        Ok(Opened { ledger, header, data_key, resumed: None })
+    }
+
+    fn evidence(&self, timestamp: &str) -> Result<Evidence> {
+        let policy_id = &self.policy.policy_id;
+        Evidence::open(&self.agent.logs_folder(policy_id), policy_id, timestamp)
+    }
+
+    /// Runs a job within its log.
+    async fn governed(
+        &self,
+        queue: &mut Queue,
+        opened: Opened,
+        notices: &mut Vec<String>,
+    ) -> Result<AgentReport> {
+        let evidence = self.evidence(&opened.ledger.job().name.timestamp)?;
+        let run = self.in_its_log(queue, opened, &evidence, notices);
+        let report = run.instrument(evidence.span()).await?;
+        notices.extend(evidence.trouble());
+        let kept = evidence.retain(queue, self.policy.logs.keep_days);
+        if let Err(error) = kept {
+            notices.push(format!("old logs could not be removed: {error}"));
+        }
+        Ok(report)
+    }
+
+    async fn in_its_log(
+        &self,
+        queue: &mut Queue,
+        opened: Opened,
+        evidence: &Evidence,
+        notices: &mut Vec<String>,
+    ) -> Result<AgentReport> {
+        let Opened { ledger, header, data_key, resumed } = opened;
+        let job = ledger.job();
+        evidence.begin(self.policy, &job, &self.vault.url(), resumed);
+        notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        if let Err(error) = self.clean_up(queue, &job).await {
+            tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+        }
+        let cancel = self.options.run.cancel.child_token();
+        let progress = self.options.run.progress.clone();
+        let folder = self.agent.queue_folder(&self.policy.policy_id);
+        let watch = Watch::start(&folder, ledger.clone(), progress.clone(), cancel.clone());
+        let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
+            Err(error) => Ended::Stopped(Verdict::of(&error), error),
+            Ok(store) => {
+                let run = JobRun {
+                    ledger: ledger.clone(),
+                    policy: self.policy.clone(),
+                    excludes: self.excludes.clone(),
+                    store,
+                    header,
+                    data_key,
+                    progress,
+                    cancel,
+                    attempts: self.agent.attempts,
+                };
+                run.run().await
+            }
+        };
+        let is_cancelled = watch.stop().await;
+        let parts_sent = ledger.part_count().saturating_sub(resumed.map_or(0, |resumed| resumed.parts));
+        let (state, log_key, outcome) = self.settle(queue, ledger, evidence, ended, is_cancelled).await?;
+        Ok(AgentReport {
+            name: job.name,
+            state,
+            resumed,
+            parts_sent,
+            log: evidence.path(),
+            log_key,
+            trace_id: job.trace_id,
+            notices: Vec::new(),
+            outcome,
+            finished_first: None,
+        })
+    }
+
+    /// Ends the job or keeps it, and sends the log.
+    async fn settle(
+        &self,
+        queue: &mut Queue,
+        ledger: Ledger,
+        evidence: &Evidence,
+        ended: Ended,
+        is_cancelled: bool,
+    ) -> Result<(&'static str, Option<String>, Result<BackupReport>)> {
+        let (verdict, error) = match ended {
+            Ended::Published(report) => {
+                evidence.published(&report);
+                let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
+                return Ok((state, log_key, Ok(*report)));
+            }
+            Ended::Stopped(verdict, error) => (verdict, error),
+        };
+        let told = error.to_string();
+        ledger.update(|job| job.last_error = Some(told.clone()))?;
+        let event = match verdict {
+            _ if is_cancelled => Some(JobEvent::Cancelled),
+            Verdict::Fail | Verdict::Lost => Some(JobEvent::GaveUp),
+            Verdict::Retry | Verdict::Pause => None,
+        };
+        let Some(event) = event else {
+            let (state, parts) = (ledger.job().state.name(), ledger.part_count());
+            tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
+            evidence.queue(queue)?;
+            // Whoever interrupts a run does not wait for a log, which the next run will send.
+            let log_key = match error {
+                Error::Interrupted => None,
+                _ => evidence.ship(queue, self.vault).await,
+            };
+            return Ok((state, log_key, Err(error)));
+        };
+        tracing::error!(error = told, "the job ends without a backup");
+        let copy_to = ledger.job().copy_to;
+        let store = with_copy(&self.vault.store, copy_to.as_deref()).await?;
+        recovery::abandon(&ledger, &*store, event).await?;
+        let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
+        Ok((state, log_key, Err(error)))
+    }
+
+    /// Aborts uploads that are certainly nobody's: those of a job whose ledger was lost, and very old ones.
+    async fn clean_up(&self, queue: &mut Queue, job: &Job) -> Result<()> {
+        if let Some(lost) = queue.lost_job()? {
+            recovery::abort_strays(&*self.vault.store, &lost.archive_key()).await?;
+            queue.forget_lost_job()?;
+        }
+        let oldest_ms = Utc::now().timestamp_millis() - ORPHAN_DAYS * 24 * 3600 * 1000;
+        for UnfinishedUpload { upload, began_ms } in
+            self.agent.unfinished_uploads(self.vault, &self.policy.policy_id).await?
+        {
+            if began_ms.is_some_and(|began| began < oldest_ms) && upload.key != job.name.archive_key() {
+                tracing::info!(key = upload.key, "an upload that nobody goes on with is aborted");
+                self.vault.store.abort_upload(&upload).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ships the log of a job that has its ending, and closes it. Ordering law: the log stands in the outbox before the
+/// job is closed, so that it is shipped whatever happens.
+async fn close(
+    queue: &mut Queue,
+    ledger: Ledger,
+    evidence: &Evidence,
+    vault: &Vault,
+) -> Result<(&'static str, Option<String>)> {
+    let state = match ledger.job().state {
+        JobState::ShippingLogs(ending) | JobState::Ended(ending) => ending.name(),
+        other => other.name(),
+    };
+    tracing::info!(state, "the job has ended");
+    evidence.queue(queue)?;
+    Failpoint::LogQueued.reached();
+    let log_key = evidence.ship(queue, vault).await;
+    Failpoint::LogShipped.reached();
+    if !ledger.job().state.is_ended() {
+        ledger.update(|job| job.ended_ms = Some(Utc::now().timestamp_millis()))?;
+        ledger.advance(JobEvent::LogsSettled)?;
+    }
+    Failpoint::JobEnded.reached();
+    queue.close(ledger)?;
+    Ok((state, log_key))
+}
+
+/// What must be the same for a job to be gone on with: everything that decides about the archive's bytes.
+fn digest(policy: &Policy) -> [u8; 32] {
+    let Policy { policy_id, paths, exclude, compression, .. } = policy;
+    let said = format!("{policy_id:?} {paths:?} {exclude:?} {compression:?}");
+    Sha256::digest(said).into()
+}
+
+/// `now`, or the second after the last run's: names sort by time, and no two runs share a log, whatever the clock does.
+fn after(last: Option<&str>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let last = last.and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP).ok());
+    last.map_or(now, |last| now.max(last.and_utc() + TimeDelta::seconds(1)))
+}

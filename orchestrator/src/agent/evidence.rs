@@ -1,0 +1,148 @@
+//! A run's log: its first and last lines, its way to the store, and how long it is kept.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::Utc;
+use intellistor_actors::log_shipper::{LogShipper, ShipLog};
+use intellistor_storage::layout;
+use intellistor_storage::queue::{Job, PendingLog, Queue};
+use intellistor_telemetry::RunLog;
+use intellistor_telemetry::run_log::retain;
+use tracing::Span;
+
+use super::Resumed;
+use crate::pipeline::on_system;
+use crate::{BackupReport, Error, Policy, Result, Vault};
+
+/// A run does not wait longer for its logs to go; the next run sends what could not.
+const SHIPPING: Duration = Duration::from_secs(60);
+
+/// A run's log.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    log: RunLog,
+    policy_id: String,
+    timestamp: String,
+}
+
+impl Evidence {
+    /// Opens the log of a run, or goes on with it.
+    pub(super) fn open(folder: &Path, policy_id: &str, timestamp: &str) -> Result<Self> {
+        let log = RunLog::open(folder, timestamp);
+        let log = log.map_err(intellistor_storage::Error::io("open the run's log in", folder))?;
+        Ok(Self { log, policy_id: policy_id.to_owned(), timestamp: timestamp.to_owned() })
+    }
+
+    /// What is logged within this span goes into the log.
+    pub(super) fn span(&self) -> Span {
+        self.log.span()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.log.path().to_owned()
+    }
+
+    /// What went wrong with the log itself.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.log.trouble()
+    }
+
+    /// The first lines of a run.
+    pub(super) fn begin(&self, policy: &Policy, job: &Job, store: &str, resumed: Option<Resumed>) {
+        let version = env!("CARGO_PKG_VERSION");
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let (backup_id, run) = (&job.name.backup_id, job.runs);
+        tracing::info!(policy = policy.policy_id, backup_id, store, run, host, version, "run begins");
+        for path in &policy.paths {
+            tracing::info!(path = %path.display(), "backs up");
+        }
+        if let Some(Resumed { state, parts, bytes }) = resumed {
+            tracing::info!(state, parts, bytes, "goes on with the job of an earlier run");
+        }
+    }
+
+    /// The lines that prove a backup.
+    pub(super) fn published(&self, report: &BackupReport) {
+        let totals = &report.totals;
+        tracing::info!(
+            files = totals.files,
+            bytes = totals.bytes,
+            skipped = totals.skipped,
+            changed = totals.changed,
+            parts = report.parts,
+            archive_bytes = report.archive_bytes,
+            archive_sha256 = report.archive_sha256,
+            key = report.key_backup,
+            manifest = report.key_manifest,
+            "the backup exists"
+        );
+    }
+
+    /// Puts the log into the outbox, from where it goes to the store, now or later.
+    pub(super) fn queue(&self, queue: &Queue) -> Result<()> {
+        if let Err(error) = self.log.sync() {
+            tracing::warn!(%error, "the log may not survive a power failure");
+        }
+        Ok(queue.enqueue_log(&self.pending())?)
+    }
+
+    fn pending(&self) -> PendingLog {
+        PendingLog {
+            timestamp: self.timestamp.clone(),
+            file: self.path(),
+            key: layout::log_key(&self.policy_id, &self.timestamp),
+        }
+    }
+
+    /// Ships what is in the outbox, oldest first. Gives this log's key if it is in the store; what is not stays in the
+    /// outbox, and is a warning.
+    pub(super) async fn ship(&self, queue: &Queue, vault: &Vault) -> Option<String> {
+        match self.try_to_ship(queue, vault).await {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::warn!(%error, "the log could not be sent; it goes with the next run");
+                None
+            }
+        }
+    }
+
+    async fn try_to_ship(&self, queue: &Queue, vault: &Vault) -> Result<Option<String>> {
+        let mut shipped = None;
+        for log in queue.outbox()? {
+            if !log.file.exists() {
+                tracing::warn!(path = %log.file.display(), "a log that was to be sent is not there any more");
+                queue.log_shipped(&log)?;
+                continue;
+            }
+            let is_this = log.timestamp == self.timestamp;
+            let also = is_this.then(|| layout::last_log_key(&self.policy_id));
+            let (store, sent) = (vault.store.clone(), log.clone());
+            let ship = on_system("log shipping", move || async move {
+                let shipper = actix::Actor::start(LogShipper::new(store));
+                let answer = shipper.send(ShipLog { log: sent, also }).await;
+                Ok(answer.map_err(|e| Error::Defect(format!("the log shipper vanished: {e}")))??)
+            });
+            let in_time = tokio::time::timeout(SHIPPING, ship).await;
+            in_time.map_err(|_| Error::Defect(format!("the store took more than {SHIPPING:?}")))??;
+            queue.log_shipped(&log)?;
+            if is_this {
+                shipped = Some(log.key);
+            }
+        }
+        Ok(shipped)
+    }
+
+    /// Removes logs that are older than the policy keeps them, but for those that are still to be sent.
+    pub(super) fn retain(&self, queue: &Queue, keep_days: u32) -> Result<()> {
+        let mut except: Vec<PathBuf> = queue.outbox()?.into_iter().map(|log| log.file).collect();
+        except.push(self.path());
+        let folder = self.log.folder();
+        let removed = retain(folder, keep_days, Utc::now(), &except);
+        let removed = removed.map_err(intellistor_storage::Error::io("remove old logs in", folder))?;
+        if removed > 0 {
+            tracing::info!(removed, keep_days, "old logs were removed");
+        }
+        Ok(())
+    }
+}

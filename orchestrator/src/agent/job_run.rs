@@ -1,0 +1,234 @@
+//! One job from wherever it stands to its end.
+//!
+//! Every step is taken from the state that the ledger holds, and the state moves on when the step is done. So a
+//! job that begins, one that goes on after a crash, and one that is tried again take the same way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use intellistor_actors::archiver::Resume;
+use intellistor_actors::links::LinkTable;
+use intellistor_actors::progress::Progress;
+use intellistor_actors::source::{Excludes, Walked, make_roots};
+use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer};
+use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::job::{JobEvent, JobState};
+use intellistor_storage::keys::DataKey;
+use intellistor_storage::manifest::{EntryKind, ManifestDraft};
+use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
+use intellistor_storage::queue::Ledger;
+use tokio_util::sync::CancellationToken;
+
+use super::recovery;
+use super::supervisor::Verdict;
+use crate::backup::root_records;
+use crate::pipeline::{BackupPipeline, WalkSource, on_system, scan};
+use crate::{BackupReport, Error, Policy, Result, publish};
+
+/// How long parts that are on their way may take to arrive when a run is stopped. Whoever stops it waits 10 s.
+const LAST_PARTS: Duration = Duration::from_secs(8);
+
+/// What a job's run works with.
+#[derive(Debug, Clone)]
+pub(super) struct JobRun {
+    pub(super) ledger: Ledger,
+    pub(super) policy: Policy,
+    pub(super) excludes: Excludes,
+    pub(super) store: SharedStore,
+    pub(super) header: Header,
+    pub(super) data_key: DataKey,
+    pub(super) progress: Arc<Progress>,
+    pub(super) cancel: CancellationToken,
+    pub(super) attempts: RetryPolicy,
+}
+
+/// How a run of a job ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The backup exists.
+    Published(Box<BackupReport>),
+    /// It does not; `Verdict` says what becomes of the job.
+    Stopped(Verdict, Error),
+}
+
+impl JobRun {
+    /// Runs until the backup exists, or until nothing more can be done now.
+    pub(super) async fn run(&self) -> Ended {
+        let started = Instant::now();
+        let (mut attempt, mut checkpoint) = (0, self.checkpoint());
+        loop {
+            attempt += 1;
+            let error = match self.attempt().await {
+                Ok(mut report) => {
+                    report.seconds = started.elapsed().as_secs_f64();
+                    return Ended::Published(report);
+                }
+                Err(error) => error,
+            };
+            let now = self.checkpoint();
+            if std::mem::replace(&mut checkpoint, now) != now {
+                attempt = 1;
+            }
+            match Verdict::of(&error) {
+                Verdict::Retry if attempt < self.attempts.attempts => {}
+                Verdict::Retry => return Ended::Stopped(Verdict::after_the_last_attempt(&error), error),
+                verdict => return Ended::Stopped(verdict, error),
+            }
+            let pause = self.attempts.pause(attempt);
+            tracing::warn!(%error, attempt, pause_ms = pause.as_millis() as u64, "the run failed; trying again");
+            let waited = self.cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
+            if waited.is_none() {
+                return Ended::Stopped(Verdict::Pause, Error::Interrupted);
+            }
+        }
+    }
+
+    /// How far the job has come: whatever is more is progress.
+    fn checkpoint(&self) -> (JobState, u32) {
+        (self.ledger.job().state, self.ledger.part_count())
+    }
+
+    async fn attempt(&self) -> Result<Box<BackupReport>> {
+        recovery::reconcile(&self.ledger, &*self.store).await?;
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let next = match self.ledger.job().state {
+                JobState::Queued => JobEvent::Started,
+                JobState::Scanning => {
+                    self.scan().await?;
+                    JobEvent::Scanned
+                }
+                JobState::Transferring => {
+                    self.transfer().await?;
+                    JobEvent::ArchiveCommitted
+                }
+                JobState::Sealing => {
+                    self.seal().await?;
+                    JobEvent::ArchiveCompleted
+                }
+                JobState::Publishing => {
+                    let report = self.publish().await?;
+                    let warnings = report.totals.skipped + report.totals.changed > 0;
+                    self.ledger.advance(JobEvent::ManifestPut { warnings })?;
+                    return Ok(report);
+                }
+                JobState::ShippingLogs(_) | JobState::Ended(_) => return self.published(),
+            };
+            let state = self.ledger.advance(next)?;
+            tracing::info!(state = state.name(), "job goes on");
+        }
+    }
+
+    async fn scan(&self) -> Result<()> {
+        self.policy.check_paths()?;
+        self.ledger.clear_scan()?;
+        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let (ledger, progress) = (self.ledger.clone(), Arc::new(Progress::default()));
+        let cancel = self.cancel.clone();
+        let scanned =
+            on_system("scan", move || async move { scan(roots, excludes, ledger, progress, &cancel).await })
+                .await?;
+        tracing::info!(entries = scanned.entries, bytes = scanned.bytes, "scanned");
+        Ok(self.ledger.update(|job| job.scanned = Some(scanned))?)
+    }
+
+    async fn transfer(&self) -> Result<()> {
+        // A disk that is not mounted would look like a folder from which everything has vanished.
+        self.policy.check_paths()?;
+        let upload = self.upload().await?;
+        let (position, resume) = self.position()?;
+        let next_part = position.as_ref().map_or(1, |last| last.number + 1);
+        let (header, data_key) = (self.header.clone(), self.data_key.clone());
+        let pipeline = BackupPipeline {
+            walk: WalkSource::Ledger { ledger: self.ledger.clone(), from: resume.cursor.entry },
+            resume,
+            compression: self.policy.compression,
+            sealer: match &position {
+                Some(last) => SegmentSealer::resume(header, data_key, last),
+                None => SegmentSealer::new(header, data_key),
+            },
+            store: self.store.clone(),
+            upload,
+            book: self.ledger.clone(),
+            next_part,
+            progress: self.progress.clone(),
+            last_parts: LAST_PARTS,
+        };
+        let cancel = self.cancel.clone();
+        on_system("backup", move || async move { pipeline.run(&cancel).await.map(drop) }).await
+    }
+
+    /// The job's upload. Ordering law (must): the job, and with it the archive's key, is recorded before the upload
+    /// begins, so that one which a crash leaves unrecorded is found by its key.
+    async fn upload(&self) -> Result<Upload> {
+        if let Some(upload) = self.ledger.job().upload {
+            return Ok(upload);
+        }
+        let upload = self.store.begin_upload(&self.ledger.job().name.archive_key()).await?;
+        Failpoint::UploadBegun.reached();
+        self.ledger.update(|job| job.upload = Some(upload.clone()))?;
+        Failpoint::UploadRecorded.reached();
+        Ok(upload)
+    }
+
+    /// Where the committed parts end: the last of them, and what the archiver has to know. The progress begins there.
+    fn position(&self) -> Result<(Option<SegmentRecord>, Resume)> {
+        if let Some(scanned) = self.ledger.job().scanned {
+            self.progress.total_entries.raise_to(scanned.entries);
+            self.progress.total_bytes.raise_to(scanned.bytes);
+        }
+        let Some(last) = self.ledger.last_part()? else { return Ok((None, Resume::default())) };
+        let (mut count, mut bytes) = (0, 0);
+        let entries = (1..=last.segment.number).map(|number| {
+            let (entries, _) = self.ledger.committed(number)?;
+            count += entries.len() as u64;
+            bytes += entries.iter().filter(|e| e.kind == EntryKind::File).map(|e| e.size).sum::<u64>();
+            Ok(entries)
+        });
+        let links = LinkTable::rebuild(self.ledger.scan::<Walked>(0), last.cursor.entry, entries)?;
+        self.progress.entries.raise_to(count);
+        self.progress.bytes.raise_to(bytes);
+        let tar_bytes = self.ledger.tar_bytes()?;
+        Ok((Some(last.segment), Resume { tar_bytes, cursor: last.cursor, links }))
+    }
+
+    async fn seal(&self) -> Result<()> {
+        let job = self.ledger.job();
+        let parts = self.ledger.parts()?;
+        let sent = parts.iter().map(|part| part.segment.bytes).sum();
+        // A crash may have come between the store's work and its answer.
+        if self.store.head(&job.name.archive_key()).await? == Some(sent) {
+            return Ok(());
+        }
+        let Some(upload) = job.upload else {
+            return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
+        };
+        let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
+        publish::archive(&*self.store, &upload, &parts).await
+    }
+
+    async fn publish(&self) -> Result<Box<BackupReport>> {
+        let mut draft = ManifestDraft::default();
+        for part in self.ledger.parts()? {
+            let (entries, problems) = self.ledger.committed(part.segment.number)?;
+            for problem in &problems {
+                let (path, reason) = (&problem.relative_path, &problem.reason);
+                tracing::warn!(path, reason, kind = ?problem.kind, "not as it was, or not in the backup");
+            }
+            draft.commit(part.segment, &entries, &problems)?;
+        }
+        let roots = root_records(&self.policy);
+        let report = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;
+        let summary = serde_json::to_string(&report).map_err(|e| Error::Defect(e.to_string()))?;
+        self.ledger.update(|job| job.summary = Some(summary))?;
+        Ok(Box::new(report))
+    }
+
+    /// The report of a backup that an earlier run has published.
+    fn published(&self) -> Result<Box<BackupReport>> {
+        let summary = self.ledger.job().summary.unwrap_or_default();
+        serde_json::from_str(&summary).map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))
+    }
+}

@@ -1,0 +1,91 @@
+//! What the store says of a job that a crash, or an error, has stopped. The bucket is the truth.
+//!
+//! | the job stands at | and the store | then |
+//! | --- | --- | --- |
+//! | transferring | has all recorded parts | goes on behind the last of them |
+//! | | lacks one, or has another | goes on behind the one before it; what was recorded behind is forgotten |
+//! | | has forgotten the upload | the job is lost: it ends, and a new one begins |
+//! | sealing | has the archive in its size | goes on to the manifest |
+//! | | has the upload and all parts | completes it again |
+//! | | lacks parts | goes back to transferring |
+//! | publishing | has the archive | puts the manifest (again) |
+
+use intellistor_storage::job::{JobEvent, JobState};
+use intellistor_storage::objects::{ObjectStore, PartReceipt};
+use intellistor_storage::queue::{Job, Ledger, PartRecord};
+
+use crate::{Error, Result};
+
+/// Brings the ledger in line with what the store has.
+pub(super) async fn reconcile(ledger: &Ledger, store: &dyn ObjectStore) -> Result<()> {
+    let job = ledger.job();
+    if !matches!(job.state, JobState::Transferring | JobState::Sealing) {
+        return Ok(());
+    }
+    let Some(upload) = job.upload else {
+        return abort_strays(store, &job.name.archive_key()).await;
+    };
+    let parts = ledger.parts()?;
+    if job.state == JobState::Sealing {
+        let sent = parts.iter().map(|part| part.segment.bytes).sum();
+        if store.head(&upload.key).await? == Some(sent) {
+            return Ok(());
+        }
+    }
+    let held = store.list_parts(&upload).await?;
+    let kept = parts.iter().take_while(|part| is_held(part, &held)).count();
+    if kept == parts.len() {
+        return Ok(());
+    }
+    let (recorded, kept) = (parts.len() as u32, kept as u32);
+    tracing::warn!(recorded, kept, "the store lacks parts that were recorded; they are made again");
+    ledger.truncate(kept)?;
+    // The archive's end is among what was forgotten.
+    ledger.advance(JobEvent::PartsLost)?;
+    Ok(())
+}
+
+fn is_held(part: &PartRecord, held: &[PartReceipt]) -> bool {
+    let number = part.segment.number;
+    held.iter().any(|found| {
+        found.number == number
+            && found.bytes == part.segment.bytes
+            && found.sha256.is_none_or(|digest| digest == part.segment.sha256)
+            && (found.etag == part.receipt.etag || found.etag.is_empty())
+    })
+}
+
+/// Aborts the uploads of one archive: those that a crash left before they were recorded.
+pub(super) async fn abort_strays(store: &dyn ObjectStore, archive_key: &str) -> Result<()> {
+    for stray in store.list_uploads(archive_key).await? {
+        tracing::info!(key = stray.upload.key, "an upload that was never recorded is aborted");
+        store.abort_upload(&stray.upload).await?;
+    }
+    Ok(())
+}
+
+/// Whether a job can be gone on with under this policy, store and key; else why not.
+pub(super) fn obstacle(job: &Job, policy_digest: [u8; 32], store_url: &str) -> Option<&'static str> {
+    if job.policy_digest != policy_digest {
+        Some("the policy was changed since")
+    } else if job.store != store_url {
+        Some("backups go to another store now")
+    } else {
+        None
+    }
+}
+
+/// Ends a job that cannot be gone on with, and frees the space of what it had sent.
+pub(super) async fn abandon(ledger: &Ledger, store: &dyn ObjectStore, event: JobEvent) -> Result<()> {
+    if let Some(upload) = ledger.job().upload {
+        // What stays behind is only worth a warning; a rule of the bucket removes it some day.
+        let aborted = store.abort_upload(&upload).await;
+        if let Err(error) = aborted {
+            tracing::warn!(%error, key = upload.key, "the parts sent so far stay in the store");
+        }
+    }
+    match ledger.job().state {
+        JobState::ShippingLogs(_) | JobState::Ended(_) => Ok(()),
+        _ => ledger.advance(event).map(drop).map_err(Error::from),
+    }
+}
