@@ -22,6 +22,7 @@ mod local;
 mod memory;
 mod retry;
 mod s3;
+mod stream;
 mod tee;
 mod url;
 
@@ -32,6 +33,7 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::S3Store;
+pub use stream::put_stream;
 pub use tee::Tee;
 pub use url::StoreUrl;
 

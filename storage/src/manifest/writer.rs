@@ -4,10 +4,9 @@ use std::io::{self, BufRead, Read, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::{
     ArchiveRecord, Entry, FORMAT, Head, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord,
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
 use crate::keys::DataKey;
-use crate::objects::{ObjectStore, Part};
+use crate::objects::{ObjectStore, put_stream};
 use crate::spool::Spool;
 use crate::{Error, Result};
 
@@ -161,36 +160,5 @@ impl Write for Authenticated {
 /// # Errors
 /// Those of the store.
 pub async fn put_manifest(store: &dyn ObjectStore, key: &str, manifest: &Spool) -> Result<()> {
-    let mut reader = manifest.reader();
-    let first = next_part(&mut reader)?;
-    if first.len() as u64 == manifest.bytes() {
-        return store.put(key, first).await;
-    }
-    let upload = store.begin_upload(key).await?;
-    let sent = async {
-        let mut receipts = Vec::new();
-        let (mut body, mut number, mut offset) = (first, 1, 0);
-        while !body.is_empty() {
-            let bytes = body.len() as u64;
-            let sha256 = Sha256::digest(&body).into();
-            receipts.push(store.put_part(&upload, &Part { number, offset, body, sha256 }).await?);
-            (number, offset) = (number + 1, offset + bytes);
-            body = next_part(&mut reader)?;
-        }
-        store.complete_upload(&upload, &receipts).await
-    };
-    let sent = sent.await;
-    if sent.is_err()
-        && let Err(error) = store.abort_upload(&upload).await
-    {
-        tracing::warn!(%error, "an unfinished upload of the manifest stays in the store");
-    }
-    sent
-}
-
-fn next_part(reader: &mut impl Read) -> Result<Bytes> {
-    const PART_BYTES: u64 = 8 << 20;
-    let mut part = Vec::new();
-    reader.take(PART_BYTES).read_to_end(&mut part).map_err(temporary)?;
-    Ok(part.into())
+    put_stream(store, key, manifest.reader(), temporary).await
 }
