@@ -170,17 +170,13 @@ mod tests {
 
     #[tokio::test]
     async fn memory_conforms() {
-        conformance::check(Arc::new(MemoryStore::default()), conformance::Capabilities::default()).await;
+        conformance::check(Arc::new(MemoryStore::default())).await;
     }
 
     #[tokio::test]
     async fn a_folder_conforms() {
         let dir = tempfile::tempdir().unwrap();
-        conformance::check(
-            Arc::new(LocalStore::open(&dir.path().join("new")).await.unwrap()),
-            conformance::Capabilities::default(),
-        )
-        .await;
+        conformance::check(Arc::new(LocalStore::open(&dir.path().join("new")).await.unwrap())).await;
     }
 
     #[tokio::test]
@@ -189,11 +185,7 @@ mod tests {
         let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
         let tee = Arc::new(Tee::new(Arc::new(MemoryStore::default()), copy));
         let faulty = Arc::new(Faulty::new(tee));
-        conformance::check(
-            Arc::new(Retry::new(faulty, RetryPolicy::default())),
-            conformance::Capabilities::default(),
-        )
-        .await;
+        conformance::check(Arc::new(Retry::new(faulty, RetryPolicy::default()))).await;
     }
 
     #[tokio::test]
