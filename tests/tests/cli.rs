@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use intellistor_storage::objects::Operation;
 use intellistor_tests::program::{Client, Output, finish};
-use intellistor_tests::s3_server::S3Server;
+use intellistor_tests::s3_server::{Failure, S3Server};
 use intellistor_tests::tree;
 use tempfile::TempDir;
 
@@ -279,18 +280,16 @@ fn an_interrupted_backup_leaves_nothing_and_says_so() {
     let server = S3Server::start(&desk.at("s3"));
     let client = desk.client.clone().vars(server.env());
     // The store refuses part after part, so the run is amid retries when the signal comes.
-    server.traffic().refuse_parts(1_000);
+    server.traffic().fail_next(1_000, Operation::PutPart, Failure::SlowDown);
     let mut command = client.command(["backup", "--policy", "policy.yaml"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while server.traffic().refusals_left() > 998 {
-        std::thread::yield_now();
-    }
+    server.traffic().wait_until(|traffic| traffic.failures_left(Operation::PutPart) <= 998);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(objects_in(&desk.at("s3")), 0);
-    server.traffic().refuse_parts(0);
+    server.traffic().fail_no_more();
     let listed = client.run(["list", "--policy", "policy.yaml"]).expect(0);
     assert_eq!(listed.json["backups"].as_array().unwrap().len(), 0);
 }

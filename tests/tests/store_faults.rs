@@ -17,7 +17,7 @@ use intellistor_storage::objects::{
     Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, SharedStore,
 };
 use intellistor_tests::events::until;
-use intellistor_tests::s3_server::S3Server;
+use intellistor_tests::s3_server::{Failure, S3Server};
 use intellistor_tests::tree;
 use tempfile::TempDir;
 
@@ -173,9 +173,9 @@ async fn an_answer_that_is_lost_loses_no_backup() {
 async fn s3_that_cuts_throttles_and_garbles_gets_each_part_once() {
     let place = Place::new();
     let server = S3Server::start(&place.dir.path().join("s3"));
-    server.traffic().refuse_parts(2);
-    server.traffic().cut_parts(2);
-    server.traffic().alter_parts(1);
+    for (n, failure) in [(2, Failure::Cut), (2, Failure::SlowDown), (1, Failure::Altered)] {
+        server.traffic().fail_next(n, Operation::PutPart, failure);
+    }
     let report = place.back_up(server.store()).await.unwrap();
     assert!(report.parts >= 3, "{report:?}");
     let once: Vec<_> = (1..=report.parts).map(|number| (number, 1)).collect();

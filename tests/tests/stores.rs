@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use intellistor_storage::objects::conformance::{self, Capabilities};
-use intellistor_storage::objects::{ObjectStore, Part, Retry, RetryPolicy, SharedStore};
+use intellistor_storage::objects::{
+    ObjectStore, Operation, Part, PartReceipt, Retry, RetryPolicy, SharedStore, Upload, conformance,
+};
 use intellistor_storage::{Error, StoreErrorKind};
-use intellistor_tests::s3_server::{BUCKET, S3Server};
+use intellistor_tests::s3_server::{BUCKET, Done, Failure, Fate, S3Server};
+use sha2::{Digest, Sha256};
 
 fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
     match answer {
@@ -17,19 +19,20 @@ fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
     }
 }
 
-fn part(body: &'static [u8], sha256: [u8; 32]) -> Part {
-    Part { number: 1, offset: 0, body: Bytes::from_static(body), sha256 }
+fn part(number: u32, bytes: usize) -> Part {
+    let body = Bytes::from(vec![number as u8; bytes]);
+    let sha256 = Sha256::digest(&body).into();
+    Part { number, offset: 0, body, sha256 }
 }
 
-/// SHA-256 of "x".
-const X: [u8; 32] = *b"\x2d\x71\x16\x42\xb7\x26\xb0\x44\x01\x62\x7c\xa9\xfb\xac\x32\xf5\xc8\x53\x0f\xb1\x90\x3c\xc4\xdb\x02\x25\x87\x17\x92\x1a\x48\x81";
+const LEAST_PART: usize = 5 << 20;
 
 #[tokio::test]
 async fn s3_conforms() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path());
-    let capabilities = Capabilities { checks_part_checksums: false, tells_gone_uploads: false };
-    conformance::check(server.store(), capabilities).await;
+    conformance::check(server.store()).await;
+    conformance::check(Arc::new(server.store_under("some/prefix"))).await;
 }
 
 #[tokio::test]
@@ -62,11 +65,11 @@ async fn a_throttled_part_and_a_cut_one_arrive_once() {
     let server = S3Server::start(dir.path());
     let store = server.store();
     let upload = store.begin_upload("k").await.unwrap();
-    server.traffic().refuse_parts(2);
-    store.put_part(&upload, &part(b"x", X)).await.unwrap();
+    server.traffic().fail_next(2, Operation::PutPart, Failure::SlowDown);
+    store.put_part(&upload, &part(1, 1)).await.unwrap();
     assert_eq!(server.traffic().parts().get(&1), Some(&1));
-    server.traffic().cut_parts(1);
-    store.put_part(&upload, &part(b"x", X)).await.unwrap();
+    server.traffic().fail_next(1, Operation::PutPart, Failure::Cut);
+    store.put_part(&upload, &part(1, 1)).await.unwrap();
     assert_eq!(server.traffic().parts().get(&1), Some(&2));
 }
 
@@ -76,11 +79,238 @@ async fn a_body_that_is_altered_on_the_way_is_refused_and_sent_again() {
     let server = S3Server::start(dir.path());
     let store = server.other_bucket(BUCKET);
     let upload = store.begin_upload("k").await.unwrap();
-    server.traffic().alter_parts(1);
-    // This server answers 500 to a body that does not match its signature; AWS answers 400 and names the mismatch.
-    let told = kind(store.put_part(&upload, &part(b"x", X)).await);
-    assert!(matches!(told, StoreErrorKind::ServerFault | StoreErrorKind::ChecksumMismatch), "{told}");
+    for operation in [Operation::PutPart, Operation::Put] {
+        server.traffic().fail_next(2, operation, Failure::Altered);
+    }
+    let told = kind(store.put_part(&upload, &part(1, 1)).await);
+    assert_eq!(told, StoreErrorKind::ChecksumMismatch);
     assert_eq!(store.list_parts(&upload).await.unwrap(), []);
-    server.traffic().alter_parts(1);
-    server.store().put_part(&upload, &part(b"x", X)).await.unwrap();
+    assert_eq!(kind(store.put("o", Bytes::from("x")).await), StoreErrorKind::ChecksumMismatch);
+    assert_eq!(store.head("o").await.unwrap(), None);
+    server.store().put_part(&upload, &part(1, 1)).await.unwrap();
+    server.store().put("o", Bytes::from("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_completion_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.store();
+    let upload = store.begin_upload("k").await.unwrap();
+    let small = store.put_part(&upload, &part(1, LEAST_PART - 1)).await.unwrap();
+    let last = store.put_part(&upload, &part(2, 1)).await.unwrap();
+    let other = PartReceipt { etag: last.etag.clone(), ..small.clone() };
+    let undigested = PartReceipt { sha256: None, ..small.clone() };
+    for (parts, words) in [
+        (vec![small.clone(), last.clone()], "EntityTooSmall"),
+        (vec![other], "InvalidPart"),
+        (vec![last.clone()], "InvalidPart"),
+        (vec![last.clone(), small], "InvalidPartOrder"),
+        (vec![undigested], "InvalidPart"),
+    ] {
+        let told = store.complete_upload(&upload, &parts).await.unwrap_err();
+        assert!(told.to_string().contains(words), "{told}");
+        assert_eq!(kind::<()>(Err(told)), StoreErrorKind::Rejected);
+    }
+    let large = store.put_part(&upload, &part(1, LEAST_PART)).await.unwrap();
+    store.complete_upload(&upload, &[large, last]).await.unwrap();
+    assert_eq!(store.head("k").await.unwrap(), Some(LEAST_PART as u64 + 1));
+    assert_eq!(server.traffic().parts_of(&upload.id).into_iter().collect::<Vec<_>>(), [(1, 2), (2, 1)]);
+}
+
+#[tokio::test]
+async fn uploads_are_listed_in_order_with_the_prefix_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let (inner, outer) = (server.store_under("in/ner"), server.store());
+    let mut begun = Vec::new();
+    for name in ["b", "a/2", "a/1", "a/1", "c"] {
+        begun.push(inner.begin_upload(name).await.unwrap());
+    }
+    outer.begin_upload("in/nermost").await.unwrap();
+    begun.sort_by(|a, b| (&a.key, &a.id).cmp(&(&b.key, &b.id)));
+    let listed = |store: SharedStore, prefix: &'static str| async move {
+        let found = store.list_uploads(prefix).await.unwrap();
+        assert!(found.iter().all(|u| u.began_ms.is_some()), "{found:?}");
+        found.into_iter().map(|u| u.upload).collect::<Vec<_>>()
+    };
+    let inner: SharedStore = Arc::new(inner);
+    assert_eq!(listed(inner.clone(), "").await, begun);
+    assert_eq!(listed(inner.clone(), "a/").await, begun[..3]);
+    let keys: Vec<_> = listed(outer, "in/ner").await.into_iter().map(|u| u.key).collect();
+    assert_eq!(keys, ["in/ner/a/1", "in/ner/a/1", "in/ner/a/2", "in/ner/b", "in/ner/c", "in/nermost"]);
+    server.traffic().fail_next(1, Operation::ListUploads, Failure::AccessDenied);
+    assert_eq!(kind(inner.list_uploads("").await), StoreErrorKind::AccessDenied);
+}
+
+#[tokio::test]
+async fn the_server_remembers_in_order_what_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let (store, traffic) = (server.store(), server.traffic());
+    let uploads = [store.begin_upload("a").await.unwrap(), store.begin_upload("b").await.unwrap()];
+    let receipt = store.put_part(&uploads[0], &part(1, 1)).await.unwrap();
+    store.put_part(&uploads[1], &part(1, 1)).await.unwrap();
+    store.complete_upload(&uploads[0], &[receipt]).await.unwrap();
+    traffic.fail_next(1, Operation::Put, Failure::AccessDenied);
+    store.put("refused", Bytes::new()).await.unwrap_err();
+    store.put("c", Bytes::new()).await.unwrap();
+    store.abort_upload(&uploads[1]).await.unwrap();
+    let [(a, x), (b, y)] = uploads.each_ref().map(|u| (u.key.clone(), u.id.clone()));
+    let done = [
+        Done::Begun { key: a.clone(), id: x.clone() },
+        Done::Begun { key: b.clone(), id: y.clone() },
+        Done::PartStored { id: x.clone(), number: 1 },
+        Done::PartStored { id: y.clone(), number: 1 },
+        Done::Completed { key: a, id: x },
+        Done::Put { key: "c".to_owned() },
+        Done::Aborted { key: b, id: y },
+    ];
+    assert_eq!(traffic.log(), done);
+    let fates: Vec<_> = traffic.uploads().into_iter().map(|u| (u.key, u.fate)).collect();
+    assert_eq!(fates, [("a".to_owned(), Fate::Completed), ("b".to_owned(), Fate::Aborted)]);
+}
+
+#[tokio::test]
+async fn a_lost_part_and_a_lost_upload_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.store();
+    let upload = store.begin_upload("k").await.unwrap();
+    let first = store.put_part(&upload, &part(1, LEAST_PART)).await.unwrap();
+    let second = store.put_part(&upload, &part(2, 1)).await.unwrap();
+    server.traffic().drop_part(&upload.id, 1);
+    assert_eq!(store.list_parts(&upload).await.unwrap(), std::slice::from_ref(&second));
+    let both = [first, second];
+    assert_eq!(kind(store.complete_upload(&upload, &both).await), StoreErrorKind::Rejected);
+
+    server.traffic().forget_upload(&upload.id);
+    assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::UploadGone);
+    assert_eq!(kind(store.put_part(&upload, &part(3, 1)).await), StoreErrorKind::UploadGone);
+    assert_eq!(kind(store.complete_upload(&upload, &both).await), StoreErrorKind::UploadGone);
+    assert_eq!(store.list_uploads("").await.unwrap(), []);
+    assert_eq!(server.traffic().uploads()[0].fate, Fate::Forgotten);
+}
+
+#[tokio::test]
+async fn every_call_can_be_refused_and_its_answer_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.other_bucket(BUCKET);
+    let call = async |operation, upload: &Upload| match operation {
+        Operation::Put => store.put("o", Bytes::new()).await,
+        Operation::GetRange => store.get_range("o", 0..1).await.map(drop),
+        Operation::Head => store.head("o").await.map(drop),
+        Operation::List => store.list("", None).await.map(drop),
+        Operation::BeginUpload => store.begin_upload("k").await.map(drop),
+        Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
+        Operation::ListParts => store.list_parts(upload).await.map(drop),
+        Operation::CompleteUpload => {
+            let parts = store.list_parts(upload).await?;
+            store.complete_upload(upload, &parts).await
+        }
+        Operation::ListUploads => store.list_uploads("").await.map(drop),
+        Operation::AbortUpload => store.abort_upload(upload).await,
+    };
+    for (failure, expected) in [
+        (Failure::SlowDown, StoreErrorKind::Throttled),
+        (Failure::ServerFault, StoreErrorKind::ServerFault),
+        (Failure::AccessDenied, StoreErrorKind::AccessDenied),
+        (Failure::Cut, StoreErrorKind::Unreachable),
+        (Failure::AnswerLost, StoreErrorKind::Unreachable),
+    ] {
+        let upload = store.begin_upload("k").await.unwrap();
+        for operation in [
+            Operation::Put,
+            Operation::GetRange,
+            Operation::Head,
+            Operation::List,
+            Operation::BeginUpload,
+            Operation::PutPart,
+            Operation::ListParts,
+            Operation::ListUploads,
+            Operation::CompleteUpload,
+        ] {
+            server.traffic().fail_next(1, operation, failure);
+            assert_eq!(kind(call(operation, &upload).await), expected, "{operation:?} {failure:?}");
+            assert_eq!(server.traffic().failures_left(operation), 0);
+            let again = call(operation, &upload).await;
+            if (operation, failure) == (Operation::CompleteUpload, Failure::AnswerLost) {
+                assert_eq!(kind(again), StoreErrorKind::UploadGone, "it was carried out");
+            } else {
+                again.unwrap_or_else(|e| panic!("{operation:?} {failure:?}: {e}"));
+            }
+        }
+        let upload = store.begin_upload("k").await.unwrap();
+        server.traffic().fail_next(1, Operation::AbortUpload, failure);
+        assert_eq!(kind(call(Operation::AbortUpload, &upload).await), expected, "{failure:?}");
+        call(Operation::AbortUpload, &upload).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn parts_that_are_held_are_stored_when_released_and_never_if_the_client_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let (store, traffic) = (server.other_bucket(BUCKET), server.traffic());
+    let upload = store.begin_upload("k").await.unwrap();
+    let parts = [part(1, LEAST_PART), part(2, LEAST_PART), part(3, 1)];
+    traffic.hold_parts();
+    let sent = futures::future::join(store.put_part(&upload, &parts[0]), store.put_part(&upload, &parts[1]));
+    let look = async {
+        traffic.until(|traffic| traffic.held() == 2).await;
+        let leaves = store.put_part(&upload, &parts[2]);
+        tokio::select! {
+            answer = leaves => panic!("{answer:?}"),
+            () = traffic.until(|traffic| traffic.held() == 3) => {}
+        }
+        traffic.until(|traffic| traffic.held() == 2).await;
+        assert_eq!(store.list_parts(&upload).await.unwrap(), [], "other calls are answered");
+        traffic.release();
+    };
+    let ((first, second), ()) = tokio::join!(sent, look);
+    assert_eq!(store.list_parts(&upload).await.unwrap(), [first.unwrap(), second.unwrap()]);
+    assert_eq!(traffic.parts().into_iter().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_answers_nothing_until_it_is_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let (store, traffic) = (server.other_bucket(BUCKET), server.traffic());
+    traffic.hang();
+    let asked = futures::future::join(store.put("k", Bytes::new()), store.list("", None));
+    let look = async {
+        traffic.until(|traffic| traffic.held() == 2).await;
+        assert_eq!(traffic.log(), []);
+        traffic.release();
+    };
+    let ((put, listed), ()) = tokio::join!(asked, look);
+    put.unwrap();
+    listed.unwrap();
+    assert_eq!(traffic.held(), 0);
+}
+
+#[tokio::test]
+async fn a_network_that_was_pulled_comes_back_on_the_same_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let (store, traffic) = (server.other_bucket(BUCKET), server.traffic());
+    let upload = store.begin_upload("k").await.unwrap();
+    for _ in 0..3 {
+        traffic.hold_parts();
+        let part = part(1, 1);
+        let sent = store.put_part(&upload, &part);
+        let pull = async {
+            traffic.until(|traffic| traffic.held() == 1).await;
+            server.stop_listening();
+        };
+        let (told, ()) = tokio::join!(sent, pull);
+        assert_eq!(kind(told), StoreErrorKind::Unreachable);
+        assert_eq!(kind(store.put("o", Bytes::new()).await), StoreErrorKind::Unreachable);
+        traffic.release();
+        server.listen_again();
+        store.put("o", Bytes::new()).await.unwrap();
+    }
+    assert_eq!(store.list_parts(&upload).await.unwrap(), []);
 }

@@ -1,5 +1,7 @@
 //! What every store must do; run against each of them.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -10,32 +12,17 @@ use crate::{Error, StoreErrorKind};
 /// The least size of a part that is not the last.
 const PART: usize = 5 << 20;
 
-/// What a store may lack without being refused.
-#[derive(Debug, Clone, Copy)]
-pub struct Capabilities {
-    /// It compares a part's body with the SHA-256 that came with it. `s3s-fs` 0.14 does so for whole objects only.
-    pub checks_part_checksums: bool,
-    /// It says of an upload that it is gone. `s3s-fs` 0.14 says that access is denied, or that it has no parts; and a
-    /// completion that it refuses ends the upload.
-    pub tells_gone_uploads: bool,
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Self { checks_part_checksums: true, tells_gone_uploads: true }
-    }
-}
-
-/// Checks every promise of [`ObjectStore`], except for what `capabilities` says is lacking.
+/// Checks every promise of [`ObjectStore`].
 ///
 /// # Panics
 /// At the first promise that `store` does not keep.
-pub async fn check(store: SharedStore, capabilities: Capabilities) {
+pub async fn check(store: SharedStore) {
     let prefix = format!("conformance/{}", Uuid::new_v4());
     objects(&*store, &format!("{prefix}/objects")).await;
     listing(&*store, &format!("{prefix}/list")).await;
-    uploads(&*store, &format!("{prefix}/uploads"), capabilities).await;
-    refusals(&*store, &format!("{prefix}/refusals"), capabilities).await;
+    uploads(&*store, &format!("{prefix}/uploads")).await;
+    refusals(&*store, &format!("{prefix}/refusals")).await;
+    unfinished(&*store, &format!("{prefix}/unfinished")).await;
 }
 
 async fn objects(store: &dyn ObjectStore, prefix: &str) {
@@ -85,7 +72,7 @@ async fn listing(store: &dyn ObjectStore, prefix: &str) {
     assert_eq!(store.list(&format!("{prefix}/a"), None).await.expect("list").objects.len(), 4);
 }
 
-async fn uploads(store: &dyn ObjectStore, prefix: &str, capabilities: Capabilities) {
+async fn uploads(store: &dyn ObjectStore, prefix: &str) {
     let key = format!("{prefix}/object");
     let upload = store.begin_upload(&key).await.expect("begin");
     let parts = [part(1, 0, PART, 1), part(2, PART, PART + 1, 2), part(3, 2 * PART + 1, 7, 3)];
@@ -107,34 +94,74 @@ async fn uploads(store: &dyn ObjectStore, prefix: &str, capabilities: Capabiliti
     store.complete_upload(&upload, &receipts).await.expect("complete");
     let whole: Vec<u8> = parts.iter().flat_map(|p| p.body.to_vec()).collect();
     assert_eq!(store.get_range(&key, 0..whole.len() as u64 + 9).await.expect("get"), whole);
-    if capabilities.tells_gone_uploads {
-        assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::UploadGone);
-    }
+    assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::UploadGone);
 }
 
-async fn refusals(store: &dyn ObjectStore, prefix: &str, capabilities: Capabilities) {
+async fn refusals(store: &dyn ObjectStore, prefix: &str) {
     let key = format!("{prefix}/object");
     let upload = store.begin_upload(&key).await.expect("begin");
-    if capabilities.checks_part_checksums {
-        let wrong = Part { sha256: [7; 32], ..part(1, 0, 100, 1) };
-        assert_eq!(kind(store.put_part(&upload, &wrong).await), StoreErrorKind::ChecksumMismatch);
-    }
+    let wrong = Part { sha256: [7; 32], ..part(1, 0, 100, 1) };
+    assert_eq!(kind(store.put_part(&upload, &wrong).await), StoreErrorKind::ChecksumMismatch);
+    assert_eq!(store.list_parts(&upload).await.expect("list parts"), []);
     let receipt = store.put_part(&upload, &part(1, 0, 100, 1)).await.expect("part 1");
     let missing = PartReceipt { number: 2, ..receipt.clone() };
     assert!(
-        store.complete_upload(&upload, &[receipt, missing]).await.is_err(),
+        store.complete_upload(&upload, &[receipt.clone(), missing]).await.is_err(),
         "completed with a missing part"
     );
-    if !capabilities.tells_gone_uploads {
-        let upload = store.begin_upload(&key).await.expect("begin");
-        return store.abort_upload(&upload).await.expect("abort");
-    }
+    assert_eq!(store.list_parts(&upload).await.expect("a refused completion ends nothing"), [receipt]);
     store.abort_upload(&upload).await.expect("abort");
     store.abort_upload(&upload).await.expect("abort again");
     let late = store.put_part(&upload, &part(1, 0, 100, 1)).await;
     assert_eq!(kind(late), StoreErrorKind::UploadGone);
     let stranger = Upload { key, id: Uuid::new_v4().to_string() };
     store.abort_upload(&stranger).await.expect("abort an unknown upload");
+}
+
+async fn unfinished(store: &dyn ObjectStore, prefix: &str) {
+    let [one, two, other] = ["a/one", "a/two", "b/other"].map(|name| format!("{prefix}/{name}"));
+    let done = store.begin_upload(&one).await.expect("begin");
+    let receipt = store.put_part(&done, &part(1, 0, 9, 1)).await.expect("part 1");
+    store.complete_upload(&done, &[receipt]).await.expect("complete");
+    let mut begun = Vec::new();
+    // Two of one key: a begin whose answer was lost is repeated.
+    for key in [&two, &one, &two, &other] {
+        begun.push(store.begin_upload(key).await.expect("begin"));
+    }
+    store.put_part(&begun[1], &part(1, 0, 9, 1)).await.expect("part 1");
+
+    let all = listed(store, &format!("{prefix}/")).await;
+    assert!(all.is_sorted_by_key(|upload| (&upload.key, &upload.id)), "{all:?}");
+    assert_eq!(names(&all), names(&begun));
+    let below = format!("{prefix}/a/");
+    assert_eq!(names(&listed(store, &below).await), names(&begun[..3]));
+    assert_eq!(listed(store, &one).await, begun[1..2]);
+    assert_eq!(listed(store, &format!("{prefix}/b")).await, begun[3..]);
+    assert_eq!(listed(store, &format!("{prefix}/none/")).await, []);
+
+    store.abort_upload(&begun[0]).await.expect("abort");
+    assert_eq!(names(&listed(store, &below).await), names(&begun[1..3]));
+    for upload in listed(store, prefix).await {
+        store.abort_upload(&upload).await.expect("abort what was listed");
+    }
+    assert_eq!(listed(store, prefix).await, []);
+    assert_eq!(store.head(&one).await.expect("head"), Some(9), "the object went with the uploads");
+}
+
+async fn listed(store: &dyn ObjectStore, prefix: &str) -> Vec<Upload> {
+    let found = store.list_uploads(prefix).await.expect("list uploads");
+    // A day on either side: the store's clock is not ours.
+    let now = super::unix_ms(std::time::SystemTime::now()).expect("now");
+    assert!(
+        found.iter().all(|u| u.began_ms.is_none_or(|began| (began - now).abs() < 86_400_000)),
+        "{found:?}"
+    );
+    found.into_iter().map(|u| u.upload).collect()
+}
+
+/// Keys and ids. The two ids of a tee are taken one by one: of several uploads of a key it gives them so.
+fn names(uploads: &[Upload]) -> BTreeSet<(&str, &str)> {
+    uploads.iter().flat_map(|u| u.id.split_whitespace().map(|id| (u.key.as_str(), id))).collect()
 }
 
 fn part(number: u32, offset: usize, bytes: usize, fill: u8) -> Part {

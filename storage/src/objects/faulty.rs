@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, Upload};
+use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
 
 /// The calls that can be made to fail.
@@ -24,6 +24,7 @@ pub enum Operation {
     PutPart,
     ListParts,
     CompleteUpload,
+    ListUploads,
     AbortUpload,
 }
 
@@ -155,6 +156,10 @@ impl ObjectStore for Faulty {
 
     async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
         self.call(Operation::CompleteUpload, &upload.key, self.store.complete_upload(upload, parts)).await
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        self.call(Operation::ListUploads, prefix, self.store.list_uploads(prefix)).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {

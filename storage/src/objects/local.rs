@@ -1,16 +1,9 @@
 //! A folder as a store.
 //!
-//! An object is a file that was written beside its place, synced, and renamed. A multipart upload is one hidden
-//! file into which parts are written at their offsets, and a journal beside it:
-//!
-//! ```text
-//! .<name>.upload-<id>          the bytes
-//! .<name>.upload-<id>.parts    one JSON line for each part that is durable
-//! ```
-//! A part's line is written after its bytes were synced, and is synced itself before the part is acknowledged.
+//! An object is a file that was written beside its place, synced, and renamed. Names that begin with a dot are
+//! what is under way, and no objects.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -19,12 +12,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, StoreUrl, Upload};
+use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, StoreUrl, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
+
+mod uploads;
 
 const PAGE: usize = 1000;
 
@@ -32,16 +25,6 @@ const PAGE: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     root: Arc<PathBuf>,
-}
-
-/// One line of a journal.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    number: u32,
-    offset: u64,
-    bytes: u64,
-    #[serde(with = "crate::text::hex_digest")]
-    sha256: [u8; 32],
 }
 
 impl LocalStore {
@@ -95,21 +78,6 @@ impl LocalStore {
         if plain { Ok(self.root.join(relative)) } else { Err(rejected("the key is no plain relative path")) }
     }
 
-    fn upload_paths(&self, upload: &Upload) -> Outcome<(PathBuf, PathBuf, PathBuf)> {
-        let target = self.path(&upload.key)?;
-        if Uuid::try_parse(&upload.id).is_err() {
-            return Err(gone());
-        }
-        let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return Err(gone()) };
-        let hidden = |suffix: &str| {
-            let mut hidden = OsString::from(".");
-            hidden.push(name);
-            hidden.push(format!(".upload-{}{suffix}", upload.id));
-            folder.join(hidden)
-        };
-        Ok((hidden(""), hidden(".parts"), target))
-    }
-
     /// Makes the folders of a path below the root; the root itself must be there.
     fn create_folders(&self, folder: &Path) -> io::Result<()> {
         if folder == self.root.as_path() || folder.is_dir() {
@@ -138,81 +106,6 @@ impl LocalStore {
             let _ = fs::remove_file(&hidden);
         }
         Ok(written?)
-    }
-
-    fn put_part_now(&self, upload: &Upload, part: &Part) -> Outcome<PartReceipt> {
-        if <[u8; 32]>::from(Sha256::digest(&part.body)) != part.sha256 {
-            return Err(Fault(
-                StoreErrorKind::ChecksumMismatch,
-                "the part has another SHA-256 than was announced".into(),
-            ));
-        }
-        let (data, journal, _) = self.upload_paths(upload)?;
-        let mut file = OpenOptions::new().write(true).open(data).map_err(upload_fault)?;
-        file.seek(SeekFrom::Start(part.offset))?;
-        file.write_all(&part.body)?;
-        file.sync_data()?;
-        let record = Record {
-            number: part.number,
-            offset: part.offset,
-            bytes: part.body.len() as u64,
-            sha256: part.sha256,
-        };
-        let line = serde_json::to_string(&record).map_err(io::Error::from)?;
-        let mut journal = OpenOptions::new().append(true).open(journal).map_err(upload_fault)?;
-        // The newline before ends a line that a crash may have torn.
-        journal.write_all(format!("\n{line}\n").as_bytes())?;
-        journal.sync_data()?;
-        Ok(receipt(&record))
-    }
-
-    fn records(&self, upload: &Upload) -> Outcome<BTreeMap<u32, Record>> {
-        let (_, journal, _) = self.upload_paths(upload)?;
-        let text = fs::read_to_string(journal).map_err(upload_fault)?;
-        // A torn line is a part that was never acknowledged.
-        let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
-        Ok(records.map(|record| (record.number, record)).collect())
-    }
-
-    fn complete_now(&self, upload: &Upload, parts: &[PartReceipt]) -> Outcome<()> {
-        let (data, journal, target) = self.upload_paths(upload)?;
-        let records = self.records(upload)?;
-        let mut end = 0;
-        for (i, part) in parts.iter().enumerate() {
-            let record = records.get(&part.number).filter(|_| part.number as usize == i + 1);
-            let Some(record) = record.filter(|r| receipt(r) == *part && r.offset == end) else {
-                return Err(rejected(format!("part {} is not as it was received", part.number)));
-            };
-            end += record.bytes;
-        }
-        if parts.is_empty() {
-            return Err(rejected("an upload needs at least one part"));
-        }
-        let file = OpenOptions::new().write(true).open(&data).map_err(upload_fault)?;
-        file.set_len(end)?;
-        file.sync_all()?;
-        fs::rename(&data, &target)?;
-        sync_folder(target.parent().unwrap_or(&self.root))?;
-        Ok(fs::remove_file(journal)?)
-    }
-
-    fn abort_now(&self, upload: &Upload) -> Outcome<()> {
-        let Ok((data, journal, target)) = self.upload_paths(upload) else { return Ok(()) };
-        for path in [data, journal] {
-            match fs::remove_file(path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
-                _ => {}
-            }
-        }
-        // Folders that the upload alone had need of go with it; one that is not empty refuses.
-        let mut folder = target.parent();
-        while let Some(empty) = folder.filter(|f| *f != self.root.as_path()) {
-            if fs::remove_dir(empty).is_err() {
-                break;
-            }
-            folder = empty.parent();
-        }
-        Ok(())
     }
 
     fn list_now(&self, prefix: &str, after: Option<&str>) -> Outcome<Page> {
@@ -301,17 +194,7 @@ impl ObjectStore for LocalStore {
     }
 
     async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.run("begin an upload of", key, |store, key| {
-            let upload = Upload { key: key.to_owned(), id: Uuid::new_v4().to_string() };
-            let (data, journal, _) = store.upload_paths(&upload)?;
-            let folder = data.parent().unwrap_or(&store.root);
-            store.create_folders(folder)?;
-            new_file(&data)?;
-            new_file(&journal)?;
-            sync_folder(folder)?;
-            Ok(upload)
-        })
-        .await
+        self.run("begin an upload of", key, |store, key| store.begin_now(key)).await
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
@@ -322,10 +205,7 @@ impl ObjectStore for LocalStore {
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
         let (key, upload) = (upload.key.clone(), upload.clone());
-        self.run("list the parts of", &key, move |store, _| {
-            Ok(store.records(&upload)?.values().map(receipt).collect())
-        })
-        .await
+        self.run("list the parts of", &key, move |store, _| store.list_parts_now(&upload)).await
     }
 
     async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
@@ -333,15 +213,14 @@ impl ObjectStore for LocalStore {
         self.run("complete", &key, move |store, _| store.complete_now(&upload, &parts)).await
     }
 
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        self.run("list the uploads under", prefix, |store, prefix| store.list_uploads_now(prefix)).await
+    }
+
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         let (key, upload) = (upload.key.clone(), upload.clone());
         self.run("abort the upload of", &key, move |store, _| store.abort_now(&upload)).await
     }
-}
-
-fn receipt(record: &Record) -> PartReceipt {
-    let etag = hex::encode(record.sha256);
-    PartReceipt { number: record.number, bytes: record.bytes, sha256: Some(record.sha256), etag }
 }
 
 /// What went wrong, before the store's URL and the key are added.
@@ -369,14 +248,6 @@ impl From<io::Error> for Fault {
 
 fn rejected(reason: impl Into<String>) -> Fault {
     Fault(StoreErrorKind::Rejected, reason.into())
-}
-
-fn gone() -> Fault {
-    Fault(StoreErrorKind::UploadGone, "there is no such upload".to_owned())
-}
-
-fn upload_fault(e: io::Error) -> Fault {
-    if e.kind() == io::ErrorKind::NotFound { gone() } else { e.into() }
 }
 
 fn new_file(path: &Path) -> io::Result<File> {

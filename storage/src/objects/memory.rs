@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, Upload};
+use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
 
 const PAGE: usize = 1000;
@@ -22,10 +23,17 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Held {
     objects: BTreeMap<String, Bytes>,
-    uploads: BTreeMap<String, BTreeMap<u32, (Bytes, PartReceipt)>>,
+    uploads: BTreeMap<String, HeldUpload>,
     uploads_begun: u64,
     parts_sent: BTreeMap<u32, u32>,
     bytes_read: u64,
+}
+
+#[derive(Debug)]
+struct HeldUpload {
+    key: String,
+    began: SystemTime,
+    parts: BTreeMap<u32, (Bytes, PartReceipt)>,
 }
 
 impl MemoryStore {
@@ -111,8 +119,9 @@ impl ObjectStore for MemoryStore {
         let mut held = self.held();
         held.uploads_begun += 1;
         let id = held.uploads_begun.to_string();
-        held.uploads.insert(id.clone(), BTreeMap::new());
-        Ok(Upload { key: key.to_owned(), id })
+        let (key, began) = (key.to_owned(), SystemTime::now());
+        held.uploads.insert(id.clone(), HeldUpload { key: key.clone(), began, parts: BTreeMap::new() });
+        Ok(Upload { key, id })
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
@@ -122,7 +131,7 @@ impl ObjectStore for MemoryStore {
         let mut held = self.held();
         *held.parts_sent.entry(part.number).or_default() += 1;
         let gone = || self.fault(StoreErrorKind::UploadGone, "write a part of", &upload.key);
-        let parts = held.uploads.get_mut(&upload.id).ok_or_else(gone)?;
+        let parts = &mut held.uploads.get_mut(&upload.id).ok_or_else(gone)?.parts;
         let etag = hex::encode(part.sha256);
         let receipt = PartReceipt {
             number: part.number,
@@ -137,7 +146,7 @@ impl ObjectStore for MemoryStore {
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
         let held = self.held();
         let gone = || self.fault(StoreErrorKind::UploadGone, "list the parts of", &upload.key);
-        let parts = held.uploads.get(&upload.id).ok_or_else(gone)?;
+        let parts = &held.uploads.get(&upload.id).ok_or_else(gone)?.parts;
         Ok(parts.values().map(|(_, receipt)| receipt.clone()).collect())
     }
 
@@ -148,6 +157,7 @@ impl ObjectStore for MemoryStore {
         let mut object = Vec::new();
         for part in parts {
             let (body, _) = received
+                .parts
                 .get(&part.number)
                 .filter(|(_, receipt)| receipt == part)
                 .ok_or_else(|| fault(StoreErrorKind::Rejected))?;
@@ -156,6 +166,16 @@ impl ObjectStore for MemoryStore {
         held.uploads.remove(&upload.id);
         held.objects.insert(upload.key.clone(), object.into());
         Ok(())
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        let held = self.held();
+        let found = held.uploads.iter().filter(|(_, held)| held.key.starts_with(prefix));
+        let found = found.map(|(id, held)| UnfinishedUpload {
+            upload: Upload { key: held.key.clone(), id: id.clone() },
+            began_ms: super::unix_ms(held.began),
+        });
+        Ok(super::in_order(found.collect()))
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {

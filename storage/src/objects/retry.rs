@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, Upload};
+use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
 use crate::{Error, Result, RetryClass, StoreErrorKind};
 
 /// How often and how patiently.
@@ -125,6 +125,10 @@ impl ObjectStore for Retry {
             }
         })
         .await
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        self.repeat(prefix, |_| self.store.list_uploads(prefix)).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {

@@ -22,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, Upload};
+use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -218,6 +218,27 @@ impl ObjectStore for S3Store {
         Ok(())
     }
 
+    /// MinIO takes the prefix for a whole key: it finds the uploads of an object, and of a folder none.
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        let (full, skip) = (self.full_key(prefix), self.full_key("").len());
+        let (mut uploads, mut key_marker, mut id_marker) = (Vec::new(), None, None);
+        loop {
+            let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&full);
+            let request = request.set_key_marker(key_marker).set_upload_id_marker(id_marker);
+            let page = request.send().await.map_err(self.told("list the uploads under", prefix))?;
+            uploads.extend(page.uploads().iter().filter_map(|upload| {
+                let (key, id) = (upload.key()?.get(skip..)?.to_owned(), upload.upload_id()?.to_owned());
+                let began_ms = upload.initiated().and_then(|time| time.to_millis().ok());
+                Some(UnfinishedUpload { upload: Upload { key, id }, began_ms })
+            }));
+            key_marker = page.next_key_marker().map(str::to_owned);
+            id_marker = page.next_upload_id_marker().map(str::to_owned);
+            if !page.is_truncated().unwrap_or(false) || key_marker.is_none() {
+                return Ok(super::in_order(uploads));
+            }
+        }
+    }
+
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         let request =
             self.client.abort_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
@@ -298,6 +319,8 @@ fn service_kind(code: &str, status: u16) -> StoreErrorKind {
         ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch", _) => {
             StoreErrorKind::ChecksumMismatch
         }
+        // Not every compatible server has every operation; asking again does not help.
+        ("NotImplemented", _) | (_, 501) => StoreErrorKind::Rejected,
         ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => StoreErrorKind::Full,
         (
             "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "ServiceUnavailable",

@@ -5,11 +5,17 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, Upload};
+use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
 use crate::{Error, Result, StoreError, StoreErrorKind};
 
 /// Writes go to both stores, reads to the first. An error of the copy is an error of the whole: a copy that was
 /// asked for must not be missing in silence.
+///
+/// An upload's id is that of the copy, a blank, and that of the primary store. A crash may leave either half
+/// alone, and then the other is empty: such an upload can be listed and aborted, and is gone for all else.
+/// Neither store knows of the other, so a listing joins two halves only where each store has exactly one upload
+/// of the key; of several it gives the halves singly. Who aborts what a listing found must therefore spare a
+/// living upload by its key and not by its id.
 #[derive(Debug)]
 pub struct Tee {
     primary: SharedStore,
@@ -22,19 +28,19 @@ impl Tee {
         Self { primary, copy }
     }
 
-    /// An upload's id is that of the copy, a blank, and that of the primary store.
+    /// The two halves of an upload that both stores have.
     fn split(&self, upload: &Upload) -> Result<(Upload, Upload)> {
-        let (copy, primary) = upload.id.split_once(' ').ok_or_else(|| {
-            Error::from(StoreError {
-                kind: StoreErrorKind::UploadGone,
-                store: self.url(),
-                operation: "find the upload of",
-                key: upload.key.clone(),
-                reason: "there is no such upload".to_owned(),
-            })
-        })?;
-        let with = |id: &str| Upload { key: upload.key.clone(), id: id.to_owned() };
-        Ok((with(primary), with(copy)))
+        let (Some(primary), Some(copy)) = halves(upload) else {
+            let reason = "there is no such upload".to_owned();
+            return Err(fault(
+                &self.primary,
+                StoreErrorKind::UploadGone,
+                "find the upload of",
+                upload,
+                reason,
+            ));
+        };
+        Ok((primary, copy))
     }
 }
 
@@ -64,7 +70,7 @@ impl ObjectStore for Tee {
     async fn begin_upload(&self, key: &str) -> Result<Upload> {
         let copy = self.copy.begin_upload(key).await?;
         match self.primary.begin_upload(key).await {
-            Ok(primary) => Ok(Upload { key: key.to_owned(), id: format!("{} {}", copy.id, primary.id) }),
+            Ok(primary) => Ok(joined(key, &copy.id, &primary.id)),
             Err(error) => {
                 self.copy.abort_upload(&copy).await?;
                 Err(error)
@@ -93,13 +99,62 @@ impl ObjectStore for Tee {
         // The copy has receipts of its own for the same parts.
         let mut copied = self.copy.list_parts(&copy).await?;
         copied.retain(|c| parts.iter().any(|part| (c.number, c.bytes) == (part.number, part.bytes)));
+        if copied.len() != parts.len() {
+            let reason = format!("it holds {} of {} parts", copied.len(), parts.len());
+            return Err(fault(&self.copy, StoreErrorKind::Rejected, "complete", upload, reason));
+        }
         self.copy.complete_upload(&copy, &copied).await?;
         self.primary.complete_upload(&primary, parts).await
     }
 
-    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        let Ok((primary, copy)) = self.split(upload) else { return Ok(()) };
-        self.copy.abort_upload(&copy).await?;
-        self.primary.abort_upload(&primary).await
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        let (copies, primaries) =
+            futures::try_join!(self.copy.list_uploads(prefix), self.primary.list_uploads(prefix))?;
+        let of_key = |all: &[UnfinishedUpload], key: &str| all.iter().filter(|u| u.upload.key == key).count();
+        let is_pair = |key: &str| of_key(&copies, key) == 1 && of_key(&primaries, key) == 1;
+        let mut found = Vec::new();
+        for copy in &copies {
+            let key = &copy.upload.key;
+            let other = primaries.iter().find(|p| p.upload.key == *key).filter(|_| is_pair(key));
+            let id = other.map_or("", |p| &p.upload.id);
+            found.push(UnfinishedUpload { upload: joined(key, &copy.upload.id, id), ..copy.clone() });
+        }
+        for primary in primaries.iter().filter(|p| !is_pair(&p.upload.key)) {
+            let upload = joined(&primary.upload.key, "", &primary.upload.id);
+            found.push(UnfinishedUpload { upload, ..primary.clone() });
+        }
+        Ok(super::in_order(found))
     }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        let (primary, copy) = halves(upload);
+        let abort = async |store: &SharedStore, half: Option<Upload>| match half {
+            Some(half) => store.abort_upload(&half).await,
+            None => Ok(()),
+        };
+        // One that fails does not keep the other from being freed.
+        let (primary, copy) = futures::join!(abort(&self.primary, primary), abort(&self.copy, copy));
+        copy.and(primary)
+    }
+}
+
+fn fault(
+    store: &SharedStore,
+    kind: StoreErrorKind,
+    operation: &'static str,
+    upload: &Upload,
+    reason: String,
+) -> Error {
+    StoreError { kind, store: store.url(), operation, key: upload.key.clone(), reason }.into()
+}
+
+fn joined(key: &str, copy: &str, primary: &str) -> Upload {
+    Upload { key: key.to_owned(), id: format!("{copy} {primary}") }
+}
+
+/// The upload in the primary store and in the copy.
+fn halves(upload: &Upload) -> (Option<Upload>, Option<Upload>) {
+    let (copy, primary) = upload.id.split_once(' ').unwrap_or_default();
+    let half = |id: &str| (!id.is_empty()).then(|| Upload { key: upload.key.clone(), id: id.to_owned() });
+    (half(primary), half(copy))
 }

@@ -1,0 +1,217 @@
+//! `s3s_fs::FileSystem` with S3's own answers where that has none or wrong ones (0.14): it keeps objects and the
+//! bytes of parts, and all that is said of uploads is ours. Operations that are not here are not implemented.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use s3s::dto::*;
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s_fs::FileSystem;
+use sha2::{Digest, Sha256};
+
+use super::traffic::{Done, Traffic};
+use super::uploads::{Fate, HeldPart};
+
+/// S3 gives a thousand. Pages this small make every listing go through several.
+const PAGE: usize = 2;
+
+type Answer<T> = S3Result<S3Response<T>>;
+
+#[derive(Debug, Clone)]
+pub(super) struct HonestService {
+    pub(super) files: Arc<FileSystem>,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl HonestService {
+    async fn store_object(self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        let key = request.input.key.clone();
+        let answer = self.files.put_object(request).await?;
+        self.traffic.change(|state| state.log.push(Done::Put { key }));
+        Ok(answer)
+    }
+
+    async fn store_part(self, request: S3Request<UploadPartInput>, bytes: u64) -> Answer<UploadPartOutput> {
+        let UploadPartInput {
+            bucket, key, upload_id: id, part_number: number, checksum_sha256: sha256, ..
+        } = &request.input;
+        let (bucket, key, id, number, sha256) =
+            (bucket.clone(), key.clone(), id.clone(), *number, sha256.clone());
+        let mut answer = self.files.upload_part(request).await?;
+        let etag = answer.output.e_tag.clone().expect("the file system makes one");
+        let part = HeldPart { bytes, etag, sha256: sha256.clone(), stored: SystemTime::now() };
+        self.traffic.change(|state| {
+            state.uploads.open(&bucket, &key, &id)?.parts.insert(number, part);
+            state.log.push(Done::PartStored { id, number: number as u32 });
+            Ok::<_, S3Error>(())
+        })?;
+        answer.output.checksum_sha256 = sha256;
+        Ok(answer)
+    }
+
+    async fn complete(
+        self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> Answer<CompleteMultipartUploadOutput> {
+        let CompleteMultipartUploadInput { bucket, key, upload_id: id, multipart_upload: parts, .. } =
+            &request.input;
+        let (bucket, key, id) = (bucket.clone(), key.clone(), id.clone());
+        let parts = parts.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
+        self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts))?;
+        let answer = self.files.complete_multipart_upload(request).await?;
+        self.traffic.change(|state| {
+            state.uploads.open(&bucket, &key, &id)?.end(Fate::Completed);
+            state.log.push(Done::Completed { key, id });
+            Ok(answer)
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for HonestService {
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        let mut request = request;
+        let sha256 = request.input.checksum_sha256.clone();
+        request.input.body = Some(blob(&received(request.input.body, sha256.as_deref()).await?));
+        carried_out(self.clone().store_object(request)).await
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        self.files.get_object(request).await
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        self.files.head_object(request).await
+    }
+
+    async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
+        self.files.list_objects_v2(request).await
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> Answer<CreateMultipartUploadOutput> {
+        let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
+        let answer = self.files.create_multipart_upload(request).await?;
+        let id = answer.output.upload_id.clone().expect("the file system makes one");
+        self.traffic.change(|state| {
+            state.uploads.begin(id.clone(), bucket, key.clone());
+            state.log.push(Done::Begun { key, id });
+        });
+        Ok(answer)
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
+        let mut request = request;
+        let UploadPartInput { bucket, key, upload_id, checksum_sha256, .. } = &request.input;
+        self.traffic.change(|state| state.uploads.open(bucket, key, upload_id).map(|_| ()))?;
+        let sha256 = checksum_sha256.clone();
+        let body = received(request.input.body, sha256.as_deref()).await?;
+        request.input.body = Some(blob(&body));
+        carried_out(self.clone().store_part(request, body.len() as u64)).await
+    }
+
+    async fn list_parts(&self, request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
+        let ListPartsInput { bucket, key, upload_id, part_number_marker, .. } = request.input;
+        let parts = self
+            .traffic
+            .change(|state| Ok::<_, S3Error>(state.uploads.open(&bucket, &key, &upload_id)?.parts.clone()))?;
+        let rest = parts.into_iter().filter(|(number, _)| *number > part_number_marker.unwrap_or(0));
+        let rest: Vec<_> = rest.collect();
+        let page = rest.iter().take(PAGE).map(|(number, part)| Part {
+            part_number: Some(*number),
+            size: Some(part.bytes as i64),
+            e_tag: Some(part.etag.clone()),
+            checksum_sha256: part.sha256.clone(),
+            last_modified: Some(part.stored.into()),
+            ..Part::default()
+        });
+        let page: Vec<_> = page.collect();
+        Ok(S3Response::new(ListPartsOutput {
+            is_truncated: Some(rest.len() > PAGE),
+            next_part_number_marker: page.last().and_then(|part| part.part_number),
+            parts: Some(page),
+            bucket: Some(bucket),
+            key: Some(key),
+            upload_id: Some(upload_id),
+            ..ListPartsOutput::default()
+        }))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> Answer<ListMultipartUploadsOutput> {
+        let ListMultipartUploadsInput { bucket, prefix, key_marker, upload_id_marker, .. } = request.input;
+        let after = (key_marker.as_deref().unwrap_or_default(), upload_id_marker.as_deref());
+        let (page, more) = self.traffic.change(|state| {
+            let rest = state.uploads.listed(&bucket, prefix.as_deref().unwrap_or_default(), after);
+            let page = rest.iter().take(PAGE).map(|upload| MultipartUpload {
+                key: Some(upload.seen.key.clone()),
+                upload_id: Some(upload.seen.id.clone()),
+                initiated: Some(upload.began.into()),
+                ..MultipartUpload::default()
+            });
+            (page.collect::<Vec<_>>(), rest.len() > PAGE)
+        });
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            is_truncated: Some(more),
+            next_key_marker: page.last().and_then(|upload| upload.key.clone()),
+            next_upload_id_marker: page.last().and_then(|upload| upload.upload_id.clone()),
+            uploads: Some(page),
+            bucket: Some(bucket),
+            prefix,
+            ..ListMultipartUploadsOutput::default()
+        }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> Answer<CompleteMultipartUploadOutput> {
+        carried_out(self.clone().complete(request)).await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> Answer<AbortMultipartUploadOutput> {
+        let AbortMultipartUploadInput { bucket, key, upload_id: id, .. } = &request.input;
+        self.traffic.change(|state| {
+            state.uploads.open(bucket, key, id)?.end(Fate::Aborted);
+            state.log.push(Done::Aborted { key: key.clone(), id: id.clone() });
+            Ok::<_, S3Error>(())
+        })?;
+        self.files.abort_multipart_upload(request).await
+    }
+}
+
+/// Does `work` to its end, also when the client goes away meanwhile.
+async fn carried_out<T: Send + 'static>(work: impl Future<Output = Answer<T>> + Send + 'static) -> Answer<T> {
+    tokio::spawn(work).await.map_err(|panic| s3_error!(panic, InternalError))?
+}
+
+/// A body, once it is known to be what was signed and announced.
+async fn received(body: Option<StreamingBlob>, sha256: Option<&str>) -> S3Result<Bytes> {
+    let body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+    let body = s3s::Body::from(body).collect().await.map_err(|_| {
+        let mut error = S3Error::new(S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()));
+        error.set_status_code(StatusCode::BAD_REQUEST);
+        error
+    })?;
+    let body = body.to_bytes();
+    if sha256.is_some_and(|announced| announced != STANDARD.encode(Sha256::digest(&body))) {
+        return Err(s3_error!(BadDigest, "The SHA256 you specified did not match the calculated checksum."));
+    }
+    Ok(body)
+}
+
+fn blob(body: &Bytes) -> StreamingBlob {
+    s3s::Body::from(body.clone()).into()
+}

@@ -1,0 +1,212 @@
+//! What the server was asked and did, in order; how it is to misbehave; and a way to wait for either.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use intellistor_storage::objects::Operation;
+use tokio::sync::watch;
+
+use super::uploads::{Fate, SeenUpload, Uploads};
+
+/// Something that the server stored or ended, named by its key in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Done {
+    Begun { key: String, id: String },
+    PartStored { id: String, number: u32 },
+    Completed { key: String, id: String },
+    Aborted { key: String, id: String },
+    Put { key: String },
+}
+
+/// What the server does instead of what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It answers 503 `SlowDown`.
+    SlowDown,
+    /// It answers 500 `InternalError`.
+    ServerFault,
+    /// It answers 403 `AccessDenied`.
+    AccessDenied,
+    /// It cuts the connection under the request.
+    Cut,
+    /// It does what it was asked, and cuts the connection instead of answering.
+    AnswerLost,
+    /// It receives a body of which a bit has flipped.
+    Altered,
+}
+
+/// What waits to be carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Gate {
+    #[default]
+    Open,
+    Parts,
+    All,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) uploads: Uploads,
+    pub(super) log: Vec<Done>,
+    pub(super) bytes_served: u64,
+    failures: Vec<(Operation, Failure, u32)>,
+    gate: Gate,
+    held: usize,
+}
+
+/// See the module. It belongs to the server and counts over all clients: child processes, one after another.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+impl Traffic {
+    /// All that the server did, in order.
+    pub fn log(&self) -> Vec<Done> {
+        self.state().log.clone()
+    }
+
+    /// Every upload that was ever begun, in that order.
+    pub fn uploads(&self) -> Vec<SeenUpload> {
+        self.state().uploads.seen()
+    }
+
+    /// How often each part number of an upload was stored.
+    pub fn parts_of(&self, upload_id: &str) -> BTreeMap<u32, u32> {
+        self.count_parts(|id| id == upload_id)
+    }
+
+    /// How often each part number was stored, over all uploads.
+    pub fn parts(&self) -> BTreeMap<u32, u32> {
+        self.count_parts(|_| true)
+    }
+
+    /// Bytes of bodies in answers to GET.
+    pub fn bytes_served(&self) -> u64 {
+        self.state().bytes_served
+    }
+
+    /// Lets the next `n` calls of `operation` go wrong, after those that are to go wrong already.
+    pub fn fail_next(&self, n: u32, operation: Operation, failure: Failure) {
+        self.change(|state| state.failures.push((operation, failure, n)));
+    }
+
+    /// How many calls of `operation` are still to go wrong.
+    pub fn failures_left(&self, operation: Operation) -> u32 {
+        self.state().failures.iter().filter(|(o, ..)| *o == operation).map(|(.., n)| n).sum()
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn fail_no_more(&self) {
+        self.change(|state| state.failures.clear());
+    }
+
+    /// Loses an open upload and its parts.
+    ///
+    /// # Panics
+    /// When there is no such upload.
+    pub fn forget_upload(&self, id: &str) {
+        self.change(|state| state.uploads.any(id).expect("the upload is open").end(Fate::Forgotten));
+    }
+
+    /// Loses a part of an open upload.
+    ///
+    /// # Panics
+    /// When there is no such part.
+    pub fn drop_part(&self, id: &str, number: u32) {
+        self.change(|state| {
+            let upload = state.uploads.any(id).expect("the upload is open");
+            upload.parts.remove(&(number as i32)).expect("the part is stored");
+        });
+    }
+
+    /// From now on parts are received, but neither stored nor answered. One whose client goes away is
+    /// never stored.
+    pub fn hold_parts(&self) {
+        self.change(|state| state.gate = Gate::Parts);
+    }
+
+    /// From now on nothing is done or answered.
+    pub fn hang(&self) {
+        self.change(|state| state.gate = Gate::All);
+    }
+
+    /// Carries out and answers what was held back.
+    pub fn release(&self) {
+        self.change(|state| state.gate = Gate::Open);
+    }
+
+    /// How many requests are being held back.
+    pub fn held(&self) -> usize {
+        self.state().held
+    }
+
+    /// Waits until `so` holds; it is asked again whenever anything here has changed.
+    pub async fn until(&self, mut so: impl FnMut(&Self) -> bool) {
+        let mut changes = self.changed.subscribe();
+        while !so(self) {
+            changes.changed().await.expect("the sender is ours");
+        }
+    }
+
+    /// As [`until`](Self::until), for tests that are not async.
+    pub fn wait_until(&self, so: impl FnMut(&Self) -> bool) {
+        futures::executor::block_on(self.until(so));
+    }
+
+    fn count_parts(&self, of: impl Fn(&str) -> bool) -> BTreeMap<u32, u32> {
+        let mut parts = BTreeMap::new();
+        for done in &self.state().log {
+            if let Done::PartStored { id, number } = done
+                && of(id)
+            {
+                *parts.entry(*number).or_default() += 1;
+            }
+        }
+        parts
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let outcome = change(&mut self.state());
+        self.changed.send_replace(());
+        outcome
+    }
+
+    /// What is to go wrong with this call.
+    pub(super) fn next_failure(&self, operation: Operation) -> Option<Failure> {
+        self.change(|state| {
+            let (_, failure, n) = state.failures.iter_mut().find(|(o, _, n)| *o == operation && *n > 0)?;
+            *n -= 1;
+            Some(*failure)
+        })
+    }
+
+    /// Waits for as long as such calls are held back.
+    pub(super) async fn pass(&self, operation: Operation) {
+        let holds = |traffic: &Self| match traffic.state().gate {
+            Gate::Open => false,
+            Gate::Parts => operation == Operation::PutPart,
+            Gate::All => true,
+        };
+        if holds(self) {
+            self.change(|state| state.held += 1);
+            // Also when the client goes away, which drops this future.
+            let _held = Held(self);
+            self.until(|traffic| !holds(traffic)).await;
+        }
+    }
+}
+
+struct Held<'a>(&'a Traffic);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| state.held -= 1);
+    }
+}

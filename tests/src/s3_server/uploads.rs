@@ -1,0 +1,123 @@
+//! The table of multipart uploads, and what S3 says of them.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use s3s::dto::{CompletedPart, ETag};
+use s3s::{S3Result, s3_error};
+
+/// Every part but the last has at least as many bytes.
+const LEAST_BYTES: u64 = 5 << 20;
+
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits for parts.
+    Open,
+    /// Its object appeared.
+    Completed,
+    /// The client gave it up.
+    Aborted,
+    /// The server lost it, as it was told to.
+    Forgotten,
+}
+
+/// An upload that was ever begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenUpload {
+    /// The server's name for it.
+    pub id: String,
+    /// The object's key in its bucket.
+    pub key: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+#[derive(Debug)]
+pub(super) struct HeldUpload {
+    pub(super) seen: SeenUpload,
+    pub(super) bucket: String,
+    pub(super) began: SystemTime,
+    pub(super) parts: BTreeMap<i32, HeldPart>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct HeldPart {
+    pub(super) bytes: u64,
+    pub(super) etag: ETag,
+    /// Base64, if the part came with it.
+    pub(super) sha256: Option<String>,
+    pub(super) stored: SystemTime,
+}
+
+impl HeldUpload {
+    pub(super) fn end(&mut self, fate: Fate) {
+        self.seen.fate = fate;
+        self.parts.clear();
+    }
+
+    /// Whether these parts make the object.
+    pub(super) fn verify(&self, parts: &[CompletedPart]) -> S3Result<()> {
+        if parts.is_empty() {
+            return Err(s3_error!(MalformedXML, "You must specify at least one part"));
+        }
+        if !parts.is_sorted_by(|a, b| a.part_number < b.part_number) {
+            return Err(s3_error!(InvalidPartOrder));
+        }
+        for (i, part) in parts.iter().enumerate() {
+            let number = part.part_number.unwrap_or(0);
+            let held = self.parts.get(&number).filter(|_| number == i as i32 + 1);
+            let held = held.filter(|held| {
+                part.e_tag.as_ref() == Some(&held.etag) && part.checksum_sha256 == held.sha256
+            });
+            let held = held.ok_or_else(|| s3_error!(InvalidPart, "part {number} is not as it was stored"))?;
+            if i + 1 < parts.len() && held.bytes < LEAST_BYTES {
+                return Err(s3_error!(EntityTooSmall, "part {number} has {} bytes", held.bytes));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every upload, in the order of their beginnings.
+#[derive(Debug, Default)]
+pub(super) struct Uploads(Vec<HeldUpload>);
+
+impl Uploads {
+    pub(super) fn begin(&mut self, id: String, bucket: String, key: String) {
+        let seen = SeenUpload { id, key, fate: Fate::Open };
+        self.0.push(HeldUpload { seen, bucket, began: SystemTime::now(), parts: BTreeMap::new() });
+    }
+
+    pub(super) fn seen(&self) -> Vec<SeenUpload> {
+        self.0.iter().map(|upload| upload.seen.clone()).collect()
+    }
+
+    /// An upload that is open under that key.
+    pub(super) fn open(&mut self, bucket: &str, key: &str, id: &str) -> S3Result<&mut HeldUpload> {
+        let found = self.0.iter_mut().find(|upload| {
+            let seen = &upload.seen;
+            seen.fate == Fate::Open && seen.id == id && seen.key == key && upload.bucket == bucket
+        });
+        found.ok_or_else(|| s3_error!(NoSuchUpload, "The specified upload does not exist"))
+    }
+
+    /// An upload that is open, by its id alone.
+    pub(super) fn any(&mut self, id: &str) -> Option<&mut HeldUpload> {
+        self.0.iter_mut().find(|upload| upload.seen.fate == Fate::Open && upload.seen.id == id)
+    }
+
+    /// The open uploads of a bucket, in the order of keys and ids, that come after a marker. Without the
+    /// marker's id, all of its key are passed over.
+    pub(super) fn listed(&self, bucket: &str, prefix: &str, after: (&str, Option<&str>)) -> Vec<&HeldUpload> {
+        let open = self.0.iter().filter(|upload| {
+            let SeenUpload { id, key, fate } = &upload.seen;
+            let after =
+                key.as_str() > after.0 || key == after.0 && after.1.is_some_and(|past| id.as_str() > past);
+            *fate == Fate::Open && upload.bucket == bucket && key.starts_with(prefix) && after
+        });
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|upload| (&upload.seen.key, &upload.seen.id));
+        open
+    }
+}
