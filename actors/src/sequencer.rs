@@ -27,13 +27,13 @@ pub trait Book: Debug + Send + Unpin + 'static {
     ///
     /// # Errors
     /// Those of the disk.
-    fn commit(&mut self, part: PartRecord, recorded: &Recorded) -> Result<()>;
+    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()>;
 }
 
 /// A job's ledger: what is committed survives a crash.
 impl Book for Ledger {
-    fn commit(&mut self, part: PartRecord, recorded: &Recorded) -> Result<()> {
-        Ledger::commit(self, &part, &recorded.entries, &recorded.problems)
+    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()> {
+        Ledger::commit(self, &part, &recorded.cursor, &recorded.entries, &recorded.problems)
     }
 }
 
@@ -47,7 +47,7 @@ pub struct Draft {
 }
 
 impl Book for Draft {
-    fn commit(&mut self, part: PartRecord, recorded: &Recorded) -> Result<()> {
+    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()> {
         self.manifest.commit(part.segment, &recorded.entries, &recorded.problems)?;
         self.receipts.push(part.receipt);
         Ok(())
@@ -73,11 +73,10 @@ impl<B: Book> Sequencer<B> {
     fn commit(&mut self) -> Result<()> {
         while let Some(part) = self.waiting.remove(&self.next) {
             let Some((mut book, done)) = self.book.take() else { return Ok(()) };
-            let PartUploaded { segment, receipt, mut recorded, last, slot } = part;
+            let PartUploaded { segment, receipt, recorded, last, slot } = part;
             let (number, bytes) = (segment.number, segment.bytes);
-            let cursor = std::mem::take(&mut recorded.cursor);
             // Ordering law (must): acknowledged, then recorded and flushed, then its memory released.
-            book.commit(PartRecord { segment, receipt, cursor }, &recorded)?;
+            book.commit(PartRecord { segment, receipt }, recorded)?;
             drop(slot);
             tracing::info!(part = number, bytes, "part stored");
             self.next += 1;

@@ -201,8 +201,8 @@ impl Agent {
         let folder = self.queue_folder(policy_id);
         let queue = queue::peek(&folder)?;
         let progress = match queue {
-            Peek::Running(_) => RunProgress::read(&folder),
-            Peek::Idle { .. } => None,
+            Peek::Running(..) => RunProgress::read(&folder),
+            Peek::Idle(_) => None,
         };
         Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress })
     }
@@ -484,10 +484,10 @@ impl Run<'_> {
     }
 
     /// Aborts uploads that are certainly nobody's: those of a job whose ledger was lost, and very old ones.
-    async fn clean_up(&self, queue: &mut Queue, job: &Job) -> Result<()> {
-        if let Some(lost) = queue.lost_job()? {
+    async fn clean_up(&self, queue: &Queue, job: &Job) -> Result<()> {
+        for lost in queue.lost_jobs(&job.name)? {
             recovery::abort_strays(&*self.vault.store, &lost.archive_key()).await?;
-            queue.forget_lost_job()?;
+            queue.forget_lost_job(&lost)?;
         }
         let oldest_ms = Utc::now().timestamp_millis() - ORPHAN_DAYS * 24 * 3600 * 1000;
         for UnfinishedUpload { upload, began_ms } in

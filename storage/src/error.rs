@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::job::IllegalTransition;
+use crate::queue::Holder;
+
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -82,6 +85,37 @@ pub enum Error {
     /// Occurs when an archive would outgrow what the format or the store can number.
     #[error("the archive is too large: {0}")]
     TooLarge(String),
+    /// Occurs when another process is using a queue.
+    #[error("another run of this policy is active{}; its queue is {}", held_by(holder.as_ref()), folder.display())]
+    Busy {
+        /// The queue's folder.
+        folder: PathBuf,
+        /// Who has it, as far as that can be told.
+        holder: Option<Holder>,
+    },
+    /// Occurs when the queue cannot be read or written.
+    #[error("cannot {action} the queue {}: {reason}. {}", path.display(), kind.hint())]
+    Queue {
+        /// "open", "read", "write", ...
+        action: &'static str,
+        /// Its database.
+        path: PathBuf,
+        /// What the disk or the database said.
+        reason: String,
+        /// Decides what to do.
+        kind: QueueErrorKind,
+    },
+    /// Occurs when a part is recorded that is not the one after the last: a defect of this program.
+    #[error("part {found} is to be recorded, but part {expected} comes next. Please report this with the log")]
+    Replay {
+        /// The part that comes next.
+        expected: u32,
+        /// The part that came.
+        found: u32,
+    },
+    /// Occurs when something happens to a job that cannot happen in its state: a defect of this program.
+    #[error(transparent)]
+    IllegalTransition(#[from] IllegalTransition),
     /// Occurs when the local file system refuses.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -111,6 +145,31 @@ impl Error {
         match self {
             Self::Store(e) => e.retry_class(),
             _ => RetryClass::Permanent,
+        }
+    }
+}
+
+fn held_by(holder: Option<&Holder>) -> String {
+    holder.map_or_else(String::new, |holder| format!(" (process {})", holder.pid))
+}
+
+/// The kinds of queue errors that call for different actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueErrorKind {
+    /// No space or quota left.
+    Full,
+    /// The disk refuses for another reason.
+    Io,
+    /// What it holds cannot be read, or not by this program.
+    Damaged,
+}
+
+impl QueueErrorKind {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Full => "Free some space, then run again: the job goes on from where it is",
+            Self::Io => "Check the disk and who may write there; INTELLISTOR_HOME names another place",
+            Self::Damaged => "The next run moves it aside and begins anew; no backup is affected",
         }
     }
 }

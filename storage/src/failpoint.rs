@@ -1,5 +1,177 @@
-//! stub
-#![allow(missing_docs)]
-#[derive(Debug, Clone, Copy)]
-pub enum Failpoint { UploadBegun, UploadRecorded, ScanEnded, PartAcknowledged, ArchiveCommitted, BeforeComplete, ArchiveCompleted, BeforeManifest, ManifestPut, LogQueued, LogShipped, JobEnded }
-impl Failpoint { pub fn reached(self) {} }
+//! Points at which a test makes the process die, to prove that a crash there loses nothing.
+//!
+//! In test builds (`cfg(test)` or the feature `testing`) the variable
+//! `INTELLISTOR_FAILPOINT=<name>:<nth>:<marker file>` arms one point: at its nth hit the marker file is written, so
+//! that the test can tell that the point fired, and the process kills itself as `kill -9` would. This is the one
+//! place below the command line that reads the environment. In every other build [`Failpoint::reached`] is empty.
+
+/// A point between two steps of the ordering law.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failpoint {
+    /// The job is in the queue.
+    JobRecorded,
+    /// The store has begun the upload.
+    UploadBegun,
+    /// The queue knows the upload.
+    UploadRecorded,
+    /// Some steps of the scan are in the queue.
+    ScanAdded,
+    /// The whole scan is.
+    ScanEnded,
+    /// The store has taken a part.
+    PartAcknowledged,
+    /// The part is in the database, but not yet flushed.
+    PartWritten,
+    /// The part is flushed.
+    PartRecorded,
+    /// All parts are.
+    ArchiveCommitted,
+    /// The upload is about to be completed.
+    BeforeComplete,
+    /// The archive is an object.
+    ArchiveCompleted,
+    /// The manifest is about to be put.
+    BeforeManifest,
+    /// The backup exists.
+    ManifestPut,
+    /// The run's log is in the outbox.
+    LogQueued,
+    /// The run's log is in the store.
+    LogShipped,
+    /// The job has ended and is flushed, but not closed.
+    JobEnded,
+    /// The job is in the history, but its ledger is still there.
+    JobInHistory,
+    /// The ledger is gone.
+    JobClosed,
+}
+
+impl Failpoint {
+    /// Every point, in the order in which a run reaches them.
+    pub const ALL: [Self; 18] = [
+        Self::JobRecorded,
+        Self::UploadBegun,
+        Self::UploadRecorded,
+        Self::ScanAdded,
+        Self::ScanEnded,
+        Self::PartAcknowledged,
+        Self::PartWritten,
+        Self::PartRecorded,
+        Self::ArchiveCommitted,
+        Self::BeforeComplete,
+        Self::ArchiveCompleted,
+        Self::BeforeManifest,
+        Self::ManifestPut,
+        Self::LogQueued,
+        Self::LogShipped,
+        Self::JobEnded,
+        Self::JobInHistory,
+        Self::JobClosed,
+    ];
+
+    /// Its name in `INTELLISTOR_FAILPOINT`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JobRecorded => "job_recorded",
+            Self::UploadBegun => "upload_begun",
+            Self::UploadRecorded => "upload_recorded",
+            Self::ScanAdded => "scan_added",
+            Self::ScanEnded => "scan_ended",
+            Self::PartAcknowledged => "part_acknowledged",
+            Self::PartWritten => "part_written",
+            Self::PartRecorded => "part_recorded",
+            Self::ArchiveCommitted => "archive_committed",
+            Self::BeforeComplete => "before_complete",
+            Self::ArchiveCompleted => "archive_completed",
+            Self::BeforeManifest => "before_manifest",
+            Self::ManifestPut => "manifest_put",
+            Self::LogQueued => "log_queued",
+            Self::LogShipped => "log_shipped",
+            Self::JobEnded => "job_ended",
+            Self::JobInHistory => "job_in_history",
+            Self::JobClosed => "job_closed",
+        }
+    }
+
+    /// Says that the run is here. Does nothing unless a test has armed this point.
+    ///
+    /// # Panics
+    /// In test builds, when `INTELLISTOR_FAILPOINT` names no point: a test that arms a point that no longer exists
+    /// must not pass.
+    #[inline]
+    pub fn reached(self) {
+        #[cfg(any(test, feature = "testing"))]
+        armed::hit(self);
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+mod armed {
+    use std::fs::File;
+    use std::path::{Path, PathBuf};
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::Failpoint;
+
+    pub(super) const VARIABLE: &str = "INTELLISTOR_FAILPOINT";
+
+    #[derive(Debug)]
+    pub(super) struct Armed {
+        pub(super) point: Failpoint,
+        pub(super) nth: u32,
+        pub(super) marker: PathBuf,
+    }
+
+    pub(super) fn parse(text: &str) -> Armed {
+        let mut fields = text.splitn(3, ':');
+        let mut field = || fields.next().unwrap_or_default();
+        let (name, nth, marker) = (field(), field(), field());
+        let point = Failpoint::ALL.into_iter().find(|point| point.name() == name);
+        let (Some(point), Ok(nth @ 1..), false) = (point, nth.parse(), marker.is_empty()) else {
+            panic!("{VARIABLE}={text} names no failpoint; write <name>:<nth>:<marker file>");
+        };
+        Armed { point, nth, marker: marker.into() }
+    }
+
+    pub(super) fn hit(point: Failpoint) {
+        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+        static HITS: AtomicU32 = AtomicU32::new(0);
+        let armed = ARMED.get_or_init(|| std::env::var(VARIABLE).ok().map(|text| parse(&text)));
+        if let Some(armed) = armed.as_ref().filter(|armed| armed.point == point)
+            && HITS.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth
+        {
+            die(&armed.marker);
+        }
+    }
+
+    fn die(marker: &Path) -> ! {
+        File::create(marker).and_then(|file| file.sync_all()).expect("the marker file can be written");
+        #[cfg(unix)]
+        // When the signal cannot be sent, the abort below is as good.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        std::process::abort()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_its_own_and_arms_its_point() {
+        for point in Failpoint::ALL {
+            let armed = armed::parse(&format!("{}:3:/tmp/a:b", point.name()));
+            assert_eq!((armed.point, armed.nth), (point, 3));
+            assert_eq!(armed.marker, std::path::Path::new("/tmp/a:b"));
+        }
+    }
+
+    #[test]
+    fn what_names_no_point_panics() {
+        for bad in ["", "job_recorded", "job_recorded:0:m", "job_recorded:1:", "no_such_point:1:m", "job_recorded:x:m"]
+        {
+            assert!(std::panic::catch_unwind(|| armed::parse(bad)).is_err(), "{bad}");
+        }
+    }
+}

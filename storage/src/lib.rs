@@ -1,4 +1,4 @@
-//! Everything at rest: what a store holds, how an archive is built, who can open it.
+//! Everything at rest: what a store holds, how an archive is built, who can open it, what a run remembers.
 //!
 //! | room | holds |
 //! | --- | --- |
@@ -7,14 +7,18 @@
 //! | [`keys`] | user keys, wrapping, derivation |
 //! | [`manifest`] | `manifest.json`: entries, extents, authentication |
 //! | [`layout`] | the keys under which a store holds all that |
+//! | [`job`] | the states of a job, and the one function that changes them |
+//! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
+//! | [`failpoint`] | where tests make the process die |
 //!
-//! No actor is known here, no thread is started, and no environment variable is read
-//! (the AWS SDK reads its own).
+//! No actor is known here, no thread is started (sled has its own), and no environment variable is read
+//! (the AWS SDK reads its own; test builds read the one that arms a failpoint).
 
 pub mod archive;
 mod error;
 pub mod failpoint;
 mod holes;
+pub mod job;
 pub mod keys;
 pub mod layout;
 pub mod manifest;
@@ -23,6 +27,6 @@ pub mod queue;
 mod spool;
 mod text;
 
-pub use error::{Error, Result, RetryClass, StoreError, StoreErrorKind};
+pub use error::{Error, QueueErrorKind, Result, RetryClass, StoreError, StoreErrorKind};
 pub use holes::hash_hole;
 pub use spool::{Spool, SpoolReader};

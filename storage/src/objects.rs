@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
@@ -60,7 +61,7 @@ pub struct Page {
 }
 
 /// A multipart upload that was begun and neither completed nor aborted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
     /// The key under which the object will appear.
     pub key: String,
@@ -91,13 +92,14 @@ pub struct Part {
 }
 
 /// A part that a store holds durably.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartReceipt {
     /// The part's number.
     pub number: u32,
     /// Its size in bytes.
     pub bytes: u64,
     /// SHA-256 of its bytes, where the store keeps it.
+    #[serde(default, with = "crate::text::hex_option", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<[u8; 32]>,
     /// The store's own mark, needed to complete the upload.
     pub etag: String,

@@ -1,26 +1,425 @@
-//! stub
-#![allow(missing_docs)]
-use serde::{Serialize, Deserialize, de::DeserializeOwned};
+//! What a policy's runs remember on this machine: the only room that knows sled.
+//!
+//! One folder for each policy, locked by the run that uses it:
+//!
+//! ```text
+//! lock            locked as long as a run lives; the system unlocks it when the process dies, however it dies
+//! holder.json     who has it locked, for people
+//! view.json       the job and the history, for people, while sled cannot be asked
+//! job/            a database: the ledger of the one job that has not ended
+//! history/        a database: jobs that have ended, logs that are still to be sent, names of jobs begun
+//! damaged-*/      databases that could not be opened; three are kept
+//! ```
+//! **In:** what a run does, step by step. **Out:** where the next run has to go on. **Guarantees:** what a method's doc
+//! calls flushed survives a crash of process and machine; what a batch holds survives as a whole or not at all; a part
+//! is recorded only after the part before it. **After a crash:** a ledger is read whole before it is used. One that is
+//! damaged, or written by a newer program, is moved aside and told; the job is then begun anew, for the bucket, and
+//! not this folder, is the truth. The folder `job/` goes when its job is closed, which bounds what sled takes on the
+//! disk.
+
+mod chunks;
+mod database;
+mod ledger;
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use ledger::Ledger;
+
 use crate::archive::SegmentRecord;
-use crate::manifest::{Entry, Problem};
-use crate::objects::PartReceipt;
-use crate::Result;
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cursor { pub entry: u64, pub half_sent: Option<HalfSent> }
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HalfSent { pub tar_offset: u64, pub header: Vec<u8>, pub stored_bytes: u64, pub identity: Option<(u64,u64)>, pub read_sha256: [u8;32], pub read_bytes: u64 }
-#[derive(Debug, Clone)]
-pub struct PartRecord { pub segment: SegmentRecord, pub receipt: PartReceipt, pub cursor: Cursor }
+use crate::failpoint::Failpoint;
+use crate::job::JobState;
+use crate::layout::BackupName;
+use crate::objects::{PartReceipt, Upload};
+use crate::{Error, Result};
+use database::Database;
+use ledger::{decode, encode};
+
+/// Jobs that are remembered after their end.
+const MOST_HISTORY: usize = 100;
+/// Of these, so many can be seen while a run is active.
+const MOST_VIEWED: usize = 10;
+const HISTORY: &[u8] = b"history/";
+const OUTBOX: &[u8] = b"outbox/";
+const BEGUN: &[u8] = b"begun/";
+
+/// One attempt to make one backup.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// What names the backup, and the run's log.
+    pub name: BackupName,
+    /// The archive's header; in it the data key, wrapped.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// The store's URL.
+    pub store: String,
+    /// Where a copy goes.
+    pub copy_to: Option<PathBuf>,
+    /// Of what decides about the archive's bytes in the policy.
+    #[serde(with = "serde_bytes")]
+    pub policy_digest: [u8; 32],
+    /// The upload, once it has begun.
+    pub upload: Option<Upload>,
+    /// Where the job stands. Only [`Ledger::advance`] changes it.
+    pub state: JobState,
+    /// When it began, in milliseconds since 1970 UTC.
+    pub began_ms: i64,
+    /// When it ended.
+    pub ended_ms: Option<i64>,
+    /// How many runs have worked on it.
+    pub runs: u32,
+    /// What the scan found.
+    pub scanned: Option<Scanned>,
+    /// Why the last run stopped, if it did.
+    pub last_error: Option<String>,
+    /// The trace of the run that began it.
+    pub trace_id: Option<String>,
+    /// What its backup holds, as JSON, once it is published.
+    pub summary: Option<String>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, state, runs, .. } = self;
+        write!(f, "Job({}/{}, {state:?}, {runs} runs)", name.policy_id, name.timestamp)
+    }
+}
+
+/// What a scan found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scanned { pub entries: u64, pub bytes: u64 }
-#[derive(Debug, Clone)]
-pub struct Ledger;
-impl Ledger {
-  pub fn clear_scan(&self) -> Result<()> { todo!() }
-  pub fn add_scan<T: Serialize>(&self, _steps: &[T]) -> Result<()> { todo!() }
-  pub fn flush(&self) -> Result<()> { todo!() }
-  pub fn scan<T: DeserializeOwned>(&self, _from: u64) -> impl Iterator<Item = Result<Vec<T>>> { std::iter::empty() }
-  pub fn commit(&self, _part: &PartRecord, _entries: &[Entry], _problems: &[Problem]) -> Result<()> { todo!() }
-  pub fn parts(&self) -> Result<Vec<PartRecord>> { todo!() }
-  pub fn committed(&self, _number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> { todo!() }
+pub struct Scanned {
+    /// Files, folders and links.
+    pub entries: u64,
+    /// Bytes of content, each hard-linked file once.
+    pub bytes: u64,
+}
+
+/// A part that the store holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Its segment, as the manifest will have it.
+    pub segment: SegmentRecord,
+    /// What the store answered.
+    pub receipt: PartReceipt,
+}
+
+/// Where in the walk a part ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Index of the entry to go on with.
+    pub entry: u64,
+    /// What is in the archive of that entry already.
+    pub half_sent: Option<HalfSent>,
+}
+
+/// An entry that is in the archive in part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfSent {
+    /// Where its header begins in the tar stream, in bytes.
+    pub tar_offset: u64,
+    /// The header: name, kind, size, times, owner, attributes.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// Bytes of content that the header announces, without what fills up the last block.
+    pub stored_bytes: u64,
+    /// Device and number of the file.
+    pub identity: Option<(u64, u64)>,
+    /// SHA-256 of what was read of it, holes as zeros.
+    #[serde(with = "serde_bytes")]
+    pub read_sha256: [u8; 32],
+    /// How much that was, in bytes.
+    pub read_bytes: u64,
+}
+
+/// A log that is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingLog {
+    /// Of the run.
+    pub timestamp: String,
+    /// On this machine.
+    pub file: PathBuf,
+    /// In the store.
+    pub key: String,
+}
+
+/// The process that has a queue locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its id.
+    pub pid: u32,
+    /// Since when, in milliseconds since 1970 UTC.
+    pub since_ms: i64,
+}
+
+/// What others can see of a queue.
+#[derive(Debug)]
+pub enum Peek {
+    /// A run is active.
+    Running(Option<Holder>, View),
+    /// None is.
+    Idle(View),
+}
+
+/// The job and the history, as the last run wrote them down.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct View {
+    /// The job that has not ended.
+    pub job: Option<Job>,
+    /// Jobs that have, newest first.
+    pub history: Vec<Job>,
+    /// Logs that are still to be sent.
+    pub outbox: usize,
+}
+
+/// A policy's queue, locked as long as this lives.
+#[derive(Debug)]
+pub struct Queue {
+    folder: PathBuf,
+    history: Database,
+    notices: Vec<String>,
+    _lock: File,
+}
+
+impl Queue {
+    /// Opens the queue in `folder`, which is made if it is missing, for this user alone.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] at once when another process has it; [`Error::Queue`] and [`Error::Io`] when the disk refuses.
+    pub fn open(folder: &Path) -> Result<Self> {
+        create_private(folder).map_err(Error::io("create the queue's folder", folder))?;
+        let lock = lock(folder)?;
+        let holder = Holder { pid: std::process::id(), since_ms: chrono::Utc::now().timestamp_millis() };
+        write_whole(&folder.join("holder.json"), &holder)
+            .map_err(Error::io("write into the queue's folder", folder))?;
+        let (history, notice) = Database::open(&folder.join("history"))?;
+        Ok(Self { folder: folder.to_owned(), history, notices: notice.into_iter().collect(), _lock: lock })
+    }
+
+    /// What had to be repaired or moved aside so far, for people.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    fn job_folder(&self) -> PathBuf {
+        self.folder.join("job")
+    }
+
+    /// The job that has not ended. Finishes what a crash left of closing one, and moves aside a ledger that cannot be
+    /// read.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn job(&mut self) -> Result<Option<Ledger>> {
+        let folder = self.job_folder();
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let (database, notice) = Database::open(&folder)?;
+        self.notices.extend(notice);
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Ledger::read(database)));
+        let found = found.unwrap_or_else(|_| {
+            let reason = "reading it panicked".to_owned();
+            let kind = crate::QueueErrorKind::Damaged;
+            Err(Error::Queue { action: "read", path: folder.clone(), reason, kind })
+        });
+        match found {
+            Ok(Some(ledger)) if ledger.job().state.is_ended() => {
+                self.close(ledger)?;
+                Ok(None)
+            }
+            Ok(Some(ledger)) => Ok(Some(ledger)),
+            Ok(None) => {
+                fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+                Ok(None)
+            }
+            Err(problem @ Error::Queue { kind: crate::QueueErrorKind::Damaged, .. }) => {
+                let aside = database::move_aside(&folder)?;
+                self.notices.push(format!("{problem}. It was moved to {}; the job begins anew", aside.display()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins a job. Its name is flushed before its ledger, so that what it leaves in a store can be found even when
+    /// the ledger is lost.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn begin(&mut self, job: Job) -> Result<Ledger> {
+        self.history.put(&begun_key(&job.name), encode(&self.history, &job.name)?)?;
+        self.history.flush()?;
+        let (database, notice) = Database::open(&self.job_folder())?;
+        self.notices.extend(notice);
+        let ledger = Ledger::begin(database, job)?;
+        self.write_view(Some(&ledger));
+        Failpoint::JobRecorded.reached();
+        Ok(ledger)
+    }
+
+    /// Jobs that were begun and never closed, but for `active`: their ledgers are lost.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn lost_jobs(&self, active: &BackupName) -> Result<Vec<BackupName>> {
+        let begun = self.history.range(BEGUN, BEGUN.to_vec());
+        let names = begun.map(|found| decode(&self.history, &found?.1));
+        names.filter(|name| name.as_ref().map_or(true, |name| name != active)).collect()
+    }
+
+    /// Forgets a lost job, once nothing of it is left in the store.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn forget_lost_job(&self, name: &BackupName) -> Result<()> {
+        self.history.remove(&begun_key(name))?;
+        self.history.flush()
+    }
+
+    /// Moves a job that has ended into the history, and removes its ledger. What a crash leaves of it, the next
+    /// [`job`](Self::job) finishes.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn close(&mut self, ledger: Ledger) -> Result<()> {
+        let job = ledger.job();
+        let mut batch = sled::Batch::default();
+        let key = [HISTORY, job.name.timestamp.as_bytes(), b"/", job.name.backup_id.as_bytes()].concat();
+        batch.insert(key, encode(&self.history, &job)?);
+        batch.remove(begun_key(&job.name));
+        let old = self.history.range(HISTORY, HISTORY.to_vec()).rev().skip(MOST_HISTORY - 1);
+        for found in old {
+            batch.remove(found?.0);
+        }
+        self.history.apply(batch)?;
+        self.history.flush()?;
+        Failpoint::JobInHistory.reached();
+        drop(ledger);
+        let folder = self.job_folder();
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+        self.write_view(None);
+        Failpoint::JobClosed.reached();
+        Ok(())
+    }
+
+    /// Jobs that have ended, newest first.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn history(&self) -> Result<Vec<Job>> {
+        let found = self.history.range(HISTORY, HISTORY.to_vec()).rev();
+        found.map(|found| decode(&self.history, &found?.1)).collect()
+    }
+
+    /// Logs that are still to be sent, oldest first.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn outbox(&self) -> Result<Vec<PendingLog>> {
+        let found = self.history.range(OUTBOX, OUTBOX.to_vec());
+        found.map(|found| decode(&self.history, &found?.1)).collect()
+    }
+
+    /// Adds a log to be sent; flushed. One of the same run is replaced.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn enqueue_log(&self, log: &PendingLog) -> Result<()> {
+        self.history.put(&outbox_key(log), encode(&self.history, log)?)?;
+        self.history.flush()
+    }
+
+    /// Forgets a log that the store has; flushed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn log_shipped(&self, log: &PendingLog) -> Result<()> {
+        self.history.remove(&outbox_key(log))?;
+        self.history.flush()
+    }
+
+    /// Writes down what others may see. It is a view and no record: where it cannot be written, an older one shows.
+    pub fn write_view(&self, ledger: Option<&Ledger>) {
+        let view = || -> Result<View> {
+            let mut history = self.history()?;
+            history.truncate(MOST_VIEWED);
+            Ok(View { job: ledger.map(Ledger::job), history, outbox: self.outbox()?.len() })
+        };
+        let path = self.folder.join("view.json");
+        let written = view().map_err(|e| e.to_string()).and_then(|view| {
+            write_whole(&path, &view).map_err(|e| e.to_string())
+        });
+        if let Err(error) = written {
+            tracing::debug!(error, "the queue's view was not written");
+        }
+    }
+}
+
+/// Looks at a queue without changing it, also while a run is active.
+///
+/// # Errors
+/// Those of the disk.
+pub fn peek(folder: &Path) -> Result<Peek> {
+    let view = read_json(&folder.join("view.json")).unwrap_or_default();
+    let file = match File::open(folder.join("lock")) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Peek::Idle(view)),
+        opened => opened.map_err(Error::io("look into", folder))?,
+    };
+    // Shared, so that two who look do not see each other as a run.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Peek::Idle(view)),
+        Err(TryLockError::WouldBlock) => Ok(Peek::Running(read_json(&folder.join("holder.json")), view)),
+        Err(TryLockError::Error(e)) => Err(Error::io("look into", folder)(e)),
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    /// Whoever looks at a queue holds its lock for a moment.
+    const PATIENCE: Duration = Duration::from_millis(20);
+    let path = folder.join("lock");
+    let failed = |e| Error::io("lock", &path)(e);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    for attempt in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if attempt < 10 => std::thread::sleep(PATIENCE),
+            Err(TryLockError::WouldBlock) => {
+                let holder = read_json(&folder.join("holder.json"));
+                return Err(Error::Busy { folder: folder.to_owned(), holder });
+            }
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+    }
+    Ok(file)
+}
+
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// The file appears whole or not at all; it need not survive a crash.
+fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, serde_json::to_vec(value)?)?;
+    fs::rename(&beside, path)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn begun_key(name: &BackupName) -> Vec<u8> {
+    [BEGUN, name.archive_key().as_bytes()].concat()
+}
+
+fn outbox_key(log: &PendingLog) -> Vec<u8> {
+    [OUTBOX, log.timestamp.as_bytes()].concat()
 }

@@ -6,6 +6,8 @@
 
 pub mod events;
 pub mod forge;
+#[cfg(unix)]
+pub mod governed;
 pub mod program;
 pub mod s3_server;
 #[cfg(unix)]

@@ -46,18 +46,26 @@ impl Output {
     }
 }
 
-/// `backup-client`, with a current folder and variables of its own.
+/// One of the programs, with a current folder and variables of its own.
 #[derive(Debug, Clone)]
 pub struct Client {
+    program: &'static str,
     folder: PathBuf,
     variables: BTreeMap<OsString, OsString>,
 }
 
 impl Client {
-    /// A client whose current folder is `folder`. Of this process's variables it has `PATH` alone.
+    /// `backup-client` with the current folder `folder`. Of this process's variables it has `PATH` alone.
     pub fn new(folder: &Path) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        Self { folder: folder.to_owned(), variables: BTreeMap::from([("PATH".into(), path)]) }
+        let variables = BTreeMap::from([("PATH".into(), path)]);
+        Self { program: "backup-client", folder: folder.to_owned(), variables }
+    }
+
+    /// `intellistor-agent` in the same place, with the same variables.
+    #[must_use]
+    pub fn agent(&self) -> Self {
+        Self { program: "intellistor-agent", ..self.clone() }
     }
 
     /// Sets a variable.
@@ -75,7 +83,7 @@ impl Client {
 
     /// The command, for what `run` does not do; its standard input is empty.
     pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        self.clean(&built("backup-client"), args)
+        self.clean(&built(self.program), args)
     }
 
     /// Runs it to its end.
@@ -93,7 +101,7 @@ impl Client {
             sys.exit(code)";
         let peak = tempfile::NamedTempFile::new().unwrap();
         let mut all =
-            vec![OsString::from("-c"), MEASURE.into(), peak.path().into(), built("backup-client").into()];
+            vec![OsString::from("-c"), MEASURE.into(), peak.path().into(), built(self.program).into()];
         all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         let output = finish(self.clean(Path::new("python3"), all));
         let kib: u64 = std::fs::read_to_string(peak.path()).unwrap().parse().unwrap_or_else(|e| {

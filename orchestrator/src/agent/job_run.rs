@@ -179,7 +179,7 @@ impl JobRun {
             self.progress.total_entries.raise_to(scanned.entries);
             self.progress.total_bytes.raise_to(scanned.bytes);
         }
-        let Some(last) = self.ledger.last_part()? else { return Ok((None, Resume::default())) };
+        let Some((last, cursor)) = self.ledger.last_part()? else { return Ok((None, Resume::default())) };
         let (mut count, mut bytes) = (0, 0);
         let entries = (1..=last.segment.number).map(|number| {
             let (entries, _) = self.ledger.committed(number)?;
@@ -187,11 +187,11 @@ impl JobRun {
             bytes += entries.iter().filter(|e| e.kind == EntryKind::File).map(|e| e.size).sum::<u64>();
             Ok(entries)
         });
-        let links = LinkTable::rebuild(self.ledger.scan::<Walked>(0), last.cursor.entry, entries)?;
+        let links = LinkTable::rebuild(self.ledger.scan::<Walked>(0), cursor.entry, entries)?;
         self.progress.entries.raise_to(count);
         self.progress.bytes.raise_to(bytes);
-        let tar_bytes = self.ledger.tar_bytes()?;
-        Ok((Some(last.segment), Resume { tar_bytes, cursor: last.cursor, links }))
+        let tar_bytes = self.ledger.tar_bytes();
+        Ok((Some(last.segment), Resume { tar_bytes, cursor, links }))
     }
 
     async fn seal(&self) -> Result<()> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use intellistor_storage::objects::RetryPolicy;
-use intellistor_storage::{RetryClass, StoreErrorKind};
+use intellistor_storage::{QueueErrorKind, RetryClass, StoreErrorKind};
 
 use crate::Error;
 
@@ -34,7 +34,9 @@ impl Verdict {
                 kind if kind.retry_class() == RetryClass::Temporary => Self::Retry,
                 _ => Self::Pause,
             },
-            Error::Storage(Storage::Queue { is_full: false, .. } | Storage::Replay { .. }) => Self::Lost,
+            Error::Storage(Storage::Queue { kind: QueueErrorKind::Damaged, .. } | Storage::Replay { .. }) => {
+                Self::Lost
+            }
             Error::Storage(Storage::Queue { .. } | Storage::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted => Self::Pause,
             // The job's process is as good as before; whether the defect is in the data will show.

@@ -40,6 +40,8 @@ fn every_field_reads_back() {
         exclude: vec!["*.tmp".to_owned(), "Cópia {a,b}/[!c]".to_owned()],
         compression: Compression::Best,
         store: Some(StoreUrl::parse("s3://bucket/prefix").unwrap()),
+        resume: ResumePolicy { fresh_after: Duration::from_secs(5400) },
+        logs: LogPolicy { keep_days: 7 },
     };
     assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
 }
@@ -65,6 +67,10 @@ fn errors_name_file_line_and_text() {
         variant.contains("line 3") && variant.contains("\"zip\" is none of fast, balanced, best"),
         "{variant}"
     );
+    let span = told("policy_id: a\npaths: [x]\nresume: { fresh_after: soon }\n");
+    assert!(span.contains("line 3") && span.contains("\"soon\" is no span of time"), "{span}");
+    let nested = told("policy_id: a\npaths: [x]\nlogs: { keep: 7 }\n");
+    assert!(nested.contains("line 3") && nested.contains("Known here are keep_days"), "{nested}");
     let missing = told("policy_id: a\n");
     assert!(missing.contains("`paths` is missing"), "{missing}");
     let twice = told("policy_id: a\npaths: [x]\npolicy_id: b\n");

@@ -107,7 +107,7 @@ fn reason(error: &serde_yaml::Error) -> String {
     let error = error.without_snippet();
     match error {
         Yaml::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown field {field:?}. A policy has {}", expected.join(", "))
+            format!("unknown field {field:?}. Known here are {}", expected.join(", "))
         }
         Yaml::SerdeUnknownVariant { variant, expected, .. } => {
             format!("{variant:?} is none of {}", expected.join(", "))
@@ -147,21 +147,14 @@ pub(super) fn write(policy: &Policy) -> String {
             writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment")
         }
     };
-    let of = |is_default: bool| if is_default { "# " } else { "" };
-    let (resume, logs) = (policy.resume, policy.logs);
-    let fresh_after = humantime::format_duration(resume.fresh_after).to_string();
-    let _ = writeln!(
-        yaml,
-        "{}resume: {{ fresh_after: {} }} # a job that began longer ago is finished, then a new one is made",
-        of(resume == ResumePolicy::default()),
-        quoted(&fresh_after)
-    );
-    let _ = writeln!(
-        yaml,
-        "{}logs: {{ keep_days: {} }} # on this machine",
-        of(logs == LogPolicy::default()),
-        logs.keep_days
-    );
+    // What most policies leave alone is not worth a line.
+    if policy.resume != ResumePolicy::default() {
+        let fresh_after = humantime::format_duration(policy.resume.fresh_after).to_string();
+        let _ = writeln!(yaml, "resume: {{ fresh_after: {} }}", quoted(&fresh_after));
+    }
+    if policy.logs != LogPolicy::default() {
+        let _ = writeln!(yaml, "logs: {{ keep_days: {} }}", policy.logs.keep_days);
+    }
     yaml
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Local};
 use clap::Args;
 use intellistor::agent::{PolicyStatus, RunProgress};
-use intellistor::queue::{Job, Peek};
+use intellistor::queue::{Job, Peek, View};
 use intellistor::{Agent, BackupReport, Policy, is_policy_id};
 use serde::Serialize;
 
@@ -55,7 +55,7 @@ struct Row {
     /// The job that waits to be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<JobRow>,
-    /// The last job that ended; unknown while a run is active.
+    /// The last job that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<JobRow>,
     logs_to_send: usize,
@@ -134,8 +134,14 @@ fn row(status: PolicyStatus) -> Row {
         unfinished_uploads: None,
     };
     match queue {
-        Peek::Running(holder) => Row { activity: "running", pid: Some(holder.pid), ..empty },
-        Peek::Idle { job, history, outbox } => Row {
+        Peek::Running(holder, View { history, outbox, .. }) => Row {
+            activity: "running",
+            pid: holder.map(|holder| holder.pid),
+            last: history.into_iter().next().map(JobRow::from),
+            logs_to_send: outbox,
+            ..empty
+        },
+        Peek::Idle(View { job, history, outbox }) => Row {
             activity: if job.is_some() { "stopped" } else { "idle" },
             job: job.map(JobRow::from),
             last: history.into_iter().next().map(JobRow::from),
@@ -261,7 +267,7 @@ mod tests {
     fn idle(policy: &str) -> Row {
         row(PolicyStatus {
             policy_id: policy.to_owned(),
-            queue: Peek::Idle { job: None, history: Vec::new(), outbox: 0 },
+            queue: Peek::Idle(View::default()),
             progress: None,
         })
     }

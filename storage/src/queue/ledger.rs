@@ -1,0 +1,355 @@
+//! The ledger of one job: what a run that takes the job up has to know.
+//!
+//! ```text
+//! job                       the job's record
+//! scan/<index:u64be>        a chunk of the walk, by the index of its first step
+//! part/<number:u32be>       a part that the store holds: its segment and its receipt
+//! cursor/<number:u32be>     where in the walk that part ends
+//! entry/<number:u32be>/<chunk:u32be>      entries that ended in that part
+//! problem/<number:u32be>/<chunk:u32be>    entries that were skipped or changed in it
+//! ```
+//! Everything about a part is written in one batch: all of it is there after a crash, or nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::chunks::{self, Chunk};
+use super::database::Database;
+use super::{Cursor, Job, PartRecord};
+use crate::failpoint::Failpoint;
+use crate::job::{JobEvent, JobState};
+use crate::manifest::{Entry, Problem};
+use crate::{Error, Result};
+
+const JOB: &[u8] = b"job";
+const SCAN: &[u8] = b"scan/";
+const PART: &[u8] = b"part/";
+const CURSOR: &[u8] = b"cursor/";
+const ENTRY: &[u8] = b"entry/";
+const PROBLEM: &[u8] = b"problem/";
+
+/// The ledger of one job. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    now: Mutex<Now>,
+}
+
+/// What is asked for often.
+#[derive(Debug)]
+struct Now {
+    job: Job,
+    steps: u64,
+    parts: u32,
+    tar_bytes: u64,
+}
+
+impl Ledger {
+    /// Begins a ledger; it is flushed before this returns.
+    pub(super) fn begin(database: Database, job: Job) -> Result<Self> {
+        let this = Self(Arc::new(Inner { database, now: Mutex::new(Now { job, steps: 0, parts: 0, tar_bytes: 0 }) }));
+        this.put_job(&this.now().job)?;
+        Ok(this)
+    }
+
+    /// Reads the ledger of a job that was begun; `None` when a crash came before its record.
+    pub(super) fn read(database: Database) -> Result<Option<Self>> {
+        let Some(job) = database.get(JOB)? else { return Ok(None) };
+        let job: Job = decode(&database, &job)?;
+        let this = Self(Arc::new(Inner { database, now: Mutex::new(Now { job, steps: 0, parts: 0, tar_bytes: 0 }) }));
+        let steps = this.count_steps()?;
+        let parts = this.read_parts()?;
+        if let Some(last) = parts.last() {
+            this.cursor(last.segment.number)?;
+        }
+        let tar_bytes = parts.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
+        let mut now = this.now();
+        (now.steps, now.parts, now.tar_bytes) = (steps, parts.len() as u32, tar_bytes);
+        drop(now);
+        Ok(Some(this))
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job's record.
+    pub fn job(&self) -> Job {
+        self.now().job.clone()
+    }
+
+    /// Moves the job on; flushed.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] when the event cannot happen in the job's state; those of the disk.
+    pub fn advance(&self, event: JobEvent) -> Result<JobState> {
+        let mut now = self.now();
+        let state = now.job.state.next(&event)?;
+        self.replace(&mut now, |job| job.state = state)?;
+        Ok(state)
+    }
+
+    /// Changes anything but the job's state, which is [`advance`](Self::advance)'s; flushed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn update(&self, change: impl FnOnce(&mut Job)) -> Result<()> {
+        let mut now = self.now();
+        let state = now.job.state;
+        self.replace(&mut now, |job| {
+            change(job);
+            job.state = state;
+        })
+    }
+
+    /// The record in memory changes only when the one on disk has.
+    fn replace(&self, now: &mut Now, change: impl FnOnce(&mut Job)) -> Result<()> {
+        let mut job = now.job.clone();
+        change(&mut job);
+        self.put_job(&job)?;
+        now.job = job;
+        Ok(())
+    }
+
+    fn put_job(&self, job: &Job) -> Result<()> {
+        let record = self.encode(job)?;
+        self.database().put(JOB, record)?;
+        self.database().flush()
+    }
+
+    /// Forgets the walk.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn clear_scan(&self) -> Result<()> {
+        for found in self.database().range(SCAN, SCAN.to_vec()) {
+            self.database().remove(&found?.0)?;
+        }
+        self.now().steps = 0;
+        Ok(())
+    }
+
+    /// Adds steps to the walk. They survive a crash after the next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn add_scan<T: Serialize>(&self, steps: &[T]) -> Result<()> {
+        let mut now = self.now();
+        for Chunk { records, bytes } in self.pack(steps)? {
+            self.database().put(&key(SCAN, &now.steps.to_be_bytes()), bytes)?;
+            now.steps += records as u64;
+        }
+        drop(now);
+        Failpoint::ScanAdded.reached();
+        Ok(())
+    }
+
+    /// What was written before survives a crash.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn flush(&self) -> Result<()> {
+        self.database().flush()
+    }
+
+    /// The walk from the step `from` on, some hundred steps at a time.
+    ///
+    /// # Errors
+    /// Each item: those of the disk, and damage.
+    pub fn scan<T: DeserializeOwned>(&self, from: u64) -> impl Iterator<Item = Result<Vec<T>>> + use<T> {
+        let database = self.database().clone();
+        // The chunk in which that step is may begin before it.
+        let begin = match from.checked_add(1).map(|next| database.before(&key(SCAN, &next.to_be_bytes()))) {
+            Some(Ok(Some(chunk))) if chunk.starts_with(SCAN) => Ok(chunk),
+            Some(Err(error)) => Err(error),
+            _ => Ok(key(SCAN, &from.to_be_bytes())),
+        };
+        let (failed, begin) = match begin {
+            Ok(begin) => (None, begin),
+            Err(error) => (Some(Err(error)), SCAN.to_vec()),
+        };
+        let chunks = database.range(SCAN, begin).map(move |found| {
+            let (key, chunk) = found?;
+            let first = suffix(&key, SCAN).map(u64::from_be_bytes);
+            let first = first.ok_or_else(|| database.damaged("a chunk of the walk has no index"))?;
+            let mut steps: Vec<T> = chunks::unpack(&chunk).map_err(|reason| database.damaged(reason))?;
+            let before = from.saturating_sub(first).min(steps.len() as u64) as usize;
+            steps.drain(..before);
+            Ok(steps)
+        });
+        failed.into_iter().chain(chunks)
+    }
+
+    /// How many steps the walk has.
+    fn count_steps(&self) -> Result<u64> {
+        let Some(last) = self.database().range(SCAN, SCAN.to_vec()).next_back() else { return Ok(0) };
+        let (key, chunk) = last?;
+        let first = suffix(&key, SCAN).map(u64::from_be_bytes);
+        let first = first.ok_or_else(|| self.database().damaged("a chunk of the walk has no index"))?;
+        let steps: Vec<serde::de::IgnoredAny> =
+            chunks::unpack(&chunk).map_err(|reason| self.database().damaged(reason))?;
+        Ok(first + steps.len() as u64)
+    }
+
+    /// Records a part that the store holds, where in the walk it ends, and what ended in it.
+    ///
+    /// Ordering law (must): all of it is flushed before this returns, and the part's memory is not released before.
+    ///
+    /// # Errors
+    /// [`Error::Replay`] when it is not the part after the last; those of the disk.
+    pub fn commit(
+        &self,
+        part: &PartRecord,
+        cursor: &Cursor,
+        entries: &[Entry],
+        problems: &[Problem],
+    ) -> Result<()> {
+        let mut now = self.now();
+        let number = part.segment.number;
+        if number != now.parts + 1 {
+            return Err(Error::Replay { expected: now.parts + 1, found: number });
+        }
+        let mut batch = sled::Batch::default();
+        batch.insert(key(PART, &number.to_be_bytes()), self.encode(part)?);
+        batch.insert(key(CURSOR, &number.to_be_bytes()), self.encode(cursor)?);
+        for (prefix, chunks) in [(ENTRY, self.pack(entries)?), (PROBLEM, self.pack(problems)?)] {
+            for (i, chunk) in (0u32..).zip(chunks) {
+                batch.insert(key(prefix, &[number.to_be_bytes(), i.to_be_bytes()].concat()), chunk.bytes);
+            }
+        }
+        self.database().apply(batch)?;
+        Failpoint::PartWritten.reached();
+        self.database().flush()?;
+        Failpoint::PartRecorded.reached();
+        now.parts = number;
+        now.tar_bytes += part.segment.frames.iter().map(|frame| u64::from(frame.tar_bytes)).sum::<u64>();
+        Ok(())
+    }
+
+    /// How many parts are recorded.
+    pub fn part_count(&self) -> u32 {
+        self.now().parts
+    }
+
+    /// Bytes of tar in the recorded parts.
+    pub fn tar_bytes(&self) -> u64 {
+        self.now().tar_bytes
+    }
+
+    /// The recorded parts, in order.
+    ///
+    /// # Errors
+    /// Those of the disk, and damage.
+    pub fn parts(&self) -> Result<Vec<PartRecord>> {
+        self.read_parts()
+    }
+
+    /// The last recorded part, and where in the walk it ends.
+    ///
+    /// # Errors
+    /// Those of the disk, and damage.
+    pub fn last_part(&self) -> Result<Option<(PartRecord, Cursor)>> {
+        match self.part_count() {
+            0 => Ok(None),
+            last => Ok(Some((self.record(PART, last)?, self.cursor(last)?))),
+        }
+    }
+
+    fn cursor(&self, number: u32) -> Result<Cursor> {
+        self.record(CURSOR, number)
+    }
+
+    fn record<T: DeserializeOwned>(&self, prefix: &[u8], number: u32) -> Result<T> {
+        let found = self.database().get(&key(prefix, &number.to_be_bytes()))?;
+        let found = found.ok_or_else(|| self.database().damaged(format!("the record of part {number} is missing")))?;
+        decode(self.database(), &found)
+    }
+
+    fn read_parts(&self) -> Result<Vec<PartRecord>> {
+        let mut parts = Vec::new();
+        for found in self.database().range(PART, PART.to_vec()) {
+            let part: PartRecord = decode(self.database(), &found?.1)?;
+            if part.segment.number != parts.len() as u32 + 1 {
+                let reason = format!("part {} is missing", parts.len() + 1);
+                return Err(self.database().damaged(reason));
+            }
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    /// What ended in a part.
+    ///
+    /// # Errors
+    /// Those of the disk, and damage.
+    pub fn committed(&self, number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> {
+        Ok((self.unpack_all(ENTRY, number)?, self.unpack_all(PROBLEM, number)?))
+    }
+
+    fn unpack_all<T: DeserializeOwned>(&self, prefix: &'static [u8], number: u32) -> Result<Vec<T>> {
+        let mut records = Vec::new();
+        let of_part = key(prefix, &number.to_be_bytes());
+        for found in self.database().range(prefix, of_part.clone()) {
+            let (key, chunk) = found?;
+            if !key.starts_with(&of_part) {
+                break;
+            }
+            records.append(&mut chunks::unpack(&chunk).map_err(|reason| self.database().damaged(reason))?);
+        }
+        Ok(records)
+    }
+
+    /// Forgets all parts behind `keep`, and what ended in them; flushed.
+    ///
+    /// # Errors
+    /// Those of the disk, and damage.
+    pub fn truncate(&self, keep: u32) -> Result<()> {
+        let mut now = self.now();
+        let mut batch = sled::Batch::default();
+        for prefix in [PART, CURSOR, ENTRY, PROBLEM] {
+            for found in self.database().range(prefix, key(prefix, &(keep + 1).to_be_bytes())) {
+                batch.remove(found?.0);
+            }
+        }
+        self.database().apply(batch)?;
+        self.database().flush()?;
+        let left = self.read_parts()?;
+        now.parts = left.len() as u32;
+        now.tar_bytes = left.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
+        Ok(())
+    }
+
+    fn encode(&self, record: &impl Serialize) -> Result<Vec<u8>> {
+        encode(self.database(), record)
+    }
+
+    fn pack<T: Serialize>(&self, records: &[T]) -> Result<Vec<Chunk>> {
+        chunks::pack(records).map_err(|e| self.database().damaged(e))
+    }
+}
+
+pub(super) fn encode(database: &Database, record: &impl Serialize) -> Result<Vec<u8>> {
+    // By name, so that a later program may add members.
+    rmp_serde::to_vec_named(record).map_err(|e| database.damaged(e))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(database: &Database, bytes: &[u8]) -> Result<T> {
+    rmp_serde::from_slice(bytes).map_err(|e| database.damaged(format!("a record cannot be read: {e}")))
+}
+
+fn key(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
+    [prefix, rest].concat()
+}
+
+fn suffix<const N: usize>(key: &[u8], prefix: &[u8]) -> Option<[u8; N]> {
+    key.strip_prefix(prefix)?.try_into().ok()
+}

@@ -1,0 +1,171 @@
+//! A source, an S3 server, and both programs set up to back up one to the other: what tests of the agent share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use intellistor::UserKey;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Client, Output};
+use crate::s3_server::{Done, Fate, S3Server};
+use crate::tree::{self, Ignore};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Governed {
+    dir: TempDir,
+    /// The server.
+    pub server: S3Server,
+    /// `backup-client`.
+    pub client: Client,
+    /// `intellistor-agent`.
+    pub agent: Client,
+    policy_id: String,
+}
+
+impl Governed {
+    /// An empty source.
+    pub fn new(policy_id: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir(&source).unwrap();
+        let server = S3Server::start(&dir.path().join("s3"));
+        let client = Client::new(dir.path())
+            .vars(server.env())
+            .var("INTELLISTOR_KEY", UserKey::generate().to_base64().unwrap().as_str())
+            .var("INTELLISTOR_HOME", dir.path().join("home"));
+        let agent = client.agent();
+        let this = Self { dir, server, client, agent, policy_id: policy_id.to_owned() };
+        this.write_policy("");
+        this
+    }
+
+    /// Writes the policy, with `more` lines.
+    pub fn write_policy(&self, more: &str) {
+        let policy = format!("policy_id: {}\npaths: ['{}']\n{more}", self.policy_id, self.source().display());
+        fs::write(self.at("policy.yaml"), policy).unwrap();
+    }
+
+    /// A path in the sandbox.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What is backed up.
+    pub fn source(&self) -> PathBuf {
+        self.at("source")
+    }
+
+    /// The policy's queue.
+    pub fn queue(&self) -> PathBuf {
+        self.at("home/queue").join(&self.policy_id)
+    }
+
+    /// The policy's logs.
+    pub fn logs(&self) -> PathBuf {
+        self.at("home/logs").join(&self.policy_id)
+    }
+
+    /// Fills the source with `mib` MiB that do not compress in one file, and with some hundred small files.
+    pub fn fill(&self, mib: u64) {
+        tree::write_noise(&self.source().join("grande.bin"), 7, mib << 20);
+        for folder in 0..5 {
+            let folder = self.source().join(format!("pasta número {folder}"));
+            fs::create_dir(&folder).unwrap();
+            for file in 0..120 {
+                fs::write(folder.join(format!("relatório {file}.txt")), format!("conteúdo {file}")).unwrap();
+            }
+        }
+        fs::hard_link(self.source().join("grande.bin"), self.source().join("pasta número 4/ligação")).unwrap();
+    }
+
+    /// `intellistor-agent run`.
+    pub fn run(&self) -> Output {
+        self.agent.run(["-q", "run", "--policy", "policy.yaml"])
+    }
+
+    /// `intellistor-agent run` that dies at the `nth` time it reaches a point; whether it did.
+    pub fn run_until(&self, point: &str, nth: u32) -> bool {
+        let marker = self.at(&format!("fired-{point}-{nth}"));
+        let _ = fs::remove_file(&marker);
+        let armed = format!("{point}:{nth}:{}", marker.display());
+        let output =
+            self.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run(["-q", "run", "--policy", "policy.yaml"]);
+        let fired = marker.exists();
+        assert_eq!(fired, output.code == -1, "{point} {nth}: {} {}", output.code, output.stderr);
+        fired
+    }
+
+    /// Keys of all backups, oldest first.
+    pub fn backups(&self) -> Vec<String> {
+        let listed = self.client.run(["-q", "list", "--policy", "policy.yaml"]).expect(0).json;
+        let key = |backup: &Value| backup["key"].as_str().unwrap().to_owned();
+        listed["backups"].as_array().unwrap().iter().map(key).collect()
+    }
+
+    /// Restores a backup, and compares it with the source.
+    pub fn assert_restores(&self, key: &str) {
+        let out = self.restore(key);
+        tree::assert_same(&tree::snapshot(&self.source()), &tree::snapshot(&out), &[Ignore::Allocation]);
+        fs::remove_dir_all(out).unwrap();
+    }
+
+    /// Restores a backup into a folder that did not exist.
+    pub fn restore(&self, key: &str) -> PathBuf {
+        let out = self.at("restored");
+        let _ = fs::remove_dir_all(&out);
+        self.client.run(["-q", "restore", "--policy", "policy.yaml", "--key", key, "--out", "restored"]).expect(0);
+        out
+    }
+
+    /// How often each part of the archive `key` was stored.
+    pub fn parts_of(&self, key: &str) -> std::collections::BTreeMap<u32, u32> {
+        let uploads = self.server.traffic().uploads();
+        let of = |id: &String| self.server.traffic().parts_of(id);
+        let mut all = std::collections::BTreeMap::new();
+        for id in uploads.iter().filter(|upload| upload.key == key).map(|upload| &upload.id) {
+            for (number, times) in of(id) {
+                *all.entry(number).or_default() += times;
+            }
+        }
+        all
+    }
+
+    /// No upload was left open.
+    #[track_caller]
+    pub fn assert_no_open_upload(&self) {
+        let open: Vec<_> =
+            self.server.traffic().uploads().into_iter().filter(|upload| upload.fate == Fate::Open).collect();
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    /// The ordering law as the store saw it: archive completed, then its manifest.
+    #[track_caller]
+    pub fn assert_order(&self) {
+        let log = self.server.traffic().log();
+        for (at, done) in log.iter().enumerate() {
+            let Done::Put { key } = done else { continue };
+            if let Some(folder) = key.strip_suffix("manifest.json") {
+                let archive = format!("{folder}backup.tar.gz.enc");
+                let before = log[..at].iter().any(|d| matches!(d, Done::Completed { key, .. } if *key == archive));
+                assert!(before, "{key} was put before {archive} was complete");
+            }
+        }
+    }
+
+    /// The text of an object in the store.
+    pub fn object(&self, key: &str) -> Option<String> {
+        fs::read_to_string(self.at("s3").join(crate::s3_server::BUCKET).join(key)).ok()
+    }
+
+    /// Reads a file of the logs folder.
+    pub fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.logs().join(name)).unwrap_or_default()
+    }
+
+    /// The folder that holds it all.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
