@@ -232,7 +232,8 @@ impl Agent {
         };
         let Some(ledger) = queue.job()? else { return Ok(Cancelled::Nothing) };
         let job = ledger.job();
-        let evidence = Evidence::open(&self.logs_folder(&policy.policy_id), &policy.policy_id, &job.name.timestamp)?;
+        let evidence =
+            Evidence::open(&self.logs_folder(&policy.policy_id), &policy.policy_id, &job.name.timestamp)?;
         let end = async {
             tracing::warn!("the job is cancelled on request");
             let store = with_copy(&vault.store, job.copy_to.as_deref()).await?;

@@ -119,10 +119,7 @@ impl Job {
     /// Sends the archive and makes it appear, after checking that the store has what was sent.
     async fn send(&self, header: &Header, data_key: &DataKey, upload: &Upload) -> Result<Draft> {
         let pipeline = BackupPipeline {
-            walk: WalkSource::Disk {
-                roots: make_roots(&self.policy.paths),
-                excludes: self.excludes.clone(),
-            },
+            walk: WalkSource::Disk { roots: make_roots(&self.policy.paths), excludes: self.excludes.clone() },
             resume: Resume::default(),
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()),

@@ -106,7 +106,9 @@ pub enum Error {
         kind: QueueErrorKind,
     },
     /// Occurs when a part is recorded that is not the one after the last: a defect of this program.
-    #[error("part {found} is to be recorded, but part {expected} comes next. Please report this with the log")]
+    #[error(
+        "part {found} is to be recorded, but part {expected} comes next. Please report this with the log"
+    )]
     Replay {
         /// The part that comes next.
         expected: u32,

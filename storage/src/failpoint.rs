@@ -169,8 +169,14 @@ mod tests {
 
     #[test]
     fn what_names_no_point_panics() {
-        for bad in ["", "job_recorded", "job_recorded:0:m", "job_recorded:1:", "no_such_point:1:m", "job_recorded:x:m"]
-        {
+        for bad in [
+            "",
+            "job_recorded",
+            "job_recorded:0:m",
+            "job_recorded:1:",
+            "no_such_point:1:m",
+            "job_recorded:x:m",
+        ] {
             assert!(std::panic::catch_unwind(|| armed::parse(bad)).is_err(), "{bad}");
         }
     }

@@ -126,7 +126,9 @@ impl JobState {
             (Transferring, JobEvent::ArchiveCommitted) => Sealing,
             (Sealing, JobEvent::ArchiveCompleted) => Publishing,
             (Publishing, JobEvent::ManifestPut { warnings: false }) => ShippingLogs(Ending::Completed),
-            (Publishing, JobEvent::ManifestPut { warnings: true }) => ShippingLogs(Ending::CompletedWithWarnings),
+            (Publishing, JobEvent::ManifestPut { warnings: true }) => {
+                ShippingLogs(Ending::CompletedWithWarnings)
+            }
             (Transferring | Sealing, JobEvent::PartsLost) => Transferring,
             (Queued | Scanning | Transferring | Sealing | Publishing, JobEvent::GaveUp) => {
                 ShippingLogs(Ending::Failed)
@@ -238,7 +240,11 @@ mod tests {
     fn every_pair_goes_where_the_table_says() {
         for (event, row) in table() {
             for (from, expected) in STATES.into_iter().zip(row) {
-                assert_eq!(from.next(&event), expected.ok_or(IllegalTransition { from, event }), "{from:?} {event}");
+                assert_eq!(
+                    from.next(&event),
+                    expected.ok_or(IllegalTransition { from, event }),
+                    "{from:?} {event}"
+                );
             }
         }
     }
@@ -252,7 +258,10 @@ mod tests {
     #[test]
     fn names_are_those_that_json_has() {
         let names = STATES.map(|state| state.name());
-        assert_eq!(names[..6], ["queued", "scanning", "transferring", "sealing", "publishing", "shipping_logs"]);
+        assert_eq!(
+            names[..6],
+            ["queued", "scanning", "transferring", "sealing", "publishing", "shipping_logs"]
+        );
         assert_eq!(names[9..], ["completed", "completed_with_warnings", "failed", "cancelled"]);
         for state in STATES {
             assert_eq!(state.is_ended(), matches!(state, Ended(_)));

@@ -238,7 +238,8 @@ impl Queue {
             }
             Err(problem @ Error::Queue { kind: crate::QueueErrorKind::Damaged, .. }) => {
                 let aside = database::move_aside(&folder)?;
-                self.notices.push(format!("{problem}. It was moved to {}; the job begins anew", aside.display()));
+                self.notices
+                    .push(format!("{problem}. It was moved to {}; the job begins anew", aside.display()));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -350,9 +351,9 @@ impl Queue {
             Ok(View { job: ledger.map(Ledger::job), history, outbox: self.outbox()?.len() })
         };
         let path = self.folder.join("view.json");
-        let written = view().map_err(|e| e.to_string()).and_then(|view| {
-            write_whole(&path, &view).map_err(|e| e.to_string())
-        });
+        let written = view()
+            .map_err(|e| e.to_string())
+            .and_then(|view| write_whole(&path, &view).map_err(|e| e.to_string()));
         if let Err(error) = written {
             tracing::debug!(error, "the queue's view was not written");
         }

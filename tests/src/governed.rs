@@ -77,7 +77,8 @@ impl Governed {
                 fs::write(folder.join(format!("relatório {file}.txt")), format!("conteúdo {file}")).unwrap();
             }
         }
-        fs::hard_link(self.source().join("grande.bin"), self.source().join("pasta número 4/ligação")).unwrap();
+        fs::hard_link(self.source().join("grande.bin"), self.source().join("pasta número 4/ligação"))
+            .unwrap();
     }
 
     /// `intellistor-agent run`.
@@ -90,8 +91,12 @@ impl Governed {
         let marker = self.at(&format!("fired-{point}-{nth}"));
         let _ = fs::remove_file(&marker);
         let armed = format!("{point}:{nth}:{}", marker.display());
-        let output =
-            self.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run(["-q", "run", "--policy", "policy.yaml"]);
+        let output = self.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run([
+            "-q",
+            "run",
+            "--policy",
+            "policy.yaml",
+        ]);
         let fired = marker.exists();
         assert_eq!(fired, output.code == -1, "{point} {nth}: {} {}", output.code, output.stderr);
         fired
@@ -115,7 +120,9 @@ impl Governed {
     pub fn restore(&self, key: &str) -> PathBuf {
         let out = self.at("restored");
         let _ = fs::remove_dir_all(&out);
-        self.client.run(["-q", "restore", "--policy", "policy.yaml", "--key", key, "--out", "restored"]).expect(0);
+        self.client
+            .run(["-q", "restore", "--policy", "policy.yaml", "--key", key, "--out", "restored"])
+            .expect(0);
         out
     }
 
@@ -148,7 +155,8 @@ impl Governed {
             let Done::Put { key } = done else { continue };
             if let Some(folder) = key.strip_suffix("manifest.json") {
                 let archive = format!("{folder}backup.tar.gz.enc");
-                let before = log[..at].iter().any(|d| matches!(d, Done::Completed { key, .. } if *key == archive));
+                let before =
+                    log[..at].iter().any(|d| matches!(d, Done::Completed { key, .. } if *key == archive));
                 assert!(before, "{key} was put before {archive} was complete");
             }
         }

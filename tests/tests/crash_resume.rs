@@ -9,8 +9,8 @@ use intellistor_tests::program::Output;
 
 /// Seven parts.
 const MIB: u64 = 50;
-/// So many parts may be on their way when a run dies.
-const IN_FLIGHT: u32 = 4;
+/// So many parts may be on their way when a run dies: four whole ones, and the small last one.
+const IN_FLIGHT: u32 = 5;
 
 /// The hits at which a point is tried: the first, and a later one where a run passes it several times.
 fn hits(point: Failpoint) -> &'static [u32] {
@@ -37,7 +37,10 @@ fn assert_finished(place: &Governed, output: &Output, what: &str) {
     for (number, times) in &parts {
         let most = if *number <= reused { 1 } else { 2 };
         assert!(*times <= most, "{what}: part {number} was stored {times} times, {reused} were recorded");
-        assert!(*times == 1 || *number <= reused + IN_FLIGHT, "{what}: part {number} was on its way too early");
+        assert!(
+            *times == 1 || *number <= reused + IN_FLIGHT,
+            "{what}: part {number} was on its way too early"
+        );
     }
     assert_eq!(parts.len() as u32, total, "{what}");
     place.assert_no_open_upload();
@@ -70,15 +73,17 @@ fn a_crash_at_any_step_costs_no_backup_and_no_finished_part() {
 
 #[test]
 fn a_run_that_dies_in_the_same_place_twice_is_finished_by_the_third() {
-    use Failpoint::{ArchiveCompleted, BeforeManifest, LogShipped, ManifestPut, PartAcknowledged, PartRecorded};
+    use Failpoint::{
+        ArchiveCompleted, BeforeManifest, LogShipped, ManifestPut, PartAcknowledged, PartRecorded,
+    };
     for point in [PartAcknowledged, PartRecorded, ArchiveCompleted, BeforeManifest, ManifestPut, LogShipped] {
         let place = Governed::new("crash");
         place.fill(MIB);
         let nth = if matches!(point, PartAcknowledged | PartRecorded) { 2 } else { 1 };
         assert!(place.run_until(point.name(), nth), "{} was never reached", point.name());
         let again = place.run_until(point.name(), 1);
-        // Once the archive or the backup is there, that step is not taken again.
-        assert_eq!(again, !matches!(point, ArchiveCompleted | ManifestPut), "{}", point.name());
+        // An archive that is there is not completed again; a manifest may be put twice.
+        assert_eq!(again, point != ArchiveCompleted, "{}", point.name());
         let output = if again { place.run() } else { place.run().expect(0) };
         assert_eq!(output.code, 0, "{}", output.stderr);
         place.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());

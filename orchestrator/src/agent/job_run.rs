@@ -229,6 +229,7 @@ impl JobRun {
     /// The report of a backup that an earlier run has published.
     fn published(&self) -> Result<Box<BackupReport>> {
         let summary = self.ledger.job().summary.unwrap_or_default();
-        serde_json::from_str(&summary).map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))
+        serde_json::from_str(&summary)
+            .map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))
     }
 }

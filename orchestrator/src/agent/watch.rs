@@ -64,7 +64,12 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches one run of a job. A request to cancel sets `cancel` off.
-    pub(super) fn start(folder: &Path, ledger: Ledger, progress: Arc<Progress>, cancel: CancellationToken) -> Self {
+    pub(super) fn start(
+        folder: &Path,
+        ledger: Ledger,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Self {
         // A request that came before this run was meant for another one.
         forget(&folder.join(CANCEL));
         let cancelled = Arc::new(AtomicBool::new(false));

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options, Spanned};
 
 use super::{
-    LogPolicy, Place, Policy, PolicyError, ResumePolicy, Result, check_duration, check_glob, check_id,
+    LogPolicy, Place, Policy, PolicyError, Result, ResumePolicy, check_duration, check_glob, check_id,
     check_path, check_schedule, check_store,
 };
 
@@ -69,7 +69,8 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
     }
     let store = store.map(|url| check_store(&url.value).map_err(at(url.referenced))).transpose()?;
     let fresh_after = resume.fresh_after;
-    let fresh_after = fresh_after.map(|span| check_duration(&span.value).map_err(at(span.referenced))).transpose()?;
+    let fresh_after =
+        fresh_after.map(|span| check_duration(&span.value).map_err(at(span.referenced))).transpose()?;
     let resume = fresh_after.map_or_else(ResumePolicy::default, |fresh_after| ResumePolicy { fresh_after });
     let logs = logs.keep_days.map_or_else(LogPolicy::default, |keep_days| LogPolicy { keep_days });
     Ok(Policy {

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn many_records_make_small_chunks() {
-        let records: Vec<_> = (0..10_000).map(|i| format!("/pasta número {}/ficheiro {i}.txt", i / 100)).collect();
+        let records: Vec<_> =
+            (0..10_000).map(|i| format!("/pasta número {}/ficheiro {i}.txt", i / 100)).collect();
         let chunks = pack(&records).unwrap();
         assert!(chunks.len() > 10 && chunks.iter().all(|chunk| chunk.bytes.len() < 8 << 10));
     }

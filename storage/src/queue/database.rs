@@ -74,7 +74,8 @@ impl Database {
             Ok(this)
         }));
         opened.unwrap_or_else(|panic| {
-            let reason = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "sled panicked".to_owned());
+            let reason =
+                panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "sled panicked".to_owned());
             Err(damaged("open", path, reason))
         })
     }
@@ -84,7 +85,8 @@ impl Database {
             Some(found) => match found.as_slice().try_into().map(u32::from_be_bytes) {
                 Ok(SCHEMA) => Ok(()),
                 Ok(newer) => {
-                    let reason = format!("it was written by another version of this program (layout {newer})");
+                    let reason =
+                        format!("it was written by another version of this program (layout {newer})");
                     Err(damaged("use", &self.path, reason))
                 }
                 Err(_) => Err(damaged("use", &self.path, "its layout is not told".to_owned())),

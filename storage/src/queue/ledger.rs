@@ -52,7 +52,10 @@ struct Now {
 impl Ledger {
     /// Begins a ledger; it is flushed before this returns.
     pub(super) fn begin(database: Database, job: Job) -> Result<Self> {
-        let this = Self(Arc::new(Inner { database, now: Mutex::new(Now { job, steps: 0, parts: 0, tar_bytes: 0 }) }));
+        let this = Self(Arc::new(Inner {
+            database,
+            now: Mutex::new(Now { job, steps: 0, parts: 0, tar_bytes: 0 }),
+        }));
         this.put_job(&this.now().job)?;
         Ok(this)
     }
@@ -61,13 +64,17 @@ impl Ledger {
     pub(super) fn read(database: Database) -> Result<Option<Self>> {
         let Some(job) = database.get(JOB)? else { return Ok(None) };
         let job: Job = decode(&database, &job)?;
-        let this = Self(Arc::new(Inner { database, now: Mutex::new(Now { job, steps: 0, parts: 0, tar_bytes: 0 }) }));
+        let this = Self(Arc::new(Inner {
+            database,
+            now: Mutex::new(Now { job, steps: 0, parts: 0, tar_bytes: 0 }),
+        }));
         let steps = this.count_steps()?;
         let parts = this.read_parts()?;
         if let Some(last) = parts.last() {
             this.cursor(last.segment.number)?;
         }
-        let tar_bytes = parts.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
+        let tar_bytes =
+            parts.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
         let mut now = this.now();
         (now.steps, now.parts, now.tar_bytes) = (steps, parts.len() as u32, tar_bytes);
         drop(now);
@@ -270,7 +277,8 @@ impl Ledger {
 
     fn record<T: DeserializeOwned>(&self, prefix: &[u8], number: u32) -> Result<T> {
         let found = self.database().get(&key(prefix, &number.to_be_bytes()))?;
-        let found = found.ok_or_else(|| self.database().damaged(format!("the record of part {number} is missing")))?;
+        let found = found
+            .ok_or_else(|| self.database().damaged(format!("the record of part {number} is missing")))?;
         decode(self.database(), &found)
     }
 
@@ -324,7 +332,8 @@ impl Ledger {
         self.database().flush()?;
         let left = self.read_parts()?;
         now.parts = left.len() as u32;
-        now.tar_bytes = left.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
+        now.tar_bytes =
+            left.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
         Ok(())
     }
 

@@ -129,8 +129,8 @@ async fn follow(folder: &Path, session: &Session) -> Result<Done, Failure> {
     let mut log = Follow::new(&path);
     loop {
         let lines = log.read();
-        let lines = lines
-            .map_err(|e| Failure::new(Exit::Failed, format!("cannot read {}: {e}", path.display())))?;
+        let lines =
+            lines.map_err(|e| Failure::new(Exit::Failed, format!("cannot read {}: {e}", path.display())))?;
         let mut out = std::io::stdout().lock();
         for line in &lines {
             writeln!(out, "{line}").map_err(|e| unwritable(&e))?;

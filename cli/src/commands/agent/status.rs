@@ -182,7 +182,8 @@ fn table(rows: &[Row]) -> String {
     let mut cells = vec![["POLICY", "NOW", "LAST RUN", "RESULT"].map(str::to_owned)];
     for row in rows {
         let last = row.last.as_ref();
-        let when = last.map_or_else(|| "-".to_owned(), |last| short(last.ended.as_ref().unwrap_or(&last.began)));
+        let when =
+            last.map_or_else(|| "-".to_owned(), |last| short(last.ended.as_ref().unwrap_or(&last.began)));
         let result = last.map_or_else(|| "-".to_owned(), result);
         cells.push([row.policy.clone(), now(row), when, result]);
     }
@@ -211,7 +212,11 @@ fn now(row: &Row) -> String {
             let RunProgress { state, bytes, total_bytes, .. } = progress;
             match (bytes * 100).checked_div(*total_bytes) {
                 Some(percent) => {
-                    format!("{state}, {} %, {}", percent.min(100), part_of(*bytes, (*total_bytes).max(*bytes)))
+                    format!(
+                        "{state}, {} %, {}",
+                        percent.min(100),
+                        part_of(*bytes, (*total_bytes).max(*bytes))
+                    )
                 }
                 None => state.clone(),
             }
@@ -239,7 +244,9 @@ fn details(row: &Row) -> String {
         let runs = counted(job.runs.into(), "run");
         lines.push(format!("the job of {since} waits to be gone on with, after {runs}{error}"));
     }
-    if let Some(error) = row.last.as_ref().filter(|last| last.state == "failed").and_then(|last| last.error.as_ref()) {
+    if let Some(error) =
+        row.last.as_ref().filter(|last| last.state == "failed").and_then(|last| last.error.as_ref())
+    {
         lines.push(format!("the last job failed: {error}"));
     }
     if row.logs_to_send > 0 {
@@ -265,11 +272,7 @@ mod tests {
     use super::*;
 
     fn idle(policy: &str) -> Row {
-        row(PolicyStatus {
-            policy_id: policy.to_owned(),
-            queue: Peek::Idle(View::default()),
-            progress: None,
-        })
+        row(PolicyStatus { policy_id: policy.to_owned(), queue: Peek::Idle(View::default()), progress: None })
     }
 
     fn job(state: &'static str) -> JobRow {
@@ -289,8 +292,12 @@ mod tests {
 
     #[test]
     fn a_person_sees_what_runs_what_waits_and_what_failed() {
-        let progress =
-            RunProgress { state: "transferring".to_owned(), bytes: 1 << 20, total_bytes: 4 << 20, ..RunProgress::default() };
+        let progress = RunProgress {
+            state: "transferring".to_owned(),
+            bytes: 1 << 20,
+            total_bytes: 4 << 20,
+            ..RunProgress::default()
+        };
         let rows = [
             Row { progress: Some(progress), activity: "running", ..idle("running-one") },
             Row { job: Some(job("transferring")), activity: "stopped", ..idle("stopped-one") },
