@@ -23,6 +23,7 @@ mod supervisor;
 mod watch;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use intellistor_actors::source::Excludes;
@@ -107,7 +108,7 @@ pub struct PolicyStatus {
     pub policy_id: String,
     /// Whether a run is active, and its job if none is.
     pub queue: Peek,
-    /// How far the active run has come.
+    /// How far the active run has come, or the one that was stopped had.
     pub progress: Option<RunProgress>,
 }
 
@@ -200,10 +201,7 @@ impl Agent {
     pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
         let folder = self.queue_folder(policy_id);
         let queue = queue::peek(&folder)?;
-        let progress = match queue {
-            Peek::Running(..) => RunProgress::read(&folder),
-            Peek::Idle(_) => None,
-        };
+        let progress = RunProgress::read(&folder);
         Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress })
     }
 
@@ -267,6 +265,12 @@ impl Run<'_> {
     async fn one(&self, queue: &mut Queue, found: Option<Ledger>) -> Result<AgentReport> {
         let mut notices: Vec<String> = queue.notices().to_vec();
         let mut found = found;
+        if let Some(ledger) = found.take_if(|ledger| is_without_backup(&ledger.job())) {
+            // Only its log was still to be sent when the run before died.
+            let evidence = self.evidence(&ledger.job().name.timestamp)?;
+            let end = close(queue, ledger, &evidence, self.vault);
+            end.instrument(evidence.span()).await?;
+        }
         if let Some(ledger) = &found
             && let Some(why) = self.obstacle(ledger)
         {
@@ -398,7 +402,7 @@ impl Run<'_> {
     ) -> Result<AgentReport> {
         let Opened { ledger, header, data_key, resumed } = opened;
         let job = ledger.job();
-        evidence.begin(self.policy, &job, &self.vault.url(), resumed);
+        evidence.begin(self.policy, &job, &header, resumed);
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
         if let Err(error) = self.clean_up(queue, &job).await {
             tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
@@ -420,6 +424,7 @@ impl Run<'_> {
                     progress,
                     cancel,
                     attempts: self.agent.attempts,
+                    started: Instant::now(),
                 };
                 run.run().await
             }
@@ -469,6 +474,7 @@ impl Run<'_> {
             let (state, parts) = (ledger.job().state.name(), ledger.part_count());
             tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
             evidence.queue(queue)?;
+            queue.write_view(Some(&ledger));
             // Whoever interrupts a run does not wait for a log, which the next run will send.
             let log_key = match error {
                 Error::Interrupted => None,
@@ -487,7 +493,7 @@ impl Run<'_> {
     /// Aborts uploads that are certainly nobody's: those of a job whose ledger was lost, and very old ones.
     async fn clean_up(&self, queue: &Queue, job: &Job) -> Result<()> {
         for lost in queue.lost_jobs(&job.name)? {
-            recovery::abort_strays(&*self.vault.store, &lost.archive_key()).await?;
+            recovery::clear_lost(&*self.vault.store, &lost).await?;
             queue.forget_lost_job(&lost)?;
         }
         let oldest_ms = Utc::now().timestamp_millis() - ORPHAN_DAYS * 24 * 3600 * 1000;
@@ -527,6 +533,11 @@ async fn close(
     Failpoint::JobEnded.reached();
     queue.close(ledger)?;
     Ok((state, log_key))
+}
+
+/// Whether a job has ended, but for its log, and has made no backup.
+fn is_without_backup(job: &Job) -> bool {
+    matches!(job.state, JobState::ShippingLogs(Ending::Failed | Ending::Cancelled))
 }
 
 /// What must be the same for a job to be gone on with: everything that decides about the archive's bytes.

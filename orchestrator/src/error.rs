@@ -60,7 +60,7 @@ pub enum Error {
     #[error("{0}")]
     Defect(String),
     /// Occurs when the operation was cancelled.
-    #[error("interrupted. What was half done was removed")]
+    #[error("interrupted")]
     Interrupted,
 }
 
@@ -94,6 +94,7 @@ impl Error {
             | Self::Policy(_)
             | Self::Pattern(_) => Category::Configuration,
             Self::Interrupted => Category::Interrupted,
+            Self::Storage(Storage::Busy { .. }) => Category::Busy,
             _ => Category::Failed,
         }
     }

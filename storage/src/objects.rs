@@ -236,6 +236,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_completion_that_was_cut_off_between_the_two_halves_of_a_tee_is_finished() {
+        use sha2::Digest;
+        let dir = tempfile::tempdir().unwrap();
+        let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
+        let (memory, faulty) = {
+            let memory = MemoryStore::default();
+            (memory.clone(), Arc::new(Faulty::new(Arc::new(memory))))
+        };
+        let tee = Tee::new(faulty.clone(), copy.clone());
+        let upload = tee.begin_upload("k").await.unwrap();
+        let body = Bytes::from_static(b"x");
+        let sha256 = sha2::Sha256::digest(&body).into();
+        let part = tee.put_part(&upload, &Part { number: 1, offset: 0, body, sha256 }).await.unwrap();
+        faulty.fail(Operation::CompleteUpload, 1, Fault::Fails(StoreErrorKind::Unreachable));
+        tee.complete_upload(&upload, std::slice::from_ref(&part)).await.unwrap_err();
+        assert_eq!((copy.head("k").await.unwrap(), memory.keys().len()), (Some(1), 0));
+        assert_eq!(tee.list_parts(&upload).await.unwrap(), [part.clone()]);
+        tee.complete_upload(&upload, &[part]).await.unwrap();
+        assert_eq!(memory.keys(), ["k"]);
+    }
+
+    #[tokio::test]
     async fn a_folder_under_a_missing_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let told = LocalStore::open(&dir.path().join("not-mounted/backups")).await.unwrap_err();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use intellistor_actors::log_shipper::{LogShipper, ShipLog};
+use intellistor_storage::archive::Header;
 use intellistor_storage::layout;
 use intellistor_storage::queue::{Job, PendingLog, Queue};
 use intellistor_telemetry::RunLog;
@@ -49,11 +50,13 @@ impl Evidence {
     }
 
     /// The first lines of a run.
-    pub(super) fn begin(&self, policy: &Policy, job: &Job, store: &str, resumed: Option<Resumed>) {
+    pub(super) fn begin(&self, policy: &Policy, job: &Job, header: &Header, resumed: Option<Resumed>) {
         let version = env!("CARGO_PKG_VERSION");
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        let (backup_id, run) = (&job.name.backup_id, job.runs);
-        tracing::info!(policy = policy.policy_id, backup_id, store, run, host, version, "run begins");
+        let Job { name, store, runs: run, .. } = job;
+        let (policy_id, backup_id) = (&name.policy_id, &name.backup_id);
+        let keys = header.keys().iter().map(|key| key.key_id.to_string()).collect::<Vec<_>>().join(",");
+        tracing::info!(policy = policy_id, backup_id, store, run, keys, host, version, "run begins");
         for path in &policy.paths {
             tracing::info!(path = %path.display(), "backs up");
         }

@@ -40,6 +40,7 @@ pub(super) struct JobRun {
     pub(super) progress: Arc<Progress>,
     pub(super) cancel: CancellationToken,
     pub(super) attempts: RetryPolicy,
+    pub(super) started: Instant,
 }
 
 /// How a run of a job ended.
@@ -54,15 +55,11 @@ pub(super) enum Ended {
 impl JobRun {
     /// Runs until the backup exists, or until nothing more can be done now.
     pub(super) async fn run(&self) -> Ended {
-        let started = Instant::now();
         let (mut attempt, mut checkpoint) = (0, self.checkpoint());
         loop {
             attempt += 1;
             let error = match self.attempt().await {
-                Ok(mut report) => {
-                    report.seconds = started.elapsed().as_secs_f64();
-                    return Ended::Published(report);
-                }
+                Ok(report) => return Ended::Published(report),
                 Err(error) => error,
             };
             let now = self.checkpoint();
@@ -220,7 +217,8 @@ impl JobRun {
             draft.commit(part.segment, &entries, &problems)?;
         }
         let roots = root_records(&self.policy);
-        let report = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;
+        let mut report = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;
+        report.seconds = self.started.elapsed().as_secs_f64();
         let summary = serde_json::to_string(&report).map_err(|e| Error::Defect(e.to_string()))?;
         self.ledger.update(|job| job.summary = Some(summary))?;
         Ok(Box::new(report))

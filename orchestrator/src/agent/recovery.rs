@@ -11,6 +11,7 @@
 //! | publishing | has the archive | puts the manifest (again) |
 
 use intellistor_storage::job::{JobEvent, JobState};
+use intellistor_storage::layout::BackupName;
 use intellistor_storage::objects::{ObjectStore, PartReceipt};
 use intellistor_storage::queue::{Job, Ledger, PartRecord};
 
@@ -60,6 +61,19 @@ pub(super) async fn abort_strays(store: &dyn ObjectStore, archive_key: &str) -> 
     for stray in store.list_uploads(archive_key).await? {
         tracing::info!(key = stray.upload.key, "an upload that was never recorded is aborted");
         store.abort_upload(&stray.upload).await?;
+    }
+    Ok(())
+}
+
+/// Removes what a job whose ledger was lost has left in the store, as far as it is of no use.
+pub(super) async fn clear_lost(store: &dyn ObjectStore, lost: &BackupName) -> Result<()> {
+    abort_strays(store, &lost.archive_key()).await?;
+    let key = lost.archive_key();
+    if store.head(&key).await?.is_some() && store.head(&lost.manifest_key()).await?.is_none() {
+        tracing::warn!(
+            key,
+            "this archive is whole, but the job's ledger was lost before its manifest was made; `restore --without-manifest` opens it"
+        );
     }
     Ok(())
 }

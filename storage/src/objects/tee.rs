@@ -42,6 +42,20 @@ impl Tee {
         };
         Ok((primary, copy))
     }
+
+    /// The parts that the copy holds; `None` when it is complete.
+    async fn copied(&self, copy: &Upload) -> Result<Option<Vec<PartReceipt>>> {
+        match self.copy.list_parts(copy).await {
+            Err(Error::Store(error)) if error.kind == StoreErrorKind::UploadGone => {
+                // An archive's key is that of one backup, so nothing else can stand there.
+                match self.copy.head(&copy.key).await? {
+                    Some(_) => Ok(None),
+                    None => Err(error.into()),
+                }
+            }
+            listed => listed.map(Some),
+        }
+    }
 }
 
 #[async_trait]
@@ -88,22 +102,24 @@ impl ObjectStore for Tee {
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
         let (primary, copy) = self.split(upload)?;
-        let copied = self.copy.list_parts(&copy).await?;
         let mut parts = self.primary.list_parts(&primary).await?;
+        let Some(copied) = self.copied(&copy).await? else { return Ok(parts) };
         parts.retain(|part| copied.iter().any(|c| (c.number, c.bytes) == (part.number, part.bytes)));
         Ok(parts)
     }
 
     async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
         let (primary, copy) = self.split(upload)?;
-        // The copy has receipts of its own for the same parts.
-        let mut copied = self.copy.list_parts(&copy).await?;
-        copied.retain(|c| parts.iter().any(|part| (c.number, c.bytes) == (part.number, part.bytes)));
-        if copied.len() != parts.len() {
-            let reason = format!("it holds {} of {} parts", copied.len(), parts.len());
-            return Err(fault(&self.copy, StoreErrorKind::Rejected, "complete", upload, reason));
+        // The copy has receipts of its own for the same parts; and it may be complete already, when a crash came
+        // between the two.
+        if let Some(mut copied) = self.copied(&copy).await? {
+            copied.retain(|c| parts.iter().any(|part| (c.number, c.bytes) == (part.number, part.bytes)));
+            if copied.len() != parts.len() {
+                let reason = format!("it holds {} of {} parts", copied.len(), parts.len());
+                return Err(fault(&self.copy, StoreErrorKind::Rejected, "complete", upload, reason));
+            }
+            self.copy.complete_upload(&copy, &copied).await?;
         }
-        self.copy.complete_upload(&copy, &copied).await?;
         self.primary.complete_upload(&primary, parts).await
     }
 

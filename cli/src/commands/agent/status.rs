@@ -49,7 +49,7 @@ struct Row {
     /// Of the run that is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
-    /// Of the run that is active.
+    /// Of the run that is active, or of the one that was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<RunProgress>,
     /// The job that waits to be resumed.
@@ -143,6 +143,7 @@ fn row(status: PolicyStatus) -> Row {
         },
         Peek::Idle(View { job, history, outbox }) => Row {
             activity: if job.is_some() { "stopped" } else { "idle" },
+            progress: empty.progress.filter(|_| job.is_some()),
             job: job.map(JobRow::from),
             last: history.into_iter().next().map(JobRow::from),
             logs_to_send: outbox,
@@ -207,21 +208,16 @@ fn short(moment: &str) -> String {
 }
 
 fn now(row: &Row) -> String {
+    let stopped = if row.job.is_some() { "stopped at " } else { "" };
     match (&row.progress, &row.job) {
         (Some(progress), _) => {
             let RunProgress { state, bytes, total_bytes, .. } = progress;
-            match (bytes * 100).checked_div(*total_bytes) {
-                Some(percent) => {
-                    format!(
-                        "{state}, {} %, {}",
-                        percent.min(100),
-                        part_of(*bytes, (*total_bytes).max(*bytes))
-                    )
-                }
-                None => state.clone(),
-            }
+            let share = (bytes * 100).checked_div(*total_bytes).map_or_else(String::new, |percent| {
+                format!(", {} %, {}", percent.min(100), part_of(*bytes, (*total_bytes).max(*bytes)))
+            });
+            format!("{stopped}{state}{share}")
         }
-        (None, Some(job)) => format!("stopped at {}", job.state),
+        (None, Some(job)) => format!("{stopped}{}", job.state),
         (None, None) => row.activity.to_owned(),
     }
 }
