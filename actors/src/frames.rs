@@ -240,6 +240,7 @@ impl Frames {
 
     /// Closes the stream with a frame that holds the end marker and nothing else; waits until all is taken over.
     pub(crate) fn close(&mut self) -> Reply {
+        self.give_up_on_sent_before().map_err(|_| Stopped)?;
         if self.filled > 0 {
             self.hand_over(false)?;
         }

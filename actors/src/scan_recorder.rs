@@ -61,6 +61,7 @@ impl Handler<FilesScanned> for ScanRecorder {
         let failures = self.failures.clone();
         failures.guard("scan recorder", || {
             self.ledger.add_scan(&batch.walked)?;
+            self.scanned.steps += batch.walked.len() as u64;
             for bytes in batch.walked.iter().filter_map(|step| self.census.count(step)) {
                 self.scanned.entries += 1;
                 self.scanned.bytes += bytes;

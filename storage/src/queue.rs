@@ -92,6 +92,8 @@ impl std::fmt::Debug for Job {
 /// What a scan found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scanned {
+    /// Steps of the walk: entries, and what could not be looked at.
+    pub steps: u64,
     /// Files, folders and links.
     pub entries: u64,
     /// Bytes of content, each hard-linked file once.

@@ -135,6 +135,9 @@ impl JobRun {
         // A disk that is not mounted would look like a folder from which everything has vanished.
         self.policy.check_paths()?;
         let upload = self.upload().await?;
+        if self.ledger.job().scanned.is_none_or(|scanned| scanned.steps != self.ledger.step_count()) {
+            return Err(self.ledger.damaged("steps of the walk are missing").into());
+        }
         let (position, resume) = self.position()?;
         let next_part = position.as_ref().map_or(1, |last| last.number + 1);
         let (header, data_key) = (self.header.clone(), self.data_key.clone());
@@ -193,6 +196,10 @@ impl JobRun {
 
     async fn seal(&self) -> Result<()> {
         let job = self.ledger.job();
+        let end = self.ledger.last_part()?.map(|(_, cursor)| cursor.entry);
+        if end != job.scanned.map(|scanned| scanned.steps) {
+            return Err(self.ledger.damaged("the archive's last parts are missing").into());
+        }
         let parts = self.ledger.parts()?;
         let sent = parts.iter().map(|part| part.segment.bytes).sum();
         // A crash may have come between the store's work and its answer.

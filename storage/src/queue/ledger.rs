@@ -12,8 +12,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::chunks::{self, Chunk};
 use super::database::Database;
@@ -38,6 +38,16 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     database: Database,
     now: Mutex<Now>,
+}
+
+/// A part as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct PartRow {
+    part: PartRecord,
+    /// How many entries ended in it.
+    entries: usize,
+    /// How many were skipped or changed in it.
+    problems: usize,
 }
 
 /// What is asked for often.
@@ -184,11 +194,17 @@ impl Ledger {
             Ok(begin) => (None, begin),
             Err(error) => (Some(Err(error)), SCAN.to_vec()),
         };
+        let mut expected = None;
         let chunks = database.range(SCAN, begin).map(move |found| {
             let (key, chunk) = found?;
             let first = suffix(&key, SCAN).map(u64::from_be_bytes);
             let first = first.ok_or_else(|| database.damaged("a chunk of the walk has no index"))?;
             let mut steps: Vec<T> = chunks::unpack(&chunk).map_err(|reason| database.damaged(reason))?;
+            // What is missing here would be missing in the backup, in silence.
+            if expected.replace(first + steps.len() as u64).map_or(first > from, |expected| expected != first)
+            {
+                return Err(database.damaged("a chunk of the walk is missing"));
+            }
             let before = from.saturating_sub(first).min(steps.len() as u64) as usize;
             steps.drain(..before);
             Ok(steps)
@@ -196,7 +212,11 @@ impl Ledger {
         failed.into_iter().chain(chunks)
     }
 
-    /// How many steps the walk has.
+    /// How many steps of the walk there are.
+    pub fn step_count(&self) -> u64 {
+        self.now().steps
+    }
+
     fn count_steps(&self) -> Result<u64> {
         let Some(last) = self.database().range(SCAN, SCAN.to_vec()).next_back() else { return Ok(0) };
         let (key, chunk) = last?;
@@ -226,7 +246,8 @@ impl Ledger {
             return Err(Error::Replay { expected: now.parts + 1, found: number });
         }
         let mut batch = sled::Batch::default();
-        batch.insert(key(PART, &number.to_be_bytes()), self.encode(part)?);
+        let row = PartRow { part: part.clone(), entries: entries.len(), problems: problems.len() };
+        batch.insert(key(PART, &number.to_be_bytes()), self.encode(&row)?);
         batch.insert(key(CURSOR, &number.to_be_bytes()), self.encode(cursor)?);
         for (prefix, chunks) in [(ENTRY, self.pack(entries)?), (PROBLEM, self.pack(problems)?)] {
             for (i, chunk) in (0u32..).zip(chunks) {
@@ -267,7 +288,7 @@ impl Ledger {
     pub fn last_part(&self) -> Result<Option<(PartRecord, Cursor)>> {
         match self.part_count() {
             0 => Ok(None),
-            last => Ok(Some((self.record(PART, last)?, self.cursor(last)?))),
+            last => Ok(Some((self.record::<PartRow>(PART, last)?.part, self.cursor(last)?))),
         }
     }
 
@@ -285,7 +306,7 @@ impl Ledger {
     fn read_parts(&self) -> Result<Vec<PartRecord>> {
         let mut parts = Vec::new();
         for found in self.database().range(PART, PART.to_vec()) {
-            let part: PartRecord = decode(self.database(), &found?.1)?;
+            let PartRow { part, .. } = decode(self.database(), &found?.1)?;
             if part.segment.number != parts.len() as u32 + 1 {
                 let reason = format!("part {} is missing", parts.len() + 1);
                 return Err(self.database().damaged(reason));
@@ -300,7 +321,14 @@ impl Ledger {
     /// # Errors
     /// Those of the disk, and damage.
     pub fn committed(&self, number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> {
-        Ok((self.unpack_all(ENTRY, number)?, self.unpack_all(PROBLEM, number)?))
+        let PartRow { entries, problems, .. } = self.record(PART, number)?;
+        let found = (self.unpack_all(ENTRY, number)?, self.unpack_all(PROBLEM, number)?);
+        // What is missing here would be missing in the manifest, in silence.
+        if (found.0.len(), found.1.len()) != (entries, problems) {
+            let reason = format!("entries of part {number} are missing");
+            return Err(self.database().damaged(reason));
+        }
+        Ok(found)
     }
 
     fn unpack_all<T: DeserializeOwned>(&self, prefix: &'static [u8], number: u32) -> Result<Vec<T>> {
@@ -335,6 +363,11 @@ impl Ledger {
         now.tar_bytes =
             left.iter().flat_map(|part| &part.segment.frames).map(|f| u64::from(f.tar_bytes)).sum();
         Ok(())
+    }
+
+    /// The error of a ledger that does not hold what it must.
+    pub fn damaged(&self, reason: &str) -> Error {
+        self.database().damaged(reason)
     }
 
     fn encode(&self, record: &impl Serialize) -> Result<Vec<u8>> {
