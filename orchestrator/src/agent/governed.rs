@@ -1,0 +1,335 @@
+//! One run of the agent: which job it works on, in which log, and how that ends.
+
+use std::time::Instant;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use intellistor_actors::source::Excludes;
+use intellistor_storage::archive::Header;
+use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::job::{Ending, JobEvent, JobState};
+use intellistor_storage::keys::DataKey;
+use intellistor_storage::objects::UnfinishedUpload;
+use intellistor_storage::queue::{Job, Ledger, Queue};
+use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
+
+use super::evidence::Evidence;
+use super::job_run::{Ended, JobRun};
+use super::supervisor::Verdict;
+use super::watch::Watch;
+use super::{Agent, AgentOptions, AgentReport, Resumed, recovery};
+use crate::backup::{TIMESTAMP, new_name, with_copy};
+use crate::{BackupReport, Error, Policy, Result, Vault};
+
+/// An upload that nobody has gone on with for so long is nobody's: its parts are only billed.
+const ORPHAN_DAYS: i64 = 7;
+
+/// What a run works with.
+pub(super) struct Run<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) vault: &'a Vault,
+    pub(super) policy: &'a Policy,
+    pub(super) excludes: Excludes,
+    pub(super) options: AgentOptions,
+}
+
+/// A job, and its data key.
+struct Opened {
+    ledger: Ledger,
+    header: Header,
+    data_key: DataKey,
+    resumed: Option<Resumed>,
+}
+
+impl Run<'_> {
+    /// One run of one job: of the one that was found, or of a new one.
+    pub(super) async fn one(&self, queue: &mut Queue, found: Option<Ledger>) -> Result<AgentReport> {
+        let mut notices: Vec<String> = queue.notices().to_vec();
+        let mut found = found;
+        if let Some(ledger) = found.take_if(|ledger| is_without_backup(&ledger.job())) {
+            // Only its log was still to be sent when the run before died.
+            let evidence = self.evidence(&ledger.job().name.timestamp)?;
+            let end = close(queue, ledger, &evidence, self.vault);
+            end.instrument(evidence.span()).await?;
+        }
+        if let Some(ledger) = &found
+            && let Some(why) = self.obstacle(ledger)
+        {
+            notices.push(format!("the job of {} was not gone on with: {why}", ledger.job().name.timestamp));
+            self.drop_job(queue, found.take(), why).await?;
+        }
+        let opened = match found {
+            Some(ledger) => self.resume(ledger)?,
+            None => self.begin(queue, &mut notices)?,
+        };
+        let mut report = self.governed(queue, opened, &mut notices).await?;
+        if let (Err(error), true) = (&report.outcome, report.state == Ending::Failed.name())
+            && Verdict::of(error) == Verdict::Lost
+        {
+            notices.push(format!("the job of {} was lost, and begun anew: {error}", report.name.timestamp));
+            let anew = self.begin(queue, &mut notices)?;
+            report = self.governed(queue, anew, &mut notices).await?;
+        }
+        report.notices = notices;
+        Ok(report)
+    }
+
+    fn obstacle(&self, ledger: &Ledger) -> Option<String> {
+        let job = ledger.job();
+        if let Some(why) = recovery::obstacle(&job, digest(self.policy), &self.vault.url()) {
+            return Some(why.to_owned());
+        }
+        self.data_key(&job).err().map(|error| error.to_string())
+    }
+
+    fn data_key(&self, job: &Job) -> Result<(Header, DataKey)> {
+        let header = Header::parse(&job.header)?;
+        let data_key = self.vault.key.unwrap(header.keys(), header.backup_id())?;
+        Ok((header, data_key))
+    }
+
+    /// Ends a job that cannot be gone on with, in its own log.
+    async fn drop_job(&self, queue: &mut Queue, ledger: Option<Ledger>, why: String) -> Result<()> {
+        let Some(ledger) = ledger else { return Ok(()) };
+        let job = ledger.job();
+        let evidence = self.evidence(&job.name.timestamp)?;
+        let end = async {
+            tracing::warn!(why, "the job cannot be gone on with, and ends");
+            let store = with_copy(&self.vault.store, job.copy_to.as_deref()).await?;
+            ledger.update(|job| job.last_error = Some(why))?;
+            recovery::abandon(&ledger, &*store, JobEvent::GaveUp).await?;
+            close(queue, ledger, &evidence, self.vault).await.map(drop)
+        };
+        end.instrument(evidence.span()).await
+    }
+
+    fn resume(&self, ledger: Ledger) -> Result<Opened> {
+        let job = ledger.job();
+        let (header, data_key) = self.data_key(&job)?;
+        let resumed = Resumed {
+            state: job.state.name(),
+            parts: ledger.part_count(),
+            bytes: ledger.parts()?.iter().map(|part| part.segment.bytes).sum(),
+        };
+        if !matches!(job.state, JobState::Ended(_)) {
+            ledger.advance(JobEvent::Resumed)?;
+        }
+        ledger.update(|job| job.runs += 1)?;
+        Ok(Opened { ledger, header, data_key, resumed: Some(resumed) })
+    }
+
+    fn begin(&self, queue: &mut Queue, notices: &mut Vec<String>) -> Result<Opened> {
+        let (policy, now) = (self.policy, Utc::now());
+        let last = queue.history()?.first().map(|job| job.name.timestamp.clone());
+        let moment = after(last.as_deref(), now);
+        if moment - now > TimeDelta::seconds(2) {
+            notices.push(format!(
+                "the clock ({}) stands before the run before ({}): this run is named as if it came after",
+                now.format(TIMESTAMP),
+                last.unwrap_or_default()
+            ));
+        }
+        let name = new_name(policy, moment);
+        let data_key = DataKey::generate();
+        let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
+        let ledger = queue.begin(Job {
+            name,
+            header: header.encoded().to_vec(),
+            store: self.vault.url(),
+            copy_to: self.options.copy_to.clone(),
+            policy_digest: digest(policy),
+            upload: None,
+            state: JobState::Queued,
+            began_ms: now.timestamp_millis(),
+            ended_ms: None,
+            runs: 1,
+            scanned: None,
+            last_error: None,
+            trace_id: None,
+            summary: None,
+        })?;
+        Ok(Opened { ledger, header, data_key, resumed: None })
+    }
+
+    fn evidence(&self, timestamp: &str) -> Result<Evidence> {
+        let policy_id = &self.policy.policy_id;
+        Evidence::open(&self.agent.logs_folder(policy_id), policy_id, timestamp)
+    }
+
+    /// Runs a job within its log.
+    async fn governed(
+        &self,
+        queue: &mut Queue,
+        opened: Opened,
+        notices: &mut Vec<String>,
+    ) -> Result<AgentReport> {
+        let evidence = self.evidence(&opened.ledger.job().name.timestamp)?;
+        let run = self.in_its_log(queue, opened, &evidence, notices);
+        let report = run.instrument(evidence.span()).await?;
+        notices.extend(evidence.trouble());
+        let kept = evidence.retain(queue, self.policy.logs.keep_days);
+        if let Err(error) = kept {
+            notices.push(format!("old logs could not be removed: {error}"));
+        }
+        Ok(report)
+    }
+
+    async fn in_its_log(
+        &self,
+        queue: &mut Queue,
+        opened: Opened,
+        evidence: &Evidence,
+        notices: &mut Vec<String>,
+    ) -> Result<AgentReport> {
+        let Opened { ledger, header, data_key, resumed } = opened;
+        let job = ledger.job();
+        evidence.begin(self.policy, &job, &header, resumed);
+        notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        if let Err(error) = self.clean_up(queue, &job).await {
+            tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+        }
+        let cancel = self.options.run.cancel.child_token();
+        let progress = self.options.run.progress.clone();
+        let folder = self.agent.queue_folder(&self.policy.policy_id);
+        let watch = Watch::start(&folder, ledger.clone(), progress.clone(), cancel.clone());
+        let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
+            Err(error) => Ended::Stopped(Verdict::of(&error), error),
+            Ok(store) => {
+                let run = JobRun {
+                    ledger: ledger.clone(),
+                    policy: self.policy.clone(),
+                    excludes: self.excludes.clone(),
+                    store,
+                    header,
+                    data_key,
+                    progress,
+                    cancel,
+                    attempts: self.agent.attempts,
+                    started: Instant::now(),
+                };
+                run.run().await
+            }
+        };
+        let is_cancelled = watch.stop().await;
+        let parts_sent = ledger.part_count().saturating_sub(resumed.map_or(0, |resumed| resumed.parts));
+        let (state, log_key, outcome) = self.settle(queue, ledger, evidence, ended, is_cancelled).await?;
+        Ok(AgentReport {
+            name: job.name,
+            state,
+            resumed,
+            parts_sent,
+            log: evidence.path(),
+            log_key,
+            trace_id: job.trace_id,
+            notices: Vec::new(),
+            outcome,
+            finished_first: None,
+        })
+    }
+
+    /// Ends the job or keeps it, and sends the log.
+    async fn settle(
+        &self,
+        queue: &mut Queue,
+        ledger: Ledger,
+        evidence: &Evidence,
+        ended: Ended,
+        is_cancelled: bool,
+    ) -> Result<(&'static str, Option<String>, Result<BackupReport>)> {
+        let (verdict, error) = match ended {
+            Ended::Published(report) => {
+                evidence.published(&report);
+                let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
+                return Ok((state, log_key, Ok(*report)));
+            }
+            Ended::Stopped(verdict, error) => (verdict, error),
+        };
+        let told = error.to_string();
+        ledger.update(|job| job.last_error = Some(told.clone()))?;
+        let event = match verdict {
+            _ if is_cancelled => Some(JobEvent::Cancelled),
+            Verdict::Fail | Verdict::Lost => Some(JobEvent::GaveUp),
+            Verdict::Retry | Verdict::Pause => None,
+        };
+        let Some(event) = event else {
+            let (state, parts) = (ledger.job().state.name(), ledger.part_count());
+            tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
+            evidence.queue(queue)?;
+            queue.write_view(Some(&ledger));
+            // Whoever interrupts a run does not wait for a log, which the next run will send.
+            let log_key = match error {
+                Error::Interrupted => None,
+                _ => evidence.ship(queue, self.vault).await,
+            };
+            return Ok((state, log_key, Err(error)));
+        };
+        tracing::error!(error = told, "the job ends without a backup");
+        let copy_to = ledger.job().copy_to;
+        let store = with_copy(&self.vault.store, copy_to.as_deref()).await?;
+        recovery::abandon(&ledger, &*store, event).await?;
+        let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
+        Ok((state, log_key, Err(error)))
+    }
+
+    /// Aborts uploads that are certainly nobody's: those of a job whose ledger was lost, and very old ones.
+    async fn clean_up(&self, queue: &Queue, job: &Job) -> Result<()> {
+        for lost in queue.lost_jobs(&job.name)? {
+            recovery::clear_lost(&*self.vault.store, &lost).await?;
+            queue.forget_lost_job(&lost)?;
+        }
+        let oldest_ms = Utc::now().timestamp_millis() - ORPHAN_DAYS * 24 * 3600 * 1000;
+        for UnfinishedUpload { upload, began_ms } in
+            self.agent.unfinished_uploads(self.vault, &self.policy.policy_id).await?
+        {
+            if began_ms.is_some_and(|began| began < oldest_ms) && upload.key != job.name.archive_key() {
+                tracing::info!(key = upload.key, "an upload that nobody goes on with is aborted");
+                self.vault.store.abort_upload(&upload).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ships the log of a job that has its ending, and closes it. Ordering law: the log stands in the outbox before the
+/// job is closed, so that it is shipped whatever happens.
+pub(super) async fn close(
+    queue: &mut Queue,
+    ledger: Ledger,
+    evidence: &Evidence,
+    vault: &Vault,
+) -> Result<(&'static str, Option<String>)> {
+    let state = match ledger.job().state {
+        JobState::ShippingLogs(ending) | JobState::Ended(ending) => ending.name(),
+        other => other.name(),
+    };
+    tracing::info!(state, "the job has ended");
+    evidence.queue(queue)?;
+    Failpoint::LogQueued.reached();
+    let log_key = evidence.ship(queue, vault).await;
+    Failpoint::LogShipped.reached();
+    if !ledger.job().state.is_ended() {
+        ledger.update(|job| job.ended_ms = Some(Utc::now().timestamp_millis()))?;
+        ledger.advance(JobEvent::LogsSettled)?;
+    }
+    Failpoint::JobEnded.reached();
+    queue.close(ledger)?;
+    Ok((state, log_key))
+}
+
+/// Whether a job has ended, but for its log, and has made no backup.
+fn is_without_backup(job: &Job) -> bool {
+    matches!(job.state, JobState::ShippingLogs(Ending::Failed | Ending::Cancelled))
+}
+
+/// What must be the same for a job to be gone on with: everything that decides about the archive's bytes.
+fn digest(policy: &Policy) -> [u8; 32] {
+    let Policy { policy_id, paths, exclude, compression, .. } = policy;
+    let said = format!("{policy_id:?} {paths:?} {exclude:?} {compression:?}");
+    Sha256::digest(said).into()
+}
+
+/// `now`, or the second after the last run's: names sort by time, and no two runs share a log, whatever the clock does.
+fn after(last: Option<&str>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let last = last.and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP).ok());
+    last.map_or(now, |last| now.max(last.and_utc() + TimeDelta::seconds(1)))
+}

@@ -1,0 +1,76 @@
+//! What the agent may be asked, and what it answers.
+
+use std::path::PathBuf;
+
+use intellistor_storage::layout::BackupName;
+use intellistor_storage::queue::Peek;
+
+use super::RunProgress;
+use crate::{BackupReport, Result, RunOptions};
+
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct AgentOptions {
+    /// As in [`BackupOptions`](crate::BackupOptions). A job that is resumed keeps the one it began with.
+    pub copy_to: Option<PathBuf>,
+    /// Who watches, and who may stop it.
+    pub run: RunOptions,
+}
+
+/// A run of the agent, whatever came of it.
+#[derive(Debug)]
+pub struct AgentReport {
+    /// What names the run: the backup that it made, or was to make.
+    pub name: BackupName,
+    /// Where its job stands now, by name; a job that has not ended goes on with the next run.
+    pub state: &'static str,
+    /// Where it was taken up, if an earlier run had begun it.
+    pub resumed: Option<Resumed>,
+    /// Parts that this run has sent.
+    pub parts_sent: u32,
+    /// The run's log on disk.
+    pub log: PathBuf,
+    /// The log's key in the store, if it is there.
+    pub log_key: Option<String>,
+    /// The run's trace, where traces are on.
+    pub trace_id: Option<String>,
+    /// What a person should know besides: what was lost, repaired or could not be done.
+    pub notices: Vec<String>,
+    /// The backup.
+    pub outcome: Result<BackupReport>,
+    /// A job of another day that was finished before this one was begun.
+    pub finished_first: Option<Box<AgentReport>>,
+}
+
+/// Where a job was taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    /// The state in which it was found, by name.
+    pub state: &'static str,
+    /// Parts that were in the store already.
+    pub parts: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What there is to know of a policy without running it.
+#[derive(Debug)]
+pub struct PolicyStatus {
+    /// Which.
+    pub policy_id: String,
+    /// Whether a run is active, and its job if none is.
+    pub queue: Peek,
+    /// How far the active run has come, or the one that was stopped had.
+    pub progress: Option<RunProgress>,
+}
+
+/// What came of a request to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// A run is active, and was asked to cancel its job.
+    Asked,
+    /// The job that no run was active on is cancelled.
+    Done,
+    /// There is no job.
+    Nothing,
+}
