@@ -39,7 +39,7 @@ use tracing::Instrument as _;
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};
 pub use watch::RunProgress;
 
-use crate::backup::{TIMESTAMP, with_copy};
+use crate::backup::TIMESTAMP;
 use crate::{Policy, Result, Vault};
 use evidence::Evidence;
 use governed::{Run, close};
@@ -162,8 +162,7 @@ impl Agent {
             Evidence::open(&self.logs_folder(&policy.policy_id), &policy.policy_id, &job.name.timestamp)?;
         let end = async {
             tracing::warn!("the job is cancelled on request");
-            let store = with_copy(&vault.store, job.copy_to.as_deref()).await?;
-            recovery::abandon(&ledger, &*store, JobEvent::Cancelled).await?;
+            recovery::abandon(&ledger, &vault.store, JobEvent::Cancelled).await?;
             close(&mut queue, ledger, &evidence, vault).await
         };
         end.instrument(evidence.span()).await?;

@@ -99,9 +99,9 @@ impl Queue {
         Ok(Self { folder: folder.to_owned(), history, notices: notice.into_iter().collect(), _lock: lock })
     }
 
-    /// What had to be repaired or moved aside so far, for people.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
+    /// What had to be repaired or moved aside since this was asked last, for people.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     fn job_folder(&self) -> PathBuf {

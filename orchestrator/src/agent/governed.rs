@@ -1,5 +1,6 @@
 //! One run of the agent: which job it works on, in which log, and how that ends.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -44,7 +45,7 @@ struct Opened {
 impl Run<'_> {
     /// One run of one job: of the one that was found, or of a new one.
     pub(super) async fn one(&self, queue: &mut Queue, found: Option<Ledger>) -> Result<AgentReport> {
-        let mut notices: Vec<String> = queue.notices().to_vec();
+        let mut notices = queue.take_notices();
         let mut found = found;
         if let Some(ledger) = found.take_if(|ledger| is_without_backup(&ledger.job())) {
             // Only its log was still to be sent when the run before died.
@@ -95,9 +96,8 @@ impl Run<'_> {
         let evidence = self.evidence(&job.name.timestamp)?;
         let end = async {
             tracing::warn!(why, "the job cannot be gone on with, and ends");
-            let store = with_copy(&self.vault.store, job.copy_to.as_deref()).await?;
             ledger.update(|job| job.last_error = Some(why))?;
-            recovery::abandon(&ledger, &*store, JobEvent::GaveUp).await?;
+            recovery::abandon(&ledger, &self.vault.store, JobEvent::GaveUp).await?;
             close(queue, ledger, &evidence, self.vault).await.map(drop)
         };
         end.instrument(evidence.span()).await
@@ -185,13 +185,16 @@ impl Run<'_> {
         let job = ledger.job();
         evidence.begin(self.policy, &job, &header, resumed);
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
-        if let Err(error) = self.clean_up(queue, &job).await {
+        let clean_up = self.options.run.cancel.run_until_cancelled(self.clean_up(queue, &job)).await;
+        if let Some(Err(error)) = clean_up {
             tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
         }
         let cancel = self.options.run.cancel.child_token();
         let progress = self.options.run.progress.clone();
         let folder = self.agent.queue_folder(&self.policy.policy_id);
         let watch = Watch::start(&folder, ledger.clone(), progress.clone(), cancel.clone());
+        let found = ledger.part_count();
+        let mut kept = found;
         let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
             Err(error) => Ended::Stopped(Verdict::of(&error), error),
             Ok(store) => {
@@ -206,17 +209,21 @@ impl Run<'_> {
                     cancel,
                     attempts: self.agent.attempts,
                     started: Instant::now(),
+                    kept: OnceLock::new(),
                 };
-                run.run().await
+                let ended = run.run().await;
+                kept = run.kept.get().copied().unwrap_or(found);
+                ended
             }
         };
         let is_cancelled = watch.stop().await;
-        let parts_sent = ledger.part_count().saturating_sub(resumed.map_or(0, |resumed| resumed.parts));
+        let parts_sent = ledger.part_count().saturating_sub(kept);
         let (state, log_key, outcome) = self.settle(queue, ledger, evidence, ended, is_cancelled).await?;
         Ok(AgentReport {
             name: job.name,
             state,
             resumed,
+            parts_reused: kept,
             parts_sent,
             log: evidence.path(),
             log_key,
@@ -245,7 +252,10 @@ impl Run<'_> {
             Ended::Stopped(verdict, error) => (verdict, error),
         };
         let told = error.to_string();
-        ledger.update(|job| job.last_error = Some(told.clone()))?;
+        // Where even this cannot be written the error itself is what has to be told.
+        if let Err(error) = ledger.update(|job| job.last_error = Some(told.clone())) {
+            tracing::warn!(%error, "the queue does not keep why the run stopped");
+        }
         let event = match verdict {
             _ if is_cancelled => Some(JobEvent::Cancelled),
             Verdict::Fail | Verdict::Lost => Some(JobEvent::GaveUp),
@@ -254,19 +264,20 @@ impl Run<'_> {
         let Some(event) = event else {
             let (state, parts) = (ledger.job().state.name(), ledger.part_count());
             tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
-            evidence.queue(queue)?;
             queue.write_view(Some(&ledger));
             // Whoever interrupts a run does not wait for a log, which the next run will send.
-            let log_key = match error {
-                Error::Interrupted => None,
-                _ => evidence.ship(queue, self.vault).await,
+            let log_key = match (evidence.queue(queue), &error) {
+                (Ok(()), Error::Interrupted) => None,
+                (Ok(()), _) => evidence.ship(queue, self.vault).await,
+                (Err(error), _) => {
+                    tracing::warn!(%error, "the log is not in the outbox; it is with the next run's");
+                    None
+                }
             };
             return Ok((state, log_key, Err(error)));
         };
         tracing::error!(error = told, "the job ends without a backup");
-        let copy_to = ledger.job().copy_to;
-        let store = with_copy(&self.vault.store, copy_to.as_deref()).await?;
-        recovery::abandon(&ledger, &*store, event).await?;
+        recovery::abandon(&ledger, &self.vault.store, event).await?;
         let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
         Ok((state, log_key, Err(error)))
     }

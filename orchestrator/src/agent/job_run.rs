@@ -3,7 +3,7 @@
 //! Every step is taken from the state that the ledger holds, and the state moves on when the step is done. So a
 //! job that begins, one that goes on after a crash, and one that is tried again take the same way.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use intellistor_actors::archiver::Resume;
@@ -27,9 +27,11 @@ use crate::{BackupReport, Error, Policy, Result, publish};
 
 /// How long parts that are on their way may take to arrive when a run is stopped. Whoever stops it waits 10 s.
 const LAST_PARTS: Duration = Duration::from_secs(8);
+/// How long a stopped run waits for an answer of any other kind.
+const LAST_WORD: Duration = Duration::from_secs(9);
 
 /// What a job's run works with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct JobRun {
     pub(super) ledger: Ledger,
     pub(super) policy: Policy,
@@ -41,6 +43,8 @@ pub(super) struct JobRun {
     pub(super) cancel: CancellationToken,
     pub(super) attempts: RetryPolicy,
     pub(super) started: Instant,
+    /// How many recorded parts the store was found to have, when this run began.
+    pub(super) kept: OnceLock<u32>,
 }
 
 /// How a run of a job ended.
@@ -58,7 +62,16 @@ impl JobRun {
         let (mut attempt, mut checkpoint) = (0, self.checkpoint());
         loop {
             attempt += 1;
-            let error = match self.attempt().await {
+            let too_long = async {
+                self.cancel.cancelled().await;
+                tokio::time::sleep(LAST_WORD).await;
+            };
+            let attempted = tokio::select! {
+                biased;
+                attempted = self.attempt() => attempted,
+                () = too_long => Err(Error::Interrupted),
+            };
+            let error = match attempted {
                 Ok(report) => return Ended::Published(report),
                 Err(error) => error,
             };
@@ -87,6 +100,7 @@ impl JobRun {
 
     async fn attempt(&self) -> Result<Box<BackupReport>> {
         recovery::reconcile(&self.ledger, &*self.store).await?;
+        self.kept.get_or_init(|| self.ledger.part_count());
         loop {
             if self.cancel.is_cancelled() {
                 return Err(Error::Interrupted);

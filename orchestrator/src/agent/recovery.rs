@@ -12,9 +12,10 @@
 
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::objects::{ObjectStore, PartReceipt};
+use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore, Tee};
 use intellistor_storage::queue::{Job, Ledger, PartRecord};
 
+use crate::backup::with_copy;
 use crate::{Error, Result};
 
 /// Brings the ledger in line with what the store has.
@@ -90,15 +91,23 @@ pub(super) fn obstacle(job: &Job, policy_digest: [u8; 32], store_url: &str) -> O
 }
 
 /// Ends a job that cannot be gone on with, and frees the space of what it had sent.
-pub(super) async fn abandon(ledger: &Ledger, store: &dyn ObjectStore, event: JobEvent) -> Result<()> {
-    if let Some(upload) = ledger.job().upload {
+pub(super) async fn abandon(ledger: &Ledger, store: &SharedStore, event: JobEvent) -> Result<()> {
+    let job = ledger.job();
+    if let Some(upload) = &job.upload {
+        let aborted = match with_copy(store, job.copy_to.as_deref()).await {
+            Ok(store) => store.abort_upload(upload).await,
+            // The copy's disk may be away; what the store has is billed.
+            Err(_) => match Tee::of_primary(upload) {
+                Some(upload) => store.abort_upload(&upload).await,
+                None => Ok(()),
+            },
+        };
         // What stays behind is only worth a warning; a rule of the bucket removes it some day.
-        let aborted = store.abort_upload(&upload).await;
         if let Err(error) = aborted {
             tracing::warn!(%error, key = upload.key, "the parts sent so far stay in the store");
         }
     }
-    match ledger.job().state {
+    match job.state {
         JobState::ShippingLogs(_) | JobState::Ended(_) => Ok(()),
         _ => ledger.advance(event).map(drop).map_err(Error::from),
     }

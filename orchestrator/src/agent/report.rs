@@ -26,6 +26,8 @@ pub struct AgentReport {
     pub state: &'static str,
     /// Where it was taken up, if an earlier run had begun it.
     pub resumed: Option<Resumed>,
+    /// Parts of an earlier run that the store has, and that were not sent again.
+    pub parts_reused: u32,
     /// Parts that this run has sent.
     pub parts_sent: u32,
     /// The run's log on disk.

@@ -43,6 +43,11 @@ impl Tee {
         Ok((primary, copy))
     }
 
+    /// An upload's half in the primary store, for when the copy cannot be reached.
+    pub fn of_primary(upload: &Upload) -> Option<Upload> {
+        halves(upload).0
+    }
+
     /// The parts that the copy holds; `None` when it is complete.
     async fn copied(&self, copy: &Upload) -> Result<Option<Vec<PartReceipt>>> {
         match self.copy.list_parts(copy).await {

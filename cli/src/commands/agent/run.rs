@@ -173,7 +173,7 @@ fn governed(report: &AgentReport) -> Governed {
         state: report.state,
         resumed: report.resumed.is_some(),
         resumed_from: report.resumed.map(from),
-        parts_reused: report.resumed.map_or(0, |resumed| resumed.parts),
+        parts_reused: report.parts_reused,
         parts_sent: report.parts_sent,
         log: Log { local: report.log.to_string_lossy().into_owned(), s3: report.log_key.clone() },
         trace_id: report.trace_id.clone(),
