@@ -76,7 +76,7 @@ impl<B: Book> Sequencer<B> {
             let PartUploaded { segment, receipt, recorded, last, slot } = part;
             let (number, bytes) = (segment.number, segment.bytes);
             // Ordering law (must): acknowledged, then recorded and flushed, then its memory released.
-            book.commit(PartRecord { segment, receipt }, recorded)?;
+            book.commit(PartRecord { segment, receipt, last }, recorded)?;
             drop(slot);
             tracing::info!(part = number, bytes, "part stored");
             self.next += 1;

@@ -212,6 +212,8 @@ async fn a_cancelled_backup_leaves_nothing() {
 #[tokio::test]
 async fn a_cancellation_amid_writing_leaves_nothing() {
     let place = Place::new();
+    // So much that the end is far when the first part has arrived.
+    tree::write_noise(&place.source().join("grande.bin"), 99, 100 << 20);
     let folder = place.dir.path().join("folder");
     let copy = place.dir.path().join("copy");
     let store: SharedStore = Arc::new(LocalStore::open(&folder).await.unwrap());

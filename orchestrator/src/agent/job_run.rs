@@ -145,7 +145,16 @@ impl JobRun {
         Ok(self.ledger.update(|job| job.scanned = Some(scanned))?)
     }
 
+    /// Whether the last part that is recorded closes the archive.
+    fn is_closed(&self) -> Result<bool> {
+        Ok(self.ledger.last_part()?.is_some_and(|(part, _)| part.last))
+    }
+
     async fn transfer(&self) -> Result<()> {
+        if self.is_closed()? {
+            // The run before died when all was committed, but for the job's state.
+            return Ok(());
+        }
         // A disk that is not mounted would look like a folder from which everything has vanished.
         self.policy.check_paths()?;
         let upload = self.upload().await?;
@@ -210,8 +219,7 @@ impl JobRun {
 
     async fn seal(&self) -> Result<()> {
         let job = self.ledger.job();
-        let end = self.ledger.last_part()?.map(|(_, cursor)| cursor.entry);
-        if end != job.scanned.map(|scanned| scanned.steps) {
+        if !self.is_closed()? {
             return Err(self.ledger.damaged("the archive's last parts are missing").into());
         }
         let parts = self.ledger.parts()?;

@@ -88,7 +88,9 @@ mod tests {
             let mut chunk = pack(&[(7u64, "a record".to_owned())]).unwrap().remove(0).bytes;
             let at = at % chunk.len();
             chunk[at] ^= flip;
-            prop_assert!(unpack::<(u64, String)>(&chunk) != Ok(vec![(7, "a record".to_owned())]) || at < 6);
+            // Some bits say nothing. What comes back is what was packed, or nothing.
+            let unpacked = unpack::<(u64, String)>(&chunk);
+            prop_assert!(unpacked.is_err() || unpacked == Ok(vec![(7, "a record".to_owned())]), "{unpacked:?}");
         }
     }
 

@@ -70,6 +70,8 @@ pub struct PartRecord {
     pub segment: SegmentRecord,
     /// What the store answered.
     pub receipt: PartReceipt,
+    /// Whether it closes the archive.
+    pub last: bool,
 }
 
 /// Where in the walk a part ends.
