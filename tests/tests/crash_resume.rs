@@ -7,8 +7,8 @@ use intellistor_storage::failpoint::Failpoint;
 use intellistor_tests::governed::Governed;
 use intellistor_tests::program::Output;
 
-/// Seven parts.
-const MIB: u64 = 50;
+/// Five parts.
+const MIB: u64 = 34;
 /// So many parts may be on their way when a run dies: four whole ones, and the small last one.
 const IN_FLIGHT: u32 = 5;
 
@@ -16,14 +16,14 @@ const IN_FLIGHT: u32 = 5;
 fn hits(point: Failpoint) -> &'static [u32] {
     match point {
         Failpoint::ScanAdded => &[1, 3],
-        Failpoint::PartAcknowledged | Failpoint::PartWritten | Failpoint::PartRecorded => &[1, 4],
+        Failpoint::PartAcknowledged | Failpoint::PartWritten | Failpoint::PartRecorded => &[1, 3],
         _ => &[1],
     }
 }
 
-/// Whether the job is still in the queue when a run dies there.
+/// Whether the job is still to be gone on with when a run dies there.
 fn leaves_a_job(point: Failpoint) -> bool {
-    !matches!(point, Failpoint::JobInHistory | Failpoint::JobClosed)
+    !matches!(point, Failpoint::JobEnded | Failpoint::JobInHistory | Failpoint::JobClosed)
 }
 
 fn assert_finished(place: &Governed, output: &Output, what: &str) {
