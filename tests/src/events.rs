@@ -36,3 +36,18 @@ pub async fn until_at_rest(what: &str, mut value: impl FnMut() -> u64) -> u64 {
     .await;
     last
 }
+
+/// As [`until`], for tests that are not async.
+///
+/// # Panics
+/// After a minute.
+#[track_caller]
+pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..STEPS {
+        if so() {
+            return;
+        }
+        std::thread::sleep(STEP);
+    }
+    panic!("after a minute still not: {what}");
+}

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{Client, Output};
-use crate::s3_server::{Done, Fate, S3Server};
+use crate::running::Running;
+use crate::s3_server::{Done, Fate, S3Server, SeenUpload};
 use crate::tree::{self, Ignore};
 
 /// See the module.
@@ -84,6 +85,47 @@ impl Governed {
     /// `intellistor-agent run`.
     pub fn run(&self) -> Output {
         self.agent.run(["-q", "run", "--policy", "policy.yaml"])
+    }
+
+    /// `intellistor-agent run`, started.
+    pub fn start(&self) -> Running {
+        Running::start(self.agent.command(["run", "--policy", "policy.yaml"]))
+    }
+
+    /// `intellistor-agent cancel`, and what it says it did.
+    pub fn cancel(&self) -> String {
+        let cancelled = self.agent.run(["-q", "cancel", "--policy", "policy.yaml"]).expect(0).json;
+        cancelled["cancelled"].as_str().unwrap().to_owned()
+    }
+
+    /// What `intellistor-agent status` says of the policy.
+    pub fn status(&self) -> Value {
+        let status = self.agent.run(["-q", "status", "--json"]).expect(0).json;
+        let rows = status["policies"].as_array().unwrap();
+        rows.iter().find(|row| row["policy"] == self.policy_id.as_str()).cloned().unwrap_or_default()
+    }
+
+    /// The upload that was begun `nth`, from 0.
+    pub fn upload(&self, nth: usize) -> SeenUpload {
+        self.server.traffic().uploads()[nth].clone()
+    }
+
+    /// No part that an earlier run had recorded was stored again; nothing is left open; the one backup is whole.
+    #[track_caller]
+    pub fn assert_resumed(&self, output: &Output, at_least: u64) {
+        let result = &output.json;
+        assert_eq!(result["resumed"], true, "{result:#}");
+        assert_eq!(result["state"], "completed", "{result:#}");
+        let key = result["s3"]["key_backup"].as_str().unwrap();
+        let reused = result["parts_reused"].as_u64().unwrap();
+        assert!(reused >= at_least, "{reused} parts were reused, {at_least} were there");
+        for (number, times) in self.parts_of(key) {
+            assert!(u64::from(number) > reused || times == 1, "part {number} was stored {times} times");
+        }
+        assert_eq!(self.backups(), [key]);
+        self.assert_no_open_upload();
+        self.assert_order();
+        self.assert_restores(key);
     }
 
     /// `intellistor-agent run` that dies at the `nth` time it reaches a point; whether it did.

@@ -4,11 +4,14 @@
 // A test that cannot be set up should say so at the line where it failed.
 #![allow(clippy::unwrap_used)]
 
+pub mod disk;
 pub mod events;
 pub mod forge;
 #[cfg(unix)]
 pub mod governed;
 pub mod program;
+#[cfg(unix)]
+pub mod running;
 pub mod s3_server;
 #[cfg(unix)]
 pub mod tree;

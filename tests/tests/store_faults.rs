@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use intellistor_storage::StoreErrorKind;
 use intellistor_storage::objects::{
     Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, SharedStore,
 };
+use intellistor_tests::disk::SmallDisk;
 use intellistor_tests::events::until;
 use intellistor_tests::s3_server::{Failure, S3Server};
 use intellistor_tests::tree;
@@ -255,29 +255,6 @@ async fn a_cancelled_restore_leaves_no_half_file() {
     }
 }
 
-/// A small file system in memory, unmounted in the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf, size: &str) -> Result<Self, String> {
-        std::fs::create_dir(&at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
-        match mounted {
-            Ok(done) if done.status.success() => Ok(Self(at)),
-            Ok(done) => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
-            Err(e) => Err(e.to_string()),
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg(&self.0).status();
-        assert!(std::thread::panicking() || done.is_ok_and(|status| status.success()), "{:?} stays", self.0);
-    }
-}
-
 #[tokio::test]
 #[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
 async fn a_full_disk_under_the_copy_fails_the_backup_by_name() {
@@ -290,14 +267,14 @@ async fn a_full_disk_under_the_copy_fails_the_backup_by_name() {
         }
     };
     let memory = MemoryStore::default();
-    let options = BackupOptions { copy_to: Some(disk.0.join("copy")), ..BackupOptions::default() };
+    let options = BackupOptions { copy_to: Some(disk.path().join("copy")), ..BackupOptions::default() };
     let error = place.back_up_with(Arc::new(memory.clone()), options).await.unwrap_err();
     let told = error.to_string();
-    assert!(told.contains(disk.0.to_str().unwrap()), "it names the disk: {told}");
+    assert!(told.contains(disk.path().to_str().unwrap()), "it names the disk: {told}");
     assert!(told.contains("Free some space"), "{told}");
     assert_eq!(error.category(), Category::Failed);
     assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]));
-    assert_eq!(all_below(&disk.0.join("copy")), [] as [PathBuf; 0]);
+    assert_eq!(all_below(&disk.path().join("copy")), [] as [PathBuf; 0]);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub enum Failure {
 enum Gate {
     #[default]
     Open,
-    Parts,
+    Only(Operation),
     All,
 }
 
@@ -125,7 +125,12 @@ impl Traffic {
     /// From now on parts are received, but neither stored nor answered. One whose client goes away is
     /// never stored.
     pub fn hold_parts(&self) {
-        self.change(|state| state.gate = Gate::Parts);
+        self.hold(Operation::PutPart);
+    }
+
+    /// As [`hold_parts`](Self::hold_parts), for another operation.
+    pub fn hold(&self, operation: Operation) {
+        self.change(|state| state.gate = Gate::Only(operation));
     }
 
     /// From now on nothing is done or answered.
@@ -191,7 +196,7 @@ impl Traffic {
     pub(super) async fn pass(&self, operation: Operation) {
         let holds = |traffic: &Self| match traffic.state().gate {
             Gate::Open => false,
-            Gate::Parts => operation == Operation::PutPart,
+            Gate::Only(held) => operation == held,
             Gate::All => true,
         };
         if holds(self) {

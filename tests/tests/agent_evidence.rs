@@ -1,0 +1,323 @@
+//! What the agent leaves behind, and what it must not: logs that are shipped late, names under a clock that was set
+//! back, no secrets; and that `backup-client` leaves nothing.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use intellistor::BackupName;
+use intellistor::queue::{Job, Queue};
+use intellistor_storage::job::{JobEvent, JobState};
+use intellistor_storage::objects::Operation;
+use intellistor_tests::governed::Governed;
+use intellistor_tests::s3_server::{BUCKET, Done, Failure};
+
+const POLICY: &str = "evidence";
+
+fn place(mib: u64) -> Governed {
+    let place = Governed::new(POLICY);
+    place.fill(mib);
+    place
+}
+
+fn log_key(timestamp: &str) -> String {
+    format!("logs/{POLICY}/run_{timestamp}.log")
+}
+
+/// A run whose logs the store refuses.
+fn run_without_logs(place: &Governed) -> intellistor_tests::program::Output {
+    let traffic = place.server.traffic();
+    traffic.hold(Operation::Put);
+    let run = place.start();
+    // The manifest, which was let in before the refusals.
+    traffic.wait_until(|traffic| traffic.held() == 1);
+    traffic.fail_next(1000, Operation::Put, Failure::AccessDenied);
+    traffic.release();
+    let output = run.end();
+    assert!(traffic.failures_left(Operation::Put) < 1000, "no log was refused");
+    traffic.fail_no_more();
+    output
+}
+
+// 10. The outbox
+
+#[test]
+fn a_log_that_cannot_be_shipped_waits_for_the_next_run() {
+    let place = place(1);
+    let output = run_without_logs(&place).expect(0);
+    assert_eq!(output.json["state"], "completed");
+    assert_eq!(output.json["log"]["s3"], serde_json::Value::Null, "{:#}", output.json);
+    assert!(output.stderr.contains("the log could not be sent"), "{}", output.stderr);
+    assert!(output.json["warnings"].to_string().contains("log"), "programs are told: {:#}", output.json);
+    let timestamp = output.json["timestamp"].as_str().unwrap();
+    assert!(place.log(&format!("run_{timestamp}.log")).contains("the backup exists"));
+    assert_eq!(place.object(&log_key(timestamp)), None);
+    assert_eq!(place.status()["logs_to_send"], 1, "{:#}", place.status());
+
+    let next = place.run().expect(0);
+    let newest = next.json["timestamp"].as_str().unwrap();
+    assert_eq!(next.json["log"]["s3"], log_key(newest));
+    assert_eq!(place.object(&log_key(timestamp)), Some(place.log(&format!("run_{timestamp}.log"))));
+    let log = place.object(&log_key(newest)).unwrap();
+    assert!(log.contains(next.json["backup_id"].as_str().unwrap()), "{log}");
+    assert_eq!(place.object(&format!("logs/{POLICY}/last.log")), Some(log));
+    assert_eq!(place.status()["logs_to_send"], 0);
+}
+
+#[test]
+fn one_log_that_is_lost_keeps_no_other_from_being_shipped() {
+    let place = place(1);
+    let first = run_without_logs(&place).expect(0);
+    let second = run_without_logs(&place).expect(0);
+    fs::remove_file(first.json["log"]["local"].as_str().unwrap()).unwrap();
+    let third = place.run().expect(0);
+    for run in [second, third] {
+        let key = log_key(run.json["timestamp"].as_str().unwrap());
+        assert!(place.object(&key).is_some_and(|log| log.contains("the backup exists")), "{key}");
+    }
+    assert_eq!(place.status()["logs_to_send"], 0);
+}
+
+#[test]
+fn a_run_that_fails_leaves_its_log_in_the_store() {
+    let place = place(1);
+    fs::rename(place.source(), place.at("elsewhere")).unwrap();
+    let failed = place.run();
+    assert!(matches!(failed.code, 1 | 2), "{}: {}", failed.code, failed.stderr);
+    let message = failed.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains(place.source().to_str().unwrap()), "{message}");
+    let key = failed.json["log"]["s3"].as_str().expect("its log is in the store");
+    let log = place.object(key).unwrap();
+    assert!(log.contains("does not exist") && log.contains("ERROR"), "{log}");
+    assert_eq!(place.object(&format!("logs/{POLICY}/last.log")), Some(log));
+    let status = place.status();
+    assert!(status.to_string().contains("does not exist"), "{status:#}");
+    fs::rename(place.at("elsewhere"), place.source()).unwrap();
+    let output = place.run().expect(0);
+    assert_eq!(place.backups().len(), 1);
+    place.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());
+}
+
+#[test]
+fn a_run_that_cannot_begin_leaves_a_log_that_the_next_one_ships() {
+    let mut place = place(1);
+    let agent = place.agent.clone();
+    place.agent = place.agent.var("INTELLISTOR_KEY", "");
+    let failed = place.run().expect(2);
+    let local = PathBuf::from(failed.json["log"]["local"].as_str().expect("it has a log"));
+    assert!(fs::read_to_string(&local).unwrap().contains("could not begin"));
+    place.agent = agent;
+    assert_eq!(place.status()["logs_to_send"], 1, "{:#}", place.status());
+    let next = place.run().expect(0);
+    let key = format!("logs/{POLICY}/{}", local.file_name().unwrap().to_str().unwrap());
+    assert!(place.object(&key).is_some_and(|log| log.contains("could not begin")), "{key}");
+    assert_eq!(place.status()["logs_to_send"], 0);
+    let last = place.object(&format!("logs/{POLICY}/last.log")).unwrap();
+    assert!(last.contains(next.json["backup_id"].as_str().unwrap()), "{last}");
+}
+
+#[test]
+fn a_run_that_cannot_begin_does_not_touch_the_log_of_the_run_before() {
+    let mut place = place(1);
+    let before = place.run().expect(0);
+    let agent = place.agent.clone();
+    place.agent = place.agent.var("INTELLISTOR_KEY", "");
+    // Within the same second too.
+    let failed = place.run().expect(2);
+    place.agent = agent;
+    assert_ne!(failed.json["log"]["local"], before.json["log"]["local"], "two runs share a log");
+}
+
+// 11. A clock that was set back
+
+const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// Puts a job that ended at `moment` into the history.
+fn remember_a_run_at(place: &Governed, moment: DateTime<Utc>) {
+    let mut queue = Queue::open(&place.queue()).unwrap();
+    let name = BackupName {
+        policy_id: POLICY.to_owned(),
+        timestamp: moment.format(TIMESTAMP).to_string(),
+        backup_id: "0193-from-the-future".to_owned(),
+    };
+    let job = Job {
+        name,
+        header: Vec::new(),
+        store: format!("s3://{BUCKET}"),
+        copy_to: None,
+        policy_digest: [0; 32],
+        upload: None,
+        state: JobState::Queued,
+        began_ms: moment.timestamp_millis(),
+        ended_ms: None,
+        runs: 1,
+        scanned: None,
+        last_error: None,
+        trace_id: None,
+        summary: None,
+    };
+    let ledger = queue.begin(job).unwrap();
+    ledger.advance(JobEvent::GaveUp).unwrap();
+    ledger.advance(JobEvent::LogsSettled).unwrap();
+    queue.close(ledger).unwrap();
+}
+
+#[test]
+fn names_stay_in_order_when_the_clock_is_set_back() {
+    let place = place(1);
+    let future = Utc::now() + TimeDelta::hours(3);
+    remember_a_run_at(&place, future);
+    let mut last = future.format(TIMESTAMP).to_string();
+    let mut keys = Vec::new();
+    for n in 0..3 {
+        fs::write(place.source().join("n.txt"), n.to_string()).unwrap();
+        let output = place.run().expect(0);
+        let timestamp = output.json["timestamp"].as_str().unwrap().to_owned();
+        assert!(timestamp > last, "{timestamp} comes before {last}");
+        assert!(output.json["warnings"].to_string().contains("clock"), "{:#}", output.json);
+        last = timestamp;
+        keys.push(output.json["s3"]["key_backup"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(place.backups(), keys, "they are listed in their order");
+    place.client.run(["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "newest"]).expect(0);
+    assert_eq!(fs::read_to_string(place.at("newest/n.txt")).unwrap(), "2");
+    let last_log = place.object(&format!("logs/{POLICY}/last.log")).unwrap();
+    assert_eq!(Some(last_log), place.object(&log_key(&last)));
+}
+
+#[test]
+fn two_runs_within_a_second_have_names_and_logs_of_their_own() {
+    let place = place(1);
+    let runs: Vec<_> = (0..4).map(|_| place.run().expect(0)).collect();
+    let of = |n: usize| runs[n].json["timestamp"].as_str().unwrap().to_owned();
+    for n in 1..4 {
+        assert!(of(n) > of(n - 1), "{} {}", of(n - 1), of(n));
+        let log = place.object(&log_key(&of(n))).unwrap();
+        assert_eq!(log.matches("the backup exists").count(), 1, "{log}");
+    }
+    assert_eq!(place.backups().len(), 4);
+}
+
+// 12. `backup-client` leaves nothing
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            all.append(&mut files_below(&path));
+        }
+        all.push(path);
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn the_client_leaves_no_log_and_no_state() {
+    let place = place(12);
+    let empty = place.at("empty");
+    fs::create_dir(&empty).unwrap();
+    let variables =
+        ["HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "TMPDIR", "INTELLISTOR_HOME"];
+    let client = variables.iter().fold(place.client.clone(), |client, name| client.var(name, &empty));
+    let outside = |place: &Governed| {
+        let of_server = place.at("s3");
+        files_below(place.dir()).into_iter().filter(|path| !path.starts_with(&of_server)).collect::<Vec<_>>()
+    };
+    let before = outside(&place);
+    let backup = client.run(["-vvv", "backup", "--policy", "policy.yaml"]).expect(0);
+    let key = backup.json["s3"]["key_backup"].as_str().unwrap();
+    for command in ["list", "show", "verify"] {
+        let mut args = vec![command, "--policy", "policy.yaml"];
+        if command != "list" {
+            args.push("--latest");
+        }
+        client.run(args).expect(0);
+    }
+    fs::rename(place.source(), place.at("gone")).unwrap();
+    assert_ne!(client.run(["backup", "--policy", "policy.yaml"]).code, 0);
+    fs::rename(place.at("gone"), place.source()).unwrap();
+    assert_eq!(outside(&place), before);
+    let puts: Vec<_> = place.server.traffic().log();
+    let puts = puts.iter().filter_map(|done| match done {
+        Done::Put { key } => Some(key.as_str()),
+        _ => None,
+    });
+    assert_eq!(puts.collect::<Vec<_>>(), [key.replace("backup.tar.gz.enc", "manifest.json")]);
+    assert!(!place.at("s3").join(BUCKET).join("logs").exists());
+}
+
+// 15. No secret
+
+/// A secret in the forms in which it could be written.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let mut forms = vec![secret.as_bytes().to_vec()];
+    if let Ok(raw) = STANDARD.decode(secret) {
+        forms.push(hex::encode(&raw).into_bytes());
+        forms.push(format!("{raw:?}").into_bytes());
+        forms.push(raw);
+    }
+    forms
+}
+
+fn assert_not_in(secrets: &[Vec<u8>], bytes: &[u8], what: &str) {
+    for secret in secrets {
+        let found = bytes.windows(secret.len()).any(|window| window == secret);
+        assert!(!found, "{what} holds a secret: {}", String::from_utf8_lossy(secret));
+    }
+}
+
+#[test]
+fn no_secret_is_in_anything_that_a_run_writes() {
+    let mut place = Governed::new(POLICY);
+    place.write_policy("resume: { fresh_after: 2h }\n");
+    fs::write(place.source().join("a.txt"), "content").unwrap();
+    intellistor_tests::tree::write_noise(&place.source().join("b.bin"), 9, 20 << 20);
+    let key = intellistor::UserKey::generate().to_base64().unwrap();
+    let passphrase = "correct horse battery staple";
+    let aws = place.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
+    let mut secrets = forms(&key);
+    secrets.extend(forms(passphrase));
+    secrets.push(aws.into_bytes());
+    let bare = place.agent.clone().var("INTELLISTOR_KEY", "");
+    let with_key = bare.clone().var("INTELLISTOR_KEY", key.as_str());
+    let with_passphrase = bare.clone().var("INTELLISTOR_PASSPHRASE", passphrase);
+    let mut said = 0;
+    for agent in [with_key, with_passphrase] {
+        place.agent = agent.clone();
+        // One that dies, one that is refused, one that succeeds, one that asks.
+        let marker = place.at("fired");
+        let _ = fs::remove_file(&marker);
+        let dying = agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
+        let mut outputs = vec![dying.run(["-vvv", "run", "--policy", "policy.yaml"])];
+        assert!(marker.exists());
+        for path in files_below(&place.queue()).iter().filter(|path| path.is_file()) {
+            assert_not_in(&secrets, &fs::read(path).unwrap(), &path.display().to_string());
+        }
+        place.server.traffic().fail_next(1000, Operation::PutPart, Failure::AccessDenied);
+        outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(1));
+        place.server.traffic().fail_no_more();
+        outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(0));
+        outputs.push(agent.run(["-vvv", "status", "--json"]).expect(0));
+        outputs.push(agent.run(["-vvv", "logs", "show", "--policy-id", POLICY]).expect(0));
+        for output in outputs {
+            said += output.stderr.len();
+            assert_not_in(&secrets, output.stderr.as_bytes(), "standard error");
+            assert_not_in(&secrets, &output.stdout, "standard output");
+        }
+    }
+    assert!(said > 10_000, "-vvv said only {said} bytes");
+    let written = files_below(&place.at("home")).into_iter().chain(files_below(&place.at("s3")));
+    let written: Vec<_> = written.filter(|path| path.is_file() && !path.ends_with("backup.tar.gz.enc")).collect();
+    let has = |name: &str| written.iter().any(|path| path.ends_with(name));
+    assert!(has("manifest.json") && has("last.log") && has("db"), "{written:?}");
+    for path in &written {
+        assert_not_in(&secrets, &fs::read(path).unwrap(), &path.display().to_string());
+    }
+}
