@@ -91,7 +91,11 @@ impl Archiver {
             Walked::Entry(scanned) => {
                 let mut made = self.entry(&scanned);
                 if self.frames.is_sent_before() && made != Err(Halt::Stopped) {
+                    // Nothing is said of the entry before the old copy is complete: a run that dies amid the zeros
+                    // leaves the next one to look again.
+                    let said = self.frames.take_recorded();
                     self.frames.give_up_on_sent_before()?;
+                    self.frames.put_back(said);
                     // One that is gone has been recorded as skipped.
                     if made == Err(Halt::Diverged) {
                         made = self.entry(&scanned);
@@ -114,7 +118,10 @@ impl Archiver {
     }
 
     fn file(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
-        if let Some(first) = self.links.take(&scanned.facts) {
+        if scanned.facts.links > 1
+            && let Ok(facts) = source::facts_at(&scanned.source)
+            && let Some(first) = self.links.take(&facts)
+        {
             return self.hard_link(scanned, first);
         }
         for attempt in 1..=ATTEMPTS {
@@ -273,3 +280,7 @@ impl Handler<FilesScanned> for Archiver {
         })
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

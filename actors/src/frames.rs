@@ -228,6 +228,16 @@ impl Frames {
         self.write_zeros(end.saturating_sub(self.position))
     }
 
+    /// What was recorded since the last frame was handed over.
+    pub(crate) fn take_recorded(&mut self) -> Recorded {
+        std::mem::take(&mut self.recorded)
+    }
+
+    /// Records again what was [taken](Self::take_recorded).
+    pub(crate) fn put_back(&mut self, recorded: Recorded) {
+        self.recorded.append(recorded);
+    }
+
     /// Records an entry that is complete.
     pub(crate) fn record(&mut self, entry: Entry) {
         self.recorded.entries.push(entry);

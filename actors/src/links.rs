@@ -14,21 +14,7 @@ pub struct LinkTable(HashMap<Identity, Linked>);
 #[derive(Debug)]
 struct Linked {
     first: Entry,
-    facts: LinkFacts,
     names_left: u64,
-}
-
-/// What a file and its further names have in common as long as nobody writes to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LinkFacts {
-    size: u64,
-    mtime_ns: i128,
-}
-
-impl From<&Facts> for LinkFacts {
-    fn from(facts: &Facts) -> Self {
-        Self { size: facts.size, mtime_ns: facts.mtime_ns }
-    }
 }
 
 impl LinkTable {
@@ -37,17 +23,17 @@ impl LinkTable {
         if facts.links > 1
             && let Some(identity) = facts.identity
         {
-            let linked = Linked { first: first.clone(), facts: facts.into(), names_left: facts.links - 1 };
-            self.0.insert(identity, linked);
+            self.0.insert(identity, Linked { first: first.clone(), names_left: facts.links - 1 });
         }
     }
 
-    /// The entry that holds a name's content, if that was archived under another name and is the same still.
+    /// The entry that holds the content of a name with these facts, if that was archived under another name and
+    /// nobody has written to it since.
     pub fn take(&mut self, facts: &Facts) -> Option<Entry> {
         let identity = facts.identity.filter(|_| facts.links > 1)?;
         let linked = self.0.get_mut(&identity)?;
-        if linked.facts != LinkFacts::from(facts) {
-            // Written to since, or another file that got the same number: it has to be read.
+        if (linked.first.size, linked.first.mtime_ns) != (facts.size, facts.mtime_ns) {
+            // Or another file that got the same number: it has to be read.
             self.0.remove(&identity);
             return None;
         }
@@ -69,7 +55,7 @@ impl LinkTable {
         next: u64,
         committed: impl Iterator<Item = Result<Vec<Entry>>>,
     ) -> Result<Self> {
-        let mut wanted: HashMap<Vec<u8>, (Identity, Facts, u64)> = HashMap::new();
+        let mut wanted: HashMap<Vec<u8>, (Identity, u64)> = HashMap::new();
         let mut first_names: HashMap<Identity, Vec<u8>> = HashMap::new();
         let mut index = 0;
         'scan: for batch in scanned {
@@ -84,25 +70,24 @@ impl LinkTable {
                     continue;
                 }
                 match first_names.get(&identity).and_then(|first| wanted.get_mut(first)) {
-                    Some((.., names_left)) => *names_left = names_left.saturating_sub(1),
+                    Some((_, names_left)) => *names_left = names_left.saturating_sub(1),
                     None => {
                         first_names.insert(identity, relative_path.clone());
                         let names_left = facts.links - 1;
-                        wanted.insert(relative_path, (identity, facts, names_left));
+                        wanted.insert(relative_path, (identity, names_left));
                     }
                 }
             }
         }
-        wanted.retain(|_, (.., names_left)| *names_left > 0);
+        wanted.retain(|_, (_, names_left)| *names_left > 0);
         let mut table = Self::default();
         for entries in committed {
             for entry in entries? {
                 if entry.kind != EntryKind::File {
                     continue;
                 }
-                if let Some((identity, facts, names_left)) = wanted.get(entry.raw_path()) {
-                    let (facts, names_left) = (facts.into(), *names_left);
-                    table.0.insert(*identity, Linked { first: entry, facts, names_left });
+                if let Some((identity, names_left)) = wanted.get(entry.raw_path()) {
+                    table.0.insert(*identity, Linked { first: entry, names_left: *names_left });
                 }
             }
         }

@@ -11,7 +11,7 @@ mod roots;
 mod walk;
 
 pub use attributes::{read_link, xattrs};
-pub use facts::{Facts, Identity, SourceKind, facts_of};
+pub use facts::{Facts, Identity, SourceKind, facts_at, facts_of};
 pub use handle::open_file;
 pub use holes::data_map;
 pub use roots::{Root, make_roots};

@@ -98,11 +98,13 @@ impl Agent {
     /// # Errors
     /// `Busy`; those of the state folder.
     pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
-        let queue = Queue::open(&self.queue_folder(policy_id))?;
+        let mut queue = Queue::open(&self.queue_folder(policy_id))?;
+        let waiting = queue.job()?;
         let timestamp = Utc::now().format(TIMESTAMP).to_string();
         let evidence = Evidence::open(&self.logs_folder(policy_id), policy_id, &timestamp)?;
         evidence.span().in_scope(|| tracing::error!(error = told, "the run could not begin"));
         evidence.queue(&queue)?;
+        queue.write_view(waiting.as_ref());
         Ok(evidence.path())
     }
 

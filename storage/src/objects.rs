@@ -252,7 +252,7 @@ mod tests {
         faulty.fail(Operation::CompleteUpload, 1, Fault::Fails(StoreErrorKind::Unreachable));
         tee.complete_upload(&upload, std::slice::from_ref(&part)).await.unwrap_err();
         assert_eq!((copy.head("k").await.unwrap(), memory.keys().len()), (Some(1), 0));
-        assert_eq!(tee.list_parts(&upload).await.unwrap(), [part.clone()]);
+        assert_eq!(tee.list_parts(&upload).await.unwrap(), std::slice::from_ref(&part));
         tee.complete_upload(&upload, &[part]).await.unwrap();
         assert_eq!(memory.keys(), ["k"]);
     }

@@ -153,8 +153,14 @@ impl Governed {
 
     /// Restores a backup, and compares it with the source.
     pub fn assert_restores(&self, key: &str) {
+        self.assert_restores_but(key, &[]);
+    }
+
+    /// As [`assert_restores`](Self::assert_restores), but for what `ignoring` leaves out.
+    pub fn assert_restores_but(&self, key: &str, ignoring: &[Ignore<'_>]) {
         let out = self.restore(key);
-        tree::assert_same(&tree::snapshot(&self.source()), &tree::snapshot(&out), &[Ignore::Allocation]);
+        let ignoring = [ignoring, &[Ignore::Allocation]].concat();
+        tree::assert_same(&tree::snapshot(&self.source()), &tree::snapshot(&out), &ignoring);
         fs::remove_dir_all(out).unwrap();
     }
 

@@ -223,8 +223,15 @@ fn the_client_leaves_no_log_and_no_state() {
     let place = place(12);
     let empty = place.at("empty");
     fs::create_dir(&empty).unwrap();
-    let variables =
-        ["HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "TMPDIR", "INTELLISTOR_HOME"];
+    let variables = [
+        "HOME",
+        "XDG_STATE_HOME",
+        "XDG_CACHE_HOME",
+        "XDG_DATA_HOME",
+        "XDG_CONFIG_HOME",
+        "TMPDIR",
+        "INTELLISTOR_HOME",
+    ];
     let client = variables.iter().fold(place.client.clone(), |client, name| client.var(name, &empty));
     let outside = |place: &Governed| {
         let of_server = place.at("s3");
@@ -294,7 +301,8 @@ fn no_secret_is_in_anything_that_a_run_writes() {
         // One that dies, one that is refused, one that succeeds, one that asks.
         let marker = place.at("fired");
         let _ = fs::remove_file(&marker);
-        let dying = agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
+        let dying =
+            agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
         let mut outputs = vec![dying.run(["-vvv", "run", "--policy", "policy.yaml"])];
         assert!(marker.exists());
         for path in files_below(&place.queue()).iter().filter(|path| path.is_file()) {
@@ -314,7 +322,8 @@ fn no_secret_is_in_anything_that_a_run_writes() {
     }
     assert!(said > 10_000, "-vvv said only {said} bytes");
     let written = files_below(&place.at("home")).into_iter().chain(files_below(&place.at("s3")));
-    let written: Vec<_> = written.filter(|path| path.is_file() && !path.ends_with("backup.tar.gz.enc")).collect();
+    let written: Vec<_> =
+        written.filter(|path| path.is_file() && !path.ends_with("backup.tar.gz.enc")).collect();
     let has = |name: &str| written.iter().any(|path| path.ends_with(name));
     assert!(has("manifest.json") && has("last.log") && has("db"), "{written:?}");
     for path in &written {

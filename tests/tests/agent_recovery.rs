@@ -239,7 +239,8 @@ fn is_survived(database: &str, damages: &[Damage]) {
         assert!(open.iter().all(|upload| upload.fate != Fate::Open), "{what}: {open:?}");
         place.assert_restores(key(&output));
         let aside = fs::read_dir(place.queue()).unwrap();
-        let aside = aside.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-"));
+        let aside =
+            aside.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-"));
         let (aside, told) = (aside.count(), warnings(&output));
         assert_eq!(aside > 0, told.contains("moved to"), "{what}: what is moved aside is told: {told}");
         // What a queue can be opened without is no loss of the job.
@@ -288,11 +289,7 @@ fn a_missing_history_costs_no_job() {
 #[test]
 fn a_queue_of_a_newer_program_is_moved_aside_and_told() {
     let place = crashed(3);
-    let db = sled::Config::new()
-        .path(place.queue().join("job"))
-        .segment_size(512 << 10)
-        .open()
-        .unwrap();
+    let db = sled::Config::new().path(place.queue().join("job")).segment_size(512 << 10).open().unwrap();
     db.open_tree("intellistor").unwrap().insert("schema", &2u32.to_be_bytes()).unwrap();
     db.flush().unwrap();
     drop(db);
@@ -405,7 +402,12 @@ fn a_job_that_was_begun_long_ago_is_finished_and_todays_is_made() {
     fs::write(place.source().join("hoje.txt"), "only today's backup has it").unwrap();
     let output = place.run().expect(0);
     let first = &output.json["finished_first"];
-    assert_eq!((&first["resumed"], &first["state"]), (&true.into(), &"completed".into()), "{:#}", output.json);
+    assert_eq!(
+        (&first["resumed"], &first["state"]),
+        (&true.into(), &"completed".into()),
+        "{:#}",
+        output.json
+    );
     assert!(first["parts_reused"].as_u64().unwrap() >= 3, "{first:#}");
     assert_eq!(output.json["resumed"], false);
     assert_eq!(output.json["parts_reused"], 0, "{:#}", output.json);

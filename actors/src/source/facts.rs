@@ -152,7 +152,10 @@ pub fn facts_of(file: &File) -> io::Result<Facts> {
 }
 
 /// What the system says of a path, links not followed.
-pub(super) fn facts_at(path: &Path) -> io::Result<Facts> {
+///
+/// # Errors
+/// The system's.
+pub fn facts_at(path: &Path) -> io::Result<Facts> {
     Ok(Facts::from(&fs::symlink_metadata(Reach::to(path)?.path())?))
 }
 

@@ -1,6 +1,7 @@
 //! A run's log: its first and last lines, its way to the store, and how long it is kept.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -25,6 +26,8 @@ pub(super) struct Evidence {
     log: RunLog,
     policy_id: String,
     timestamp: String,
+    /// Why the log is not in the store.
+    unshipped: Mutex<Option<String>>,
 }
 
 impl Evidence {
@@ -32,7 +35,12 @@ impl Evidence {
     pub(super) fn open(folder: &Path, policy_id: &str, timestamp: &str) -> Result<Self> {
         let log = RunLog::open(folder, timestamp);
         let log = log.map_err(intellistor_storage::Error::io("open the run's log in", folder))?;
-        Ok(Self { log, policy_id: policy_id.to_owned(), timestamp: timestamp.to_owned() })
+        Ok(Self {
+            log,
+            policy_id: policy_id.to_owned(),
+            timestamp: timestamp.to_owned(),
+            unshipped: Mutex::default(),
+        })
     }
 
     /// What is logged within this span goes into the log.
@@ -44,9 +52,10 @@ impl Evidence {
         self.log.path().to_owned()
     }
 
-    /// What went wrong with the log itself.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.log.trouble()
+    /// What went wrong with the log itself, and with its way to the store.
+    pub(super) fn trouble(&self) -> Vec<String> {
+        let unshipped = self.unshipped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.log.trouble().into_iter().chain(unshipped).collect()
     }
 
     /// The first lines of a run.
@@ -105,6 +114,8 @@ impl Evidence {
             Ok(key) => key,
             Err(error) => {
                 tracing::warn!(%error, "the log could not be sent; it goes with the next run");
+                let told = format!("the log could not be sent; it goes with the next run: {error}");
+                *self.unshipped.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
                 None
             }
         }

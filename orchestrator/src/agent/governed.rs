@@ -179,7 +179,7 @@ impl Run<'_> {
         queue: &mut Queue,
         opened: Opened,
         evidence: &Evidence,
-        notices: &mut Vec<String>,
+        notices: &[String],
     ) -> Result<AgentReport> {
         let Opened { ledger, header, data_key, resumed } = opened;
         let job = ledger.job();
@@ -264,7 +264,6 @@ impl Run<'_> {
         let Some(event) = event else {
             let (state, parts) = (ledger.job().state.name(), ledger.part_count());
             tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
-            queue.write_view(Some(&ledger));
             // Whoever interrupts a run does not wait for a log, which the next run will send.
             let log_key = match (evidence.queue(queue), &error) {
                 (Ok(()), Error::Interrupted) => None,
@@ -274,6 +273,7 @@ impl Run<'_> {
                     None
                 }
             };
+            queue.write_view(Some(&ledger));
             return Ok((state, log_key, Err(error)));
         };
         tracing::error!(error = told, "the job ends without a backup");

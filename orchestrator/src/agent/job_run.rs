@@ -232,7 +232,12 @@ impl JobRun {
             return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
         };
         let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
-        publish::archive(&*self.store, &upload, &parts).await
+        publish::archive(&*self.store, &upload, &parts).await?;
+        // One whose beginning was never heard of, since the answer was lost and the request repeated.
+        if let Err(error) = recovery::abort_strays(&*self.store, &upload.key).await {
+            tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+        }
+        Ok(())
     }
 
     async fn publish(&self) -> Result<Box<BackupReport>> {
