@@ -33,7 +33,7 @@ use intellistor_actors::source::Excludes;
 use intellistor_storage::job::JobEvent;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
-use intellistor_storage::queue::{self, Queue};
+use intellistor_storage::queue::{self, Ledger, Queue};
 use tracing::Instrument as _;
 
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};
@@ -100,7 +100,9 @@ impl Agent {
     pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
         let mut queue = Queue::open(&self.queue_folder(policy_id))?;
         let waiting = queue.job()?;
-        let timestamp = Utc::now().format(TIMESTAMP).to_string();
+        let waits = waiting.as_ref().map(Ledger::job);
+        let last = waits.or(queue.history()?.into_iter().next()).map(|job| job.name.timestamp);
+        let timestamp = governed::after(last.as_deref(), Utc::now()).format(TIMESTAMP).to_string();
         let evidence = Evidence::open(&self.logs_folder(policy_id), policy_id, &timestamp)?;
         evidence.span().in_scope(|| tracing::error!(error = told, "the run could not begin"));
         evidence.queue(&queue)?;

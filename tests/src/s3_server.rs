@@ -51,7 +51,11 @@ impl S3Server {
         std::fs::create_dir_all(folder.join(BUCKET)).unwrap();
         let traffic = Arc::new(Traffic::default());
         let files = Arc::new(FileSystem::new(folder).unwrap());
-        let mut builder = S3ServiceBuilder::new(service::HonestService { files, traffic: traffic.clone() });
+        let mut builder = S3ServiceBuilder::new(service::HonestService {
+            files,
+            traffic: traffic.clone(),
+            completing: Arc::default(),
+        });
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let (orders, taken) = unbounded_channel();

@@ -340,7 +340,7 @@ fn digest(policy: &Policy) -> [u8; 32] {
 }
 
 /// `now`, or the second after the last run's: names sort by time, and no two runs share a log, whatever the clock does.
-fn after(last: Option<&str>, now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn after(last: Option<&str>, now: DateTime<Utc>) -> DateTime<Utc> {
     let last = last.and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP).ok());
     last.map_or(now, |last| now.max(last.and_utc() + TimeDelta::seconds(1)))
 }

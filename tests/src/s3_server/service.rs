@@ -26,6 +26,7 @@ type Answer<T> = S3Result<S3Response<T>>;
 pub(super) struct HonestService {
     pub(super) files: Arc<FileSystem>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) completing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl HonestService {
@@ -61,6 +62,9 @@ impl HonestService {
         let CompleteMultipartUploadInput { bucket, key, upload_id: id, multipart_upload: parts, .. } =
             &request.input;
         let (bucket, key, id) = (bucket.clone(), key.clone(), id.clone());
+        // Whoever asks for the same while it is being done, for a client died, learns what came of it.
+        let completing = self.completing.clone();
+        let _one_after_the_other = completing.lock().await;
         let parts = parts.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
         self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts))?;
         let answer = self.files.complete_multipart_upload(request).await?;
