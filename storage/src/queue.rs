@@ -93,8 +93,10 @@ impl Queue {
         create_private(folder).map_err(Error::io("create the queue's folder", folder))?;
         let lock = lock(folder)?;
         let holder = Holder { pid: std::process::id(), since_ms: chrono::Utc::now().timestamp_millis() };
-        write_whole(&folder.join("holder.json"), &holder)
-            .map_err(Error::io("write into the queue's folder", folder))?;
+        if let Err(error) = write_whole(&folder.join("holder.json"), &holder) {
+            // It is for people; the lock holds without it.
+            tracing::debug!(%error, "it is not written down who has the queue");
+        }
         let (history, notice) = Database::open(&folder.join("history"))?;
         Ok(Self { folder: folder.to_owned(), history, notices: notice.into_iter().collect(), _lock: lock })
     }

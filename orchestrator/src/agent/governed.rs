@@ -1,6 +1,6 @@
 //! One run of the agent: which job it works on, in which log, and how that ends.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -9,7 +9,7 @@ use intellistor_storage::archive::Header;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{Ending, JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::objects::UnfinishedUpload;
+use intellistor_storage::objects::{SharedStore, StoreUrl, UnfinishedUpload};
 use intellistor_storage::queue::{Job, Ledger, Queue};
 use sha2::{Digest, Sha256};
 use tracing::Instrument as _;
@@ -97,10 +97,25 @@ impl Run<'_> {
         let end = async {
             tracing::warn!(why, "the job cannot be gone on with, and ends");
             ledger.update(|job| job.last_error = Some(why))?;
-            recovery::abandon(&ledger, &self.vault.store, JobEvent::GaveUp).await?;
+            recovery::abandon(&ledger, &self.store_of(&job).await, JobEvent::GaveUp).await?;
             close(queue, ledger, &evidence, self.vault).await.map(drop)
         };
         end.instrument(evidence.span()).await
+    }
+
+    /// The store that a job sends to, which need not be the policy's any more.
+    async fn store_of(&self, job: &Job) -> SharedStore {
+        let other = StoreUrl::parse(&job.store).ok().filter(|_| job.store != self.vault.url());
+        match other {
+            None => self.vault.store.clone(),
+            Some(url) => match url.open().await {
+                Ok(store) => store,
+                Err(error) => {
+                    tracing::warn!(%error, "the store of the job cannot be opened; what it has stays there");
+                    self.vault.store.clone()
+                }
+            },
+        }
     }
 
     fn resume(&self, ledger: Ledger) -> Result<Opened> {
@@ -165,7 +180,8 @@ impl Run<'_> {
     ) -> Result<AgentReport> {
         let evidence = self.evidence(&opened.ledger.job().name.timestamp)?;
         let run = self.in_its_log(queue, opened, &evidence, notices);
-        let report = run.instrument(evidence.span()).await?;
+        let mut report = run.instrument(evidence.span()).await?;
+        notices.append(&mut report.notices);
         notices.extend(evidence.trouble());
         let kept = evidence.retain(queue, self.policy.logs.keep_days);
         if let Err(error) = kept {
@@ -194,7 +210,7 @@ impl Run<'_> {
         let folder = self.agent.queue_folder(&self.policy.policy_id);
         let watch = Watch::start(&folder, ledger.clone(), progress.clone(), cancel.clone());
         let found = ledger.part_count();
-        let mut kept = found;
+        let (mut kept, mut told) = (found, Vec::new());
         let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
             Err(error) => Ended::Stopped(Verdict::of(&error), error),
             Ok(store) => {
@@ -210,8 +226,11 @@ impl Run<'_> {
                     attempts: self.agent.attempts,
                     started: Instant::now(),
                     kept: OnceLock::new(),
+                    notices: Mutex::default(),
+                    folder: folder.clone(),
                 };
                 let ended = run.run().await;
+                told = std::mem::take(&mut *run.notices.lock().unwrap_or_else(PoisonError::into_inner));
                 kept = run.kept.get().copied().unwrap_or(found);
                 ended
             }
@@ -228,7 +247,7 @@ impl Run<'_> {
             log: evidence.path(),
             log_key,
             trace_id: job.trace_id,
-            notices: Vec::new(),
+            notices: told,
             outcome,
             finished_first: None,
         })

@@ -3,7 +3,8 @@
 //! Every step is taken from the state that the ledger holds, and the state moves on when the step is done. So a
 //! job that begins, one that goes on after a crash, and one that is tried again take the same way.
 
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use intellistor_actors::archiver::Resume;
@@ -19,8 +20,8 @@ use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::queue::Ledger;
 use tokio_util::sync::CancellationToken;
 
-use super::recovery;
 use super::supervisor::Verdict;
+use super::{recovery, watch};
 use crate::backup::root_records;
 use crate::pipeline::{BackupPipeline, WalkSource, on_system, scan};
 use crate::{BackupReport, Error, Policy, Result, publish};
@@ -45,6 +46,10 @@ pub(super) struct JobRun {
     pub(super) started: Instant,
     /// How many recorded parts the store was found to have, when this run began.
     pub(super) kept: OnceLock<u32>,
+    /// What a person should know besides.
+    pub(super) notices: Mutex<Vec<String>>,
+    /// Where others can see how far it is.
+    pub(super) folder: PathBuf,
 }
 
 /// How a run of a job ended.
@@ -99,7 +104,8 @@ impl JobRun {
     }
 
     async fn attempt(&self) -> Result<Box<BackupReport>> {
-        recovery::reconcile(&self.ledger, &*self.store).await?;
+        let told = recovery::reconcile(&self.ledger, &*self.store).await?;
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
         self.kept.get_or_init(|| self.ledger.part_count());
         loop {
             if self.cancel.is_cancelled() {
@@ -129,6 +135,7 @@ impl JobRun {
             };
             let state = self.ledger.advance(next)?;
             tracing::info!(state = state.name(), "job goes on");
+            watch::tell(&self.folder, &self.ledger, &self.progress);
         }
     }
 

@@ -18,33 +18,35 @@ use intellistor_storage::queue::{Job, Ledger, PartRecord};
 use crate::backup::with_copy;
 use crate::{Error, Result};
 
-/// Brings the ledger in line with what the store has.
-pub(super) async fn reconcile(ledger: &Ledger, store: &dyn ObjectStore) -> Result<()> {
+/// Brings the ledger in line with what the store has. Gives what a person should know of that.
+pub(super) async fn reconcile(ledger: &Ledger, store: &dyn ObjectStore) -> Result<Option<String>> {
     let job = ledger.job();
     if !matches!(job.state, JobState::Transferring | JobState::Sealing) {
-        return Ok(());
+        return Ok(None);
     }
     let Some(upload) = job.upload else {
-        return abort_strays(store, &job.name.archive_key()).await;
+        return abort_strays(store, &job.name.archive_key()).await.map(|()| None);
     };
     let parts = ledger.parts()?;
     if job.state == JobState::Sealing {
         let sent = parts.iter().map(|part| part.segment.bytes).sum();
         if store.head(&upload.key).await? == Some(sent) {
-            return Ok(());
+            return Ok(None);
         }
     }
     let held = store.list_parts(&upload).await?;
     let kept = parts.iter().take_while(|part| is_held(part, &held)).count();
     if kept == parts.len() {
-        return Ok(());
+        return Ok(None);
     }
     let (recorded, kept) = (parts.len() as u32, kept as u32);
-    tracing::warn!(recorded, kept, "the store lacks parts that were recorded; they are made again");
+    let told =
+        format!("the store has {kept} of {recorded} parts that were recorded; the others are made again");
+    tracing::warn!("{told}");
     ledger.truncate(kept)?;
     // The archive's end is among what was forgotten.
     ledger.advance(JobEvent::PartsLost)?;
-    Ok(())
+    Ok(Some(told))
 }
 
 fn is_held(part: &PartRecord, held: &[PartReceipt]) -> bool {

@@ -99,7 +99,8 @@ impl Watch {
     }
 }
 
-fn tell(folder: &Path, ledger: &Ledger, progress: &Progress) {
+/// Tells how far a run is.
+pub(super) fn tell(folder: &Path, ledger: &Ledger, progress: &Progress) {
     let job = ledger.job();
     let now = RunProgress {
         state: job.state.name().to_owned(),

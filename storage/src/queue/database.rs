@@ -65,12 +65,14 @@ impl Database {
             .cache_capacity(CACHE_BYTES)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None);
+        // What sled cannot make sense of it takes for an empty database.
+        let is_new = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
         // sled panics on some kinds of damage.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let db = config.open().map_err(|e| told("open", path, e))?;
             let tree = db.open_tree(TREE).map_err(|e| told("open", path, e))?;
             let this = Self { db, tree, path: path.to_owned() };
-            this.check_schema()?;
+            this.check_schema(is_new)?;
             Ok(this)
         }));
         opened.unwrap_or_else(|panic| {
@@ -80,7 +82,7 @@ impl Database {
         })
     }
 
-    fn check_schema(&self) -> Result<()> {
+    fn check_schema(&self, is_new: bool) -> Result<()> {
         match self.get(SCHEMA_KEY)? {
             Some(found) => match found.as_slice().try_into().map(u32::from_be_bytes) {
                 Ok(SCHEMA) => Ok(()),
@@ -91,7 +93,7 @@ impl Database {
                 }
                 Err(_) => Err(damaged("use", &self.path, "its layout is not told".to_owned())),
             },
-            None if self.tree.is_empty() => {
+            None if is_new && self.tree.is_empty() => {
                 self.put(SCHEMA_KEY, SCHEMA.to_be_bytes().to_vec())?;
                 self.flush()
             }
@@ -198,8 +200,16 @@ fn told(action: &'static str, path: &Path, error: sled::Error) -> Error {
         sled::Error::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
             (QueueErrorKind::Full, e.to_string())
         }
-        // A database that is cut short ends unexpectedly.
-        sled::Error::Io(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => {
+        // A database that is cut short ends unexpectedly; and something else may have taken its place.
+        sled::Error::Io(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::UnexpectedEof
+                    | ErrorKind::InvalidData
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::AlreadyExists
+            ) =>
+        {
             (QueueErrorKind::Damaged, e.to_string())
         }
         sled::Error::Io(e) => (QueueErrorKind::Io, e.to_string()),

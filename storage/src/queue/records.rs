@@ -27,7 +27,7 @@ pub struct Job {
     pub policy_digest: [u8; 32],
     /// The upload, once it has begun.
     pub upload: Option<Upload>,
-    /// Where the job stands. Only [`Ledger::advance`] changes it.
+    /// Where the job stands. Only [`Ledger::advance`](super::Ledger::advance) changes it.
     pub state: JobState,
     /// When it began, in milliseconds since 1970 UTC.
     pub began_ms: i64,

@@ -65,7 +65,7 @@ struct Row {
 
 #[derive(Serialize)]
 struct JobRow {
-    state: &'static str,
+    state: String,
     timestamp: String,
     backup_id: String,
     runs: u32,
@@ -133,6 +133,7 @@ fn row(status: PolicyStatus) -> Row {
         logs_to_send: 0,
         unfinished_uploads: None,
     };
+    let is_stopped = matches!(&queue, Peek::Idle(View { job: Some(_), .. }));
     match queue {
         Peek::Running(holder, View { history, outbox, .. }) => Row {
             activity: "running",
@@ -142,9 +143,9 @@ fn row(status: PolicyStatus) -> Row {
             ..empty
         },
         Peek::Idle(View { job, history, outbox }) => Row {
-            activity: if job.is_some() { "stopped" } else { "idle" },
-            progress: empty.progress.filter(|_| job.is_some()),
-            job: job.map(JobRow::from),
+            activity: if is_stopped { "stopped" } else { "idle" },
+            job: job.map(|job| JobRow::at(job, empty.progress.as_ref())),
+            progress: empty.progress.filter(|_| is_stopped),
             last: history.into_iter().next().map(JobRow::from),
             logs_to_send: outbox,
             ..empty
@@ -152,11 +153,22 @@ fn row(status: PolicyStatus) -> Row {
     }
 }
 
+impl JobRow {
+    /// A job that was stopped. A run that was killed has told its progress later than it wrote the job down.
+    fn at(job: Job, progress: Option<&RunProgress>) -> Self {
+        let row = Self::from(job);
+        match progress.filter(|progress| progress.timestamp == row.timestamp) {
+            Some(progress) => Self { state: progress.state.clone(), ..row },
+            None => row,
+        }
+    }
+}
+
 impl From<Job> for JobRow {
     fn from(job: Job) -> Self {
         let report = job.summary.as_deref().and_then(|text| serde_json::from_str::<BackupReport>(text).ok());
         Self {
-            state: job.state.name(),
+            state: job.state.name().to_owned(),
             timestamp: job.name.timestamp,
             backup_id: job.name.backup_id,
             runs: job.runs,
@@ -227,7 +239,7 @@ fn result(job: &JobRow) -> String {
         (Some(files), Some(bytes), Some(seconds)) => {
             format!("{}: {}, {}, {}", job.state, counted(files, "file"), size(bytes), duration(seconds))
         }
-        _ => job.state.to_owned(),
+        _ => job.state.clone(),
     }
 }
 
@@ -273,7 +285,7 @@ mod tests {
 
     fn job(state: &'static str) -> JobRow {
         JobRow {
-            state,
+            state: state.to_owned(),
             timestamp: "20261123T020000Z".to_owned(),
             backup_id: "b".to_owned(),
             runs: 2,
