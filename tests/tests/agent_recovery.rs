@@ -89,7 +89,7 @@ fn a_lost_part_is_told_and_counted() {
     let output = place.run().expect(0);
     let sent = place.server.traffic().parts().values().sum::<u32>() - before;
     let timestamp = output.json["timestamp"].as_str().unwrap();
-    assert!(place.log(&format!("run_{timestamp}.log")).contains("the store lacks parts"));
+    assert!(place.log(&format!("run_{timestamp}.log")).contains("the store has 1 of 4 parts"));
     assert_eq!(output.json["parts_sent"], sent, "{:#}", output.json);
     assert_eq!(output.json["parts_reused"], 1, "{:#}", output.json);
     let told = warnings(&output);
