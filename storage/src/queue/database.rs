@@ -120,7 +120,11 @@ impl Database {
 
     /// What was written before survives a crash of the machine.
     pub(super) fn flush(&self) -> Result<()> {
-        self.db.flush().map(drop).map_err(|e| told("flush", &self.path, e))
+        self.db.flush().map_err(|e| told("flush", &self.path, e))?;
+        // On Linux sled only starts the writing (`sync_file_range`), which a power failure may undo.
+        let synced =
+            fs::File::options().write(true).open(self.path.join("db")).and_then(|file| file.sync_data());
+        synced.map_err(|e| told("flush", &self.path, sled::Error::Io(e)))
     }
 
     /// Keys that begin with `prefix`, from `from` on, ascending, with their values.
