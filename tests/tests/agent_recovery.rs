@@ -90,7 +90,10 @@ fn a_lost_part_is_told_and_counted() {
     let sent = place.server.traffic().parts().values().sum::<u32>() - before;
     let timestamp = output.json["timestamp"].as_str().unwrap();
     assert!(place.log(&format!("run_{timestamp}.log")).contains("the store has 1 of 4 parts"));
-    assert_eq!(output.json["parts_sent"], sent, "{:#}", output.json);
+    let total = output.json["parts"].as_u64().unwrap();
+    assert_eq!(output.json["parts_sent"], total - 1, "{:#}", output.json);
+    // The server may still have been storing what the dead run had sent when this one began.
+    assert!(u64::from(sent) >= total - 1, "{sent} parts were stored of {total}");
     assert_eq!(output.json["parts_reused"], 1, "{:#}", output.json);
     let told = warnings(&output);
     assert!(told.contains("part"), "a person is told: {told:?}");
