@@ -17,6 +17,15 @@ struct Linked {
     names_left: u64,
 }
 
+/// One of the names of a file, in a walk.
+struct Name {
+    identity: Identity,
+    /// How many names the file has.
+    links: u64,
+    /// The how manieth name in the walk it is, from 1.
+    nth: u64,
+}
+
 impl LinkTable {
     /// Keeps what was archived of a file, if further names may come.
     pub fn add(&mut self, facts: &Facts, first: &Entry) {
@@ -55,8 +64,9 @@ impl LinkTable {
         next: u64,
         committed: impl Iterator<Item = Result<Vec<Entry>>>,
     ) -> Result<Self> {
-        let mut wanted: HashMap<Vec<u8>, (Identity, u64)> = HashMap::new();
-        let mut first_names: HashMap<Identity, Vec<u8>> = HashMap::new();
+        // Every name is remembered, and not only a file's first: that may have been skipped.
+        let mut names: HashMap<Vec<u8>, Name> = HashMap::new();
+        let mut seen: HashMap<Identity, u64> = HashMap::new();
         let mut index = 0;
         'scan: for batch in scanned {
             for step in batch? {
@@ -69,28 +79,29 @@ impl LinkTable {
                 if facts.kind != SourceKind::File {
                     continue;
                 }
-                match first_names.get(&identity).and_then(|first| wanted.get_mut(first)) {
-                    Some((_, names_left)) => *names_left = names_left.saturating_sub(1),
-                    None => {
-                        first_names.insert(identity, relative_path.clone());
-                        let names_left = facts.links - 1;
-                        wanted.insert(relative_path, (identity, names_left));
-                    }
-                }
+                let seen = seen.entry(identity).or_default();
+                *seen += 1;
+                names.insert(relative_path, Name { identity, links: facts.links, nth: *seen });
             }
         }
-        wanted.retain(|_, (_, names_left)| *names_left > 0);
+        let left = |name: &Name| name.links.saturating_sub(1 + seen[&name.identity] - name.nth);
+        names.retain(|_, name| left(name) > 0);
         let mut table = Self::default();
         for entries in committed {
             for entry in entries? {
                 if entry.kind != EntryKind::File {
                     continue;
                 }
-                if let Some((identity, names_left)) = wanted.get(entry.raw_path()) {
-                    table.0.insert(*identity, Linked { first: entry, names_left: *names_left });
+                if let Some(name) = names.get(entry.raw_path()) {
+                    let names_left = left(name);
+                    table.0.insert(name.identity, Linked { first: entry, names_left });
                 }
             }
         }
         Ok(table)
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -107,3 +107,6 @@ impl<B: Book> Handler<PartUploaded> for Sequencer<B> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,6 @@ async fn send(config: &UploaderConfig, sealed: SegmentSealed, slot: OwnedSemapho
     config.progress.stored_bytes.add(segment.bytes);
     config.next.send(PartUploaded { segment, receipt, recorded, last, slot }).await.map_err(|_| Stopped)?
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,10 @@ impl Agent {
     /// is told in the report.
     pub async fn run(&self, vault: &Vault, policy: &Policy, options: AgentOptions) -> Result<AgentReport> {
         let excludes = Excludes::new(&policy.exclude)?;
-        let mut queue = Queue::open(&self.queue_folder(&policy.policy_id))?;
+        let folder = self.queue_folder(&policy.policy_id);
+        let mut queue = Queue::open(&folder)?;
+        // Only while the queue is locked are requests left there: one that came before was meant for another run.
+        watch::forget_requests(&folder);
         let run = Run { agent: self, vault, policy, excludes, options };
         let found = queue.job()?;
         let began_ms = found.as_ref().map(|ledger| ledger.job().began_ms);
@@ -100,8 +103,7 @@ impl Agent {
     pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
         let mut queue = Queue::open(&self.queue_folder(policy_id))?;
         let waiting = queue.job()?;
-        let waits = waiting.as_ref().map(Ledger::job);
-        let last = waits.or(queue.history()?.into_iter().next()).map(|job| job.name.timestamp);
+        let last = governed::last_named(&queue, waiting.as_ref())?;
         let timestamp = governed::after(last.as_deref(), Utc::now()).format(TIMESTAMP).to_string();
         let evidence = Evidence::open(&self.logs_folder(policy_id), policy_id, &timestamp)?;
         evidence.span().in_scope(|| tracing::error!(error = told, "the run could not begin"));

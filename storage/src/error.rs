@@ -119,7 +119,7 @@ pub enum Error {
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
     /// Occurs when the local file system refuses.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), what_to_do(source))]
     Io {
         /// "read", "write", "create", ...
         action: &'static str,
@@ -148,6 +148,15 @@ impl Error {
             Self::Store(e) => e.retry_class(),
             _ => RetryClass::Permanent,
         }
+    }
+}
+
+fn what_to_do(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ". Free some space, then run again",
+        ErrorKind::PermissionDenied => ". Check who may read and write there, and which account runs this",
+        _ => "",
     }
 }
 

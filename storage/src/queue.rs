@@ -118,9 +118,11 @@ impl Queue {
     pub fn job(&mut self) -> Result<Option<Ledger>> {
         let folder = self.job_folder();
         if !folder.exists() {
+            self.tell_of_lost_jobs()?;
             return Ok(None);
         }
         let (database, notice) = Database::open(&folder)?;
+        let is_told = notice.is_some();
         self.notices.extend(notice);
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Ledger::read(database)));
         let found = found.unwrap_or_else(|_| {
@@ -136,6 +138,9 @@ impl Queue {
             Ok(Some(ledger)) => Ok(Some(ledger)),
             Ok(None) => {
                 fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+                if !is_told {
+                    self.tell_of_lost_jobs()?;
+                }
                 Ok(None)
             }
             Err(problem @ Error::Queue { kind: crate::QueueErrorKind::Damaged, .. }) => {
@@ -146,6 +151,14 @@ impl Queue {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn tell_of_lost_jobs(&mut self) -> Result<()> {
+        for lost in self.begun()? {
+            let timestamp = &lost.timestamp;
+            self.notices.push(format!("the ledger of the job of {timestamp} is gone; the job begins anew"));
+        }
+        Ok(())
     }
 
     /// Begins a job. Its name is flushed before its ledger, so that what it leaves in a store can be found even when
@@ -169,9 +182,14 @@ impl Queue {
     /// # Errors
     /// Those of the disk.
     pub fn lost_jobs(&self, active: &BackupName) -> Result<Vec<BackupName>> {
+        let mut begun = self.begun()?;
+        begun.retain(|name| name != active);
+        Ok(begun)
+    }
+
+    fn begun(&self) -> Result<Vec<BackupName>> {
         let begun = self.history.range(BEGUN, BEGUN.to_vec());
-        let names = begun.map(|found| decode(&self.history, &found?.1));
-        names.filter(|name| name.as_ref().map_or(true, |name| name != active)).collect()
+        begun.map(|found| decode(&self.history, &found?.1)).collect()
     }
 
     /// Forgets a lost job, once nothing of it is left in the store.
@@ -192,9 +210,12 @@ impl Queue {
         let job = ledger.job();
         let mut batch = sled::Batch::default();
         let key = [HISTORY, job.name.timestamp.as_bytes(), b"/", job.name.backup_id.as_bytes()].concat();
+        // A crash may have come after this, and before the ledger was removed: then the job is there already.
+        let others = self.history.range(HISTORY, HISTORY.to_vec()).rev();
+        let others = others.filter(|found| found.as_ref().map_or(true, |(other, _)| *other != key));
+        let old = others.skip(MOST_HISTORY - 1).collect::<Vec<_>>();
         batch.insert(key, encode(&self.history, &job)?);
         batch.remove(begun_key(&job.name));
-        let old = self.history.range(HISTORY, HISTORY.to_vec()).rev().skip(MOST_HISTORY - 1);
         for found in old {
             batch.remove(found?.0);
         }
@@ -326,3 +347,6 @@ fn begun_key(name: &BackupName) -> Vec<u8> {
 fn outbox_key(log: &PendingLog) -> Vec<u8> {
     [OUTBOX, log.timestamp.as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,6 +128,19 @@ impl Governed {
         self.assert_restores(key);
     }
 
+    /// The job was begun anew in the same run, which says why; nothing is left of the old one.
+    #[track_caller]
+    pub fn assert_anew(&self, output: &Output, why: &str) {
+        let told = output.warnings();
+        assert!(told.contains(why), "no {why:?} in: {told}");
+        assert_eq!(output.json["resumed"], false, "{:#}", output.json);
+        assert_eq!(output.json["parts_reused"], 0, "{:#}", output.json);
+        assert_eq!(self.backups(), [output.key_backup()]);
+        assert_ne!(self.upload(0).fate, Fate::Open);
+        self.assert_no_open_upload();
+        self.assert_order();
+    }
+
     /// `intellistor-agent run` that dies at the `nth` time it reaches a point; whether it did.
     pub fn run_until(&self, point: &str, nth: u32) -> bool {
         let marker = self.at(&format!("fired-{point}-{nth}"));

@@ -15,3 +15,5 @@ pub mod running;
 pub mod s3_server;
 #[cfg(unix)]
 pub mod tree;
+#[cfg(unix)]
+pub mod trial;

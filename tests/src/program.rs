@@ -44,6 +44,19 @@ impl Output {
         assert_eq!(self.code, code, "the exit code differs; it said:\n{}\n{stdout}", self.stderr);
         self
     }
+
+    /// The warnings in its document, line by line.
+    #[track_caller]
+    pub fn warnings(&self) -> String {
+        let of = |warning: &Value| warning.as_str().unwrap().to_owned();
+        self.json["warnings"].as_array().unwrap().iter().map(of).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The key of the backup that it made.
+    #[track_caller]
+    pub fn key_backup(&self) -> &str {
+        self.json["s3"]["key_backup"].as_str().unwrap()
+    }
 }
 
 /// One of the programs, with a current folder and variables of its own.

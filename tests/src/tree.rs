@@ -382,3 +382,26 @@ fn differ(path: &[u8], expected: &Facts, actual: &Facts, ignoring: &[Ignore<'_>]
 fn lossy(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
+
+/// What a path's facts say of it by themselves.
+fn own(facts: &Facts) -> (Kind, u32, i128, u64, Option<&String>, Option<&Vec<u8>>) {
+    let Facts { kind, mode, mtime_ns, size, sha256, target, .. } = facts;
+    (*kind, *mode, *mtime_ns, *size, sha256.as_ref(), target.as_ref())
+}
+
+/// Everything restored was so in one of the versions, and what was the same in all of them is there.
+pub fn assert_is_of(restored: &Tree, versions: &[Tree]) {
+    for (path, facts) in restored {
+        let was_so = versions.iter().filter_map(|version| version.get(path)).any(|then| {
+            (then.kind, &then.sha256, &then.target) == (facts.kind, &facts.sha256, &facts.target)
+        });
+        assert!(was_so, "{:?} never was as it was restored: {facts:?}", String::from_utf8_lossy(path));
+    }
+    for (path, facts) in &versions[0] {
+        let unchanged = versions.iter().all(|version| version.get(path).map(own) == Some(own(facts)));
+        if unchanged {
+            let found = restored.get(path).map(own);
+            assert_eq!(found, Some(own(facts)), "{:?} never changed", String::from_utf8_lossy(path));
+        }
+    }
+}

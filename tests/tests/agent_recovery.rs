@@ -1,12 +1,9 @@
-//! What the agent goes on with after a crash when the store, the policy, the key, the disk or its own queue are not
-//! what they were.
+//! What the agent goes on with after a crash when the store, the policy, the key or the disk are not what they were.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
 
 use std::fs;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 
 use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, UserKey, Vault};
 use intellistor_tests::disk::SmallDisk;
@@ -28,30 +25,6 @@ fn crashed(parts: u32) -> Governed {
     place
 }
 
-#[track_caller]
-fn warnings(output: &Output) -> String {
-    let of = |warning: &Value| warning.as_str().unwrap().to_owned();
-    output.json["warnings"].as_array().unwrap().iter().map(of).collect::<Vec<_>>().join("\n")
-}
-
-#[track_caller]
-fn key(output: &Output) -> &str {
-    output.json["s3"]["key_backup"].as_str().unwrap()
-}
-
-/// The job was begun anew in the same run, which says why; nothing is left of the old one.
-#[track_caller]
-fn assert_anew(place: &Governed, output: &Output, why: &str) {
-    let told = warnings(output);
-    assert!(told.contains(why), "no {why:?} in: {told}");
-    assert_eq!(output.json["resumed"], false, "{:#}", output.json);
-    assert_eq!(output.json["parts_reused"], 0, "{:#}", output.json);
-    assert_eq!(place.backups(), [key(output)]);
-    assert_ne!(place.upload(0).fate, Fate::Open);
-    place.assert_no_open_upload();
-    place.assert_order();
-}
-
 // 6. A store that forgets
 
 #[test]
@@ -59,9 +32,9 @@ fn an_upload_that_the_store_forgot_is_begun_anew() {
     let place = crashed(3);
     place.server.traffic().forget_upload(&place.upload(0).id);
     let output = place.run().expect(0);
-    assert_anew(&place, &output, "anew");
+    place.assert_anew(&output, "anew");
     assert_eq!(output.json["parts"], output.json["parts_sent"], "{:#}", output.json);
-    place.assert_restores(key(&output));
+    place.assert_restores(output.key_backup());
     let status = place.status();
     assert_eq!(status["last"]["state"], "completed", "{status:#}");
 }
@@ -72,13 +45,13 @@ fn a_part_that_the_store_lost_is_made_again() {
     place.server.traffic().drop_part(&place.upload(0).id, 2);
     let output = place.run().expect(0);
     assert_eq!(output.json["resumed"], true, "{:#}", output.json);
-    let (parts, total) = (place.parts_of(key(&output)), output.json["parts"].as_u64().unwrap());
+    let (parts, total) = (place.parts_of(output.key_backup()), output.json["parts"].as_u64().unwrap());
     assert_eq!(parts.len() as u64, total);
     assert_eq!(parts[&1], 1, "the part before it is kept: {parts:?}");
     assert_eq!((parts[&2], parts[&3], parts[&4]), (2, 2, 2), "what follows is made again: {parts:?}");
-    assert_eq!(place.backups(), [key(&output)]);
+    assert_eq!(place.backups(), [output.key_backup()]);
     place.assert_no_open_upload();
-    place.assert_restores(key(&output));
+    place.assert_restores(output.key_backup());
 }
 
 #[test]
@@ -95,7 +68,7 @@ fn a_lost_part_is_told_and_counted() {
     // The server may still have been storing what the dead run had sent when this one began.
     assert!(u64::from(sent) >= total - 1, "{sent} parts were stored of {total}");
     assert_eq!(output.json["parts_reused"], 1, "{:#}", output.json);
-    let told = warnings(&output);
+    let told = output.warnings();
     assert!(told.contains("part"), "a person is told: {told:?}");
 }
 
@@ -108,10 +81,10 @@ fn a_last_part_that_the_store_lost_while_sealing_is_made_again() {
     let last = *place.server.traffic().parts().keys().max().unwrap();
     place.server.traffic().drop_part(&upload.id, last);
     let output = place.run().expect(0);
-    assert_eq!(place.parts_of(key(&output))[&last], 2);
-    assert_eq!(place.backups(), [key(&output)]);
+    assert_eq!(place.parts_of(output.key_backup())[&last], 2);
+    assert_eq!(place.backups(), [output.key_backup()]);
     place.assert_no_open_upload();
-    place.assert_restores(key(&output));
+    place.assert_restores(output.key_backup());
 }
 
 // 7. Another policy, key or store
@@ -121,9 +94,9 @@ fn a_policy_that_was_changed_begins_anew() {
     let place = crashed(2);
     place.write_policy("exclude: ['*.txt']\n");
     let output = place.run().expect(0);
-    assert_anew(&place, &output, "the policy was changed");
+    place.assert_anew(&output, "the policy was changed");
     assert_eq!(place.upload(0).fate, Fate::Aborted);
-    let restored = tree::snapshot(&place.restore(key(&output)));
+    let restored = tree::snapshot(&place.restore(output.key_backup()));
     let mut expected = tree::snapshot(&place.source());
     expected.retain(|path, _| !path.ends_with(b".txt"));
     tree::assert_same(&expected, &restored, &[Ignore::Allocation]);
@@ -142,10 +115,10 @@ fn another_key_begins_anew() {
     let other = UserKey::generate().to_base64().unwrap();
     place.agent = place.agent.clone().var("INTELLISTOR_KEY", other.as_str());
     let output = place.run().expect(0);
-    assert_anew(&place, &output, "sealed with key");
+    place.assert_anew(&output, "sealed with key");
     assert_eq!(place.upload(0).fate, Fate::Aborted);
     place.client = place.client.clone().var("INTELLISTOR_KEY", other.as_str());
-    place.assert_restores(key(&output));
+    place.assert_restores(output.key_backup());
 }
 
 #[test]
@@ -153,10 +126,10 @@ fn another_store_begins_anew_and_frees_what_the_old_one_has() {
     let place = crashed(2);
     place.write_policy("store: s3://backups-test/elsewhere\n");
     let output = place.run().expect(0);
-    let told = warnings(&output);
+    let told = output.warnings();
     assert!(told.contains("another store"), "{told}");
-    assert_eq!(place.backups(), [key(&output)]);
-    place.assert_restores(key(&output));
+    assert_eq!(place.backups(), [output.key_backup()]);
+    place.assert_restores(output.key_backup());
     assert_eq!(place.upload(0).fate, Fate::Aborted, "the old store is paid for what nobody goes on with");
 }
 
@@ -172,146 +145,8 @@ fn a_job_whose_copy_is_gone_does_not_keep_a_changed_policy_from_running() {
     fs::write(place.at("copy"), "no folder any more").unwrap();
     place.write_policy("exclude: ['*.tmp']\n");
     let output = place.run().expect(0);
-    assert_anew(&place, &output, "the policy was changed");
-    place.assert_restores(key(&output));
-}
-
-// 8. A queue that is not what was written
-
-#[derive(Clone, Copy, Debug)]
-enum Damage {
-    Cut(u64),
-    Flip,
-    Zeros,
-    Garbage,
-    Remove(&'static str),
-    NoFiles,
-    NoFolder,
-    AFile,
-    Generating,
-    BadSnapshot,
-}
-
-fn harm(database: &Path, damage: Damage) {
-    let db = database.join("db");
-    let open = || fs::File::options().write(true).read(true).open(&db).unwrap();
-    let length = || fs::metadata(&db).unwrap().len();
-    match damage {
-        Damage::Cut(percent) => open().set_len(length() * percent / 100).unwrap(),
-        Damage::Flip => {
-            // Within what was written: a file of sled's is longer than that.
-            let bytes = fs::read(&db).unwrap();
-            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64;
-            for tenth in 0..10 {
-                let at = used * tenth / 10;
-                let mut byte = [0];
-                open().read_exact_at(&mut byte, at).unwrap();
-                open().write_all_at(&[!byte[0]], at).unwrap();
-            }
-        }
-        Damage::Zeros => open().write_all_at(&vec![0; length() as usize], 0).unwrap(),
-        Damage::Garbage => fs::write(&db, tree::noise(3, 600_000)).unwrap(),
-        Damage::Remove(name) => fs::remove_file(database.join(name)).unwrap(),
-        Damage::NoFiles => {
-            fs::remove_dir_all(database).unwrap();
-            fs::create_dir(database).unwrap();
-        }
-        Damage::NoFolder => fs::remove_dir_all(database).unwrap(),
-        Damage::AFile => {
-            fs::remove_dir_all(database).unwrap();
-            fs::write(database, "not a folder").unwrap();
-        }
-        Damage::Generating => {
-            fs::write(database.join("snap.00000000000FFFFF.generating"), tree::noise(4, 5000)).unwrap();
-        }
-        Damage::BadSnapshot => {
-            fs::write(database.join("snap.00000000000FFFFF"), tree::noise(5, 5000)).unwrap();
-        }
-    }
-}
-
-fn is_survived(database: &str, damages: &[Damage]) {
-    for damage in damages {
-        let what = format!("{database} {damage:?}");
-        let place = crashed(3);
-        harm(&place.queue().join(database), *damage);
-        let output = place.run();
-        assert_eq!(output.code, 0, "{what}: {}", output.stderr);
-        assert_eq!(place.backups(), [key(&output)], "{what}");
-        let open = place.server.traffic().uploads();
-        assert!(open.iter().all(|upload| upload.fate != Fate::Open), "{what}: {open:?}");
-        place.assert_restores(key(&output));
-        let aside = fs::read_dir(place.queue()).unwrap();
-        let aside =
-            aside.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-"));
-        let (aside, told) = (aside.count(), warnings(&output));
-        assert_eq!(aside > 0, told.contains("moved to"), "{what}: what is moved aside is told: {told}");
-        // What a queue can be opened without is no loss of the job.
-        if matches!(damage, Damage::Generating | Damage::BadSnapshot) || database == "history" {
-            assert_eq!(output.json["resumed"], true, "{what}: {:#}", output.json);
-        }
-        if matches!(damage, Damage::Garbage | Damage::AFile) {
-            assert!(aside > 0, "{what}: {told}");
-        }
-        // And the queue works again.
-        assert_eq!(place.run().expect(0).json["resumed"], false, "{what}");
-    }
-}
-
-#[test]
-fn a_ledger_that_was_cut_is_survived() {
-    is_survived("job", &[Damage::Cut(0), Damage::Cut(30), Damage::Cut(90)]);
-}
-
-#[test]
-fn a_ledger_with_wrong_bytes_is_survived() {
-    is_survived("job", &[Damage::Flip, Damage::Zeros, Damage::Garbage]);
-}
-
-#[test]
-fn a_ledger_without_its_files_is_survived() {
-    let gone = [Damage::Remove("conf"), Damage::Remove("db"), Damage::NoFiles, Damage::NoFolder];
-    is_survived("job", &gone);
-}
-
-#[test]
-fn a_ledger_that_is_a_file_or_has_odd_snapshots_is_survived() {
-    is_survived("job", &[Damage::AFile, Damage::Generating, Damage::BadSnapshot]);
-}
-
-#[test]
-fn a_damaged_history_costs_no_job() {
-    is_survived("history", &[Damage::Cut(50), Damage::Flip, Damage::Garbage]);
-}
-
-#[test]
-fn a_missing_history_costs_no_job() {
-    is_survived("history", &[Damage::Remove("db"), Damage::NoFolder, Damage::AFile, Damage::BadSnapshot]);
-}
-
-#[test]
-fn a_queue_of_a_newer_program_is_moved_aside_and_told() {
-    let place = crashed(3);
-    let db = sled::Config::new().path(place.queue().join("job")).segment_size(512 << 10).open().unwrap();
-    db.open_tree("intellistor").unwrap().insert("schema", &2u32.to_be_bytes()).unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let output = place.run().expect(0);
-    assert_anew(&place, &output, "layout 2");
-    place.assert_restores(key(&output));
-}
-
-#[test]
-fn what_a_dead_run_leaves_of_its_lock_holds_nobody_up() {
-    let place = crashed(2);
-    assert!(place.queue().join("lock").exists());
-    fs::write(place.queue().join("lock"), "1").unwrap();
-    fs::write(place.queue().join("holder.json"), r#"{"pid":1,"since_ms":0}"#).unwrap();
-    fs::write(place.queue().join("cancel"), "").unwrap();
-    let status = place.status();
-    assert_eq!(status["activity"], "stopped", "{status:#}");
-    assert_eq!(status["job"]["state"], "transferring", "{status:#}");
-    place.assert_resumed(&place.run().expect(0), 2);
+    place.assert_anew(&output, "the policy was changed");
+    place.assert_restores(output.key_backup());
 }
 
 // 9. Full disks
@@ -367,7 +202,7 @@ fn a_full_disk_under_the_logs_is_only_a_warning() {
     place.fill(1);
     let filler = disk.fill_up();
     let output = place.run().expect(0);
-    let told = warnings(&output);
+    let told = output.warnings();
     assert!(told.contains(disk.path().to_str().unwrap()) && told.contains("room"), "{told}");
     fs::remove_file(filler).unwrap();
     let next = place.run().expect(0);
@@ -389,8 +224,8 @@ fn a_full_disk_under_the_copy_stops_the_run_and_the_next_goes_on() {
     fs::remove_file(place.at("disk/filler")).unwrap();
     let output = place.agent.run(run).expect(0);
     place.assert_resumed(&output, sent);
-    let copy = fs::read(place.at("disk/copy").join(key(&output))).unwrap();
-    let stored = fs::read(place.at("s3/backups-test").join(key(&output))).unwrap();
+    let copy = fs::read(place.at("disk/copy").join(output.key_backup())).unwrap();
+    let stored = fs::read(place.at("s3/backups-test").join(output.key_backup())).unwrap();
     assert!(copy == stored, "the copy is the archive");
 }
 
@@ -415,8 +250,8 @@ fn a_job_that_was_begun_long_ago_is_finished_and_todays_is_made() {
     assert_eq!(output.json["resumed"], false);
     assert_eq!(output.json["parts_reused"], 0, "{:#}", output.json);
     let old = first["s3"]["key_backup"].as_str().unwrap();
-    assert_eq!(place.backups(), [old, key(&output)]);
-    place.assert_restores(key(&output));
+    assert_eq!(place.backups(), [old, output.key_backup()]);
+    place.assert_restores(output.key_backup());
     let out = place.restore(old);
     assert!(!out.join("hoje.txt").exists() && out.join("grande.bin").exists());
     place.assert_no_open_upload();

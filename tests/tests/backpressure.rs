@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use intellistor::{BackupOptions, Policy, Progress, RunOptions, StoreUrl, UserKey, Vault};
+use intellistor::{
+    Agent, AgentOptions, BackupOptions, Policy, Progress, RunOptions, StoreUrl, UserKey, Vault,
+};
 use intellistor_storage::objects::{Faulty, MemoryStore};
 use intellistor_tests::events::{until, until_at_rest};
 use intellistor_tests::program::Client;
@@ -53,6 +55,43 @@ async fn a_store_that_stands_still_stops_the_reading() {
     vault.verify(&backup.name, RunOptions::default()).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_store_that_stands_still_stops_the_agents_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for i in 0..3 {
+        tree::write_noise(&source.join(format!("{i}.bin")), i, 100 * MIB);
+    }
+    let memory = MemoryStore::default();
+    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+    faulty.stall_parts();
+    let progress = Arc::new(Progress::default());
+    let run = RunOptions { progress: progress.clone(), ..RunOptions::default() };
+    let vault = Vault::new(faulty.clone(), UserKey::generate());
+    let policy = Policy::new("still", [source]).unwrap();
+    let agent = Agent::new(dir.path().join("home"));
+    let job = agent.run(&vault, &policy, AgentOptions { run, ..AgentOptions::default() });
+    let watch = async {
+        until("a part is on its way", || faulty.most_parts_in_flight() > 0).await;
+        let read = until_at_rest("nothing more is read", || progress.bytes.get()).await;
+        let in_flight = faulty.most_parts_in_flight();
+        assert_eq!(progress.stored_bytes.get(), 0);
+        faulty.release_parts();
+        (read, in_flight)
+    };
+    let (report, (read, in_flight)) = tokio::join!(job, watch);
+    let report = report.unwrap();
+    let backup = report.outcome.unwrap();
+    assert_eq!(in_flight, 4, "four parts of 8 MiB were on their way");
+    assert!((32 * MIB..110 * MIB).contains(&read), "{} MiB were read", read / MIB);
+    assert!(faulty.most_parts_in_flight() <= 4, "{} parts were on their way", faulty.most_parts_in_flight());
+    assert_eq!(progress.bytes.get(), 300 * MIB);
+    assert_eq!(report.parts_sent, backup.parts);
+    assert_eq!(memory.parts_sent().len() as u32, backup.parts);
+    vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+}
+
 /// A source, a store in a folder, and a client that is set up to back up one to the other.
 struct Place {
     dir: TempDir,
@@ -69,13 +108,24 @@ impl Place {
         let policy = format!("policy_id: memory\npaths: ['{}']\nstore: '{store}'\n", source.display());
         fs::write(dir.path().join("policy.yaml"), policy).unwrap();
         let key = UserKey::generate().to_base64().unwrap();
-        let client = Client::new(dir.path()).var("INTELLISTOR_KEY", key.as_str());
+        let client = Client::new(dir.path())
+            .var("INTELLISTOR_KEY", key.as_str())
+            .var("INTELLISTOR_HOME", dir.path().join("home"));
         Self { dir, client }
     }
 
     /// Runs a command that must succeed, and tells how much memory it took.
     fn measure(&self, args: &[&str]) -> u64 {
-        let (output, peak) = self.client.run_measured(args);
+        Self::measured(&self.client, args)
+    }
+
+    /// As [`measure`](Self::measure), of the agent.
+    fn measure_agent(&self, args: &[&str]) -> u64 {
+        Self::measured(&self.client.agent(), args)
+    }
+
+    fn measured(client: &Client, args: &[&str]) -> u64 {
+        let (output, peak) = client.run_measured(args);
         output.expect(0);
         assert!(peak > MIB, "{peak} bytes are no program");
         peak
@@ -120,4 +170,24 @@ fn many_small_files_take_no_more_memory_than_is_promised() {
         assert_within(place.measure(args), args[1]);
     }
     assert_eq!(fs::read_dir(place.dir.path().join("out/19")).unwrap().count(), 1000);
+}
+
+#[test]
+fn an_agents_run_of_a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
+    let place = Place::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
+    assert_within(place.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
+}
+
+#[test]
+fn an_agents_run_of_many_small_files_takes_no_more_memory_than_is_promised() {
+    let place = Place::new(|source| {
+        for folder in 0..100 {
+            let folder = source.join(format!("pasta número {folder}"));
+            fs::create_dir(&folder).unwrap();
+            for file in 0..1000 {
+                fs::write(folder.join(format!("ficheiro número {file}.txt")), file.to_string()).unwrap();
+            }
+        }
+    });
+    assert_within(place.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
 }

@@ -135,7 +135,7 @@ impl Run<'_> {
 
     fn begin(&self, queue: &mut Queue, notices: &mut Vec<String>) -> Result<Opened> {
         let (policy, now) = (self.policy, Utc::now());
-        let last = queue.history()?.first().map(|job| job.name.timestamp.clone());
+        let last = last_named(queue, None)?;
         let moment = after(last.as_deref(), now);
         if moment - now > TimeDelta::seconds(2) {
             notices.push(format!(
@@ -268,6 +268,7 @@ impl Run<'_> {
                 let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
                 return Ok((state, log_key, Ok(*report)));
             }
+            Ended::Stopped(verdict, _) if is_cancelled => (verdict, Error::Cancelled),
             Ended::Stopped(verdict, error) => (verdict, error),
         };
         let told = error.to_string();
@@ -356,6 +357,14 @@ fn digest(policy: &Policy) -> [u8; 32] {
     let Policy { policy_id, paths, exclude, compression, .. } = policy;
     let said = format!("{policy_id:?} {paths:?} {exclude:?} {compression:?}");
     Sha256::digest(said).into()
+}
+
+/// The timestamp of the last run that has a log here.
+pub(super) fn last_named(queue: &Queue, waiting: Option<&Ledger>) -> Result<Option<String>> {
+    let job = waiting.map(|ledger| ledger.job().name.timestamp);
+    let ended = queue.history()?.into_iter().next().map(|job| job.name.timestamp);
+    let unsent = queue.outbox()?.pop().map(|log| log.timestamp);
+    Ok([job, ended, unsent].into_iter().flatten().max())
 }
 
 /// `now`, or the second after the last run's: names sort by time, and no two runs share a log, whatever the clock does.

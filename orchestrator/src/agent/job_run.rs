@@ -231,17 +231,17 @@ impl JobRun {
         }
         let parts = self.ledger.parts()?;
         let sent = parts.iter().map(|part| part.segment.bytes).sum();
+        let key = job.name.archive_key();
         // A crash may have come between the store's work and its answer.
-        if self.store.head(&job.name.archive_key()).await? == Some(sent) {
-            return Ok(());
+        if self.store.head(&key).await? != Some(sent) {
+            let Some(upload) = job.upload else {
+                return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
+            };
+            let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
+            publish::archive(&*self.store, &upload, &parts).await?;
         }
-        let Some(upload) = job.upload else {
-            return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
-        };
-        let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
-        publish::archive(&*self.store, &upload, &parts).await?;
         // One whose beginning was never heard of, since the answer was lost and the request repeated.
-        if let Err(error) = recovery::abort_strays(&*self.store, &upload.key).await {
+        if let Err(error) = recovery::abort_strays(&*self.store, &key).await {
             tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
         }
         Ok(())

@@ -109,6 +109,9 @@ pub(super) async fn abandon(ledger: &Ledger, store: &SharedStore, event: JobEven
             tracing::warn!(%error, key = upload.key, "the parts sent so far stay in the store");
         }
     }
+    if let Err(error) = abort_strays(&**store, &job.name.archive_key()).await {
+        tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+    }
     match job.state {
         JobState::ShippingLogs(_) | JobState::Ended(_) => Ok(()),
         _ => ledger.advance(event).map(drop).map_err(Error::from),

@@ -67,3 +67,62 @@ impl Verdict {
 /// has five of each call in it.
 pub(super) const ATTEMPTS: RetryPolicy =
     RetryPolicy { attempts: 6, first_delay: Duration::from_secs(2), max_delay: Duration::from_secs(60) };
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Fail, Lost, Pause, Retry};
+    use super::*;
+    use crate::PolicyError;
+    use intellistor_storage::Error as Storage;
+    use intellistor_storage::StoreError;
+    use intellistor_storage::job::{Ending, JobEvent, JobState};
+
+    fn store(kind: StoreErrorKind) -> Error {
+        let (store, key, reason) = Default::default();
+        Error::Storage(StoreError { kind, store, operation: "use", key, reason }.into())
+    }
+
+    fn queue(kind: QueueErrorKind) -> Error {
+        let (path, reason) = Default::default();
+        Error::Storage(Storage::Queue { action: "read", path, reason, kind })
+    }
+
+    /// Every error, what it means at first, and what when all attempts were used up.
+    #[test]
+    fn each_error_has_its_verdict() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let illegal = JobState::Ended(Ending::Failed).next(&JobEvent::Started).unwrap_err();
+        let text = String::new;
+        let table = [
+            (store(StoreErrorKind::Unreachable), Retry, Pause),
+            (store(StoreErrorKind::Timeout), Retry, Pause),
+            (store(StoreErrorKind::Throttled), Retry, Pause),
+            (store(StoreErrorKind::ServerFault), Retry, Pause),
+            (store(StoreErrorKind::ChecksumMismatch), Retry, Pause),
+            (store(StoreErrorKind::NotFound), Pause, Pause),
+            (store(StoreErrorKind::NoSuchStore), Pause, Pause),
+            (store(StoreErrorKind::Credentials), Pause, Pause),
+            (store(StoreErrorKind::AccessDenied), Pause, Pause),
+            (store(StoreErrorKind::Full), Pause, Pause),
+            (store(StoreErrorKind::UploadGone), Lost, Lost),
+            (store(StoreErrorKind::Rejected), Retry, Fail),
+            (queue(QueueErrorKind::Full), Pause, Pause),
+            (queue(QueueErrorKind::Io), Pause, Pause),
+            (queue(QueueErrorKind::Damaged), Lost, Lost),
+            (Error::Storage(Storage::Replay { expected: 1, found: 2 }), Lost, Lost),
+            (Error::Storage(Storage::io("read", "/x")(full)), Pause, Pause),
+            (Error::Storage(Storage::TooLarge(text())), Fail, Fail),
+            (Error::Storage(Storage::integrity("x", "y")), Fail, Fail),
+            (Error::Storage(Storage::IllegalTransition(illegal)), Fail, Fail),
+            (Error::Storage(Storage::WrongKey { sealed_with: text(), configured: text() }), Fail, Fail),
+            (Error::Policy(PolicyError::NoPaths), Pause, Pause),
+            (Error::Interrupted, Pause, Pause),
+            (Error::Defect(text()), Retry, Fail),
+            (Error::NotAsSent(text()), Fail, Fail),
+        ];
+        for (error, first, last) in table {
+            assert_eq!(Verdict::of(&error), first, "{error:?}");
+            assert_eq!(Verdict::after_the_last_attempt(&error), last, "{error:?}");
+        }
+    }
+}

@@ -54,6 +54,11 @@ pub(super) fn ask_to_cancel(folder: &Path) -> std::io::Result<()> {
     fs::write(folder.join(CANCEL), b"")
 }
 
+/// Forgets requests to a run that has ended.
+pub(super) fn forget_requests(folder: &Path) {
+    forget(&folder.join(CANCEL));
+}
+
 /// Tells progress and hears requests for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -70,8 +75,6 @@ impl Watch {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Self {
-        // A request that came before this run was meant for another one.
-        forget(&folder.join(CANCEL));
         let cancelled = Arc::new(AtomicBool::new(false));
         let (here, asked) = (folder.to_owned(), cancelled.clone());
         let task = tokio::spawn(async move {

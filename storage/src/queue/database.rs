@@ -179,7 +179,7 @@ pub(super) fn move_aside(path: &Path) -> Result<PathBuf> {
     Ok(target)
 }
 
-fn remove_snapshots(path: &Path, suffix: &str) -> Result<()> {
+pub(super) fn remove_snapshots(path: &Path, suffix: &str) -> Result<()> {
     let failed = |e| Error::io("look into", path)(e);
     let listed = match fs::read_dir(path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),

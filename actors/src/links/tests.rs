@@ -1,0 +1,122 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use intellistor_storage::manifest::{Problem, ProblemKind};
+
+/// A step of a walk: a name of file `inode`, which has `links` names.
+fn name(path: &str, inode: u64, links: u64) -> Walked {
+    let facts = Facts {
+        kind: SourceKind::File,
+        size: inode * 10,
+        mtime_ns: inode.into(),
+        ctime_ns: 0,
+        unix: None,
+        identity: Some(Identity { device: 1, inode }),
+        links,
+        allocated: 0,
+    };
+    Walked::Entry(ScannedEntry { relative_path: path.into(), source: path.into(), facts })
+}
+
+fn entry(path: &[u8], kind: EntryKind, facts: &Facts) -> Entry {
+    let (relative_path, path_bytes) = Entry::text_and_bytes(path.to_vec());
+    Entry {
+        relative_path,
+        path_bytes,
+        kind,
+        size: facts.size,
+        mtime_ns: facts.mtime_ns,
+        unix: None,
+        xattrs: Vec::new(),
+        link_target: None,
+        link_target_bytes: None,
+        sha256: Some([1; 32]),
+        extents: Vec::new(),
+    }
+}
+
+/// What a run archives of a walk, and the table that it then has; those of `unreadable` are skipped.
+fn first_run(walked: &[Walked], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) {
+    let (mut committed, mut table) = (Vec::new(), LinkTable::default());
+    for step in walked {
+        let Walked::Entry(ScannedEntry { relative_path, facts, .. }) = step else { continue };
+        if let Some(first) = table.take(facts) {
+            let link_target = Some(first.relative_path);
+            committed.push(Entry { link_target, ..entry(relative_path, EntryKind::Hardlink, facts) });
+        } else if !unreadable.iter().any(|path| path.as_bytes() == relative_path) {
+            let made = entry(relative_path, EntryKind::File, facts);
+            table.add(facts, &made);
+            committed.push(made);
+        }
+    }
+    (committed, table)
+}
+
+fn told(table: &LinkTable) -> Vec<(u64, String, u64)> {
+    let one = |(identity, linked): (&Identity, &Linked)| {
+        (identity.inode, linked.first.relative_path.clone(), linked.names_left)
+    };
+    let mut all: Vec<_> = table.0.iter().map(one).collect();
+    all.sort_by_key(|(inode, ..)| *inode);
+    all
+}
+
+#[track_caller]
+fn assert_rebuilt(walked: &[Walked]) {
+    for next in 0..=walked.len() {
+        let (committed, expected) = first_run(&walked[..next], &[]);
+        // In batches, as the queue gives them.
+        let scanned = walked.chunks(3).map(|batch| Ok(batch.to_vec()));
+        let committed = committed.chunks(2).map(|part| Ok(part.to_vec()));
+        let rebuilt = LinkTable::rebuild(scanned, next as u64, committed).unwrap();
+        assert_eq!(told(&rebuilt), told(&expected), "before step {next}");
+    }
+}
+
+#[test]
+fn a_table_is_rebuilt_as_the_first_run_had_it() {
+    let problem = Walked::Problem(Problem {
+        relative_path: "fifo".to_owned(),
+        kind: ProblemKind::Skipped,
+        reason: "no file".to_owned(),
+    });
+    let walked = [
+        name("a", 1, 3),
+        name("b", 2, 2),
+        name("single", 9, 1),
+        problem,
+        name("c", 1, 3),
+        name("d", 2, 2),
+        // Its other names lie outside of what is backed up.
+        name("e", 3, 5),
+        name("f", 1, 3),
+        name("g", 3, 5),
+    ];
+    assert_rebuilt(&walked);
+}
+
+#[test]
+fn a_number_that_another_file_got_amid_the_walk_is_that_files() {
+    let walked = [name("a", 1, 2), name("b", 1, 2), name("c", 1, 3), name("d", 1, 3), name("e", 1, 3)];
+    assert_rebuilt(&walked);
+}
+
+#[test]
+fn a_file_whose_first_name_was_skipped_is_known_by_its_second() {
+    let walked = [name("a", 1, 4), name("b", 1, 4), name("c", 1, 4), name("d", 1, 4)];
+    let (committed, expected) = first_run(&walked[..3], &["a"]);
+    let scanned = std::iter::once(Ok(walked.to_vec()));
+    let rebuilt = LinkTable::rebuild(scanned, 3, std::iter::once(Ok(committed))).unwrap();
+    let first = |table: &LinkTable| told(table).into_iter().map(|(_, first, ..)| first).collect::<Vec<_>>();
+    assert_eq!(first(&expected), ["b"]);
+    assert_eq!(first(&rebuilt), ["b"]);
+}
+
+#[test]
+fn errors_of_both_sources_come_through() {
+    let broken = || intellistor_storage::Error::integrity("the queue", "on purpose");
+    let none = || std::iter::empty::<Result<Vec<Entry>>>();
+    assert!(LinkTable::rebuild(std::iter::once(Err(broken())), 9, none()).is_err());
+    let empty = std::iter::empty::<Result<Vec<Walked>>>();
+    assert!(LinkTable::rebuild(empty, 9, std::iter::once(Err(broken()))).is_err());
+}

@@ -1,0 +1,85 @@
+//! Runs over a tree that changes between them, judged by all versions that the tree had since a job began.
+
+use std::fs;
+
+use crate::governed::Governed;
+use crate::program::Output;
+use crate::s3_server::{BUCKET, Done};
+use crate::tree::{self, Ignore, Tree};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Trial {
+    /// Where it takes place.
+    pub place: Governed,
+    /// The tree at the begin of each run since the oldest that may have begun the present job.
+    versions: Vec<Tree>,
+}
+
+/// What a restore was found to be. One that is wrong is a panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The tree, byte for byte, which was the same since the job began.
+    Identical,
+    /// Each file in a version that it had since the job began.
+    Sound,
+}
+
+impl Trial {
+    /// A trial with an empty tree.
+    pub fn new(policy_id: &str) -> Self {
+        Self { place: Governed::new(policy_id), versions: Vec::new() }
+    }
+
+    /// A run begins now.
+    pub fn begin(&mut self) {
+        self.versions.push(tree::snapshot(&self.place.source()));
+    }
+
+    /// Runs, and checks what holds for every run that nobody kills: no recorded part is sent again.
+    pub fn run(&mut self) -> Output {
+        self.begin();
+        let stored_before = self.place.server.traffic().log().len();
+        let output = self.place.run();
+        let warnings = output.json["warnings"].to_string();
+        assert!(!warnings.contains("moved"), "a kill alone damages no queue: {warnings}");
+        let reused = output.json["parts_reused"].as_u64().unwrap();
+        for done in &self.place.server.traffic().log()[stored_before..] {
+            if let Done::PartStored { number, .. } = done {
+                assert!(
+                    u64::from(*number) > reused,
+                    "part {number} was sent although {reused} were recorded"
+                );
+            }
+        }
+        if output.json["resumed"] == false {
+            // The job is this run's own.
+            self.versions.drain(..self.versions.len() - 1);
+        }
+        self.place.assert_order();
+        output
+    }
+
+    /// Verifies and restores what a run has made, and removes it from the store: the disk need not hold all.
+    pub fn assert_restores(&mut self, output: &Output) -> Found {
+        assert!(matches!(output.code, 0 | 3), "{}\n{:#}", output.stderr, output.json);
+        self.place.assert_no_open_upload();
+        let key = output.json["s3"]["key_backup"].as_str().unwrap();
+        self.place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+        assert_eq!(self.place.backups().last().map(String::as_str), Some(key), "the latest is this one");
+        let out = self.place.restore(key);
+        let restored = tree::snapshot(&out);
+        fs::remove_dir_all(out).unwrap();
+        tree::assert_is_of(&restored, &self.versions);
+        let versions = std::mem::take(&mut self.versions);
+        let found = if versions.iter().all(|version| *version == versions[0]) {
+            assert_eq!(output.code, 0, "nothing changed: {:#}", output.json);
+            tree::assert_same(&versions[0], &restored, &[Ignore::Allocation]);
+            Found::Identical
+        } else {
+            Found::Sound
+        };
+        fs::remove_dir_all(self.place.at("s3").join(BUCKET).join("backups")).unwrap();
+        found
+    }
+}

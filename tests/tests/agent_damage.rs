@@ -1,0 +1,159 @@
+//! The agent when its own queue is not what it wrote: cut, flipped, emptied, missing, or a newer program's.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use intellistor_tests::governed::Governed;
+use intellistor_tests::s3_server::Fate;
+use intellistor_tests::tree;
+
+/// A run has died after it recorded `parts` of its seven parts.
+fn crashed(parts: u32) -> Governed {
+    let place = Governed::new("damage");
+    place.fill(50);
+    assert!(place.run_until("part_recorded", parts));
+    place
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Cut(u64),
+    Flip,
+    Zeros,
+    Garbage,
+    Remove(&'static str),
+    NoFiles,
+    NoFolder,
+    AFile,
+    Generating,
+    BadSnapshot,
+}
+
+fn harm(database: &Path, damage: Damage) {
+    let db = database.join("db");
+    let open = || fs::File::options().write(true).read(true).open(&db).unwrap();
+    let length = || fs::metadata(&db).unwrap().len();
+    match damage {
+        Damage::Cut(percent) => open().set_len(length() * percent / 100).unwrap(),
+        Damage::Flip => {
+            // Within what was written: a file of sled's is longer than that.
+            let bytes = fs::read(&db).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64;
+            for tenth in 0..10 {
+                let at = used * tenth / 10;
+                let mut byte = [0];
+                open().read_exact_at(&mut byte, at).unwrap();
+                open().write_all_at(&[!byte[0]], at).unwrap();
+            }
+        }
+        Damage::Zeros => open().write_all_at(&vec![0; length() as usize], 0).unwrap(),
+        Damage::Garbage => fs::write(&db, tree::noise(3, 600_000)).unwrap(),
+        Damage::Remove(name) => fs::remove_file(database.join(name)).unwrap(),
+        Damage::NoFiles => {
+            fs::remove_dir_all(database).unwrap();
+            fs::create_dir(database).unwrap();
+        }
+        Damage::NoFolder => fs::remove_dir_all(database).unwrap(),
+        Damage::AFile => {
+            fs::remove_dir_all(database).unwrap();
+            fs::write(database, "not a folder").unwrap();
+        }
+        Damage::Generating => {
+            fs::write(database.join("snap.00000000000FFFFF.generating"), tree::noise(4, 5000)).unwrap();
+        }
+        Damage::BadSnapshot => {
+            fs::write(database.join("snap.00000000000FFFFF"), tree::noise(5, 5000)).unwrap();
+        }
+    }
+}
+
+fn is_survived(database: &str, damages: &[Damage]) {
+    for damage in damages {
+        let what = format!("{database} {damage:?}");
+        let place = crashed(3);
+        harm(&place.queue().join(database), *damage);
+        let output = place.run();
+        assert_eq!(output.code, 0, "{what}: {}", output.stderr);
+        assert_eq!(place.backups(), [output.key_backup()], "{what}");
+        let open = place.server.traffic().uploads();
+        assert!(open.iter().all(|upload| upload.fate != Fate::Open), "{what}: {open:?}");
+        place.assert_restores(output.key_backup());
+        let aside = fs::read_dir(place.queue()).unwrap();
+        let aside =
+            aside.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-"));
+        let (aside, told) = (aside.count(), output.warnings());
+        assert_eq!(aside > 0, told.contains("moved to"), "{what}: what is moved aside is told: {told}");
+        // What a queue can be opened without is no loss of the job.
+        if matches!(damage, Damage::Generating | Damage::BadSnapshot) || database == "history" {
+            assert_eq!(output.json["resumed"], true, "{what}: {:#}", output.json);
+        }
+        if matches!(damage, Damage::Garbage | Damage::AFile) {
+            assert!(aside > 0, "{what}: {told}");
+        }
+        if matches!(damage, Damage::Remove("db") | Damage::NoFiles | Damage::NoFolder) && database == "job" {
+            assert!(told.contains("is gone"), "{what}: {told}");
+        }
+        // And the queue works again.
+        assert_eq!(place.run().expect(0).json["resumed"], false, "{what}");
+    }
+}
+
+#[test]
+fn a_ledger_that_was_cut_is_survived() {
+    is_survived("job", &[Damage::Cut(0), Damage::Cut(30), Damage::Cut(90)]);
+}
+
+#[test]
+fn a_ledger_with_wrong_bytes_is_survived() {
+    is_survived("job", &[Damage::Flip, Damage::Zeros, Damage::Garbage]);
+}
+
+#[test]
+fn a_ledger_without_its_files_is_survived() {
+    let gone = [Damage::Remove("conf"), Damage::Remove("db"), Damage::NoFiles, Damage::NoFolder];
+    is_survived("job", &gone);
+}
+
+#[test]
+fn a_ledger_that_is_a_file_or_has_odd_snapshots_is_survived() {
+    is_survived("job", &[Damage::AFile, Damage::Generating, Damage::BadSnapshot]);
+}
+
+#[test]
+fn a_damaged_history_costs_no_job() {
+    is_survived("history", &[Damage::Cut(50), Damage::Flip, Damage::Garbage]);
+}
+
+#[test]
+fn a_missing_history_costs_no_job() {
+    is_survived("history", &[Damage::Remove("db"), Damage::NoFolder, Damage::AFile, Damage::BadSnapshot]);
+}
+
+#[test]
+fn a_queue_of_a_newer_program_is_moved_aside_and_told() {
+    let place = crashed(3);
+    let db = sled::Config::new().path(place.queue().join("job")).segment_size(512 << 10).open().unwrap();
+    db.open_tree("intellistor").unwrap().insert("schema", &2u32.to_be_bytes()).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let output = place.run().expect(0);
+    place.assert_anew(&output, "layout 2");
+    place.assert_restores(output.key_backup());
+}
+
+#[test]
+fn what_a_dead_run_leaves_of_its_lock_holds_nobody_up() {
+    let place = crashed(2);
+    assert!(place.queue().join("lock").exists());
+    fs::write(place.queue().join("lock"), "1").unwrap();
+    fs::write(place.queue().join("holder.json"), r#"{"pid":1,"since_ms":0}"#).unwrap();
+    fs::write(place.queue().join("cancel"), "").unwrap();
+    let status = place.status();
+    assert_eq!(status["activity"], "stopped", "{status:#}");
+    assert_eq!(status["job"]["state"], "transferring", "{status:#}");
+    place.assert_resumed(&place.run().expect(0), 2);
+}

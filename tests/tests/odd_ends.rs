@@ -1,0 +1,167 @@
+//! Jobs that end in unusual places: cancelled and killed while their log goes out, completed by a process that died,
+//! robbed of parts by the store.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::fs;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, RunOptions, UserKey, Vault};
+use intellistor_storage::objects::{
+    Fault, Faulty, MemoryStore, ObjectStore, Operation, Page, Part, PartReceipt, UnfinishedUpload, Upload,
+};
+use intellistor_storage::{Result, StoreErrorKind};
+use intellistor_tests::governed::Governed;
+use intellistor_tests::tree;
+
+#[test]
+fn the_run_after_a_crash_amid_the_end_of_a_cancelled_job_makes_a_backup() {
+    for point in ["log_queued", "log_shipped", "job_ended", "job_in_history"] {
+        let place = Governed::new("odd");
+        place.fill(20);
+        assert!(place.run_until("part_recorded", 1));
+        let marker = place.at("fired");
+        let armed = format!("{point}:1:{}", marker.display());
+        let cancel = ["-q", "cancel", "--policy", "policy.yaml"];
+        let cancelled = place.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run(cancel);
+        assert!(marker.exists() && cancelled.code == -1, "{point}: {}", cancelled.stderr);
+        let output = place.run().expect(0);
+        assert_eq!(output.json["state"], "completed", "{point}: {:#}", output.json);
+        place.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());
+        place.assert_no_open_upload();
+    }
+}
+
+#[test]
+fn parts_that_the_store_lost_do_not_count_as_reused() {
+    let place = Governed::new("odd");
+    place.fill(34);
+    assert!(place.run_until("part_recorded", 3));
+    let upload = place.server.traffic().uploads().remove(0);
+    place.server.traffic().drop_part(&upload.id, 2);
+    let before = place.server.traffic().log().len();
+    let result = place.run().expect(0).json;
+    let (reused, sent) = (result["parts_reused"].as_u64().unwrap(), result["parts_sent"].as_u64().unwrap());
+    let stored = place.server.traffic().log()[before..]
+        .iter()
+        .filter(|done| matches!(done, intellistor_tests::s3_server::Done::PartStored { .. }))
+        .count() as u64;
+    assert_eq!(sent, stored, "parts_sent is what was sent: {result:#}");
+    assert_eq!(reused + sent, result["parts"].as_u64().unwrap(), "{result:#}");
+    place.assert_restores(result["s3"]["key_backup"].as_str().unwrap());
+}
+
+#[test]
+fn a_run_that_died_when_all_parts_were_recorded_makes_no_further_part() {
+    // Seventeen MiB: two parts, and a last one that is smaller than the store takes anywhere else.
+    for (point, nth) in [("part_recorded", 3), ("archive_committed", 1), ("before_complete", 1)] {
+        let place = Governed::new("odd");
+        tree::write_noise(&place.source().join("base.bin"), 1, 17 << 20);
+        assert!(place.run_until(point, nth), "{point} {nth}");
+        let result = place.run().json;
+        assert_eq!(result["state"], "completed", "{point} {nth}: {result:#}");
+        assert_eq!((&result["parts"], &result["parts_sent"]), (&3.into(), &0.into()), "{point} {nth}");
+        place.assert_restores(result["s3"]["key_backup"].as_str().unwrap());
+    }
+}
+
+/// A store that completes an upload for a process that has died, in the moment in which the next one asks for it.
+#[derive(Debug)]
+struct Overtaken {
+    store: MemoryStore,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl ObjectStore for Overtaken {
+    fn url(&self) -> String {
+        self.store.url()
+    }
+    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        self.store.put(key, body).await
+    }
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        self.store.get_range(key, range).await
+    }
+    async fn head(&self, key: &str) -> Result<Option<u64>> {
+        self.store.head(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
+        self.store.list(prefix, after).await
+    }
+    async fn begin_upload(&self, key: &str) -> Result<Upload> {
+        self.store.begin_upload(key).await
+    }
+    async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
+        self.store.put_part(upload, part).await
+    }
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
+        self.store.list_parts(upload).await
+    }
+    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+        if !self.done.swap(true, Ordering::SeqCst) {
+            self.store.complete_upload(upload, parts).await?;
+        }
+        self.store.complete_upload(upload, parts).await
+    }
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        self.store.list_uploads(prefix).await
+    }
+    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        self.store.abort_upload(upload).await
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_a_dead_process_has_completed_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    tree::write_noise(&source.join("grande.bin"), 1, 20 << 20);
+    let memory = MemoryStore::default();
+    let store = Overtaken { store: memory.clone(), done: AtomicBool::new(false) };
+    let vault = Vault::new(Arc::new(store), UserKey::generate());
+    let policy = Policy::new("odd", [source]).unwrap();
+    let report =
+        Agent::new(dir.path().join("home")).run(&vault, &policy, AgentOptions::default()).await.unwrap();
+    let backup = report.outcome.unwrap();
+    vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    assert_eq!(report.notices, [""; 0], "the archive was there");
+    let twice: Vec<_> = memory.parts_sent().into_iter().filter(|(_, times)| *times > 1).collect();
+    assert_eq!(twice, [], "the archive was there");
+    let archives = memory.keys().into_iter().filter(|key| key.ends_with(".enc")).count();
+    assert_eq!(archives, 1, "an archive without a manifest is only billed");
+}
+
+/// Runs of one process follow each other at once: what a run that failed leaves behind must be gone by then.
+#[tokio::test]
+async fn a_run_right_after_one_that_failed_gets_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    tree::write_noise(&source.join("grande.bin"), 1, 20 << 20);
+    let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));
+    let vault = Vault::new(faulty.clone(), UserKey::generate());
+    let policy = Policy::new("odd", [source]).unwrap();
+    let once = RetryPolicy { attempts: 1, first_delay: Duration::ZERO, max_delay: Duration::ZERO };
+    let agent = Agent::new(dir.path().join("home")).with_attempts(once);
+    for round in 0..12 {
+        let next = faulty.calls(Operation::PutPart) + 1 + round % 3;
+        faulty.fail(Operation::PutPart, next, Fault::Fails(StoreErrorKind::AccessDenied));
+        let report = agent.run(&vault, &policy, AgentOptions::default()).await;
+        let report = report.unwrap_or_else(|e| panic!("round {round}: {e}"));
+        if report.outcome.is_ok() {
+            continue;
+        }
+        let again = agent.run(&vault, &policy, AgentOptions::default()).await;
+        let again = again.unwrap_or_else(|e| panic!("round {round}, right after: {e}"));
+        assert!(again.resumed.is_some(), "round {round}: {again:?}");
+        assert_eq!(again.notices, [""; 0], "round {round}");
+    }
+}
