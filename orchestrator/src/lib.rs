@@ -25,6 +25,7 @@
 //! | [`policy`] | what to back up, as a person writes it |
 //! | `vault` | the door: every operation begins here |
 //! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
+//! | [`schedule`] | when to run: cron onto Task Scheduler, systemd or a crontab |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | `stream` | an archive as one stream of bytes, for what reads all of it |
 //! | `error` | what can go wrong, and of what kind it is |
@@ -35,6 +36,7 @@ mod pipeline;
 pub mod policy;
 mod restore;
 mod salvage;
+pub mod schedule;
 mod stream;
 mod vault;
 mod verify;
