@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Category;
+use crate::policy::PolicyError;
 
 /// The result of everything in this room.
 pub type Result<T, E = ScheduleError> = std::result::Result<T, E>;
@@ -21,6 +22,9 @@ pub enum ScheduleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Occurs when the policy's file is not usable.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Occurs when one field of an expression is wrong.
     #[error("{cron:?}: the {field} field {text:?} is wrong: {reason}. Allowed are {allowed}")]
     BadField {

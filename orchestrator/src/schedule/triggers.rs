@@ -216,4 +216,4 @@ pub fn occurrences(triggers: &[Trigger], from: NaiveDateTime, to: NaiveDateTime)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
