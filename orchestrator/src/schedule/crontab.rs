@@ -200,5 +200,6 @@ fn info(policy_id: &str, cron: Option<&Cron>) -> ScheduleInfo {
     }
 }
 
-#[cfg(test)]
+// Absolute paths of Linux are none on Windows.
+#[cfg(all(test, unix))]
 mod tests;

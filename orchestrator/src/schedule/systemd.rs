@@ -344,5 +344,6 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
     written.map_err(ScheduleError::file("write", path))
 }
 
-#[cfg(test)]
+// Absolute paths of Linux are none on Windows.
+#[cfg(all(test, unix))]
 mod tests;

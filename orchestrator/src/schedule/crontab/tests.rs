@@ -138,7 +138,6 @@ fn cron(line: &str) -> String {
     out
 }
 
-#[cfg(unix)]
 #[test]
 fn words_come_through_cron_and_sh_unchanged() {
     use std::os::unix::fs::PermissionsExt as _;
