@@ -94,6 +94,7 @@ First steps, with a policy and a key of backup-client's:
   intellistor-agent run --policy policy.yaml      backs up, or finishes what was stopped
   intellistor-agent status                        where every policy stands
   intellistor-agent logs show --policy-id mvp-default
+  intellistor-agent apply-schedule --policy-id mvp-default --policy-path policy.yaml --env-file backup.env
 
 ",
     settings!(),
@@ -124,6 +125,11 @@ pub(crate) enum AgentCommand {
     Status(agent::status::Status),
     Logs(agent::logs::Logs),
     Cancel(agent::cancel::Cancel),
+    ApplySchedule(agent::schedule::apply::ApplySchedule),
+    TestSchedule(agent::schedule::test::TestSchedule),
+    RemoveSchedule(agent::schedule::remove::RemoveSchedule),
+    Serve(agent::serve::Serve),
+    ListSchedules(agent::schedule::list::ListSchedules),
 }
 
 #[cfg(test)]
@@ -167,6 +173,12 @@ mod tests {
             "intellistor-agent logs show --policy-id a --run 20261123T020000Z",
             "intellistor-agent logs show --policy-id a --follow",
             "intellistor-agent cancel --policy p.yaml",
+            "intellistor-agent apply-schedule --policy-id a --cron @daily --policy-path p.yaml --out d --env-file x.env",
+            "intellistor-agent apply-schedule --policy-id a --policy-path p.yaml --user ana",
+            "intellistor-agent test-schedule --policy-id a --timeout 60",
+            "intellistor-agent remove-schedule --policy-id a",
+            "intellistor-agent list-schedules",
+            "intellistor-agent serve --policies d --at-once 1",
         ] {
             AgentArguments::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

@@ -37,6 +37,19 @@ impl Exit {
         }
     }
 
+    /// What a run's exit code says.
+    pub(crate) fn of_code(code: i32) -> Self {
+        let all = [
+            Self::Success,
+            Self::Configuration,
+            Self::Incomplete,
+            Self::Integrity,
+            Self::Busy,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|exit| i32::from(exit.code()) == code).unwrap_or(Self::Failed)
+    }
+
     /// The name in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {

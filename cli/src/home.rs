@@ -7,14 +7,16 @@ use intellistor::Agent;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
-const HOME: &str = "INTELLISTOR_HOME";
+/// The variable that names the agent's folder.
+pub(crate) const HOME: &str = "INTELLISTOR_HOME";
 
 /// The agent with the home that the environment names, or else the system's place for such things.
 pub(crate) fn agent(environment: &Environment) -> Result<Agent, Failure> {
     folder(environment).map(Agent::new)
 }
 
-fn folder(environment: &Environment) -> Result<PathBuf, Failure> {
+/// The folder itself.
+pub(crate) fn folder(environment: &Environment) -> Result<PathBuf, Failure> {
     if let Some(home) = environment.get(HOME)? {
         let home = PathBuf::from(home.as_str());
         // A scheduled run has another current directory than the person who tried it.
@@ -40,13 +42,27 @@ fn folder(environment: &Environment) -> Result<PathBuf, Failure> {
     Ok(state.join("intellistor/agent"))
 }
 
+/// Where a user's configuration lies: `$XDG_CONFIG_HOME`.
+pub(crate) fn configuration(environment: &Environment) -> Result<PathBuf, Failure> {
+    match environment.get("XDG_CONFIG_HOME")? {
+        Some(folder) if folder.starts_with('/') => Ok(PathBuf::from(folder.as_str())),
+        _ => {
+            let home =
+                environment.get("HOME")?.map_or_else(PathBuf::new, |home| PathBuf::from(home.as_str()));
+            Ok(home.join(".config"))
+        }
+    }
+}
+
+/// Whether this is root.
 #[cfg(unix)]
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this is root.
 #[cfg(not(unix))]
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     false
 }
 

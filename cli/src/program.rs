@@ -9,6 +9,7 @@ use intellistor::CancellationToken;
 use intellistor_telemetry::console::Verbosity;
 
 use crate::arguments::{AgentArguments, AgentCommand, ClientArguments, ClientCommand, Common};
+use crate::commands::agent::schedule;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -72,6 +73,11 @@ impl Program for AgentArguments {
             AgentCommand::Status(command) => commands::agent::status::run(&command, session).await,
             AgentCommand::Logs(command) => commands::agent::logs::run(command, session).await,
             AgentCommand::Cancel(command) => commands::agent::cancel::run(&command, session).await,
+            AgentCommand::ApplySchedule(command) => schedule::apply::run(&command, session).await,
+            AgentCommand::TestSchedule(command) => schedule::test::run(&command, session).await,
+            AgentCommand::RemoveSchedule(command) => schedule::remove::run(&command, session).await,
+            AgentCommand::Serve(command) => commands::agent::serve::run(&command, session).await,
+            AgentCommand::ListSchedules(command) => schedule::list::run(&command, session).await,
         }
     }
 }

@@ -33,7 +33,7 @@ use intellistor_actors::source::Excludes;
 use intellistor_storage::job::JobEvent;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
-use intellistor_storage::queue::{self, Ledger, Queue};
+use intellistor_storage::queue::{self, Queue};
 use tracing::Instrument as _;
 
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};

@@ -27,6 +27,8 @@
 //! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
 //! | [`agent`] | the governed layer: jobs that survive anything, logs that are evidence |
 //! | `publish` | the last steps of a backup: archive, then manifest |
+//! | [`schedule`] | when to run: cron onto Task Scheduler, systemd or a crontab |
+//! | [`serve`] | many policies on their own schedules, in one process |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | `stream` | an archive as one stream of bytes, for what reads all of it |
 //! | `error` | what can go wrong, and of what kind it is |
@@ -39,6 +41,8 @@ pub mod policy;
 mod publish;
 mod restore;
 mod salvage;
+pub mod schedule;
+pub mod serve;
 mod stream;
 mod vault;
 mod verify;

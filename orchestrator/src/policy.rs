@@ -22,6 +22,7 @@ use intellistor_storage::archive::Compression;
 use intellistor_storage::layout::is_policy_id;
 use intellistor_storage::objects::StoreUrl;
 
+use crate::schedule::Cron;
 pub use error::{Place, PolicyError};
 
 type Result<T, E = PolicyError> = std::result::Result<T, E>;
@@ -177,12 +178,8 @@ fn check_glob(glob: &str) -> Result<()> {
     }
 }
 
-// Which expressions a scheduler can keep is the scheduler's to say.
 fn check_schedule(schedule: &str) -> Result<()> {
-    match schedule.split_ascii_whitespace().count() {
-        5 => Ok(()),
-        fields => Err(PolicyError::BadSchedule { schedule: schedule.to_owned(), fields }),
-    }
+    Cron::parse(schedule).map(drop).map_err(|e| PolicyError::BadSchedule { reason: e.to_string() })
 }
 
 fn check_duration(text: &str) -> Result<Duration> {

@@ -3,4 +3,6 @@
 pub(crate) mod cancel;
 pub(crate) mod logs;
 pub(crate) mod run;
+pub(crate) mod schedule;
+pub(crate) mod serve;
 pub(crate) mod status;

@@ -80,14 +80,10 @@ pub enum PolicyError {
         reason: String,
     },
     /// Occurs when `schedule` is no cron expression.
-    #[error(
-        "the schedule {schedule:?} has {fields} fields; a cron expression has 5: minute, hour, day of month, month, day of week, as in \"0 2 * * *\""
-    )]
+    #[error("the schedule cannot be kept: {reason}")]
     BadSchedule {
-        /// The expression.
-        schedule: String,
-        /// How many it has.
-        fields: usize,
+        /// What is wrong with it, and what is right.
+        reason: String,
     },
     /// Occurs when a span of time is not written as one.
     #[error("{text:?} is no span of time: {reason}. Write 6h, 90m or 1h 30m")]

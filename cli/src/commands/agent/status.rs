@@ -7,9 +7,11 @@ use chrono::{DateTime, Local};
 use clap::Args;
 use intellistor::agent::{PolicyStatus, RunProgress};
 use intellistor::queue::{Job, Peek, View};
+use intellistor::schedule::ScheduleInfo;
 use intellistor::{Agent, BackupReport, Policy, is_policy_id};
 use serde::Serialize;
 
+use super::schedule;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -59,6 +61,8 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<JobRow>,
     logs_to_send: usize,
+    /// When it runs next, where the system's scheduler knows it.
+    schedule: Option<ScheduleInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished_uploads: Option<Vec<UploadRow>>,
 }
@@ -94,10 +98,12 @@ pub(crate) async fn run(command: &Status, session: &Session) -> Result<Done, Fai
         Some(id) => vec![id],
         None => agent.policies().map_err(Failure::engine("cannot list the policies"))?,
     };
+    let schedules = schedule::known(&session.environment).await;
     let mut policies = Vec::new();
     for id in ids {
         let status = agent.status(&id).map_err(Failure::engine(format!("cannot look at policy {id}")))?;
-        policies.push(row(status));
+        let schedule = schedules.iter().find(|schedule| schedule.policy_id == id).cloned();
+        policies.push(Row { schedule, ..row(status) });
     }
     if let (Some(policy), [row]) = (&policy, policies.as_mut_slice()) {
         row.unfinished_uploads = Some(unfinished(&agent, policy, session).await?);
@@ -131,6 +137,7 @@ fn row(status: PolicyStatus) -> Row {
         job: None,
         last: None,
         logs_to_send: 0,
+        schedule: None,
         unfinished_uploads: None,
     };
     let is_stopped = matches!(&queue, Peek::Idle(View { job: Some(_), .. }));
@@ -192,21 +199,22 @@ fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "No policy has run here. `intellistor-agent run --policy FILE` runs one.\n".to_owned();
     }
-    let mut cells = vec![["POLICY", "NOW", "LAST RUN", "RESULT"].map(str::to_owned)];
+    let mut cells = vec![["POLICY", "NOW", "NEXT RUN", "LAST RUN", "RESULT"].map(str::to_owned)];
     for row in rows {
         let last = row.last.as_ref();
         let when =
             last.map_or_else(|| "-".to_owned(), |last| short(last.ended.as_ref().unwrap_or(&last.began)));
         let result = last.map_or_else(|| "-".to_owned(), result);
-        cells.push([row.policy.clone(), now(row), when, result]);
+        let next = row.schedule.as_ref().and_then(|schedule| schedule.next_run.as_deref());
+        cells.push([row.policy.clone(), now(row), next.map_or_else(|| "-".to_owned(), short), when, result]);
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [0, 1, 2].map(width);
+    let widths = [0, 1, 2, 3].map(width);
     let mut text = String::new();
-    for [policy, now, when, result] in &cells {
-        let [a, b, c] = widths;
+    for [policy, now, next, when, result] in &cells {
+        let [a, b, c, d] = widths;
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{policy:a$}  {now:b$}  {when:c$}  {result}");
+        let _ = writeln!(text, "{policy:a$}  {now:b$}  {next:c$}  {when:d$}  {result}");
     }
     for row in rows {
         let _ = write!(text, "{}", details(row));
@@ -278,6 +286,7 @@ fn details(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use intellistor::schedule::Kept;
 
     fn idle(policy: &str) -> Row {
         row(PolicyStatus { policy_id: policy.to_owned(), queue: Peek::Idle(View::default()), progress: None })
@@ -298,6 +307,19 @@ mod tests {
         }
     }
 
+    fn scheduled(policy: &str) -> ScheduleInfo {
+        ScheduleInfo {
+            policy_id: policy.to_owned(),
+            cron: Some("0 2 * * *".to_owned()),
+            next_run: Some("2026-11-24T02:00:00-03:00".to_owned()),
+            last_result: None,
+            enabled: true,
+            running: None,
+            kept: Kept::Crontab,
+            place: "crontab".to_owned(),
+        }
+    }
+
     #[test]
     fn a_person_sees_what_runs_what_waits_and_what_failed() {
         let progress = RunProgress {
@@ -309,13 +331,18 @@ mod tests {
         let rows = [
             Row { progress: Some(progress), activity: "running", ..idle("running-one") },
             Row { job: Some(job("transferring")), activity: "stopped", ..idle("stopped-one") },
-            Row { last: Some(job("completed")), logs_to_send: 1, ..idle("idle-one") },
+            Row {
+                last: Some(job("completed")),
+                logs_to_send: 1,
+                schedule: Some(scheduled("idle-one")),
+                ..idle("idle-one")
+            },
         ];
         let expected = "\
-POLICY       NOW                              LAST RUN          RESULT
-running-one  transferring, 25 %, 1.0/4.0 MiB  -                 -
-stopped-one  stopped at transferring          -                 -
-idle-one     idle                             2026-11-23 02:00  completed: 1,234 files, 5.0 MiB, 12 s
+POLICY       NOW                              NEXT RUN          LAST RUN          RESULT
+running-one  transferring, 25 %, 1.0/4.0 MiB  -                 -                 -
+stopped-one  stopped at transferring          -                 -                 -
+idle-one     idle                             2026-11-24 02:00  2026-11-23 02:00  completed: 1,234 files, 5.0 MiB, 12 s
 
 stopped-one: the job of 2026-11-23 02:00 waits to be gone on with, after 2 runs: no\\nnetwork
 

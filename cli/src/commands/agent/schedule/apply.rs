@@ -1,0 +1,146 @@
+//! `apply-schedule`: runs a policy at the times of a cron expression.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use intellistor::Policy;
+use intellistor::schedule::{Cron, Password, RunAs, ScheduleSpec};
+
+use super::ask;
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::home;
+use crate::output::Done;
+use crate::selection::PolicyIdArgument;
+use crate::session::Session;
+
+/// The variable with the account's password, which Windows alone asks for.
+const PASSWORD: &str = "INTELLISTOR_RUN_AS_PASSWORD";
+const NIGHTLY: &str = "0 2 * * *";
+
+/// Run a policy at given times, by Task Scheduler, systemd or cron; or change when
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  intellistor-agent apply-schedule --policy-id docs --cron '0 2 * * *' --policy-path docs.yaml --env-file docs.env
+  intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env   as the policy says
+  intellistor-agent test-schedule --policy-id docs                                                and then try it
+
+A scheduled run sees no variables of this shell: give --env-file. A start that was missed, for the machine was off, \
+is made up for. On Windows it needs a console that was opened with \"Run as administrator\".")]
+pub(crate) struct ApplySchedule {
+    #[command(flatten)]
+    policy: PolicyIdArgument,
+    /// When: minute, hour, day of month, month, day of week, or a word such as @daily; without it, as the policy's
+    /// `schedule` says
+    #[arg(long, value_name = "CRON")]
+    cron: Option<String>,
+    /// The policy's file
+    #[arg(long, value_name = "FILE")]
+    policy_path: PathBuf,
+    /// A folder for a copy of each backup
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The account that runs it; without it SYSTEM on Windows, and elsewhere whoever asks
+    #[arg(long, value_enum, value_name = "WHO", conflicts_with = "user")]
+    run_as: Option<Who>,
+    /// Another account that runs it, logged on or not; on Windows its password is taken from
+    /// INTELLISTOR_RUN_AS_PASSWORD, and without one its runs reach no share of other machines
+    #[arg(long, value_name = "ACCOUNT")]
+    user: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Who {
+    /// Windows: SYSTEM; elsewhere root.
+    System,
+    /// The account that asks.
+    Me,
+}
+
+pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Done, Failure> {
+    let id = &command.policy.policy_id;
+    let policy = Policy::load(&command.policy_path)?;
+    let cron = command.cron.as_deref().or(policy.schedule.as_deref()).unwrap_or(NIGHTLY);
+    let cron = Cron::parse(cron).map_err(|error| Failure::configuration(error.to_string()))?;
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::new(Exit::Failed, "cannot tell where this program lies").because(e))?;
+    let env_file = env_file(session)?;
+    warn_of_what_it_will_not_see(session, env_file.as_deref())?;
+    let spec = ScheduleSpec {
+        policy_id: id.clone(),
+        cron,
+        program,
+        policy: absolute(&command.policy_path)?,
+        env_file,
+        out: command.out.as_deref().map(absolute).transpose()?,
+        run_as: account(command, &session.environment)?,
+    };
+    let applied = ask(&session.environment, format!("cannot schedule policy {id}"), move |scheduler| {
+        scheduler.apply(&spec)
+    });
+    let applied = applied.await?;
+    let word = if applied.replaced { "changed" } else { "made" };
+    session.screen.note(format_args!("the schedule of {id} was {word}: {}", applied.schedule.place));
+    for next in &applied.next_runs {
+        session.screen.note(format_args!("  runs at {next}"));
+    }
+    for note in &applied.notes {
+        session.screen.warn(note);
+    }
+    session.screen.note(format_args!("try it: intellistor-agent test-schedule --policy-id {id}"));
+    Done::document(&applied, Exit::Success)
+}
+
+fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, Failure> {
+    Ok(match (&command.user, command.run_as) {
+        (Some(name), _) => {
+            let password = environment.get(PASSWORD)?.map(|given| Password::new(String::clone(&given)));
+            RunAs::User { name: name.clone(), password }
+        }
+        (None, Some(Who::System)) => RunAs::System,
+        (None, Some(Who::Me)) => RunAs::Caller,
+        (None, None) if cfg!(windows) || home::is_root() => RunAs::System,
+        (None, None) => RunAs::Caller,
+    })
+}
+
+/// `--env-file`, or the `.env` that this run has read: a scheduled run has another current folder.
+fn env_file(session: &Session) -> Result<Option<PathBuf>, Failure> {
+    let implicit = || Some(PathBuf::from(".env")).filter(|path| path.is_file());
+    session.env_file.clone().or_else(implicit).as_deref().map(absolute).transpose()
+}
+
+/// What is set in this shell alone.
+fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> Result<(), Failure> {
+    const SEEN: [&str; 6] = [
+        home::HOME,
+        "AWS_S3_BUCKET",
+        "AWS_ACCESS_KEY_ID",
+        "INTELLISTOR_KEY",
+        "INTELLISTOR_KEY_FILE",
+        "INTELLISTOR_PASSPHRASE",
+    ];
+    let text =
+        zeroize::Zeroizing::new(env_file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default());
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim_start().trim_start_matches("export ").split_once('='))
+        .map(|(name, _)| name.trim())
+        .collect();
+    for name in SEEN {
+        if session.environment.get(name)?.is_some() && !names.contains(&name) {
+            session.screen.warn(format_args!(
+                "{name} is set in this shell, and a scheduled run will not see it: put it into the file of --env-file"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|e| Failure::configuration(format!("{} names no place: {e}", path.display())))
+}

@@ -1,0 +1,95 @@
+//! `test-schedule`: runs a schedule now, as the account it belongs to, and tells how that ended.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use intellistor::Agent;
+use intellistor::queue::{Peek, View};
+use serde::Serialize;
+
+use super::ask;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::home;
+use crate::output::Done;
+use crate::selection::PolicyIdArgument;
+use crate::session::Session;
+
+/// Run a policy's schedule now, as its own account, wait for it, and tell how it ended
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  intellistor-agent test-schedule --policy-id docs
+  intellistor-agent test-schedule --policy-id docs --timeout 600
+
+It makes a real backup. The exit code is that of the run.")]
+pub(crate) struct TestSchedule {
+    #[command(flatten)]
+    policy: PolicyIdArgument,
+    /// How many seconds to wait for its end; it goes on after that
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    timeout: u64,
+}
+
+#[derive(Serialize)]
+struct Document {
+    policy_id: String,
+    exit_code: i32,
+    /// What the run's exit code means.
+    result: &'static str,
+    /// The run's log, if it came as far as that.
+    log: Option<String>,
+    /// Why it failed, if it said so.
+    reason: Option<String>,
+}
+
+pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Done, Failure> {
+    let id = command.policy.policy_id.clone();
+    let (agent, began) = (home::agent(&session.environment)?, SystemTime::now());
+    let timeout = Duration::from_secs(command.timeout);
+    let what = format!("cannot try the schedule of policy {id}");
+    session.screen.note(format_args!("running the schedule of {id}; it ends when its backup does"));
+    let asked = id.clone();
+    let ran = ask(&session.environment, what.clone(), move |scheduler| scheduler.run_now(&asked, timeout));
+    let code = ran.await?.exit_code;
+
+    let log = agent.logs_folder(&id).join("last.log");
+    let log = is_newer(&log, began).then(|| log.to_string_lossy().into_owned());
+    let exit = Exit::of_code(code);
+    let reason = log.as_ref().and_then(|_| last_error(&agent, &id)).filter(|_| !is_done(exit));
+    let document =
+        Document { policy_id: id.clone(), exit_code: code, result: exit.name(), log: log.clone(), reason };
+    if is_done(exit) {
+        return Done::document(&document, exit);
+    }
+    let failure = Failure::new(exit, what).because(match (&document.reason, code) {
+        (Some(reason), _) => reason.clone(),
+        (None, _) => format!("its run ended with exit code {code} ({})", exit.name()),
+    });
+    let failure = failure.with_members(&document);
+    Err(match log {
+        Some(log) => failure.hint(format!("read {log}")),
+        None => failure.hint(
+            "it left no log, so it did not come as far as its policy: see that its account may run the agent, read \
+             the policy, the file of --env-file and the key's file, and write into the agent's folder",
+        ),
+    })
+}
+
+fn is_done(exit: Exit) -> bool {
+    matches!(exit, Exit::Success | Exit::Incomplete)
+}
+
+/// Whether a file was written to since `began`; file systems round down, to two seconds at most.
+fn is_newer(file: &Path, began: SystemTime) -> bool {
+    let written = fs::metadata(file).and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written + Duration::from_secs(2) >= began)
+}
+
+fn last_error(agent: &Agent, id: &str) -> Option<String> {
+    let (Peek::Running(_, view) | Peek::Idle(view)) = agent.status(id).ok()?.queue;
+    let View { job, history, .. } = view;
+    job.or_else(|| history.into_iter().next())?.last_error
+}

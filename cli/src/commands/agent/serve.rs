@@ -1,0 +1,110 @@
+//! `serve`: runs many policies on their own schedules.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Local};
+use clap::Args;
+use intellistor::queue::{Peek, View};
+use intellistor::serve::{Past, Runs, ServeOptions, serve};
+use intellistor::{Agent, AgentOptions, Policy};
+use serde_json::json;
+
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::home;
+use crate::output::Done;
+use crate::session::Session;
+use crate::units::{counted, duration, size};
+
+/// Run the policies of a folder, each at the times of its `schedule`, until it is stopped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  intellistor-agent serve --policies /etc/intellistor --env-file /etc/intellistor/backup.env
+  intellistor-agent serve --policies policies --at-once 1
+
+For containers, and machines without a scheduler of their own. Files that are added, changed or removed are noticed \
+within seconds. A time that was missed is made up for once. Ctrl-C or SIGTERM stops it: runs end within 10 s and are \
+gone on with by the next one.")]
+pub(crate) struct Serve {
+    /// A folder; its files *.yaml and *.yml are policies
+    #[arg(long, value_name = "DIR")]
+    policies: PathBuf,
+    /// A folder for a copy of each backup
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How many policies run at the same time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    at_once: usize,
+}
+
+/// Runs of the agent, told on standard error.
+struct Runner {
+    agent: Agent,
+    session: Session,
+    copy_to: Option<PathBuf>,
+}
+
+impl Runs for Runner {
+    fn past(&self, policy_id: &str) -> Past {
+        let Ok(status) = self.agent.status(policy_id) else { return Past::Never };
+        let (Peek::Running(_, View { job, history, .. }) | Peek::Idle(View { job, history, .. })) =
+            status.queue;
+        match (job, history.into_iter().next()) {
+            (Some(_), _) => Past::Unfinished,
+            (None, Some(last)) => DateTime::from_timestamp_millis(last.began_ms)
+                .map_or(Past::Never, |began| Past::Began(began.with_timezone(&Local))),
+            (None, None) => Past::Never,
+        }
+    }
+
+    async fn run(&self, policy: Policy) {
+        let (id, screen) = (policy.policy_id.clone(), &self.session.screen);
+        let told = match self.session.open(&policy).await {
+            Err(failure) => {
+                if let Err(error) = self.agent.note_failed_start(&id, &failure.to_string()) {
+                    tracing::warn!(policy = id, %error, "the failed start has no log");
+                }
+                Err(failure.to_string())
+            }
+            Ok(vault) => {
+                let options = AgentOptions { copy_to: self.copy_to.clone(), run: self.session.run_options() };
+                let report = self.agent.run(&vault, &policy, options).await;
+                let report = report.map_err(|error| error.to_string());
+                report.and_then(|report| {
+                    report.notices.iter().for_each(|notice| screen.warn(format_args!("{id}: {notice}")));
+                    let backup = report.outcome.map_err(|error| error.to_string())?;
+                    let (files, bytes) = (counted(backup.totals.files, "file"), size(backup.totals.bytes));
+                    Ok(format!("{}: {files}, {bytes}, {}", report.state, duration(backup.seconds)))
+                })
+            }
+        };
+        match told {
+            Ok(told) => screen.note(format_args!("{id}: {told}")),
+            Err(told) => screen.warn(format_args!("{id}: {told}")),
+        }
+    }
+}
+
+pub(crate) async fn run(command: &Serve, session: &Session) -> Result<Done, Failure> {
+    let own = Session {
+        environment: Environment::of_process(),
+        env_file: session.env_file.clone(),
+        screen: session.screen.clone(),
+        cancel: session.cancel.clone(),
+    };
+    let runner =
+        Runner { agent: home::agent(&session.environment)?, session: own, copy_to: command.out.clone() };
+    let options = ServeOptions {
+        folder: command.policies.clone(),
+        at_once: command.at_once,
+        cancel: session.cancel.clone(),
+    };
+    session.screen.note(format_args!("serving the policies in {}", command.policies.display()));
+    let served = serve(options, Local::now, Arc::new(runner)).await;
+    let served = served.map_err(Failure::engine("cannot serve"))?;
+    let served = json!({ "runs": served.runs, "overlaps": served.overlaps });
+    Done::document(&served, Exit::Success)
+}

@@ -1,0 +1,177 @@
+//! What can be wrong with a schedule, and what a scheduler may refuse.
+
+use std::path::PathBuf;
+
+use crate::error::Category;
+use crate::policy::PolicyError;
+
+/// The result of everything in this room.
+pub type Result<T, E = ScheduleError> = std::result::Result<T, E>;
+
+/// A schedule's error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// Occurs when an expression has not five fields and is no `@word`.
+    #[error(
+        "{cron:?} is not a cron expression: {reason}. It has five fields, minute hour day-of-month month day-of-week, as in \"0 2 * * *\" (every night at two), or is one of @hourly @daily @midnight @weekly @monthly @yearly @annually"
+    )]
+    NotCron {
+        /// The expression.
+        cron: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Occurs when the policy's file is not usable.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Occurs when one field of an expression is wrong.
+    #[error("{cron:?}: the {field} field {text:?} is wrong: {reason}. Allowed are {allowed}")]
+    BadField {
+        /// The expression.
+        cron: String,
+        /// The field's name.
+        field: &'static str,
+        /// What stands there.
+        text: String,
+        /// What is wrong.
+        reason: String,
+        /// What may stand there.
+        allowed: &'static str,
+    },
+    /// Occurs when cron programs read an expression in different ways.
+    #[error(
+        "{cron:?} can be read in two ways: with `{stepped}` beside `{other}`, some cron programs ask for both days to match and some for either. Write the steps with their range, `{clear}`, for either; both together cannot be said in cron"
+    )]
+    Ambiguous {
+        /// The expression.
+        cron: String,
+        /// The field that begins with a star.
+        stepped: String,
+        /// The other restricted field.
+        other: String,
+        /// The field without the star.
+        clear: String,
+    },
+    /// Occurs when no date ever matches.
+    #[error("{cron:?} never happens: none of its months has a day {day}. Correct the day or the month")]
+    Never {
+        /// The expression.
+        cron: String,
+        /// Its earliest day of the month.
+        day: u8,
+    },
+    /// Occurs when Task Scheduler cannot hold an expression.
+    #[error(
+        "Task Scheduler cannot keep {cron:?} exactly: its {starts} times of day {days}need {needed} triggers, and a task has at most {most}. Use fewer or evenly spaced times (`*/15`, `8-18/2`), or split the policy in two"
+    )]
+    TooManyTriggers {
+        /// The expression.
+        cron: String,
+        /// How many times of day it has.
+        starts: usize,
+        /// For how many kinds of days, when there are several.
+        days: &'static str,
+        /// How many triggers it needs.
+        needed: usize,
+        /// How many a task has at most.
+        most: usize,
+    },
+    /// Occurs when a policy's name could not name a task, a unit or a file.
+    #[error(
+        "{policy_id:?} cannot name a schedule. A policy_id has 1 to 64 characters, only A-Z a-z 0-9 . _ - and begins with a letter or a digit"
+    )]
+    BadId {
+        /// The name.
+        policy_id: String,
+    },
+    /// Occurs when a path or an account's name cannot be handed to the scheduler.
+    #[error("{what} {text:?} cannot be scheduled: {reason}")]
+    Unusable {
+        /// What it is for.
+        what: &'static str,
+        /// It.
+        text: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Occurs when a file of the schedule cannot be read, written or removed.
+    #[error("cannot {action} {}: {source}.{}", path.display(), rights(source))]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Occurs when a program of the system does not do what it was asked.
+    #[error("`{command}` failed: {reason}. {hint}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// What it said.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Occurs when Windows refuses.
+    #[error("cannot {action}: {message} (0x{code:08X}). {hint}")]
+    Windows {
+        /// What was tried.
+        action: String,
+        /// The system's words.
+        message: String,
+        /// The HRESULT.
+        code: u32,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Occurs when a policy has no schedule.
+    #[error(
+        "policy {policy_id} has no schedule here. `intellistor-agent list-schedules` shows those there are; `apply-schedule` makes one"
+    )]
+    NotScheduled {
+        /// The policy.
+        policy_id: String,
+    },
+    /// Occurs when a run that was started through the scheduler goes on for longer than one would wait.
+    #[error(
+        "the run of {policy_id} was started and still goes on after {seconds} seconds. It was left running; `intellistor-agent status` shows how it ends"
+    )]
+    StillRunning {
+        /// The policy.
+        policy_id: String,
+        /// How long one waited.
+        seconds: u64,
+    },
+}
+
+fn rights(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied if cfg!(windows) => {
+            " Run it from a console that was opened with \"Run as administrator\""
+        }
+        std::io::ErrorKind::PermissionDenied => " Run it with sudo, or schedule for your own account",
+        _ => " Check the path and the disk, and run it again",
+    }
+}
+
+impl ScheduleError {
+    /// The error's kind.
+    pub fn category(&self) -> Category {
+        match self {
+            Self::File { .. }
+            | Self::Command { .. }
+            | Self::Windows { .. }
+            | Self::NotScheduled { .. }
+            | Self::StillRunning { .. } => Category::Failed,
+            _ => Category::Configuration,
+        }
+    }
+
+    pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}

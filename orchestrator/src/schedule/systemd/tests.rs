@@ -1,0 +1,234 @@
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use chrono::{NaiveDateTime, Utc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::schedule::tests::spec;
+use crate::schedule::triggers::tests::expressions;
+
+const MISSING: &str = "systemd-analyze is missing: `apt-get install systemd` (it needs no running systemd)";
+
+/// When systemd says that the expressions elapse, after `from`: the first of each, together.
+fn systemd_says(calendars: &[String], from: NaiveDateTime, count: usize) -> BTreeSet<NaiveDateTime> {
+    let times = |calendar: &String| {
+        let output = Command::new("systemd-analyze")
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C")
+            .args([
+                "calendar",
+                &format!("--iterations={count}"),
+                &format!("--base-time={from} UTC"),
+                calendar,
+            ])
+            .output()
+            .expect(MISSING);
+        assert!(output.status.success(), "{calendar}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: Vec<NaiveDateTime> = text
+            .lines()
+            .filter_map(|line| {
+                let (label, value) = line.trim().split_once(": ")?;
+                let is_time =
+                    label == "Next elapse" || label.starts_with("Iter") || label.starts_with("Iteration");
+                is_time
+                    .then(|| NaiveDateTime::parse_from_str(value.trim(), "%a %Y-%m-%d %H:%M:%S UTC").unwrap())
+            })
+            .collect();
+        assert!(!found.is_empty(), "{calendar}: {text}");
+        found
+    };
+    calendars.iter().flat_map(times).collect()
+}
+
+fn agrees(cron: &Cron, count: usize) {
+    let from = chrono::NaiveDate::from_ymd_opt(2027, 11, 23).unwrap().and_hms_opt(10, 7, 0).unwrap();
+    let theirs = systemd_says(&on_calendar(cron), from, count);
+    let next = |time: &chrono::DateTime<Utc>| cron.next_after(*time);
+    let ours: Vec<NaiveDateTime> =
+        std::iter::successors(next(&from.and_utc()), next).take(count).map(|time| time.naive_utc()).collect();
+    let theirs: Vec<NaiveDateTime> = theirs.into_iter().take(count).collect();
+    assert_eq!(theirs, ours, "{cron} as {:?}", on_calendar(cron));
+}
+
+#[test]
+fn systemd_computes_the_same_times() {
+    for text in [
+        "0 2 * * *",
+        "*/15 * * * *",
+        "* * * * *",
+        "@hourly",
+        "@weekly",
+        "@monthly",
+        "@yearly",
+        "30 8-18/2 * * 1-5",
+        "0 6,22 * * 0,6",
+        "0 2 31 * *",
+        "0 2 29 2 *",
+        "0 2 * 6-8 *",
+        "0 2 * 3 1",
+        "0 2 13 * 5",
+        "5 0 1,15 1,7 2-4",
+        "1-3,7,50 3 */10 * *",
+    ] {
+        agrees(&Cron::parse(text).unwrap(), 24);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    #[test]
+    fn systemd_computes_the_same_times_for_any_expression(cron in expressions()) {
+        agrees(&cron, 12);
+    }
+}
+
+#[test]
+fn a_day_of_the_month_or_a_weekday_takes_two_lines() {
+    let lines = on_calendar(&Cron::parse("0 2 13 * 5").unwrap());
+    assert_eq!(lines, ["*-*-13 2:0:00", "Fri *-*-* 2:0:00"]);
+}
+
+fn here(dir: &Path) -> ScheduleSpec {
+    let name = "a b'c\"d\\e%f$g;#é ${HOME} %n\\x41";
+    let program = dir.join("a b%f$g;#é ${HOME} %n");
+    std::fs::copy("/bin/true", &program).unwrap();
+    ScheduleSpec {
+        policy: dir.join(name).join("policy.yaml"),
+        env_file: Some(dir.join(format!("{name}.env"))),
+        out: Some(dir.join("ends with \\")),
+        program,
+        ..spec("0 2 13 * 5")
+    }
+}
+
+#[test]
+fn systemd_accepts_the_units_and_finds_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = here(dir.path());
+    let folder = dir.path().join("state 100%");
+    std::fs::create_dir(&folder).unwrap();
+    let verify = |spec: &ScheduleSpec| {
+        std::fs::write(dir.path().join("t.service"), service_unit(spec, &folder).unwrap()).unwrap();
+        std::fs::write(dir.path().join("t.timer"), timer_unit(spec)).unwrap();
+        let output = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .args(["t.service", "t.timer"].map(|name| dir.path().join(name)))
+            .output()
+            .expect(MISSING);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Other units of the machine may be faulty; ours may not.
+        (
+            output.status.success(),
+            said.lines()
+                .filter(|l| l.contains("/t.") || l.contains("t.service") || l.contains("t.timer"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(verify(&spec), (true, Vec::new()));
+    spec.program = dir.path().join("no such program");
+    let (passed, said) = verify(&spec);
+    assert!(
+        !passed && said.iter().any(|line| line.contains("not executable")),
+        "the check can fail: {said:?}"
+    );
+}
+
+/// Words as systemd.service(5) splits them: quotes, C escapes, then specifiers, then variables.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut chars) = (Vec::new(), line.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' => {}
+            '"' => {
+                let mut word = String::new();
+                loop {
+                    match chars.next().unwrap() {
+                        '"' => break,
+                        '\\' => word.push(match chars.next().unwrap() {
+                            c @ ('\\' | '"') => c,
+                            c => panic!("an escape \\{c} in {line}"),
+                        }),
+                        c => word.push(c),
+                    }
+                }
+                words.push(word);
+            }
+            c => words.push(std::iter::once(c).chain(chars.by_ref().take_while(|c| *c != ' ')).collect()),
+        }
+    }
+    let undouble = |word: &str, c: char| {
+        let double = format!("{c}{c}");
+        assert_eq!(word.replace(&double, "").matches(c).count(), 0, "a single {c} in {word}");
+        word.replace(&double, &c.to_string())
+    };
+    let plain: Vec<String> = words.iter().map(|word| undouble(word, '%')).collect();
+    // The program's name is no place for variables.
+    plain.iter().take(1).cloned().chain(plain.iter().skip(1).map(|word| undouble(word, '$'))).collect()
+}
+
+#[test]
+fn words_come_through_systemd_unchanged() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = here(dir.path());
+    let unit = service_unit(&spec, dir.path()).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let paths = [&spec.policy, spec.env_file.as_ref().unwrap(), spec.out.as_ref().unwrap()];
+    let [policy, env_file, out] = paths.map(|path| path.to_str().unwrap());
+    let program = spec.program.to_str().unwrap();
+    assert_eq!(words(line), [program, "run", "--policy", policy, "--env-file", env_file, "--out", out]);
+}
+
+#[test]
+fn every_setting_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = here(dir.path());
+    let (service, timer) = (service_unit(&spec, Path::new("/var/lib/x y\\")).unwrap(), timer_unit(&spec));
+    for line in [
+        "Type=oneshot",
+        "WorkingDirectory=/var/lib/x y\\/",
+        "SuccessExitStatus=3",
+        "TimeoutStartSec=72h",
+        "KillSignal=SIGINT",
+        "Nice=10",
+        "IOSchedulingClass=idle",
+        "After=network-online.target",
+    ] {
+        assert!(service.lines().any(|found| found == line), "{line} in {service}");
+    }
+    for line in [
+        "# Schedule: 0 2 13 * 5",
+        "OnCalendar=*-*-13 2:0:00",
+        "OnCalendar=Fri *-*-* 2:0:00",
+        "Persistent=true",
+        "RandomizedDelaySec=0",
+        "AccuracySec=1s",
+        "WantedBy=timers.target",
+    ] {
+        assert!(timer.lines().any(|found| found == line), "{line} in {timer}");
+    }
+}
+
+#[test]
+fn accounts_and_paths_that_a_unit_cannot_hold_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = here(dir.path());
+    let unit = |spec: &ScheduleSpec| service_unit(spec, dir.path()).map_err(|error| error.to_string());
+    let user = |name: &str| RunAs::User { name: name.to_owned(), password: None };
+    spec.run_as = user("ana");
+    assert!(unit(&spec).unwrap().contains("\nUser=ana\n"));
+    spec.run_as = user("ana\nExecStart=/bin/sh");
+    assert!(unit(&spec).unwrap_err().contains("no name of an account"));
+    spec.run_as = RunAs::Caller;
+    assert!(!unit(&spec).unwrap().contains("network-online"));
+    spec.program = dir.path().join("a'b");
+    assert!(unit(&spec).unwrap_err().contains("a quote or a backslash"));
+    spec = here(dir.path());
+    spec.policy = PathBuf::from("policy.yaml");
+    assert!(unit(&spec).unwrap_err().contains("absolute path"));
+    spec.policy = PathBuf::from("/a\nExecStart=/bin/sh");
+    assert!(unit(&spec).unwrap_err().contains("control character"));
+}

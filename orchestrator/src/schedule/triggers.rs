@@ -1,0 +1,219 @@
+//! A cron expression as triggers of Windows' Task Scheduler: exactly, or not at all.
+//!
+//! In: a [`Cron`] and the moment from which it holds. Out: at most 48 [`Trigger`]s (the documented limit of a task)
+//! that fire at the expression's minutes and at no others, or a refusal. `tests.rs` compares a simulated year of
+//! triggers, [`occurrences`], with what the cron crate says.
+//!
+//! | cron says | a trigger on |
+//! | --- | --- |
+//! | every day, every month | [`On::Days`] |
+//! | days of the month, or every day of some months | [`On::DaysOfMonth`] |
+//! | weekdays | [`On::Weekdays`] |
+//! | weekdays of some months | [`On::WeekdaysOfMonths`], in the weeks 1 to 4 and last, which are all of them |
+//! | days of the month or weekdays | both; when they meet, the task's policy starts one run |
+//!
+//! The times of a day are covered by repetitions (`repetition.rs`). A repetition's duration ends shortly *after* its
+//! last start and before the next would come: Windows starts the task once more when the duration is a multiple of
+//! the interval (its documentation says five starts in four minutes, older systems had four), and on a Monday's
+//! trigger that start would come on Tuesday.
+//!
+//! Start boundaries are local time without a zone, so that 02:00 stays 02:00 when clocks change. On such a day Windows
+//! counts a repetition in elapsed time, so starts after the change may be an hour off until midnight.
+
+mod repetition;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime};
+
+use super::cron::{Cron, Days};
+use super::error::{Result, ScheduleError};
+pub use repetition::Repetition;
+use repetition::cover;
+
+/// A task has at most so many triggers.
+pub const MOST_TRIGGERS: usize = 48;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+/// When a task starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// The first day on which it may fire and the time of day, in local time.
+    pub start: NaiveDateTime,
+    /// How it repeats within a day, when it does.
+    pub repetition: Option<Repetition>,
+    /// The days.
+    pub on: On,
+}
+
+/// The days on which a trigger fires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum On {
+    /// Every day.
+    Days,
+    /// These weekdays, Sunday being 0.
+    Weekdays(Vec<u8>),
+    /// These days of these months.
+    DaysOfMonth {
+        /// 1 to 31.
+        days: Vec<u8>,
+        /// 1 to 12.
+        months: Vec<u8>,
+    },
+    /// These weekdays in every week of these months.
+    WeekdaysOfMonths {
+        /// Sunday being 0.
+        weekdays: Vec<u8>,
+        /// 1 to 12.
+        months: Vec<u8>,
+    },
+}
+
+/// The triggers of an expression, from `since` on.
+///
+/// # Errors
+/// [`ScheduleError::TooManyTriggers`] when a task cannot hold them.
+pub fn triggers(cron: &Cron, since: NaiveDateTime) -> Result<Vec<Trigger>> {
+    let kinds = kinds_of_days(cron);
+    let times = cover(cron.hours(), cron.minutes(), MOST_TRIGGERS / kinds.len());
+    let needed = times.len() * kinds.len();
+    if needed > MOST_TRIGGERS {
+        return Err(ScheduleError::TooManyTriggers {
+            cron: cron.to_string(),
+            starts: cron.hours().len() * cron.minutes().len(),
+            days: if kinds.len() == 2 { "on two kinds of days " } else { "" },
+            needed,
+            most: MOST_TRIGGERS,
+        });
+    }
+    let trigger = |on: &On, (first, repetition): &(u16, Option<Repetition>)| {
+        let time = NaiveTime::MIN + Duration::minutes(i64::from(*first));
+        let span = repetition.map_or(0, |repetition| repetition.span_minutes());
+        // A start that lies before the task's registration would count as missed, and run at once.
+        let over_for_today = since.date().and_time(time) + Duration::minutes(span) <= since;
+        let date = if over_for_today { since.date() + Duration::days(1) } else { since.date() };
+        Trigger { start: date.and_time(time), repetition: *repetition, on: on.clone() }
+    };
+    Ok(kinds.iter().flat_map(|on| times.iter().map(move |time| trigger(on, time))).collect())
+}
+
+fn kinds_of_days(cron: &Cron) -> Vec<On> {
+    let months = cron.months();
+    let all_months = months.len() == 12;
+    let of_month = |days: &[u8]| On::DaysOfMonth { days: days.to_vec(), months: months.to_vec() };
+    let of_week = |days: &[u8]| {
+        if all_months {
+            On::Weekdays(days.to_vec())
+        } else {
+            On::WeekdaysOfMonths { weekdays: days.to_vec(), months: months.to_vec() }
+        }
+    };
+    match cron.days() {
+        Days::Every if all_months => vec![On::Days],
+        Days::Every => vec![of_month(&(1..=31).collect::<Vec<_>>())],
+        Days::OfMonth(days) => vec![of_month(days)],
+        Days::OfWeek(days) => vec![of_week(days)],
+        Days::Either(month, week) => vec![of_month(month), of_week(week)],
+    }
+}
+
+impl On {
+    fn holds(&self, date: NaiveDate) -> bool {
+        let weekday = date.weekday().num_days_from_sunday() as u8;
+        let (month, day) = (date.month() as u8, date.day() as u8);
+        match self {
+            Self::Days => true,
+            Self::Weekdays(weekdays) => weekdays.contains(&weekday),
+            Self::DaysOfMonth { days, months } => months.contains(&month) && days.contains(&day),
+            Self::WeekdaysOfMonths { weekdays, months } => {
+                months.contains(&month) && weekdays.contains(&weekday)
+            }
+        }
+    }
+
+    fn write(&self, xml: &mut String) -> std::fmt::Result {
+        let empty = |names: &[&str], values: &[u8], first: u8| -> String {
+            values.iter().map(|value| format!("<{} />", names[usize::from(value - first)])).collect()
+        };
+        match self {
+            Self::Days => write!(xml, "<ScheduleByDay><DaysInterval>1</DaysInterval></ScheduleByDay>"),
+            Self::Weekdays(weekdays) => write!(
+                xml,
+                "<ScheduleByWeek><DaysOfWeek>{}</DaysOfWeek><WeeksInterval>1</WeeksInterval></ScheduleByWeek>",
+                empty(&WEEKDAYS, weekdays, 0)
+            ),
+            Self::DaysOfMonth { days, months } => write!(
+                xml,
+                "<ScheduleByMonth><Months>{}</Months><DaysOfMonth>{}</DaysOfMonth></ScheduleByMonth>",
+                empty(&MONTHS, months, 1),
+                days.iter().map(|day| format!("<Day>{day}</Day>")).collect::<String>()
+            ),
+            Self::WeekdaysOfMonths { weekdays, months } => write!(
+                xml,
+                "<ScheduleByMonthDayOfWeek><Weeks><Week>1</Week><Week>2</Week><Week>3</Week><Week>4</Week>\
+                 <Week>Last</Week></Weeks><Months>{}</Months><DaysOfWeek>{}</DaysOfWeek></ScheduleByMonthDayOfWeek>",
+                empty(&MONTHS, months, 1),
+                empty(&WEEKDAYS, weekdays, 0)
+            ),
+        }
+    }
+}
+
+impl Trigger {
+    /// A `CalendarTrigger` of a task's definition, in the order in which Windows exports one.
+    pub fn to_xml(&self) -> String {
+        let mut xml = String::from("<CalendarTrigger>");
+        if let Some(repetition) = &self.repetition {
+            xml.push_str(&repetition.to_xml());
+        }
+        xml.push_str(&format!(
+            "<StartBoundary>{}</StartBoundary><Enabled>true</Enabled>",
+            self.start.format("%Y-%m-%dT%H:%M:%S")
+        ));
+        // A String takes whatever is written.
+        let _ = self.on.write(&mut xml);
+        xml + "</CalendarTrigger>"
+    }
+
+    /// The starts that a day's firing brings, as Windows counts them.
+    fn starts(&self, date: NaiveDate) -> impl Iterator<Item = NaiveDateTime> + '_ {
+        let first = date.and_time(self.start.time());
+        let again = self.repetition.map_or(0, |repetition| repetition.count());
+        let interval = self.repetition.map_or(0, |repetition| i64::from(repetition.interval_minutes()));
+        (0..=again).map(move |k| first + Duration::minutes(interval * i64::from(k)))
+    }
+}
+
+/// When the triggers start their task, after `from` and up to `to`: what Task Scheduler does, simulated.
+pub fn occurrences(triggers: &[Trigger], from: NaiveDateTime, to: NaiveDateTime) -> BTreeSet<NaiveDateTime> {
+    let mut all = BTreeSet::new();
+    for trigger in triggers {
+        // A repetition may reach into the next day.
+        let first = trigger.start.date().max(from.date() - Duration::days(1));
+        for date in first.iter_days().take_while(|date| *date <= to.date()) {
+            if trigger.on.holds(date) {
+                all.extend(trigger.starts(date).filter(|start| *start > from && *start <= to));
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,185 @@
+//! The times of a day as few repetitions.
+//!
+//! Times are covered by evenly spaced series, each of which becomes one trigger. Of three ways that a person can
+//! follow (rows of hours for each minute, series of minutes in each hour, whole divisions of the hour run through
+//! neighbouring hours) the shortest is taken. Only when all of them are too many, any series of any interval will do.
+
+use chrono::Duration;
+
+const DAY_MINUTES: usize = 24 * 60;
+
+/// How a trigger repeats after its first start of the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repetition {
+    interval_minutes: u16,
+    /// How often after the first start.
+    again: u16,
+}
+
+impl Repetition {
+    /// Minutes from start to start.
+    pub fn interval_minutes(&self) -> u16 {
+        self.interval_minutes
+    }
+
+    /// From the first start to the last.
+    pub fn span_minutes(&self) -> i64 {
+        i64::from(self.interval_minutes) * i64::from(self.again)
+    }
+
+    /// How long it goes on: past the last start, and not as far as one more.
+    pub fn duration(&self) -> Duration {
+        let past = if self.interval_minutes > 1 { Duration::minutes(1) } else { Duration::seconds(30) };
+        Duration::minutes(self.span_minutes()) + past
+    }
+
+    /// How many starts follow the first: all those within the duration, its end included.
+    pub(super) fn count(&self) -> u32 {
+        let starts = self.duration().num_seconds() / (i64::from(self.interval_minutes) * 60);
+        u32::try_from(starts).unwrap_or(0)
+    }
+
+    pub(super) fn to_xml(self) -> String {
+        format!(
+            "<Repetition><Interval>{}</Interval><Duration>{}</Duration><StopAtDurationEnd>false</StopAtDurationEnd></Repetition>",
+            iso8601(Duration::minutes(i64::from(self.interval_minutes))),
+            iso8601(self.duration())
+        )
+    }
+}
+
+fn iso8601(duration: Duration) -> String {
+    let seconds = duration.num_seconds();
+    let part = |value: i64, unit: &str| if value > 0 { format!("{value}{unit}") } else { String::new() };
+    format!("PT{}{}{}", part(seconds / 3600, "H"), part(seconds / 60 % 60, "M"), part(seconds % 60, "S"))
+}
+
+/// Evenly spaced values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Series {
+    first: u16,
+    step: u16,
+    count: u16,
+}
+
+impl Series {
+    fn values(self) -> impl Iterator<Item = u16> {
+        (0..self.count).map(move |k| self.first + k * self.step)
+    }
+
+    fn shifted(self, by: u16) -> Self {
+        Self { first: self.first + by, ..self }
+    }
+}
+
+/// Triggers' first minutes of the day, and how they repeat, that together start at these minutes of these hours.
+pub(super) fn cover(hours: &[u8], minutes: &[u8], most: usize) -> Vec<(u16, Option<Repetition>)> {
+    let ways = [divisions(hours, minutes), rows(hours, minutes), columns(hours, minutes)];
+    let mut best = ways.into_iter().min_by_key(Vec::len).unwrap_or_default();
+    if best.len() > most {
+        let times: Vec<u16> =
+            hours.iter().flat_map(|&h| minutes.iter().map(move |&m| minute_of_day(h, m))).collect();
+        let any = series(&times, true);
+        if any.len() < best.len() {
+            best = any;
+        }
+    }
+    let mut triggers: Vec<_> = best
+        .into_iter()
+        .map(|s| match s.count {
+            1 => (s.first, None),
+            count => (s.first, Some(Repetition { interval_minutes: s.step, again: count - 1 })),
+        })
+        .collect();
+    triggers.sort_by_key(|(first, _)| *first);
+    triggers
+}
+
+fn minute_of_day(hour: u8, minute: u8) -> u16 {
+    u16::from(hour) * 60 + u16::from(minute)
+}
+
+/// For each minute, series of hours.
+fn rows(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
+    let by_hour = series(&hours.iter().map(|&hour| u16::from(hour)).collect::<Vec<_>>(), false);
+    let row = |minute: u8| {
+        by_hour.iter().map(move |s| Series {
+            first: s.first * 60 + u16::from(minute),
+            step: s.step * 60,
+            ..*s
+        })
+    };
+    minutes.iter().flat_map(|&minute| row(minute)).collect()
+}
+
+/// For each hour, series of minutes.
+fn columns(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
+    let by_minute = series(&minutes.iter().map(|&minute| u16::from(minute)).collect::<Vec<_>>(), false);
+    hours.iter().flat_map(|&hour| by_minute.iter().map(move |s| s.shifted(u16::from(hour) * 60))).collect()
+}
+
+/// Minutes that divide the hour evenly go on from hour to hour; what is left goes in rows.
+fn divisions(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
+    let mut left: Vec<u8> = minutes.to_vec();
+    let mut out = Vec::new();
+    for step in (1..=30u8).filter(|step| 60 % step == 0) {
+        for offset in 0..step {
+            let division = || (offset..60).step_by(usize::from(step));
+            if division().all(|minute| left.contains(&minute)) {
+                left.retain(|minute| minute % step != offset);
+                out.extend(hours.chunk_by(|a, b| a + 1 == *b).map(|run| Series {
+                    first: minute_of_day(run[0], offset),
+                    step: u16::from(step),
+                    count: run.len() as u16 * u16::from(60 / step),
+                }));
+            }
+        }
+    }
+    out.extend(rows(hours, &left));
+    out
+}
+
+/// Series that together have these values and no others: the one with most values that are still missing, again and
+/// again. Series may share values when `shared`.
+fn series(values: &[u16], shared: bool) -> Vec<Series> {
+    let mut allowed = [false; DAY_MINUTES];
+    values.iter().for_each(|&value| allowed[usize::from(value)] = true);
+    let mut missing = allowed;
+    let mut out = Vec::new();
+    while let Some(best) = longest(values, if shared { &allowed } else { &missing }, &missing) {
+        best.values().for_each(|value| missing[usize::from(value)] = false);
+        out.push(best);
+    }
+    out
+}
+
+fn longest(values: &[u16], allowed: &[bool; DAY_MINUTES], missing: &[bool; DAY_MINUTES]) -> Option<Series> {
+    let first = *values.iter().find(|&&value| missing[usize::from(value)])?;
+    let last = usize::from(*values.last()?);
+    let (mut best, mut gain) = (Series { first, step: 1, count: 1 }, 1);
+    for step in 1..=last - usize::from(values[0]) {
+        for &value in values {
+            let start = usize::from(value);
+            let goes_back = start >= step && allowed[start - step];
+            if goes_back || !allowed[start] {
+                continue;
+            }
+            let run = || (start..=last).step_by(step).take_while(|&at| allowed[at]);
+            let gained = run().filter(|&at| missing[at]).count();
+            if gained > gain {
+                (best, gain) =
+                    (Series { first: value, step: step as u16, count: run().count() as u16 }, gained);
+            }
+        }
+    }
+    Some(trimmed(best, missing))
+}
+
+/// Without ends that others have already.
+fn trimmed(series: Series, missing: &[bool; DAY_MINUTES]) -> Series {
+    let needed: Vec<u16> = series.values().filter(|&value| missing[usize::from(value)]).collect();
+    match (needed.first(), needed.last()) {
+        (Some(&first), Some(&last)) => Series { first, count: (last - first) / series.step + 1, ..series },
+        _ => series,
+    }
+}

@@ -1,0 +1,200 @@
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(year, month, day).unwrap().and_hms_opt(hour, minute, 0).unwrap()
+}
+
+/// What the cron crate says.
+fn expected(cron: &Cron, from: NaiveDateTime, to: NaiveDateTime) -> BTreeSet<NaiveDateTime> {
+    let next = |time: &chrono::DateTime<chrono::Utc>| cron.next_after(*time);
+    std::iter::successors(next(&from.and_utc()), next)
+        .map(|time| time.naive_utc())
+        .take_while(|time| *time <= to)
+        .collect()
+}
+
+/// A year with a leap day, from the middle of a day.
+fn year() -> (NaiveDateTime, NaiveDateTime) {
+    (at(2027, 11, 23, 10, 7), at(2028, 11, 23, 10, 7))
+}
+
+fn agrees(text: &str, most: usize) {
+    let cron = Cron::parse(text).unwrap();
+    let (from, to) = year();
+    let found = triggers(&cron, from).unwrap();
+    assert!(found.len() <= most, "{text}: {} triggers", found.len());
+    assert_eq!(occurrences(&found, from, to), expected(&cron, from, to), "{text}");
+}
+
+#[test]
+fn usual_expressions_take_few_triggers() {
+    for (text, most) in [
+        ("0 2 * * *", 1),
+        ("*/15 * * * *", 1),
+        ("* * * * *", 1),
+        ("@hourly", 1),
+        ("@daily", 1),
+        ("@weekly", 1),
+        ("@monthly", 1),
+        ("@yearly", 1),
+        ("30 8-18/2 * * 1-5", 1),
+        ("*/10 8-18 * * 1-5", 1),
+        ("0,30 8,12,16 * * *", 2),
+        ("0 6,22 * * *", 1),
+        ("0 6,12,13 * * *", 2),
+        ("5,35 * * * *", 1),
+        ("0 2 1,15 * *", 1),
+        ("0 2 31 * *", 1),
+        ("0 2 29 2 *", 1),
+        ("0 2 * 6-8 *", 1),
+        ("0 2 * 3 1", 1),
+        ("0 2 13 * 5", 2),
+        ("0 2 1 1,7 0", 2),
+        ("0-4 1 * * *", 1),
+        ("0,1 * * * *", 2),
+        ("59 23 * * *", 1),
+        ("* 23 * * 6", 1),
+        ("*/7 * * * *", 9),
+        ("*/7 */5 * * *", 5),
+    ] {
+        agrees(text, most);
+    }
+}
+
+#[test]
+fn a_weekday_never_reaches_into_the_next() {
+    let cron = Cron::parse("*/15 * * * 1").unwrap();
+    let (from, to) = year();
+    let found = triggers(&cron, from).unwrap();
+    let starts = occurrences(&found, from, to);
+    assert!(starts.iter().all(|start| start.weekday() == chrono::Weekday::Mon));
+    assert!(starts.iter().any(|start| start.time() == NaiveTime::MIN));
+}
+
+/// Windows of today counts a start at the very end of the duration, older ones did not: it makes no difference.
+fn both_countings_agree(found: &[Trigger]) {
+    for repetition in found.iter().filter_map(|trigger| trigger.repetition) {
+        let (interval, duration) =
+            (i64::from(repetition.interval_minutes()) * 60, repetition.duration().num_seconds());
+        assert_ne!(duration % interval, 0, "{repetition:?}");
+        assert_eq!(duration / interval, repetition.span_minutes() * 60 / interval, "{repetition:?}");
+        assert!(duration >= interval && duration <= 24 * 3600, "{repetition:?}");
+    }
+}
+
+#[test]
+fn nothing_starts_in_the_past() {
+    let since = at(2026, 11, 23, 10, 7);
+    let start = |text: &str| triggers(&Cron::parse(text).unwrap(), since).unwrap()[0].start;
+    assert_eq!(start("0 2 * * *"), at(2026, 11, 24, 2, 0));
+    assert_eq!(start("7 10 * * *"), at(2026, 11, 24, 10, 7));
+    assert_eq!(start("8 10 * * *"), at(2026, 11, 23, 10, 8));
+    // What repeats today goes on today.
+    assert_eq!(start("*/15 * * * *"), at(2026, 11, 23, 0, 0));
+}
+
+#[test]
+fn a_refusal_says_how_many_and_what_to_do() {
+    let minutes = "0,1,3,7,12,20,30,44,45,58";
+    let text = format!("{minutes} 0,1,3,7,12,20 1 * 5");
+    let error = triggers(&Cron::parse(&text).unwrap(), year().0).unwrap_err().to_string();
+    assert!(error.contains("60 times of day on two kinds of days need"), "{error}");
+    assert!(error.contains("at most 48") && error.contains("*/15"), "{error}");
+}
+
+/// A number of triggers below which no choice of them can be, whatever their intervals: weights on the times of a
+/// day such that no evenly spaced series of those times weighs more than one. Their sum is the bound (weak duality).
+/// The weights come from a game of many rounds, but the bound that is returned is checked, not believed.
+fn fewest_conceivable(cron: &Cron) -> f64 {
+    let times: Vec<usize> = cron
+        .hours()
+        .iter()
+        .flat_map(|h| cron.minutes().iter().map(move |m| usize::from(*h) * 60 + usize::from(*m)))
+        .collect();
+    let index: std::collections::HashMap<usize, usize> = times.iter().copied().zip(0..).collect();
+    let mut all = Vec::new();
+    for (i, first) in times.iter().enumerate() {
+        for second in &times[i + 1..] {
+            let step = second - first;
+            if *first < step || !index.contains_key(&(first - step)) {
+                let run = (0..).map_while(|k| index.get(&(first + k * step)).copied());
+                all.push(run.collect::<Vec<usize>>());
+            }
+        }
+    }
+    let mut weights = vec![1.0_f64; times.len()];
+    let mut bound = 0.0_f64;
+    for _ in 0..600 {
+        let weigh = |run: &Vec<usize>| run.iter().map(|i| weights[*i]).sum::<f64>();
+        let Some(heaviest) = all.iter().max_by(|a, b| weigh(a).total_cmp(&weigh(b))) else { break };
+        bound = bound.max(weights.iter().sum::<f64>() / weigh(heaviest));
+        for i in heaviest.clone() {
+            weights[i] *= 0.93;
+        }
+    }
+    bound
+}
+
+/// A field of the grammar: stars, steps, ranges, lists.
+fn field(min: u8, max: u8) -> impl Strategy<Value = String> {
+    let item = prop_oneof![
+        (min..=max).prop_map(|value| value.to_string()),
+        (min..=max, min..=max).prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))),
+        (min..=max, min..=max, 2..=9u8).prop_map(|(a, b, step)| format!("{}-{}/{step}", a.min(b), a.max(b))),
+    ];
+    prop_oneof![
+        3 => Just("*".to_owned()),
+        2 => (2..=(max / 2)).prop_map(|step| format!("*/{step}")),
+        5 => prop::collection::vec(item, 1..4).prop_map(|items| items.join(",")),
+    ]
+}
+
+pub(crate) fn expressions() -> impl Strategy<Value = Cron> {
+    (field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 6))
+        .prop_map(|(minute, hour, day, month, week)| {
+            Cron::parse(&format!("{minute} {hour} {day} {month} {week}")).ok()
+        })
+        .prop_filter_map("can be read in two ways, or never happens", |cron| cron)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+
+    #[test]
+    fn a_year_of_triggers_is_a_year_of_cron(cron in expressions()) {
+        let (from, to) = year();
+        match triggers(&cron, from) {
+            Ok(found) => {
+                prop_assert!(found.len() <= MOST_TRIGGERS);
+                both_countings_agree(&found);
+                let (found, expected) = (occurrences(&found, from, to), expected(&cron, from, to));
+                let first = found.symmetric_difference(&expected).next();
+                prop_assert_eq!(first, None, "{}", cron);
+            }
+            Err(_) => {
+                let kinds = kinds_of_days(&cron).len();
+                let fewest = fewest_conceivable(&cron).ceil() as usize * kinds;
+                prop_assert!(fewest > MOST_TRIGGERS, "{} needs perhaps {}", cron, fewest);
+            }
+        }
+    }
+
+    #[test]
+    fn canonical_text_means_itself(cron in expressions()) {
+        prop_assert_eq!(Cron::parse(&cron.to_string()).unwrap(), cron);
+    }
+}
+
+#[test]
+fn the_documented_durations() {
+    let found = triggers(&Cron::parse("*/15 * * * *").unwrap(), year().0).unwrap();
+    let xml = found[0].to_xml();
+    assert!(xml.contains("<Interval>PT15M</Interval><Duration>PT23H46M</Duration>"), "{xml}");
+    let found = triggers(&Cron::parse("* * * * *").unwrap(), year().0).unwrap();
+    let xml = found[0].to_xml();
+    assert!(xml.contains("<Interval>PT1M</Interval><Duration>PT23H59M30S</Duration>"), "{xml}");
+    assert_eq!(found[0].repetition.unwrap().duration(), TimeDelta::seconds(24 * 3600 - 30));
+}
