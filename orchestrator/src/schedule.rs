@@ -318,7 +318,7 @@ impl Scheduler {
                 some => some,
             },
             #[cfg(not(windows))]
-            Keeper::Crontab => crontab::remove(policy_id, &*self.runner)?,
+            Keeper::Crontab => crontab::remove(policy_id, &*self.runner).or_else(none_kept)?,
         };
         Ok(removed.unwrap_or_else(|| Removed {
             policy_id: policy_id.to_owned(),
@@ -343,7 +343,7 @@ impl Scheduler {
                 all
             }
             #[cfg(not(windows))]
-            Keeper::Crontab => crontab::list(&*self.runner)?,
+            Keeper::Crontab => crontab::list(&*self.runner).or_else(none_kept)?,
         };
         all.sort_by(|a, b| a.policy_id.cmp(&b.policy_id));
         Ok(all)
@@ -370,6 +370,15 @@ impl Scheduler {
             Keeper::Crontab => crontab::run_now(policy_id, &*self.runner, timeout)?,
         };
         Ok(TestRun { policy_id: policy_id.to_owned(), exit_code })
+    }
+}
+
+/// Where nothing keeps schedules there are none.
+#[cfg(not(windows))]
+fn none_kept<T: Default>(error: ScheduleError) -> Result<T> {
+    match error {
+        ScheduleError::NoScheduler => Ok(T::default()),
+        other => Err(other),
     }
 }
 

@@ -94,6 +94,14 @@ impl Client {
         variables.into_iter().fold(self, |client, (name, value)| client.var(name, value))
     }
 
+    /// Those of its variables that begin so, as lines of an environment file.
+    pub fn env_file(&self, prefixes: &[&str]) -> String {
+        let text = |text: &OsString| text.to_str().unwrap().to_owned();
+        let all = self.variables.iter().map(|(name, value)| (text(name), text(value)));
+        let chosen = all.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        chosen.map(|(name, value)| format!("{name}='{value}'\n")).collect()
+    }
+
     /// The command, for what `run` does not do; its standard input is empty.
     pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         self.clean(&built(self.program), args)

@@ -11,6 +11,7 @@ use intellistor_actors::archiver::Resume;
 use intellistor_actors::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, Walked, make_roots};
+use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{JobEvent, JobState};
@@ -238,7 +239,11 @@ impl JobRun {
                 return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
             };
             let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
-            publish::archive(&*self.store, &upload, &parts).await?;
+            match publish::archive(&*self.store, &upload, &parts).await {
+                // What a dead process had asked for may be done after this one has looked.
+                Err(error) if is_gone(&error) && self.store.head(&key).await? == Some(sent) => {}
+                published => published?,
+            }
         }
         // One whose beginning was never heard of, since the answer was lost and the request repeated.
         if let Err(error) = recovery::abort_strays(&*self.store, &key).await {
@@ -271,4 +276,9 @@ impl JobRun {
         serde_json::from_str(&summary)
             .map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))
     }
+}
+
+/// Whether the store knows an upload no more.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Storage(intellistor_storage::Error::Store(store)) if store.kind == StoreErrorKind::UploadGone)
 }

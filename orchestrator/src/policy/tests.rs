@@ -92,7 +92,7 @@ fn values_are_checked_where_they_stand() {
     let store = told("policy_id: a\npaths: [x]\nstore: ftp://host\n");
     assert!(store.contains("line 3, column 8") && store.contains("ftp://host"), "{store}");
     let schedule = told("policy_id: a\npaths: [x]\nschedule: daily\n");
-    assert!(schedule.contains("line 3") && schedule.contains("has 1 fields"), "{schedule}");
+    assert!(schedule.contains("line 3") && schedule.contains("five fields"), "{schedule}");
     assert!(matches!(Policy::new("a", [""; 0]), Err(PolicyError::NoPaths)));
     assert!(matches!(Policy::new("", ["x"]), Err(PolicyError::BadId { .. })));
 }

@@ -166,7 +166,10 @@ fn edited(old: &[u8], policy_id: &str, line: Option<&str>) -> (Vec<u8>, usize) {
 /// Only an answer that means "there is none" counts as an empty crontab: any other would erase what is there.
 fn read(runner: &dyn Runner) -> Result<Vec<u8>> {
     let call = Call::of(["crontab", "-l"]);
-    let answer = runner.run(&call)?;
+    let answer = runner.run(&call).map_err(|error| match error {
+        ScheduleError::NoProgram { .. } => ScheduleError::NoScheduler,
+        other => other,
+    })?;
     let said = &answer.complaint;
     let none = said.contains("no crontab for")
         || (said.contains("can't open") && said.contains("No such file or directory"));

@@ -115,6 +115,17 @@ pub enum ScheduleError {
         /// What to do.
         hint: &'static str,
     },
+    /// Occurs when a program of the system is not there.
+    #[error("`{command}` cannot be run: there is no such program here")]
+    NoProgram {
+        /// The command line.
+        command: String,
+    },
+    /// Occurs when the system has no scheduler.
+    #[error(
+        "neither systemd nor cron is here to keep a schedule. `intellistor-agent serve` runs policies at the times of their `schedule`, in one process"
+    )]
+    NoScheduler,
     /// Occurs when Windows refuses.
     #[error("cannot {action}: {message} (0x{code:08X}). {hint}")]
     Windows {
@@ -163,6 +174,8 @@ impl ScheduleError {
         match self {
             Self::File { .. }
             | Self::Command { .. }
+            | Self::NoProgram { .. }
+            | Self::NoScheduler
             | Self::Windows { .. }
             | Self::NotScheduled { .. }
             | Self::StillRunning { .. } => Category::Failed,

@@ -87,8 +87,9 @@ impl Answer {
 
 impl Runner for Processes {
     fn run(&self, call: &Call) -> Result<Answer> {
-        let unstarted = |error: std::io::Error| {
-            call.failed(error.to_string(), "Check that the program is installed and on PATH")
+        let unstarted = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => ScheduleError::NoProgram { command: call.line() },
+            _ => call.failed(error.to_string(), "Check that the program is installed and on PATH"),
         };
         let Some((program, arguments)) = call.words.split_first() else { return Ok(Answer::default()) };
         let mut command = Command::new(program);
@@ -157,6 +158,6 @@ mod tests {
     #[test]
     fn a_program_that_is_missing_is_told() {
         let error = Processes::default().run(&Call::of(["no-such-program"])).unwrap_err().to_string();
-        assert!(error.contains("no-such-program") && error.contains("installed"), "{error}");
+        assert!(error.contains("`no-such-program` cannot be run"), "{error}");
     }
 }

@@ -5,8 +5,6 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use intellistor::Agent;
-use intellistor::queue::{Peek, View};
 use serde::Serialize;
 
 use super::ask;
@@ -47,7 +45,8 @@ struct Document {
 
 pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Done, Failure> {
     let id = command.policy.policy_id.clone();
-    let (agent, began) = (home::agent(&session.environment)?, SystemTime::now());
+    let log = home::agent(&session.environment)?.logs_folder(&id).join("last.log");
+    let before = stamp(&log);
     let timeout = Duration::from_secs(command.timeout);
     let what = format!("cannot try the schedule of policy {id}");
     session.screen.note(format_args!("running the schedule of {id}; it ends when its backup does"));
@@ -55,10 +54,10 @@ pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Don
     let ran = ask(&session.environment, what.clone(), move |scheduler| scheduler.run_now(&asked, timeout));
     let code = ran.await?.exit_code;
 
-    let log = agent.logs_folder(&id).join("last.log");
-    let log = is_newer(&log, began).then(|| log.to_string_lossy().into_owned());
     let exit = Exit::of_code(code);
-    let reason = log.as_ref().and_then(|_| last_error(&agent, &id)).filter(|_| !is_done(exit));
+    let log = Some(log).filter(|log| stamp(log) != before);
+    let reason = log.as_deref().filter(|_| !is_done(exit)).and_then(last_error);
+    let log = log.map(|log| log.to_string_lossy().into_owned());
     let document =
         Document { policy_id: id.clone(), exit_code: code, result: exit.name(), log: log.clone(), reason };
     if is_done(exit) {
@@ -82,14 +81,15 @@ fn is_done(exit: Exit) -> bool {
     matches!(exit, Exit::Success | Exit::Incomplete)
 }
 
-/// Whether a file was written to since `began`; file systems round down, to two seconds at most.
-fn is_newer(file: &Path, began: SystemTime) -> bool {
-    let written = fs::metadata(file).and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| written + Duration::from_secs(2) >= began)
+/// What changes when a file is written to.
+fn stamp(file: &Path) -> Option<(u64, SystemTime)> {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
 }
 
-fn last_error(agent: &Agent, id: &str) -> Option<String> {
-    let (Peek::Running(_, view) | Peek::Idle(view)) = agent.status(id).ok()?.queue;
-    let View { job, history, .. } = view;
-    job.or_else(|| history.into_iter().next())?.last_error
+/// The last error in a log, as the run told it.
+fn last_error(log: &Path) -> Option<String> {
+    let text = fs::read_to_string(log).ok()?;
+    let line = text.lines().rev().find(|line| line.contains(" ERROR "))?;
+    line.split_once(" ERROR ").map(|(_, told)| told.trim().to_owned())
 }
