@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, backup, decrypt, key_create, list, policy_create, restore, show, verify};
+use crate::commands::{agent, backup, decrypt, help, key_create, list, policy_create, restore, show, verify};
 
 /// What both programs take from the environment.
 macro_rules! settings {
@@ -116,6 +116,8 @@ pub(crate) enum ClientCommand {
     Show(show::Show),
     Verify(verify::Verify),
     Decrypt(decrypt::Decrypt),
+    Completions(help::Completions),
+    Manual(help::Manual),
 }
 
 /// What to do.
@@ -130,6 +132,8 @@ pub(crate) enum AgentCommand {
     RemoveSchedule(agent::schedule::remove::RemoveSchedule),
     Serve(agent::serve::Serve),
     ListSchedules(agent::schedule::list::ListSchedules),
+    Completions(help::Completions),
+    Manual(help::Manual),
 }
 
 #[cfg(test)]
@@ -161,12 +165,16 @@ mod tests {
             "backup-client list --policy p.yaml",
             "backup-client show --policy p.yaml --latest --only a",
             "backup-client verify --policy p.yaml --key k",
+            "backup-client show --policy p.yaml --latest --tree",
+            "backup-client completions zsh",
+            "backup-client manual --out d",
             "backup-client decrypt --policy p.yaml --key k --out -",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
         for line in [
             "intellistor-agent run --policy p.yaml --out d --env-file x.env",
+            "intellistor-agent run --policy p.yaml --metrics-file a.prom",
             "intellistor-agent status",
             "intellistor-agent status --policy p.yaml --json",
             "intellistor-agent logs list --policy-id a",

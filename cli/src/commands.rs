@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod decrypt;
+pub(crate) mod help;
 pub(crate) mod key_create;
 pub(crate) mod list;
 pub(crate) mod policy_create;

@@ -28,6 +28,16 @@ impl Done {
     }
 }
 
+impl Done {
+    /// How the program ends.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Document(_, exit) => *exit,
+            Self::Written => Exit::Success,
+        }
+    }
+}
+
 /// Tells the outcome on both outputs.
 pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCode {
     let failure = match outcome {

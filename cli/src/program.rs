@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use intellistor::CancellationToken;
 use intellistor_telemetry::console::Verbosity;
 
@@ -55,6 +55,8 @@ impl Program for ClientArguments {
             ClientCommand::List(command) => commands::list::run(&command, session).await,
             ClientCommand::Show(command) => commands::show::run(command, session).await,
             ClientCommand::Verify(command) => commands::verify::run(&command, session).await,
+            ClientCommand::Completions(command) => commands::help::completions(&command, Self::command()),
+            ClientCommand::Manual(command) => commands::help::manual(&command, Self::command()),
             ClientCommand::Decrypt(command) => commands::decrypt::run(&command, session).await,
         }
     }
@@ -72,6 +74,8 @@ impl Program for AgentArguments {
             AgentCommand::Run(command) => commands::agent::run::run(&command, session).await,
             AgentCommand::Status(command) => commands::agent::status::run(&command, session).await,
             AgentCommand::Logs(command) => commands::agent::logs::run(command, session).await,
+            AgentCommand::Completions(command) => commands::help::completions(&command, Self::command()),
+            AgentCommand::Manual(command) => commands::help::manual(&command, Self::command()),
             AgentCommand::Cancel(command) => commands::agent::cancel::run(&command, session).await,
             AgentCommand::ApplySchedule(command) => schedule::apply::run(&command, session).await,
             AgentCommand::TestSchedule(command) => schedule::test::run(&command, session).await,

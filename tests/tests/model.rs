@@ -86,7 +86,7 @@ impl Model {
 
     fn path(&self, name: u8) -> PathBuf {
         // Before the large file, and behind it.
-        let prefix = if name % 2 == 0 { "a" } else { "z" };
+        let prefix = if name.is_multiple_of(2) { "a" } else { "z" };
         self.trial.place.source().join(format!("{prefix} {name}"))
     }
 

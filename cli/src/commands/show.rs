@@ -1,5 +1,7 @@
 //! `show`: what a backup holds.
 
+mod tree;
+
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
@@ -12,12 +14,13 @@ use crate::failure::Failure;
 use crate::output::{self, Done};
 use crate::selection::{OnlyArgument, PolicyArgument, Which};
 use crate::session::Session;
+use crate::units::{counted, size};
 
 /// Show what a backup holds: its files, and what was skipped
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  backup-client show --policy policy.yaml --latest
+  backup-client show --policy policy.yaml --latest --tree
   backup-client show --policy policy.yaml --latest --only '*.png' | jq -r '.entries[].relative_path'
 
 The result is one JSON document with a line for each entry. The manifest is verified before a line is shown.")]
@@ -28,6 +31,9 @@ pub(crate) struct Show {
     which: Which,
     #[command(flatten)]
     only: OnlyArgument,
+    /// A tree with sizes, for people, instead of JSON
+    #[arg(long)]
+    tree: bool,
 }
 
 /// The manifest's head, without the segments and frames that only a program needs.
@@ -97,7 +103,8 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     let manifest = session.unless_cancelled(vault.show(&name)).await;
     let manifest = manifest.map_err(Failure::engine(format!("cannot show backup {}", name.backup_id)))?;
     let written = tokio::task::spawn_blocking(move || {
-        write(BufWriter::with_capacity(64 << 10, io::stdout()), &manifest, only.as_ref())
+        let out = BufWriter::with_capacity(64 << 10, io::stdout());
+        if command.tree { draw(out, &manifest, only.as_ref()) } else { write(out, &manifest, only.as_ref()) }
     });
     tokio::select! {
         written = written => match written {
@@ -143,6 +150,35 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
         .map_err(|e| Broken::Manifest(e.into()))?;
     list.outcome?;
     out.write_all(b"\n]}\n")?;
+    Ok(out.flush()?)
+}
+
+/// As [`write`], for people.
+fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlobs>) -> Result<(), Broken> {
+    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(path));
+    let mut outcome = Ok(());
+    let mut put = |lines: &str| {
+        outcome = out.write_all(lines.as_bytes());
+        if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut tree = tree::Tree::default();
+    manifest
+        .for_each_entry(|entry| {
+            if wanted(&entry.relative_path) { put(&tree.lines(&entry)) } else { ControlFlow::Continue(()) }
+        })
+        .map_err(|e| Broken::Manifest(e.into()))?;
+    manifest
+        .for_each_problem(|problem| {
+            if wanted(&problem.relative_path) {
+                put(&tree::problem(&problem))
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .map_err(|e| Broken::Manifest(e.into()))?;
+    outcome?;
+    let Totals { files, bytes, .. } = manifest.head().totals;
+    writeln!(out, "{:>10}  {} in all", size(bytes), counted(files, "file"))?;
     Ok(out.flush()?)
 }
 

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use intellistor::agent::Resumed;
-use intellistor::{AgentOptions, AgentReport, Error, Policy, Vault};
+use intellistor::{Agent, AgentOptions, AgentReport, Error, Policy, Vault};
 use serde::Serialize;
 
+use super::metrics_file;
 use crate::commands::backup::{self, cli_restore};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -32,6 +33,10 @@ pub(crate) struct Run {
     /// A folder for a copy of the backup, made at the same time; it is laid out as a store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A file to write the policy's metrics into when the run ends, for Prometheus' node exporter (its textfile
+    /// collector); one for each policy, NAME.prom
+    #[arg(long, value_name = "FILE", env = "INTELLISTOR_METRICS_FILE")]
+    metrics_file: Option<PathBuf>,
 }
 
 /// What the agent adds to what a backup gives.
@@ -87,7 +92,19 @@ struct WithoutBackup<'a> {
 pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failure> {
     let policy = Policy::load(&command.policy.policy)?;
     let agent = home::agent(&session.environment)?;
-    let vault = match session.open(&policy).await {
+    let outcome = back_up(command, &policy, &agent, session).await;
+    if let Some(file) = &command.metrics_file {
+        let exit = match &outcome {
+            Ok(done) => done.exit(),
+            Err(failure) => failure.exit(),
+        };
+        metrics_file::write(file, &agent, &policy.policy_id, exit, &session.screen);
+    }
+    outcome
+}
+
+async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {
+    let vault = match session.open(policy).await {
         Ok(vault) => vault,
         Err(failure) => {
             // Whoever looks for last night's run must find that there was none, and why.
@@ -100,7 +117,7 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = AgentOptions { copy_to: command.out.clone(), run };
-    let report = agent.run(&vault, &policy, options).await;
+    let report = agent.run(&vault, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
     match meter {

@@ -1,0 +1,103 @@
+//! A backup's entries as a tree with sizes, for people.
+//!
+//! ```text
+//!            pasta/
+//!    1.2 MiB   Relatório.txt
+//!              ligação -> Relatório.txt
+//! ```
+
+use std::fmt::Write as _;
+
+use intellistor::{Entry, EntryKind, Problem, ProblemKind};
+use intellistor_telemetry::Escaped;
+
+use crate::units::size;
+
+/// The folder of the entry before, name by name; more is not remembered, however many entries there are.
+#[derive(Debug, Default)]
+pub(super) struct Tree(Vec<String>);
+
+impl Tree {
+    /// The lines of an entry: its own, and before it those of folders that no entry has told of.
+    pub(super) fn lines(&mut self, entry: &Entry) -> String {
+        let mut names: Vec<&str> = entry.relative_path.split('/').collect();
+        let own = names.pop().unwrap_or_default();
+        let known = self.0.iter().zip(&names).take_while(|(known, name)| known == name).count();
+        let mut lines = String::new();
+        for (depth, name) in names.iter().enumerate().skip(known) {
+            line(&mut lines, "", depth, &format!("{name}/"));
+        }
+        self.0.truncate(known);
+        self.0.extend(names[known..].iter().map(|name| (*name).to_owned()));
+        let target = entry.link_target.as_deref().unwrap_or_default();
+        let depth = names.len();
+        match entry.kind {
+            EntryKind::Directory => {
+                line(&mut lines, "", depth, &format!("{own}/"));
+                self.0.push(own.to_owned());
+            }
+            EntryKind::File => line(&mut lines, &size(entry.size), depth, own),
+            EntryKind::Symlink => line(&mut lines, "", depth, &format!("{own} -> {target}")),
+            EntryKind::Hardlink => line(&mut lines, "", depth, &format!("{own} = {target}")),
+        }
+        lines
+    }
+}
+
+fn line(lines: &mut String, size: &str, depth: usize, name: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(lines, "{size:>10}  {:indent$}{}", "", Escaped(name), indent = depth * 2);
+}
+
+/// A line about what is not in the backup, or not as it was.
+pub(super) fn problem(problem: &Problem) -> String {
+    let kind = match problem.kind {
+        ProblemKind::Skipped => "skipped",
+        ProblemKind::Changed => "changed",
+    };
+    format!("{kind:>10}  {}: {}\n", Escaped(&problem.relative_path), Escaped(&problem.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(relative_path: &str, kind: EntryKind, size: u64) -> Entry {
+        Entry {
+            relative_path: relative_path.to_owned(),
+            path_bytes: None,
+            kind,
+            size,
+            mtime_ns: 0,
+            unix: None,
+            xattrs: Vec::new(),
+            link_target: Some("alvo".to_owned()),
+            link_target_bytes: None,
+            sha256: None,
+            extents: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn folders_stand_before_what_they_hold_and_only_once() {
+        let mut tree = Tree::default();
+        let entries = [
+            entry("a", EntryKind::Directory, 0),
+            entry("a/x\n", EntryKind::File, 1536),
+            entry("a/b/c/y", EntryKind::File, 1),
+            entry("a/b/link", EntryKind::Symlink, 0),
+            entry("z", EntryKind::Hardlink, 9),
+        ];
+        let lines: String = entries.iter().map(|entry| tree.lines(entry)).collect();
+        let expected = "
+            a/
+   1.5 KiB    x\\n
+              b/
+                c/
+       1 B        y
+                link -> alvo
+            z = alvo
+";
+        assert_eq!(lines, &expected[1..]);
+    }
+}
