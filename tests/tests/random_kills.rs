@@ -161,7 +161,7 @@ impl Kills {
             _ => match self.dice.pick(&folders) {
                 // An empty one goes, else one comes or moves.
                 Some((path, _)) if fs::remove_dir(root.join(path)).is_ok() => {}
-                Some((path, _)) if seed % 3 == 0 => {
+                Some((path, _)) if seed.is_multiple_of(3) => {
                     self.made += 1;
                     fs::rename(root.join(path), root.join(format!("mudada {}", self.made))).unwrap();
                 }
