@@ -107,7 +107,7 @@ fn parts_on_their_way_are_bounded_by_their_bytes() {
             "a fifth part was sent while four are uncommitted"
         );
         assert_eq!(bench.store.calls(Operation::PutPart), 4);
-        while sends.len() > 0 {
+        while !sends.is_empty() {
             bench.arrived.lock().unwrap().clear();
             assert_eq!(sends.next().await, Some(Ok(())));
         }
