@@ -6,11 +6,11 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | [`cron`] | the expression |
-//! | [`triggers`], [`task_xml`], [`wrapper`] | Windows: when, how, and what is run |
+//! | `cron` | the expression |
+//! | `triggers`, `task_xml`, `wrapper` | Windows: when, how, and what is run; tested everywhere |
 //! | `task_scheduler`, `access` | Windows: COM, and who may write where |
-//! | [`systemd`], [`crontab`] | Linux |
-//! | [`runner`] | programs of the system |
+//! | `systemd`, `crontab` | Linux |
+//! | `runner` | Linux: programs of the system |
 //!
 //! [`Scheduler`] chooses. Its calls block, and on Windows use a thread of their own.
 //!
@@ -30,28 +30,37 @@
 //! | #372, #586: lines that vanish, jobs that stay when a file was renamed | the policy_id alone names a schedule; other lines of a crontab stay byte for byte |
 
 #[cfg(windows)]
-pub mod access;
-pub mod cron;
-pub mod crontab;
+mod access;
+mod cron;
+#[cfg(not(windows))]
+mod crontab;
 mod error;
-pub mod runner;
-pub mod systemd;
+#[cfg(not(windows))]
+mod runner;
+#[cfg(not(windows))]
+mod systemd;
 #[cfg(windows)]
-pub mod task_scheduler;
-pub mod task_xml;
-pub mod triggers;
-pub mod wrapper;
+mod task_scheduler;
+#[cfg(any(windows, test))]
+mod task_xml;
+#[cfg(any(windows, test))]
+mod triggers;
+#[cfg(any(windows, test))]
+mod wrapper;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(not(windows))]
+use intellistor_storage::create_private_folder;
 use intellistor_storage::layout::is_policy_id;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 pub use cron::Cron;
 pub use error::{Result, ScheduleError};
+#[cfg(not(windows))]
 use runner::{Processes, Runner};
 
 use crate::policy::Policy;
@@ -134,22 +143,35 @@ impl ScheduleSpec {
     pub fn check(&self) -> Result<()> {
         check_id(&self.policy_id)?;
         let policy = Policy::load(&self.policy)?;
-        let unusable =
-            |what, text: String, reason: String| Err(ScheduleError::Unusable { what, text, reason });
         if policy.policy_id != self.policy_id {
             let reason =
                 format!("it is the file of policy {}. Name that, or give another file", policy.policy_id);
-            return unusable("policy", self.policy_id.clone(), reason);
+            return Err(ScheduleError::unusable("policy", &self.policy_id, reason));
         }
         match policy.paths.iter().find(|path| !path.is_absolute()) {
-            Some(path) => unusable(
+            Some(path) => Err(ScheduleError::unusable(
                 "the path",
                 path.display().to_string(),
-                "it is relative, and a scheduled run has no current folder. Write it in full in the policy's `paths`"
-                    .to_owned(),
-            ),
+                "it is relative, and a scheduled run has no current folder. Write it in full in the policy's `paths`",
+            )),
             None => Ok(()),
         }
+    }
+}
+
+/// A path as text that a unit and a crontab can hold.
+#[cfg(not(windows))]
+fn plain_path<'a>(what: &'static str, path: &'a Path) -> Result<&'a str> {
+    let refused = |reason| Err(ScheduleError::unusable(what, path.to_string_lossy(), reason));
+    match path.to_str() {
+        None => refused("its name is not Unicode. Rename it"),
+        Some(_) if !path.is_absolute() => {
+            refused("a scheduled run has no current folder. Give its absolute path")
+        }
+        Some(text) if text.chars().any(char::is_control) => {
+            refused("it holds a control character. Rename it")
+        }
+        Some(text) => Ok(text),
     }
 }
 
@@ -230,6 +252,15 @@ pub struct Removed {
     pub notes: Vec<String>,
 }
 
+#[cfg(not(windows))]
+impl Removed {
+    fn and(mut self, more: Self) -> Self {
+        self.files.extend(more.files);
+        self.notes.extend(more.notes);
+        self
+    }
+}
+
 /// A run through the scheduler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TestRun {
@@ -252,7 +283,7 @@ enum Keeper {
 pub struct Scheduler {
     keeper: Keeper,
     folder: PathBuf,
-    #[cfg_attr(windows, allow(dead_code))]
+    #[cfg(not(windows))]
     runner: Box<dyn Runner>,
 }
 
@@ -260,7 +291,12 @@ impl Scheduler {
     /// Chooses: Task Scheduler on Windows, systemd where it runs, else cron. `folder` is the agent's state folder,
     /// `user_units` where units of the user lie (`$XDG_CONFIG_HOME/systemd/user`; Linux alone).
     pub fn of_this_system(folder: PathBuf, user_units: PathBuf) -> Self {
-        Self { keeper: keeper(user_units), folder, runner: Box::new(Processes::default()) }
+        Self {
+            keeper: keeper(user_units),
+            folder,
+            #[cfg(not(windows))]
+            runner: Box::new(Processes::default()),
+        }
     }
 
     /// Makes the policy's schedule, or changes it.
@@ -276,7 +312,7 @@ impl Scheduler {
             Keeper::Systemd { system, user } => {
                 let (scope, other) =
                     if matches!(spec.run_as, RunAs::Caller) { (user, system) } else { (system, user) };
-                std::fs::create_dir_all(&self.folder).map_err(ScheduleError::file("create", &self.folder))?;
+                create_private_folder(&self.folder).map_err(ScheduleError::file("create", &self.folder))?;
                 let mut applied = systemd::apply(spec, scope, &self.folder, &*self.runner)?;
                 match systemd::remove(&spec.policy_id, other, &*self.runner) {
                     Ok(None) => {}
@@ -291,12 +327,8 @@ impl Scheduler {
             #[cfg(not(windows))]
             Keeper::Crontab => {
                 if matches!(spec.run_as, RunAs::System) && !rustix::process::geteuid().is_root() {
-                    return Err(ScheduleError::Unusable {
-                        what: "the account",
-                        text: "root".to_owned(),
-                        reason: "only root may write root's crontab. Run it with sudo, or schedule for your own account"
-                            .to_owned(),
-                    });
+                    let reason = "only root may write root's crontab. Run it with sudo, or schedule for your own account";
+                    return Err(ScheduleError::unusable("the account", "root", reason));
                 }
                 crontab::apply(spec, &*self.runner)
             }
@@ -313,10 +345,18 @@ impl Scheduler {
             #[cfg(windows)]
             Keeper::TaskScheduler => task_scheduler::remove(policy_id, &self.folder)?,
             #[cfg(not(windows))]
-            Keeper::Systemd { system, user } => match systemd::remove(policy_id, user, &*self.runner)? {
-                None => systemd::remove(policy_id, system, &*self.runner)?,
-                some => some,
-            },
+            Keeper::Systemd { system, user } => {
+                // Both, should one that was moved from the other have been left behind.
+                let scopes = [user, system].map(|scope| systemd::remove(policy_id, scope, &*self.runner));
+                let mut removed: Option<Removed> = None;
+                for one in scopes {
+                    removed = match (removed, one?) {
+                        (Some(all), Some(more)) => Some(all.and(more)),
+                        (all, more) => all.or(more),
+                    };
+                }
+                removed
+            }
             #[cfg(not(windows))]
             Keeper::Crontab => crontab::remove(policy_id, &*self.runner).or_else(none_kept)?,
         };

@@ -9,6 +9,7 @@
 //! | [`layout`] | the keys under which a store holds all that |
 //! | [`job`] | the states of a job, and the one function that changes them |
 //! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
+//! | `folder` | folders that are this user's alone |
 //! | [`failpoint`] | where tests make the process die |
 //!
 //! No actor is known here, no thread is started (sled has its own), and no environment variable is read
@@ -17,6 +18,7 @@
 pub mod archive;
 mod error;
 pub mod failpoint;
+mod folder;
 mod holes;
 pub mod job;
 pub mod keys;
@@ -28,5 +30,6 @@ mod spool;
 mod text;
 
 pub use error::{Error, QueueErrorKind, Result, RetryClass, StoreError, StoreErrorKind};
+pub use folder::create_private_folder;
 pub use holes::hash_hole;
 pub use spool::{Spool, SpoolReader};

@@ -33,6 +33,7 @@ pub use ledger::Ledger;
 pub use records::{Cursor, HalfSent, Job, PartRecord, PendingLog, Scanned};
 
 use crate::failpoint::Failpoint;
+use crate::folder::create_private_folder;
 use crate::layout::BackupName;
 use crate::{Error, Result};
 use database::Database;
@@ -90,7 +91,7 @@ impl Queue {
     /// # Errors
     /// [`Error::Busy`] at once when another process has it; [`Error::Queue`] and [`Error::Io`] when the disk refuses.
     pub fn open(folder: &Path) -> Result<Self> {
-        create_private(folder).map_err(Error::io("create the queue's folder", folder))?;
+        create_private_folder(folder).map_err(Error::io("create the queue's folder", folder))?;
         let lock = lock(folder)?;
         let holder = Holder { pid: std::process::id(), since_ms: chrono::Utc::now().timestamp_millis() };
         if let Err(error) = write_whole(&folder.join("holder.json"), &holder) {
@@ -319,14 +320,6 @@ fn lock(folder: &Path) -> Result<File> {
         }
     }
     Ok(file)
-}
-
-fn create_private(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// The file appears whole or not at all; it need not survive a crash.

@@ -32,7 +32,7 @@ const FILE_THAT_USERS_RUN: &str = "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;GRGX;;;BU)
 ///
 /// # Errors
 /// [`ScheduleError`]; without an administrator's console it is "access is denied".
-pub fn protected_folder(folder: &Path) -> Result<()> {
+pub(crate) fn protected_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(ScheduleError::file("create", folder))?;
     let vendor =
         folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "Intellistor"));
@@ -55,7 +55,7 @@ pub fn protected_folder(folder: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`ScheduleError::Windows`].
-pub fn protect_file(file: &Path, users_run_it: bool) -> Result<()> {
+pub(crate) fn protect_file(file: &Path, users_run_it: bool) -> Result<()> {
     set(file, if users_run_it { FILE_THAT_USERS_RUN } else { FILE })
 }
 

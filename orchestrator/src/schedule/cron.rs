@@ -65,7 +65,7 @@ const WORDS: [(&str, &str); 7] = [
 
 /// On which days a schedule runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Days<'a> {
+pub(crate) enum Days<'a> {
     /// On every day.
     Every,
     /// On these days of the month.
@@ -95,14 +95,6 @@ impl Eq for Cron {}
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-impl std::str::FromStr for Cron {
-    type Err = ScheduleError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::parse(text)
     }
 }
 
@@ -150,22 +142,22 @@ impl Cron {
     }
 
     /// The minutes of the hour.
-    pub fn minutes(&self) -> &[u8] {
+    pub(crate) fn minutes(&self) -> &[u8] {
         &self.fields[0]
     }
 
     /// The hours of the day.
-    pub fn hours(&self) -> &[u8] {
+    pub(crate) fn hours(&self) -> &[u8] {
         &self.fields[1]
     }
 
     /// The months, January being 1.
-    pub fn months(&self) -> &[u8] {
+    pub(crate) fn months(&self) -> &[u8] {
         &self.fields[3]
     }
 
     /// The days, by cron's rule.
-    pub fn days(&self) -> Days<'_> {
+    pub(crate) fn days(&self) -> Days<'_> {
         let (of_month, of_week) = (&self.fields[2][..], &self.fields[4][..]);
         match (of_month.len() == 31, of_week.len() == 7) {
             (true, true) => Days::Every,

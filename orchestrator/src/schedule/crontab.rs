@@ -16,53 +16,41 @@ use chrono::Local;
 use super::cron::Cron;
 use super::error::{Result, ScheduleError};
 use super::runner::{Call, Runner};
-use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy_id};
+use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy_id, plain_path};
 
 const MARK: &[u8] = b" # intellistor-agent ";
 const HINT: &str = "Check that cron is installed and that you may use it (/etc/cron.allow, /etc/cron.deny)";
+
+/// Cron gives a command these variables and no others; without a home the agent knows no place for its state.
+const AS_CRON: &str =
+    r#"exec env -i HOME="$HOME" LOGNAME="$(id -un)" PATH=/usr/bin:/bin SHELL=/bin/sh /bin/sh -c "$1""#;
 
 /// The line of a schedule, without its end.
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`] for a path that a crontab cannot hold.
-pub fn line(spec: &ScheduleSpec) -> Result<String> {
-    let mut command = quoted("the agent", &spec.program)?;
+pub(crate) fn line(spec: &ScheduleSpec) -> Result<String> {
+    let mut command = quoted(plain_path("the agent", &spec.program)?);
     command.push_str(" run");
     for (flag, what, path) in spec.path_arguments() {
-        command.push_str(&format!(" {flag} {}", quoted(what, path)?));
+        command.push_str(&format!(" {flag} {}", quoted(plain_path(what, path)?)));
     }
     // The JSON of a run is for programs; what a person should read comes on the other channel, and cron mails it.
     Ok(format!("{} {command} >/dev/null{}{}", spec.cron, String::from_utf8_lossy(MARK), spec.policy_id))
 }
 
-fn quoted(what: &'static str, path: &std::path::Path) -> Result<String> {
-    let refused = |reason: &str| ScheduleError::Unusable {
-        what,
-        text: path.display().to_string(),
-        reason: reason.to_owned(),
-    };
-    let text = path.to_str().ok_or_else(|| refused("its name is not Unicode. Rename it"))?;
-    if !path.is_absolute() {
-        return Err(refused("a scheduled run has no current folder. Give its absolute path"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(refused("it holds a control character. Rename it"));
-    }
-    Ok(format!("'{}'", text.replace('\'', r"'\''").replace('%', r"'\%'")))
+fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', r"'\''").replace('%', r"'\%'"))
 }
 
 /// Adds or replaces the line.
 ///
 /// # Errors
 /// [`ScheduleError`]; the crontab is as it was.
-pub fn apply(spec: &ScheduleSpec, runner: &dyn Runner) -> Result<Applied> {
+pub(crate) fn apply(spec: &ScheduleSpec, runner: &dyn Runner) -> Result<Applied> {
     if let RunAs::User { name, .. } = &spec.run_as {
-        return Err(ScheduleError::Unusable {
-            what: "the account",
-            text: name.clone(),
-            reason: "a crontab is its owner's. Log in as that user and schedule for your own account"
-                .to_owned(),
-        });
+        let reason = "a crontab is its owner's. Log in as that user and schedule for your own account";
+        return Err(ScheduleError::unusable("the account", name, reason));
     }
     let line = line(spec)?;
     let old = read(runner)?;
@@ -77,7 +65,7 @@ pub fn apply(spec: &ScheduleSpec, runner: &dyn Runner) -> Result<Applied> {
 ///
 /// # Errors
 /// [`ScheduleError`]; the crontab is as it was.
-pub fn remove(policy_id: &str, runner: &dyn Runner) -> Result<Option<Removed>> {
+pub(crate) fn remove(policy_id: &str, runner: &dyn Runner) -> Result<Option<Removed>> {
     let old = read(runner)?;
     let (new, found) = edited(&old, policy_id, None);
     if found == 0 {
@@ -91,25 +79,24 @@ pub fn remove(policy_id: &str, runner: &dyn Runner) -> Result<Option<Removed>> {
 ///
 /// # Errors
 /// [`ScheduleError`] when the crontab cannot be read.
-pub fn list(runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
+pub(crate) fn list(runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
     let text = read(runner)?;
     let ours = text.split(|byte| *byte == b'\n').filter_map(|line| Some((line, policy_of(line)?)));
     Ok(ours.map(|(line, id)| info(id, cron_of(line).as_ref())).collect())
 }
 
-/// Runs the line's command as cron would, with `sh` and next to no environment.
+/// Runs the line's command as cron would: with `sh`, and of all variables those that cron sets.
 ///
 /// # Errors
 /// [`ScheduleError::StillRunning`] when it takes longer than `timeout`.
-pub fn run_now(policy_id: &str, runner: &dyn Runner, timeout: Duration) -> Result<i32> {
+pub(crate) fn run_now(policy_id: &str, runner: &dyn Runner, timeout: Duration) -> Result<i32> {
     let text = read(runner)?;
     let ours = text.split(|byte| *byte == b'\n').find(|line| policy_of(line) == Some(policy_id));
     let command = ours.and_then(|line| command_of(std::str::from_utf8(line).ok()?));
     let Some(command) = command else {
         return Err(ScheduleError::NotScheduled { policy_id: policy_id.to_owned() });
     };
-    let words = ["env", "-i", "PATH=/usr/bin:/bin", "SHELL=/bin/sh", "/bin/sh", "-c", &command];
-    let call = Call { timeout: Some(timeout), ..Call::of(words) };
+    let call = Call { timeout: Some(timeout), ..Call::of(["/bin/sh", "-c", AS_CRON, "sh", &command]) };
     let answer = runner.run(&call)?;
     match answer.code {
         Some(code) => Ok(code),
@@ -203,6 +190,5 @@ fn info(policy_id: &str, cron: Option<&Cron>) -> ScheduleInfo {
     }
 }
 
-// Absolute paths of Linux are none on Windows.
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

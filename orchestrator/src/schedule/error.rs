@@ -183,6 +183,10 @@ impl ScheduleError {
         }
     }
 
+    pub(crate) fn unusable(what: &'static str, text: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unusable { what, text: text.into(), reason: reason.into() }
+    }
+
     pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }

@@ -10,30 +10,30 @@ use super::error::{Result, ScheduleError};
 
 /// A call of a program.
 #[derive(Debug, Clone, Default)]
-pub struct Call {
+pub(crate) struct Call {
     /// The program and its arguments.
-    pub words: Vec<OsString>,
+    pub(crate) words: Vec<OsString>,
     /// What it reads.
-    pub input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
     /// How long to wait for its end. `None` is for ever.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What came of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The exit code; `None` when a signal ended it or the time was over (then it runs on).
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Whether the time was over.
-    pub timed_out: bool,
+    pub(crate) timed_out: bool,
     /// What it printed.
-    pub output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
     /// What it complained about.
-    pub complaint: String,
+    pub(crate) complaint: String,
 }
 
 /// Runs programs.
-pub trait Runner: Send + Sync {
+pub(crate) trait Runner: Send + Sync {
     /// Runs one to its end.
     ///
     /// # Errors
@@ -43,24 +43,24 @@ pub trait Runner: Send + Sync {
 
 /// Real processes.
 #[derive(Debug, Clone, Default)]
-pub struct Processes {
+pub(crate) struct Processes {
     /// Where to look for programs, instead of the `PATH` of this process.
-    pub path: Option<OsString>,
+    pub(crate) path: Option<OsString>,
 }
 
 impl Call {
     /// A call without input.
-    pub fn of<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
+    pub(crate) fn of<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
         Self { words: words.into_iter().map(|word| word.as_ref().to_owned()).collect(), ..Self::default() }
     }
 
     /// The same, with something to read.
-    pub fn with_input(self, input: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with_input(self, input: impl Into<Vec<u8>>) -> Self {
         Self { input: input.into(), ..self }
     }
 
     /// As a person would type it.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
@@ -71,12 +71,12 @@ impl Call {
 
 impl Answer {
     /// Whether it ended well.
-    pub fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.code == Some(0)
     }
 
     /// Why it did not.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match (self.complaint.trim(), self.code) {
             ("", Some(code)) => format!("it ended with code {code}"),
             ("", None) => "it was ended by a signal".to_owned(),
@@ -137,7 +137,7 @@ fn read(pipe: Option<impl Read>) -> Vec<u8> {
     bytes
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -14,6 +14,7 @@
 //! | `Nice=10`, `IOSchedulingClass=idle` | a backup stays out of the way |
 //! | `SuccessExitStatus=3` | 3 is a finished backup in which entries were skipped. It is a backup; a unit that is red every night for one open file teaches people to look away. The code stays visible in `list-schedules`, the log and the manifest |
 //!
+//! It runs in the agent's folder, or, as another account, which may not enter that, where systemd puts it.
 //! A unit of the user runs while that user is logged in; `loginctl enable-linger` keeps it running, which
 //! [`apply`] tells and leaves to the user. The clock is the machine's; where it goes forward over a time, systemd
 //! does not start on that day.
@@ -27,28 +28,29 @@ use chrono::Local;
 use super::cron::{Cron, Days, runs};
 use super::error::{Result, ScheduleError};
 use super::runner::{Answer, Call, Runner};
-use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec};
+use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, plain_path};
 
 const PREFIX: &str = "intellistor-agent-";
 const CRON_FOLLOWS: &str = "# Schedule: ";
+const ONLINE: &str = "Wants=network-online.target\nAfter=network-online.target\n";
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 /// A manager of units and where it reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// `--user`, or the system's manager.
-    pub user: bool,
+    pub(crate) user: bool,
     /// `/etc/systemd/system`, or `~/.config/systemd/user`.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// `<name>.service` and `<name>.timer`.
-pub fn unit_name(policy_id: &str) -> String {
+pub(crate) fn unit_name(policy_id: &str) -> String {
     format!("{PREFIX}{policy_id}")
 }
 
 /// The values of `OnCalendar=` that together are the expression.
-pub fn on_calendar(cron: &Cron) -> Vec<String> {
+pub(crate) fn on_calendar(cron: &Cron) -> Vec<String> {
     let list = |values: &[u8], all: usize| {
         if values.len() == all { "*".to_owned() } else { runs(values, "..").join(",") }
     };
@@ -68,7 +70,7 @@ pub fn on_calendar(cron: &Cron) -> Vec<String> {
 }
 
 /// The timer's unit file.
-pub fn timer_unit(spec: &ScheduleSpec) -> String {
+pub(crate) fn timer_unit(spec: &ScheduleSpec) -> String {
     let calendar: String =
         on_calendar(&spec.cron).iter().map(|value| format!("OnCalendar={value}\n")).collect();
     format!(
@@ -86,10 +88,10 @@ pub fn timer_unit(spec: &ScheduleSpec) -> String {
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`] for a path that a unit cannot hold.
-pub fn service_unit(spec: &ScheduleSpec, folder: &Path) -> Result<String> {
-    let program = absolute("the agent", &spec.program)?;
+pub(crate) fn service_unit(spec: &ScheduleSpec, folder: &Path) -> Result<String> {
+    let program = plain_path("the agent", &spec.program)?;
     if program.contains(['"', '\'', '\\']) {
-        return Err(unusable(
+        return Err(ScheduleError::unusable(
             "the agent",
             program,
             "systemd runs no program with a quote or a backslash in its path",
@@ -99,43 +101,31 @@ pub fn service_unit(spec: &ScheduleSpec, folder: &Path) -> Result<String> {
     let mut start = format!("\"{}\"", escaped(program));
     start.push_str(" run");
     for (flag, what, path) in spec.path_arguments() {
-        let text = escaped(absolute(what, path)?).replace('$', "$$");
+        let text = escaped(plain_path(what, path)?).replace('$', "$$");
         start.push_str(&format!(" {flag} \"{text}\""));
     }
-    let (online, user) = match &spec.run_as {
-        RunAs::System => ("Wants=network-online.target\nAfter=network-online.target\n", String::new()),
-        RunAs::Caller => ("", String::new()),
+    let in_folder = || -> Result<String> {
+        Ok(format!("WorkingDirectory={}\n", bare(plain_path("the folder", folder)?)))
+    };
+    let (online, place) = match &spec.run_as {
+        RunAs::System => (ONLINE, in_folder()?),
+        RunAs::Caller => ("", in_folder()?),
         RunAs::User { password: Some(_), .. } => {
-            return Err(unusable("the password", "", "systemd needs none. Leave it out"));
+            return Err(ScheduleError::unusable("the password", "", "systemd needs none. Leave it out"));
         }
-        RunAs::User { name, .. } if is_account(name) => {
-            ("Wants=network-online.target\nAfter=network-online.target\n", format!("User={name}\n"))
-        }
+        RunAs::User { name, .. } if is_account(name) => (ONLINE, format!("User={name}\n")),
         RunAs::User { name, .. } => {
-            return Err(unusable("the account", name, "this is no name of an account. Correct it"));
+            let reason = "this is no name of an account. Correct it";
+            return Err(ScheduleError::unusable("the account", name, reason));
         }
     };
     Ok(format!(
         "# Written by intellistor-agent apply-schedule, which replaces it; remove-schedule removes it.\n\
          [Unit]\nDescription=Intellistor backup of policy {id}\n{online}\n\
-         [Service]\nType=oneshot\nExecStart={start}\nWorkingDirectory={folder}\n{user}\
+         [Service]\nType=oneshot\nExecStart={start}\n{place}\
          SuccessExitStatus=3\nTimeoutStartSec=72h\nKillSignal=SIGINT\nNice=10\nIOSchedulingClass=idle\n",
         id = spec.policy_id,
-        folder = bare(absolute("the folder", folder)?),
     ))
-}
-
-fn absolute<'a>(what: &'static str, path: &'a Path) -> Result<&'a str> {
-    let text = path.to_str().ok_or_else(|| {
-        unusable(what, &path.to_string_lossy(), "its name is not Unicode, and a unit file is. Rename it")
-    })?;
-    if !path.is_absolute() {
-        return Err(unusable(what, text, "a scheduled run has no current folder. Give its absolute path"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(unusable(what, text, "it holds a control character. Rename it"));
-    }
-    Ok(text)
 }
 
 /// What stands between double quotes in `ExecStart=`.
@@ -158,26 +148,31 @@ fn is_account(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-fn unusable(what: &'static str, text: &str, reason: &str) -> ScheduleError {
-    ScheduleError::Unusable { what, text: text.to_owned(), reason: reason.to_owned() }
-}
-
 /// Writes the units, loads them and starts the timer.
 ///
 /// # Errors
-/// [`ScheduleError`]; nothing runs by a schedule that could not be written whole.
-pub fn apply(spec: &ScheduleSpec, scope: &Scope, folder: &Path, runner: &dyn Runner) -> Result<Applied> {
+/// [`ScheduleError`]; a policy that had no schedule has none afterwards either.
+pub(crate) fn apply(
+    spec: &ScheduleSpec,
+    scope: &Scope,
+    folder: &Path,
+    runner: &dyn Runner,
+) -> Result<Applied> {
     let (service, timer) = (service_unit(spec, folder)?, timer_unit(spec));
     let [service_file, timer_file] = files(scope, &spec.policy_id);
     let replaced = timer_file.exists();
     fs::create_dir_all(&scope.folder).map_err(ScheduleError::file("create", &scope.folder))?;
-    write_whole(&service_file, &service)?;
-    write_whole(&timer_file, &timer)?;
-    let timer_name = format!("{}.timer", unit_name(&spec.policy_id));
-    systemctl(scope, runner, &["daemon-reload"])?;
-    systemctl(scope, runner, &["enable", &timer_name])?;
-    // A timer that runs already takes its new times with a restart.
-    systemctl(scope, runner, &["restart", &timer_name])?;
+    let made = write_whole(&service_file, &service)
+        .and_then(|()| write_whole(&timer_file, &timer))
+        .and_then(|()| start(scope, runner, &format!("{}.timer", unit_name(&spec.policy_id))));
+    if let Err(error) = made {
+        if !replaced {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(&timer_file);
+            let _ = fs::remove_file(&service_file);
+        }
+        return Err(error);
+    }
     let mut notes = Vec::new();
     if scope.user {
         notes.push(
@@ -188,11 +183,18 @@ pub fn apply(spec: &ScheduleSpec, scope: &Scope, folder: &Path, runner: &dyn Run
     Ok(Applied::new(info(scope, runner, &spec.policy_id, Some(&spec.cron))?, &spec.cron, replaced, notes))
 }
 
+fn start(scope: &Scope, runner: &dyn Runner, timer: &str) -> Result<()> {
+    systemctl(scope, runner, &["daemon-reload"])?;
+    systemctl(scope, runner, &["enable", timer])?;
+    // A timer that runs already takes its new times with a restart.
+    systemctl(scope, runner, &["restart", timer]).map(drop)
+}
+
 /// Stops and removes the units, with the stamp of the last start. A run that goes on is left to finish.
 ///
 /// # Errors
 /// [`ScheduleError`], when something is left behind.
-pub fn remove(policy_id: &str, scope: &Scope, runner: &dyn Runner) -> Result<Option<Removed>> {
+pub(crate) fn remove(policy_id: &str, scope: &Scope, runner: &dyn Runner) -> Result<Option<Removed>> {
     let files = files(scope, policy_id);
     if !files.iter().any(|file| file.exists()) {
         return Ok(None);
@@ -219,7 +221,7 @@ pub fn remove(policy_id: &str, scope: &Scope, runner: &dyn Runner) -> Result<Opt
 ///
 /// # Errors
 /// [`ScheduleError`] when the folder cannot be read or systemd does not answer.
-pub fn list(scope: &Scope, runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
+pub(crate) fn list(scope: &Scope, runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
     let entries = match fs::read_dir(&scope.folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(ScheduleError::file("read", &scope.folder))?,
@@ -242,7 +244,7 @@ pub fn list(scope: &Scope, runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
 }
 
 /// Whether the policy has a timer here.
-pub fn is_scheduled(policy_id: &str, scope: &Scope) -> bool {
+pub(crate) fn is_scheduled(policy_id: &str, scope: &Scope) -> bool {
     files(scope, policy_id)[1].exists()
 }
 
@@ -250,7 +252,7 @@ pub fn is_scheduled(policy_id: &str, scope: &Scope) -> bool {
 ///
 /// # Errors
 /// [`ScheduleError::StillRunning`] when it takes longer than `timeout`.
-pub fn run_now(
+pub(crate) fn run_now(
     policy_id: &str,
     scope: &Scope,
     runner: &dyn Runner,
@@ -344,6 +346,5 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
     written.map_err(ScheduleError::file("write", path))
 }
 
-// Absolute paths of Linux are none on Windows.
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

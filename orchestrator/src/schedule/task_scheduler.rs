@@ -38,6 +38,8 @@ use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, access, i
 const TASK_ACCESS: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;BU)";
 const FILE_NOT_FOUND: HRESULT = HRESULT::from_win32(2);
 const PATH_NOT_FOUND: HRESULT = HRESULT::from_win32(3);
+/// SCHED_E_SERVICE_NOT_RUNNING.
+const NOT_RUNNING: HRESULT = HRESULT(0x8004_1315_u32.cast_signed());
 const LOGON_FAILURE: HRESULT = HRESULT::from_win32(1326);
 const NONE_MAPPED: HRESULT = HRESULT::from_win32(1332);
 const LOGON_TYPE_NOT_GRANTED: HRESULT = HRESULT::from_win32(1385);
@@ -50,7 +52,7 @@ const LOOK: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`ScheduleError`]; a policy that had no schedule has none afterwards either.
-pub fn apply(spec: &ScheduleSpec, folder: &Path) -> Result<Applied> {
+pub(crate) fn apply(spec: &ScheduleSpec, folder: &Path) -> Result<Applied> {
     check_drives(spec)?;
     let triggers = triggers(&spec.cron, Local::now().naive_local())?;
     let script = wrapper(spec)?;
@@ -100,7 +102,7 @@ pub fn apply(spec: &ScheduleSpec, folder: &Path) -> Result<Applied> {
 ///
 /// # Errors
 /// [`ScheduleError`], when something is left behind.
-pub fn remove(policy_id: &str, folder: &Path) -> Result<Option<Removed>> {
+pub(crate) fn remove(policy_id: &str, folder: &Path) -> Result<Option<Removed>> {
     let name = task_name(policy_id);
     let had_task = with_folder(|tasks| match delete(tasks, &name) {
         Ok(()) => Ok(true),
@@ -121,7 +123,7 @@ pub fn remove(policy_id: &str, folder: &Path) -> Result<Option<Removed>> {
 ///
 /// # Errors
 /// [`ScheduleError::Windows`].
-pub fn list() -> Result<Vec<ScheduleInfo>> {
+pub(crate) fn list() -> Result<Vec<ScheduleInfo>> {
     with_folder(|tasks| all_of_ours(tasks).map_err(|error| refused("list the tasks", &error)))
 }
 
@@ -129,7 +131,7 @@ pub fn list() -> Result<Vec<ScheduleInfo>> {
 ///
 /// # Errors
 /// [`ScheduleError::StillRunning`] when it takes longer than `timeout`; it runs on.
-pub fn run_now(policy_id: &str, timeout: Duration) -> Result<i32> {
+pub(crate) fn run_now(policy_id: &str, timeout: Duration) -> Result<i32> {
     let name = task_name(policy_id);
     with_folder(|tasks| {
         let running = |error: windows::core::Error| match is_missing(&error) {
@@ -161,7 +163,7 @@ pub fn run_now(policy_id: &str, timeout: Duration) -> Result<i32> {
 ///
 /// # Errors
 /// [`ScheduleError::Windows`].
-pub fn register(name: &str, xml: &str, run_as: &RunAs) -> Result<()> {
+pub(crate) fn register(name: &str, xml: &str, run_as: &RunAs) -> Result<()> {
     with_folder(|tasks| {
         register_in(tasks, name, xml, run_as)
             .map_err(|error| refused(format!("register the task {name:?}"), &error))
@@ -218,6 +220,7 @@ pub(super) fn refused(action: impl Into<String>, error: &windows::core::Error) -
         LOGON_TYPE_NOT_GRANTED => {
             "The account may not \"log on as a batch job\". Grant it in secpol.msc, Local Policies, User Rights Assignment, or schedule for SYSTEM"
         }
+        NOT_RUNNING => "The service \"Task Scheduler\" does not run. Start it: net start Schedule",
         E_NOTIMPL => "This system's Task Scheduler cannot do it",
         _ => "Look at the service \"Task Scheduler\" (services.msc) and at its history (taskschd.msc)",
     };

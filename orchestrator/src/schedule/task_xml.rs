@@ -21,24 +21,24 @@ use super::{RunAs, ScheduleSpec};
 
 const LIMIT: &str = "PT72H";
 /// SYSTEM, in every language of Windows.
-pub const SYSTEM_SID: &str = "S-1-5-18";
+pub(crate) const SYSTEM_SID: &str = "S-1-5-18";
 const CRON_FOLLOWS: &str = "Schedule: ";
 
 /// The task's name.
-pub fn task_name(policy_id: &str) -> String {
+pub(crate) fn task_name(policy_id: &str) -> String {
     format!("{TASK_PREFIX}{policy_id}")
 }
 
 /// What our tasks' names begin with.
-pub const TASK_PREFIX: &str = "IntellistorAgent - ";
+pub(crate) const TASK_PREFIX: &str = "IntellistorAgent - ";
 
 /// What a person reads in Task Scheduler, and what [`cron_of`] reads back.
-pub fn description(spec: &ScheduleSpec) -> String {
+pub(crate) fn description(spec: &ScheduleSpec) -> String {
     format!("Intellistor backup of policy {}. {CRON_FOLLOWS}{}", spec.policy_id, spec.cron)
 }
 
 /// The cron expression in a description.
-pub fn cron_of(description: &str) -> Option<&str> {
+pub(crate) fn cron_of(description: &str) -> Option<&str> {
     description.rsplit_once(CRON_FOLLOWS).map(|(_, cron)| cron.trim())
 }
 
@@ -46,7 +46,7 @@ pub fn cron_of(description: &str) -> Option<&str> {
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`] for a path or a name that the definition cannot hold.
-pub fn task_xml(
+pub(crate) fn task_xml(
     spec: &ScheduleSpec,
     run_as: &RunAs,
     triggers: &[Trigger],

@@ -160,5 +160,30 @@ mod chosen {
             error.contains("`systemctl daemon-reload` failed: Access denied") && error.contains("sudo"),
             "{error}"
         );
+        assert!(units(dir.path()).is_empty(), "a schedule that was not made is not listed");
+    }
+
+    #[test]
+    fn what_was_left_in_the_other_place_is_removed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let scheduler = scheduler(dir);
+        scheduler.apply(&spec_in(dir, RunAs::Caller)).unwrap();
+        std::fs::create_dir_all(dir.join("system")).unwrap();
+        for unit in units(dir) {
+            let left = unit.replace("user/", "system/");
+            std::fs::copy(dir.join(unit), dir.join(left)).unwrap();
+        }
+        let removed = scheduler.remove("mvp-default").unwrap();
+        assert_eq!((removed.removed, removed.files.len()), (true, 4));
+        assert!(units(dir).is_empty(), "{:?}", units(dir));
+    }
+
+    #[test]
+    fn the_agents_folder_is_made_for_its_user_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        scheduler(dir.path()).apply(&spec_in(dir.path(), RunAs::System)).unwrap();
+        let mode = std::fs::metadata(dir.path().join("state")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -22,6 +22,7 @@
 
 mod repetition;
 
+#[cfg(test)]
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -29,11 +30,11 @@ use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::cron::{Cron, Days};
 use super::error::{Result, ScheduleError};
-pub use repetition::Repetition;
+pub(crate) use repetition::Repetition;
 use repetition::cover;
 
 /// A task has at most so many triggers.
-pub const MOST_TRIGGERS: usize = 48;
+pub(crate) const MOST_TRIGGERS: usize = 48;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -53,18 +54,18 @@ const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursd
 
 /// When a task starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trigger {
+pub(crate) struct Trigger {
     /// The first day on which it may fire and the time of day, in local time.
-    pub start: NaiveDateTime,
+    pub(crate) start: NaiveDateTime,
     /// How it repeats within a day, when it does.
-    pub repetition: Option<Repetition>,
+    pub(crate) repetition: Option<Repetition>,
     /// The days.
-    pub on: On,
+    pub(crate) on: On,
 }
 
 /// The days on which a trigger fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum On {
+pub(crate) enum On {
     /// Every day.
     Days,
     /// These weekdays, Sunday being 0.
@@ -89,7 +90,7 @@ pub enum On {
 ///
 /// # Errors
 /// [`ScheduleError::TooManyTriggers`] when a task cannot hold them.
-pub fn triggers(cron: &Cron, since: NaiveDateTime) -> Result<Vec<Trigger>> {
+pub(crate) fn triggers(cron: &Cron, since: NaiveDateTime) -> Result<Vec<Trigger>> {
     let kinds = kinds_of_days(cron);
     let times = cover(cron.hours(), cron.minutes(), MOST_TRIGGERS / kinds.len());
     let needed = times.len() * kinds.len();
@@ -134,6 +135,7 @@ fn kinds_of_days(cron: &Cron) -> Vec<On> {
 }
 
 impl On {
+    #[cfg(test)]
     fn holds(&self, date: NaiveDate) -> bool {
         let weekday = date.weekday().num_days_from_sunday() as u8;
         let (month, day) = (date.month() as u8, date.day() as u8);
@@ -177,7 +179,7 @@ impl On {
 
 impl Trigger {
     /// A `CalendarTrigger` of a task's definition, in the order in which Windows exports one.
-    pub fn to_xml(&self) -> String {
+    pub(crate) fn to_xml(&self) -> String {
         let mut xml = String::from("<CalendarTrigger>");
         if let Some(repetition) = &self.repetition {
             xml.push_str(&repetition.to_xml());
@@ -191,6 +193,7 @@ impl Trigger {
         xml + "</CalendarTrigger>"
     }
 
+    #[cfg(test)]
     /// The starts that a day's firing brings, as Windows counts them.
     fn starts(&self, date: NaiveDate) -> impl Iterator<Item = NaiveDateTime> + '_ {
         let first = date.and_time(self.start.time());
@@ -200,8 +203,13 @@ impl Trigger {
     }
 }
 
+#[cfg(test)]
 /// When the triggers start their task, after `from` and up to `to`: what Task Scheduler does, simulated.
-pub fn occurrences(triggers: &[Trigger], from: NaiveDateTime, to: NaiveDateTime) -> BTreeSet<NaiveDateTime> {
+pub(crate) fn occurrences(
+    triggers: &[Trigger],
+    from: NaiveDateTime,
+    to: NaiveDateTime,
+) -> BTreeSet<NaiveDateTime> {
     let mut all = BTreeSet::new();
     for trigger in triggers {
         // A repetition may reach into the next day.

@@ -19,7 +19,7 @@ use super::ScheduleSpec;
 use super::error::{Result, ScheduleError};
 
 /// The file's name.
-pub fn wrapper_name(policy_id: &str) -> String {
+pub(crate) fn wrapper_name(policy_id: &str) -> String {
     format!("run_{policy_id}.cmd")
 }
 
@@ -27,7 +27,7 @@ pub fn wrapper_name(policy_id: &str) -> String {
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`] for a path that is not absolute, not Unicode or cannot be quoted.
-pub fn wrapper(spec: &ScheduleSpec) -> Result<String> {
+pub(crate) fn wrapper(spec: &ScheduleSpec) -> Result<String> {
     let mut run = quoted_program(&spec.program)?;
     run.push_str(" run");
     for (flag, what, path) in spec.path_arguments() {
@@ -51,7 +51,7 @@ fn quoted_program(path: &Path) -> Result<String> {
     if text.starts_with(r"\\") {
         let reason =
             "it lies on another machine, which SYSTEM may not reach. Install the agent on a local disk";
-        return Err(unusable("the agent", text, reason));
+        return Err(ScheduleError::unusable("the agent", text, reason));
     }
     Ok(format!("\"{}\"", text.replace('%', "%%")))
 }
@@ -64,7 +64,11 @@ fn quoted(what: &'static str, path: &Path) -> Result<String> {
 
 fn windows_path<'a>(what: &'static str, path: &'a Path) -> Result<&'a str> {
     let Some(text) = path.to_str() else {
-        return Err(unusable(what, &path.to_string_lossy(), "its name is not Unicode. Rename it"));
+        return Err(ScheduleError::unusable(
+            what,
+            path.to_string_lossy(),
+            "its name is not Unicode. Rename it",
+        ));
     };
     let absolute = match text.as_bytes() {
         [b'\\', b'\\', ..] => true,
@@ -72,16 +76,20 @@ fn windows_path<'a>(what: &'static str, path: &'a Path) -> Result<&'a str> {
         _ => false,
     };
     if !absolute {
-        return Err(unusable(what, text, "a scheduled run has no current folder. Give its absolute path"));
+        return Err(ScheduleError::unusable(
+            what,
+            text,
+            "a scheduled run has no current folder. Give its absolute path",
+        ));
     }
     if text.contains('"') || text.chars().any(char::is_control) {
-        return Err(unusable(what, text, "a quote or a control character cannot be in a path. Correct it"));
+        return Err(ScheduleError::unusable(
+            what,
+            text,
+            "a quote or a control character cannot be in a path. Correct it",
+        ));
     }
     Ok(text)
-}
-
-fn unusable(what: &'static str, text: &str, reason: &str) -> ScheduleError {
-    ScheduleError::Unusable { what, text: text.to_owned(), reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -184,6 +192,11 @@ mod tests {
             let words = [program, "run", "--policy", path, "--env-file", path, "--out", path];
             assert_eq!(received(&spec), words);
         }
+    }
+
+    #[test]
+    fn the_policy_names_the_file() {
+        assert_eq!(wrapper_name("mvp-default"), "run_mvp-default.cmd");
     }
 
     #[test]

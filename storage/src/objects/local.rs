@@ -15,6 +15,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, StoreUrl, UnfinishedUpload, Upload};
+use crate::folder;
 use crate::{Result, StoreError, StoreErrorKind};
 
 mod uploads;
@@ -259,11 +260,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 }
 
 fn create_folder(path: &Path) -> io::Result<()> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has a mode to set"))]
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
+    match folder::private().create(path) {
         // Another run may have made it in the same moment.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) => Err(e),

@@ -221,7 +221,9 @@ fn accounts_and_paths_that_a_unit_cannot_hold_are_refused() {
     let unit = |spec: &ScheduleSpec| service_unit(spec, dir.path()).map_err(|error| error.to_string());
     let user = |name: &str| RunAs::User { name: name.to_owned(), password: None };
     spec.run_as = user("ana");
-    assert!(unit(&spec).unwrap().contains("\nUser=ana\n"));
+    let of_ana = unit(&spec).unwrap();
+    assert!(of_ana.contains("\nUser=ana\n"));
+    assert!(!of_ana.contains("WorkingDirectory"), "she may not enter the agent's folder");
     spec.run_as = user("ana\nExecStart=/bin/sh");
     assert!(unit(&spec).unwrap_err().contains("no name of an account"));
     spec.run_as = RunAs::Caller;

@@ -10,7 +10,7 @@ const DAY_MINUTES: usize = 24 * 60;
 
 /// How a trigger repeats after its first start of the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Repetition {
+pub(crate) struct Repetition {
     interval_minutes: u16,
     /// How often after the first start.
     again: u16,
@@ -18,17 +18,17 @@ pub struct Repetition {
 
 impl Repetition {
     /// Minutes from start to start.
-    pub fn interval_minutes(&self) -> u16 {
+    pub(crate) fn interval_minutes(&self) -> u16 {
         self.interval_minutes
     }
 
     /// From the first start to the last.
-    pub fn span_minutes(&self) -> i64 {
+    pub(crate) fn span_minutes(&self) -> i64 {
         i64::from(self.interval_minutes) * i64::from(self.again)
     }
 
     /// How long it goes on: past the last start, and not as far as one more.
-    pub fn duration(&self) -> Duration {
+    pub(crate) fn duration(&self) -> Duration {
         let past = if self.interval_minutes > 1 { Duration::minutes(1) } else { Duration::seconds(30) };
         Duration::minutes(self.span_minutes()) + past
     }
