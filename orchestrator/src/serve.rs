@@ -2,8 +2,8 @@
 //!
 //! **In:** a folder of policies, a clock, and what a run is ([`Runs`]). **Out:** runs, each begun when its policy's
 //! `schedule` says so. **Guarantees:** a time that was missed, for nothing served or the machine slept, is made up for
-//! once, however many were missed; a policy that still runs when its next time comes is not run twice; files that are
-//! added, changed or removed are noticed within [`LOOK`]; when it is cancelled it begins nothing and waits for what
+//! once, however many were missed; a clock that is set back delays nothing; a policy that still runs when its next time
+//! comes is not run twice; files that are added, changed or removed are noticed within [`LOOK`]; when it is cancelled it begins nothing and waits for what
 //! runs. **After a crash:** nothing of its own is kept. What ran when, and what was stopped, is the agent's to know
 //! ([`Past`]).
 //!
@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, TimeDelta};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,9 @@ use folder::Folder;
 
 /// How often the folder is looked at, and the longest sleep: a clock that was set is noticed as late.
 pub const LOOK: Duration = Duration::from_secs(10);
+
+/// A clock that is put right by less is not taken for one that was wrong: a run would come twice.
+const SET_BACK: TimeDelta = TimeDelta::minutes(1);
 
 /// What is to be served.
 #[derive(Debug)]
@@ -91,11 +95,17 @@ pub async fn serve<R: Runs>(
     let (mut folder, turns) = (Folder::new(folder), Arc::new(Semaphore::new(at_once.max(1))));
     let mut plan = BTreeMap::new();
     let mut running: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
-    let mut served = Served::default();
+    let (begun, mut overlaps) = (Arc::new(AtomicU64::new(0)), 0);
     folder.check()?;
+    let mut before = now();
     while !cancel.is_cancelled() {
-        update(&mut plan, folder.look(), &*runs, now());
         let moment = now();
+        update(&mut plan, folder.look(), &*runs, moment);
+        if before - moment > SET_BACK {
+            tracing::warn!(before = before.to_rfc3339(), now = moment.to_rfc3339(), "the clock was set back");
+            plan.values_mut().for_each(|planned| planned.due = planned.cron.next_after(moment));
+        }
+        before = moment;
         for (id, planned) in &mut plan {
             if planned.due.is_none_or(|due| due > moment) {
                 continue;
@@ -103,14 +113,14 @@ pub async fn serve<R: Runs>(
             planned.due = planned.cron.next_after(moment);
             if running.get(id).is_some_and(|run| !run.is_finished()) {
                 tracing::warn!(policy = id, "it still runs: this time is left out");
-                served.overlaps += 1;
+                overlaps += 1;
                 continue;
             }
-            served.runs += 1;
+            let (begun, cancel) = (begun.clone(), cancel.clone());
             let (runs, turns, policy) = (runs.clone(), turns.clone(), planned.policy.clone());
-            let cancel = cancel.clone();
             let run = tokio::spawn(async move {
                 let Some(Ok(_turn)) = cancel.run_until_cancelled(turns.acquire()).await else { return };
+                begun.fetch_add(1, Ordering::Relaxed);
                 runs.run(policy).await;
             });
             ended(id, running.insert(id.clone(), run)).await;
@@ -123,7 +133,7 @@ pub async fn serve<R: Runs>(
     for (id, run) in running {
         ended(&id, Some(run)).await;
     }
-    Ok(served)
+    Ok(Served { runs: begun.load(Ordering::Relaxed), overlaps })
 }
 
 /// Waits for a run's end. One that panicked does not end the others.

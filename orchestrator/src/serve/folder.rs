@@ -16,6 +16,8 @@ struct Known {
     stamp: Stamp,
     /// None where it is no policy to be served.
     policy: Option<(Policy, Cron)>,
+    /// Whether it was told that another file has this policy_id.
+    is_twin: bool,
 }
 
 type Stamp = (u64, Option<SystemTime>);
@@ -50,7 +52,7 @@ impl Folder {
                 for (path, stamp) in found {
                     if self.files.get(&path).is_none_or(|known| known.stamp != stamp) {
                         let policy = read(&path);
-                        self.files.insert(path, Known { stamp, policy });
+                        self.files.insert(path, Known { stamp, policy, is_twin: false });
                     }
                 }
             }
@@ -63,13 +65,14 @@ impl Folder {
         let mut policies: Vec<(Policy, Cron)> = Vec::new();
         for (path, known) in &mut self.files {
             let Some((policy, cron)) = &known.policy else { continue };
-            if policies.iter().any(|(other, _)| other.policy_id == policy.policy_id) {
-                let id = &policy.policy_id;
+            let id = &policy.policy_id;
+            let is_twin = policies.iter().any(|(other, _)| other.policy_id == *id);
+            if !is_twin {
+                policies.push((policy.clone(), cron.clone()));
+            } else if !known.is_twin {
                 tracing::warn!(id, file = %path.display(), "is not served: another file has this policy_id");
-                known.policy = None;
-                continue;
             }
-            policies.push((policy.clone(), cron.clone()));
+            known.is_twin = is_twin;
         }
         policies
     }

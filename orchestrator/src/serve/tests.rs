@@ -11,8 +11,14 @@ use super::*;
 
 /// A clock that goes with tokio's, which is paused.
 fn clock() -> impl Fn() -> DateTime<Local> + Clone {
-    let (base, started) = (base(), Instant::now());
-    move || base + TimeDelta::from_std(started.elapsed()).unwrap()
+    let started = Instant::now();
+    move || base() + TimeDelta::from_std(started.elapsed()).unwrap()
+}
+
+/// One that is a year ahead for so many seconds.
+fn wrong_clock(seconds: u64) -> impl Fn() -> DateTime<Local> {
+    let (clock, started) = (clock(), Instant::now());
+    move || clock() + TimeDelta::days(if started.elapsed().as_secs() < seconds { 365 } else { 0 })
 }
 
 /// Half a minute before three.
@@ -61,13 +67,23 @@ impl Runs for Noted {
 
 /// Serves for so many seconds.
 async fn serve_for(seconds: u64, folder: &Path, at_once: usize, runs: &Arc<Noted>) -> Served {
+    serve_by(clock(), seconds, folder, at_once, runs).await
+}
+
+async fn serve_by(
+    clock: impl Fn() -> DateTime<Local>,
+    seconds: u64,
+    folder: &Path,
+    at_once: usize,
+    runs: &Arc<Noted>,
+) -> Served {
     let cancel = CancellationToken::new();
     let options = ServeOptions { folder: folder.to_owned(), at_once, cancel: cancel.clone() };
     let stop = async {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         cancel.cancel();
     };
-    let (served, ()) = tokio::join!(serve(options, clock(), runs.clone()), stop);
+    let (served, ()) = tokio::join!(serve(options, clock, runs.clone()), stop);
     served.unwrap()
 }
 
@@ -145,6 +161,30 @@ async fn the_folder_is_looked_at_again() {
     ran.sort_by_key(|(id, at)| (*at, id.clone()));
     let told: Vec<_> = ran.iter().map(|(id, at)| (id.as_str(), *at)).collect();
     assert_eq!(told, [("gone", 30), ("new", 90), ("other", 90), ("new", 150), ("other", 150)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_does_not_put_off_what_is_due() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a", "0 3 * * *");
+    let runs = Noted::new(1, Past::Never);
+    // Three o'clock comes at 30, of the wrong year; the next would come in a year. At 40 the clock is put right.
+    serve_by(wrong_clock(40), 24 * 3600 + 100, dir.path(), 1, &runs).await;
+    assert_eq!(runs.times(), [30, 24 * 3600 + 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_is_served_when_the_other_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a", "0 12 * * *");
+    fs::write(dir.path().join("b.yaml"), "policy_id: a\npaths: ['/x']\nschedule: '* * * * *'\n").unwrap();
+    let runs = Noted::new(1, Past::Never);
+    let remove = async {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+    };
+    tokio::join!(serve_for(100, dir.path(), 1, &runs), remove);
+    assert_eq!(runs.times(), [90]);
 }
 
 #[tokio::test(start_paused = true)]
