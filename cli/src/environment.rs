@@ -1,12 +1,13 @@
 //! Variables: those of the process, then those of `--env-file` or of `.env` in the current directory.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -21,12 +22,13 @@ const MOST_BYTES: u64 = 1 << 20;
 type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 /// Where variables are looked up.
-pub(crate) struct Environment(Box<Lookup>);
+#[derive(Clone)]
+pub(crate) struct Environment(Arc<Lookup>);
 
 impl Environment {
     /// The process's own.
     pub(crate) fn of_process() -> Self {
-        Self(Box::new(|name| std::env::var_os(name)))
+        Self(Arc::new(|name| std::env::var_os(name)))
     }
 
     /// The value of a variable; an empty one counts as not set.
@@ -42,23 +44,35 @@ impl Environment {
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let owned: BTreeMap<String, OsString> =
             variables.iter().map(|(name, value)| (name.to_string(), value.into())).collect();
-        Self(Box::new(move |name| owned.get(name).cloned()))
+        Self(Arc::new(move |name| owned.get(name).cloned()))
     }
 }
 
 /// Adds the variables of the file to those of the process, which win. Call it from `main` before anything
 /// that may start a thread.
 pub(crate) fn load(given: Option<&Path>, screen: &Screen) -> Result<(), Failure> {
-    let path = given.unwrap_or(Path::new(IMPLICIT));
+    let Some(path) = file(given) else { return Ok(()) };
+    set(read(path, |file| warn_if_others_read(path, file, screen))?);
+    Ok(())
+}
+
+/// The file that `load` reads: the one that was given, else `.env`, if it is there.
+pub(crate) fn file(given: Option<&Path>) -> Option<&Path> {
     // A folder named .env is some Python's virtual environment.
-    if given.is_none() && !path.is_file() {
-        return Ok(());
-    }
+    given.or(Some(Path::new(IMPLICIT)).filter(|path| path.is_file()))
+}
+
+/// The names of the variables in a file.
+pub(crate) fn names_in_file(path: &Path) -> Result<BTreeSet<String>, Failure> {
+    Ok(read(path, |_| ())?.into_keys().collect())
+}
+
+fn read(path: &Path, look: impl FnOnce(&fs::File)) -> Result<BTreeMap<String, String>, Failure> {
     let unreadable = |e: io::Error| {
         Failure::configuration(format!("cannot read the environment file {}: {e}", path.display()))
     };
     let mut file = fs::File::open(path).map_err(unreadable)?;
-    warn_if_others_read(path, &file, screen);
+    look(&file);
     let mut text = Zeroizing::new(String::new());
     match (&mut file).take(MOST_BYTES + 1).read_to_string(&mut text) {
         Ok(bytes) if bytes as u64 > MOST_BYTES => {
@@ -68,8 +82,7 @@ pub(crate) fn load(given: Option<&Path>, screen: &Screen) -> Result<(), Failure>
         Err(e) if e.kind() == ErrorKind::InvalidData => Err(unreadable(io::Error::other("it is not UTF-8"))),
         Err(e) => Err(unreadable(e)),
     }?;
-    set(parse(path, &text)?);
-    Ok(())
+    parse(path, &text)
 }
 
 #[allow(unsafe_code)]

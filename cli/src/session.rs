@@ -15,6 +15,7 @@ use crate::selection::Which;
 const BUCKET: &str = "AWS_S3_BUCKET";
 
 /// A run of the program.
+#[derive(Clone)]
 pub(crate) struct Session {
     /// Variables.
     pub(crate) environment: Environment,

@@ -60,7 +60,7 @@ pub enum Error {
     #[error("{0}")]
     Defect(String),
     /// Occurs when somebody asked for the job's end while a run worked on it.
-    #[error("the job was cancelled on request; what it had sent is freed. The next run begins anew")]
+    #[error("the job was cancelled on request. The next run begins anew")]
     Cancelled,
     /// Occurs when the operation was cancelled.
     #[error("interrupted")]

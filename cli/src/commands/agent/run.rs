@@ -104,16 +104,7 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
 }
 
 async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {
-    let vault = match session.open(policy).await {
-        Ok(vault) => vault,
-        Err(failure) => {
-            // Whoever looks for last night's run must find that there was none, and why.
-            return Err(match agent.note_failed_start(&policy.policy_id, &failure.to_string()) {
-                Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
-                Err(_) => failure,
-            });
-        }
-    };
+    let vault = open(policy, agent, session).await?;
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = AgentOptions { copy_to: command.out.clone(), run };
@@ -128,6 +119,19 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
         session.screen.warn(notice);
     }
     finish(report, &what, command, session, &vault)
+}
+
+/// Opens the policy's store. Whoever looks for last night's run must find that there was none, and why.
+pub(super) async fn open(policy: &Policy, agent: &Agent, session: &Session) -> Result<Vault, Failure> {
+    session.open(policy).await.map_err(|failure| {
+        match agent.note_failed_start(&policy.policy_id, &failure.to_string()) {
+            Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
+            Err(error) => {
+                tracing::warn!(%error, "the failed start has no log");
+                failure
+            }
+        }
+    })
 }
 
 fn finish(
@@ -198,7 +202,7 @@ fn governed(report: &AgentReport) -> Governed {
 }
 
 /// The line that stays on the screen.
-fn told(report: &AgentReport) -> String {
+pub(super) fn told(report: &AgentReport) -> String {
     let Ok(backup) = &report.outcome else { return String::new() };
     let (files, bytes) = (counted(backup.totals.files, "file"), size(backup.totals.bytes));
     let resumed = match report.resumed {

@@ -7,16 +7,15 @@ use chrono::{DateTime, Local};
 use clap::Args;
 use intellistor::queue::{Peek, View};
 use intellistor::serve::{Past, Runs, ServeOptions, serve};
-use intellistor::{Agent, AgentOptions, Policy};
+use intellistor::{Agent, AgentOptions, AgentReport, Policy};
 use serde_json::json;
 
-use crate::environment::Environment;
+use super::run;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
 use crate::output::Done;
 use crate::session::Session;
-use crate::units::{counted, duration, size};
 
 /// Run the policies of a folder, each at the times of its `schedule`, until it is stopped
 #[derive(Debug, Args)]
@@ -61,42 +60,32 @@ impl Runs for Runner {
     }
 
     async fn run(&self, policy: Policy) {
-        let (id, screen) = (policy.policy_id.clone(), &self.session.screen);
-        let told = match self.session.open(&policy).await {
-            Err(failure) => {
-                if let Err(error) = self.agent.note_failed_start(&id, &failure.to_string()) {
-                    tracing::warn!(policy = id, %error, "the failed start has no log");
+        let (id, screen) = (&policy.policy_id, &self.session.screen);
+        match self.back_up(&policy).await {
+            Ok(report) => {
+                report.notices.iter().for_each(|notice| screen.warn(format_args!("{id}: {notice}")));
+                match &report.outcome {
+                    Ok(_) => screen.note(format_args!("{id}: {}", run::told(&report))),
+                    Err(error) => screen.warn(format_args!("{id}: {}: {error}", report.state)),
                 }
-                Err(failure.to_string())
             }
-            Ok(vault) => {
-                let options = AgentOptions { copy_to: self.copy_to.clone(), run: self.session.run_options() };
-                let report = self.agent.run(&vault, &policy, options).await;
-                let report = report.map_err(|error| error.to_string());
-                report.and_then(|report| {
-                    report.notices.iter().for_each(|notice| screen.warn(format_args!("{id}: {notice}")));
-                    let backup = report.outcome.map_err(|error| error.to_string())?;
-                    let (files, bytes) = (counted(backup.totals.files, "file"), size(backup.totals.bytes));
-                    Ok(format!("{}: {files}, {bytes}, {}", report.state, duration(backup.seconds)))
-                })
-            }
-        };
-        match told {
-            Ok(told) => screen.note(format_args!("{id}: {told}")),
-            Err(told) => screen.warn(format_args!("{id}: {told}")),
+            Err(failure) => screen.warn(format_args!("{id}: {failure}")),
         }
     }
 }
 
+impl Runner {
+    async fn back_up(&self, policy: &Policy) -> Result<AgentReport, Failure> {
+        let vault = run::open(policy, &self.agent, &self.session).await?;
+        let options = AgentOptions { copy_to: self.copy_to.clone(), run: self.session.run_options() };
+        let report = self.agent.run(&vault, policy, options).await;
+        report.map_err(Failure::engine("cannot back up"))
+    }
+}
+
 pub(crate) async fn run(command: &Serve, session: &Session) -> Result<Done, Failure> {
-    let own = Session {
-        environment: Environment::of_process(),
-        env_file: session.env_file.clone(),
-        screen: session.screen.clone(),
-        cancel: session.cancel.clone(),
-    };
-    let runner =
-        Runner { agent: home::agent(&session.environment)?, session: own, copy_to: command.out.clone() };
+    let agent = home::agent(&session.environment)?;
+    let runner = Runner { agent, session: session.clone(), copy_to: command.out.clone() };
     let options = ServeOptions {
         folder: command.policies.clone(),
         at_once: command.at_once,

@@ -1,6 +1,5 @@
 //! `apply-schedule`: runs a policy at the times of a cron expression.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -8,7 +7,7 @@ use intellistor::Policy;
 use intellistor::schedule::{Cron, Password, RunAs, ScheduleSpec};
 
 use super::ask;
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -67,7 +66,8 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     let cron = Cron::parse(cron).map_err(|error| Failure::configuration(error.to_string()))?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(Exit::Failed, "cannot tell where this program lies").because(e))?;
-    let env_file = env_file(session)?;
+    // A scheduled run has another current folder than the one in which `.env` was found.
+    let env_file = environment::file(session.env_file.as_deref()).map(absolute).transpose()?;
     warn_of_what_it_will_not_see(session, env_file.as_deref())?;
     let spec = ScheduleSpec {
         policy_id: id.clone(),
@@ -107,31 +107,25 @@ fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, 
     })
 }
 
-/// `--env-file`, or the `.env` that this run has read: a scheduled run has another current folder.
-fn env_file(session: &Session) -> Result<Option<PathBuf>, Failure> {
-    let implicit = || Some(PathBuf::from(".env")).filter(|path| path.is_file());
-    session.env_file.clone().or_else(implicit).as_deref().map(absolute).transpose()
-}
-
 /// What is set in this shell alone.
 fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> Result<(), Failure> {
-    const SEEN: [&str; 6] = [
+    const NEEDED: [&str; 12] = [
         home::HOME,
         "AWS_S3_BUCKET",
         "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
         "INTELLISTOR_KEY",
         "INTELLISTOR_KEY_FILE",
         "INTELLISTOR_PASSPHRASE",
     ];
-    let text =
-        zeroize::Zeroizing::new(env_file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default());
-    let names: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim_start().trim_start_matches("export ").split_once('='))
-        .map(|(name, _)| name.trim())
-        .collect();
-    for name in SEEN {
-        if session.environment.get(name)?.is_some() && !names.contains(&name) {
+    let there = env_file.map(environment::names_in_file).transpose()?.unwrap_or_default();
+    for name in NEEDED {
+        if session.environment.get(name)?.is_some() && !there.contains(name) {
             session.screen.warn(format_args!(
                 "{name} is set in this shell, and a scheduled run will not see it: put it into the file of --env-file"
             ));

@@ -1,6 +1,7 @@
 //! `test-schedule`: runs a schedule now, as the account it belongs to, and tells how that ended.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -87,9 +88,15 @@ fn stamp(file: &Path) -> Option<(u64, SystemTime)> {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
-/// The last error in a log, as the run told it.
+/// The last error in a log, as the run told it. It stands near the end, and a log may be long.
 fn last_error(log: &Path) -> Option<String> {
-    let text = fs::read_to_string(log).ok()?;
+    const NEAR: u64 = 64 << 10;
+    let mut file = fs::File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(NEAR))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(NEAR).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().find(|line| line.contains(" ERROR "))?;
     line.split_once(" ERROR ").map(|(_, told)| told.trim().to_owned())
 }
