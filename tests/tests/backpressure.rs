@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use intellistor::{
-    Agent, AgentOptions, BackupOptions, Policy, Progress, RunOptions, StoreUrl, UserKey, Vault,
+    Agent, AgentOptions, BackupOptions, BackupReport, Policy, RunOptions, StoreUrl, UserKey, Vault,
 };
 use intellistor_storage::objects::{Faulty, MemoryStore};
 use intellistor_tests::events::{until, until_at_rest};
@@ -19,77 +19,77 @@ const MIB: u64 = 1 << 20;
 /// What `backup-client` promises.
 const MOST_RESIDENT: u64 = 128 * MIB;
 
+/// 300 MiB, and a store that takes no part until it is told to.
+struct Still {
+    dir: TempDir,
+    memory: MemoryStore,
+    faulty: Arc<Faulty>,
+    vault: Vault,
+    policy: Policy,
+    run: RunOptions,
+}
+
+impl Still {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir(&source).unwrap();
+        for i in 0..3 {
+            tree::write_noise(&source.join(format!("{i}.bin")), i, 100 * MIB);
+        }
+        let memory = MemoryStore::default();
+        let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+        faulty.stall_parts();
+        let vault = Vault::new(faulty.clone(), UserKey::generate());
+        let policy = Policy::new("still", [source]).unwrap();
+        Self { dir, memory, faulty, vault, policy, run: RunOptions::default() }
+    }
+
+    /// Runs a backup. While the store stands still, what was read is bounded; when it moves again all of it is stored.
+    async fn judge(&self, backup: impl Future<Output = BackupReport>) -> BackupReport {
+        let progress = &self.run.progress;
+        let watch = async {
+            until("a part is on its way", || self.faulty.most_parts_in_flight() > 0).await;
+            let read = until_at_rest("nothing more is read", || progress.bytes.get()).await;
+            let in_flight = self.faulty.most_parts_in_flight();
+            assert_eq!(progress.stored_bytes.get(), 0);
+            self.faulty.release_parts();
+            (read, in_flight)
+        };
+        let (backup, (read, in_flight)) = tokio::join!(backup, watch);
+        assert_eq!(in_flight, 4, "four parts of 8 MiB were on their way");
+        // Four parts, one that is being built, and the frames before it.
+        assert!((32 * MIB..110 * MIB).contains(&read), "{} MiB were read", read / MIB);
+        let most = self.faulty.most_parts_in_flight();
+        assert!(most <= 4, "{most} parts were on their way");
+        assert_eq!(progress.bytes.get(), 300 * MIB);
+        assert_eq!(progress.stored_bytes.get(), backup.archive_bytes);
+        assert_eq!(self.memory.parts_sent().len() as u32, backup.parts);
+        self.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+        backup
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_stands_still_stops_the_reading() {
-    let dir = tempfile::tempdir().unwrap();
-    let source = dir.path().join("source");
-    fs::create_dir(&source).unwrap();
-    for i in 0..3 {
-        tree::write_noise(&source.join(format!("{i}.bin")), i, 100 * MIB);
-    }
-    let memory = MemoryStore::default();
-    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
-    faulty.stall_parts();
-    let progress = Arc::new(Progress::default());
-    let run = RunOptions { progress: progress.clone(), ..RunOptions::default() };
-    let vault = Vault::new(faulty.clone(), UserKey::generate());
-    let policy = Policy::new("still", [source]).unwrap();
-    let backup = vault.backup(&policy, BackupOptions { run: run.clone(), ..BackupOptions::default() });
-    let watch = async {
-        until("a part is on its way", || faulty.most_parts_in_flight() > 0).await;
-        let read = until_at_rest("nothing more is read", || progress.bytes.get()).await;
-        let in_flight = faulty.most_parts_in_flight();
-        assert_eq!(progress.stored_bytes.get(), 0);
-        faulty.release_parts();
-        (read, in_flight)
-    };
-    let (backup, (read, in_flight)) = tokio::join!(backup, watch);
-    let backup = backup.unwrap();
-    assert_eq!(in_flight, 4, "four parts of 8 MiB were on their way");
-    // Four parts, one that is being built, and the frames before it.
-    assert!((32 * MIB..110 * MIB).contains(&read), "{} MiB were read", read / MIB);
-    assert!(faulty.most_parts_in_flight() <= 4, "{} parts were on their way", faulty.most_parts_in_flight());
-    assert_eq!(progress.bytes.get(), 300 * MIB);
-    assert_eq!(progress.stored_bytes.get(), backup.archive_bytes);
-    assert_eq!(memory.parts_sent().len() as u32, backup.parts);
-    vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    let still = Still::new();
+    let options = BackupOptions { run: still.run.clone(), ..BackupOptions::default() };
+    still.judge(async { still.vault.backup(&still.policy, options).await.unwrap() }).await;
 }
 
 #[tokio::test]
 async fn a_store_that_stands_still_stops_the_agents_reading() {
-    let dir = tempfile::tempdir().unwrap();
-    let source = dir.path().join("source");
-    fs::create_dir(&source).unwrap();
-    for i in 0..3 {
-        tree::write_noise(&source.join(format!("{i}.bin")), i, 100 * MIB);
-    }
-    let memory = MemoryStore::default();
-    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
-    faulty.stall_parts();
-    let progress = Arc::new(Progress::default());
-    let run = RunOptions { progress: progress.clone(), ..RunOptions::default() };
-    let vault = Vault::new(faulty.clone(), UserKey::generate());
-    let policy = Policy::new("still", [source]).unwrap();
-    let agent = Agent::new(dir.path().join("home"));
-    let job = agent.run(&vault, &policy, AgentOptions { run, ..AgentOptions::default() });
-    let watch = async {
-        until("a part is on its way", || faulty.most_parts_in_flight() > 0).await;
-        let read = until_at_rest("nothing more is read", || progress.bytes.get()).await;
-        let in_flight = faulty.most_parts_in_flight();
-        assert_eq!(progress.stored_bytes.get(), 0);
-        faulty.release_parts();
-        (read, in_flight)
+    let still = Still::new();
+    let agent = Agent::new(still.dir.path().join("home"));
+    let options = AgentOptions { run: still.run.clone(), ..AgentOptions::default() };
+    let mut sent = 0;
+    let run = async {
+        let report = agent.run(&still.vault, &still.policy, options).await.unwrap();
+        sent = report.parts_sent;
+        report.outcome.unwrap()
     };
-    let (report, (read, in_flight)) = tokio::join!(job, watch);
-    let report = report.unwrap();
-    let backup = report.outcome.unwrap();
-    assert_eq!(in_flight, 4, "four parts of 8 MiB were on their way");
-    assert!((32 * MIB..110 * MIB).contains(&read), "{} MiB were read", read / MIB);
-    assert!(faulty.most_parts_in_flight() <= 4, "{} parts were on their way", faulty.most_parts_in_flight());
-    assert_eq!(progress.bytes.get(), 300 * MIB);
-    assert_eq!(report.parts_sent, backup.parts);
-    assert_eq!(memory.parts_sent().len() as u32, backup.parts);
-    vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    let backup = still.judge(run).await;
+    assert_eq!(sent, backup.parts);
 }
 
 /// A source, a store in a folder, and a client that is set up to back up one to the other.
@@ -116,19 +116,32 @@ impl Place {
 
     /// Runs a command that must succeed, and tells how much memory it took.
     fn measure(&self, args: &[&str]) -> u64 {
-        Self::measured(&self.client, args)
+        measure(&self.client, args)
     }
 
     /// As [`measure`](Self::measure), of the agent.
     fn measure_agent(&self, args: &[&str]) -> u64 {
-        Self::measured(&self.client.agent(), args)
+        measure(&self.client.agent(), args)
     }
+}
 
-    fn measured(client: &Client, args: &[&str]) -> u64 {
-        let (output, peak) = client.run_measured(args);
-        output.expect(0);
-        assert!(peak > MIB, "{peak} bytes are no program");
-        peak
+fn measure(client: &Client, args: &[&str]) -> u64 {
+    let (output, peak) = client.run_measured(args);
+    output.expect(0);
+    assert!(peak > MIB, "{peak} bytes are no program");
+    peak
+}
+
+/// `folders` of a thousand small files each.
+fn small_files(folders: u32) -> impl FnOnce(&Path) {
+    move |source| {
+        for folder in 0..folders {
+            let folder = source.join(folder.to_string());
+            fs::create_dir(&folder).unwrap();
+            for file in 0..1000 {
+                fs::write(folder.join(format!("ficheiro número {file}.txt")), file.to_string()).unwrap();
+            }
+        }
     }
 }
 
@@ -152,15 +165,7 @@ fn a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
 
 #[test]
 fn many_small_files_take_no_more_memory_than_is_promised() {
-    let place = Place::new(|source| {
-        for folder in 0..20 {
-            let folder = source.join(folder.to_string());
-            fs::create_dir(&folder).unwrap();
-            for file in 0..1000 {
-                fs::write(folder.join(format!("ficheiro número {file}.txt")), file.to_string()).unwrap();
-            }
-        }
-    });
+    let place = Place::new(small_files(20));
     for args in [
         &["-q", "backup", "--policy", "policy.yaml"][..],
         &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"],
@@ -180,14 +185,6 @@ fn an_agents_run_of_a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
 
 #[test]
 fn an_agents_run_of_many_small_files_takes_no_more_memory_than_is_promised() {
-    let place = Place::new(|source| {
-        for folder in 0..100 {
-            let folder = source.join(format!("pasta número {folder}"));
-            fs::create_dir(&folder).unwrap();
-            for file in 0..1000 {
-                fs::write(folder.join(format!("ficheiro número {file}.txt")), file.to_string()).unwrap();
-            }
-        }
-    });
+    let place = Place::new(small_files(100));
     assert_within(place.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
 }

@@ -1,0 +1,131 @@
+//! What was recorded comes back as it was.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    let kind = prop_oneof![
+        Just(EntryKind::File),
+        Just(EntryKind::Directory),
+        Just(EntryKind::Symlink),
+        Just(EntryKind::Hardlink)
+    ];
+    let unix = proptest::option::of(any::<(u32, u32, u32)>())
+        .prop_map(|unix| unix.map(|(mode, uid, gid)| UnixAttributes { mode, uid, gid }));
+    let xattr = any::<(Vec<u8>, Vec<u8>)>().prop_map(|(name, value)| Xattr { name, value });
+    let extent = any::<(u32, u64, u64, Option<u64>)>().prop_map(|(archive, offset, length, at)| Extent {
+        archive,
+        offset,
+        length,
+        at,
+    });
+    let names = any::<(String, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>)>();
+    let (xattrs, extents) =
+        (proptest::collection::vec(xattr, 0..3), proptest::collection::vec(extent, 0..40));
+    (names, kind, any::<(u64, i128, Option<[u8; 32]>)>(), unix, xattrs, extents).prop_map(
+        |(names, kind, (size, mtime_ns, sha256), unix, xattrs, extents)| {
+            let (relative_path, path_bytes, link_target, link_target_bytes) = names;
+            Entry {
+                relative_path,
+                path_bytes,
+                kind,
+                size,
+                mtime_ns,
+                unix,
+                xattrs,
+                link_target,
+                link_target_bytes,
+                sha256,
+                extents,
+            }
+        },
+    )
+}
+
+fn any_part() -> impl Strategy<Value = PartRecord> {
+    let numbers = any::<(u64, u64, [u8; 32], [u8; 32])>();
+    (numbers, any::<Vec<(u32, u16)>>(), any::<Option<[u8; 32]>>(), any::<String>()).prop_map(
+        |((offset, bytes, salt, sha256), frames, receipt_sha256, etag)| {
+            let frames = frames.into_iter().map(|(sealed, tar)| FrameRecord::from((sealed, tar.into())));
+            PartRecord {
+                segment: SegmentRecord { number: 1, offset, bytes, salt, sha256, frames: frames.collect() },
+                receipt: PartReceipt { number: 1, bytes, sha256: receipt_sha256, etag },
+                last: bytes % 2 == 0,
+            }
+        },
+    )
+}
+
+fn any_cursor() -> impl Strategy<Value = Cursor> {
+    let half = any::<(u64, Vec<u8>, u64, Option<(u64, u64)>, [u8; 32], u64)>().prop_map(
+        |(tar_offset, header, stored_bytes, identity, read_sha256, read_bytes)| HalfSent {
+            tar_offset,
+            header,
+            stored_bytes,
+            identity,
+            read_sha256,
+            read_bytes,
+        },
+    );
+    (any::<u64>(), proptest::option::of(half)).prop_map(|(entry, half_sent)| Cursor { entry, half_sent })
+}
+
+fn any_problem() -> impl Strategy<Value = Problem> {
+    let kind = prop_oneof![Just(ProblemKind::Skipped), Just(ProblemKind::Changed)];
+    (any::<String>(), kind, any::<String>()).prop_map(|(relative_path, kind, reason)| Problem {
+        relative_path,
+        kind,
+        reason,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_part_and_what_ended_in_it_come_back_as_they_were(
+        part in any_part(),
+        cursor in any_cursor(),
+        entries in proptest::collection::vec(any_entry(), 0..60),
+        problems in proptest::collection::vec(any_problem(), 0..5),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = Queue::open(dir.path()).unwrap();
+        queue.begin(job("a")).unwrap().commit(&part, &cursor, &entries, &problems).unwrap();
+        drop(queue);
+        let (_queue, ledger) = reopened(&dir);
+        prop_assert_eq!(ledger.last_part().unwrap(), Some((part.clone(), cursor)));
+        prop_assert_eq!(ledger.committed(1).unwrap(), (entries, problems));
+        let tar_bytes = part.segment.frames.iter().map(|f| u64::from(f.tar_bytes)).sum::<u64>();
+        prop_assert_eq!((ledger.part_count(), ledger.tar_bytes()), (1, tar_bytes));
+    }
+
+    #[test]
+    fn a_jobs_record_comes_back_as_it_was(
+        texts: [Option<String>; 3],
+        header: Vec<u8>,
+        upload: Option<(String, String)>,
+        numbers: (i64, Option<i64>, u32),
+        scanned: Option<(u64, u64, u64)>,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let [last_error, trace_id, summary] = texts;
+        let (began_ms, ended_ms, runs) = numbers;
+        let record = Job {
+            header,
+            upload: upload.map(|(key, id)| Upload { key, id }),
+            scanned: scanned.map(|(steps, entries, bytes)| Scanned { steps, entries, bytes }),
+            copy_to: Some("/mnt/usb ção".into()),
+            began_ms, ended_ms, runs, last_error, trace_id, summary,
+            ..job("a")
+        };
+        let mut queue = Queue::open(dir.path()).unwrap();
+        let ledger = queue.begin(record.clone()).unwrap();
+        ledger.advance(JobEvent::Started).unwrap();
+        drop((ledger, queue));
+        let (_queue, ledger) = reopened(&dir);
+        let expected = Job { state: JobState::Scanning, ..record };
+        prop_assert!(ledger.job() == expected);
+    }
+}
