@@ -105,6 +105,16 @@ fn what_cannot_be_kept_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn what_a_scheduled_run_would_not_find_is_a_warning() {
+    let Some(place) = place() else { return };
+    fs::write(place.at("b.env"), "INTELLISTOR_KEY_FILE='key'\n").unwrap();
+    let told = apply(&place, "@daily").expect(0).stderr;
+    assert!(told.contains("INTELLISTOR_KEY_FILE is a relative path"), "{told}");
+    assert!(told.contains("INTELLISTOR_HOME is set in this shell"), "{told}");
+    assert!(!told.contains("INTELLISTOR_KEY_FILE is set"), "the file has it: {told}");
+}
+
+#[test]
 fn a_try_names_what_its_account_lacks() {
     let Some(place) = place() else { return };
     apply(&place, "@daily").expect(0);
@@ -133,11 +143,12 @@ fn serve_finishes_what_was_stopped_and_stops_cleanly() {
     fs::write(place.at("policies/copia.yaml"), policy + "schedule: '0 2 * * *'\n").unwrap();
     fs::write(place.at("policies/broken.yaml"), "policy_id: [\n").unwrap();
     let serving = Running::start(place.agent.command(["serve", "--policies", "policies"]));
-    serving.wait_for("copia: completed");
+    serving.wait_for("copia: backed up");
     serving.signal(rustix::process::Signal::TERM);
     let output = serving.end_within(Duration::from_secs(20));
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(output.json["runs"], 1, "{:#}", output.json);
+    assert!(output.stderr.contains("an earlier run had sent"), "it was gone on with: {}", output.stderr);
     assert!(output.stderr.contains("broken.yaml"), "a file that is no policy is told: {}", output.stderr);
     place.assert_no_open_upload();
     place.assert_restores(&place.backups()[0]);

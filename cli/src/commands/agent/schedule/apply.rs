@@ -131,6 +131,13 @@ fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> R
             ));
         }
     }
+    for name in [home::HOME, "INTELLISTOR_KEY_FILE"] {
+        if session.environment.get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
+            session.screen.warn(format_args!(
+                "{name} is a relative path, and a scheduled run has another current folder: write it in full"
+            ));
+        }
+    }
     Ok(())
 }
 
