@@ -39,8 +39,9 @@ fn place() -> Option<Governed> {
     fs::create_dir(&bin).unwrap();
     fs::write(bin.join("crontab"), CRONTAB).unwrap();
     fs::set_permissions(bin.join("crontab"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(place.at("casa")).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    place.agent = place.agent.clone().var("PATH", path);
+    place.agent = place.agent.clone().var("PATH", path).var("HOME", place.at("casa"));
     fs::write(place.source().join("Relatório.txt"), "olá").unwrap();
     // What a scheduled run sees; the shell of the one who applies it has the same.
     let settings = place.agent.env_file(&["AWS_", "INTELLISTOR_"]);
@@ -127,6 +128,13 @@ fn a_try_names_what_its_account_lacks() {
     let keyless = without("INTELLISTOR_KEY=").expect(2);
     assert!(keyless.json["reason"].as_str().unwrap().contains("INTELLISTOR_KEY"), "{:#}", keyless.json);
     assert!(keyless.json["log"].is_string(), "{:#}", keyless.json);
+    // A key that is found from here, and not from where the scheduled run begins.
+    let key = settings.lines().find_map(|line| line.strip_prefix("INTELLISTOR_KEY='")).unwrap();
+    fs::write(place.at("key"), key.trim_end_matches('\'')).unwrap();
+    let rest = fs::read_to_string(place.at("b.env")).unwrap();
+    fs::write(place.at("b.env"), format!("{rest}\nINTELLISTOR_KEY_FILE='key'\n")).unwrap();
+    let astray = place.agent.run(["test-schedule", "--policy-id", "copia"]).expect(2);
+    assert!(astray.json["reason"].as_str().unwrap().contains("INTELLISTOR_KEY_FILE"), "{:#}", astray.json);
     fs::rename(place.at("policy.yaml"), place.at("gone.yaml")).unwrap();
     let lost = place.agent.run(["test-schedule", "--policy-id", "copia"]).expect(2);
     assert_eq!(lost.json["log"], Value::Null, "an older log is not this run's: {:#}", lost.json);

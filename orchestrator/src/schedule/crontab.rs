@@ -21,9 +21,10 @@ use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy
 const MARK: &[u8] = b" # intellistor-agent ";
 const HINT: &str = "Check that cron is installed and that you may use it (/etc/cron.allow, /etc/cron.deny)";
 
-/// Cron gives a command these variables and no others; without a home the agent knows no place for its state.
-const AS_CRON: &str =
-    r#"exec env -i HOME="$HOME" LOGNAME="$(id -un)" PATH=/usr/bin:/bin SHELL=/bin/sh /bin/sh -c "$1""#;
+/// Cron gives a command these variables and no others, and the home as its current folder. A try that had more would
+/// succeed where the night's run fails.
+const AS_CRON: &str = r#"cd "$HOME" &&
+    exec env -i HOME="$HOME" LOGNAME="$(id -un)" PATH=/usr/bin:/bin SHELL=/bin/sh /bin/sh -c "$1""#;
 
 /// The line of a schedule, without its end.
 ///
@@ -85,7 +86,7 @@ pub(crate) fn list(runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
     Ok(ours.map(|(line, id)| info(id, cron_of(line).as_ref())).collect())
 }
 
-/// Runs the line's command as cron would: with `sh`, and of all variables those that cron sets.
+/// Runs the line's command as cron would: with `sh`, in the user's home, and of all variables those that cron sets.
 ///
 /// # Errors
 /// [`ScheduleError::StillRunning`] when it takes longer than `timeout`.

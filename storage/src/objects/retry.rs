@@ -61,7 +61,12 @@ impl Retry {
                 Err(error)
                     if error.retry_class() == RetryClass::Temporary && attempt < self.policy.attempts =>
                 {
-                    tracing::warn!(key, attempt, %error, "the store failed; trying again");
+                    // A person is told once; a run's log has each.
+                    if attempt == 1 {
+                        tracing::warn!(key, %error, "the store failed; trying again");
+                    } else {
+                        tracing::info!(key, attempt, %error, "the store failed; trying again");
+                    }
                     tokio::time::sleep(self.policy.pause(attempt)).await;
                     attempt += 1;
                 }

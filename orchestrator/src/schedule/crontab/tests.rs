@@ -161,11 +161,14 @@ fn words_come_through_cron_and_sh_unchanged() {
     apply(&spec, &table).unwrap();
     assert_eq!(run_now("a", &table, Duration::from_secs(60)).unwrap(), 3);
     // What cron gives it, and nothing of this process: without a home the agent has no place for its state.
-    std::fs::write(&spec.program, "#!/bin/sh\nenv | cut -d= -f1 >\"$(dirname \"$0\")/seen\"\n").unwrap();
+    let script = r#"#!/bin/sh
+(env | cut -d= -f1; [ "$(pwd -P)" = "$(cd && pwd -P)" ] && echo at home) >"$(dirname "$0")/seen"
+"#;
+    std::fs::write(&spec.program, script).unwrap();
     assert_eq!(run_now("a", &table, Duration::from_secs(60)).unwrap(), 0);
     let seen = std::fs::read_to_string(dir.path().join("seen")).unwrap();
     let has = |name: &str| seen.lines().any(|line| line == name);
-    assert!(["HOME", "LOGNAME", "PATH", "SHELL"].into_iter().all(has), "{seen}");
+    assert!(["HOME", "LOGNAME", "PATH", "SHELL", "at home"].into_iter().all(has), "{seen}");
     assert!(!has("CARGO_MANIFEST_DIR") && !has("USER"), "{seen}");
 
     assert!(matches!(run_now("b", &table, Duration::from_secs(60)), Err(ScheduleError::NotScheduled { .. })));
