@@ -1,8 +1,8 @@
 //! A cron expression as triggers of Windows' Task Scheduler: exactly, or not at all.
 //!
 //! In: a [`Cron`] and the moment from which it holds. Out: at most 48 [`Trigger`]s (the documented limit of a task)
-//! that fire at the expression's minutes and at no others, or a refusal. `tests.rs` compares a simulated year of
-//! triggers, [`occurrences`], with what the cron crate says.
+//! that fire at the expression's minutes and at no others, or a refusal. `tests.rs` simulates a year of triggers, and
+//! compares it with what the cron crate says.
 //!
 //! | cron says | a trigger on |
 //! | --- | --- |
@@ -22,11 +22,9 @@
 
 mod repetition;
 
-#[cfg(test)]
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Duration, NaiveDateTime, NaiveTime};
 
 use super::cron::{Cron, Days};
 use super::error::{Result, ScheduleError};
@@ -135,20 +133,6 @@ fn kinds_of_days(cron: &Cron) -> Vec<On> {
 }
 
 impl On {
-    #[cfg(test)]
-    fn holds(&self, date: NaiveDate) -> bool {
-        let weekday = date.weekday().num_days_from_sunday() as u8;
-        let (month, day) = (date.month() as u8, date.day() as u8);
-        match self {
-            Self::Days => true,
-            Self::Weekdays(weekdays) => weekdays.contains(&weekday),
-            Self::DaysOfMonth { days, months } => months.contains(&month) && days.contains(&day),
-            Self::WeekdaysOfMonths { weekdays, months } => {
-                months.contains(&month) && weekdays.contains(&weekday)
-            }
-        }
-    }
-
     fn write(&self, xml: &mut String) -> std::fmt::Result {
         let empty = |names: &[&str], values: &[u8], first: u8| -> String {
             values.iter().map(|value| format!("<{} />", names[usize::from(value - first)])).collect()
@@ -192,35 +176,6 @@ impl Trigger {
         let _ = self.on.write(&mut xml);
         xml + "</CalendarTrigger>"
     }
-
-    #[cfg(test)]
-    /// The starts that a day's firing brings, as Windows counts them.
-    fn starts(&self, date: NaiveDate) -> impl Iterator<Item = NaiveDateTime> + '_ {
-        let first = date.and_time(self.start.time());
-        let again = self.repetition.map_or(0, |repetition| repetition.count());
-        let interval = self.repetition.map_or(0, |repetition| i64::from(repetition.interval_minutes()));
-        (0..=again).map(move |k| first + Duration::minutes(interval * i64::from(k)))
-    }
-}
-
-#[cfg(test)]
-/// When the triggers start their task, after `from` and up to `to`: what Task Scheduler does, simulated.
-pub(crate) fn occurrences(
-    triggers: &[Trigger],
-    from: NaiveDateTime,
-    to: NaiveDateTime,
-) -> BTreeSet<NaiveDateTime> {
-    let mut all = BTreeSet::new();
-    for trigger in triggers {
-        // A repetition may reach into the next day.
-        let first = trigger.start.date().max(from.date() - Duration::days(1));
-        for date in first.iter_days().take_while(|date| *date <= to.date()) {
-            if trigger.on.holds(date) {
-                all.extend(trigger.starts(date).filter(|start| *start > from && *start <= to));
-            }
-        }
-    }
-    all
 }
 
 #[cfg(test)]

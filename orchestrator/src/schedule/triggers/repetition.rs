@@ -11,17 +11,13 @@ const DAY_MINUTES: usize = 24 * 60;
 /// How a trigger repeats after its first start of the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Repetition {
-    interval_minutes: u16,
+    /// From start to start.
+    pub(super) interval_minutes: u16,
     /// How often after the first start.
     again: u16,
 }
 
 impl Repetition {
-    /// Minutes from start to start.
-    pub(crate) fn interval_minutes(&self) -> u16 {
-        self.interval_minutes
-    }
-
     /// From the first start to the last.
     pub(crate) fn span_minutes(&self) -> i64 {
         i64::from(self.interval_minutes) * i64::from(self.again)
@@ -31,12 +27,6 @@ impl Repetition {
     pub(crate) fn duration(&self) -> Duration {
         let past = if self.interval_minutes > 1 { Duration::minutes(1) } else { Duration::seconds(30) };
         Duration::minutes(self.span_minutes()) + past
-    }
-
-    /// How many starts follow the first: all those within the duration, its end included.
-    pub(super) fn count(&self) -> u32 {
-        let starts = self.duration().num_seconds() / (i64::from(self.interval_minutes) * 60);
-        u32::try_from(starts).unwrap_or(0)
     }
 
     pub(super) fn to_xml(self) -> String {

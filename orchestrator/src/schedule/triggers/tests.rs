@@ -1,7 +1,57 @@
-use chrono::TimeDelta;
+use std::collections::BTreeSet;
+
+use chrono::{Datelike, NaiveDate, TimeDelta};
 use proptest::prelude::*;
 
 use super::*;
+
+impl On {
+    fn holds(&self, date: NaiveDate) -> bool {
+        let weekday = date.weekday().num_days_from_sunday() as u8;
+        let (month, day) = (date.month() as u8, date.day() as u8);
+        match self {
+            Self::Days => true,
+            Self::Weekdays(weekdays) => weekdays.contains(&weekday),
+            Self::DaysOfMonth { days, months } => months.contains(&month) && days.contains(&day),
+            Self::WeekdaysOfMonths { weekdays, months } => {
+                months.contains(&month) && weekdays.contains(&weekday)
+            }
+        }
+    }
+}
+
+impl Repetition {
+    /// How many starts follow the first: all those within the duration, its end included.
+    fn count(&self) -> u32 {
+        let starts = self.duration().num_seconds() / (i64::from(self.interval_minutes) * 60);
+        u32::try_from(starts).unwrap_or(0)
+    }
+}
+
+impl Trigger {
+    /// The starts that a day's firing brings, as Windows counts them.
+    fn starts(&self, date: NaiveDate) -> impl Iterator<Item = NaiveDateTime> + '_ {
+        let first = date.and_time(self.start.time());
+        let again = self.repetition.map_or(0, |repetition| repetition.count());
+        let interval = self.repetition.map_or(0, |repetition| i64::from(repetition.interval_minutes));
+        (0..=again).map(move |k| first + Duration::minutes(interval * i64::from(k)))
+    }
+}
+
+/// When the triggers start their task, after `from` and up to `to`: what Task Scheduler does, simulated.
+fn occurrences(triggers: &[Trigger], from: NaiveDateTime, to: NaiveDateTime) -> BTreeSet<NaiveDateTime> {
+    let mut all = BTreeSet::new();
+    for trigger in triggers {
+        // A repetition may reach into the next day.
+        let first = trigger.start.date().max(from.date() - Duration::days(1));
+        for date in first.iter_days().take_while(|date| *date <= to.date()) {
+            if trigger.on.holds(date) {
+                all.extend(trigger.starts(date).filter(|start| *start > from && *start <= to));
+            }
+        }
+    }
+    all
+}
 
 fn at(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> NaiveDateTime {
     NaiveDate::from_ymd_opt(year, month, day).unwrap().and_hms_opt(hour, minute, 0).unwrap()
@@ -78,7 +128,7 @@ fn a_weekday_never_reaches_into_the_next() {
 fn both_countings_agree(found: &[Trigger]) {
     for repetition in found.iter().filter_map(|trigger| trigger.repetition) {
         let (interval, duration) =
-            (i64::from(repetition.interval_minutes()) * 60, repetition.duration().num_seconds());
+            (i64::from(repetition.interval_minutes) * 60, repetition.duration().num_seconds());
         assert_ne!(duration % interval, 0, "{repetition:?}");
         assert_eq!(duration / interval, repetition.span_minutes() * 60 / interval, "{repetition:?}");
         assert!(duration >= interval && duration <= 24 * 3600, "{repetition:?}");
