@@ -1,8 +1,9 @@
 //! The times of a day as few repetitions.
 //!
-//! Times are covered by evenly spaced series, each of which becomes one trigger. Of three ways that a person can
-//! follow (rows of hours for each minute, series of minutes in each hour, whole divisions of the hour run through
-//! neighbouring hours) the shortest is taken. Only when all of them are too many, any series of any interval will do.
+//! Times are covered by evenly spaced series, each of which becomes one trigger. Ways that a person can follow are
+//! tried: the longest series of minutes, none to all of them, in each hour; and what is left of the minutes in rows of
+//! hours, or in whole divisions of the hour that run through neighbouring hours. The shortest is taken. Only when all
+//! of them are too many, any series of any interval will do.
 
 use chrono::Duration;
 
@@ -64,8 +65,13 @@ impl Series {
 
 /// Triggers' first minutes of the day, and how they repeat, that together start at these minutes of these hours.
 pub(super) fn cover(hours: &[u8], minutes: &[u8], most: usize) -> Vec<(u16, Option<Repetition>)> {
-    let ways = [divisions(hours, minutes), rows(hours, minutes), columns(hours, minutes)];
-    let mut best = ways.into_iter().min_by_key(Vec::len).unwrap_or_default();
+    let by_minute = series(&minutes.iter().map(|&minute| u16::from(minute)).collect::<Vec<_>>(), false);
+    let ways = (0..=by_minute.len()).flat_map(|n| {
+        let (in_each_hour, left) = by_minute.split_at(n);
+        let left: Vec<u8> = left.iter().flat_map(|s| s.values()).map(|minute| minute as u8).collect();
+        [divisions, rows].map(|rest| [columns(hours, in_each_hour), rest(hours, &left)].concat())
+    });
+    let mut best = ways.min_by_key(Vec::len).unwrap_or_default();
     if best.len() > most {
         let times: Vec<u16> =
             hours.iter().flat_map(|&h| minutes.iter().map(move |&m| minute_of_day(h, m))).collect();
@@ -102,9 +108,8 @@ fn rows(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
     minutes.iter().flat_map(|&minute| row(minute)).collect()
 }
 
-/// For each hour, series of minutes.
-fn columns(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
-    let by_minute = series(&minutes.iter().map(|&minute| u16::from(minute)).collect::<Vec<_>>(), false);
+/// For each hour, these series of minutes.
+fn columns(hours: &[u8], by_minute: &[Series]) -> Vec<Series> {
     hours.iter().flat_map(|&hour| by_minute.iter().map(move |s| s.shifted(u16::from(hour) * 60))).collect()
 }
 
