@@ -2,6 +2,7 @@
 //! was asked, lets it misbehave, and waits for what child processes do. It is `s3s` over `s3s-fs`, and where
 //! those lack something, ours: a table of uploads that answers as S3 does.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ mod traffic;
 mod uploads;
 mod wire;
 
+use traffic::Counted;
 pub use traffic::{Done, Failure, Traffic};
 pub use uploads::{Fate, SeenUpload};
 
@@ -86,6 +88,16 @@ impl S3Server {
         let (done, carried_out) = mpsc::channel();
         self.orders.as_ref().expect("the server runs").send((listen, done)).unwrap();
         carried_out.recv().unwrap();
+    }
+
+    /// Waits until all that dead clients had sent is carried out, and no client is left.
+    pub fn wait_until_alone(&self) {
+        // Connections are taken in their order: once this one is answered, those before it were taken.
+        let mut socket = std::net::TcpStream::connect(self.endpoint.trim_start_matches("http://")).unwrap();
+        socket.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        socket.read_to_end(&mut Vec::new()).unwrap();
+        drop(socket);
+        self.traffic.wait_until(Traffic::is_at_rest);
     }
 
     /// What it was asked, and how it is to misbehave.
@@ -197,6 +209,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 async fn serve(socket: TcpStream, service: S3Service, traffic: Arc<Traffic>) {
+    let _open = Counted::busy(traffic.clone());
     let answer = service_fn(|request| wire::answer(request, service.clone(), traffic.clone()));
     let builder = Builder::new(TokioExecutor::new());
     // A connection that breaks is the client's to report.

@@ -57,6 +57,7 @@ fn a_part_that_the_store_lost_is_made_again() {
 #[test]
 fn a_lost_part_is_told_and_counted() {
     let place = crashed(4);
+    place.server.wait_until_alone();
     place.server.traffic().drop_part(&place.upload(0).id, 2);
     let before: u32 = place.server.traffic().parts().values().sum();
     let output = place.run().expect(0);
@@ -65,8 +66,7 @@ fn a_lost_part_is_told_and_counted() {
     assert!(place.log(&format!("run_{timestamp}.log")).contains("the store has 1 of 4 parts"));
     let total = output.json["parts"].as_u64().unwrap();
     assert_eq!(output.json["parts_sent"], total - 1, "{:#}", output.json);
-    // The server may still have been storing what the dead run had sent when this one began.
-    assert!(u64::from(sent) >= total - 1, "{sent} parts were stored of {total}");
+    assert_eq!(u64::from(sent), total - 1, "{:#}", output.json);
     assert_eq!(output.json["parts_reused"], 1, "{:#}", output.json);
     let told = output.warnings();
     assert!(told.contains("part"), "a person is told: {told:?}");

@@ -43,6 +43,7 @@ fn parts_that_the_store_lost_do_not_count_as_reused() {
     let place = Governed::new("odd");
     place.fill(34);
     assert!(place.run_until("part_recorded", 3));
+    place.server.wait_until_alone();
     let upload = place.server.traffic().uploads().remove(0);
     place.server.traffic().drop_part(&upload.id, 2);
     let before = place.server.traffic().log().len();

@@ -14,7 +14,7 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use sha2::{Digest, Sha256};
 
-use super::traffic::{Done, Traffic};
+use super::traffic::{Counted, Done, Traffic};
 use super::uploads::{Fate, HeldPart};
 
 /// S3 gives a thousand. Pages this small make every listing go through several.
@@ -30,6 +30,19 @@ pub(super) struct HonestService {
 }
 
 impl HonestService {
+    /// Does `work` to its end, also when the client goes away meanwhile.
+    async fn carried_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Answer<T>> + Send + 'static,
+    ) -> Answer<T> {
+        let busy = Counted::busy(self.traffic.clone());
+        let work = async move {
+            let _busy = busy;
+            work.await
+        };
+        tokio::spawn(work).await.map_err(|panic| s3_error!(panic, InternalError))?
+    }
+
     async fn store_object(self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         let key = request.input.key.clone();
         let answer = self.files.put_object(request).await?;
@@ -82,7 +95,7 @@ impl S3 for HonestService {
         let mut request = request;
         let sha256 = request.input.checksum_sha256.clone();
         request.input.body = Some(blob(&received(request.input.body, sha256.as_deref()).await?));
-        carried_out(self.clone().store_object(request)).await
+        self.carried_out(self.clone().store_object(request)).await
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
@@ -118,7 +131,7 @@ impl S3 for HonestService {
         let sha256 = checksum_sha256.clone();
         let body = received(request.input.body, sha256.as_deref()).await?;
         request.input.body = Some(blob(&body));
-        carried_out(self.clone().store_part(request, body.len() as u64)).await
+        self.carried_out(self.clone().store_part(request, body.len() as u64)).await
     }
 
     async fn list_parts(&self, request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
@@ -179,7 +192,7 @@ impl S3 for HonestService {
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
-        carried_out(self.clone().complete(request)).await
+        self.carried_out(self.clone().complete(request)).await
     }
 
     async fn abort_multipart_upload(
@@ -194,11 +207,6 @@ impl S3 for HonestService {
         })?;
         self.files.abort_multipart_upload(request).await
     }
-}
-
-/// Does `work` to its end, also when the client goes away meanwhile.
-async fn carried_out<T: Send + 'static>(work: impl Future<Output = Answer<T>> + Send + 'static) -> Answer<T> {
-    tokio::spawn(work).await.map_err(|panic| s3_error!(panic, InternalError))?
 }
 
 /// A body, once it is known to be what was signed and announced.

@@ -1,6 +1,7 @@
 //! What the server was asked and did, in order; how it is to misbehave; and a way to wait for either.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
 
 use intellistor_storage::objects::Operation;
@@ -53,6 +54,7 @@ pub(super) struct State {
     failures: Vec<(Operation, Failure, u32)>,
     gate: Gate,
     held: usize,
+    busy: usize,
 }
 
 /// See the module. It belongs to the server and counts over all clients: child processes, one after another.
@@ -143,6 +145,11 @@ impl Traffic {
         self.change(|state| state.gate = Gate::Open);
     }
 
+    /// Whether no connection is open, and nothing is being carried out.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.state().busy == 0
+    }
+
     /// How many requests are being held back.
     pub fn held(&self) -> usize {
         self.state().held
@@ -200,18 +207,30 @@ impl Traffic {
             Gate::All => true,
         };
         if holds(self) {
-            self.change(|state| state.held += 1);
             // Also when the client goes away, which drops this future.
-            let _held = Held(self);
+            let _held = Counted::new(self, |state| &mut state.held);
             self.until(|traffic| !holds(traffic)).await;
         }
     }
 }
 
-struct Held<'a>(&'a Traffic);
+/// Counts for as long as it lives.
+pub(super) struct Counted<T: Deref<Target = Traffic>>(T, fn(&mut State) -> &mut usize);
 
-impl Drop for Held<'_> {
+impl<T: Deref<Target = Traffic>> Counted<T> {
+    fn new(traffic: T, of: fn(&mut State) -> &mut usize) -> Self {
+        traffic.change(|state| *of(state) += 1);
+        Self(traffic, of)
+    }
+
+    /// Something is being done: a connection is open, a request is carried out.
+    pub(super) fn busy(traffic: T) -> Self {
+        Self::new(traffic, |state| &mut state.busy)
+    }
+}
+
+impl<T: Deref<Target = Traffic>> Drop for Counted<T> {
     fn drop(&mut self) {
-        self.0.change(|state| state.held -= 1);
+        self.0.change(|state| *self.1(state) -= 1);
     }
 }
