@@ -130,7 +130,7 @@ impl Archiver {
                     return self.skip(scanned, "it was replaced by something that is no file".to_owned());
                 }
                 Ok(opened) => opened,
-                Err(e) if attempt < ATTEMPTS && is_worth_another_try(&e) => continue,
+                Err(e) if attempt < ATTEMPTS && source::is_worth_another_try(&e) => continue,
                 Err(e) => return self.skip(scanned, told("open", &e)),
             };
             let xattrs = match source::xattrs(&scanned.source) {
@@ -167,6 +167,7 @@ impl Archiver {
             size: 0,
             mtime_ns: first.mtime_ns,
             unix: first.unix.as_ref(),
+            windows: first.windows,
             link: Some(first.raw_path()),
             xattrs: &[],
             sparse: None,
@@ -206,6 +207,7 @@ impl Archiver {
             size: 0,
             mtime_ns: scanned.facts.mtime_ns,
             unix: scanned.facts.unix.as_ref(),
+            windows: scanned.facts.windows,
             link: link.as_deref(),
             xattrs: &xattrs,
             sparse: None,
@@ -240,17 +242,13 @@ fn entry(scanned: &ScannedEntry, kind: EntryKind, facts: &Facts) -> Entry {
         size: 0,
         mtime_ns: facts.mtime_ns,
         unix: facts.unix.clone(),
+        windows: facts.windows,
         xattrs: Vec::new(),
         link_target: None,
         link_target_bytes: None,
         sha256: None,
         extents: Vec::new(),
     }
-}
-
-/// Whether an error may pass by itself: a lock that is released, a network folder that comes back.
-fn is_worth_another_try(e: &io::Error) -> bool {
-    !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 fn told(action: &str, e: &io::Error) -> String {

@@ -69,6 +69,7 @@ impl Content<'_> {
             size,
             mtime_ns: self.facts.mtime_ns,
             unix: self.facts.unix.as_ref(),
+            windows: self.facts.windows,
             link: None,
             xattrs: self.xattrs,
             sparse: (!covers_all).then_some(&data),

@@ -41,3 +41,5 @@ pub mod source;
 pub mod tar_header;
 pub mod target;
 pub mod uploader;
+#[cfg(any(windows, test))]
+mod verbatim;

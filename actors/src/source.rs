@@ -5,14 +5,16 @@ mod facts;
 mod handle;
 mod holes;
 mod names;
-mod raw_name;
+pub(crate) mod raw_name;
 mod reach;
 mod roots;
 mod walk;
+#[cfg(windows)]
+mod windows;
 
 pub use attributes::{read_link, xattrs};
 pub use facts::{Facts, Identity, SourceKind, facts_at, facts_of};
-pub use handle::open_file;
+pub use handle::{is_worth_another_try, open_file};
 pub use holes::data_map;
 pub use roots::{Root, make_roots};
 pub use walk::{Excludes, ScannedEntry, Walk, Walked};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use intellistor_storage::manifest::{UnixAttributes, Xattr};
+use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes, Xattr};
 use tar::{EntryType, Header};
 
 /// Size of every tar block.
@@ -25,6 +25,8 @@ pub(crate) struct TarEntry<'a> {
     pub(crate) mtime_ns: i128,
     /// Mode and owner.
     pub(crate) unix: Option<&'a UnixAttributes>,
+    /// Attributes and time of creation.
+    pub(crate) windows: Option<WindowsAttributes>,
     /// Where a link points, raw bytes.
     pub(crate) link: Option<&'a [u8]>,
     /// Extended attributes.
@@ -69,6 +71,10 @@ impl TarEntry<'_> {
         if let Some(link) = self.link {
             records.name("linkpath", link, &mut fields.linkname);
         }
+        if let Some(windows) = self.windows {
+            records.add(FLAGS, flags(windows.attributes).as_bytes());
+            records.add(CREATED, decimal(windows.created_ns).as_bytes());
+        }
         for xattr in self.xattrs {
             records.add(&format!("SCHILY.xattr.{}", String::from_utf8_lossy(&xattr.name)), &xattr.value);
         }
@@ -79,6 +85,41 @@ impl TarEntry<'_> {
         blocks.extend_from_slice(map.as_deref().unwrap_or_default());
         blocks
     }
+}
+
+/// Nanoseconds as seconds. Decimal notation of a negative time counts its fraction towards zero: -0.25 is -1 s and
+/// 0.75.
+fn decimal(ns: i128) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    let magnitude = ns.unsigned_abs();
+    format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000)
+}
+
+/// The names that libarchive (bsdtar, which is Windows' own tar) has for attributes; others stand in the manifest alone.
+const FLAG_NAMES: [(&str, u32); 4] = [
+    ("rdonly", WindowsAttributes::READ_ONLY),
+    ("hidden", WindowsAttributes::HIDDEN),
+    ("system", WindowsAttributes::SYSTEM),
+    ("arch", WindowsAttributes::ARCHIVE),
+];
+const FLAGS: &str = "SCHILY.fflags";
+const CREATED: &str = "LIBARCHIVE.creationtime";
+
+fn flags(attributes: u32) -> String {
+    let set = FLAG_NAMES.iter().filter(|(_, bit)| attributes & bit != 0);
+    set.map(|(name, _)| *name).collect::<Vec<_>>().join(",")
+}
+
+/// What [`TarEntry`] wrote of an entry's attributes on Windows. `text` gives a record's value by its key, `nanoseconds`
+/// reads a time.
+pub fn windows_attributes<'a>(
+    text: impl Fn(&str) -> Option<&'a str>,
+    nanoseconds: impl Fn(&str) -> Option<i128>,
+) -> Option<WindowsAttributes> {
+    let created_ns = nanoseconds(text(CREATED)?)?;
+    let bit = |flag: &str| FLAG_NAMES.iter().find(|(name, _)| *name == flag).map_or(0, |(_, bit)| *bit);
+    let attributes = text(FLAGS)?.split(',').fold(0, |all, flag| all | bit(flag));
+    Some(WindowsAttributes { attributes, created_ns })
 }
 
 /// Pax records, collected where a ustar field is too small or too coarse.
@@ -114,13 +155,7 @@ impl Records {
         if whole.is_some() && fraction == 0 {
             return;
         }
-        // Decimal notation of a negative time counts its fraction towards zero: -0.25 is -1 s and 0.75.
-        let sign = if ns < 0 { "-" } else { "" };
-        let magnitude = ns.unsigned_abs();
-        self.add(
-            key,
-            format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000).as_bytes(),
-        );
+        self.add(key, decimal(ns).as_bytes());
     }
 
     /// A name for a field of 100 bytes. What is no ASCII gets a record too, since only there it is known to be UTF-8.
@@ -217,12 +252,15 @@ mod tests {
         let path = "pasta/".repeat(60) + "Relatório.txt";
         let xattrs = [Xattr { name: b"user.nota".to_vec(), value: vec![0, 1, 255] }];
         let unix = UnixAttributes { mode: 0o4755, uid: 5_000_000, gid: 7 };
+        let attributes = WindowsAttributes::HIDDEN | WindowsAttributes::ARCHIVE;
+        let windows = WindowsAttributes { attributes, created_ns: -500_000_000 };
         let entry = TarEntry {
             path: path.as_bytes(),
             kind: EntryType::Regular,
             size: 3,
             mtime_ns: 1_700_000_000_000_000_001,
             unix: Some(&unix),
+            windows: Some(windows),
             link: None,
             xattrs: &xattrs,
             sparse: None,
@@ -246,5 +284,10 @@ mod tests {
         assert!(pax.contains(&("mtime".into(), b"1700000000.000000001".to_vec())));
         assert!(pax.contains(&("SCHILY.xattr.user.nota".into(), vec![0, 1, 255])));
         assert!(pax.contains(&("uid".into(), b"5000000".to_vec())));
+        assert!(pax.contains(&("LIBARCHIVE.creationtime".into(), b"-0.500000000".to_vec())));
+        let text =
+            |key: &str| pax.iter().find(|(k, _)| k == key).map(|(_, v)| std::str::from_utf8(v).unwrap());
+        let nanoseconds = |time: &str| (time == "-0.500000000").then_some(-500_000_000);
+        assert_eq!(windows_attributes(text, nanoseconds), Some(windows));
     }
 }

@@ -6,12 +6,16 @@
 //! only this run can know, and take their own name by a rename: what was there before is replaced, never
 //! written to.
 //!
+//! **No loss law (must).** What cannot have its own name here gets another, and is told of: see `naming`.
+//!
 //! Devices, sockets and pipes are never made. Set-user-ID and set-group-ID bits are applied only together with
 //! the owner, which only root can do.
 
 mod attributes;
 mod file_writer;
+mod folder;
 mod folders;
+mod naming;
 mod path;
 
 use std::collections::HashSet;
@@ -21,13 +25,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use intellistor_storage::manifest::Entry;
 
+use crate::source::raw_name;
 use attributes::Attributes;
 pub use file_writer::FileWriter;
+use folder::Folder;
 use folders::Folders;
+use naming::Naming;
 
 /// Why an entry was not restored. The texts do not name the entry.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,7 @@ pub struct Target {
     /// Opened while it can be: the mode that the root gets may forbid it later.
     whole: std::fs::File,
     folders: Folders,
+    naming: Naming,
     names: TemporaryNames,
     restored: Restored,
 }
@@ -76,14 +83,15 @@ impl Target {
     pub fn open(out: &Path) -> io::Result<Self> {
         let created = !out.try_exists()?;
         std::fs::create_dir_all(out)?;
-        let root = Dir::open_ambient_dir(out, ambient_authority())?;
+        let root = Folder::root(out)?;
         let mut names = TemporaryNames::new();
         let probe = names.next();
         root.open_with(&probe, OpenOptions::new().write(true).create_new(true))?;
         root.remove_file(&probe)?;
         let whole = attributes::open_whole(&root)?;
         let (out, folders) = (out.to_owned(), Folders::new(root));
-        Ok(Self { out, created, whole, folders, names, restored: Restored::default() })
+        let (naming, restored) = (Naming::new(), Restored::default());
+        Ok(Self { out, created, whole, folders, naming, names, restored })
     }
 
     /// The folder, as it was given.
@@ -96,7 +104,7 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub fn directory(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
-        let path = path::components(entry.raw_path())?;
+        let path = self.find_place(entry.raw_path())?;
         if !path.is_empty() || self.created {
             self.folders.make(&path, Attributes::from(entry))?;
         }
@@ -111,11 +119,12 @@ impl Target {
         let Some(text) = entry.raw_link_target() else {
             return Err(TargetError::Refused("a symbolic link without a target".to_owned()));
         };
-        let text = path::link_text(text)?;
+        let text = raw_name::from_bytes(text);
         let (dir, name) = self.place(entry.raw_path())?;
         let temporary = self.names.next();
-        attributes::symlink(&dir, &text, &temporary).map_err(|e| TargetError::from_io("make the link", e))?;
-        let problems = Attributes::from(entry).apply_to_symlink(&dir, &temporary);
+        let attributes = Attributes::from(entry);
+        attributes.symlink(&dir, &text, &temporary).map_err(|e| TargetError::from_io("make the link", e))?;
+        let problems = attributes.apply_to_symlink(&dir, &temporary);
         take_name(&dir, &temporary, &name)?;
         let mut warnings = self.folders.take_warnings();
         warnings.extend(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)));
@@ -130,7 +139,7 @@ impl Target {
         let Some(target) = entry.raw_link_target() else {
             return Err(TargetError::Refused("a hard link without a target".to_owned()));
         };
-        let target_path = path::components(target)?;
+        let target_path = self.find_place(target)?;
         let missing = || {
             let target = entry.link_target.as_deref().unwrap_or_default();
             TargetError::Failed(format!("it is another name of {target}, which was not restored"))
@@ -179,9 +188,16 @@ impl Target {
         Ok(self.folders.take_warnings())
     }
 
+    /// Where the entry with this path goes, below the root.
+    fn find_place(&mut self, raw_path: &[u8]) -> Result<Vec<OsString>, TargetError> {
+        let named = self.naming.place(raw_path)?;
+        self.folders.warn_all(named.notes);
+        Ok(named.path)
+    }
+
     /// The folder that an entry goes into, and its name there.
-    fn place(&mut self, raw_path: &[u8]) -> Result<(Arc<Dir>, OsString), TargetError> {
-        let path = path::components(raw_path)?;
+    fn place(&mut self, raw_path: &[u8]) -> Result<(Arc<Folder>, OsString), TargetError> {
+        let path = self.find_place(raw_path)?;
         let Some((name, parents)) = path.split_last() else {
             return Err(TargetError::Refused("the root of a backup is a folder".to_owned()));
         };
@@ -206,8 +222,8 @@ impl Target {
 }
 
 /// Renames what is complete; on failure nothing is left of it.
-fn take_name(dir: &Dir, temporary: &OsStr, name: &OsStr) -> Result<(), TargetError> {
-    dir.rename(temporary, dir, name).map_err(|e| {
+fn take_name(dir: &Folder, temporary: &OsStr, name: &OsStr) -> Result<(), TargetError> {
+    dir.rename(temporary, name).map_err(|e| {
         // The rename's own error says more.
         let _ = dir.remove_file(temporary);
         TargetError::from_io("give it its name", e)

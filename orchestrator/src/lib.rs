@@ -38,6 +38,7 @@ mod backup;
 mod error;
 mod pipeline;
 pub mod policy;
+pub mod privilege;
 mod publish;
 mod restore;
 mod salvage;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use intellistor_actors::extractor::Extracted;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::tar_header::read_records;
+use intellistor_actors::tar_header::{read_records, windows_attributes};
 use intellistor_actors::target::{Target, TargetError};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
@@ -204,6 +204,7 @@ fn describe<R: Read>(found: &mut tar::Entry<'_, R>, pax: &Pax) -> io::Result<(En
         Some(mtime) => nanoseconds(mtime).ok_or_else(|| broken("a time of modification"))?,
         None => i128::from(header.mtime()?) * 1_000_000_000,
     };
+    let windows = windows_attributes(text, nanoseconds);
     let xattrs = pax.iter().filter_map(|(key, value)| {
         let name = key.strip_prefix("SCHILY.xattr.")?.as_bytes().to_vec();
         Some(Xattr { name, value: value.clone() })
@@ -219,7 +220,9 @@ fn describe<R: Read>(found: &mut tar::Entry<'_, R>, pax: &Pax) -> io::Result<(En
         kind,
         size: if kind == EntryKind::File { size } else { 0 },
         mtime_ns,
-        unix: Some(unix),
+        // Where there was no mode, the header has one that nobody chose.
+        unix: windows.is_none().then_some(unix),
+        windows,
         xattrs: xattrs.collect(),
         link_target,
         link_target_bytes,

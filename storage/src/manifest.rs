@@ -161,6 +161,31 @@ pub struct UnixAttributes {
     pub gid: u32,
 }
 
+/// What Windows keeps of a file besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowsAttributes {
+    /// `FILE_ATTRIBUTE_*`: those in [`Self::KEPT`], and of a link also [`Self::DIRECTORY`].
+    pub attributes: u32,
+    /// Time of creation, in nanoseconds since 1970 UTC.
+    pub created_ns: i128,
+}
+
+impl WindowsAttributes {
+    /// Nobody is to write to it.
+    pub const READ_ONLY: u32 = 0x1;
+    /// It is not listed.
+    pub const HIDDEN: u32 = 0x2;
+    /// It belongs to the system.
+    pub const SYSTEM: u32 = 0x4;
+    /// It is a folder, or a link to one.
+    pub const DIRECTORY: u32 = 0x10;
+    /// It was changed since some backup.
+    pub const ARCHIVE: u32 = 0x20;
+    /// Those that are kept, and restored; the others say how the disk stores it. The last one: it is not to be searched.
+    pub const KEPT: u32 = Self::READ_ONLY | Self::HIDDEN | Self::SYSTEM | Self::ARCHIVE | 0x2000;
+}
+
 /// An extended attribute. Both members are base64, since neither needs to be text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,6 +217,9 @@ pub struct Entry {
     /// Mode and owner, where the backup was made on Unix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix: Option<UnixAttributes>,
+    /// Attributes and time of creation, where the backup was made on Windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowsAttributes>,
     /// Extended attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xattrs: Vec<Xattr>,

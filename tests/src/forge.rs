@@ -88,6 +88,7 @@ pub fn entry(path: &str, kind: EntryKind) -> Entry {
         size: 0,
         mtime_ns: 0,
         unix: None,
+        windows: None,
         xattrs: Vec::new(),
         link_target: None,
         link_target_bytes: None,

@@ -17,3 +17,5 @@ pub mod s3_server;
 pub mod tree;
 #[cfg(unix)]
 pub mod trial;
+#[cfg(unix)]
+pub mod wine;

@@ -1,13 +1,19 @@
 //! What the system says of one file: its kind, its size, its times, its owner.
 
+#[cfg(unix)]
 use std::fs::{self, File, Metadata};
+#[cfg(unix)]
 use std::io;
+#[cfg(unix)]
 use std::path::Path;
 
-use intellistor_storage::manifest::UnixAttributes;
+use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+#[cfg(unix)]
 use super::reach::Reach;
+#[cfg(windows)]
+pub use super::windows::{facts_at, facts_of};
 
 /// What a path leads to, links not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +74,8 @@ pub struct Facts {
     pub ctime_ns: i128,
     /// Mode and owner.
     pub unix: Option<UnixAttributes>,
+    /// Attributes and time of creation.
+    pub windows: Option<WindowsAttributes>,
     /// Tells hard links.
     pub identity: Option<Identity>,
     /// How many names it has.
@@ -105,6 +113,7 @@ impl From<&Metadata> for Facts {
             mtime_ns: time(found.mtime(), found.mtime_nsec()),
             ctime_ns: time(found.ctime(), found.ctime_nsec()),
             unix: Some(UnixAttributes { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() }),
+            windows: None,
             identity: Some(Identity { device: found.dev(), inode: found.ino() }),
             links: found.nlink(),
             // A file system in user space may report any number.
@@ -113,40 +122,11 @@ impl From<&Metadata> for Facts {
     }
 }
 
-#[cfg(windows)]
-impl From<&Metadata> for Facts {
-    fn from(found: &Metadata) -> Self {
-        use std::os::windows::fs::MetadataExt;
-        const REPARSE_POINT: u32 = 0x400;
-        /// 1601 to 1970 in units of 100 ns.
-        const EPOCH: i128 = 116_444_736_000_000_000;
-        let kind = if found.is_symlink() {
-            SourceKind::Symlink
-        } else if found.file_attributes() & REPARSE_POINT != 0 {
-            SourceKind::Other("reparse point")
-        } else if found.is_dir() {
-            SourceKind::Directory
-        } else {
-            SourceKind::File
-        };
-        let mtime_ns = (i128::from(found.last_write_time()) - EPOCH) * 100;
-        Self {
-            kind,
-            size: found.file_size(),
-            mtime_ns,
-            ctime_ns: mtime_ns,
-            unix: None,
-            identity: None,
-            links: 1,
-            allocated: found.file_size(),
-        }
-    }
-}
-
 /// What the system says of an open file.
 ///
 /// # Errors
 /// The system's.
+#[cfg(unix)]
 pub fn facts_of(file: &File) -> io::Result<Facts> {
     Ok(Facts::from(&file.metadata()?))
 }
@@ -155,6 +135,7 @@ pub fn facts_of(file: &File) -> io::Result<Facts> {
 ///
 /// # Errors
 /// The system's.
+#[cfg(unix)]
 pub fn facts_at(path: &Path) -> io::Result<Facts> {
     Ok(Facts::from(&fs::symlink_metadata(Reach::to(path)?.path())?))
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use super::facts::{Facts, facts_of};
 #[cfg(unix)]
 use super::reach::Reach;
+#[cfg(windows)]
+use super::windows::open;
 
 /// Opens a file to read it, and looks at what was opened: a link is not followed, a fifo does not block, and
 /// the time of last access is left alone where that is allowed.
@@ -44,11 +46,13 @@ fn open_with(path: &Path, flags: rustix::fs::OFlags) -> io::Result<File> {
     Ok(openat(CWD, reach.path(), flags, Mode::empty())?.into())
 }
 
-#[cfg(windows)]
-fn open(path: &Path) -> io::Result<File> {
-    use std::os::windows::fs::OpenOptionsExt;
-    const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
-    File::options().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)
+/// Whether an error of [`open_file`] may pass by itself: a network folder that comes back.
+pub fn is_worth_another_try(e: &io::Error) -> bool {
+    #[cfg(windows)]
+    if super::windows::is_held(e) {
+        return false;
+    }
+    !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]

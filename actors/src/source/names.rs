@@ -36,12 +36,22 @@ impl Listing {
         Ok(Self { facts: Some(facts), names, failed })
     }
 
-    /// Lists a folder.
+    /// Lists a folder, unless a link took its place. The system lists by path, so that the folder is looked at before
+    /// and after.
     #[cfg(windows)]
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        use super::facts::{SourceKind, facts_at};
+        let before = facts_at(folder)?;
+        if before.kind != SourceKind::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         let found = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
         let (names, failed) = Names::collect(found);
-        Ok(Self { facts: None, names, failed })
+        let after = facts_at(folder)?;
+        if (after.kind, after.identity) != (before.kind, before.identity) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { facts: Some(before), names, failed })
     }
 }
 

@@ -8,19 +8,19 @@ use std::ffi::{OsStr, OsString};
 
 /// A name's bytes.
 #[cfg(unix)]
-pub(super) fn to_bytes(name: &OsStr) -> Cow<'_, [u8]> {
+pub(crate) fn to_bytes(name: &OsStr) -> Cow<'_, [u8]> {
     Cow::Borrowed(std::os::unix::ffi::OsStrExt::as_bytes(name))
 }
 
 /// The name of which `bytes` are the bytes.
 #[cfg(unix)]
-pub(super) fn from_bytes(bytes: &[u8]) -> OsString {
+pub(crate) fn from_bytes(bytes: &[u8]) -> OsString {
     std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
 }
 
 /// A name's bytes.
 #[cfg(windows)]
-pub(super) fn to_bytes(name: &OsStr) -> Cow<'_, [u8]> {
+pub(crate) fn to_bytes(name: &OsStr) -> Cow<'_, [u8]> {
     match name.to_str() {
         Some(text) => Cow::Borrowed(text.as_bytes()),
         None => Cow::Owned(utf16::to_bytes(std::os::windows::ffi::OsStrExt::encode_wide(name))),
@@ -29,7 +29,7 @@ pub(super) fn to_bytes(name: &OsStr) -> Cow<'_, [u8]> {
 
 /// The name of which `bytes` are the bytes.
 #[cfg(windows)]
-pub(super) fn from_bytes(bytes: &[u8]) -> OsString {
+pub(crate) fn from_bytes(bytes: &[u8]) -> OsString {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => std::os::windows::ffi::OsStringExt::from_wide(&utf16::from_bytes(bytes)),

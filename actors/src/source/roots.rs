@@ -34,6 +34,18 @@ pub fn make_roots(paths: &[PathBuf]) -> Vec<Root> {
     paths.iter().map(root).collect()
 }
 
+/// Where a root leads to: it may be a link, and the user named what is behind it.
+pub(super) fn resolve(path: &Path) -> std::io::Result<PathBuf> {
+    match path.canonicalize() {
+        // Some drives, of memory or of a network's own client, cannot say what their files are called.
+        #[cfg(windows)]
+        Err(_) if path.symlink_metadata().is_ok_and(|found| !found.is_symlink()) => {
+            crate::verbatim::verbatim(path)
+        }
+        resolved => resolved,
+    }
+}
+
 /// What a system sees of a name that tells neither case nor composition apart: a backup of `Fotos` and
 /// `fotos` is to be restored there too.
 fn folded(name: &str) -> String {

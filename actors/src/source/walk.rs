@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::{Facts, SourceKind, facts_at};
 use super::names::{Listing, Names};
 use super::raw_name;
-use super::roots::Root;
+use super::roots::{Root, resolve};
 use crate::globs::{BadGlob, PathGlobs};
 
 /// A file, folder or link that the walk found.
@@ -121,8 +121,7 @@ impl Walk {
     fn begin(&mut self, root: Root) -> Option<Walked> {
         let Root { path, prefix } = root;
         self.place = Place { source: path, relative: prefix.into_bytes(), lengths: Vec::new() };
-        // A root may be a link: the user named what it leads to.
-        let found = self.place.source.canonicalize().and_then(|source| Ok((facts_at(&source)?, source)));
+        let found = resolve(&self.place.source).and_then(|source| Ok((facts_at(&source)?, source)));
         let (facts, source) = match found {
             Ok(found) => found,
             Err(e) => return Some(self.place.problem(format!("cannot find {:?}: {e}", self.place.source))),

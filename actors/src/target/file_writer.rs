@@ -10,6 +10,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use intellistor_storage::manifest::Entry;
 
 use super::attributes::Attributes;
+use super::folder::Folder;
 use super::{Restored, TargetError, take_name};
 
 /// A file under a temporary name in its own folder. Takes its name in [`finish`](Self::finish); dropped before,
@@ -26,7 +27,7 @@ pub struct FileWriter {
 /// The temporary name, which goes away with this.
 #[derive(Debug)]
 struct Unnamed {
-    dir: Arc<Dir>,
+    dir: Arc<Folder>,
     temporary: OsString,
     named: bool,
 }
@@ -42,7 +43,7 @@ impl Drop for Unnamed {
 
 impl FileWriter {
     pub(super) fn create(
-        dir: Arc<Dir>,
+        dir: Arc<Folder>,
         name: OsString,
         temporary: OsString,
         private: bool,

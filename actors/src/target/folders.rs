@@ -6,11 +6,9 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use cap_fs_ext::DirExt;
-use cap_std::fs::{Dir, DirBuilder};
-
 use super::TargetError;
 use super::attributes::{self, Attributes};
+use super::folder::Folder;
 
 /// More levels are open by name only, so that no depth exhausts the system's file handles.
 const OPEN_HANDLES: usize = 32;
@@ -32,12 +30,12 @@ pub(super) struct Folders {
 #[derive(Debug)]
 struct Level {
     name: OsString,
-    dir: Option<Arc<Dir>>,
+    dir: Option<Arc<Folder>>,
     attributes: Option<Attributes>,
 }
 
 impl Folders {
-    pub(super) fn new(root: Dir) -> Self {
+    pub(super) fn new(root: Folder) -> Self {
         Self {
             root: Level { name: OsString::new(), dir: Some(Arc::new(root)), attributes: None },
             below: Vec::new(),
@@ -49,7 +47,7 @@ impl Folders {
     }
 
     /// The folder with that path; what is missing of it is made.
-    pub(super) fn enter(&mut self, path: &[OsString]) -> Result<Arc<Dir>, TargetError> {
+    pub(super) fn enter(&mut self, path: &[OsString]) -> Result<Arc<Folder>, TargetError> {
         self.leave_to(self.common(path));
         while let Some(name) = path.get(self.below.len()) {
             self.descend(name, false)?;
@@ -78,11 +76,11 @@ impl Folders {
     }
 
     /// The folder with that path, if it exists; where the restore is does not change.
-    pub(super) fn find(&mut self, path: &[OsString]) -> Result<Arc<Dir>, TargetError> {
+    pub(super) fn find(&mut self, path: &[OsString]) -> Result<Arc<Folder>, TargetError> {
         let common = self.common(path);
         let mut dir = self.handle(common)?;
         for name in &path[common..] {
-            dir = Arc::new(open(&dir, name).map_err(|e| refusal(&dir, name, e))?);
+            dir = Arc::new(dir.open(name).map_err(|e| refusal(&dir, name, e))?);
         }
         Ok(dir)
     }
@@ -106,7 +104,12 @@ impl Folders {
         }
     }
 
-    /// Problems with folders that were left since the last call; each names its folder.
+    /// Adds to what is to be told.
+    pub(super) fn warn_all(&mut self, warnings: Vec<String>) {
+        self.warnings.extend(warnings);
+    }
+
+    /// What is to be told, and problems with folders that were left since the last call; each names its folder.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -118,11 +121,11 @@ impl Folders {
     fn descend(&mut self, name: &OsStr, private: bool) -> Result<(), TargetError> {
         let parent = self.handle(self.below.len())?;
         let mut found = true;
-        let dir = match open(&parent, name) {
+        let dir = match parent.open(name) {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 found = false;
-                create(&parent, name, private).map_err(|e| TargetError::from_io("make the folder", e))?;
-                open(&parent, name)
+                parent.create(name, private).map_err(|e| TargetError::from_io("make the folder", e))?;
+                parent.open(name)
             }
             opened => opened,
         };
@@ -141,7 +144,7 @@ impl Folders {
     }
 
     /// The handle of a level, opened again from above where it was let go.
-    fn handle(&mut self, depth: usize) -> Result<Arc<Dir>, TargetError> {
+    fn handle(&mut self, depth: usize) -> Result<Arc<Folder>, TargetError> {
         let start = (0..depth).rev().find(|i| self.below[*i].dir.is_some());
         let (mut dir, first) = match start {
             Some(i) => (self.below[i].dir.clone(), i + 1),
@@ -150,7 +153,7 @@ impl Folders {
         for i in first..depth {
             let Some(parent) = &dir else { break };
             let name = &self.below[i].name;
-            let opened = Arc::new(open(parent, name).map_err(|e| refusal(parent, name, e))?);
+            let opened = Arc::new(parent.open(name).map_err(|e| refusal(parent, name, e))?);
             if i + OPEN_HANDLES >= depth {
                 self.below[i].dir = Some(opened.clone());
             }
@@ -198,23 +201,8 @@ impl Folders {
     }
 }
 
-fn open(parent: &Dir, name: &OsStr) -> io::Result<Dir> {
-    parent.open_dir_nofollow(name)
-}
-
-#[cfg_attr(not(unix), allow(unused_mut, unused_variables))]
-fn create(parent: &Dir, name: &OsStr, private: bool) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    if private {
-        // Until its own mode is applied, nobody else looks into what may be secret.
-        cap_std::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    }
-    parent.create_dir_with(name, &builder)
-}
-
-/// What an error of [`open`] means: the systems disagree about how to say that a link was not followed.
-fn refusal(parent: &Dir, name: &OsStr, error: io::Error) -> TargetError {
+/// What an error of [`Folder::open`] means: the systems disagree about how to say that a link was not followed.
+fn refusal(parent: &Folder, name: &OsStr, error: io::Error) -> TargetError {
     let name_told = name.to_string_lossy();
     match parent.symlink_metadata(name) {
         Ok(found) if found.is_symlink() => {

@@ -30,6 +30,7 @@ fn entry(path: &[u8], kind: EntryKind, link: Option<&[u8]>) -> Entry {
             uid: own_uid(),
             gid: own_gid(),
         }),
+        windows: None,
         xattrs: Vec::new(),
         link_target,
         link_target_bytes,

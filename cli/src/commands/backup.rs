@@ -67,6 +67,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     let policy = Policy::load(&command.policy.policy)?;
     // Before the store is asked: it is the likelier mistake.
     policy.check_paths()?;
+    intellistor::privilege::read_everything();
     let vault = session.open(&policy).await?;
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());

@@ -68,9 +68,7 @@ pub(crate) fn apply(spec: &ScheduleSpec, folder: &Path) -> Result<Applied> {
         );
     }
 
-    let known = list()?;
-    let same = |info: &&ScheduleInfo| info.policy_id.eq_ignore_ascii_case(&spec.policy_id);
-    let replaced = match known.iter().find(same) {
+    let replaced = match find(&spec.policy_id)? {
         Some(other) if other.policy_id != spec.policy_id => {
             return Err(ScheduleError::Unusable {
                 what: "policy",
@@ -93,8 +91,8 @@ pub(crate) fn apply(spec: &ScheduleSpec, folder: &Path) -> Result<Applied> {
         }
         return Err(error);
     }
-    let info = list()?.into_iter().find(|info| info.policy_id == spec.policy_id);
-    let info = info.ok_or_else(|| ScheduleError::NotScheduled { policy_id: spec.policy_id.clone() })?;
+    let info = find(&spec.policy_id)?
+        .ok_or_else(|| ScheduleError::NotScheduled { policy_id: spec.policy_id.clone() })?;
     Ok(Applied::new(info, &spec.cron, replaced, notes))
 }
 
@@ -117,6 +115,21 @@ pub(crate) fn remove(policy_id: &str, folder: &Path) -> Result<Option<Removed>> 
     };
     let removed = had_task || !files.is_empty();
     Ok(removed.then(|| Removed { policy_id: policy_id.to_owned(), removed, files, notes: Vec::new() }))
+}
+
+/// The task of a policy, or of one whose name differs in case alone: that is the same task to Windows.
+fn find(policy_id: &str) -> Result<Option<ScheduleInfo>> {
+    let name = task_name(policy_id);
+    with_folder(|tasks| {
+        let found = get(tasks, &name).and_then(|task| Ok((name_of(&task)?, task)));
+        match found {
+            Ok((name, task)) => {
+                Ok(Some(info(name.get(TASK_PREFIX.len()..).unwrap_or(policy_id), &name, &task)))
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(refused(format!("look for the task {name:?}"), &error)),
+        }
+    })
 }
 
 /// Our tasks.
@@ -318,6 +331,12 @@ fn get(tasks: &ITaskFolder, name: &str) -> windows::core::Result<IRegisteredTask
 }
 
 #[expect(unsafe_code)]
+fn name_of(task: &IRegisteredTask) -> windows::core::Result<String> {
+    // SAFETY: a plain getter of an interface that is alive.
+    Ok(unsafe { task.Name() }?.to_string())
+}
+
+#[expect(unsafe_code)]
 fn start(task: &IRegisteredTask) -> windows::core::Result<IRunningTask> {
     // SAFETY: an empty variant means no parameters.
     unsafe { task.Run(&VARIANT::default()) }
@@ -347,7 +366,7 @@ fn all_of_ours(tasks: &ITaskFolder) -> windows::core::Result<Vec<ScheduleInfo>> 
         let all = tasks.GetTasks(TASK_ENUM_HIDDEN.0)?;
         for index in 1..=all.Count()? {
             let task = all.get_Item(&VARIANT::from(index))?;
-            let name = task.Name()?.to_string();
+            let name = name_of(&task)?;
             if let Some(id) = name.strip_prefix(TASK_PREFIX).filter(|id| is_policy_id(id)) {
                 ours.push(info(id, &name, &task));
             }

@@ -293,6 +293,7 @@ mod tests {
             size: 5,
             mtime_ns: -1_700_000_000_123_456_789,
             unix: Some(UnixAttributes { mode: 0o640, uid: 1, gid: 2 }),
+            windows: None,
             xattrs: vec![Xattr { name: b"user.a".to_vec(), value: vec![0, 255] }],
             link_target: None,
             link_target_bytes: None,

@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::archive::{FrameRecord, SegmentRecord};
 use crate::job::{Ending, JobEvent, JobState};
-use crate::manifest::{Entry, EntryKind, Extent, Problem, ProblemKind, UnixAttributes, Xattr};
+use crate::manifest::{
+    Entry, EntryKind, Extent, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
+};
 use crate::objects::{PartReceipt, Upload};
 
 fn job(timestamp: &str) -> Job {
@@ -42,6 +44,7 @@ fn entry(path: &str) -> Entry {
         size: 1,
         mtime_ns: 2,
         unix: None,
+        windows: None,
         xattrs: Vec::new(),
         link_target: None,
         link_target_bytes: None,

@@ -40,6 +40,7 @@ pub(crate) fn file(path: &str, extents: &[(u64, u64)]) -> Entry {
         size: extents.iter().map(|(_, length)| length).sum(),
         mtime_ns: 0,
         unix: None,
+        windows: None,
         xattrs: Vec::new(),
         link_target: None,
         link_target_bytes: None,

@@ -24,7 +24,7 @@ impl Attributes {
     pub(in crate::target) fn of_dir(dir: &Dir) -> Option<Self> {
         let found = rustix::fs::fstat(dir).ok()?;
         let mtime_ns = i128::from(found.st_mtime) * NANOS + i128::from(found.st_mtime_nsec);
-        Some(Self { unix: None, xattrs: Vec::new(), mtime_ns })
+        Some(Self { unix: None, windows: None, xattrs: Vec::new(), mtime_ns })
     }
 
     /// Applies all to a file that has no name of its own yet.
@@ -53,6 +53,11 @@ impl Attributes {
         }
         self.rest(&file, mode, &mut problems);
         problems
+    }
+
+    /// Makes a link with any text.
+    pub(in crate::target) fn symlink(&self, dir: &Dir, text: &OsStr, name: &OsStr) -> io::Result<()> {
+        dir.symlink_contents(text, name)
     }
 
     /// Applies owner, extended attributes and time to a link itself; it has no mode.
@@ -184,11 +189,6 @@ fn chmod(dir: &Dir, mode: Mode) -> rustix::io::Result<()> {
         }
     }
     rustix::fs::chmodat(dir, ".", mode, AtFlags::empty())
-}
-
-/// Makes a link with any text.
-pub(in crate::target) fn symlink(dir: &Dir, text: &OsStr, name: &OsStr) -> io::Result<()> {
-    dir.symlink_contents(text, name)
 }
 
 /// A handle for [`sync`].

@@ -1,65 +1,142 @@
-//! Attributes on Windows: the time.
+//! Attributes on Windows: those that it calls so, and the times of creation and of last modification.
 
-use std::ffi::OsStr;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::os::windows::fs::{OpenOptionsExt as _, symlink_dir, symlink_file};
+use std::os::windows::io::AsRawHandle as _;
+use std::path::{Component, Path};
 
-use cap_fs_ext::{DirExt, SystemTimeSpec};
 use cap_std::fs::Dir;
+use intellistor_storage::manifest::WindowsAttributes;
+use windows::Win32::Foundation::HANDLE;
+use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, SetFileInformationByHandle};
 
 use super::Attributes;
+use crate::target::folder::Folder;
+
+const NORMAL: u32 = 0x80;
+const WRITE_ATTRIBUTES: u32 = 0x100;
+const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+/// Links may be made by administrators, and by everyone in developer mode.
+const PRIVILEGE_NOT_HELD: i32 = 1314;
+/// 1601 to 1970 in units of 100 ns.
+const EPOCH: i128 = 116_444_736_000_000_000;
 
 impl Attributes {
     /// Only the time, of a folder that is about to be written into.
-    pub(in crate::target) fn of_dir(dir: &Dir) -> Option<Self> {
-        let modified = dir.dir_metadata().ok()?.modified().ok()?.into_std();
-        let mtime_ns = match modified.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(after) => after.as_nanos() as i128,
-            Err(before) => -(before.duration().as_nanos() as i128),
-        };
-        Some(Self { unix: None, xattrs: Vec::new(), mtime_ns })
+    pub(in crate::target) fn of_dir(dir: &Folder) -> Option<Self> {
+        use std::os::windows::fs::MetadataExt as _;
+        let ticks = fs::symlink_metadata(dir.path()).ok()?.last_write_time();
+        let mtime_ns = (i128::from(ticks) - EPOCH) * 100;
+        Some(Self { unix: None, windows: None, xattrs: Vec::new(), mtime_ns })
     }
 
     /// Applies all to a file that has no name of its own yet.
     pub(in crate::target) fn apply_to_file(&self, file: &File) -> Vec<String> {
-        self.time(|time| file.set_modified(time))
+        self.apply(Ok(file), 0)
     }
 
     /// Applies all to a folder.
-    pub(in crate::target) fn apply_to_dir(&self, dir: &Dir, _: &mut dyn FnMut(u32)) -> Vec<String> {
-        self.time(|time| dir.set_mtime(".", SystemTimeSpec::from(cap_std::time::SystemTime::from_std(time))))
+    pub(in crate::target) fn apply_to_dir(&self, dir: &Folder, _: &mut dyn FnMut(u32)) -> Vec<String> {
+        self.apply(to_write_attributes(dir.path()).as_ref(), WindowsAttributes::DIRECTORY)
     }
 
     /// Applies all to a link itself.
-    pub(in crate::target) fn apply_to_symlink(&self, dir: &Dir, name: &OsStr) -> Vec<String> {
-        self.time(|time| {
-            let time = SystemTimeSpec::from(cap_std::time::SystemTime::from_std(time));
-            dir.set_symlink_times(name, None, Some(time))
+    pub(in crate::target) fn apply_to_symlink(&self, dir: &Folder, name: &OsStr) -> Vec<String> {
+        self.apply(to_write_attributes(&dir.path_of(name)).as_ref(), 0)
+    }
+
+    /// Makes a link with any text. The system wants to know what it leads to: where the backup does not say so, what is
+    /// there now.
+    pub(in crate::target) fn symlink(&self, dir: &Folder, text: &OsStr, name: &OsStr) -> io::Result<()> {
+        let (text, to_folder) = match self.windows {
+            Some(windows) => (text.to_owned(), windows.attributes & WindowsAttributes::DIRECTORY != 0),
+            None => {
+                let text = OsString::from(text.to_string_lossy().replace('/', r"\"));
+                let to_folder = leads_to_folder(dir.path(), Path::new(&text));
+                (text, to_folder)
+            }
+        };
+        let link = dir.path_of(name);
+        let made = if to_folder { symlink_dir(text, link) } else { symlink_file(text, link) };
+        made.map_err(|e| match e.raw_os_error() {
+            Some(PRIVILEGE_NOT_HELD) => {
+                io::Error::other(format!("{e}. Restore as administrator, or turn on developer mode"))
+            }
+            _ => e,
         })
     }
 
-    fn time(&self, set: impl FnOnce(SystemTime) -> io::Result<()>) -> Vec<String> {
-        let ns = |ns: u128| {
-            u64::try_from(ns / 1_000_000_000).map(|s| Duration::new(s, (ns % 1_000_000_000) as u32))
-        };
-        let time = ns(self.mtime_ns.unsigned_abs()).ok().and_then(|distance| {
-            if self.mtime_ns < 0 {
-                SystemTime::UNIX_EPOCH.checked_sub(distance)
-            } else {
-                SystemTime::UNIX_EPOCH.checked_add(distance)
-            }
-        });
+    fn apply(&self, file: Result<&File, &io::Error>, kind: u32) -> Vec<String> {
         let mut problems = Vec::new();
         if !self.xattrs.is_empty() {
             problems.push("its extended attributes were not applied: this system has none".to_owned());
         }
-        match time.ok_or_else(|| io::Error::other("this system cannot hold it")).and_then(set) {
-            Ok(()) => {}
-            Err(e) => problems.push(format!("its time was not applied: {e}")),
+        let Some(modified) = ticks(self.mtime_ns) else {
+            problems.push("its time was not applied: this system cannot hold it".to_owned());
+            return problems;
+        };
+        // A zero leaves what is there.
+        let mut basic = FILE_BASIC_INFO { LastWriteTime: modified, ..Default::default() };
+        if let Some(windows) = self.windows {
+            basic.CreationTime = ticks(windows.created_ns).unwrap_or_default();
+            basic.FileAttributes = match windows.attributes & WindowsAttributes::KEPT | kind {
+                0 => NORMAL,
+                some => some,
+            };
+        }
+        let applied = match file {
+            Ok(file) => set(file, &basic).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        if let Err(e) = applied {
+            problems.push(format!("its time and attributes were not applied: {e}"));
         }
         problems
     }
+}
+
+/// What the system takes for a time. There is none before 1601, and 0 has another meaning.
+fn ticks(ns: i128) -> Option<i64> {
+    i64::try_from(ns.div_euclid(100) + EPOCH).ok().filter(|ticks| *ticks > 0)
+}
+
+#[allow(unsafe_code)]
+fn set(file: &File, basic: &FILE_BASIC_INFO) -> io::Result<()> {
+    let (class, bytes) = (FileBasicInfo, size_of::<FILE_BASIC_INFO>() as u32);
+    // SAFETY: the handle is open for as long as `file` is borrowed; `basic` is the structure that belongs to the class,
+    // is initialised, has the size that is told, and is only read during the call.
+    unsafe {
+        SetFileInformationByHandle(
+            HANDLE(file.as_raw_handle()),
+            class,
+            std::ptr::from_ref(basic).cast(),
+            bytes,
+        )
+    }
+    .map_err(io::Error::from)
+}
+
+/// Opens a folder or a link itself. No folder on the path can be replaced meanwhile: see [`Folder`].
+fn to_write_attributes(path: &Path) -> io::Result<File> {
+    let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT;
+    File::options().access_mode(WRITE_ATTRIBUTES).custom_flags(flags).open(path)
+}
+
+/// Nothing depends on it but the kind of the link, so that it may look where the link leads.
+fn leads_to_folder(folder: &Path, text: &Path) -> bool {
+    let mut at = folder.to_owned();
+    for component in text.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(at.pop()),
+            Component::Normal(name) => at.push(name),
+            Component::Prefix(_) | Component::RootDir => return false,
+        }
+    }
+    at.is_dir()
 }
 
 /// There is no mode here.
@@ -68,11 +145,6 @@ pub(in crate::target) fn unlock(_: &Dir) {}
 /// There is no mode here.
 pub(in crate::target) fn set_mode(_: &Dir, _: u32) -> io::Result<()> {
     Ok(())
-}
-
-/// Makes a link to a file; the system wants to know, and most are. It refuses absolute targets.
-pub(in crate::target) fn symlink(dir: &Dir, text: &OsStr, name: &OsStr) -> io::Result<()> {
-    DirExt::symlink_file(dir, text, name)
 }
 
 /// A handle for [`sync`].

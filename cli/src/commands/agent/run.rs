@@ -105,6 +105,7 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
 
 async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {
     let vault = open(policy, agent, session).await?;
+    intellistor::privilege::read_everything();
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = AgentOptions { copy_to: command.out.clone(), run };

@@ -91,6 +91,7 @@ pub(crate) async fn run(command: &Serve, session: &Session) -> Result<Done, Fail
         at_once: command.at_once,
         cancel: session.cancel.clone(),
     };
+    intellistor::privilege::read_everything();
     session.screen.note(format_args!("serving the policies in {}", command.policies.display()));
     let served = serve(options, Local::now, Arc::new(runner)).await;
     let served = served.map_err(Failure::engine("cannot serve"))?;

@@ -70,6 +70,7 @@ mod tests {
             size,
             mtime_ns: 0,
             unix: None,
+            windows: None,
             xattrs: Vec::new(),
             link_target: Some("alvo".to_owned()),
             link_target_bytes: None,

@@ -1,0 +1,177 @@
+//! Files as Windows has them.
+//!
+//! What is a link by another name (a symbolic link, a junction, a volume that is mounted in a folder) is not followed.
+//! Other reparse points, such as files of a cloud that are fetched when they are read, are what every program sees:
+//! files and folders.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use cap_fs_ext::MetadataExt as _;
+use intellistor_storage::manifest::WindowsAttributes;
+
+use super::facts::{Facts, Identity, SourceKind};
+
+const REPARSE_POINT: u32 = 0x400;
+const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+const SEQUENTIAL_SCAN: u32 = 0x0800_0000;
+/// Another program has the file, and shares it with nobody.
+const SHARING_VIOLATION: i32 = 32;
+/// How long to wait for such a program, before each further try. Those that save a file hold it for a moment; others,
+/// such as a mail program with its store, all day.
+const PATIENCE: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400)];
+/// 1601 to 1970 in units of 100 ns.
+const EPOCH: i128 = 116_444_736_000_000_000;
+
+/// What the system says of an open file.
+///
+/// # Errors
+/// The system's.
+pub fn facts_of(file: &File) -> io::Result<Facts> {
+    let mut facts = facts(&file.metadata()?);
+    let by_handle = cap_std::fs::Metadata::from_file(file)?;
+    facts.identity = Some(Identity { device: by_handle.dev(), inode: by_handle.ino() });
+    facts.links = by_handle.nlink();
+    Ok(facts)
+}
+
+/// What the system says of a path, links not followed.
+///
+/// # Errors
+/// The system's.
+pub fn facts_at(path: &Path) -> io::Result<Facts> {
+    // No access: to look at a file that another program has, too.
+    match File::options().access_mode(0).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(path) {
+        Ok(file) => facts_of(&file),
+        // Of what it does not open the system still tells what stands in the folder.
+        Err(_) => Ok(facts(&fs::symlink_metadata(path)?)),
+    }
+}
+
+fn facts(found: &Metadata) -> Facts {
+    let kind = if found.is_symlink() {
+        SourceKind::Symlink
+    } else if found.is_dir() {
+        SourceKind::Directory
+    } else {
+        SourceKind::File
+    };
+    let mut kept = WindowsAttributes::KEPT;
+    if kind == SourceKind::Symlink {
+        // Whether it leads to a folder, which whoever makes it anew must know.
+        kept |= WindowsAttributes::DIRECTORY;
+    }
+    let windows = WindowsAttributes {
+        attributes: found.file_attributes() & kept,
+        created_ns: nanoseconds(found.creation_time()),
+    };
+    let mtime_ns = nanoseconds(found.last_write_time());
+    Facts {
+        kind,
+        size: found.file_size(),
+        mtime_ns,
+        ctime_ns: mtime_ns,
+        unix: None,
+        windows: Some(windows),
+        identity: None,
+        links: 1,
+        allocated: found.file_size(),
+    }
+}
+
+fn nanoseconds(ticks: u64) -> i128 {
+    (i128::from(ticks) - EPOCH) * 100
+}
+
+/// Opens a file to read it. A link is opened itself; whoever looks at the handle sees that it is one.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let file = open_patiently(path, OPEN_REPARSE_POINT)?;
+    let found = file.metadata()?;
+    if found.file_attributes() & REPARSE_POINT == 0 || found.is_symlink() {
+        return Ok(file);
+    }
+    // Its driver gives the content only to those who do not ask for the reparse point itself.
+    let content = open_patiently(path, 0)?;
+    if facts_of(&content)?.identity == facts_of(&file)?.identity {
+        Ok(content)
+    } else {
+        Err(io::Error::other("another file took its place"))
+    }
+}
+
+fn open_patiently(path: &Path, flags: u32) -> io::Result<File> {
+    // With the intent to back up, who may do that opens files that their lists would keep from him.
+    let flags = flags | BACKUP_SEMANTICS | SEQUENTIAL_SCAN;
+    let try_to_open = || File::options().read(true).custom_flags(flags).open(path);
+    for wait in PATIENCE {
+        match try_to_open() {
+            Err(e) if is_held(&e) => std::thread::sleep(wait),
+            opened => return opened,
+        }
+    }
+    try_to_open()
+}
+
+/// Whether another program has the file. It has been waited for.
+pub(super) fn is_held(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(SHARING_VIOLATION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_names_of_a_file_have_one_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a"), b"12345").unwrap();
+        fs::hard_link(at("a"), at("b")).unwrap();
+        fs::write(at("c"), b"12345").unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| facts_at(&at(name)).unwrap());
+        assert_eq!(a, b);
+        assert_eq!((a.kind, a.size, a.links), (SourceKind::File, 5, 2));
+        assert_eq!(c.links, 1);
+        assert_ne!(a.identity, c.identity);
+        assert_eq!(facts_at(dir.path()).unwrap().kind, SourceKind::Directory);
+    }
+
+    #[test]
+    fn a_file_that_another_has_is_waited_for_and_its_facts_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"abc").unwrap();
+        let held = File::options().read(true).share_mode(0).open(&path).unwrap();
+        assert!(is_held(&open(&path).unwrap_err()));
+        assert_eq!(facts_at(&path).unwrap().size, 3);
+        let released = std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE[0]);
+            drop(held);
+        });
+        let file = open(&path).unwrap();
+        released.join().unwrap();
+        assert_eq!(facts_of(&file).unwrap().size, 3);
+    }
+
+    #[test]
+    fn attributes_and_times_are_the_files_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = File::create(&path).unwrap();
+        let modified = std::time::UNIX_EPOCH + Duration::new(1_000, 500);
+        file.set_modified(modified).unwrap();
+        let mut permissions = file.metadata().unwrap().permissions();
+        permissions.set_readonly(true);
+        file.set_permissions(permissions).unwrap();
+        let facts = facts_of(&file).unwrap();
+        assert_eq!(facts.mtime_ns, 1_000_000_000_500);
+        let windows = facts.windows.unwrap();
+        assert_eq!(windows.attributes & WindowsAttributes::READ_ONLY, WindowsAttributes::READ_ONLY);
+        assert!(windows.created_ns > 0, "a time of creation; Wine lets nobody set it");
+    }
+}

@@ -1,0 +1,131 @@
+//! An open folder, and what is done to the names in it.
+//!
+//! On Windows the calls that change a name take paths, not handles. The path is the one that the handles led along:
+//! each of them is open without leave to delete, so that no folder on it can be renamed or replaced meanwhile. It is
+//! verbatim, since `cap-std` itself cannot name what lies on a share.
+
+use std::ffi::OsStr;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use cap_fs_ext::DirExt;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+#[cfg(unix)]
+use cap_std::fs::DirBuilder;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Folder {
+    dir: Dir,
+    #[cfg(windows)]
+    path: std::path::PathBuf,
+}
+
+impl Deref for Folder {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+impl Folder {
+    /// The folder that everything else is in.
+    pub(super) fn root(path: &Path) -> io::Result<Self> {
+        let dir = |path: &Path| Dir::open_ambient_dir(path, ambient_authority());
+        #[cfg(windows)]
+        return crate::verbatim::verbatim(path).and_then(|path| Ok(Self { dir: dir(&path)?, path }));
+        #[cfg(unix)]
+        Ok(Self { dir: dir(path)? })
+    }
+
+    /// A folder in it; a link is not followed.
+    pub(super) fn open(&self, name: &OsStr) -> io::Result<Self> {
+        Ok(Self {
+            dir: self.dir.open_dir_nofollow(name)?,
+            #[cfg(windows)]
+            path: self.path.join(name),
+        })
+    }
+}
+
+#[cfg(unix)]
+impl Folder {
+    pub(super) fn create(&self, name: &OsStr, private: bool) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        if private {
+            // Until its own mode is applied, nobody else looks into what may be secret.
+            cap_std::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        }
+        self.dir.create_dir_with(name, &builder)
+    }
+
+    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        self.dir.rename(from, &self.dir, to)
+    }
+
+    pub(super) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        self.dir.remove_file(name)
+    }
+
+    pub(super) fn hard_link(&self, name: &OsStr, into: &Self, new: &OsStr) -> io::Result<()> {
+        self.dir.hard_link(name, &into.dir, new)
+    }
+}
+
+#[cfg(windows)]
+impl Folder {
+    /// The path of a name in it.
+    pub(super) fn path_of(&self, name: &OsStr) -> std::path::PathBuf {
+        self.path.join(name)
+    }
+
+    /// Its own path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn create(&self, name: &OsStr, _: bool) -> io::Result<()> {
+        std::fs::create_dir(self.path_of(name))
+    }
+
+    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let (from, to) = (self.path_of(from), self.path_of(to));
+        match std::fs::rename(&from, &to) {
+            // What is read-only is not replaced either; elsewhere that is up to the folder.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && make_writable(&to) => {
+                std::fs::rename(&from, &to)
+            }
+            renamed => renamed,
+        }
+    }
+
+    pub(super) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        let path = self.path_of(name);
+        match std::fs::remove_file(&path) {
+            // A link to a folder is a folder here.
+            Err(_) if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) => {
+                std::fs::remove_dir(&path)
+            }
+            removed => removed,
+        }
+    }
+
+    pub(super) fn hard_link(&self, name: &OsStr, into: &Self, new: &OsStr) -> io::Result<()> {
+        std::fs::hard_link(self.path_of(name), into.path_of(new))
+    }
+}
+
+/// A file that is read-only cannot be replaced, though elsewhere that is up to its folder.
+#[cfg(windows)]
+fn make_writable(path: &Path) -> bool {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return false };
+    let mut permissions = found.permissions();
+    if !found.is_file() || !permissions.readonly() {
+        return false;
+    }
+    permissions.set_readonly(false);
+    std::fs::set_permissions(path, permissions).is_ok()
+}

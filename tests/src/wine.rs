@@ -1,0 +1,195 @@
+//! The programs for Windows, run under Wine against the S3 server that the ones of this system use.
+//!
+//! One `C:` drive serves all tests, since making one takes a quarter of a minute; each has a folder of its own there,
+//! and a policy of its own in the agent's.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::governed::Governed;
+use crate::program::{Output, finish};
+use crate::running::Running;
+use crate::tree::{self, Ignore};
+
+/// Names the folder with the programs; `.ci/windows` builds them and sets it.
+pub const BIN: &str = "INTELLISTOR_WINDOWS_BIN";
+/// What the two systems do not have in common. Wine keeps attributes of its own in extended ones.
+const NOT_IN_COMMON: [Ignore<'static>; 6] =
+    [Ignore::Root, Ignore::Owners, Ignore::Modes, Ignore::Xattrs, Ignore::HardLinks, Ignore::Allocation];
+
+/// A Windows machine and, beside it, one of this system, with the same store and the same key.
+#[derive(Debug)]
+pub struct Wine {
+    /// The other machine.
+    pub here: Governed,
+    bin: PathBuf,
+    prefix: PathBuf,
+    policy_id: String,
+    /// Keeps the machine up: the first program starts its services, which would keep its output open.
+    _up: Option<Running>,
+}
+
+impl Wine {
+    /// A machine with an empty folder `source`, and variables in `b.env`. `shared` is where its drive lies, or is made.
+    /// `None`, and a line that says so, where [`BIN`] is not set.
+    #[allow(clippy::print_stderr, reason = "a test that does nothing must be seen to")]
+    pub fn new(shared: &Path, policy_id: &str) -> Option<Self> {
+        let Some(bin) = std::env::var_os(BIN) else {
+            eprintln!("SKIPPED: {BIN} names no folder with the programs for Windows; see .ci/windows");
+            return None;
+        };
+        let mut this = Self {
+            here: Governed::new(policy_id),
+            bin: bin.into(),
+            prefix: shared.join("wine"),
+            policy_id: policy_id.to_owned(),
+            _up: None,
+        };
+        this.make_drive(shared);
+        let root = this.at("");
+        let _ = fs::remove_dir_all(&root);
+        for kept in ["queue", "logs"] {
+            let _ = fs::remove_dir_all(this.agent_folder().join(kept).join(policy_id));
+        }
+        fs::create_dir_all(this.at("source")).unwrap();
+        // What is not the store's or the key's is this system's alone.
+        fs::write(this.at("b.env"), this.here.client.env_file(&["AWS_", "INTELLISTOR_KEY"])).unwrap();
+        File::create(this.at("up")).unwrap();
+        let mut hold = this.program("hold", &[&this.named("up")]);
+        hold.stdin(Stdio::piped());
+        let up = Running::start(hold);
+        up.wait_for("held");
+        this._up = Some(up);
+        Some(this)
+    }
+
+    fn make_drive(&self, shared: &Path) {
+        fs::create_dir_all(shared).unwrap();
+        let lock = File::create(shared.join("wine.lock")).unwrap();
+        lock.lock().unwrap();
+        if self.prefix.join("made").exists() {
+            return;
+        }
+        let _ = fs::remove_dir_all(&self.prefix);
+        fs::create_dir(&self.prefix).unwrap();
+        for line in [&["wineboot", "-i"][..], &["winecfg", "-v", "win10"]] {
+            finish(self.wine(line)).expect(0);
+        }
+        File::create(self.prefix.join("made")).unwrap();
+    }
+
+    /// A path in the test's folder on `C:`, as this system has it.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.drive().join("tests").join(&self.policy_id).join(name)
+    }
+
+    /// The same, as Windows has it.
+    pub fn named(&self, name: &str) -> String {
+        format!(r"C:\tests\{}\{}", self.policy_id, name.replace('/', r"\"))
+    }
+
+    /// `C:\ProgramData\Intellistor\Agent`, as this system has it.
+    pub fn agent_folder(&self) -> PathBuf {
+        self.drive().join("ProgramData/Intellistor/Agent")
+    }
+
+    fn drive(&self) -> PathBuf {
+        self.prefix.join("drive_c")
+    }
+
+    /// Something that Wine runs, in the test's folder.
+    pub fn wine(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("wine");
+        let folder = self.at("");
+        let folder = if folder.is_dir() { &folder } else { &self.prefix };
+        command.args(words).env_clear().current_dir(folder).stdin(Stdio::null());
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.prefix)
+            .env("WINEPREFIX", &self.prefix)
+            .env("WINEDEBUG", "-all")
+            // Neither .NET nor a browser is asked for, and nobody is there to answer whether to install them.
+            .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
+            // Wine names files in the encoding of the locale.
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// One of the programs, by its name without `.exe`.
+    pub fn program(&self, name: &str, words: &[&str]) -> Command {
+        let program = self.bin.join(format!("{name}.exe"));
+        let program = program.to_str().unwrap();
+        self.wine(&[&[program], words].concat())
+    }
+
+    /// `backup-client`, with the variables of `b.env`.
+    pub fn client(&self, words: &[&str]) -> Output {
+        finish(self.program("backup-client", &[&["-q", "--env-file", "b.env"], words].concat()))
+    }
+
+    /// `intellistor-agent`, with the variables of `b.env`.
+    pub fn agent(&self, words: &[&str]) -> Output {
+        finish(self.program("intellistor-agent", &[&["-q", "--env-file", "b.env"], words].concat()))
+    }
+
+    /// `intellistor-agent run`.
+    pub fn run(&self) -> Output {
+        self.agent(&["run", "--policy", "policy.yaml"])
+    }
+
+    /// `intellistor-agent run`, started.
+    pub fn start(&self) -> Running {
+        let words = ["--env-file", "b.env", "run", "--policy", "policy.yaml"];
+        Running::start(self.program("intellistor-agent", &words))
+    }
+
+    /// `intellistor-agent run` that dies at the `nth` time it reaches a point; whether it did.
+    pub fn run_until(&self, point: &str, nth: u32) -> bool {
+        let marker = self.at("fired");
+        let _ = fs::remove_file(&marker);
+        let words = ["-q", "--env-file", "b.env", "run", "--policy", "policy.yaml"];
+        let mut command = self.program("intellistor-agent", &words);
+        command.env("INTELLISTOR_FAILPOINT", format!("{point}:{nth}:{}", self.named("fired")));
+        let output = finish(command);
+        let fired = marker.exists();
+        assert_eq!(fired, output.code != 0, "{point} {nth}: {} {}", output.code, output.stderr);
+        fired
+    }
+
+    /// Writes a policy that names `source`.
+    pub fn policy(&self) {
+        let source = self.named("source");
+        let words =
+            ["policy-create", "--out", "policy.yaml", "--policy-id", &self.policy_id, "--paths", &source];
+        self.client(&[&words[..], &["--force"]].concat()).expect(0);
+    }
+
+    /// Restores a backup into `out`, which need not exist.
+    pub fn restore(&self, key: &str, out: &str) -> Output {
+        self.client(&["restore", "--policy", "policy.yaml", "--key", key, "--out", out])
+    }
+
+    /// Restores a backup, and compares it with `source`.
+    #[track_caller]
+    pub fn assert_restores(&self, key: &str) {
+        let _ = fs::remove_dir_all(self.at("restored"));
+        self.restore(key, "restored").expect(0);
+        assert_alike(&self.at("source"), &self.at("restored"), &[]);
+    }
+}
+
+/// Two trees have the same names, bytes, and times to 100 ns.
+#[track_caller]
+pub fn assert_alike(expected: &Path, actual: &Path, ignoring: &[Ignore<'_>]) {
+    let ignoring = [&NOT_IN_COMMON, ignoring].concat();
+    let [expected, actual] = [expected, actual].map(|folder| {
+        let mut tree = tree::snapshot(folder);
+        for facts in tree.values_mut() {
+            // What Windows keeps of a time.
+            facts.mtime_ns -= facts.mtime_ns.rem_euclid(100);
+        }
+        tree
+    });
+    tree::assert_same(&expected, &actual, &ignoring);
+}

@@ -1,0 +1,341 @@
+//! The programs for Windows, end to end, under Wine: `.ci/windows` builds and runs them.
+//!
+//! What Wine does not have, this does not show: that a schedule's triggers fire, links and junctions, shares, access
+//! lists that keep somebody out.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use intellistor_tests::program::finish;
+use intellistor_tests::running::Running;
+use intellistor_tests::s3_server::{BUCKET, Fate};
+use intellistor_tests::tree::{self, noise, set_mtime};
+use intellistor_tests::wine::{Wine, assert_alike};
+
+fn machine(policy_id: &str) -> Option<Wine> {
+    Wine::new(Path::new(env!("CARGO_TARGET_TMPDIR")), policy_id)
+}
+
+/// Files and folders with names that both systems have; times that both can hold.
+fn fill(source: &Path) {
+    let deep: String = (0..5).map(|i| format!("{}{i}/", "funda".repeat(16))).collect();
+    let files: [(&str, Vec<u8>); 7] = [
+        ("Relat\u{f3}rio \u{e7}\u{e3}o.txt", "ol\u{e1}".into()),
+        ("Co\u{301}pia.txt", "tudo bem?".into()),
+        ("vazio.txt", Vec::new()),
+        ("docs/imagens/foto 1.png", noise(1, 3_500_000)),
+        ("docs/imagens/foto & 2 (c\u{f3}pia) 100%.png", noise(2, 70_000)),
+        ("docs/notas.txt", b"linhas\r\n".repeat(9_000)),
+        (&format!("{deep}ficheiro.txt"), b"a path of more than 400 characters".into()),
+    ];
+    for (i, (name, bytes)) in files.into_iter().enumerate() {
+        let path = source.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        set_mtime(&path, 1_600_000_000 + i as i64, 123_456_700);
+    }
+    fs::create_dir(source.join("pasta vazia")).unwrap();
+    set_mtime(&source.join("pasta vazia"), 1_500_000_000, 0);
+    for folder in ["docs/imagens", "docs"] {
+        set_mtime(&source.join(folder), 1_400_000_000, 500);
+    }
+    let mut deep = Path::new(&deep);
+    while deep != Path::new("") {
+        set_mtime(&source.join(deep), 1_300_000_000, 0);
+        deep = deep.parent().unwrap();
+    }
+}
+
+/// Bytes of all files below a folder, and how often each is there.
+fn contents(folder: &Path) -> BTreeMap<String, u32> {
+    let mut all = BTreeMap::new();
+    for sha256 in tree::snapshot(folder).into_values().filter_map(|facts| facts.sha256) {
+        *all.entry(sha256).or_default() += 1;
+    }
+    all
+}
+
+#[test]
+fn a_key_a_policy_a_backup_and_both_kinds_of_restore() {
+    let Some(windows) = machine("ponta-a-ponta") else { return };
+    fill(&windows.at("source"));
+    fs::hard_link(windows.at("source/docs/notas.txt"), windows.at("source/docs/outro nome.txt")).unwrap();
+    let created = windows.client(&["key-create", "--out", "chave.key"]).expect(0);
+    assert_eq!(created.json["created"], "chave.key");
+    // As the first users would have it: a file with variables, and the key in a file.
+    let settings = fs::read_to_string(windows.at("b.env")).unwrap();
+    let others = settings.lines().filter(|line| !line.starts_with("INTELLISTOR_KEY"));
+    let key_file = format!("INTELLISTOR_KEY_FILE='{}'", windows.named("chave.key"));
+    let settings: Vec<_> = others.chain([key_file.as_str()]).collect();
+    fs::write(windows.at("b.env"), settings.join("\r\n")).unwrap();
+    windows.policy();
+    let policy = fs::read_to_string(windows.at("policy.yaml")).unwrap();
+    assert!(policy.contains(r"paths: ['C:\tests\ponta-a-ponta\source']"), "{policy}");
+
+    let backup = windows.client(&["backup", "--policy", "policy.yaml"]).expect(0);
+    assert_eq!((&backup.json["files"], &backup.json["skipped"]), (&8.into(), &0.into()), "{:#}", backup.json);
+    let key = backup.key_backup();
+    windows.client(&["verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+    windows.assert_restores(key);
+    let link = |name: &str| std::os::unix::fs::MetadataExt::nlink(&windows.at(name).metadata().unwrap());
+    assert_eq!(link("restored/docs/outro nome.txt"), 2, "two names are one file again");
+    // A second time, over what is there.
+    windows.restore(key, "restored").expect(0);
+
+    let line =
+        ["restore", "--policy", "policy.yaml", "--latest", "--out", "parte", "--only", "docs/imagens/*"];
+    let part = windows.client(&line).expect(0);
+    assert_eq!(part.json["restored"], 2, "{:#}", part.json);
+    assert_alike(&windows.at("source/docs/imagens"), &windows.at("parte/docs/imagens"), &[]);
+    assert!(!windows.at("parte/docs/notas.txt").exists());
+
+    // The line that a backup gives, pasted into a console elsewhere.
+    fs::create_dir(windows.at("consola")).unwrap();
+    let mut console = windows.wine(&["cmd", "/c", backup.json["cli_restore"].as_str().unwrap()]);
+    console.current_dir(windows.at("consola"));
+    finish(console).expect(0);
+    assert_alike(&windows.at("source"), &windows.at("consola/restored"), &[]);
+
+    // Linux has the key, and restores the same; so it does without the manifest.
+    let chave = fs::read_to_string(windows.at("chave.key")).unwrap();
+    let linux = windows.here.client.clone().var("INTELLISTOR_KEY", chave.trim());
+    for (out, more) in [("linux", &[][..]), ("arquivo", &["--without-manifest"])] {
+        let line = ["-q", "restore", "--policy", "policy.yaml", "--key", key, "--out", out];
+        linux.run(line.iter().chain(more)).expect(0);
+        assert_alike(&windows.at("source"), &windows.here.at(out), &[]);
+    }
+}
+
+#[test]
+fn a_backup_of_linux_is_restored_on_windows() {
+    let Some(windows) = machine("de-linux") else { return };
+    fill(&windows.here.source());
+    windows.policy();
+    windows.here.client.run(["-q", "backup", "--policy", "policy.yaml"]).expect(0);
+    let restore = ["restore", "--policy", "policy.yaml", "--latest", "--out", "restored"];
+    windows.client(&restore).expect(0);
+    assert_alike(&windows.here.source(), &windows.at("restored"), &[]);
+}
+
+#[test]
+fn what_windows_cannot_name_gets_another_name_and_is_told() {
+    let Some(windows) = machine("nomes") else { return };
+    let source = windows.here.source();
+    let names: [&[u8]; 13] = [
+        b"CON",
+        b"aux.txt",
+        b"nul/com1/dentro.txt",
+        b"ponto.",
+        b"espaco ",
+        b"a:b?.txt",
+        b"barra\\invertida",
+        b"Nota.txt",
+        b"nota.txt",
+        b"Fotos/um.txt",
+        b"fotos/dois.txt",
+        b"latin1-a\xe7\xe3o.txt",
+        b"normal.txt",
+    ];
+    for name in names {
+        let path = source.join(OsStr::from_bytes(name));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, [b"content of ", name].concat()).unwrap();
+    }
+    windows.policy();
+    windows.here.client.run(["-q", "backup", "--policy", "policy.yaml"]).expect(0);
+    for more in [&[][..], &["--without-manifest"]] {
+        let out = format!("restored{}", more.len());
+        let listed = windows.client(&["list", "--policy", "policy.yaml"]).expect(0).json;
+        let key = listed["backups"][0]["key"].as_str().unwrap().to_owned();
+        let line = ["restore", "--policy", "policy.yaml", "--key", &key, "--out", &out];
+        let restored = windows.client(&[&line[..], more].concat()).expect(3);
+        assert_eq!(contents(&source), contents(&windows.at(&out)), "{:#}", restored.json);
+        let told = restored.warnings();
+        for renamed in
+            ["CON", "aux.txt", "nul", "nul/com1", "ponto.", "espaco ", "a:b?.txt", "barra\\invertida"]
+        {
+            assert!(told.contains(&format!("{renamed}: restored as ")), "{renamed} is not in {told}");
+        }
+        assert_eq!(told.lines().count(), 11, "{told}");
+        let names: BTreeSet<_> =
+            fs::read_dir(windows.at(&out)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        for name in
+            ["CON_", "aux_.txt", "nul_", "ponto_", "espaco_", "a_b_.txt", "barra_invertida", "normal.txt"]
+        {
+            assert!(names.contains(OsStr::new(name)), "{name} is not in {names:?}");
+        }
+    }
+}
+
+/// Attributes as Wine keeps them: read-only as a mode, the others as an extended attribute.
+fn attributes(folder: &Path) -> BTreeMap<Vec<u8>, (u32, Option<Vec<u8>>)> {
+    let mut tree = tree::snapshot(folder);
+    tree.remove(&b"."[..]);
+    let kept = |facts: tree::Facts| (facts.mode & 0o222, facts.xattrs.get(&b"user.DOSATTRIB"[..]).cloned());
+    tree.into_iter().map(|(path, facts)| (path, kept(facts))).collect()
+}
+
+#[test]
+fn attributes_come_back() {
+    let Some(windows) = machine("atributos") else { return };
+    fs::create_dir(windows.at("source/pasta oculta")).unwrap();
+    for (flags, name) in
+        [("+h", "oculto.txt"), ("+r", "so leitura.txt"), ("+s", "de sistema.txt"), ("+h", "pasta oculta")]
+    {
+        let path = windows.at("source").join(name);
+        if !path.exists() {
+            fs::write(&path, name).unwrap();
+        }
+        finish(windows.wine(&["attrib", flags, &windows.named(&format!("source/{name}"))])).expect(0);
+    }
+    let before = attributes(&windows.at("source"));
+    assert!(before.values().any(|(mode, _)| *mode == 0), "{before:?}");
+    windows.policy();
+    let backup = windows.client(&["backup", "--policy", "policy.yaml"]).expect(0);
+    for (out, more) in [("restored", &[][..]), ("arquivo", &["--without-manifest"])] {
+        let line = ["restore", "--policy", "policy.yaml", "--key", backup.key_backup(), "--out", out];
+        // The second time it replaces files that are read-only.
+        for _ in 0..2 {
+            windows.client(&[&line[..], more].concat()).expect(0);
+            assert_eq!(attributes(&windows.at(out)), before);
+        }
+    }
+}
+
+#[test]
+fn the_agent_is_killed_goes_on_and_leaves_its_log() {
+    let Some(windows) = machine("agente") else { return };
+    windows.policy();
+    fs::write(windows.at("source/grande.bin"), noise(7, 60 << 20)).unwrap();
+    fs::write(windows.at("source/Relat\u{f3}rio.txt"), "ol\u{e1}").unwrap();
+    assert!(windows.run_until("part_recorded", 2), "the point fired");
+
+    // And once more, by somebody else.
+    let traffic = windows.here.server.traffic();
+    traffic.hold_parts();
+    let running = windows.start();
+    traffic.wait_until(|traffic| traffic.held() > 0);
+    let busy = windows.run().expect(5);
+    assert_eq!(busy.json["error"]["category"], "busy", "{:#}", busy.json);
+    running.signal(rustix::process::Signal::KILL);
+    assert_ne!(running.end().code, 0);
+    traffic.release();
+
+    let output = windows.run().expect(0);
+    let result = &output.json;
+    assert_eq!((&result["state"], &result["resumed"]), (&"completed".into(), &true.into()), "{result:#}");
+    let reused = result["parts_reused"].as_u64().unwrap();
+    assert!(reused >= 2, "{result:#}");
+    for (number, times) in windows.here.parts_of(output.key_backup()) {
+        assert!(u64::from(number) > reused || times == 1, "part {number} was stored {times} times");
+    }
+    assert!(traffic.uploads().iter().all(|upload| upload.fate != Fate::Open));
+    windows.assert_restores(output.key_backup());
+
+    let log = &result["log"];
+    let local = log["local"].as_str().unwrap();
+    let name = local
+        .strip_prefix(r"C:\ProgramData\Intellistor\Agent\logs\agente\")
+        .unwrap_or_else(|| panic!("{local}"));
+    let kept = fs::read_to_string(windows.agent_folder().join("logs/agente").join(name)).unwrap();
+    assert_eq!(windows.here.object(log["s3"].as_str().unwrap()).unwrap(), kept);
+    assert!(windows.agent_folder().join("queue/agente").is_dir());
+    let status = windows.agent(&["status", "--json"]).expect(0).json;
+    let rows = status["policies"].as_array().unwrap();
+    assert!(rows.iter().any(|row| row["policy"] == "agente"), "{status:#}");
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let Some(windows) = machine("codigos") else { return };
+    windows.policy();
+    fs::write(windows.at("source/a.txt"), noise(1, 50_000)).unwrap();
+    fs::write(windows.at("source/ocupado.pst"), noise(2, 50_000)).unwrap();
+
+    fs::write(windows.at("broken.yaml"), "policy_id: codigos\npaths: ['C:\\nowhere'\n").unwrap();
+    windows.agent(&["run", "--policy", "broken.yaml"]).expect(2);
+    windows.client(&["backup", "--policy", "nowhere.yaml"]).expect(2);
+
+    // Another program has a file, and shares it with nobody.
+    let mut hold = windows.program("hold", &[&windows.named("source/ocupado.pst")]);
+    hold.stdin(Stdio::piped());
+    let hold = Running::start(hold);
+    hold.wait_for("held");
+    let held = windows.run().expect(3);
+    let told = held.warnings();
+    assert!(told.contains("ocupado.pst: skipped: cannot open") && told.contains("os error 32"), "{told}");
+    drop(hold);
+    let whole = windows.run().expect(0);
+
+    let archive = windows.here.at("s3").join(BUCKET).join(whole.key_backup());
+    let mut bytes = fs::read(&archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    windows.client(&["verify", "--policy", "policy.yaml", "--latest"]).expect(4);
+    let damaged = windows.restore(whole.key_backup(), "restored").expect(4);
+    assert_eq!(damaged.json["integrity"], "failed", "{:#}", damaged.json);
+}
+
+#[test]
+fn a_schedule_is_registered_changed_and_removed_and_its_wrapper_backs_up() {
+    let Some(windows) = machine("agenda") else { return };
+    windows.policy();
+    fs::write(windows.at("source/Relat\u{f3}rio.txt"), "ol\u{e1}").unwrap();
+    let apply = |cron: &str| {
+        let line =
+            ["apply-schedule", "--policy-id", "agenda", "--policy-path", "policy.yaml", "--cron", cron];
+        windows.agent(&line)
+    };
+    // Left by a run of this test that was cut off.
+    windows.agent(&["remove-schedule", "--policy-id", "agenda"]);
+    let made = apply("0 2 * * 1-5").expect(0).json;
+    assert_eq!(made["replaced"], false, "{made:#}");
+    assert_eq!(
+        (&made["kept"], &made["place"]),
+        (&"task-scheduler".into(), &r"\IntellistorAgent - agenda".into())
+    );
+    assert_eq!(made["next_runs"].as_array().map(Vec::len), Some(5), "{made:#}");
+    let changed = apply("30 4 1 * *").expect(0).json;
+    assert_eq!(changed["replaced"], true, "{changed:#}");
+    let refused = apply("0 25 * * *").expect(2);
+    assert!(refused.stderr.contains("hour"), "{}", refused.stderr);
+
+    // Task Scheduler runs this file, from a folder of its own and with no variables of a shell.
+    let wrapper = windows.agent_folder().join("run_agenda.cmd");
+    assert!(wrapper.is_file());
+    let scheduled = || {
+        let mut command = windows.wine(&["cmd", "/c", r"C:\ProgramData\Intellistor\Agent\run_agenda.cmd"]);
+        command.current_dir(windows.at("").parent().unwrap());
+        finish(command)
+    };
+    let ran = scheduled().expect(0);
+    let listed = windows.client(&["list", "--policy", "policy.yaml"]).expect(0).json;
+    let backups = listed["backups"].as_array().unwrap();
+    assert_eq!(backups.len(), 1, "{}", ran.stderr);
+    windows.assert_restores(backups[0]["key"].as_str().unwrap());
+    let policy = fs::read_to_string(windows.at("policy.yaml")).unwrap();
+    fs::write(windows.at("policy.yaml"), "policy_id: [").unwrap();
+    scheduled().expect(2);
+    fs::write(windows.at("policy.yaml"), policy).unwrap();
+
+    // Wine's Task Scheduler does not run tasks, nor lists them; that is told as what it is.
+    for words in [&["test-schedule", "--policy-id", "agenda"][..], &["list-schedules"]] {
+        let told = windows.agent(words).expect(1);
+        assert!(told.stderr.contains("This system's Task Scheduler cannot do it"), "{}", told.stderr);
+    }
+
+    let removed = windows.agent(&["remove-schedule", "--policy-id", "agenda"]).expect(0).json;
+    assert_eq!((&removed["removed"], wrapper.exists()), (&true.into(), false), "{removed:#}");
+    let again = windows.agent(&["remove-schedule", "--policy-id", "agenda"]).expect(0).json;
+    assert_eq!(again["removed"], false, "{again:#}");
+    let gone = windows.agent(&["test-schedule", "--policy-id", "agenda"]).expect(1);
+    assert!(gone.stderr.contains("has no schedule"), "{}", gone.stderr);
+}
