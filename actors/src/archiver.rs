@@ -266,8 +266,8 @@ impl Handler<FilesScanned> for Archiver {
     type Result = Reply;
 
     fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Reply {
-        let failures = self.failures.clone();
-        failures.guard("archiver", || {
+        let (failures, last) = (self.failures.clone(), batch.last);
+        let archived = failures.guard("archiver", || {
             for (index, walked) in (batch.first..).zip(batch.walked) {
                 // What diverged was archived again, which cannot diverge.
                 if self.archive(index, walked).is_err() {
@@ -275,7 +275,11 @@ impl Handler<FilesScanned> for Archiver {
                 }
             }
             Ok(if batch.last { self.frames.close() } else { Ok(()) })
-        })
+        });
+        if last {
+            failures.end_stage();
+        }
+        archived
     }
 }
 

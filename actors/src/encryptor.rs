@@ -63,7 +63,13 @@ impl Encryptor {
             recorded: std::mem::take(&mut self.recorded),
             last: frame.last,
         });
-        Ok(if frame.last { sent.and_then(|()| self.next.flush()) } else { sent })
+        if !frame.last {
+            return Ok(sent);
+        }
+        let flushed = sent.and_then(|()| self.next.flush());
+        // The compressors share it: what they have made is here.
+        self.failures.end_stage();
+        Ok(flushed)
     }
 }
 

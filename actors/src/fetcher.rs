@@ -16,7 +16,10 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bytes::Bytes;
 use intellistor_storage::objects::SharedStore;
+use intellistor_telemetry::metrics;
+use intellistor_telemetry::names::span;
 use tokio::sync::Semaphore;
+use tracing::{Instrument as _, info_span};
 
 use crate::link::Failures;
 use crate::messages::{Reply, RunFetched, RunPlanned, Share, Stopped};
@@ -89,10 +92,12 @@ impl Handler<RunPlanned> for Fetcher {
             let sealed: u64 = run.frames.iter().map(|frame| frame.end() - frame.offset).sum();
             let bytes = sealed + opened_bytes(&run);
             let share = memory.acquire_many_owned(permits(bytes) as u32).await.map_err(|_| Stopped)?.into();
-            actix::spawn(async move {
+            let span = config.failures.span();
+            let fetching = async move {
                 // A failure is reported inside; the planner learns of it when the pipeline comes down.
                 let _ = fetch(&config, &requests, run, share).await;
-            });
+            };
+            actix::spawn(fetching.instrument(span));
             Ok(())
         })
     }
@@ -102,11 +107,14 @@ async fn fetch(config: &FetcherConfig, requests: &Semaphore, run: RunPlanned, sh
     let sealed = match (run.frames.first(), run.frames.last()) {
         (Some(first), Some(last)) => {
             let _request = requests.acquire().await.map_err(|_| Stopped)?;
-            let fetched = config.store.get_range(&config.key, first.offset..last.end()).await;
+            let range = first.offset..last.end();
+            let span = info_span!(span::FETCH_RANGE, intellistor.range.size = range.end - range.start);
+            let fetched = config.store.get_range(&config.key, range).instrument(span).await;
             fetched.map_err(|error| config.failures.report(error))?
         }
         _ => Bytes::new(),
     };
     config.progress.stored_bytes.add(sealed.len() as u64);
+    metrics::received(sealed.len() as u64);
     config.next.send(RunFetched { run, sealed, share }).await.map_err(|_| Stopped)?
 }

@@ -38,6 +38,7 @@ pub mod scan_recorder;
 pub mod scanner;
 pub mod sequencer;
 pub mod source;
+mod stage;
 pub mod tar_header;
 pub mod target;
 pub mod uploader;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use crate::messages::{Reply, Stopped};
+use crate::stage::{Stage, waiting};
 
 /// Why a pipeline came down.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ pub enum Failure {
 pub struct Failures {
     reports: mpsc::UnboundedSender<Failure>,
     level: Arc<AtomicU8>,
-    span: Span,
+    stage: Stage,
 }
 
 /// Levels of coming down: none, [`Failures::drain`], [`Failures::stop`].
@@ -50,10 +51,21 @@ const STOPPED: u8 = 2;
 
 impl Failures {
     /// The bell, and the ear that hears it. The channel needs no bound: a stage that has reported is not run again.
-    /// What the stages log is logged within the current span.
+    /// What the stages log is logged within the current span, or within that of their [stage](Self::within) below it.
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Failure>) {
         let (reports, heard) = mpsc::unbounded_channel();
-        (Self { reports, level: Arc::default(), span: Span::current() }, heard)
+        (Self { reports, level: Arc::default(), stage: Stage::outside() }, heard)
+    }
+
+    /// The same bell for a stage with a span of its own, which it shares with its clones.
+    #[must_use]
+    pub fn within(&self, span: Span) -> Self {
+        Self { stage: self.stage.within(span), ..self.clone() }
+    }
+
+    /// The stage's span ends, for it has done all.
+    pub fn end_stage(&self) {
+        self.stage.end();
     }
 
     /// Stops every stage at its next message.
@@ -71,9 +83,9 @@ impl Failures {
         self.level.load(Ordering::SeqCst) > RUNNING
     }
 
-    /// The span in which the pipeline runs.
-    pub fn span(&self) -> &Span {
-        &self.span
+    /// The span in which the stage runs.
+    pub fn span(&self) -> Span {
+        self.stage.span()
     }
 
     /// Reports, stops the stages that make new work, and gives the reply for the stage upstream.
@@ -101,13 +113,16 @@ impl Failures {
         if self.level.load(Ordering::SeqCst) == STOPPED {
             return Err(Stopped);
         }
-        let _in_the_run = self.span.enter();
-        // No stage runs again after a report, so a state that a panic left half-made is never seen.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => Err(self.report(error)),
-            Err(panic) => Err(self.report(Failure::Panic { stage, message: panic_message(panic.as_ref()) })),
-        }
+        self.stage.work(|| {
+            // No stage runs again after a report, so a state that a panic left half-made is never seen.
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+                Ok(Ok(reply)) => reply,
+                Ok(Err(error)) => Err(self.report(error)),
+                Err(panic) => {
+                    Err(self.report(Failure::Panic { stage, message: panic_message(panic.as_ref()) }))
+                }
+            }
+        })
     }
 }
 
@@ -157,7 +172,7 @@ where
     }
 
     fn drain_to(&mut self, most: usize) -> Reply {
-        block_on(poll_fn(|cx| {
+        let drained = poll_fn(|cx| {
             loop {
                 // Polling is also what puts a new message into the mailbox, so poll before looking at the count.
                 match Pin::new(&mut self.unanswered).poll_next(cx) {
@@ -168,7 +183,8 @@ where
                     Poll::Pending => return Poll::Pending,
                 }
             }
-        }))
+        });
+        waiting(|| block_on(drained))
     }
 }
 

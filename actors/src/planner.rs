@@ -96,7 +96,9 @@ impl Handler<Plan> for Planner {
 
     fn handle(&mut self, _: Plan, _: &mut Self::Context) -> Reply {
         let failures = self.failures.clone();
-        failures.guard("planner", || self.plan())
+        let planned = failures.guard("planner", || self.plan());
+        failures.end_stage();
+        planned
     }
 }
 

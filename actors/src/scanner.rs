@@ -93,7 +93,9 @@ impl Handler<Scan> for Scanner {
 
     fn handle(&mut self, Scan: Scan, _: &mut Self::Context) -> Reply {
         let failures = self.failures.clone();
-        failures.guard("scanner", || Ok(self.scan()))
+        let scanned = failures.guard("scanner", || Ok(self.scan()));
+        failures.end_stage();
+        scanned
     }
 }
 

@@ -81,6 +81,8 @@ impl<B: Book> Sequencer<B> {
             tracing::info!(part = number, bytes, "part stored");
             self.next += 1;
             if last {
+                // The uploader shares it: all that it has sent is here.
+                self.failures.end_stage();
                 Failpoint::ArchiveCommitted.reached();
                 // Nobody listens when the pipeline came down in this very moment.
                 let _ = done.send(book);

@@ -9,12 +9,16 @@
 //!   the sequencer has committed it, so that never more parts are unrecorded than there are slots.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::prelude::*;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::{Part, SharedStore, Upload};
+use intellistor_telemetry::metrics::{self, Queued};
+use intellistor_telemetry::names::span;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use crate::link::Failures;
 use crate::messages::{PartUploaded, Reply, SegmentSealed, Stopped};
@@ -94,16 +98,16 @@ impl Handler<SegmentSealed> for Uploader {
     type Result = ResponseFuture<Reply>;
 
     fn handle(&mut self, sealed: SegmentSealed, _: &mut Self::Context) -> Self::Result {
-        let config = self.config.clone();
+        let (config, queued) = (self.config.clone(), Queued::new());
         Box::pin(async move {
             let (slot, flight) = config.slots.take(sealed.body.len()).await.ok_or(Stopped)?;
             if config.failures.is_stopped() {
                 return Err(Stopped);
             }
-            let span = config.failures.span().clone();
+            let span = config.failures.span();
             let flight = async move {
                 // A failure is reported inside; the encryptor learns of it when the pipeline comes down.
-                let _ = send(&config, sealed, slot).await;
+                let _ = send(&config, sealed, slot, queued).await;
                 drop(flight);
             };
             actix::spawn(flight.instrument(span));
@@ -112,13 +116,30 @@ impl Handler<SegmentSealed> for Uploader {
     }
 }
 
-async fn send(config: &UploaderConfig, sealed: SegmentSealed, slot: OwnedSemaphorePermit) -> Reply {
+async fn send(
+    config: &UploaderConfig,
+    sealed: SegmentSealed,
+    slot: OwnedSemaphorePermit,
+    queued: Queued,
+) -> Reply {
     let SegmentSealed { segment, body, recorded, last } = sealed;
     let part = Part { number: segment.number, offset: segment.offset, body, sha256: segment.sha256 };
-    let sent = config.store.put_part(&config.upload, &part).await;
+    let begun = Instant::now();
+    let span = info_span!(
+        span::UPLOAD_PART,
+        intellistor.part.number = segment.number,
+        intellistor.part.size = segment.bytes,
+        otel.status_code = Empty,
+    );
+    let sent = config.store.put_part(&config.upload, &part).instrument(span.clone()).await;
+    if sent.is_err() {
+        span.record("otel.status_code", "ERROR");
+    }
+    drop(span);
     let receipt = sent.map_err(|error| config.failures.report(error))?;
+    metrics::part_sent(segment.bytes, begun.elapsed());
     Failpoint::PartAcknowledged.reached();
-    drop(part);
+    drop((part, queued));
     config.progress.stored_bytes.add(segment.bytes);
     config.next.send(PartUploaded { segment, receipt, recorded, last, slot }).await.map_err(|_| Stopped)?
 }

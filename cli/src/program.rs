@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use intellistor::CancellationToken;
 use intellistor_telemetry::console::Verbosity;
+use intellistor_telemetry::otlp::{self, Export, Settings};
 
 use crate::arguments::{AgentArguments, AgentCommand, ClientArguments, ClientCommand, Common};
 use crate::commands::agent::schedule;
@@ -34,6 +35,12 @@ trait Program: Parser {
     /// Whether its runs leave logs. `backup-client` leaves none anywhere.
     const LEAVES_LOGS: bool;
 
+    /// The program, as a collector knows it.
+    const SERVICE: &str;
+
+    /// Whether what it does is worth a trace. To list or to show must not wait for a collector.
+    fn is_traced(&self) -> bool;
+
     fn common(&self) -> &Common;
 
     async fn run(self, session: &Session) -> Result<Done, Failure>;
@@ -41,6 +48,12 @@ trait Program: Parser {
 
 impl Program for ClientArguments {
     const LEAVES_LOGS: bool = false;
+    const SERVICE: &str = "backup-client";
+
+    fn is_traced(&self) -> bool {
+        use ClientCommand::{Backup, Decrypt, Restore, Verify};
+        matches!(self.command, Backup(_) | Restore(_) | Verify(_) | Decrypt(_))
+    }
 
     fn common(&self) -> &Common {
         &self.common
@@ -64,6 +77,11 @@ impl Program for ClientArguments {
 
 impl Program for AgentArguments {
     const LEAVES_LOGS: bool = true;
+    const SERVICE: &str = "intellistor-agent";
+
+    fn is_traced(&self) -> bool {
+        matches!(self.command, AgentCommand::Run(_) | AgentCommand::Serve(_))
+    }
 
     fn common(&self) -> &Common {
         &self.common
@@ -119,7 +137,8 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
     let verbosity = Verbosity::from_flags(*quiet, *verbose);
     let (log, rust_log) = (screen.clone(), environment.get("RUST_LOG")?);
     let rust_log = rust_log.as_deref().map(String::as_str);
-    intellistor_telemetry::init(verbosity, rust_log, move || log.clone(), P::LEAVES_LOGS)
+    let export = if program.is_traced() { export::<P>(&environment, screen) } else { None };
+    intellistor_telemetry::init(verbosity, rust_log, move || log.clone(), P::LEAVES_LOGS, export)
         .map_err(|e| Failure::configuration(e.to_string()))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -142,5 +161,26 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
     });
     // What still runs is not waited for: it ends with the process.
     runtime.shutdown_background();
+    if let Some(export) = export {
+        export.finish();
+    }
     outcome
+}
+
+/// Traces and metrics, where the standard variables ask for them. Nothing that is wrong with them fails a run.
+fn export<P: Program>(environment: &Environment, screen: &Screen) -> Option<Export> {
+    let settings = Settings::from_variables(|name| {
+        // What is not Unicode is none of the standard's values.
+        environment.get(name).ok().flatten().map(|value| value.as_str().to_owned())
+    });
+    let screen = screen.clone();
+    match settings {
+        Ok(settings) => {
+            otlp::start(&settings?, P::SERVICE, env!("CARGO_PKG_VERSION"), move |told| screen.warn(told))
+        }
+        Err(error) => {
+            screen.warn(format_args!("traces and metrics are off: {error}"));
+            None
+        }
+    }
 }

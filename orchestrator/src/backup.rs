@@ -15,9 +15,12 @@ use intellistor_storage::keys::{DataKey, UserKey};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Problem, RootRecord, Totals};
 use intellistor_storage::objects::{LocalStore, SharedStore, Tee, Upload};
+use intellistor_telemetry::names::span;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, Span, info_span};
 use uuid::Uuid;
 
+use crate::operation::labelled;
 use crate::pipeline::{BackupPipeline, WalkSource, on_system};
 use crate::policy::Policy;
 use crate::{Result, RunOptions, Vault, publish};
@@ -62,13 +65,17 @@ pub struct BackupReport {
     pub seconds: f64,
     /// The first entries that were skipped or changed; `totals` counts all of them.
     pub problems: Vec<Problem>,
+    /// The trace that it was published in, where traces are on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
     policy.check_paths()?;
     let excludes = Excludes::new(&policy.exclude)?;
-    let store = with_copy(&vault.store, options.copy_to.as_deref()).await?;
+    let store = labelled(with_copy(&vault.store, options.copy_to.as_deref()).await?);
     let name = new_name(policy, Utc::now());
+    Span::current().record("intellistor.backup.id", &name.backup_id);
     let job = Job { name, store, key: vault.key.clone(), policy: policy.clone(), excludes, options };
     on_system("backup", move || job.run()).await
 }
@@ -111,7 +118,8 @@ impl Job {
             }
         };
         let roots = root_records(&self.policy);
-        let mut report = publish::manifest(&*self.store, &header, &data_key, draft, roots).await?;
+        let published = publish::manifest(&*self.store, &header, &data_key, draft, roots);
+        let mut report = published.instrument(info_span!(span::MANIFEST)).await?;
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)
     }
@@ -133,7 +141,7 @@ impl Job {
         };
         let committed = pipeline.run(&self.options.run.cancel).await?;
         let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();
-        publish::archive(&*self.store, upload, &parts).await?;
+        publish::archive(&*self.store, upload, &parts).instrument(info_span!(span::COMPLETE)).await?;
         Ok(committed)
     }
 

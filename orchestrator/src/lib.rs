@@ -26,6 +26,7 @@
 //! | `vault` | the door: every operation begins here |
 //! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
 //! | [`agent`] | the governed layer: jobs that survive anything, logs that are evidence |
+//! | `operation` | each of them as the root of a trace, and as what it is counted as |
 //! | `publish` | the last steps of a backup: archive, then manifest |
 //! | [`schedule`] | when to run: cron onto Task Scheduler, systemd or a crontab |
 //! | [`serve`] | many policies on their own schedules, in one process |
@@ -36,6 +37,7 @@
 pub mod agent;
 mod backup;
 mod error;
+mod operation;
 mod pipeline;
 pub mod policy;
 pub mod privilege;

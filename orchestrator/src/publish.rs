@@ -5,6 +5,7 @@ use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{ManifestDraft, Origin, RootRecord, put_manifest};
 use intellistor_storage::objects::{ObjectStore, PartReceipt, Upload};
+use intellistor_telemetry::trace;
 
 use crate::{BackupReport, Error, Result};
 
@@ -68,6 +69,7 @@ pub(crate) async fn manifest(
         archive_sha256: sha256.iter().map(|b| format!("{b:02x}")).collect(),
         seconds: 0.0,
         problems,
+        trace_id: trace::current_id(),
     })
 }
 
@@ -76,6 +78,6 @@ fn origin() -> Origin {
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         os: std::env::consts::OS.to_owned(),
         tool: concat!("intellistor ", env!("CARGO_PKG_VERSION")).to_owned(),
-        trace_id: None,
+        trace_id: trace::current_id(),
     }
 }

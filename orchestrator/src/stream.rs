@@ -8,7 +8,10 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use intellistor_storage::objects::SharedStore;
 use intellistor_storage::{Error as StorageError, StoreError, StoreErrorKind};
+use intellistor_telemetry::metrics;
+use intellistor_telemetry::names::span;
 use tokio::sync::mpsc;
+use tracing::{Instrument as _, info_span};
 
 use crate::{Error, Result, RunOptions};
 
@@ -69,6 +72,7 @@ pub(crate) async fn read_archive<T: Send + 'static>(
         while let Some(piece) = ranges.next().await {
             if let Ok(piece) = &piece {
                 run.progress.stored_bytes.add(piece.len() as u64);
+                metrics::received(piece.len() as u64);
             }
             let failed = piece.is_err();
             // The reader has what it wants, or has failed and says so itself.
@@ -79,10 +83,13 @@ pub(crate) async fn read_archive<T: Send + 'static>(
         drop(sender);
     };
     let reader = tokio::task::spawn_blocking(move || read(ArchiveBytes { pieces, piece: Bytes::new() }));
-    tokio::select! {
-        ((), outcome) = async { tokio::join!(fetch, reader) } => {
-            outcome.unwrap_or_else(|e| Err(Error::Defect(format!("the reading thread panicked: {e}"))))
+    let both = async {
+        tokio::select! {
+            ((), outcome) = async { tokio::join!(fetch, reader) } => {
+                outcome.unwrap_or_else(|e| Err(Error::Defect(format!("the reading thread panicked: {e}"))))
+            }
+            () = run.cancel.cancelled() => Err(Error::Interrupted),
         }
-        () = run.cancel.cancelled() => Err(Error::Interrupted),
-    }
+    };
+    both.instrument(info_span!(span::READ_ARCHIVE)).await
 }

@@ -9,9 +9,13 @@ use intellistor_storage::keys::UserKey;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::{SharedStore, StoreUrl};
+use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use crate::backup::{self, BackupOptions, BackupReport};
+use crate::operation::{root, traced};
 use crate::policy::Policy;
 use crate::restore::{self, RestoreOptions, RestoreReport};
 use crate::stream;
@@ -78,7 +82,9 @@ impl Vault {
     /// # Errors
     /// [`Error::Policy`] when a path is missing; those of the store; [`Error::Interrupted`].
     pub async fn backup(&self, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
-        backup::backup(self, policy, options).await
+        let policy_id = &policy.policy_id;
+        let root = root!(span::BACKUP, policy_id, Empty);
+        traced(span::BACKUP, policy_id, root, backup::backup(self, policy, options)).await
     }
 
     /// Restores a backup, whole or in part.
@@ -87,11 +93,15 @@ impl Vault {
     /// Those of the store and the key; [`Error::NothingMatches`]; [`Error::Interrupted`]. Damage to single
     /// files is no error but in the report.
     pub async fn restore(&self, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
-        if options.without_manifest {
-            salvage::restore(self, name, options).await
-        } else {
-            restore::restore(self, name, options).await
-        }
+        let BackupName { policy_id, backup_id, .. } = name;
+        let restored = async {
+            if options.without_manifest {
+                salvage::restore(self, name, options).await
+            } else {
+                restore::restore(self, name, options).await
+            }
+        };
+        traced(span::RESTORE, policy_id, root!(span::RESTORE, policy_id, backup_id), restored).await
     }
 
     /// Checks every byte of a backup in the store against its seals and its manifest, without writing files.
@@ -99,7 +109,9 @@ impl Vault {
     /// # Errors
     /// Those of the store and the key; `Integrity` names the first place that is not as it was sealed.
     pub async fn verify(&self, name: &BackupName, run: RunOptions) -> Result<VerifyReport> {
-        verify::verify(self, name, run).await
+        let BackupName { policy_id, backup_id, .. } = name;
+        let root = root!(span::VERIFY, policy_id, backup_id);
+        traced(span::VERIFY, policy_id, root, verify::verify(self, name, run)).await
     }
 
     /// Writes a backup as plain `tar.gz`.
@@ -113,7 +125,8 @@ impl Vault {
         run: RunOptions,
     ) -> Result<DecryptReport> {
         let key = self.key.clone();
-        stream::read_archive(self.store.clone(), name.archive_key(), run, move |source| {
+        let BackupName { policy_id, backup_id, .. } = name;
+        let written = stream::read_archive(self.store.clone(), name.archive_key(), run, move |source| {
             let failed = |e| intellistor_storage::Error::io("write", "the output")(e);
             let mut archive = ArchiveReader::new(source, &key)?;
             let mut report = DecryptReport::default();
@@ -124,8 +137,8 @@ impl Vault {
             }
             out.flush().map_err(failed)?;
             Ok(report)
-        })
-        .await
+        });
+        traced(span::DECRYPT, policy_id, root!(span::DECRYPT, policy_id, backup_id), written).await
     }
 
     /// The backups of a policy, oldest first.
@@ -172,6 +185,7 @@ impl Vault {
     /// # Errors
     /// Those of the store and the key; `Integrity` when it was altered.
     pub async fn show(&self, name: &BackupName) -> Result<VerifiedManifest> {
-        Ok(VerifiedManifest::fetch(&*self.store, name, &self.key).await?)
+        let fetch = VerifiedManifest::fetch(&*self.store, name, &self.key);
+        Ok(fetch.instrument(info_span!(span::FETCH_MANIFEST)).await?)
     }
 }

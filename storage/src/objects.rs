@@ -152,6 +152,12 @@ pub trait ObjectStore: Debug + Send + Sync {
 
     /// Forgets an upload and frees its space. An unknown upload is no error.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;
+
+    /// The same store, where what is written from now on carries the id of the trace that wrote it beside its bytes.
+    /// `None` where a store keeps nothing beside the bytes.
+    fn labelled(&self, _trace_id: &str) -> Option<SharedStore> {
+        None
+    }
 }
 
 /// The order that `list_uploads` promises.

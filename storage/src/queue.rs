@@ -30,7 +30,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use ledger::Ledger;
-pub use records::{Cursor, HalfSent, Job, PartRecord, PendingLog, Scanned};
+pub use records::{Cursor, HalfSent, Job, PartRecord, PendingLog, RunSpan, Scanned};
 
 use crate::failpoint::Failpoint;
 use crate::folder::create_private_folder;

@@ -85,7 +85,7 @@ pub fn init<W>(verbosity: Verbosity, rust_log: Option<&str>, writer: W) -> Resul
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    crate::init(verbosity, rust_log, writer, false)
+    crate::init(verbosity, rust_log, writer, false, None)
 }
 
 /// The console as a layer, for a process that has other layers beside it.

@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | [`console`] | log lines for a person, on standard error |
 //! | [`run_log`] | a log file for each run: evidence, whatever the console shows |
+//! | [`otlp`] | traces and metrics for a collector, where the standard variables ask for them |
+//! | [`trace`], [`metrics`] | what the other crates say of both |
+//! | [`names`] | every span, metric and attribute, with its unit |
 //! | `fields` | how an event's values read, the same in both |
 //! | [`Escaped`] | text that cannot steer a terminal or forge a line |
 //!
@@ -13,7 +16,11 @@
 pub mod console;
 mod escape;
 mod fields;
+pub mod metrics;
+pub mod names;
+pub mod otlp;
 pub mod run_log;
+pub mod trace;
 
 pub use escape::Escaped;
 pub use run_log::RunLog;
@@ -23,8 +30,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts the console for the whole process, and the logs of runs where the program keeps them; once. Neither
-/// filters for the other: `-q` leaves a run's log as it is.
+/// Starts the console for the whole process, the logs of runs where the program keeps them, and the traces where they are
+/// sent; once. None filters for another: `-q` leaves a run's log and its trace as they are.
 ///
 /// Where `-v` or `-q` was given, `rust_log` is not looked at.
 ///
@@ -35,6 +42,7 @@ pub fn init<W>(
     rust_log: Option<&str>,
     writer: W,
     with_run_logs: bool,
+    export: Option<otlp::Export>,
 ) -> Result<(), BadFilter>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -42,7 +50,8 @@ where
     let console = console::layer(verbosity, rust_log, writer)?;
     let run_logs = with_run_logs.then(run_log::layer);
     // Fails only when a subscriber is there already; it then stays.
-    let _ = tracing_subscriber::registry().with(run_logs).with(console).try_init();
+    let traces = export.map(otlp::Export::layer);
+    let _ = tracing_subscriber::registry().with(traces).with(run_logs).with(console).try_init();
     Ok(())
 }
 
@@ -56,7 +65,7 @@ mod tests {
     fn one_init_starts_both_and_a_quiet_console_leaves_the_log() {
         let room = tempfile::tempdir().unwrap();
         let log = RunLog::open(room.path(), "20261124T020000Z").unwrap();
-        init(Verbosity::Quiet, None, io::sink, true).unwrap();
+        init(Verbosity::Quiet, None, io::sink, true, None).unwrap();
         console::init(Verbosity::Quiet, None, io::sink).unwrap();
         log.span().in_scope(|| tracing::info!("told"));
         assert!(std::fs::read_to_string(log.path()).unwrap().ends_with("Z INFO  told\n"));

@@ -4,6 +4,7 @@
 // A test that cannot be set up should say so at the line where it failed.
 #![allow(clippy::unwrap_used)]
 
+pub mod collector;
 pub mod disk;
 pub mod events;
 pub mod forge;

@@ -2,6 +2,7 @@
 //! was asked, lets it misbehave, and waits for what child processes do. It is `s3s` over `s3s-fs`, and where
 //! those lack something, ours: a table of uploads that answers as S3 does.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -114,6 +115,17 @@ impl S3Server {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_S3_BUCKET", BUCKET.to_owned()),
         ]
+    }
+
+    /// The metadata of an object.
+    ///
+    /// # Panics
+    /// When there is no such object.
+    pub fn metadata(&self, key: &str) -> HashMap<String, String> {
+        let client = aws_sdk_s3::Client::from_conf(self.config(SECRET_KEY));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let head = runtime.block_on(client.head_object().bucket(BUCKET).key(key).send());
+        head.unwrap().metadata.unwrap_or_default()
     }
 
     /// The bucket as a store, with retries.

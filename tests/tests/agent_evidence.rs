@@ -159,6 +159,7 @@ fn remember_a_run_at(place: &Governed, moment: DateTime<Utc>) {
         scanned: None,
         last_error: None,
         trace_id: None,
+        run_span: None,
         summary: None,
     };
     let ledger = queue.begin(job).unwrap();

@@ -53,6 +53,9 @@ pub(crate) struct Document {
     skipped: u64,
     changed: u64,
     pub(crate) warnings: Vec<String>,
+    /// Left out where traces are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -117,6 +120,7 @@ pub(crate) fn document(report: BackupReport, cli_restore: String) -> Document {
         skipped: totals.skipped,
         changed: totals.changed,
         warnings,
+        trace_id: report.trace_id,
     }
 }
 
@@ -170,6 +174,7 @@ mod tests {
             archive_sha256: String::new(),
             seconds: 0.5,
             problems: (0..problems).map(problem).collect(),
+            trace_id: None,
         }
     }
 

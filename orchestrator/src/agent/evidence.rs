@@ -2,18 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::Utc;
 use intellistor_actors::log_shipper::{LogShipper, ShipLog};
 use intellistor_storage::archive::Header;
 use intellistor_storage::layout;
-use intellistor_storage::queue::{Job, PendingLog, Queue};
+use intellistor_storage::queue::{Job, Ledger, PendingLog, Queue, RunSpan};
 use intellistor_telemetry::RunLog;
+use intellistor_telemetry::names::span;
 use intellistor_telemetry::run_log::retain;
-use tracing::Span;
+use intellistor_telemetry::trace::{self, SpanName};
+use tracing::{Instrument as _, Span, info_span};
 
 use super::Resumed;
+use crate::operation::labelled;
 use crate::pipeline::on_system;
 use crate::{BackupReport, Error, Policy, Result, Vault};
 
@@ -43,9 +46,33 @@ impl Evidence {
         })
     }
 
-    /// What is logged within this span goes into the log.
+    /// What is logged within this span goes into the log, with the id of the span's trace, where traces are on.
     pub(super) fn span(&self) -> Span {
-        self.log.span()
+        let span = self.log.span();
+        if let Some(SpanName { trace_id, .. }) = SpanName::of(&span) {
+            self.log.set_trace_id(&trace_id);
+        }
+        span
+    }
+
+    /// Ties the run's trace to that of the run before, and names it in the ledger. Gives its id, where traces are on.
+    pub(super) fn trace(&self, run: &Span, ledger: &Ledger) -> Result<Option<String>> {
+        let job = ledger.job();
+        if let (Some(trace_id), Some(RunSpan { span_id, began_ms, ended })) = (job.trace_id, job.run_span) {
+            let earlier = SpanName { trace_id, span_id };
+            if !ended {
+                let began = UNIX_EPOCH + Duration::from_millis(u64::try_from(began_ms).unwrap_or(0));
+                trace::end_for_the_dead(&earlier, began, &self.policy_id, &self.timestamp);
+            }
+            trace::link(run, &earlier);
+        }
+        let Some(SpanName { trace_id, span_id }) = SpanName::of(run) else { return Ok(None) };
+        let began_ms = Utc::now().timestamp_millis();
+        ledger.update(|job| {
+            job.trace_id = Some(trace_id.clone());
+            job.run_span = Some(RunSpan { span_id, began_ms, ended: false });
+        })?;
+        Ok(Some(trace_id))
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -110,7 +137,7 @@ impl Evidence {
     /// Ships what is in the outbox, oldest first. Gives this log's key if it is in the store; what is not stays in the
     /// outbox, and is a warning.
     pub(super) async fn ship(&self, queue: &Queue, vault: &Vault) -> Option<String> {
-        match self.try_to_ship(queue, vault).await {
+        match self.try_to_ship(queue, vault).instrument(info_span!(span::SHIP_LOGS)).await {
             Ok(key) => key,
             Err(error) => {
                 tracing::warn!(%error, "the log could not be sent; it goes with the next run");
@@ -131,7 +158,7 @@ impl Evidence {
             }
             let is_this = log.timestamp == self.timestamp;
             let also = is_this.then(|| layout::last_log_key(&self.policy_id));
-            let (store, sent) = (vault.store.clone(), log.clone());
+            let (store, sent) = (labelled(vault.store.clone()), log.clone());
             let ship = on_system("log shipping", move || async move {
                 let shipper = actix::Actor::start(LogShipper::new(store));
                 let answer = shipper.send(ShipLog { log: sent, also }).await;

@@ -11,6 +11,7 @@ use intellistor_storage::job::{Ending, JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::objects::{SharedStore, StoreUrl, UnfinishedUpload};
 use intellistor_storage::queue::{Job, Ledger, Queue};
+use intellistor_telemetry::names::span;
 use sha2::{Digest, Sha256};
 use tracing::Instrument as _;
 
@@ -20,6 +21,7 @@ use super::supervisor::Verdict;
 use super::watch::Watch;
 use super::{Agent, AgentOptions, AgentReport, Resumed, recovery};
 use crate::backup::{TIMESTAMP, new_name, with_copy};
+use crate::operation::{self, Sums};
 use crate::{BackupReport, Error, Policy, Result, Vault};
 
 /// An upload that nobody has gone on with for so long is nobody's: its parts are only billed.
@@ -161,6 +163,7 @@ impl Run<'_> {
             scanned: None,
             last_error: None,
             trace_id: None,
+            run_span: None,
             summary: None,
         })?;
         Ok(Opened { ledger, header, data_key, resumed: None })
@@ -178,9 +181,17 @@ impl Run<'_> {
         opened: Opened,
         notices: &mut Vec<String>,
     ) -> Result<AgentReport> {
+        let begun = Instant::now();
         let evidence = self.evidence(&opened.ledger.job().name.timestamp)?;
+        let root = evidence.span();
+        let trace_id = evidence.trace(&root, &opened.ledger)?;
         let run = self.in_its_log(queue, opened, &evidence, notices);
-        let mut report = run.instrument(evidence.span()).await?;
+        let mut report = run.instrument(root.clone()).await?;
+        report.trace_id = trace_id;
+        report.tell_in(&root);
+        let done = report.outcome.as_ref().map(Sums::from);
+        operation::count(span::RUN, &self.policy.policy_id, begun, &root, done);
+        drop(root);
         notices.append(&mut report.notices);
         notices.extend(evidence.trouble());
         let kept = evidence.retain(queue, self.policy.logs.keep_days);
@@ -214,6 +225,7 @@ impl Run<'_> {
         let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
             Err(error) => Ended::Stopped(Verdict::of(&error), error),
             Ok(store) => {
+                let store = operation::labelled(store);
                 let run = JobRun {
                     ledger: ledger.clone(),
                     policy: self.policy.clone(),
@@ -246,7 +258,7 @@ impl Run<'_> {
             parts_sent,
             log: evidence.path(),
             log_key,
-            trace_id: job.trace_id,
+            trace_id: None,
             notices: told,
             outcome,
             finished_first: None,
@@ -273,7 +285,12 @@ impl Run<'_> {
         };
         let told = error.to_string();
         // Where even this cannot be written the error itself is what has to be told.
-        if let Err(error) = ledger.update(|job| job.last_error = Some(told.clone())) {
+        let stopped = ledger.update(|job| {
+            job.last_error = Some(told.clone());
+            // Its root span is sent with the others, since the process lives.
+            job.run_span.iter_mut().for_each(|run| run.ended = true);
+        });
+        if let Err(error) = stopped {
             tracing::warn!(%error, "the queue does not keep why the run stopped");
         }
         let event = match verdict {

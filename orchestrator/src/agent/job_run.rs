@@ -19,7 +19,9 @@ use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{EntryKind, ManifestDraft};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::queue::Ledger;
+use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 use super::supervisor::Verdict;
 use super::{recovery, watch};
@@ -123,11 +125,11 @@ impl JobRun {
                     JobEvent::ArchiveCommitted
                 }
                 JobState::Sealing => {
-                    self.seal().await?;
+                    self.seal().instrument(info_span!(span::COMPLETE)).await?;
                     JobEvent::ArchiveCompleted
                 }
                 JobState::Publishing => {
-                    let report = self.publish().await?;
+                    let report = self.publish().instrument(info_span!(span::MANIFEST)).await?;
                     let warnings = report.totals.skipped + report.totals.changed > 0;
                     self.ledger.advance(JobEvent::ManifestPut { warnings })?;
                     return Ok(report);

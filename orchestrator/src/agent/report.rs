@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::queue::Peek;
+use tracing::Span;
 
 use super::RunProgress;
 use crate::{BackupReport, Result, RunOptions};
@@ -42,6 +43,17 @@ pub struct AgentReport {
     pub outcome: Result<BackupReport>,
     /// A job of another day that was finished before this one was begun.
     pub finished_first: Option<Box<AgentReport>>,
+}
+
+impl AgentReport {
+    /// Says in a run's root span what came of it.
+    pub(super) fn tell_in(&self, root: &Span) {
+        root.record("intellistor.backup.id", &self.name.backup_id);
+        root.record("intellistor.run.resumed", self.resumed.is_some());
+        root.record("intellistor.run.state", self.state);
+        root.record("intellistor.parts.sent", self.parts_sent);
+        root.record("intellistor.parts.reused", self.parts_reused);
+    }
 }
 
 /// Where a job was taken up.

@@ -19,8 +19,11 @@ use intellistor_actors::uploader::{Slots, Uploader, UploaderConfig};
 use intellistor_storage::archive::{Compression, SegmentSealer};
 use intellistor_storage::objects::{SharedStore, Upload};
 use intellistor_storage::queue::{Ledger, Scanned};
+use intellistor_telemetry::names::span;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::info_span;
 
 use super::{cores, finish, on_thread};
 use crate::Result;
@@ -39,6 +42,7 @@ impl WalkSource {
     fn start(self, next: Recipient<FilesScanned>, failures: Failures) -> Recipient<Scan> {
         match self {
             Self::Disk { roots, excludes } => {
+                let failures = failures.within(info_span!(span::SCAN, intellistor.stage.busy = Empty));
                 let config = ScannerConfig { roots, excludes, next, failures };
                 on_thread(move || Scanner::new(config)).recipient()
             }
@@ -73,9 +77,12 @@ impl<B: Book> BackupPipeline<B> {
         let (failures, failed) = Failures::channel();
         let (done, mut committed) = oneshot::channel();
         let compressors = cores();
+        let archive = failures.within(info_span!(span::ARCHIVE, intellistor.stage.busy = Empty));
+        let seal = failures.within(info_span!(span::SEAL, intellistor.stage.busy = Empty));
+        let upload = failures.within(info_span!(span::UPLOAD, intellistor.stage.busy = Empty));
 
         let sequencer = {
-            let (failures, book, next) = (failures.clone(), self.book, self.next_part);
+            let (failures, book, next) = (upload.clone(), self.book, self.next_part);
             on_thread(move || Sequencer::new(book, next, done, failures))
         };
         let slots = Slots::default();
@@ -84,25 +91,25 @@ impl<B: Book> BackupPipeline<B> {
             upload: self.upload,
             next: sequencer.clone().recipient(),
             slots: slots.clone(),
-            failures: failures.clone(),
+            failures: upload,
             progress: self.progress.clone(),
         })
         .start();
         let encryptor = {
             let (sealer, next) = (self.sealer, uploader.clone().recipient());
-            let failures = failures.clone();
+            let failures = seal.clone();
             on_thread(move || Encryptor::new(EncryptorConfig { sealer, next, failures }))
         };
         let compressor = CompressorConfig {
             compression: self.compression,
             next: encryptor.clone().recipient(),
-            failures: failures.clone(),
+            failures: seal,
         };
         let compressor = SyncArbiter::start(compressors, move || Compressor::new(compressor.clone()));
         let archiver = ArchiverConfig {
             next: compressor.clone().recipient(),
             window: 2 * compressors + 2,
-            failures: failures.clone(),
+            failures: archive,
             progress: self.progress,
             resume: self.resume,
         };

@@ -16,8 +16,11 @@ use intellistor_actors::target::Target;
 use intellistor_storage::archive::{ArchiveIndex, Opener};
 use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::SharedStore;
+use intellistor_telemetry::names::span;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::info_span;
 
 use super::{cores, finish, on_thread};
 use crate::Result;
@@ -43,25 +46,23 @@ impl RestorePipeline {
     pub(crate) async fn run(self, cancel: &CancellationToken) -> Result<Extracted> {
         let (failures, failed) = Failures::channel();
         let (done, mut extracted) = oneshot::channel();
+        let stage = |span| failures.within(span);
+        let plan = stage(info_span!(span::PLAN, intellistor.stage.busy = Empty));
+        let fetch = stage(info_span!(span::FETCH));
+        let open = stage(info_span!(span::OPEN, intellistor.stage.busy = Empty));
+        let extract = stage(info_span!(span::EXTRACT, intellistor.stage.busy = Empty));
 
-        let extractor = ExtractorConfig {
-            target: self.target,
-            done,
-            failures: failures.clone(),
-            progress: self.progress.clone(),
-        };
+        let extractor =
+            ExtractorConfig { target: self.target, done, failures: extract, progress: self.progress.clone() };
         let extractor = on_thread(move || Extractor::new(extractor));
-        let opener = FrameOpenerConfig {
-            opener: self.opener,
-            next: extractor.clone().recipient(),
-            failures: failures.clone(),
-        };
+        let opener =
+            FrameOpenerConfig { opener: self.opener, next: extractor.clone().recipient(), failures: open };
         let opener = SyncArbiter::start(cores(), move || FrameOpener::new(opener.clone()));
         let fetcher = Fetcher::new(FetcherConfig {
             store: self.store,
             key: self.key,
             next: opener.clone().recipient(),
-            failures: failures.clone(),
+            failures: fetch,
             progress: self.progress.clone(),
         })
         .start();
@@ -70,7 +71,7 @@ impl RestorePipeline {
             index: self.index,
             only: self.only,
             next: fetcher.clone().recipient(),
-            failures: failures.clone(),
+            failures: plan,
             progress: self.progress,
         };
         let planner = on_thread(move || Planner::new(planner));

@@ -2,10 +2,13 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
 use crate::{Error, Result, RetryClass, StoreErrorKind};
@@ -51,13 +54,36 @@ impl Retry {
         Self { store, policy }
     }
 
-    async fn repeat<T, F>(&self, key: &str, mut call: impl FnMut(u32) -> F) -> Result<T>
+    /// Each attempt is a span, from which repeated calls are also counted.
+    async fn repeat<T, F>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        mut call: impl FnMut(u32) -> F,
+    ) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         let mut attempt = 1;
         loop {
-            match call(attempt).await {
+            let span = tracing::info_span!(
+                "store_call",
+                intellistor.store.operation = operation,
+                intellistor.store.attempt = u64::from(attempt),
+                otel.kind = "client",
+                otel.status_code = Empty,
+                error.type = Empty,
+            );
+            let outcome = call(attempt).instrument(span.clone()).await;
+            if let Err(error) = &outcome {
+                span.record("otel.status_code", "ERROR");
+                match error {
+                    Error::Store(error) => span.record("error.type", format_args!("{:?}", error.kind)),
+                    _ => span.record("error.type", "_OTHER"),
+                };
+            }
+            drop(span);
+            match outcome {
                 Err(error)
                     if error.retry_class() == RetryClass::Temporary && attempt < self.policy.attempts =>
                 {
@@ -87,35 +113,35 @@ impl ObjectStore for Retry {
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.repeat(key, |_| self.store.put(key, body.clone())).await
+        self.repeat("put", key, |_| self.store.put(key, body.clone())).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        self.repeat(key, |_| self.store.get_range(key, range.clone())).await
+        self.repeat("get_range", key, |_| self.store.get_range(key, range.clone())).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<u64>> {
-        self.repeat(key, |_| self.store.head(key)).await
+        self.repeat("head", key, |_| self.store.head(key)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        self.repeat(prefix, |_| self.store.list(prefix, after)).await
+        self.repeat("list", prefix, |_| self.store.list(prefix, after)).await
     }
 
     async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.repeat(key, |_| self.store.begin_upload(key)).await
+        self.repeat("begin_upload", key, |_| self.store.begin_upload(key)).await
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
-        self.repeat(&upload.key, |_| self.store.put_part(upload, part)).await
+        self.repeat("put_part", &upload.key, |_| self.store.put_part(upload, part)).await
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        self.repeat(&upload.key, |_| self.store.list_parts(upload)).await
+        self.repeat("list_parts", &upload.key, |_| self.store.list_parts(upload)).await
     }
 
     async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
-        self.repeat(&upload.key, |attempt| async move {
+        self.repeat("complete_upload", &upload.key, |attempt| async move {
             match self.store.complete_upload(upload, parts).await {
                 // The first call may have been heard although its answer was lost.
                 Err(Error::Store(error)) if attempt > 1 && error.kind == StoreErrorKind::UploadGone => {
@@ -133,10 +159,15 @@ impl ObjectStore for Retry {
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        self.repeat(prefix, |_| self.store.list_uploads(prefix)).await
+        self.repeat("list_uploads", prefix, |_| self.store.list_uploads(prefix)).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.repeat(&upload.key, |_| self.store.abort_upload(upload)).await
+        self.repeat("abort_upload", &upload.key, |_| self.store.abort_upload(upload)).await
+    }
+
+    fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
+        let store = self.store.labelled(trace_id)?;
+        Some(Arc::new(Self { store, policy: self.policy }))
     }
 }

@@ -3,9 +3,11 @@
 //! Every body goes with its SHA-256, which the service checks before it stores anything. An upload's checksum
 //! is of the composite kind: SHA-256 over the parts' digests, the same value as the manifest's.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,9 +24,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, UnfinishedUpload, Upload};
+use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
 
+/// The name of an object's metadata, `x-amz-meta-trace-id`.
+const TRACE_ID: &str = "trace-id";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A part of 32 MiB passes a line of 2.5 Mbit/s in this time.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -35,6 +39,8 @@ pub struct S3Store {
     client: Client,
     bucket: String,
     prefix: String,
+    /// What new objects carry as metadata.
+    trace_id: Option<String>,
 }
 
 impl S3Store {
@@ -62,11 +68,16 @@ impl S3Store {
             .build();
         let config =
             config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
-        Self { client: Client::from_conf(config), bucket: bucket.to_owned(), prefix: prefix.to_owned() }
+        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+        Self { client: Client::from_conf(config), bucket, prefix, trace_id: None }
     }
 
     fn full_key(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
+    }
+
+    fn metadata(&self) -> Option<HashMap<String, String>> {
+        Some(HashMap::from([(TRACE_ID.to_owned(), self.trace_id.clone()?)]))
     }
 
     fn told<E, R>(&self, operation: &'static str, key: &str) -> impl FnOnce(SdkError<E, R>) -> StoreError
@@ -102,6 +113,7 @@ impl ObjectStore for S3Store {
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
         let request = request.checksum_sha256(STANDARD.encode(Sha256::digest(&body)));
+        let request = request.set_metadata(self.metadata());
         request.body(ByteStream::from(body)).send().await.map_err(self.told("write", key))?;
         Ok(())
     }
@@ -157,6 +169,7 @@ impl ObjectStore for S3Store {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(self.full_key(key));
         let request =
             request.checksum_algorithm(ChecksumAlgorithm::Sha256).checksum_type(ChecksumType::Composite);
+        let request = request.set_metadata(self.metadata());
         let answer = request.send().await.map_err(self.told("begin an upload of", key))?;
         let id = answer.upload_id().ok_or_else(|| {
             self.broken("begin an upload of", key, "the store gave no upload id".to_owned())
@@ -247,6 +260,10 @@ impl ObjectStore for S3Store {
             Err(error) if error.kind != StoreErrorKind::UploadGone => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
+        Some(Arc::new(Self { trace_id: Some(trace_id.to_owned()), ..self.clone() }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keeps a local copy while bytes go to the store.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -156,6 +157,12 @@ impl ObjectStore for Tee {
         // One that fails does not keep the other from being freed.
         let (primary, copy) = futures::join!(abort(&self.primary, primary), abort(&self.copy, copy));
         copy.and(primary)
+    }
+
+    /// The copy is a folder, whose files have no room for labels.
+    fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
+        let primary = self.primary.labelled(trace_id)?;
+        Some(Arc::new(Self { primary, copy: self.copy.clone() }))
     }
 }
 

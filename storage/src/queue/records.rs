@@ -39,8 +39,11 @@ pub struct Job {
     pub scanned: Option<Scanned>,
     /// Why the last run stopped, if it did.
     pub last_error: Option<String>,
-    /// The trace of the run that began it.
+    /// The trace of the last run that had one.
     pub trace_id: Option<String>,
+    /// The root of that trace.
+    #[serde(default)]
+    pub run_span: Option<RunSpan>,
     /// What its backup holds, as JSON, once it is published.
     pub summary: Option<String>,
 }
@@ -50,6 +53,17 @@ impl fmt::Debug for Job {
         let Self { name, state, runs, .. } = self;
         write!(f, "Job({}/{}, {state:?}, {runs} runs)", name.policy_id, name.timestamp)
     }
+}
+
+/// The span of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSpan {
+    /// Its id, in hex.
+    pub span_id: String,
+    /// When the run began, in milliseconds since 1970 UTC.
+    pub began_ms: i64,
+    /// Whether the run itself could end it; one that died could not.
+    pub ended: bool,
 }
 
 /// What a scan found.

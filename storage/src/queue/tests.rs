@@ -32,6 +32,7 @@ fn job(timestamp: &str) -> Job {
         scanned: None,
         last_error: None,
         trace_id: None,
+        run_span: None,
         summary: None,
     }
 }

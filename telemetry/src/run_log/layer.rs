@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use tracing::field::Empty;
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Metadata, Span, Subscriber, info_span};
 use tracing_subscriber::Layer;
@@ -16,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::RunLog;
 use crate::fields::Fields;
+use crate::names;
 
 /// The target of a run's span.
 pub const TARGET: &str = "intellistor::run";
@@ -33,7 +35,21 @@ impl RunLog {
     pub fn span(&self) -> Span {
         let policy_id = self.folder().file_name().unwrap_or_default().to_string_lossy();
         HANDED.set(Some(self.clone()));
-        let span = info_span!(target: TARGET, "run", policy_id = &*policy_id, timestamp = self.timestamp());
+        let span = info_span!(
+            target: TARGET,
+            // It is also the root of the run's trace.
+            parent: None,
+            names::span::RUN,
+            intellistor.policy.id = &*policy_id,
+            intellistor.run.timestamp = self.timestamp(),
+            intellistor.run.resumed = Empty,
+            intellistor.run.state = Empty,
+            intellistor.backup.id = Empty,
+            intellistor.parts.sent = Empty,
+            intellistor.parts.reused = Empty,
+            error.type = Empty,
+            otel.status_code = Empty,
+        );
         // Still there when nobody keeps logs.
         HANDED.take();
         span

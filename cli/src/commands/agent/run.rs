@@ -152,7 +152,7 @@ fn finish(
         Ok(backup) => {
             let complete = backup.totals.skipped == 0 && backup.totals.changed == 0;
             let cli_restore = restore(&backup.key_backup);
-            let mut backup = backup::document(backup, cli_restore);
+            let mut backup = agents(backup::document(backup, cli_restore));
             backup.warnings.splice(0..0, notices);
             let document = Document { backup, governed, finished_first };
             Done::document(&document, if complete { Exit::Success } else { Exit::Incomplete })
@@ -186,7 +186,13 @@ fn document(report: AgentReport, restore: &impl Fn(&str) -> String) -> Result<Do
     let governed = governed(&report);
     let backup = report.outcome.map_err(Failure::engine("cannot finish the earlier job"))?;
     let cli_restore = restore(&backup.key_backup);
-    Ok(Document { backup: backup::document(backup, cli_restore), governed, finished_first: None })
+    Ok(Document { backup: agents(backup::document(backup, cli_restore)), governed, finished_first: None })
+}
+
+/// The run's trace is told once.
+fn agents(mut backup: backup::Document) -> backup::Document {
+    backup.trace_id = None;
+    backup
 }
 
 fn governed(report: &AgentReport) -> Governed {

@@ -1,0 +1,159 @@
+//! What is counted for a collector. Each function costs nothing while metrics are off.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+
+use crate::names::{Metric, metric};
+
+static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
+
+/// Seconds, from a small part on a fast line to a night.
+const BOUNDARIES: [f64; 16] = [
+    0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 36_000.0,
+];
+
+struct Instruments {
+    duration: Histogram<f64>,
+    content: Counter<u64>,
+    files: Counter<u64>,
+    problems: Counter<u64>,
+    parts: Counter<u64>,
+    sent: Counter<u64>,
+    received: Counter<u64>,
+    part_duration: Histogram<f64>,
+    retries: Counter<u64>,
+    queue: UpDownCounter<i64>,
+    busy: Counter<f64>,
+}
+
+impl Instruments {
+    fn new(meter: &Meter) -> Self {
+        let count = |Metric { name, unit, told }| {
+            meter.u64_counter(name).with_unit(unit).with_description(told).build()
+        };
+        let time = |Metric { name, unit, told }| {
+            let times = meter.f64_histogram(name).with_unit(unit).with_description(told);
+            times.with_boundaries(BOUNDARIES.to_vec()).build()
+        };
+        let (queue, busy) = (metric::QUEUE, metric::BUSY);
+        Self {
+            duration: time(metric::DURATION),
+            content: count(metric::CONTENT),
+            files: count(metric::FILES),
+            problems: count(metric::PROBLEMS),
+            parts: count(metric::PARTS),
+            sent: count(metric::SENT),
+            received: count(metric::RECEIVED),
+            part_duration: time(metric::PART_DURATION),
+            retries: count(metric::RETRIES),
+            queue: meter
+                .i64_up_down_counter(queue.name)
+                .with_unit(queue.unit)
+                .with_description(queue.told)
+                .build(),
+            busy: meter.f64_counter(busy.name).with_unit(busy.unit).with_description(busy.told).build(),
+        }
+    }
+}
+
+/// Counts from here on.
+pub(crate) fn start(meter: &Meter) {
+    // A second exporter in one process would find the first one's.
+    let _ = INSTRUMENTS.set(Instruments::new(meter));
+}
+
+/// An operation that has ended, whatever came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation<'a> {
+    /// Name of its root span.
+    pub name: &'a str,
+    /// Whose.
+    pub policy_id: &'a str,
+    /// How it ended.
+    pub outcome: &'a str,
+    /// How long it took.
+    pub took: Duration,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Files.
+    pub files: u64,
+    /// Entries that are missing, or not as they were.
+    pub problems: u64,
+}
+
+/// An operation has ended.
+pub fn ended(operation: &Operation<'_>) {
+    let Some(all) = INSTRUMENTS.get() else { return };
+    let of = [
+        KeyValue::new("intellistor.operation", operation.name.to_owned()),
+        KeyValue::new("intellistor.policy.id", operation.policy_id.to_owned()),
+    ];
+    let [name, policy] = of.clone();
+    let outcome = KeyValue::new("intellistor.outcome", operation.outcome.to_owned());
+    all.duration.record(operation.took.as_secs_f64(), &[name, policy, outcome]);
+    all.content.add(operation.bytes, &of);
+    all.files.add(operation.files, &of);
+    all.problems.add(operation.problems, &of);
+}
+
+/// The store has a part.
+pub fn part_sent(bytes: u64, took: Duration) {
+    let Some(all) = INSTRUMENTS.get() else { return };
+    all.parts.add(1, &[]);
+    all.sent.add(bytes, &[]);
+    all.part_duration.record(took.as_secs_f64(), &[]);
+}
+
+/// The store has delivered bytes of an archive.
+pub fn received(bytes: u64) {
+    if let Some(all) = INSTRUMENTS.get() {
+        all.received.add(bytes, &[]);
+    }
+}
+
+/// A call of the store is made again.
+pub(crate) fn retried(operation: String) {
+    if let Some(all) = INSTRUMENTS.get() {
+        all.retries.add(1, &[KeyValue::new("intellistor.store.operation", operation)]);
+    }
+}
+
+/// A stage has ended.
+pub fn stage_ended(stage: &'static str, busy: Duration) {
+    if let Some(all) = INSTRUMENTS.get() {
+        all.busy.add(busy.as_secs_f64(), &[KeyValue::new("intellistor.stage", stage)]);
+    }
+}
+
+/// A part that is sealed, and that the store has not acknowledged yet; it counts until it is dropped.
+#[derive(Debug)]
+pub struct Queued(());
+
+impl Queued {
+    /// One more.
+    pub fn new() -> Self {
+        change_queue(1);
+        Self(())
+    }
+}
+
+impl Default for Queued {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        change_queue(-1);
+    }
+}
+
+fn change_queue(by: i64) {
+    if let Some(all) = INSTRUMENTS.get() {
+        all.queue.add(by, &[]);
+    }
+}

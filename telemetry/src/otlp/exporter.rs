@@ -1,0 +1,180 @@
+//! Exporters that run on a runtime of their own, and whose failures cost one warning.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper_rustls::HttpsConnectorBuilder;
+use opentelemetry_http::HttpClient;
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{
+    MetricExporter, Protocol as Otlp, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    WithTonicConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as ExportSpans};
+use tokio::runtime::Handle;
+use tokio_util::context::TokioContext;
+
+use super::settings::{Protocol, Signal};
+
+/// The crate's own timeout (`OTEL_EXPORTER_OTLP_TIMEOUT`) ends a request; this is for what that may not cover.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Tells of the first failure, and of no other.
+#[derive(Clone)]
+pub(super) struct Teller(Arc<TellerState>);
+
+struct TellerState {
+    told: AtomicBool,
+    warn: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Teller {
+    pub(super) fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(TellerState { told: AtomicBool::new(false), warn: Box::new(warn) }))
+    }
+
+    pub(super) fn tell(&self, why: impl fmt::Display) {
+        if !self.0.told.swap(true, Ordering::SeqCst) {
+            (self.0.warn)(&format!(
+                "traces and metrics do not all reach the collector: {why}. Nothing else is affected; \
+                 OTEL_SDK_DISABLED=true turns them off"
+            ));
+        }
+    }
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
+}
+
+/// Where exports run. The SDK drives them from plain threads, and what sends needs a runtime.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) runtime: Handle,
+    pub(super) teller: Teller,
+}
+
+impl Place {
+    async fn run(&self, export: impl Future<Output = OTelSdkResult> + Send) -> OTelSdkResult {
+        let bounded = async { tokio::time::timeout(LONGEST, export).await };
+        let done = TokioContext::new(bounded, self.runtime.clone()).await;
+        let done = done.unwrap_or(Err(opentelemetry_sdk::error::OTelSdkError::Timeout(LONGEST)));
+        if let Err(error) = &done {
+            self.teller.tell(error);
+        }
+        done
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Spans {
+    inner: SpanExporter,
+    place: Place,
+}
+
+impl ExportSpans for Spans {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.place.run(self.inner.export(batch)).await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+pub(super) struct Metrics {
+    inner: MetricExporter,
+    place: Place,
+}
+
+impl PushMetricExporter for Metrics {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.place.run(self.inner.export(metrics)).await
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.inner.temporality()
+    }
+}
+
+/// Few and short: what fails for longer is not worth a run's time.
+fn retries() -> RetryPolicy {
+    RetryPolicy::recommended().with_max_retries(2).with_max_delay(Duration::from_millis(400))
+}
+
+/// Must be called within the runtime.
+pub(super) fn spans(
+    signal: Signal,
+    place: &Place,
+) -> Result<Spans, Box<dyn std::error::Error + Send + Sync>> {
+    let inner = match signal.protocol {
+        Protocol::Grpc => {
+            let builder = SpanExporter::builder().with_tonic().with_retry_policy(retries());
+            if signal.https { builder.with_tls_config(tls()).build() } else { builder.build() }
+        }
+        Protocol::HttpProtobuf => SpanExporter::builder()
+            .with_http()
+            .with_retry_policy(retries())
+            .with_protocol(Otlp::HttpBinary)
+            .with_shared_http_client(http(signal.https)?)
+            .build(),
+    };
+    Ok(Spans { inner: inner?, place: place.clone() })
+}
+
+/// Must be called within the runtime.
+pub(super) fn metrics(
+    signal: Signal,
+    place: &Place,
+) -> Result<Metrics, Box<dyn std::error::Error + Send + Sync>> {
+    let inner = match signal.protocol {
+        Protocol::Grpc => {
+            let builder = MetricExporter::builder().with_tonic().with_retry_policy(retries());
+            if signal.https { builder.with_tls_config(tls()).build() } else { builder.build() }
+        }
+        Protocol::HttpProtobuf => MetricExporter::builder()
+            .with_http()
+            .with_retry_policy(retries())
+            .with_protocol(Otlp::HttpBinary)
+            .with_shared_http_client(http(signal.https)?)
+            .build(),
+    };
+    Ok(Metrics { inner: inner?, place: place.clone() })
+}
+
+fn tls() -> ClientTlsConfig {
+    ClientTlsConfig::new().with_enabled_roots()
+}
+
+/// The system's certificates are read only where TLS is asked for.
+fn http(https: bool) -> Result<Arc<dyn HttpClient>, std::io::Error> {
+    if !https {
+        return Ok(Arc::new(HyperClient::with_default_connector(LONGEST, None)));
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let connector = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;
+    let connector = connector.https_or_http().enable_http1().build();
+    Ok(Arc::new(HyperClient::new(connector, LONGEST, None)))
+}

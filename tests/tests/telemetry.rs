@@ -1,0 +1,362 @@
+//! Traces and metrics, as a collector receives them from real runs; and collectors that are no good.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use intellistor_storage::objects::Operation;
+use intellistor_telemetry::names;
+use intellistor_tests::collector::{Collector, Span, Wire, variables};
+use intellistor_tests::governed::Governed;
+use intellistor_tests::program::{Client, Output};
+use intellistor_tests::s3_server::Failure;
+
+const POLICY: &str = "traced";
+/// What a program may take longer for a collector that is no good.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn place(mib: u64) -> Governed {
+    let place = Governed::new(POLICY);
+    place.fill(mib);
+    place
+}
+
+/// A place whose agent sends to the collector.
+fn traced(collector: &Collector, mib: u64) -> Governed {
+    let mut place = place(mib);
+    place.agent = place.agent.clone().vars(collector.env());
+    place
+}
+
+fn backup(client: &Client) -> Output {
+    client.run(["backup", "--policy", "policy.yaml"])
+}
+
+fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
+    spans.iter().filter(|span| span.name == name).collect()
+}
+
+#[track_caller]
+fn only<'s>(spans: &'s [Span], name: &str) -> &'s Span {
+    let found = named(spans, name);
+    assert_eq!(found.len(), 1, "{} spans named {name}", found.len());
+    found[0]
+}
+
+/// Spans are of one trace, below one root, and about within its time.
+#[track_caller]
+fn assert_connected(spans: &[Span], root: &str) {
+    let ids: BTreeMap<_, _> = spans.iter().map(|span| (&*span.span_id, span)).collect();
+    assert_eq!(ids.len(), spans.len(), "two spans have one id");
+    let roots: Vec<_> = spans.iter().filter(|span| span.parent.is_empty()).collect();
+    assert_eq!(roots.len(), 1, "roots: {roots:?}");
+    assert_eq!(roots[0].name, root);
+    for span in spans {
+        assert_eq!(span.trace_id, roots[0].trace_id, "{} is of another trace", span.name);
+        assert_eq!(span.events, 0, "{span:?}");
+        if let Some(parent) = Some(&*span.parent).filter(|id| !id.is_empty()) {
+            let parent = ids.get(parent).unwrap_or_else(|| panic!("{} is an orphan", span.name));
+            assert!(span.start_ns >= parent.start_ns, "{} begins before {}", span.name, parent.name);
+        }
+        // A span ends when it is left last, and a stage's thread may leave its own just after the root was left.
+        let slack_ns = 500_000_000;
+        assert!(span.end_ns >= span.start_ns && span.end_ns <= roots[0].end_ns + slack_ns, "{span:?}");
+    }
+}
+
+#[track_caller]
+fn assert_known(collector: &Collector) {
+    let attributes: BTreeSet<_> = names::ATTRIBUTES.iter().map(|(name, _)| *name).collect();
+    for span in collector.spans() {
+        assert!(names::span::ALL.contains(&&*span.name), "{}", span.name);
+        let unknown: Vec<_> =
+            span.attributes.keys().filter(|name| !attributes.contains(name.as_str())).collect();
+        assert!(unknown.is_empty(), "{unknown:?} of {}", span.name);
+        let resource: Vec<_> = names::RESOURCE.iter().filter(|n| !span.resource.contains_key(**n)).collect();
+        assert!(resource.is_empty(), "{resource:?} is missing");
+    }
+    let metrics: BTreeMap<_, _> =
+        names::metric::ALL.iter().map(|metric| (metric.name, metric.unit)).collect();
+    for (name, unit) in collector.metrics() {
+        assert_eq!(metrics.get(&*name), Some(&&*unit), "{name}");
+    }
+}
+
+fn warnings(output: &Output) -> Vec<&str> {
+    output.stderr.lines().filter(|line| line.contains("collector")).collect()
+}
+
+#[test]
+fn a_run_of_the_agent_is_one_connected_trace() {
+    let collector = Collector::start(Wire::Grpc);
+    let place = traced(&collector, 30);
+    place.server.traffic().fail_next(1, Operation::PutPart, Failure::SlowDown);
+    let output = place.run().expect(0);
+    assert_eq!(warnings(&output), [""; 0], "{}", output.stderr);
+    let (json, spans) = (&output.json, collector.spans());
+    let (archive_bytes, parts) =
+        (json["archive_bytes"].as_u64().unwrap(), json["parts"].as_u64().unwrap() as usize);
+    assert_connected(&spans, "run");
+    assert_known(&collector);
+
+    let root = only(&spans, "run");
+    assert_eq!(json["trace_id"], root.trace_id.as_str());
+    assert_eq!(root.attributes["intellistor.policy.id"], POLICY);
+    assert_eq!(root.attributes["intellistor.backup.id"], json["backup_id"].as_str().unwrap());
+    assert_eq!(root.attributes["intellistor.run.state"], "completed");
+    assert_eq!(root.resource["service.name"], "intellistor-agent");
+    assert_eq!(root.resource["service.version"], env!("CARGO_PKG_VERSION"));
+    for stage in ["scan", "archive", "seal", "upload", "complete", "manifest", "ship_logs"] {
+        assert_eq!(only(&spans, stage).parent, root.span_id, "{stage}");
+    }
+    for stage in ["scan", "archive", "seal"] {
+        let busy: f64 = only(&spans, stage).attributes["intellistor.stage.busy"].parse().unwrap();
+        let span = only(&spans, stage);
+        let whole = (span.end_ns - span.start_ns) as f64 / 1e9;
+        assert!(busy > 0.0 && busy < 3.0 * whole + 1.0, "{stage} was busy for {busy} of {whole} s");
+    }
+    let sent = named(&spans, "upload_part");
+    assert_eq!(sent.len(), parts);
+    assert_eq!(sent.iter().map(|part| part.number("intellistor.part.size")).sum::<u64>(), archive_bytes);
+    assert!(sent.iter().all(|part| part.parent == only(&spans, "upload").span_id));
+
+    let attempts: Vec<_> = named(&spans, "store_call")
+        .into_iter()
+        .filter(|call| call.attributes["intellistor.store.operation"] == "put_part")
+        .collect();
+    assert_eq!(attempts.len(), parts + 1);
+    let again: Vec<_> =
+        attempts.iter().filter(|call| call.number("intellistor.store.attempt") == 2).collect();
+    assert_eq!(again.len(), 1);
+    let first = attempts.iter().find(|call| call.parent == again[0].parent && call.is_error).unwrap();
+    assert_eq!(first.attributes["error.type"], "Throttled");
+
+    let totals = |name: &str| collector.sum(name);
+    assert_eq!(totals("intellistor.parts") as usize, parts);
+    assert_eq!(totals("intellistor.store.sent") as u64, archive_bytes);
+    assert_eq!(totals("intellistor.content.size") as u64, json["bytes"].as_u64().unwrap());
+    assert_eq!(totals("intellistor.files") as u64, json["files"].as_u64().unwrap());
+    assert_eq!(totals("intellistor.upload.queue"), 0.0);
+    assert_eq!(totals("intellistor.part.duration") as usize, parts);
+    let retries = BTreeMap::from([("intellistor.store.operation=put_part".to_owned(), 1.0)]);
+    assert_eq!(collector.metric("intellistor.store.retries").1, retries);
+    let runs = collector.metric("intellistor.operation.duration").1;
+    let label =
+        format!("intellistor.operation=run,intellistor.outcome=completed,intellistor.policy.id={POLICY}");
+    assert_eq!(runs, BTreeMap::from([(label, 1.0)]));
+}
+
+#[test]
+fn the_trace_is_named_wherever_it_is_looked_for() {
+    let collector = Collector::start(Wire::Http);
+    let place = traced(&collector, 12);
+    let output = place.run().expect(0);
+    let trace_id = output.json["trace_id"].as_str().unwrap();
+    assert_eq!(only(&collector.spans(), "run").trace_id, trace_id);
+    let log = place.log("last.log");
+    let without: Vec<_> = log.lines().filter(|line| !line.ends_with(&format!(" trace={trace_id}"))).collect();
+    assert!(log.lines().count() > 5 && without.is_empty(), "{without:#?}");
+    let key = output.key_backup();
+    let shown = place.client.run(["-q", "show", "--policy", "policy.yaml", "--key", key]).expect(0);
+    assert_eq!(shown.json["trace_id"], trace_id, "{:#}", shown.json);
+    let manifest = output.json["s3"]["key_manifest"].as_str().unwrap();
+    for key in [key, manifest] {
+        assert_eq!(place.server.metadata(key).get("trace-id").map(String::as_str), Some(trace_id), "{key}");
+    }
+
+    // Without the variables nothing of it is there.
+    fs::write(place.source().join("more"), "more").unwrap();
+    let silent = Client::run(&place.client.agent(), ["-q", "run", "--policy", "policy.yaml"]).expect(0);
+    assert!(silent.json["trace_id"].is_null());
+    assert!(!place.log("last.log").contains("trace="));
+    assert!(place.server.metadata(silent.key_backup()).is_empty());
+    assert_eq!(named(&collector.spans(), "run").len(), 1);
+}
+
+#[test]
+fn backups_and_restores_of_the_client_are_traces_too() {
+    let collector = Collector::start(Wire::Http);
+    let place = place(12);
+    let client = place.client.clone().vars(collector.env()).var("OTEL_SERVICE_NAME", "my-backups");
+    let client =
+        client.var("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,host.name=elsewhere");
+    let made = backup(&client).expect(0);
+    let spans = collector.spans();
+    assert_connected(&spans, "backup");
+    let root = only(&spans, "backup");
+    assert_eq!(made.json["trace_id"], root.trace_id.as_str());
+    assert_eq!(root.resource["service.name"], "my-backups");
+    assert_eq!(root.resource["host.name"], "elsewhere");
+    assert_eq!(root.resource["deployment.environment.name"], "test");
+    let sizes =
+        named(&spans, "upload_part").iter().map(|part| part.number("intellistor.part.size")).sum::<u64>();
+    assert_eq!(sizes, made.json["archive_bytes"].as_u64().unwrap());
+
+    for (command, root, stages) in [
+        ("restore", "restore", &["fetch_manifest", "plan", "fetch", "open", "extract"][..]),
+        ("verify", "verify", &["fetch_manifest", "read_archive"][..]),
+    ] {
+        let before: BTreeSet<_> = collector.spans().into_iter().map(|span| span.span_id).collect();
+        let mut arguments = vec!["-q", command, "--policy", "policy.yaml", "--latest"];
+        arguments.extend(["--out", "restored"].iter().filter(|_| command == "restore"));
+        client.run(arguments).expect(0);
+        let spans: Vec<_> =
+            collector.spans().into_iter().filter(|span| !before.contains(&span.span_id)).collect();
+        assert_connected(&spans, root);
+        let id = &only(&spans, root).span_id;
+        stages.iter().for_each(|stage| assert_eq!(&only(&spans, stage).parent, id, "{stage}"));
+    }
+    assert_known(&collector);
+    // What only looks sends nothing.
+    let before = collector.spans().len();
+    client.run(["-q", "list", "--policy", "policy.yaml"]).expect(0);
+    assert_eq!(collector.spans().len(), before);
+}
+
+#[test]
+fn a_resumed_job_is_a_second_trace_that_links_to_the_one_that_died() {
+    let collector = Collector::start(Wire::Grpc);
+    let place = traced(&collector, 40);
+    assert!(place.run_until("part_recorded", 3));
+    let output = place.run().expect(0);
+    place.assert_resumed(&output, 3);
+    let spans = collector.spans();
+    let roots = named(&spans, "run");
+    assert_eq!(roots.len(), 2, "{roots:#?}");
+    let (dead, alive): (Vec<&Span>, Vec<&Span>) =
+        roots.into_iter().partition(|root| root.attributes.contains_key("intellistor.run.died"));
+    let (dead, alive) = (dead[0], alive[0]);
+    assert_ne!(dead.trace_id, alive.trace_id);
+    assert!(dead.is_error && !alive.is_error);
+    assert!(dead.start_ns < alive.start_ns && dead.links.is_empty());
+    assert_eq!(alive.links, [(dead.trace_id.clone(), dead.span_id.clone())]);
+    assert_eq!(output.json["trace_id"], alive.trace_id.as_str());
+    assert_eq!(alive.attributes["intellistor.run.resumed"], "true");
+    assert_eq!(alive.number("intellistor.parts.reused"), output.json["parts_reused"].as_u64().unwrap());
+    let of_alive: Vec<_> = spans.iter().filter(|s| s.trace_id == alive.trace_id).cloned().collect();
+    assert_connected(&of_alive, "run");
+    // What the dead process had sent belongs to the root that was sent for it.
+    let scan = spans.iter().find(|span| span.name == "scan" && span.trace_id == dead.trace_id).unwrap();
+    assert_eq!(scan.parent, dead.span_id);
+}
+
+#[test]
+fn a_run_that_stops_in_good_order_ends_its_own_trace() {
+    let collector = Collector::start(Wire::Http);
+    let place = traced(&collector, 12);
+    place.server.traffic().fail_next(1, Operation::PutPart, Failure::AccessDenied);
+    let stopped = place.run().expect(1);
+    let output = place.run().expect(0);
+    assert_eq!(output.json["resumed"], true);
+    let spans = collector.spans();
+    let roots = named(&spans, "run");
+    assert_eq!(roots.len(), 2, "{roots:#?}");
+    assert_eq!(stopped.json["trace_id"], roots[0].trace_id.as_str());
+    assert!(roots[0].is_error && !roots[0].attributes.contains_key("intellistor.run.died"));
+    assert_eq!(roots[1].links, [(roots[0].trace_id.clone(), roots[0].span_id.clone())]);
+    for root in roots {
+        let trace: Vec<_> = spans.iter().filter(|s| s.trace_id == root.trace_id).cloned().collect();
+        assert_connected(&trace, "run");
+    }
+}
+
+/// How long a run takes with these variables, and what it says.
+fn timed(place: &Governed, variables: Vec<(&'static str, String)>) -> (Duration, Output) {
+    let agent = place.client.agent().vars(variables);
+    let begun = Instant::now();
+    let output = agent.run(["run", "--policy", "policy.yaml"]).expect(0);
+    (begun.elapsed(), output)
+}
+
+#[test]
+fn a_collector_that_hangs_costs_two_seconds_at_most() {
+    let place = place(24);
+    let (without, _) = timed(&place, vec![]);
+    for wire in [Wire::Grpc, Wire::Http] {
+        // The system takes the connections; nobody ever reads from them.
+        let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (with, output) = timed(&place, variables(wire, hanging.local_addr().unwrap()));
+        assert!(with < without + PATIENCE, "{wire:?}: {with:?}, and {without:?} without");
+        assert_eq!(warnings(&output).len(), 1, "{wire:?}: {}", output.stderr);
+        assert_eq!(output.json["state"], "completed");
+    }
+}
+
+#[test]
+fn a_hanging_collector_is_not_kept_in_memory() {
+    let place = place(200);
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let agent = place.client.agent().vars(variables(Wire::Grpc, hanging.local_addr().unwrap()));
+    let (output, peak) = agent.run_measured(["run", "--policy", "policy.yaml"]);
+    output.expect(0);
+    assert!(peak < 128 << 20, "{} MiB", peak >> 20);
+}
+
+#[test]
+fn a_collector_that_refuses_is_one_warning() {
+    let place = place(12);
+    for wire in [Wire::Grpc, Wire::Http] {
+        let refusing: SocketAddr = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let (_, output) = timed(&place, variables(wire, refusing));
+        assert_eq!(warnings(&output).len(), 1, "{wire:?}: {}", output.stderr);
+        let client = place.client.clone().vars(variables(wire, refusing));
+        assert_eq!(warnings(&backup(&client).expect(0)).len(), 1);
+    }
+}
+
+#[test]
+fn settings_that_are_wrong_turn_it_off_with_one_warning() {
+    let place = place(1);
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "not an address"),
+    ] {
+        let client =
+            place.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").var(name, value);
+        let output = backup(&client).expect(0);
+        let told: Vec<_> = output.stderr.lines().filter(|line| line.contains("traces and metrics")).collect();
+        assert_eq!(told.len(), 1, "{name}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn no_secret_is_sent() {
+    let collector = Collector::start(Wire::Grpc);
+    let place = traced(&collector, 12);
+    let passphrase = "correct horse battery staple";
+    let aws = place.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
+    let key = place.agent.env_file(&["INTELLISTOR_KEY"]);
+    let key = key.trim().split_once('=').unwrap().1.trim_matches('\'').to_owned();
+    place.server.traffic().fail_next(2, Operation::PutPart, Failure::Cut);
+    place.run().expect(0);
+    let sealed = place.client.clone().vars(collector.env());
+    let sealed = sealed.var("INTELLISTOR_KEY", "").var("INTELLISTOR_PASSPHRASE", passphrase);
+    backup(&sealed).expect(0);
+    // With another secret the store refuses, and errors have most to tell.
+    backup(&sealed.clone().var("AWS_SECRET_ACCESS_KEY", "another/secret/0123456789")).expect(1);
+    assert!(collector.has("upload_part") && collector.has("backup") && collector.has("Credentials"));
+    for secret in [passphrase, &*aws, &*key, "another/secret/0123456789", "relatório 1.txt"] {
+        assert!(secret.len() > 10 && !collector.has(secret), "{secret} was sent");
+    }
+}
+
+#[test]
+fn every_name_is_in_the_documentation() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/TELEMETRY.md")).unwrap();
+    let quoted = |name: &str| text.contains(&format!("`{name}`"));
+    let spans = names::span::ALL.into_iter().chain(names::RESOURCE);
+    let attributes = names::ATTRIBUTES.iter().map(|(name, _)| *name);
+    let missing: Vec<_> = spans.chain(attributes).filter(|name| !quoted(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for metric in names::metric::ALL {
+        let row = format!("| `{}` | `{}` |", metric.name, metric.unit);
+        assert!(text.lines().any(|line| line.starts_with(&row)), "no {row}");
+    }
+}
