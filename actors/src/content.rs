@@ -1,10 +1,11 @@
 //! One file's content on its way into the tar stream.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
 
 use intellistor_storage::manifest::{Extent, Xattr};
+use intellistor_storage::read_at;
 use tar::EntryType;
 
 use crate::frames::{Frames, Halt};
@@ -127,16 +128,11 @@ impl Content<'_> {
         frames: &mut Frames,
         progress: &Progress,
     ) -> Result<Stretch, Halt> {
-        let mut file = self.file;
         let mut position = stretch.start;
-        if let Err(e) = file.seek(SeekFrom::Start(position)) {
-            frames.write_zeros(stretch.end - position)?;
-            return Ok(Stretch::Unreadable(e));
-        }
         while position < stretch.end {
             let room = frames.room()?;
             let most = (room.len() as u64).min(stretch.end - position) as usize;
-            match file.read(&mut room[..most]) {
+            match read_at(self.file, &mut room[..most], position) {
                 Ok(0) => {
                     frames.write_zeros(stretch.end - position)?;
                     return Ok(Stretch::EndedAt(position));

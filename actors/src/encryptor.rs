@@ -59,7 +59,7 @@ impl Encryptor {
         };
         let sent = self.next.send(SegmentSealed {
             segment: sealed.record,
-            body: Bytes::from(sealed.body),
+            body: Bytes::from_owner(sealed.body),
             recorded: std::mem::take(&mut self.recorded),
             last: frame.last,
         });

@@ -5,6 +5,7 @@
 //! sent of it before is compared instead of sent, and where it differs the entry has [diverged](Halt::Diverged).
 
 use intellistor_storage::archive::FRAME_BYTES;
+use intellistor_storage::buffers::{Buffer, Buffers};
 use intellistor_storage::hash_hole;
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::queue::{Cursor, HalfSent};
@@ -36,7 +37,8 @@ impl From<Stopped> for Halt {
 pub(crate) struct Frames {
     next: Link<FrameArchived>,
     seq: u64,
-    frame: Vec<u8>,
+    buffers: Buffers,
+    frame: Buffer,
     filled: usize,
     position: u64,
     recorded: Recorded,
@@ -73,7 +75,8 @@ impl Frames {
         Self {
             next,
             seq: 0,
-            frame: Vec::new(),
+            buffers: Buffers::default(),
+            frame: Buffer::default(),
             filled: 0,
             position: half.as_ref().map_or(position, |half| half.tar_offset),
             recorded: Recorded::default(),
@@ -260,7 +263,7 @@ impl Frames {
     }
 
     fn hand_over(&mut self, last: bool) -> Reply {
-        let mut tar = std::mem::take(&mut self.frame);
+        let mut tar = std::mem::replace(&mut self.frame, self.buffers.take());
         tar.truncate(std::mem::take(&mut self.filled));
         let seq = self.seq;
         self.seq += 1;

@@ -3,6 +3,7 @@
 use actix::Message;
 use bytes::Bytes;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
+use intellistor_storage::buffers::Buffer;
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::objects::PartReceipt;
 use intellistor_storage::queue::Cursor;
@@ -63,7 +64,7 @@ pub struct FrameArchived {
     /// Order in the archive.
     pub seq: u64,
     /// The bytes.
-    pub tar: Vec<u8>,
+    pub tar: Buffer,
     /// What ended in them.
     pub recorded: Recorded,
     /// Whether this frame is the tar end marker.
@@ -77,7 +78,7 @@ pub struct FrameCompressed {
     /// Order in the archive.
     pub seq: u64,
     /// The gzip member.
-    pub gzip: Vec<u8>,
+    pub gzip: Buffer,
     /// Size of what it holds.
     pub tar_bytes: u32,
     /// As in [`FrameArchived`].
@@ -174,7 +175,7 @@ pub struct FrameOpened {
     /// Where it lies.
     pub frame: FrameRef,
     /// Its tar bytes.
-    pub tar: Result<Vec<u8>, intellistor_storage::Error>,
+    pub tar: Result<Buffer, intellistor_storage::Error>,
 }
 
 /// A run whose frames are open. Arrives in any order.

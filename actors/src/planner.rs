@@ -71,15 +71,20 @@ impl Planner {
         let Self { manifest, index, selection, next, progress, .. } = self;
         let mut runs = Runs::new(index);
         let mut ended: Result<Reply, Error> = Ok(Ok(()));
-        manifest.for_each_entry(|entry| {
-            let Some(entry) = selection.select(entry) else { return ControlFlow::Continue(()) };
+        let only = selection.only.clone();
+        let each = |entry| {
+            let entry = selection.select(entry);
             progress.total_entries.add(1);
             if entry.kind == EntryKind::File {
                 progress.total_bytes.add(entry.size);
             }
             ended = runs.add(entry, &mut |run| next.send(run));
             if matches!(ended, Ok(Ok(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        };
+        match only {
+            Some(only) => manifest.for_each_entry_at(|path| only.is_match(path), each)?,
+            None => manifest.for_each_entry(each)?,
+        }
         if !matches!(ended, Ok(Ok(()))) {
             return ended;
         }
@@ -115,18 +120,15 @@ impl Selection {
         Self { only, files: HashSet::new(), hasher: RandomState::new() }
     }
 
-    /// The entry as it is to be restored. A hard link whose file is restored, too, needs no content; another one
+    /// A wanted entry as it is to be restored. A hard link whose file is restored, too, needs no content; another one
     /// becomes a file of its own.
-    fn select(&mut self, mut entry: Entry) -> Option<Entry> {
-        let Some(only) = &self.only else {
+    fn select(&mut self, mut entry: Entry) -> Entry {
+        if self.only.is_none() {
             // Everything is restored, and the file of a link comes before the link: nothing to remember.
             if entry.kind == EntryKind::Hardlink {
                 entry.extents.clear();
             }
-            return Some(entry);
-        };
-        if !only.is_match(&entry.relative_path) {
-            return None;
+            return entry;
         }
         if entry.kind == EntryKind::Hardlink {
             let target = entry.raw_link_target().map(|target| self.hasher.hash_one(target));
@@ -139,7 +141,7 @@ impl Selection {
         } else if entry.kind == EntryKind::File {
             self.files.insert(self.hasher.hash_one(entry.raw_path()));
         }
-        Some(entry)
+        entry
     }
 }
 

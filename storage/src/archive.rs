@@ -31,6 +31,8 @@
 
 mod frame;
 mod header;
+#[cfg(feature = "isal")]
+mod igzip;
 mod index;
 mod reader;
 mod segment;
@@ -107,11 +109,11 @@ mod tests {
         assert_eq!(segments, made.records());
 
         let index = Arc::new(ArchiveIndex::new(made.header.clone(), &made.records()).unwrap());
-        let opener = Opener::new(index.clone(), made.data_key.clone());
+        let mut opener = Opener::new(index.clone(), made.data_key.clone());
         for i in (0..index.frame_count()).rev() {
             let frame = index.frame(i);
             let framed = &bytes[frame.offset as usize..frame.end() as usize];
-            assert_eq!(opener.open(&frame, framed).unwrap(), made.tar[i]);
+            assert_eq!(*opener.open(&frame, framed).unwrap(), made.tar[i]);
             assert_eq!(index.frames_holding(frame.tar_offset, u64::from(frame.tar_bytes)).unwrap(), i..i + 1);
         }
         assert_eq!(index.frames_holding(FRAME_BYTES as u64 - 1, 2).unwrap(), 0..2);

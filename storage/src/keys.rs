@@ -13,8 +13,6 @@
 
 use std::fmt;
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Key, Nonce};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::{Error, Result};
 
 /// RFC 9106's second recommendation is 64 MiB, 3 passes; one lane, so that the cost is the same everywhere.
@@ -49,8 +48,8 @@ impl Secret {
         derived
     }
 
-    fn cipher(&self) -> Aes256Gcm {
-        Aes256Gcm::new(<&Key<Aes256Gcm>>::from(&self.0))
+    fn cipher(&self) -> Cipher {
+        Cipher::new(&self.0)
     }
 }
 
@@ -149,15 +148,11 @@ impl UserKey {
             }
         };
         let key_id = key_id(&secret);
-        let nonce: [u8; 12] = random();
-        let wrapped = secret
-            .derive(None, &[b"intellistor/v1/wrap"])
-            .cipher()
-            .encrypt(
-                &Nonce::from(nonce),
-                Payload { msg: &data_key.0.0, aad: &wrap_context(backup_id, &key_id) },
-            )
-            .expect("32 bytes are within AES-GCM's bound");
+        let nonce: [u8; NONCE_BYTES] = random();
+        let cipher = secret.derive(None, &[b"intellistor/v1/wrap"]).cipher();
+        // It never grows, which would leave the key behind.
+        let mut wrapped = Vec::with_capacity(data_key.0.0.len() + TAG_BYTES);
+        cipher.seal(nonce, &wrap_context(backup_id, &key_id), &data_key.0.0, &mut wrapped);
         WrappedKey { key_id, nonce, wrapped, argon2id }
     }
 
@@ -229,13 +224,10 @@ impl WrappedKey {
     fn open(&self, secret: &Secret, backup_id: &str) -> Result<DataKey> {
         let altered = || Error::integrity("the wrapped key", "it was altered, or belongs to another backup");
         let aad = wrap_context(backup_id, &self.key_id);
-        let opened = secret
-            .derive(None, &[b"intellistor/v1/wrap"])
-            .cipher()
-            .decrypt(&Nonce::from(self.nonce), Payload { msg: &self.wrapped, aad: &aad })
-            .map(Zeroizing::new)
-            .map_err(|_| altered())?;
-        <[u8; 32]>::try_from(opened.as_slice()).map(|key| DataKey(Secret(key))).map_err(|_| altered())
+        let cipher = secret.derive(None, &[b"intellistor/v1/wrap"]).cipher();
+        let mut room = Zeroizing::new(Vec::with_capacity(self.wrapped.len()));
+        let key = cipher.open(self.nonce, &aad, &self.wrapped, &mut room).ok_or_else(altered)?;
+        key.try_into().map(|key| DataKey(Secret(key))).map_err(|_| altered())
     }
 }
 
@@ -285,7 +277,7 @@ impl DataKey {
         Self(Secret(random()))
     }
 
-    pub(crate) fn segment_cipher(&self, salt: &[u8; 32], backup_id: &str, number: u32) -> Aes256Gcm {
+    pub(crate) fn segment_cipher(&self, salt: &[u8; 32], backup_id: &str, number: u32) -> Cipher {
         self.0
             .derive(Some(salt), &[b"intellistor/v1/segment", backup_id.as_bytes(), &number.to_be_bytes()])
             .cipher()

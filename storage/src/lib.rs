@@ -6,6 +6,8 @@
 //! | [`archive`] | `backup.tar.gz.enc`, byte for byte |
 //! | [`keys`] | user keys, wrapping, derivation |
 //! | [`manifest`] | `manifest.json`: entries, extents, authentication |
+//! | [`buffers`] | memory that is used again |
+//! | `cipher` | AES-256-GCM |
 //! | [`layout`] | the keys under which a store holds all that |
 //! | [`job`] | the states of a job, and the one function that changes them |
 //! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
@@ -16,6 +18,8 @@
 //! (the AWS SDK reads its own; test builds read the one that arms a failpoint).
 
 pub mod archive;
+pub mod buffers;
+mod cipher;
 mod error;
 pub mod failpoint;
 mod folder;
@@ -32,4 +36,4 @@ mod text;
 pub use error::{Error, QueueErrorKind, Result, RetryClass, StoreError, StoreErrorKind};
 pub use folder::create_private_folder;
 pub use holes::hash_hole;
-pub use spool::{Spool, SpoolReader};
+pub use spool::{Spool, SpoolReader, read_at};

@@ -76,7 +76,7 @@ pub fn members(tar: &[u8]) -> Vec<(Vec<u8>, u32)> {
     let mut compressor = FrameCompressor::new(Compression::Fast);
     let end = [0; 1024];
     let frames = tar.chunks(1 << 20).chain([&end[..]]);
-    frames.map(|frame| (compressor.compress(frame), frame.len() as u32)).collect()
+    frames.map(|frame| (compressor.compress(frame).to_vec(), frame.len() as u32)).collect()
 }
 
 /// An entry with nothing in it.

@@ -55,7 +55,7 @@ fn run(walked: &[Walked], resume: Resume) -> Stream {
         assert_eq!((frame.seq, frame.last), (i as u64, i + 1 == frames.len()));
         assert!(frame.tar.len() <= FRAME_BYTES && !frame.tar.is_empty());
     }
-    assert_eq!(frames.last().unwrap().tar, END_MARKER);
+    assert_eq!(*frames.last().unwrap().tar, END_MARKER);
     frames
 }
 

@@ -31,7 +31,7 @@ fn opened(run: RunPlanned, damaged: &dyn Fn(&FrameRef) -> bool) -> RunOpened {
         let tar = if damaged(&frame) {
             Err(Error::integrity(format!("frame {}", frame.index), "damaged on purpose"))
         } else {
-            Ok(tar(start..start + u64::from(frame.tar_bytes)))
+            Ok(tar(start..start + u64::from(frame.tar_bytes)).into())
         };
         FrameOpened { frame, tar }
     };

@@ -120,16 +120,12 @@ impl Folders {
 
     fn descend(&mut self, name: &OsStr, private: bool) -> Result<(), TargetError> {
         let parent = self.handle(self.below.len())?;
-        let mut found = true;
-        let dir = match parent.open(name) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                found = false;
-                parent.create(name, private).map_err(|e| TargetError::from_io("make the folder", e))?;
-                parent.open(name)
-            }
-            opened => opened,
+        let found = match parent.create(name, private) {
+            Ok(()) => false,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => true,
+            Err(e) => return Err(TargetError::from_io("make the folder", e)),
         };
-        let dir = dir.map_err(|e| refusal(&parent, name, e))?;
+        let dir = parent.open(name).map_err(|e| refusal(&parent, name, e))?;
         self.below.push(Level { name: name.to_owned(), dir: None, attributes: None });
         let attributes =
             if found && self.settled.contains(&self.hash()) { Attributes::of_dir(&dir) } else { None };

@@ -3,12 +3,23 @@
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "isal")]
+use super::igzip::Igzip;
+use crate::buffers::{Buffer, Buffers};
+
 /// The most tar bytes that a frame holds.
 pub const FRAME_BYTES: usize = 1 << 20;
 
 /// The most bytes that a sealed frame takes: a gzip member of incompressible data grows by a few bytes for
 /// each stored block, and a hostile length field must not make us allocate more.
 pub const MAX_SEALED_BYTES: usize = FRAME_BYTES + (64 << 10);
+
+/// What is compressed to see whether a frame is worth it.
+const SAMPLE: usize = 4 << 10;
+/// Header and trailer of a gzip member (RFC 1952), and what an empty deflate stream takes (RFC 1951).
+const GZIP_OVERHEAD: usize = 18 + 9;
+/// libdeflate's stored blocks hold this many bytes, and take 5 more.
+const STORED_BLOCK: usize = 65_535;
 
 /// How hard to compress. Every choice gives the same format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,51 +34,74 @@ pub enum Compression {
     Best,
 }
 
-impl Compression {
-    fn level(self) -> i32 {
+/// What makes a gzip member. Where ISA-L is, it is the fast one; every one gives the same format.
+enum Coder {
+    Libdeflate(Compressor),
+    #[cfg(feature = "isal")]
+    IsaL(Igzip),
+}
+
+impl Coder {
+    fn new(compression: Compression) -> Self {
+        match compression {
+            #[cfg(feature = "isal")]
+            Compression::Fast => Self::IsaL(Igzip::new()),
+            #[cfg(not(feature = "isal"))]
+            Compression::Fast => Self::libdeflate(1),
+            Compression::Balanced => Self::libdeflate(6),
+            Compression::Best => Self::libdeflate(12),
+        }
+    }
+
+    fn libdeflate(level: i32) -> Self {
+        Self::Libdeflate(Compressor::new(CompressionLvl::new(level).expect("libdeflate has levels 0 to 12")))
+    }
+
+    /// One gzip member; `None` when it does not fit into `out`.
+    fn compress(&mut self, tar: &[u8], out: &mut [u8]) -> Option<usize> {
         match self {
-            Self::Fast => 1,
-            Self::Balanced => 6,
-            Self::Best => 12,
+            Self::Libdeflate(coder) => coder.gzip_compress(tar, out).ok(),
+            #[cfg(feature = "isal")]
+            Self::IsaL(coder) => coder.compress(tar, out),
         }
     }
 }
 
 /// Makes gzip members. One for each thread, since its tables are reused.
 pub struct FrameCompressor {
-    coder: Compressor,
-    store: Compressor,
+    coder: Coder,
+    store: Coder,
     probe: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl FrameCompressor {
     /// A compressor of that strength.
     pub fn new(compression: Compression) -> Self {
-        let coder =
-            |level| Compressor::new(CompressionLvl::new(level).expect("libdeflate has levels 0 to 12"));
-        Self { coder: coder(compression.level()), store: coder(0), probe: Vec::new() }
+        let (coder, store) = (Coder::new(compression), Coder::libdeflate(0));
+        Self { coder, store, probe: vec![0; SAMPLE], buffers: Buffers::default() }
     }
 
     /// One gzip member of at most [`FRAME_BYTES`].
-    pub fn compress(&mut self, tar: &[u8]) -> Vec<u8> {
-        let coder = if self.is_worth_it(tar) { &mut self.coder } else { &mut self.store };
-        let mut gzip = vec![0; coder.gzip_compress_bound(tar.len())];
-        let bytes = coder.gzip_compress(tar, &mut gzip).expect("the buffer has the coder's own bound");
-        gzip.truncate(bytes);
+    pub fn compress(&mut self, tar: &[u8]) -> Buffer {
+        let mut gzip = self.buffers.take();
+        // As many as storing takes: what would be larger is stored.
+        gzip.resize(tar.len() + GZIP_OVERHEAD + tar.len().div_ceil(STORED_BLOCK) * 5, 0);
+        let packed = if self.is_worth_it(tar) { self.coder.compress(tar, &mut gzip) } else { None };
+        let bytes = packed.or_else(|| self.store.compress(tar, &mut gzip));
+        gzip.truncate(bytes.expect("the buffer has room for stored blocks"));
         gzip
     }
 
     /// Whether compression gains 3 % on three samples of 4 KiB; below that the frame is stored, which costs no time.
     fn is_worth_it(&mut self, tar: &[u8]) -> bool {
-        const SAMPLE: usize = 4 << 10;
         if tar.len() <= 16 * SAMPLE {
             return true;
         }
-        self.probe.resize(self.coder.gzip_compress_bound(SAMPLE), 0);
         let starts = [tar.len() / 8, tar.len() / 2, tar.len() - tar.len() / 8 - SAMPLE];
         starts.into_iter().any(|start| {
-            let packed = self.coder.gzip_compress(&tar[start..start + SAMPLE], &mut self.probe);
-            packed.is_ok_and(|bytes| bytes < SAMPLE - SAMPLE / 32)
+            let packed = self.coder.compress(&tar[start..start + SAMPLE], &mut self.probe);
+            packed.is_some_and(|bytes| bytes < SAMPLE - SAMPLE / 32)
         })
     }
 }
@@ -78,22 +112,47 @@ impl std::fmt::Debug for FrameCompressor {
     }
 }
 
-/// The tar bytes of a gzip member, or what is wrong with it. Never allocates more than `most` bytes, whatever
-/// the member claims.
+/// Opens gzip members. One for each thread, since its tables are reused.
+#[derive(Default)]
+pub(crate) struct Inflater(Decompressor);
+
+impl Clone for Inflater {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inflater")
+    }
+}
+
+impl Inflater {
+    /// The tar bytes of a gzip member, or what is wrong with it. Never allocates more than `most` bytes, whatever
+    /// the member claims.
+    pub(crate) fn inflate(&mut self, gzip: &[u8], most: usize, tar: &mut Vec<u8>) -> Result<(), String> {
+        let claimed = gzip
+            .last_chunk::<4>()
+            .map(|size| u32::from_le_bytes(*size) as usize)
+            .ok_or_else(|| "a gzip member is cut short".to_owned())?;
+        if claimed > most {
+            return Err(format!("a frame claims {claimed} bytes, at most {most} are allowed"));
+        }
+        tar.resize(claimed, 0);
+        match self.0.gzip_decompress(gzip, tar) {
+            Ok(bytes) if bytes == claimed => Ok(()),
+            Ok(bytes) => Err(format!("a frame claims {claimed} bytes and holds {bytes}")),
+            Err(e) => Err(format!("a frame is no gzip member ({e})")),
+        }
+    }
+}
+
+/// As [`Inflater::inflate`], for a single member.
 pub fn inflate(gzip: &[u8], most: usize) -> Result<Vec<u8>, String> {
-    let claimed = gzip
-        .last_chunk::<4>()
-        .map(|size| u32::from_le_bytes(*size) as usize)
-        .ok_or_else(|| "a gzip member is cut short".to_owned())?;
-    if claimed > most {
-        return Err(format!("a frame claims {claimed} bytes, at most {most} are allowed"));
-    }
-    let mut tar = vec![0; claimed];
-    match Decompressor::new().gzip_decompress(gzip, &mut tar) {
-        Ok(bytes) if bytes == claimed => Ok(tar),
-        Ok(bytes) => Err(format!("a frame claims {claimed} bytes and holds {bytes}")),
-        Err(e) => Err(format!("a frame is no gzip member ({e})")),
-    }
+    let mut tar = Vec::new();
+    Inflater::default().inflate(gzip, most, &mut tar)?;
+    Ok(tar)
 }
 
 #[cfg(test)]

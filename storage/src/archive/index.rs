@@ -3,8 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES, TAG_BYTES};
-use super::{Header, MAX_SEALED_BYTES, SegmentRecord, inflate};
+use super::frame::Inflater;
+use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES};
+use super::{Header, MAX_SEALED_BYTES, SegmentRecord};
+use crate::buffers::{Buffer, Buffers};
+use crate::cipher::TAG_BYTES;
 use crate::keys::DataKey;
 use crate::{Error, Result};
 
@@ -140,19 +143,22 @@ impl ArchiveIndex {
 pub struct Opener {
     index: Arc<ArchiveIndex>,
     data_key: DataKey,
+    inflater: Inflater,
+    gzip: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Opener {
     /// An opener for the frames of `index`.
     pub fn new(index: Arc<ArchiveIndex>, data_key: DataKey) -> Self {
-        Self { index, data_key }
+        Self { index, data_key, inflater: Inflater::default(), gzip: Vec::new(), buffers: Buffers::default() }
     }
 
     /// The tar bytes of `frame`, given its length field, ciphertext and tag.
     ///
     /// # Errors
     /// [`Error::Integrity`] when the bytes are not exactly those that were sealed there.
-    pub fn open(&self, frame: &FrameRef, framed: &[u8]) -> Result<Vec<u8>> {
+    pub fn open(&mut self, frame: &FrameRef, framed: &[u8]) -> Result<Buffer> {
         let damaged = |reason: &str| Error::integrity(frame.describe(), reason);
         let flag = if frame.last_in_segment { LAST_IN_SEGMENT } else { 0 };
         let Some((length, sealed)) = framed.split_first_chunk::<4>() else {
@@ -176,11 +182,12 @@ impl Opener {
         let own_salt =
             frame.segment.checked_sub(1).and_then(salt).ok_or_else(|| damaged("no such segment"))?;
         let cipher = self.data_key.segment_cipher(&own_salt, self.index.header.backup_id(), frame.segment);
-        let mut gzip = sealed.to_vec();
-        if !place.open(&cipher, &mut gzip) {
-            return Err(damaged("its bytes are not the ones that were sealed"));
-        }
-        let tar = inflate(&gzip, self.index.header.frame_bytes()).map_err(|reason| damaged(&reason))?;
+        let gzip = place
+            .open(&cipher, sealed, &mut self.gzip)
+            .ok_or_else(|| damaged("its bytes are not the ones that were sealed"))?;
+        let mut tar = self.buffers.take();
+        let most = self.index.header.frame_bytes();
+        self.inflater.inflate(gzip, most, &mut tar).map_err(|reason| damaged(&reason))?;
         if tar.len() != frame.tar_bytes as usize {
             return Err(damaged("it holds another number of bytes than the manifest says"));
         }

@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use super::header::PREFIX_BYTES;
-use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES, TAG_BYTES};
+use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES};
 use super::{FrameRecord, Header, MAX_SEALED_BYTES, SegmentRecord, inflate};
+use crate::cipher::{Cipher, TAG_BYTES};
 use crate::keys::{DataKey, UserKey};
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ pub struct ArchiveReader<R> {
 }
 
 struct Reading {
-    cipher: aes_gcm::Aes256Gcm,
+    cipher: Cipher,
     salt: [u8; 32],
     frames: Vec<FrameRecord>,
 }
@@ -108,8 +109,8 @@ impl<R: Read> ArchiveReader<R> {
         if !(TAG_BYTES..=MAX_SEALED_BYTES).contains(&sealed_bytes) {
             return Err(damaged("its length field was altered"));
         }
-        let mut gzip = vec![0; sealed_bytes];
-        self.source.read_all(&mut gzip)?;
+        let mut sealed = vec![0; sealed_bytes];
+        self.source.read_all(&mut sealed)?;
         let last_in_segment = field & LAST_IN_SEGMENT != 0;
         // The archive ends where its bytes end; the frame's own tag says whether that is true.
         let last_in_archive = last_in_segment && !self.source.more()?;
@@ -121,7 +122,8 @@ impl<R: Read> ArchiveReader<R> {
             last_in_segment,
             last_in_archive,
         };
-        if !place.open(&current.cipher, &mut gzip) {
+        let mut gzip = Vec::new();
+        if place.open(&current.cipher, &sealed, &mut gzip).is_none() {
             return Err(damaged(if last_in_archive {
                 "the archive was cut off after it, or its bytes are not the ones that were sealed"
             } else {

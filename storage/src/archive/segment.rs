@@ -1,11 +1,11 @@
 //! Segments: how frames are gathered into parts and sealed.
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Header, MAX_SEALED_BYTES};
+use crate::buffers::{Buffer, Buffers};
+use crate::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::keys::{DataKey, random};
 use crate::{Error, Result};
 
@@ -14,7 +14,6 @@ const MIB: u64 = 1 << 20;
 const MAX_SEGMENTS: u32 = 10_000;
 /// Number and salt.
 pub(crate) const SEGMENT_HEAD_BYTES: usize = 36;
-pub(crate) const TAG_BYTES: usize = 16;
 pub(crate) const LAST_IN_SEGMENT: u32 = 1 << 31;
 
 /// The size in bytes at which segment `number` is cut.
@@ -96,10 +95,10 @@ pub(crate) struct FramePlace<'a> {
 }
 
 impl FramePlace<'_> {
-    fn nonce(&self) -> Nonce<aes_gcm::aead::consts::U12> {
-        let mut nonce = [0; 12];
+    fn nonce(&self) -> [u8; NONCE_BYTES] {
+        let mut nonce = [0; NONCE_BYTES];
         nonce[8..].copy_from_slice(&self.index.to_be_bytes());
-        nonce.into()
+        nonce
     }
 
     fn associated_data(&self) -> [u8; 74] {
@@ -113,15 +112,9 @@ impl FramePlace<'_> {
         data
     }
 
-    /// Opens ciphertext and tag in place; `false` when they are not what was sealed here.
-    pub(crate) fn open(&self, cipher: &Aes256Gcm, sealed: &mut Vec<u8>) -> bool {
-        let Some(bytes) = sealed.len().checked_sub(TAG_BYTES) else { return false };
-        let (text, tag) = sealed.split_at_mut(bytes);
-        let Ok(tag) = Tag::try_from(&*tag) else { return false };
-        let opened =
-            cipher.decrypt_inout_detached(&self.nonce(), &self.associated_data(), text.into(), &tag).is_ok();
-        sealed.truncate(bytes);
-        opened
+    /// Opens ciphertext and tag into `gzip`, which may be larger; `None` when they are not what was sealed here.
+    pub(crate) fn open<'g>(&self, cipher: &Cipher, sealed: &[u8], gzip: &'g mut Vec<u8>) -> Option<&'g [u8]> {
+        cipher.open(self.nonce(), &self.associated_data(), sealed, gzip)
     }
 }
 
@@ -134,13 +127,14 @@ pub struct SegmentSealer {
     next_offset: u64,
     previous_salt: [u8; 32],
     current: Option<Building>,
+    buffers: Buffers,
     ended: bool,
 }
 
 struct Building {
     salt: [u8; 32],
-    cipher: Aes256Gcm,
-    body: Vec<u8>,
+    cipher: Cipher,
+    body: Buffer,
     frames: Vec<FrameRecord>,
 }
 
@@ -156,7 +150,7 @@ pub struct Sealed {
     /// What the manifest keeps of it.
     pub record: SegmentRecord,
     /// Its part's bytes.
-    pub body: Vec<u8>,
+    pub body: Buffer,
 }
 
 impl SegmentSealer {
@@ -169,6 +163,7 @@ impl SegmentSealer {
             next_offset: 0,
             previous_salt: [0; 32],
             current: None,
+            buffers: Buffers::default(),
             ended: false,
         }
     }
@@ -199,7 +194,9 @@ impl SegmentSealer {
         if number > MAX_SEGMENTS {
             return Err(Error::TooLarge(format!("it would need more than {MAX_SEGMENTS} parts")));
         }
-        let current = self.current.get_or_insert_with(|| Building::new(&self.header, &self.data_key, number));
+        let current = self
+            .current
+            .get_or_insert_with(|| Building::new(&self.header, &self.data_key, number, self.buffers.take()));
 
         let sealed_bytes = gzip.len() + TAG_BYTES;
         assert!(sealed_bytes <= MAX_SEALED_BYTES, "a frame holds at most FRAME_BYTES of tar");
@@ -223,7 +220,7 @@ impl SegmentSealer {
             offset: self.next_offset,
             bytes: body.len() as u64,
             salt,
-            sha256: Sha256::digest(&body).into(),
+            sha256: Sha256::digest(&*body).into(),
             frames,
         };
         self.next_number += 1;
@@ -235,10 +232,11 @@ impl SegmentSealer {
 }
 
 impl Building {
-    fn new(header: &Header, data_key: &DataKey, number: u32) -> Self {
+    fn new(header: &Header, data_key: &DataKey, number: u32, mut body: Buffer) -> Self {
         // Nonce law (must): a fresh random salt for each segment that is begun, hence a key that no other has.
         let salt = random();
-        let mut body = Vec::with_capacity(part_bytes(number) as usize + MAX_SEALED_BYTES);
+        body.clear();
+        body.reserve_exact(part_bytes(number) as usize + MAX_SEALED_BYTES);
         if number == 1 {
             body.extend_from_slice(header.encoded());
         }
@@ -255,17 +253,7 @@ impl Building {
     fn push(&mut self, place: &FramePlace<'_>, gzip: &[u8], record: FrameRecord) {
         let flag = if place.last_in_segment { LAST_IN_SEGMENT } else { 0 };
         self.body.extend_from_slice(&(record.sealed_bytes | flag).to_be_bytes());
-        let start = self.body.len();
-        self.body.extend_from_slice(gzip);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(
-                &place.nonce(),
-                &place.associated_data(),
-                (&mut self.body[start..]).into(),
-            )
-            .expect("a frame is far below AES-GCM's bound");
-        self.body.extend_from_slice(&tag);
+        self.cipher.seal(place.nonce(), &place.associated_data(), gzip, &mut self.body);
         self.frames.push(record);
     }
 }

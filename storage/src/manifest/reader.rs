@@ -1,28 +1,28 @@
 //! Reads manifests: fetched whole, verified whole, then streamed.
 
-use std::fmt;
-use std::io::{self, BufReader, Read, Write};
+use std::borrow::Cow;
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac;
 use serde::Deserialize;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::DeserializeOwned;
 
 use super::{Entry, FORMAT, Head, MANIFEST_VERSION, Problem, TRAILER_BYTES, TRAILER_END, TRAILER_START};
 use crate::archive::Header;
 use crate::keys::{DataKey, UserKey};
 use crate::layout::BackupName;
 use crate::objects::ObjectStore;
-use crate::spool::Spool;
+use crate::spool::{Spool, SpoolReader};
 use crate::{Error, Result};
 
 /// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
 const PREAMBLE_BYTES: u64 = 128 << 10;
 const FETCH_BYTES: u64 = 4 << 20;
+/// The line after which the entries come.
+const ENTRIES: &[u8] = b"\"entries\":[";
 /// A hundred million entries; a store that delivers without end must not fill the disk.
 const MOST_BYTES: u64 = 32 << 30;
 
@@ -73,7 +73,7 @@ impl VerifiedManifest {
         }
         let data_key = key.unwrap(header.keys(), header.backup_id())?;
         check_mac(&spool, &data_key, header.backup_id())?;
-        let head = Document { list: None::<List<'_, IgnoredAny>>, have_head: false }.read(&spool)?;
+        let head = Lines::of(&spool).head()?;
         if head.name != *name || head.archives.is_empty() {
             return Err(refused("its head contradicts its header".to_owned()));
         }
@@ -105,7 +105,28 @@ impl VerifiedManifest {
     /// # Errors
     /// [`Error::Integrity`] when an entry has no known form.
     pub fn for_each_entry(&self, each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<()> {
-        self.for_each("entries", each)
+        Lines::of(&self.spool).for_each("entries", |_| Ok(true), each)
+    }
+
+    /// Reads the entries with a `relative_path` that is wanted; the others cost little.
+    ///
+    /// # Errors
+    /// As for [`for_each_entry`](Self::for_each_entry).
+    pub fn for_each_entry_at(
+        &self,
+        mut wanted: impl FnMut(&str) -> bool,
+        each: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Path<'l> {
+            #[serde(borrow)]
+            relative_path: Cow<'l, str>,
+        }
+        let wanted = |line: &[u8]| {
+            let Path { relative_path } = serde_json::from_slice(line)?;
+            Ok(wanted(&relative_path))
+        };
+        Lines::of(&self.spool).for_each("entries", wanted, each)
     }
 
     /// Reads the problems in order, until `each` breaks.
@@ -113,16 +134,7 @@ impl VerifiedManifest {
     /// # Errors
     /// As for [`for_each_entry`](Self::for_each_entry).
     pub fn for_each_problem(&self, each: impl FnMut(Problem) -> ControlFlow<()>) -> Result<()> {
-        self.for_each("problems", each)
-    }
-
-    fn for_each<T: DeserializeOwned>(
-        &self,
-        member: &'static str,
-        mut each: impl FnMut(T) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let list = List { member, each: &mut each, stopped: false };
-        Document { list: Some(list), have_head: false }.read(&self.spool).map(drop)
+        Lines::of(&self.spool).for_each("problems", |_| Ok(true), each)
     }
 }
 
@@ -185,89 +197,64 @@ impl Write for MacWriter {
     }
 }
 
-/// One pass over a verified document: its head, and the members of at most one list.
-struct Document<'a, T> {
-    list: Option<List<'a, T>>,
-    have_head: bool,
+/// One pass over the lines of a verified document. Each member of a list stands on a line of its own, and a line of
+/// JSON is read several times as fast as JSON from a reader.
+struct Lines<'s> {
+    reader: BufReader<SpoolReader<'s>>,
+    line: Vec<u8>,
 }
 
-struct List<'a, T> {
-    member: &'static str,
-    each: &'a mut dyn FnMut(T) -> ControlFlow<()>,
-    stopped: bool,
-}
-
-impl<T: DeserializeOwned> Document<'_, T> {
-    fn read(mut self, spool: &Spool) -> Result<Head> {
-        let reader = BufReader::with_capacity(64 << 10, spool.reader());
-        let mut head = Head::default();
-        let pass = Pass { document: &mut self, head: &mut head };
-        match serde_json::Deserializer::from_reader(reader).deserialize_map(pass) {
-            // A pass that has what it wants stops in the middle; serde_json calls that an error.
-            Ok(()) => Ok(head),
-            Err(_) if self.have_head || self.list.is_some_and(|list| list.stopped) => Ok(head),
-            Err(e) => Err(refused(format!("it has an unknown form ({e})"))),
-        }
-    }
-}
-
-struct Pass<'p, 'a, T> {
-    document: &'p mut Document<'a, T>,
-    head: &'p mut Head,
-}
-
-impl<'de, T: DeserializeOwned> Visitor<'de> for Pass<'_, '_, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a manifest")
+impl<'s> Lines<'s> {
+    fn of(spool: &'s Spool) -> Self {
+        Self { reader: BufReader::with_capacity(64 << 10, spool.reader()), line: Vec::new() }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut members = serde_json::Map::new();
-        let mut archives = Vec::new();
-        while let Some(member) = map.next_key::<String>()? {
-            match (member.as_str(), &mut self.document.list) {
-                ("archives", None) => archives = map.next_value()?,
-                ("entries", None) => {
-                    let head = serde_json::from_value(members.into()).map_err(A::Error::custom)?;
-                    *self.head = Head { archives, ..head };
-                    self.document.have_head = true;
-                    return Ok(());
-                }
-                (_, Some(list)) if member == list.member => map.next_value_seed(list)?,
-                (_, Some(_)) => drop(map.next_value::<IgnoredAny>()?),
-                (_, None) => drop(members.insert(member, map.next_value()?)),
+    /// Reads the next line, without its end; fails where there is none.
+    fn next(&mut self) -> Result<&[u8]> {
+        self.line.clear();
+        self.reader.read_until(b'\n', &mut self.line).map_err(temporary)?;
+        let line = self.line.strip_suffix(b"\n");
+        line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))
+    }
+
+    /// All before the entries.
+    fn head(mut self) -> Result<Head> {
+        let mut head = Vec::new();
+        loop {
+            match self.next()? {
+                ENTRIES => break,
+                line => head.extend_from_slice(line),
             }
         }
-        Ok(())
-    }
-}
-
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for &mut List<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
-        d.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: DeserializeOwned> Visitor<'de> for &mut List<'_, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
+        let members = head.strip_suffix(b",").unwrap_or(&head);
+        serde_json::from_slice(&[members, b"}"].concat()).map_err(unknown)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while let Some(item) = seq.next_element()? {
-            if (self.each)(item).is_break() {
-                self.stopped = true;
-                break;
+    fn for_each<T: DeserializeOwned>(
+        mut self,
+        member: &str,
+        mut wanted: impl FnMut(&[u8]) -> serde_json::Result<bool>,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let start = format!("\"{member}\":[");
+        while self.next()? != start.as_bytes() {}
+        loop {
+            let line = self.next()?;
+            if line.starts_with(b"]") {
+                return Ok(());
+            }
+            let line = line.strip_suffix(b",").unwrap_or(line);
+            if wanted(line).map_err(unknown)?
+                && each(serde_json::from_slice(line).map_err(unknown)?).is_break()
+            {
+                return Ok(());
             }
         }
-        Ok(())
     }
+}
+
+fn unknown(e: serde_json::Error) -> Error {
+    refused(format!("it has an unknown form ({e})"))
 }
 
 fn refused(reason: impl Into<String>) -> Error {
@@ -342,6 +329,14 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!(read, (0..entries).map(entry).collect::<Vec<_>>());
+            let mut found = Vec::new();
+            let wanted = |path: &str| path.ends_with("o 1.txt");
+            let found_one = |e: Entry| {
+                found.push(e);
+                ControlFlow::Continue(())
+            };
+            manifest.for_each_entry_at(wanted, found_one).unwrap();
+            assert_eq!(found, (1..entries.min(2)).map(entry).collect::<Vec<_>>());
             let mut problems = 0;
             manifest
                 .for_each_problem(|_| {
