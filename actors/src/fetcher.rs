@@ -108,7 +108,8 @@ async fn fetch(config: &FetcherConfig, requests: &Semaphore, run: RunPlanned, sh
         (Some(first), Some(last)) => {
             let _request = requests.acquire().await.map_err(|_| Stopped)?;
             let range = first.offset..last.end();
-            let span = info_span!(span::FETCH_RANGE, intellistor.range.size = range.end - range.start);
+            let span =
+                info_span!(span::FETCH_RANGE, intellistor.range.size = (range.end - range.start) as i64);
             let fetched = config.store.get_range(&config.key, range).instrument(span).await;
             fetched.map_err(|error| config.failures.report(error))?
         }

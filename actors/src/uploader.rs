@@ -127,8 +127,9 @@ async fn send(
     let begun = Instant::now();
     let span = info_span!(
         span::UPLOAD_PART,
-        intellistor.part.number = segment.number,
-        intellistor.part.size = segment.bytes,
+        // OpenTelemetry's numbers have a sign; others would go as text.
+        intellistor.part.number = i64::from(segment.number),
+        intellistor.part.size = segment.bytes as i64,
         otel.status_code = Empty,
     );
     let sent = config.store.put_part(&config.upload, &part).instrument(span.clone()).await;

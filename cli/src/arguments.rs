@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use intellistor_telemetry::console::Format;
 
 use crate::commands::{agent, backup, decrypt, help, key_create, list, policy_create, restore, show, verify};
 
@@ -45,6 +46,26 @@ pub(crate) struct Common {
     /// Tell nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+    /// What the lines on standard error look like: text for a person, or a JSON object each
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What a line on standard error looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Human => Self::Human,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// Encrypted backups of folders, to S3 or to a folder.

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tracing::Level;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -50,7 +51,7 @@ pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCod
         Err(failure) => failure,
     };
     if !failure.is_silent() {
-        screen.say(&failure);
+        screen.say(Level::ERROR, &failure);
     }
     if failure.wants_document() {
         // The exit code and standard error have told it already.

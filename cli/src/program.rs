@@ -108,7 +108,7 @@ fn run_program<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Exi
     memory::give_back_large_blocks();
     match P::try_parse_from(arguments) {
         Ok(program) => {
-            let screen = Screen::new(program.common().quiet);
+            let screen = Screen::new(program.common().quiet, program.common().log_format.into());
             output::finish(start(program, &screen), &screen)
         }
         Err(refused) => explain(&refused),
@@ -131,14 +131,15 @@ fn explain(refused: &clap::Error) -> ExitCode {
 }
 
 fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
-    let Common { env_file, verbose, quiet } = program.common();
+    let Common { env_file, verbose, quiet, log_format } = program.common();
     environment::load(env_file.as_deref(), screen)?;
     let environment = Environment::of_process();
     let verbosity = Verbosity::from_flags(*quiet, *verbose);
     let (log, rust_log) = (screen.clone(), environment.get("RUST_LOG")?);
     let rust_log = rust_log.as_deref().map(String::as_str);
     let export = if program.is_traced() { export::<P>(&environment, screen) } else { None };
-    intellistor_telemetry::init(verbosity, rust_log, move || log.clone(), P::LEAVES_LOGS, export)
+    let (format, writer) = ((*log_format).into(), move || log.clone());
+    intellistor_telemetry::init(verbosity, format, rust_log, writer, P::LEAVES_LOGS, export)
         .map_err(|e| Failure::configuration(e.to_string()))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -4,8 +4,11 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{SecondsFormat, Utc};
 use indicatif::ProgressBar;
 use intellistor_telemetry::Escaped;
+use intellistor_telemetry::console::Format;
+use tracing::Level;
 
 /// Standard error, shared.
 #[derive(Debug, Clone, Default)]
@@ -15,15 +18,16 @@ pub(crate) struct Screen(Arc<State>);
 struct State {
     quiet: bool,
     draws: bool,
+    format: Format,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Screen {
     /// Standard error as it is: a bar is drawn only where a person looks.
-    pub(crate) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool, format: Format) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let draws = !quiet && !dumb && io::stderr().is_terminal();
-        Self(Arc::new(State { quiet, draws, bar: Mutex::default() }))
+        let draws = !quiet && !dumb && format == Format::Human && io::stderr().is_terminal();
+        Self(Arc::new(State { quiet, draws, format, bar: Mutex::default() }))
     }
 
     /// Whether a progress bar shows here.
@@ -39,19 +43,39 @@ impl Screen {
     /// A line that is worth reading, but not with `-q`.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         if !self.0.quiet {
-            self.say(format_args!("{}", Escaped(text)));
+            self.line(Level::INFO, Escaped(text));
         }
     }
 
     /// A line about what may be wrong.
     pub(crate) fn warn(&self, text: impl fmt::Display) {
-        self.note(format_args!("warning: {text}"));
+        if !self.0.quiet {
+            match self.0.format {
+                Format::Human => self.line(Level::WARN, format_args!("warning: {}", Escaped(text))),
+                Format::Json => self.line(Level::WARN, Escaped(text)),
+            }
+        }
     }
 
     /// What must be read, as it is.
-    pub(crate) fn say(&self, text: impl fmt::Display) {
+    pub(crate) fn say(&self, level: Level, text: impl fmt::Display) {
+        self.line(level, text);
+    }
+
+    fn line(&self, level: Level, text: impl fmt::Display) {
+        let line = match self.0.format {
+            Format::Human => format!("{text}\n"),
+            Format::Json => {
+                let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+                let message = text.to_string();
+                format!(
+                    "{}\n",
+                    serde_json::json!({ "timestamp": timestamp, "level": level.as_str(), "message": message })
+                )
+            }
+        };
         // Where standard error is gone there is nowhere to say so.
-        let _ = self.clone().write_all(format!("{text}\n").as_bytes());
+        let _ = self.clone().write_all(line.as_bytes());
     }
 }
 

@@ -9,6 +9,7 @@ use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::target::Target;
 use intellistor_storage::archive::{ArchiveIndex, Opener};
 use intellistor_storage::layout::BackupName;
+use intellistor_telemetry::trace;
 
 use crate::pipeline::{RestorePipeline, on_system};
 use crate::{Error, Result, RunOptions, Vault};
@@ -75,6 +76,7 @@ impl RestoreOptions {
             damaged,
             damaged_count,
             seconds: started.elapsed().as_secs_f64(),
+            trace_id: trace::current_id(),
         })
     }
 }
@@ -102,6 +104,8 @@ pub struct RestoreReport {
     pub damaged_count: u64,
     /// How long it took.
     pub seconds: f64,
+    /// The trace that it was done in, where traces are on.
+    pub trace_id: Option<String>,
 }
 
 pub(crate) fn open_target(out: &Path) -> Result<Target> {

@@ -10,6 +10,7 @@ use intellistor_storage::archive::{ArchiveReader, archive_digest};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Entry, EntryKind};
 use intellistor_storage::{Error as StorageError, hash_hole};
+use intellistor_telemetry::trace;
 use sha2::{Digest, Sha256};
 
 use crate::{Result, RunOptions, Vault, stream};
@@ -33,10 +34,12 @@ pub struct VerifyReport {
     pub archive_sha256: String,
     /// How long it took.
     pub seconds: f64,
+    /// The trace that it was done in, where traces are on.
+    pub trace_id: Option<String>,
 }
 
 pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) -> Result<VerifyReport> {
-    let started = Instant::now();
+    let (started, trace_id) = (Instant::now(), trace::current_id());
     let manifest = vault.show(name).await?;
     let head = manifest.head();
     run.progress.total_entries.add(head.totals.entries);
@@ -70,6 +73,7 @@ pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) ->
             frames: segments.iter().map(|s| s.frames.len() as u64).sum(),
             archive_sha256: record.sha256.iter().map(|b| format!("{b:02x}")).collect(),
             seconds: started.elapsed().as_secs_f64(),
+            trace_id,
         })
     })
     .await

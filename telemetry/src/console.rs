@@ -57,6 +57,17 @@ impl Verbosity {
     }
 }
 
+/// What a line looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text for a person.
+    #[default]
+    Human,
+    /// A JSON object: `timestamp`, `level`, `message`, `target`, the event's other fields, `span` with those of the
+    /// innermost span.
+    Json,
+}
+
 /// Occurs when `RUST_LOG` holds no valid filter.
 #[derive(Debug)]
 pub struct BadFilter {
@@ -81,11 +92,16 @@ impl StdError for BadFilter {}
 ///
 /// # Errors
 /// As for [`crate::init`].
-pub fn init<W>(verbosity: Verbosity, rust_log: Option<&str>, writer: W) -> Result<(), BadFilter>
+pub fn init<W>(
+    verbosity: Verbosity,
+    format: Format,
+    rust_log: Option<&str>,
+    writer: W,
+) -> Result<(), BadFilter>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    crate::init(verbosity, rust_log, writer, false, None)
+    crate::init(verbosity, format, rust_log, writer, false, None)
 }
 
 /// The console as a layer, for a process that has other layers beside it.
@@ -94,11 +110,12 @@ where
 /// [`BadFilter`] when `rust_log` is needed and malformed.
 pub fn layer<S, W>(
     verbosity: Verbosity,
+    format: Format,
     rust_log: Option<&str>,
     writer: W,
-) -> Result<impl Layer<S> + use<S, W>, BadFilter>
+) -> Result<Box<dyn Layer<S> + Send + Sync>, BadFilter>
 where
-    S: Subscriber + for<'l> LookupSpan<'l>,
+    S: Subscriber + for<'l> LookupSpan<'l> + Send + Sync,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = match rust_log.filter(|text| verbosity == Verbosity::Normal && !text.trim().is_empty()) {
@@ -107,9 +124,14 @@ where
             .parse(text)
             .map_err(|e| BadFilter { text: text.to_owned(), reason: e.to_string() })?,
     };
+    if format == Format::Json {
+        let lines = subscriber_fmt::layer().json().flatten_event(true).with_span_list(false);
+        return Ok(lines.with_writer(writer).with_filter(filter).boxed());
+    }
     let detailed = !matches!(verbosity, Verbosity::Quiet | Verbosity::Normal);
     let lines = Lines { started: detailed.then(Instant::now) };
-    Ok(subscriber_fmt::layer().event_format(lines).fmt_fields(Fields).with_writer(writer).with_filter(filter))
+    let lines = subscriber_fmt::layer().event_format(lines).fmt_fields(Fields);
+    Ok(lines.with_writer(writer).with_filter(filter).boxed())
 }
 
 /// One event, one line.
@@ -175,9 +197,13 @@ mod tests {
     }
 
     fn lines(verbosity: Verbosity, rust_log: Option<&str>, log: impl FnOnce()) -> String {
+        lines_of(Format::Human, verbosity, rust_log, log)
+    }
+
+    fn lines_of(format: Format, verbosity: Verbosity, rust_log: Option<&str>, log: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
-        let console = layer(verbosity, rust_log, move || writer.clone()).unwrap();
+        let console = layer(verbosity, format, rust_log, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(console), log);
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -216,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_line_can_be_json() {
+        let told = lines_of(Format::Json, Verbosity::Normal, None, || {
+            let _run = tracing::info_span!(target: "intellistor", "run", policy = "p").entered();
+            tracing::warn!(attempt = 2, path = "a\n\"b", "trying again");
+        });
+        assert_eq!(told.lines().count(), 1, "{told}");
+        for part in
+            [r#""level":"WARN""#, r#""message":"trying again""#, r#""attempt":2"#, r#""path":"a\n\"b""#]
+        {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        assert!(told.contains(r#""timestamp":"20"#), "{told}");
+    }
+
+    #[test]
     fn flags_choose_how_much_is_told() {
         assert_eq!(lines(Verbosity::Quiet, None, chatter), "");
         assert_eq!(lines(Verbosity::Normal, None, chatter), "warning: ours\n");
@@ -230,7 +271,12 @@ mod tests {
         assert_eq!(lines(Verbosity::Normal, Some("hyper=info"), chatter), "info: theirs\nwarning: theirs\n");
         assert_eq!(lines(Verbosity::Quiet, Some("trace"), chatter), "");
         assert_eq!(lines(Verbosity::Normal, Some(" "), chatter), "warning: ours\n");
-        let told = layer::<tracing_subscriber::Registry, _>(Verbosity::Normal, Some("a=b=c"), io::sink);
+        let told = layer::<tracing_subscriber::Registry, _>(
+            Verbosity::Normal,
+            Format::Human,
+            Some("a=b=c"),
+            io::sink,
+        );
         assert!(told.err().unwrap().to_string().contains("RUST_LOG=\"a=b=c\""));
     }
 

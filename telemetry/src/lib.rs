@@ -25,7 +25,7 @@ pub mod trace;
 pub use escape::Escaped;
 pub use run_log::RunLog;
 
-use console::{BadFilter, Verbosity};
+use console::{BadFilter, Format, Verbosity};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -39,6 +39,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// [`BadFilter`] when `rust_log` is needed and malformed. A second call changes nothing.
 pub fn init<W>(
     verbosity: Verbosity,
+    format: Format,
     rust_log: Option<&str>,
     writer: W,
     with_run_logs: bool,
@@ -47,7 +48,7 @@ pub fn init<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let console = console::layer(verbosity, rust_log, writer)?;
+    let console = console::layer(verbosity, format, rust_log, writer)?;
     let run_logs = with_run_logs.then(run_log::layer);
     // Fails only when a subscriber is there already; it then stays.
     let traces = export.map(otlp::Export::layer);
@@ -65,8 +66,8 @@ mod tests {
     fn one_init_starts_both_and_a_quiet_console_leaves_the_log() {
         let room = tempfile::tempdir().unwrap();
         let log = RunLog::open(room.path(), "20261124T020000Z").unwrap();
-        init(Verbosity::Quiet, None, io::sink, true, None).unwrap();
-        console::init(Verbosity::Quiet, None, io::sink).unwrap();
+        init(Verbosity::Quiet, Format::Human, None, io::sink, true, None).unwrap();
+        console::init(Verbosity::Quiet, Format::Human, None, io::sink).unwrap();
         log.span().in_scope(|| tracing::info!("told"));
         assert!(std::fs::read_to_string(log.path()).unwrap().ends_with("Z INFO  told\n"));
     }

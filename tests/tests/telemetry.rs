@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use intellistor_storage::objects::Operation;
@@ -202,10 +204,11 @@ fn backups_and_restores_of_the_client_are_traces_too() {
         let before: BTreeSet<_> = collector.spans().into_iter().map(|span| span.span_id).collect();
         let mut arguments = vec!["-q", command, "--policy", "policy.yaml", "--latest"];
         arguments.extend(["--out", "restored"].iter().filter(|_| command == "restore"));
-        client.run(arguments).expect(0);
+        let done = client.run(arguments).expect(0);
         let spans: Vec<_> =
             collector.spans().into_iter().filter(|span| !before.contains(&span.span_id)).collect();
         assert_connected(&spans, root);
+        assert_eq!(done.json["trace_id"], only(&spans, root).trace_id.as_str());
         let id = &only(&spans, root).span_id;
         stages.iter().for_each(|stage| assert_eq!(&only(&spans, stage).parent, id, "{stage}"));
     }
@@ -345,6 +348,64 @@ fn no_secret_is_sent() {
     for secret in [passphrase, &*aws, &*key, "another/secret/0123456789", "relatório 1.txt"] {
         assert!(secret.len() > 10 && !collector.has(secret), "{secret} was sent");
     }
+}
+
+#[test]
+fn a_collector_of_others_reads_the_same() {
+    let python = std::env::var("INTELLISTOR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let mut judge = Command::new(python);
+    judge.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/judges/otlp.py")).stdin(Stdio::piped());
+    let mut judge = judge.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut errors = BufReader::new(judge.stderr.take().unwrap());
+    // What it says instead of its port is why it cannot run; `pip install opentelemetry-proto` is what it needs.
+    while !said.ends_with(".\n") && errors.read_line(&mut said).unwrap() > 0 {}
+    let port = said.trim().strip_prefix("port ").and_then(|port| port.strip_suffix('.')).expect(&said);
+    let place = place(12);
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let output = backup(&place.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)).expect(0);
+    assert_eq!(warnings(&output), [""; 0]);
+    drop(judge.stdin.take());
+    let got: serde_json::Value = serde_json::from_slice(&judge.wait_with_output().unwrap().stdout).unwrap();
+    let spans = got["spans"].as_array().unwrap();
+    let ids: BTreeSet<_> = spans.iter().map(|span| span["span_id"].as_str().unwrap()).collect();
+    let mut roots = 0;
+    for span in spans {
+        assert_eq!(span["trace_id"], output.json["trace_id"]);
+        assert_eq!(span["service"], "backup-client");
+        match span["parent"].as_str().unwrap() {
+            "" => roots += 1,
+            parent => assert!(ids.contains(parent), "{span} is an orphan"),
+        }
+    }
+    assert_eq!((roots, ids.len()), (1, spans.len()));
+    let parts = spans.iter().filter(|span| span["name"] == "upload_part");
+    let sizes: Vec<_> =
+        parts.map(|part| part["attributes"]["intellistor.part.size"].as_u64().unwrap()).collect();
+    assert_eq!(sizes.len() as u64, output.json["parts"].as_u64().unwrap());
+    assert_eq!(sizes.iter().sum::<u64>(), output.json["archive_bytes"].as_u64().unwrap());
+    assert_eq!(got["metrics"]["intellistor.store.sent"], output.json["archive_bytes"]);
+}
+
+#[test]
+fn lines_for_programs_are_json() {
+    let place = place(1);
+    let told = |output: Output| -> Vec<serde_json::Value> {
+        output.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    };
+    let run = place.client.agent().run(["-v", "--log-format", "json", "run", "--policy", "policy.yaml"]);
+    let lines = told(run.expect(0));
+    assert!(lines.iter().any(|line| line["message"] == "part stored" && line["part"] == 1), "{lines:#?}");
+    let known = ["ERROR", "WARN", "INFO"];
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["timestamp"].is_string() && known.contains(&line["level"].as_str().unwrap()))
+    );
+    let failed = place.client.run(["--log-format", "json", "backup", "--policy", "missing.yaml"]);
+    let lines = told(failed.expect(2));
+    let last = lines.last().unwrap();
+    assert!(last["level"] == "ERROR" && last["message"].as_str().unwrap().contains("missing.yaml"), "{last}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) fn run(command: &KeyCreate, session: &Session) -> Result<Done, Failur
     let absolute = std::path::absolute(out).unwrap_or_else(|_| out.clone());
     // Single quotes suit a shell and a .env alike, Windows paths too.
     let setting = format!("INTELLISTOR_KEY_FILE='{}'", absolute.display());
-    session.screen.say(format_args!(
+    session.screen.say(tracing::Level::WARN, format_args!(
         "KEEP THIS KEY. If it is lost, every backup that it seals is lost: nobody can open them without it.\n\
          Copy it now to a place away from this machine: a password manager, a sheet of paper in a safe.\n\
          To use it, set this in the environment or in a file named .env:\n  {}",

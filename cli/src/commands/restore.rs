@@ -54,6 +54,9 @@ struct Document {
     seconds: f64,
     warnings: Vec<String>,
     damaged: Vec<String>,
+    /// Left out where traces are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
@@ -102,6 +105,7 @@ fn conclude(report: RestoreReport, out: String) -> Result<Done, Failure> {
         seconds: report.seconds,
         warnings: with_rest(report.warnings, report.warning_count),
         damaged: with_rest(report.damaged, damaged),
+        trace_id: report.trace_id,
     };
     if damaged > 0 {
         let entries = if damaged == 1 { "entry is" } else { "entries are" };
@@ -142,6 +146,7 @@ mod tests {
             damaged: list(damaged.min(1) as usize),
             damaged_count: damaged,
             seconds: 0.1,
+            trace_id: None,
         }
     }
 

@@ -39,6 +39,9 @@ struct Document {
     segments: u32,
     frames: u64,
     seconds: f64,
+    /// Left out where traces are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
 }
 
 pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
@@ -70,6 +73,7 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
         segments: report.segments,
         frames: report.frames,
         seconds: report.seconds,
+        trace_id: report.trace_id,
     };
     Done::document(&document, Exit::Success)
 }

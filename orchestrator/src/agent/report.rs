@@ -51,8 +51,8 @@ impl AgentReport {
         root.record("intellistor.backup.id", &self.name.backup_id);
         root.record("intellistor.run.resumed", self.resumed.is_some());
         root.record("intellistor.run.state", self.state);
-        root.record("intellistor.parts.sent", self.parts_sent);
-        root.record("intellistor.parts.reused", self.parts_reused);
+        root.record("intellistor.parts.sent", i64::from(self.parts_sent));
+        root.record("intellistor.parts.reused", i64::from(self.parts_reused));
     }
 }
 

@@ -69,7 +69,7 @@ impl Retry {
             let span = tracing::info_span!(
                 "store_call",
                 intellistor.store.operation = operation,
-                intellistor.store.attempt = u64::from(attempt),
+                intellistor.store.attempt = i64::from(attempt),
                 otel.kind = "client",
                 otel.status_code = Empty,
                 error.type = Empty,

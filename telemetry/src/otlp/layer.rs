@@ -82,12 +82,12 @@ where
 
 #[derive(Default)]
 struct Call {
-    attempt: u64,
+    attempt: i64,
     operation: String,
 }
 
 impl Visit for Call {
-    fn record_u64(&mut self, field: &Field, value: u64) {
+    fn record_i64(&mut self, field: &Field, value: i64) {
         if field.name() == "intellistor.store.attempt" {
             self.attempt = value;
         }

@@ -8,7 +8,7 @@ use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::console::{self, Verbosity};
+use crate::console::{self, Format, Verbosity};
 
 const RUN: &str = "20261124T020000Z";
 
@@ -20,7 +20,7 @@ fn room() -> (TempDir, PathBuf) {
 
 /// Everything on: the logs, and a console as quiet as it gets.
 fn subscriber() -> Dispatch {
-    let console = console::layer(Verbosity::Quiet, None, io::sink).unwrap();
+    let console = console::layer(Verbosity::Quiet, Format::Human, None, io::sink).unwrap();
     tracing_subscriber::registry().with(layer()).with(console).into()
 }
 
@@ -99,7 +99,7 @@ fn a_log_has_its_own_filter() {
     // Nor does the log add to the console.
     let page = tempfile::NamedTempFile::new().unwrap();
     let written = page.reopen().unwrap();
-    let console = console::layer(Verbosity::Verbose, None, written).unwrap();
+    let console = console::layer(Verbosity::Verbose, Format::Human, None, written).unwrap();
     with_default(tracing_subscriber::registry().with(Some(layer())).with(console), || {
         log.span().in_scope(chatter)
     });
@@ -109,7 +109,7 @@ fn a_log_has_its_own_filter() {
     assert_eq!(shown, ["warning: theirs in run", "info: ours in run"]);
 
     // A program that keeps no logs.
-    let console = console::layer(Verbosity::Verbose, None, io::sink).unwrap();
+    let console = console::layer(Verbosity::Verbose, Format::Human, None, io::sink).unwrap();
     let none = false.then(layer);
     with_default(tracing_subscriber::registry().with(none).with(console), || log.span().in_scope(chatter));
     assert_eq!(lines(&log).len(), 4);
@@ -118,7 +118,7 @@ fn a_log_has_its_own_filter() {
 #[test]
 fn without_logs_the_console_is_as_it_was() {
     let page = tempfile::NamedTempFile::new().unwrap();
-    let console = console::layer(Verbosity::Normal, None, page.reopen().unwrap()).unwrap();
+    let console = console::layer(Verbosity::Normal, Format::Human, None, page.reopen().unwrap()).unwrap();
     let none = false.then(layer);
     with_default(tracing_subscriber::registry().with(none).with(console), || {
         tracing::warn!(target: "intellistor", "told");

@@ -69,7 +69,7 @@ impl Runs for Runner {
                     Err(error) => screen.warn(format_args!("{id}: {}: {error}", report.state)),
                 }
             }
-            Err(failure) => screen.say(format_args!("{id}: {failure}")),
+            Err(failure) => screen.say(tracing::Level::ERROR, format_args!("{id}: {failure}")),
         }
     }
 }
