@@ -110,7 +110,7 @@ fn flags(attributes: u32) -> String {
     set.map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }
 
-/// What [`TarEntry`] wrote of an entry's attributes on Windows. `text` gives a record's value by its key, `nanoseconds`
+/// What `TarEntry` wrote of an entry's attributes on Windows. `text` gives a record's value by its key, `nanoseconds`
 /// reads a time.
 pub fn windows_attributes<'a>(
     text: impl Fn(&str) -> Option<&'a str>,

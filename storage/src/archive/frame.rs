@@ -148,7 +148,7 @@ impl Inflater {
     }
 }
 
-/// As [`Inflater::inflate`], for a single member.
+/// The tar bytes of a single gzip member, or what is wrong with it. Never allocates more than `most` bytes.
 pub fn inflate(gzip: &[u8], most: usize) -> Result<Vec<u8>, String> {
     let mut tar = Vec::new();
     Inflater::default().inflate(gzip, most, &mut tar)?;
