@@ -1,13 +1,14 @@
 //! An open folder, and what is done to the names in it.
 //!
-//! On Windows the calls that change a name take paths, not handles. The path is the one that the handles led along:
-//! each of them is open without leave to delete, so that no folder on it can be renamed or replaced meanwhile. It is
-//! verbatim, since `cap-std` itself cannot name what lies on a share.
+//! On Windows the calls that change a name take paths, not handles. The path is the one that the handles led along. A folder
+//! keeps those above it open, however deep it lies, and `cap-std` opens each without leave to delete: no folder on the path can
+//! be renamed or replaced meanwhile. The path is verbatim, since `cap-std` itself cannot name what lies on a share.
 
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 use cap_fs_ext::DirExt;
 use cap_std::ambient_authority;
@@ -21,6 +22,8 @@ pub(super) struct Folder {
     dir: Dir,
     #[cfg(windows)]
     path: std::path::PathBuf,
+    #[cfg(windows)]
+    _above: Option<Arc<Self>>,
 }
 
 impl Deref for Folder {
@@ -36,17 +39,20 @@ impl Folder {
     pub(super) fn root(path: &Path) -> io::Result<Self> {
         let dir = |path: &Path| Dir::open_ambient_dir(path, ambient_authority());
         #[cfg(windows)]
-        return crate::verbatim::verbatim(path).and_then(|path| Ok(Self { dir: dir(&path)?, path }));
+        return crate::verbatim::verbatim(path)
+            .and_then(|path| Ok(Self { dir: dir(&path)?, path, _above: None }));
         #[cfg(unix)]
         Ok(Self { dir: dir(path)? })
     }
 
     /// A folder in it; a link is not followed.
-    pub(super) fn open(&self, name: &OsStr) -> io::Result<Self> {
+    pub(super) fn open(self: &Arc<Self>, name: &OsStr) -> io::Result<Self> {
         Ok(Self {
             dir: self.dir.open_dir_nofollow(name)?,
             #[cfg(windows)]
             path: self.path.join(name),
+            #[cfg(windows)]
+            _above: Some(self.clone()),
         })
     }
 }

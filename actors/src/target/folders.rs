@@ -120,12 +120,15 @@ impl Folders {
 
     fn descend(&mut self, name: &OsStr, private: bool) -> Result<(), TargetError> {
         let parent = self.handle(self.below.len())?;
-        let found = match parent.create(name, private) {
-            Ok(()) => false,
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => true,
-            Err(e) => return Err(TargetError::from_io("make the folder", e)),
+        // Most are missing, and systems differ in what they say of one that is there.
+        let made = parent.create(name, private);
+        let dir = match (parent.open(name), &made) {
+            (Err(e), Err(_)) if e.kind() == ErrorKind::NotFound => {
+                return made.map_err(|e| TargetError::from_io("make the folder", e));
+            }
+            (opened, _) => opened.map_err(|e| refusal(&parent, name, e))?,
         };
-        let dir = parent.open(name).map_err(|e| refusal(&parent, name, e))?;
+        let found = made.is_err();
         self.below.push(Level { name: name.to_owned(), dir: None, attributes: None });
         let attributes =
             if found && self.settled.contains(&self.hash()) { Attributes::of_dir(&dir) } else { None };
