@@ -141,10 +141,10 @@ pub fn facts_at(path: &Path) -> io::Result<Facts> {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn two_names_of_a_file_have_one_identity() {
@@ -158,8 +158,10 @@ mod tests {
         assert_eq!((a.kind, a.size, a.links), (SourceKind::File, 5, 2));
         assert_eq!(c.links, 1);
         assert_ne!(a.identity, c.identity);
+        assert_eq!(facts_at(dir.path()).unwrap().kind, SourceKind::Directory);
     }
 
+    #[cfg(unix)]
     #[test]
     fn times_and_modes_are_the_files_own() {
         let dir = tempfile::tempdir().unwrap();
@@ -167,18 +169,20 @@ mod tests {
         let file = File::create(&path).unwrap();
         let before_1970 = std::time::UNIX_EPOCH - std::time::Duration::new(1, 1);
         file.set_modified(before_1970).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o4751)).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4751);
+        fs::set_permissions(&path, mode).unwrap();
         let facts = facts_of(&file).unwrap();
         assert_eq!(facts.mtime_ns, -1_000_000_001);
         assert!(facts.ctime_ns > 0, "the mode was changed just now");
         assert_eq!(facts.unix.map(|unix| unix.mode), Some(0o4751));
     }
 
+    #[cfg(unix)]
     #[test]
     fn each_kind_is_told_and_no_link_is_followed() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        symlink("/", at("link")).unwrap();
+        std::os::unix::fs::symlink("/", at("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         assert_eq!(facts_at(dir.path()).unwrap().kind, SourceKind::Directory);
         assert_eq!(facts_at(&at("link")).unwrap().kind, SourceKind::Symlink);

@@ -127,21 +127,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_names_of_a_file_have_one_identity() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("a"), b"12345").unwrap();
-        fs::hard_link(at("a"), at("b")).unwrap();
-        fs::write(at("c"), b"12345").unwrap();
-        let [a, b, c] = ["a", "b", "c"].map(|name| facts_at(&at(name)).unwrap());
-        assert_eq!(a, b);
-        assert_eq!((a.kind, a.size, a.links), (SourceKind::File, 5, 2));
-        assert_eq!(c.links, 1);
-        assert_ne!(a.identity, c.identity);
-        assert_eq!(facts_at(dir.path()).unwrap().kind, SourceKind::Directory);
-    }
-
-    #[test]
     fn a_file_that_another_has_is_waited_for_and_its_facts_are_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");

@@ -187,6 +187,24 @@ mod tests {
             }
         }
 
+        /// Nothing of a frame is in the next one.
+        #[test]
+        fn a_compressor_serves_many_frames(frames in proptest::collection::vec(
+            prop_oneof![
+                proptest::collection::vec(0u8..4, 0..90_000),
+                proptest::collection::vec(any::<u8>(), 0..90_000),
+            ],
+            1..8,
+        )) {
+            let mut compressor = FrameCompressor::new(Compression::Fast);
+            let mut inflater = Inflater::default();
+            let mut tar = Vec::new();
+            for frame in &frames {
+                inflater.inflate(&compressor.compress(frame), FRAME_BYTES, &mut tar).unwrap();
+                prop_assert_eq!(&tar, frame);
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(gzip: Vec<u8>) {
             let _ = inflate(&gzip, FRAME_BYTES);

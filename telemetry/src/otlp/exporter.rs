@@ -124,44 +124,34 @@ fn retries() -> RetryPolicy {
     RetryPolicy::recommended().with_max_retries(2).with_max_delay(Duration::from_millis(400))
 }
 
-/// Must be called within the runtime.
-pub(super) fn spans(
-    signal: Signal,
-    place: &Place,
-) -> Result<Spans, Box<dyn std::error::Error + Send + Sync>> {
-    let inner = match signal.protocol {
-        Protocol::Grpc => {
-            let builder = SpanExporter::builder().with_tonic().with_retry_policy(retries());
-            if signal.https { builder.with_tls_config(tls()).build() } else { builder.build() }
+/// Builds either exporter: their builders have the same methods, and no trait in common.
+macro_rules! build {
+    ($exporter:ident, $signal:expr) => {
+        match $signal.protocol {
+            Protocol::Grpc => {
+                let builder = $exporter::builder().with_tonic().with_retry_policy(retries());
+                if $signal.https { builder.with_tls_config(tls()).build() } else { builder.build() }
+            }
+            Protocol::HttpProtobuf => $exporter::builder()
+                .with_http()
+                .with_retry_policy(retries())
+                .with_protocol(Otlp::HttpBinary)
+                .with_shared_http_client(http($signal.https)?)
+                .build(),
         }
-        Protocol::HttpProtobuf => SpanExporter::builder()
-            .with_http()
-            .with_retry_policy(retries())
-            .with_protocol(Otlp::HttpBinary)
-            .with_shared_http_client(http(signal.https)?)
-            .build(),
     };
-    Ok(Spans { inner: inner?, place: place.clone() })
+}
+
+type Built<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Must be called within the runtime.
+pub(super) fn spans(signal: Signal, place: &Place) -> Built<Spans> {
+    Ok(Spans { inner: build!(SpanExporter, signal)?, place: place.clone() })
 }
 
 /// Must be called within the runtime.
-pub(super) fn metrics(
-    signal: Signal,
-    place: &Place,
-) -> Result<Metrics, Box<dyn std::error::Error + Send + Sync>> {
-    let inner = match signal.protocol {
-        Protocol::Grpc => {
-            let builder = MetricExporter::builder().with_tonic().with_retry_policy(retries());
-            if signal.https { builder.with_tls_config(tls()).build() } else { builder.build() }
-        }
-        Protocol::HttpProtobuf => MetricExporter::builder()
-            .with_http()
-            .with_retry_policy(retries())
-            .with_protocol(Otlp::HttpBinary)
-            .with_shared_http_client(http(signal.https)?)
-            .build(),
-    };
-    Ok(Metrics { inner: inner?, place: place.clone() })
+pub(super) fn metrics(signal: Signal, place: &Place) -> Built<Metrics> {
+    Ok(Metrics { inner: build!(MetricExporter, signal)?, place: place.clone() })
 }
 
 fn tls() -> ClientTlsConfig {
