@@ -67,7 +67,9 @@ impl Screen {
             Format::Human => format!("{text}\n"),
             Format::Json => {
                 let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-                let message = text.to_string();
+                let text = text.to_string();
+                // The level says it.
+                let message = text.strip_prefix("error: ").unwrap_or(&text);
                 format!(
                     "{}\n",
                     serde_json::json!({ "timestamp": timestamp, "level": level.as_str(), "message": message })

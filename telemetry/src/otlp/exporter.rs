@@ -44,8 +44,8 @@ impl Teller {
     pub(super) fn tell(&self, why: impl fmt::Display) {
         if !self.0.told.swap(true, Ordering::SeqCst) {
             (self.0.warn)(&format!(
-                "traces and metrics do not all reach the collector: {why}. Nothing else is affected; \
-                 OTEL_SDK_DISABLED=true turns them off"
+                "traces and metrics do not all reach the collector: {why}. Nothing else is affected. Check \
+                 OTEL_EXPORTER_OTLP_ENDPOINT, or turn them off with OTEL_SDK_DISABLED=true"
             ));
         }
     }
