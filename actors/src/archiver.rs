@@ -133,7 +133,7 @@ impl Archiver {
                 Err(e) if attempt < ATTEMPTS && source::is_worth_another_try(&e) => continue,
                 Err(e) => return self.skip(scanned, told("open", &e)),
             };
-            let xattrs = match source::xattrs(&scanned.source) {
+            let xattrs = match source::xattrs_of(&file) {
                 Ok(xattrs) => xattrs,
                 Err(e) => return self.skip(scanned, told("read the extended attributes", &e)),
             };

@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
-use bytes::Bytes;
 use intellistor_storage::archive::SegmentSealer;
 
 use crate::link::{Failures, Link};
@@ -59,7 +58,7 @@ impl Encryptor {
         };
         let sent = self.next.send(SegmentSealed {
             segment: sealed.record,
-            body: Bytes::from_owner(sealed.body),
+            body: sealed.body,
             recorded: std::mem::take(&mut self.recorded),
             last: frame.last,
         });

@@ -1,16 +1,19 @@
-//! Puts runs back in order and writes their entries.
+//! Puts runs back in order, makes folders and links, and gives each file to a writer.
 //!
-//! - **In:** [`RunOpened`], in any order. **Out:** files, and at the end [`Extracted`], once.
-//! - **Bound:** runs that wait for an earlier one hold their share of the fetcher's memory, so there are never
-//!   more than that has room for; besides them one frame is kept, since the next run may need it, too.
+//! - **In:** [`RunOpened`], in any order. **Out:** [`FilesPlaced`] to the writer that has least to do; at the end
+//!   [`Extracted`], once.
+//! - **Bound:** runs that wait for an earlier one, or for a writer, hold their share of the fetcher's memory, so there are
+//!   never more than that has room for. At most [`MOST_UNDER_WAY`] files are with the writers: each may hold the handle of
+//!   a folder, and a process may have some 1,000 handles.
 //! - **Blocks:** on the disk; it has a thread of its own.
-//! - **Survives a crash:** every entry that has its name. A file has it only when it is whole.
+//! - **Survives a crash:** every entry that has its name.
 //!
-//! **Integrity law (must).** A file takes its name after the SHA-256 of its whole content, holes as zeros, is the
-//! one that the manifest states. A damaged frame costs the entries in it and no other; each is told by name.
+//! **Order.** Files are written side by side, but what can be told from outside is as if one came after the other: an
+//! entry waits for a file of the same path, a hard link for the file that it names, and a folder's attributes for what
+//! is on its way into it.
 
-mod content;
 mod outcome;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,23 +24,29 @@ use intellistor_storage::manifest::{Entry, EntryKind};
 use tokio::sync::oneshot;
 
 use crate::link::Failures;
-use crate::messages::{FrameOpened, Reply, RunOpened, Stopped};
+use crate::messages::{FilesPlaced, FrameOpened, Reply, RunOpened, Stopped};
 use crate::progress::Progress;
 use crate::target::{Target, TargetError};
+use crate::writer::{Ended, Fate, Frames};
 
-use content::{Content, Frames, Step, Trouble};
 pub use outcome::{Extracted, MOST_LISTED};
+use writers::Writers;
+
+/// The most files that have been given to writers and have not come out.
+pub const MOST_UNDER_WAY: usize = 256;
 
 /// What the extractor needs.
 #[derive(Debug)]
 pub struct ExtractorConfig {
     /// Where to write.
     pub target: Target,
+    /// The writers, at least one.
+    pub writers: Vec<Recipient<FilesPlaced>>,
     /// Gets the outcome.
     pub done: oneshot::Sender<Extracted>,
     /// Where to report.
     pub failures: Failures,
-    /// Counts entries and bytes written.
+    /// Counts entries.
     pub progress: Arc<Progress>,
 }
 
@@ -46,8 +55,9 @@ pub struct ExtractorConfig {
 pub struct Extractor {
     waiting: BTreeMap<u64, RunOpened>,
     next_seq: u64,
-    kept: Option<FrameOpened>,
-    unfinished: Option<Content>,
+    /// The last frame so far: the next run may need it, too.
+    kept: Option<Arc<FrameOpened>>,
+    writers: Writers,
     /// None when the outcome is out.
     target: Option<Target>,
     outcome: Extracted,
@@ -63,7 +73,7 @@ impl Extractor {
             waiting: BTreeMap::new(),
             next_seq: 0,
             kept: None,
-            unfinished: None,
+            writers: Writers::new(config.writers),
             target: Some(config.target),
             outcome: Extracted::default(),
             done: Some(config.done),
@@ -72,87 +82,99 @@ impl Extractor {
         }
     }
 
-    fn take_over(&mut self, run: RunOpened) -> Result<Reply, Error> {
+    fn take_over(&mut self, run: RunOpened) -> Reply {
         self.waiting.insert(run.seq, run);
         while let Some(run) = self.waiting.remove(&self.next_seq) {
             if self.failures.is_stopped() {
-                return Ok(Err(Stopped));
+                return Err(Stopped);
             }
             self.next_seq += 1;
-            self.write(run)?;
-        }
-        Ok(Ok(()))
-    }
-
-    fn write(&mut self, run: RunOpened) -> Result<(), Error> {
-        let RunOpened { mut frames, entries, last, share, .. } = run;
-        let available = Frames { kept: self.kept.take(), run: &frames };
-        if let Some(content) = self.unfinished.take() {
-            self.go_on(content, &available)?;
-        }
-        for entry in entries {
-            self.outcome.found += 1;
-            // An entry that waits for more is the last one of its run.
-            self.give_up("the plan has no frame for the rest of it");
-            self.begin(entry, &available)?;
-        }
-        let kept = available.kept;
-        self.kept = frames.pop().or(kept);
-        drop((frames, share));
-        if last {
-            self.give_up("the plan has no frame for the rest of it");
-            self.finish()?;
+            self.place_all(run)?;
         }
         Ok(())
     }
 
-    fn begin(&mut self, entry: Entry, available: &Frames<'_>) -> Result<(), Error> {
-        let Some(target) = &mut self.target else { return Ok(()) };
+    fn place_all(&mut self, run: RunOpened) -> Reply {
+        let RunOpened { frames, entries, goes_on, last, share, .. } = run;
+        let goes_on = goes_on && !last;
+        let frames = Frames::new(self.kept.take(), frames, share);
+        self.kept = frames.last();
+        self.writers.go_on(&frames, goes_on && entries.is_empty())?;
+        let mut is_file = false;
+        for entry in entries {
+            self.outcome.found += 1;
+            is_file = self.place(entry, &frames)?;
+        }
+        self.writers.hand_over(goes_on && is_file)?;
+        drop(frames);
+        while let Some(ended) = self.writers.ended() {
+            self.note(ended)?;
+        }
+        if last { self.finish() } else { Ok(()) }
+    }
+
+    /// Makes an entry, or gives it to a writer, which the answer says.
+    fn place(&mut self, entry: Entry, frames: &Frames) -> Result<bool, Stopped> {
+        if self.writers.have(entry.raw_path()) {
+            self.wait_until(|writers| !writers.have(entry.raw_path()))?;
+        }
+        if let (EntryKind::Hardlink, Some(file)) = (entry.kind, entry.raw_link_target()) {
+            self.wait_until(|writers| !writers.have(file))?;
+        }
+        let Some(target) = &mut self.target else { return Ok(false) };
         let made = match entry.kind {
             EntryKind::Directory => target.directory(&entry),
             EntryKind::Symlink => target.symlink(&entry),
             EntryKind::Hardlink => target.hardlink(&entry),
             EntryKind::File => match target.file(&entry) {
-                Ok(writer) => return self.go_on(Content::new(entry, writer), available),
+                Ok(place) => {
+                    if self.writers.under_way() == MOST_UNDER_WAY {
+                        // Not one by one, which would make batches of one.
+                        self.wait_until(|writers| writers.under_way() <= MOST_UNDER_WAY / 2)?;
+                    }
+                    self.writers.add(entry, place, frames)?;
+                    return Ok(true);
+                }
                 Err(e) => Err(e),
             },
         };
-        self.record(&entry.relative_path, 0, made)
+        self.record(&entry.relative_path, 0, made)?;
+        Ok(false)
     }
 
-    /// Writes what the frames at hand hold of a file, and finishes it with the last of it.
-    fn go_on(&mut self, mut content: Content, available: &Frames<'_>) -> Result<(), Error> {
-        match content.write(available, &self.progress, &self.failures) {
-            Ok(Step::Waits) => {
-                self.unfinished = Some(content);
-                Ok(())
-            }
-            Ok(Step::Whole) => {
-                let (path, bytes) = (content.path().to_owned(), content.bytes());
-                let named = content.finish();
-                self.record(&path, bytes, named)
-            }
-            Err(Trouble::Damaged(reason)) => {
-                self.outcome.damage(content.path(), &reason);
-                self.progress.entries.add(1);
-                Ok(())
-            }
-            // What was written of it goes with its temporary name.
-            Err(Trouble::Stopped) => Ok(()),
-            Err(Trouble::Disk(e)) => {
-                let path = content.path().to_owned();
-                drop(content);
-                self.record(&path, 0, Err(e))
+    /// Waits for files to come out. What was added is handed over first, or it never would.
+    fn wait_until(&mut self, enough: impl Fn(&Writers) -> bool) -> Reply {
+        while !enough(&self.writers) {
+            self.writers.hand_over(false)?;
+            match self.writers.wait() {
+                Some(ended) => self.note(ended)?,
+                None => return Err(Stopped),
             }
         }
+        Ok(())
     }
 
-    fn record(
-        &mut self,
-        path: &str,
-        bytes: u64,
-        made: Result<Vec<String>, TargetError>,
-    ) -> Result<(), Error> {
+    /// Files have come out.
+    fn note(&mut self, all: Vec<Ended>) -> Reply {
+        for Ended { path, fate, .. } in all {
+            let path = String::from_utf8_lossy(&path);
+            match fate {
+                Fate::Restored { bytes, warnings } => self.record(&path, bytes, Ok(warnings))?,
+                Fate::Failed(e) => self.record(&path, 0, Err(e))?,
+                Fate::Damaged(reason) => {
+                    self.outcome.damage(&path, &reason);
+                    self.progress.entries.add(1);
+                }
+                Fate::Dropped => return Err(Stopped),
+            }
+        }
+        if let Some(target) = &mut self.target {
+            target.settle();
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, path: &str, bytes: u64, made: Result<Vec<String>, TargetError>) -> Reply {
         self.progress.entries.add(1);
         match made {
             Ok(warnings) => {
@@ -160,33 +182,25 @@ impl Extractor {
                 self.outcome.bytes += bytes;
                 self.outcome.warn_all(warnings);
             }
-            Err(TargetError::Fatal(source)) => return Err(self.disk_error(source)),
+            Err(TargetError::Fatal(source)) => {
+                let out = self.target.as_ref().map(|target| target.out().to_owned()).unwrap_or_default();
+                return Err(self.failures.report(Error::io("write to", out)(source)));
+            }
             Err(e) => self.outcome.warn(format!("{path}: {e}")),
         }
         Ok(())
     }
 
-    /// Records a file whose content did not come.
-    fn give_up(&mut self, reason: &str) {
-        if let Some(content) = self.unfinished.take() {
-            self.outcome.damage(content.path(), reason);
-            self.progress.entries.add(1);
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
+    fn finish(&mut self) -> Reply {
+        self.wait_until(|writers| writers.under_way() == 0)?;
         let (Some(target), Some(done)) = (self.target.take(), self.done.take()) else { return Ok(()) };
         let out = target.out().to_owned();
-        let warnings = target.finish().map_err(Error::io("write to", out))?;
+        let warnings = target.finish().map_err(|e| self.failures.report(Error::io("write to", out)(e)))?;
         self.outcome.warn_all(warnings);
+        self.outcome.sort();
         // Nobody listens when the pipeline came down in this very moment.
         let _ = done.send(std::mem::take(&mut self.outcome));
         Ok(())
-    }
-
-    fn disk_error(&self, source: std::io::Error) -> Error {
-        let out = self.target.as_ref().map(|target| target.out().to_owned()).unwrap_or_default();
-        Error::io("write to", out)(source)
     }
 }
 
@@ -199,7 +213,7 @@ impl Handler<RunOpened> for Extractor {
 
     fn handle(&mut self, run: RunOpened, _: &mut Self::Context) -> Reply {
         let failures = self.failures.clone();
-        failures.guard("extractor", || self.take_over(run))
+        failures.guard("extractor", || Ok(self.take_over(run)))
     }
 }
 

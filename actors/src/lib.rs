@@ -6,7 +6,8 @@
 //!
 //! a job     first Scanner ─FilesScanned→ ScanRecorder, then ScanReader in the scanner's place
 //!
-//! restore   Planner ─RunPlanned→ Fetcher ─RunFetched→ Opener × cores ─RunOpened→ Extractor → files
+//! restore   Planner ─RunPlanned→ Fetcher ─RunFetched→ Opener × cores ─RunOpened→ Extractor
+//!           ─FilesPlaced→ Writer × cores → files
 //! ```
 //!
 //! **Backpressure law.** A stage answers a message when it has taken responsibility for it, and sends
@@ -44,3 +45,4 @@ pub mod target;
 pub mod uploader;
 #[cfg(any(windows, test))]
 mod verbatim;
+pub mod writer;

@@ -2,6 +2,7 @@
 
 use actix::Message;
 use bytes::Bytes;
+use intellistor_storage::Hashed;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
 use intellistor_storage::buffers::Buffer;
 use intellistor_storage::manifest::{Entry, Problem};
@@ -10,6 +11,7 @@ use intellistor_storage::queue::Cursor;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::source::Walked;
+use crate::writer::{Frames, PlacedFile};
 
 /// A stage downstream has stopped; the reason is in [`Failures`](crate::link::Failures).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +96,7 @@ pub struct SegmentSealed {
     /// Number, place, salt, digest and frames.
     pub segment: SegmentRecord,
     /// The bytes; those of the first part begin with the archive's header.
-    pub body: Bytes,
+    pub body: Hashed,
     /// What ended in it.
     pub recorded: Recorded,
     /// Whether it closes the archive.
@@ -134,6 +136,8 @@ pub struct RunPlanned {
     pub frames: Vec<FrameRef>,
     /// Entries to restore, in order; the last one's content may go on in later runs.
     pub entries: Vec<Entry>,
+    /// Whether the next run begins with more content of the last entry of this run or, where it has none, of an earlier one.
+    pub goes_on: bool,
     /// Whether the plan ends here.
     pub last: bool,
 }
@@ -189,7 +193,23 @@ pub struct RunOpened {
     /// As in [`RunPlanned`].
     pub entries: Vec<Entry>,
     /// As in [`RunPlanned`].
+    pub goes_on: bool,
+    /// As in [`RunPlanned`].
     pub last: bool,
     /// As in [`RunFetched`].
     pub share: Share,
+}
+
+/// Files for a writer, in the order in which it writes them.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FilesPlaced {
+    /// What holds their content, or as much of it as has come.
+    pub frames: Frames,
+    /// Whether more of the file that this writer has begun comes first.
+    pub continues: bool,
+    /// The files to begin.
+    pub files: Vec<PlacedFile>,
+    /// Whether the content of the last file goes on in a later message.
+    pub goes_on: bool,
 }

@@ -11,7 +11,7 @@ use intellistor_storage::archive::{FrameRef, Opener};
 
 use crate::fetcher::{opened_bytes, permits};
 use crate::link::{Failures, Link};
-use crate::messages::{FrameOpened, Reply, RunFetched, RunOpened};
+use crate::messages::{FrameOpened, Reply, RunFetched, RunOpened, RunPlanned};
 
 /// What an opener needs.
 #[derive(Debug, Clone)]
@@ -58,7 +58,8 @@ impl Handler<RunFetched> for FrameOpener {
             let frames = run.frames.iter().map(open).collect();
             drop(sealed);
             share.shrink_to(permits(opened_bytes(&run)));
-            let opened = RunOpened { seq: run.seq, frames, entries: run.entries, last: run.last, share };
+            let RunPlanned { seq, entries, goes_on, last, .. } = run;
+            let opened = RunOpened { seq, frames, entries, goes_on, last, share };
             Ok(next.send(opened))
         })
     }

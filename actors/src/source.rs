@@ -12,7 +12,7 @@ mod walk;
 #[cfg(windows)]
 mod windows;
 
-pub use attributes::{read_link, xattrs};
+pub use attributes::{read_link, xattrs, xattrs_of};
 pub use facts::{Facts, Identity, SourceKind, facts_at, facts_of};
 pub use handle::{is_worth_another_try, open_file};
 pub use holes::data_map;

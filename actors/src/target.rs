@@ -8,6 +8,8 @@
 //!
 //! **No loss law (must).** What cannot have its own name here gets another, and is told of: see `naming`.
 //!
+//! Files may be written on other threads, several at once: a folder's own attributes wait for those in it.
+//!
 //! Devices, sockets and pipes are never made. Set-user-ID and set-group-ID bits are applied only together with
 //! the owner, which only root can do.
 
@@ -30,7 +32,7 @@ use intellistor_storage::manifest::Entry;
 
 use crate::source::raw_name;
 use attributes::Attributes;
-pub use file_writer::FileWriter;
+pub use file_writer::{FilePlace, FileWriter};
 use folder::Folder;
 use folders::Folders;
 use naming::Naming;
@@ -169,13 +171,20 @@ impl Target {
         }
     }
 
-    /// Begins a regular file under a temporary name.
+    /// Finds the place of a regular file. Its folder counts as in use until the file has its name, or is dropped.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub fn file(&mut self, entry: &Entry) -> Result<FileWriter, TargetError> {
+    pub fn file(&mut self, entry: &Entry) -> Result<FilePlace, TargetError> {
         let (dir, name) = self.place(entry.raw_path())?;
-        FileWriter::create(dir, name, self.names.next(), entry.unix.is_some(), self.restored.clone())
+        let (temporary, restored) = (self.names.next(), self.restored.clone());
+        let first_mode = entry.unix.as_ref().map(attributes::first_mode);
+        Ok(FilePlace { dir, name, temporary, first_mode, restored })
+    }
+
+    /// Applies the attributes of folders that the restore has left, and that no file is on its way into any more.
+    pub fn settle(&mut self) {
+        self.folders.settle_left();
     }
 
     /// Applies what folders still wait for, and waits until the system has written everything.
@@ -207,7 +216,7 @@ impl Target {
     fn copy(&mut self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Vec<String>, TargetError> {
         let failed = |e| TargetError::from_io("copy the file that it is another name of", e);
         let mut source = file_writer::open_existing(dir, name).map_err(failed)?;
-        let mut writer = self.file(entry)?;
+        let mut writer = self.file(entry)?.create()?;
         let mut buffer = vec![0; 64 << 10];
         let mut at = 0;
         loop {

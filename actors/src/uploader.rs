@@ -123,7 +123,7 @@ async fn send(
     queued: Queued,
 ) -> Reply {
     let SegmentSealed { segment, body, recorded, last } = sealed;
-    let part = Part { number: segment.number, offset: segment.offset, body, sha256: segment.sha256 };
+    let part = Part { number: segment.number, offset: segment.offset, body };
     let begun = Instant::now();
     let span = info_span!(
         span::UPLOAD_PART,

@@ -14,7 +14,7 @@ use intellistor_actors::extractor::Extracted;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::tar_header::{read_records, windows_attributes};
-use intellistor_actors::target::{Target, TargetError};
+use intellistor_actors::target::{FilePlace, Target, TargetError};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::keys::UserKey;
@@ -90,7 +90,7 @@ impl Salvage {
                 EntryKind::Directory => target.directory(&entry),
                 EntryKind::Symlink => target.symlink(&entry),
                 EntryKind::Hardlink => target.hardlink(&entry),
-                EntryKind::File => match target.file(&entry) {
+                EntryKind::File => match target.file(&entry).and_then(FilePlace::create) {
                     Err(e) => Err(e),
                     Ok(mut writer) => {
                         let written = copy(&mut found, &stretches, |at, bytes| {

@@ -82,7 +82,7 @@ mod tests {
         }
 
         fn bytes(&self) -> Vec<u8> {
-            self.parts.iter().flat_map(|p| p.body.clone()).collect()
+            self.parts.iter().flat_map(|p| p.body.to_vec()).collect()
         }
 
         fn records(&self) -> Vec<SegmentRecord> {
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn segments_cannot_be_swapped_repeated_or_spliced() {
         let made = Made::new(17);
-        let [a, b, c] = [0, 1, 2].map(|i| made.parts[i].body.clone());
+        let [a, b, c] = [0, 1, 2].map(|i| made.parts[i].body.to_vec());
         for order in [vec![&a, &c, &b], vec![&a, &b, &b, &c], vec![&a, &c], vec![&b, &a, &c]] {
             let bytes: Vec<u8> = order.into_iter().flatten().copied().collect();
             assert!(matches!(read(&bytes, &made.key), Err(Error::Integrity { .. })));

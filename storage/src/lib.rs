@@ -23,6 +23,7 @@ mod cipher;
 mod error;
 pub mod failpoint;
 mod folder;
+mod hashed;
 mod holes;
 pub mod job;
 pub mod keys;
@@ -35,5 +36,6 @@ mod text;
 
 pub use error::{Error, QueueErrorKind, Result, RetryClass, StoreError, StoreErrorKind};
 pub use folder::create_private_folder;
+pub use hashed::Hashed;
 pub use holes::hash_hole;
 pub use spool::{Spool, SpoolReader, read_at};

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Hashed, Result};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -85,10 +85,8 @@ pub struct Part {
     pub number: u32,
     /// Where the part begins in the finished object, in bytes.
     pub offset: u64,
-    /// The bytes.
-    pub body: Bytes,
-    /// SHA-256 of `body`; the store refuses a body that does not match.
-    pub sha256: [u8; 32],
+    /// The bytes. A store at the other end of a wire refuses them when they arrive with another SHA-256.
+    pub body: Hashed,
 }
 
 /// A part that a store holds durably.
@@ -243,7 +241,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_completion_that_was_cut_off_between_the_two_halves_of_a_tee_is_finished() {
-        use sha2::Digest;
         let dir = tempfile::tempdir().unwrap();
         let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
         let (memory, faulty) = {
@@ -252,9 +249,8 @@ mod tests {
         };
         let tee = Tee::new(faulty.clone(), copy.clone());
         let upload = tee.begin_upload("k").await.unwrap();
-        let body = Bytes::from_static(b"x");
-        let sha256 = sha2::Sha256::digest(&body).into();
-        let part = tee.put_part(&upload, &Part { number: 1, offset: 0, body, sha256 }).await.unwrap();
+        let body = Hashed::new(Bytes::from_static(b"x"));
+        let part = tee.put_part(&upload, &Part { number: 1, offset: 0, body }).await.unwrap();
         faulty.fail(Operation::CompleteUpload, 1, Fault::Fails(StoreErrorKind::Unreachable));
         tee.complete_upload(&upload, std::slice::from_ref(&part)).await.unwrap_err();
         assert_eq!((copy.head("k").await.unwrap(), memory.keys().len()), (Some(1), 0));
@@ -283,14 +279,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_torn_journal_line_is_a_part_that_was_not_received() {
-        use sha2::Digest;
         use std::io::Write;
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path()).await.unwrap();
         let upload = store.begin_upload("k").await.unwrap();
-        let body = Bytes::from_static(b"x");
-        let sha256 = sha2::Sha256::digest(&body).into();
-        let part = Part { number: 1, offset: 0, body, sha256 };
+        let body = Hashed::new(Bytes::from_static(b"x"));
+        let part = Part { number: 1, offset: 0, body };
         store.put_part(&upload, &part).await.unwrap();
         let journal = dir.path().join(format!(".k.upload-{}.parts", upload.id));
         let mut journal = std::fs::OpenOptions::new().append(true).open(journal).unwrap();
@@ -330,12 +324,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_completion_whose_answer_was_lost_is_found_done() {
-        use sha2::Digest;
         let (_, memory, retry) = failing(Fault::AnswerLost(StoreErrorKind::Timeout), 1..=1);
         let upload = retry.begin_upload("k").await.unwrap();
-        let body = Bytes::from_static(b"x");
-        let sha256 = sha2::Sha256::digest(&body).into();
-        let receipt = retry.put_part(&upload, &Part { number: 1, offset: 0, body, sha256 }).await.unwrap();
+        let body = Hashed::new(Bytes::from_static(b"x"));
+        let receipt = retry.put_part(&upload, &Part { number: 1, offset: 0, body }).await.unwrap();
         retry.complete_upload(&upload, &[receipt]).await.unwrap();
         assert_eq!(memory.keys(), ["k"]);
     }

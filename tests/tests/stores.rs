@@ -8,9 +8,8 @@ use bytes::Bytes;
 use intellistor_storage::objects::{
     ObjectStore, Operation, Part, PartReceipt, Retry, RetryPolicy, SharedStore, Upload, conformance,
 };
-use intellistor_storage::{Error, StoreErrorKind};
+use intellistor_storage::{Error, Hashed, StoreErrorKind};
 use intellistor_tests::s3_server::{BUCKET, Done, Failure, Fate, S3Server};
-use sha2::{Digest, Sha256};
 
 fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
     match answer {
@@ -20,9 +19,8 @@ fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
 }
 
 fn part(number: u32, bytes: usize) -> Part {
-    let body = Bytes::from(vec![number as u8; bytes]);
-    let sha256 = Sha256::digest(&body).into();
-    Part { number, offset: 0, body, sha256 }
+    let body = Hashed::new(Bytes::from(vec![number as u8; bytes]));
+    Part { number, offset: 0, body }
 }
 
 const LEAST_PART: usize = 5 << 20;

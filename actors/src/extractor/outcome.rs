@@ -38,6 +38,12 @@ impl Extracted {
         }
     }
 
+    /// In the order of the paths: writers are not in step.
+    pub(super) fn sort(&mut self) {
+        self.warnings.sort();
+        self.damaged.sort();
+    }
+
     pub(super) fn damage(&mut self, path: &str, reason: &str) {
         self.damaged_count += 1;
         if self.damaged.len() < MOST_LISTED {

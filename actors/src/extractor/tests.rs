@@ -1,17 +1,23 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use intellistor_storage::archive::{ArchiveIndex, FrameRef};
 use intellistor_storage::manifest::Extent;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use super::*;
+use crate::link::Failure;
 use crate::messages::{RunPlanned, Share};
+use crate::planner::runs::Runs;
 use crate::planner::runs::tests::{file, index, plan_all, small};
+use crate::writer::{Writer, WriterConfig};
 
 /// What stands at a place of a made-up tar stream.
 fn tar(range: std::ops::Range<u64>) -> Vec<u8> {
@@ -36,13 +42,16 @@ fn opened(run: RunPlanned, damaged: &dyn Fn(&FrameRef) -> bool) -> RunOpened {
         FrameOpened { frame, tar }
     };
     let frames = run.frames.into_iter().map(open).collect();
-    RunOpened { seq: run.seq, frames, entries: run.entries, last: run.last, share: Share::default() }
+    let RunPlanned { seq, entries, goes_on, last, .. } = run;
+    RunOpened { seq, frames, entries, goes_on, last, share: Share::default() }
 }
 
 struct Bench {
     out: TempDir,
-    extractor: Extractor,
+    system: SystemRunner,
+    extractor: Addr<Extractor>,
     outcome: oneshot::Receiver<Extracted>,
+    _writers: Vec<Addr<Writer>>,
 }
 
 impl Bench {
@@ -51,12 +60,35 @@ impl Bench {
         let (done, outcome) = oneshot::channel();
         let target = Target::open(out.path()).unwrap();
         let (failures, _) = Failures::channel();
-        let extractor = Extractor::new(ExtractorConfig { target, done, failures, progress: Arc::default() });
-        Self { out, extractor, outcome }
+        let writer = WriterConfig {
+            out: out.path().to_owned(),
+            alive: mpsc::channel(1).0,
+            failures: failures.clone(),
+            progress: Arc::default(),
+        };
+        let system = System::new();
+        let (extractor, writers) = system.block_on(async {
+            let writers = Writer::start(3, &writer);
+            let next = writers.iter().map(|writer| writer.clone().recipient()).collect();
+            let config = ExtractorConfig { target, writers: next, done, failures, progress: Arc::default() };
+            let config = Mutex::new(Some(config));
+            let extractor =
+                SyncArbiter::start(1, move || Extractor::new(config.lock().unwrap().take().unwrap()));
+            (extractor, writers)
+        });
+        Self { out, system, extractor, outcome, _writers: writers }
     }
 
     fn take(&mut self, run: RunOpened) {
-        self.extractor.take_over(run).unwrap().unwrap();
+        self.system.block_on(self.extractor.send(run)).unwrap().unwrap();
+    }
+
+    /// Restores all, in runs of the usual size.
+    fn restore(&mut self, index: &ArchiveIndex, entries: &[Entry]) -> Extracted {
+        for run in plan_all(Runs::new(index), entries) {
+            self.take(opened(run, &|_| false));
+        }
+        self.outcome.try_recv().unwrap()
     }
 
     fn read(&self, path: &str) -> Option<Vec<u8>> {
@@ -189,9 +221,68 @@ fn a_full_disk_ends_the_restore() {
     let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else { return };
     let error = std::io::Write::write_all(&mut &full, b"x").unwrap_err();
     assert!(matches!(TargetError::from_io("write it", error), TargetError::Fatal(_)));
-    let mut bench = Bench::new();
+    let out = tempfile::tempdir().unwrap();
+    let (target, (failures, mut failed)) = (Target::open(out.path()).unwrap(), Failures::channel());
+    let (writers, done) = (Vec::new(), oneshot::channel().0);
+    let config = ExtractorConfig { target, writers, done, failures, progress: Arc::default() };
     let fatal = TargetError::Fatal(std::io::ErrorKind::StorageFull.into());
-    assert!(matches!(bench.extractor.record("a", 0, Err(fatal)), Err(Error::Io { .. })));
+    assert!(Extractor::new(config).record("a", 0, Err(fatal)).is_err());
+    assert!(matches!(failed.try_recv(), Ok(Failure::Error(Error::Io { .. }))));
+}
+
+fn folder(path: &str, mtime_ns: i128) -> Entry {
+    Entry { kind: EntryKind::Directory, mtime_ns, ..file(path, &[]) }
+}
+
+fn mtime_ns(path: &Path) -> i128 {
+    let found = fs::symlink_metadata(path).unwrap();
+    i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec())
+}
+
+#[test]
+fn files_written_side_by_side_come_out_as_if_one_came_after_the_other() {
+    let index = index(&[&vec![(900, 1000); 200]]);
+    let mut entries = vec![folder("twice", 7)];
+    // Whichever writer is faster, the last one of a path stays, and a link is to what was there when it was made.
+    for i in 0..300_u64 {
+        entries.push(honest("twice/a", &[(i * 10, 10)]));
+        if i % 100 == 0 {
+            let link =
+                Entry { kind: EntryKind::Hardlink, link_target: Some("twice/a".into()), ..file("", &[]) };
+            entries.push(Entry { relative_path: format!("twice/link {i}"), ..link });
+        }
+    }
+    // More than may be under way, in folders that are left before their files are there, and entered again.
+    for i in 0..1_500_u64 {
+        if i % 3 == 0 {
+            entries.push(folder(&format!("many/{}", i / 3), 1_000 + i128::from(i)));
+        }
+        entries.push(honest(&format!("many/{}/f", i / 3), &[(3_000 + i * 20, 20)]));
+        entries.push(honest(&format!("many/{}/{i}", i / 3), &[(40_000 + i * 50, 50)]));
+        entries.push(honest(&format!("many/{}/back {i}", i / 6), &[(120_000 + i, 1)]));
+    }
+    entries.push(honest("large", &[(120_000, 80_000)]));
+    let mut bench = Bench::new();
+    let outcome = bench.restore(&index, &entries);
+    assert_eq!((&outcome.warnings, &outcome.damaged), (&vec![], &vec![]));
+    assert_eq!(outcome.restored, entries.len() as u64);
+    assert_eq!(bench.read("twice/a").unwrap(), tar(2_990..3_000));
+    for i in [0, 100, 200] {
+        assert_eq!(bench.read(&format!("twice/link {i}")).unwrap(), tar(i * 10..i * 10 + 10));
+    }
+    assert_eq!(bench.read("large").unwrap(), tar(120_000..200_000));
+    assert_eq!(mtime_ns(&bench.out.path().join("twice")), 7);
+    for i in 0..500_u64 {
+        let path = bench.out.path().join(format!("many/{i}"));
+        assert_eq!(mtime_ns(&path), 1_000 + i128::from(i * 3), "{i}");
+        let last = i * 3 + 2;
+        assert_eq!(fs::read(path.join("f")).unwrap(), tar(3_000 + last * 20..3_020 + last * 20));
+        assert_eq!(
+            fs::read(path.join(last.to_string())).unwrap(),
+            tar(40_000 + last * 50..40_050 + last * 50)
+        );
+    }
+    assert_eq!(leftovers(bench.out.path()), 0);
 }
 
 proptest! {

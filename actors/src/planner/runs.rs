@@ -79,20 +79,20 @@ impl<'a> Runs<'a> {
             stretches.push(self.index.frames_holding(extent.offset, extent.length)?);
         }
         if self.entries.len() == self.limits.entries
-            && let Err(stopped) = full(self.close(false))
+            && let Err(stopped) = full(self.close(false, false))
         {
             return Ok(Err(stopped));
         }
         let mut needed = stretches.into_iter().flatten();
         // The entry goes where its first frame is, so that it is the last of its run when more frames follow.
         if let Some(first) = needed.next()
-            && let Err(stopped) = self.need(first, full)
+            && let Err(stopped) = self.need(first, false, full)
         {
             return Ok(Err(stopped));
         }
         self.entries.push(entry);
         for frame in needed {
-            if let Err(stopped) = self.need(frame, full) {
+            if let Err(stopped) = self.need(frame, true, full) {
                 return Ok(Err(stopped));
             }
         }
@@ -101,10 +101,11 @@ impl<'a> Runs<'a> {
 
     /// The last run, which may be empty.
     pub fn finish(mut self) -> RunPlanned {
-        self.close(true)
+        self.close(false, true)
     }
 
-    fn need(&mut self, frame: usize, full: &mut dyn FnMut(RunPlanned) -> Reply) -> Reply {
+    /// `goes_on` says that the last entry needs the frame, and that an earlier one is there already.
+    fn need(&mut self, frame: usize, goes_on: bool, full: &mut dyn FnMut(RunPlanned) -> Reply) -> Reply {
         if self.frames.contains(&frame) || self.kept == Some(frame) {
             return Ok(());
         }
@@ -114,7 +115,7 @@ impl<'a> Runs<'a> {
             && self.sealed_bytes + sealed <= self.limits.sealed_bytes
             && self.tar_bytes + tar <= self.limits.tar_bytes;
         if !self.frames.is_empty() && !fits {
-            full(self.close(false))?;
+            full(self.close(goes_on, false))?;
         }
         if self.frames.is_empty() {
             self.frames = frame..frame;
@@ -125,12 +126,13 @@ impl<'a> Runs<'a> {
         Ok(())
     }
 
-    fn close(&mut self, last: bool) -> RunPlanned {
+    fn close(&mut self, goes_on: bool, last: bool) -> RunPlanned {
         let frames: Vec<FrameRef> = self.frames.clone().map(|frame| self.index.frame(frame)).collect();
         if !frames.is_empty() {
             self.kept = Some(self.frames.end - 1);
         }
-        let run = RunPlanned { seq: self.seq, frames, entries: std::mem::take(&mut self.entries), last };
+        let entries = std::mem::take(&mut self.entries);
+        let run = RunPlanned { seq: self.seq, frames, entries, goes_on, last };
         self.seq += 1;
         self.frames = 0..0;
         (self.sealed_bytes, self.tar_bytes) = (0, 0);

@@ -1,5 +1,8 @@
 //! What hangs on a path besides facts and content: extended attributes, and a link's text.
 
+#[cfg(unix)]
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -14,15 +17,33 @@ use super::reach::Reach;
 /// The system's, except where there are none to be had.
 #[cfg(unix)]
 pub fn xattrs(path: &Path) -> io::Result<Vec<Xattr>> {
-    use std::os::unix::ffi::OsStringExt;
     let reach = Reach::to(path)?;
-    let names = match xattr::list(reach.path()) {
+    gather(xattr::list(reach.path()), |name| xattr::get(reach.path(), name))
+}
+
+/// Those of an open file.
+///
+/// # Errors
+/// As [`xattrs`].
+#[cfg(unix)]
+pub fn xattrs_of(file: &File) -> io::Result<Vec<Xattr>> {
+    use xattr::FileExt as _;
+    gather(file.list_xattr(), |name| file.get_xattr(name))
+}
+
+#[cfg(unix)]
+fn gather(
+    names: io::Result<xattr::XAttrs>,
+    get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
+) -> io::Result<Vec<Xattr>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let names = match names {
         Err(e) if is_unsupported(&e) => return Ok(Vec::new()),
         names => names?,
     };
     let mut found = Vec::new();
     for name in names {
-        match xattr::get(reach.path(), &name) {
+        match get(&name) {
             Ok(Some(value)) => found.push(Xattr { name: name.into_vec(), value }),
             // It was removed meanwhile.
             Ok(None) => {}
@@ -47,6 +68,15 @@ fn is_unsupported(e: &io::Error) -> bool {
 /// None.
 #[cfg(windows)]
 pub fn xattrs(_: &Path) -> io::Result<Vec<Xattr>> {
+    Ok(Vec::new())
+}
+
+/// As [`xattrs`].
+///
+/// # Errors
+/// None.
+#[cfg(windows)]
+pub fn xattrs_of(_: &File) -> io::Result<Vec<Xattr>> {
     Ok(Vec::new())
 }
 
@@ -76,6 +106,7 @@ mod tests {
         let expected = [("user.a", vec![0, 255]), ("user.b", b"2".to_vec())]
             .map(|(name, value)| Xattr { name: name.as_bytes().to_vec(), value });
         assert_eq!(xattrs(&path).unwrap(), expected);
+        assert_eq!(xattrs_of(&std::fs::File::open(&path).unwrap()).unwrap(), expected);
     }
 
     #[test]

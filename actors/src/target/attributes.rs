@@ -32,6 +32,14 @@ impl From<&Entry> for Attributes {
     }
 }
 
+/// The mode to create a file with: its own, unless its group may do more than everybody, or its owner may not write
+/// its extended attributes. Until it has its owner and its mode, nobody may read it who may not in the end.
+pub(super) fn first_mode(unix: &UnixAttributes) -> u32 {
+    let mode = unix.mode & 0o777;
+    let (group, others) = (mode >> 3 & 0o7, mode & 0o7);
+    if mode & 0o600 == 0o600 && group & !others == 0 { mode } else { 0o600 }
+}
+
 impl Attributes {
     /// Whether a mode will be applied; without one the system's default must stay.
     pub(super) fn has_mode(&self) -> bool {

@@ -13,6 +13,44 @@ use super::attributes::Attributes;
 use super::folder::Folder;
 use super::{Restored, TargetError, take_name};
 
+/// Where a regular file will be. Whoever has it may be on another thread than the target.
+#[derive(Debug)]
+pub struct FilePlace {
+    pub(super) dir: Arc<Folder>,
+    pub(super) name: OsString,
+    pub(super) temporary: OsString,
+    /// What it is created with; without one, as the system has it.
+    pub(super) first_mode: Option<u32>,
+    pub(super) restored: Restored,
+}
+
+impl FilePlace {
+    /// Whether both are in one folder.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.dir, &other.dir)
+    }
+
+    /// Begins the file under its temporary name.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn create(self) -> Result<FileWriter, TargetError> {
+        let Self { dir, name, temporary, first_mode, restored } = self;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        if let Some(mode) = first_mode {
+            cap_std::fs::OpenOptionsExt::mode(&mut options, mode);
+        }
+        #[cfg(not(unix))]
+        let _ = first_mode;
+        let file =
+            dir.open_with(&temporary, &options).map_err(|e| TargetError::from_io("create the file", e))?;
+        let unnamed = Unnamed { dir, temporary, named: false };
+        Ok(FileWriter { unnamed, file: file.into_std(), name, position: 0, restored })
+    }
+}
+
 /// A file under a temporary name in its own folder. Takes its name in [`finish`](Self::finish); dropped before,
 /// it leaves nothing.
 #[derive(Debug)]
@@ -42,28 +80,6 @@ impl Drop for Unnamed {
 }
 
 impl FileWriter {
-    pub(super) fn create(
-        dir: Arc<Folder>,
-        name: OsString,
-        temporary: OsString,
-        private: bool,
-        restored: Restored,
-    ) -> Result<Self, TargetError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        if private {
-            // Until its own mode is applied, nobody else reads what may be secret.
-            cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
-        #[cfg(not(unix))]
-        let _ = private;
-        let file =
-            dir.open_with(&temporary, &options).map_err(|e| TargetError::from_io("create the file", e))?;
-        let unnamed = Unnamed { dir, temporary, named: false };
-        Ok(Self { unnamed, file: file.into_std(), name, position: 0, restored })
-    }
-
     /// Writes all of `bytes` at `at`. What is never written is a hole.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::TargetError;
 use super::attributes::{self, Attributes};
@@ -14,12 +14,15 @@ use super::folder::Folder;
 const OPEN_HANDLES: usize = 32;
 
 /// A stack of folders. Entries come depth first, so most are in the folder on top; a folder's own attributes are
-/// applied when it is left, since writing into it would undo its time, and its mode may forbid writing.
+/// applied when it is left and nobody writes into it any more, since that would undo its time, and its mode may
+/// forbid it.
 #[derive(Debug)]
 pub(super) struct Folders {
     root: Level,
     below: Vec<Level>,
-    /// Hashes of paths whose attributes were applied: entered again, they must come out the same.
+    /// Not on the stack any more, but files are on their way into them. No more than there are such files.
+    left: Vec<Left>,
+    /// Keys of folders whose attributes were applied: entered again, they must come out the same.
     settled: HashSet<u64>,
     hasher: RandomState,
     /// Modes that would lock this run out as long as it may come back.
@@ -30,17 +33,37 @@ pub(super) struct Folders {
 #[derive(Debug)]
 struct Level {
     name: OsString,
+    /// A hash of its path.
+    key: u64,
     dir: Option<Arc<Folder>>,
+    /// The same one, as long as anybody has it: who writes into a folder is known by the handle alone.
+    held: Weak<Folder>,
     attributes: Option<Attributes>,
+}
+
+#[derive(Debug)]
+struct Left {
+    path: Vec<OsString>,
+    key: u64,
+    dir: Arc<Folder>,
+    attributes: Attributes,
+}
+
+impl Level {
+    fn open(name: OsString, key: u64, dir: Arc<Folder>, attributes: Option<Attributes>) -> Self {
+        Self { name, key, held: Arc::downgrade(&dir), dir: Some(dir), attributes }
+    }
 }
 
 impl Folders {
     pub(super) fn new(root: Folder) -> Self {
+        let hasher = RandomState::new();
         Self {
-            root: Level { name: OsString::new(), dir: Some(Arc::new(root)), attributes: None },
+            root: Level::open(OsString::new(), hasher.hash_one(()), Arc::new(root), None),
             below: Vec::new(),
+            left: Vec::new(),
             settled: HashSet::new(),
-            hasher: RandomState::new(),
+            hasher,
             locked: Vec::new(),
             warnings: Vec::new(),
         }
@@ -85,9 +108,25 @@ impl Folders {
         Ok(dir)
     }
 
-    /// Leaves all folders, the root included.
+    /// Settles what was left and is not in use any more.
+    pub(super) fn settle_left(&mut self) {
+        let mut i = 0;
+        while let Some(left) = self.left.get(i) {
+            if is_in_use(&left.dir) {
+                i += 1;
+            } else {
+                let left = self.left.swap_remove(i);
+                self.settle(left);
+            }
+        }
+    }
+
+    /// Leaves all folders, the root included. No file may be on its way.
     pub(super) fn finish(&mut self) {
         self.leave_to(0);
+        while let Some(left) = self.left.pop() {
+            self.settle(left);
+        }
         if let (Ok(root), Some(attributes)) = (self.handle(0), self.root.attributes.take()) {
             let problems = attributes.apply_to_dir(&root, &mut |mode| self.locked.push((Vec::new(), mode)));
             self.warnings.extend(problems.into_iter().map(|problem| format!(".: {problem}")));
@@ -99,7 +138,7 @@ impl Folders {
             let applied =
                 self.find(&path).and_then(|dir| attributes::set_mode(&dir, mode).map_err(mode_error));
             if let Err(e) = applied {
-                self.warnings.push(format!("{}: {e}", told(path.iter().map(OsString::as_os_str))));
+                self.warnings.push(format!("{}: {e}", told(&path)));
             }
         }
     }
@@ -119,27 +158,36 @@ impl Folders {
     }
 
     fn descend(&mut self, name: &OsStr, private: bool) -> Result<(), TargetError> {
-        let parent = self.handle(self.below.len())?;
-        // Most are missing, and systems differ in what they say of one that is there.
-        let made = parent.create(name, private);
-        let dir = match (parent.open(name), &made) {
-            (Err(e), Err(_)) if e.kind() == ErrorKind::NotFound => {
-                return made.map_err(|e| TargetError::from_io("make the folder", e));
+        let key = self.hasher.hash_one((self.below.last().unwrap_or(&self.root).key, name));
+        let level = match self.left.iter().position(|left| left.key == key) {
+            Some(at) => {
+                let Left { dir, attributes, .. } = self.left.swap_remove(at);
+                Level::open(name.to_owned(), key, dir, Some(attributes))
             }
-            (opened, _) => opened.map_err(|e| refusal(&parent, name, e))?,
+            None => self.open(name, key, private)?,
         };
-        let found = made.is_err();
-        self.below.push(Level { name: name.to_owned(), dir: None, attributes: None });
-        let attributes =
-            if found && self.settled.contains(&self.hash()) { Attributes::of_dir(&dir) } else { None };
-        if let Some(level) = self.below.last_mut() {
-            level.attributes = attributes;
-            level.dir = Some(Arc::new(dir));
-        }
+        self.below.push(level);
         if let Some(deep) = self.below.len().checked_sub(OPEN_HANDLES + 1) {
             self.below[deep].dir = None;
         }
         Ok(())
+    }
+
+    /// A folder in the one on top, which is made if it is missing.
+    fn open(&mut self, name: &OsStr, key: u64, private: bool) -> Result<Level, TargetError> {
+        let parent = self.handle(self.below.len())?;
+        // Most are missing, and systems differ in what they say of one that is there.
+        let made = parent.create(name, private);
+        let found = made.is_err();
+        let dir = match (parent.open(name), made) {
+            (Err(e), Err(making)) if e.kind() == ErrorKind::NotFound => {
+                return Err(TargetError::from_io("make the folder", making));
+            }
+            (opened, _) => opened.map_err(|e| refusal(&parent, name, e))?,
+        };
+        let was_settled = found && self.settled.contains(&key);
+        let attributes = if was_settled { Attributes::of_dir(&dir) } else { None };
+        Ok(Level::open(name.to_owned(), key, Arc::new(dir), attributes))
     }
 
     /// The handle of a level, opened again from above where it was let go.
@@ -151,10 +199,14 @@ impl Folders {
         };
         for i in first..depth {
             let Some(parent) = &dir else { break };
-            let name = &self.below[i].name;
-            let opened = Arc::new(parent.open(name).map_err(|e| refusal(parent, name, e))?);
+            let level = &mut self.below[i];
+            let opened = match level.held.upgrade() {
+                Some(held) => held,
+                None => Arc::new(parent.open(&level.name).map_err(|e| refusal(parent, &level.name, e))?),
+            };
+            level.held = Arc::downgrade(&opened);
             if i + OPEN_HANDLES >= depth {
-                self.below[i].dir = Some(opened.clone());
+                level.dir = Some(opened.clone());
             }
             dir = Some(opened);
         }
@@ -163,41 +215,38 @@ impl Folders {
 
     fn leave_to(&mut self, depth: usize) {
         while self.below.len() > depth {
-            if self.below.last().is_some_and(|level| level.attributes.is_some()) {
-                self.settle();
+            let dir = self.handle(self.below.len());
+            let Some(Level { name, key, attributes, .. }) = self.below.pop() else { return };
+            let Some(attributes) = attributes else { continue };
+            let path = self.below.iter().map(|level| level.name.clone()).chain([name]).collect::<Vec<_>>();
+            match dir {
+                Ok(dir) if is_in_use(&dir) => self.left.push(Left { path, key, dir, attributes }),
+                Ok(dir) => self.settle(Left { path, key, dir, attributes }),
+                Err(e) => {
+                    self.warnings.push(format!("{}: its attributes were not applied: {e}", told(&path)));
+                }
             }
-            self.below.pop();
         }
     }
 
-    /// Applies the attributes of the folder on top.
-    fn settle(&mut self) {
-        let dir = self.handle(self.below.len());
-        let Some(attributes) = self.below.last_mut().and_then(|level| level.attributes.take()) else {
-            return;
-        };
+    fn settle(&mut self, left: Left) {
+        let Left { path, key, dir, attributes } = left;
         let mut locks = None;
-        let problems = match dir {
-            Ok(dir) => attributes.apply_to_dir(&dir, &mut |mode| locks = Some(mode)),
-            Err(e) => vec![format!("its attributes were not applied: {e}")],
-        };
-        if let Some(mode) = locks {
-            self.locked.push((self.below.iter().map(|level| level.name.clone()).collect(), mode));
-        }
-        self.settled.insert(self.hash());
+        let problems = attributes.apply_to_dir(&dir, &mut |mode| locks = Some(mode));
+        self.settled.insert(key);
         if !problems.is_empty() {
-            let path = told(self.below.iter().map(|level| level.name.as_os_str()));
+            let path = told(&path);
             self.warnings.extend(problems.into_iter().map(|problem| format!("{path}: {problem}")));
         }
-    }
-
-    fn hash(&self) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        for level in &self.below {
-            level.name.hash(&mut hasher);
+        if let Some(mode) = locks {
+            self.locked.push((path, mode));
         }
-        hasher.finish()
     }
+}
+
+/// Whether anybody but the one who asks has it. Nobody else can take one up meanwhile: all are given out here.
+fn is_in_use(dir: &Arc<Folder>) -> bool {
+    Arc::strong_count(dir) > 1
 }
 
 /// What an error of [`Folder::open`] means: the systems disagree about how to say that a link was not followed.
@@ -218,7 +267,7 @@ fn mode_error(error: io::Error) -> TargetError {
     TargetError::Failed(format!("its mode was not applied: {error}"))
 }
 
-fn told<'a>(names: impl Iterator<Item = &'a OsStr>) -> String {
-    let names: Vec<_> = names.map(OsStr::to_string_lossy).collect();
+fn told(path: &[OsString]) -> String {
+    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
     if names.is_empty() { ".".to_owned() } else { names.join("/") }
 }

@@ -58,7 +58,7 @@ fn dir(path: &str, mode: u32) -> Entry {
 }
 
 fn put(target: &mut Target, entry: &Entry, content: &[u8]) -> Result<Vec<String>, TargetError> {
-    let mut writer = target.file(entry)?;
+    let mut writer = target.file(entry)?.create()?;
     writer.write_at(0, content).unwrap();
     writer.finish(entry, content.len() as u64)
 }
@@ -208,7 +208,7 @@ fn what_was_there_is_replaced_and_never_written_to() {
     let old = fs::File::open(out.join("plain")).unwrap();
     for name in ["plain", "linked", "soft"] {
         let entry = file(name);
-        let mut writer = target.file(&entry).unwrap();
+        let mut writer = target.file(&entry).unwrap().create().unwrap();
         writer.write_at(0, b"new").unwrap();
         assert_ne!(fs::read(out.join(name)).unwrap(), b"new", "{name}: not before it is whole");
         writer.finish(&entry, 3).unwrap();
@@ -233,7 +233,7 @@ fn what_was_there_is_replaced_and_never_written_to() {
 #[test]
 fn an_unfinished_file_leaves_nothing() {
     let (_temp, out, mut target) = sandbox();
-    let mut writer = target.file(&file("a")).unwrap();
+    let mut writer = target.file(&file("a")).unwrap().create().unwrap();
     writer.write_at(0, b"half").unwrap();
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
     drop(writer);
@@ -366,7 +366,7 @@ fn holes_stay_holes() {
     let (_temp, out, mut target) = sandbox();
     let size = 64 << 20;
     let sparse = file("sparse");
-    let mut writer = target.file(&sparse).unwrap();
+    let mut writer = target.file(&sparse).unwrap().create().unwrap();
     writer.write_at(8 << 20, &[7; 4096]).unwrap();
     writer.write_at(16 << 20, &[8; 4096]).unwrap();
     writer.finish(&sparse, size).unwrap();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
+use intellistor_storage::Hashed;
 use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::objects::{Fault, Faulty, MemoryStore, ObjectStore, Operation};
-use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::link::Failure;
@@ -59,14 +59,13 @@ impl Bench {
     }
 
     fn send(&self, number: u32, bytes: usize) -> impl Future<Output = Reply> + Unpin + use<> {
-        let body = Bytes::from(vec![number as u8; bytes]);
-        let sha256 = Sha256::digest(&body).into();
+        let body = Hashed::new(Bytes::from(vec![number as u8; bytes]));
         let segment = SegmentRecord {
             number,
             offset: 0,
             bytes: bytes as u64,
             salt: [0; 32],
-            sha256,
+            sha256: body.sha256(),
             frames: Vec::new(),
         };
         let request =

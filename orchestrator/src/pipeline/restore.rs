@@ -13,11 +13,12 @@ use intellistor_actors::opener::{FrameOpener, FrameOpenerConfig};
 use intellistor_actors::planner::{Planner, PlannerConfig};
 use intellistor_actors::progress::Progress;
 use intellistor_actors::target::Target;
+use intellistor_actors::writer::{Writer, WriterConfig};
 use intellistor_storage::archive::{ArchiveIndex, Opener};
 use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::SharedStore;
 use intellistor_telemetry::names::span;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::info_span;
@@ -25,7 +26,7 @@ use tracing::info_span;
 use super::{cores, finish, on_thread};
 use crate::Result;
 
-/// How long a pipeline that comes down waits for its last stage to clean up.
+/// How long a pipeline that comes down waits for its last stages to clean up.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Everything that the stages of a restore need.
@@ -52,8 +53,22 @@ impl RestorePipeline {
         let open = stage(info_span!(span::OPEN, intellistor.stage.busy = Empty));
         let extract = stage(info_span!(span::EXTRACT, intellistor.stage.busy = Empty));
 
-        let extractor =
-            ExtractorConfig { target: self.target, done, failures: extract, progress: self.progress.clone() };
+        let (alive, mut writers_gone) = mpsc::channel(1);
+        let writer = WriterConfig {
+            out: self.target.out().to_owned(),
+            alive,
+            failures: extract.clone(),
+            progress: self.progress.clone(),
+        };
+        let writers = Writer::start(cores(), &writer);
+        drop(writer);
+        let extractor = ExtractorConfig {
+            target: self.target,
+            writers: writers.iter().map(|writer| writer.clone().recipient()).collect(),
+            done,
+            failures: extract,
+            progress: self.progress.clone(),
+        };
         let extractor = on_thread(move || Extractor::new(extractor));
         let opener =
             FrameOpenerConfig { opener: self.opener, next: extractor.clone().recipient(), failures: open };
@@ -78,11 +93,9 @@ impl RestorePipeline {
         let first = planner.send(Plan);
         let ended = finish(first, &mut extracted, &failures, failed, cancel).await;
         failures.stop();
-        drop((extractor, opener, fetcher, planner));
-        if !extracted.is_terminated() {
-            // The extractor may be amid a file, whose temporary name goes with it.
-            let _ = tokio::time::timeout(LAST_WORD, extracted).await;
-        }
+        drop((writers, extractor, opener, fetcher, planner));
+        // A writer may be amid a file, whose temporary name goes with it.
+        let _ = tokio::time::timeout(LAST_WORD, writers_gone.recv()).await;
         ended
     }
 }

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{Header, MAX_SEALED_BYTES};
 use crate::buffers::{Buffer, Buffers};
 use crate::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
+use crate::hashed::{Hashed, Hashing};
 use crate::keys::{DataKey, random};
 use crate::{Error, Result};
 
@@ -134,7 +135,7 @@ pub struct SegmentSealer {
 struct Building {
     salt: [u8; 32],
     cipher: Cipher,
-    body: Buffer,
+    body: Hashing,
     frames: Vec<FrameRecord>,
 }
 
@@ -150,7 +151,7 @@ pub struct Sealed {
     /// What the manifest keeps of it.
     pub record: SegmentRecord,
     /// Its part's bytes.
-    pub body: Buffer,
+    pub body: Hashed,
 }
 
 impl SegmentSealer {
@@ -215,12 +216,13 @@ impl SegmentSealer {
             return Ok(None);
         }
         let Some(Building { salt, body, frames, .. }) = self.current.take() else { return Ok(None) };
+        let body = body.finish();
         let record = SegmentRecord {
             number,
             offset: self.next_offset,
             bytes: body.len() as u64,
             salt,
-            sha256: Sha256::digest(&*body).into(),
+            sha256: body.sha256(),
             frames,
         };
         self.next_number += 1;
@@ -232,16 +234,18 @@ impl SegmentSealer {
 }
 
 impl Building {
-    fn new(header: &Header, data_key: &DataKey, number: u32, mut body: Buffer) -> Self {
+    fn new(header: &Header, data_key: &DataKey, number: u32, buffer: Buffer) -> Self {
         // Nonce law (must): a fresh random salt for each segment that is begun, hence a key that no other has.
         let salt = random();
-        body.clear();
+        let mut body = Hashing::new(buffer);
         body.reserve_exact(part_bytes(number) as usize + MAX_SEALED_BYTES);
-        if number == 1 {
-            body.extend_from_slice(header.encoded());
-        }
-        body.extend_from_slice(&number.to_be_bytes());
-        body.extend_from_slice(&salt);
+        body.append(|bytes| {
+            if number == 1 {
+                bytes.extend_from_slice(header.encoded());
+            }
+            bytes.extend_from_slice(&number.to_be_bytes());
+            bytes.extend_from_slice(&salt);
+        });
         Self {
             salt,
             cipher: data_key.segment_cipher(&salt, header.backup_id(), number),
@@ -252,8 +256,11 @@ impl Building {
 
     fn push(&mut self, place: &FramePlace<'_>, gzip: &[u8], record: FrameRecord) {
         let flag = if place.last_in_segment { LAST_IN_SEGMENT } else { 0 };
-        self.body.extend_from_slice(&(record.sealed_bytes | flag).to_be_bytes());
-        self.cipher.seal(place.nonce(), &place.associated_data(), gzip, &mut self.body);
+        let Self { body, cipher, .. } = self;
+        body.append(|bytes| {
+            bytes.extend_from_slice(&(record.sealed_bytes | flag).to_be_bytes());
+            cipher.seal(place.nonce(), &place.associated_data(), gzip, bytes);
+        });
         self.frames.push(record);
     }
 }

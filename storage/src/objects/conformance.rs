@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{ObjectStore, Part, PartReceipt, SharedStore, Upload};
-use crate::{Error, StoreErrorKind};
+use crate::{Error, Hashed, StoreErrorKind};
 
 /// The least size of a part that is not the last.
 const PART: usize = 5 << 20;
@@ -89,7 +88,7 @@ async fn uploads(store: &dyn ObjectStore, prefix: &str) {
     let held: Vec<_> = receipts.iter().map(|r| (r.number, r.bytes)).collect();
     assert_eq!(held, parts.each_ref().map(|p| (p.number, p.body.len() as u64)));
     for (receipt, part) in receipts.iter().zip(&parts) {
-        assert!(receipt.sha256.is_none_or(|digest| digest == part.sha256));
+        assert!(receipt.sha256.is_none_or(|digest| digest == part.body.sha256()));
     }
     store.complete_upload(&upload, &receipts).await.expect("complete");
     let whole: Vec<u8> = parts.iter().flat_map(|p| p.body.to_vec()).collect();
@@ -100,9 +99,6 @@ async fn uploads(store: &dyn ObjectStore, prefix: &str) {
 async fn refusals(store: &dyn ObjectStore, prefix: &str) {
     let key = format!("{prefix}/object");
     let upload = store.begin_upload(&key).await.expect("begin");
-    let wrong = Part { sha256: [7; 32], ..part(1, 0, 100, 1) };
-    assert_eq!(kind(store.put_part(&upload, &wrong).await), StoreErrorKind::ChecksumMismatch);
-    assert_eq!(store.list_parts(&upload).await.expect("list parts"), []);
     let receipt = store.put_part(&upload, &part(1, 0, 100, 1)).await.expect("part 1");
     let missing = PartReceipt { number: 2, ..receipt.clone() };
     assert!(
@@ -165,9 +161,8 @@ fn names(uploads: &[Upload]) -> BTreeSet<(&str, &str)> {
 }
 
 fn part(number: u32, offset: usize, bytes: usize, fill: u8) -> Part {
-    let body = Bytes::from(vec![fill; bytes]);
-    let sha256 = Sha256::digest(&body).into();
-    Part { number, offset: offset as u64, body, sha256 }
+    let body = Hashed::new(Bytes::from(vec![fill; bytes]));
+    Part { number, offset: offset as u64, body }
 }
 
 fn kind<T: std::fmt::Debug>(answer: crate::Result<T>) -> StoreErrorKind {

@@ -180,15 +180,16 @@ impl ObjectStore for S3Store {
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
         let request = self.client.upload_part().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).part_number(part.number as i32);
-        let request =
-            request.content_length(part.body.len() as i64).checksum_sha256(STANDARD.encode(part.sha256));
-        let sent = request.body(ByteStream::from(part.body.clone())).send().await;
+        let request = request
+            .content_length(part.body.len() as i64)
+            .checksum_sha256(STANDARD.encode(part.body.sha256()));
+        let sent = request.body(ByteStream::from(part.body.bytes().clone())).send().await;
         let answer = sent.map_err(self.told("write a part of", &upload.key))?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
         Ok(PartReceipt {
             number: part.number,
             bytes: part.body.len() as u64,
-            sha256: Some(part.sha256),
+            sha256: Some(part.body.sha256()),
             etag,
         })
     }

@@ -3,10 +3,9 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::{ObjectStore, Part, Upload};
-use crate::{Error, Result};
+use crate::{Error, Hashed, Result};
 
 /// S3 takes up to 10,000 parts: 78 GiB.
 const PART_BYTES: usize = 8 << 20;
@@ -60,8 +59,9 @@ async fn put_parts(
     let (mut number, mut offset) = (1, 0);
     while !body.is_empty() {
         let bytes = body.len() as u64;
-        let sha256 = Sha256::digest(&body).into();
-        receipts.push(store.put_part(upload, &Part { number, offset, body, sha256 }).await?);
+        let part = Part { number, offset, body: Hashed::new(body) };
+        receipts.push(store.put_part(upload, &part).await?);
+        drop(part);
         (number, offset) = (number + 1, offset + bytes);
         body = match next.take().map_or_else(|| next_part(&mut source), Ok) {
             Ok(body) => body,

@@ -30,8 +30,19 @@ impl Attributes {
     /// Applies all to a file that has no name of its own yet.
     pub(in crate::target) fn apply_to_file(&self, file: &File) -> Vec<String> {
         let mut problems = Vec::new();
-        let mode = self.owner_and_mode(&mut problems, |uid, gid| rustix::fs::fchown(file, uid, gid));
-        self.rest(file, mode, &mut problems);
+        // What it has since it was created need not be set again.
+        let found = rustix::fs::fstat(file).ok();
+        let is_owned = |uid: Option<Uid>, gid: Option<Gid>| {
+            found.is_some_and(|found| {
+                uid.is_none_or(|uid| uid.as_raw() == found.st_uid)
+                    && gid.is_none_or(|gid| gid.as_raw() == found.st_gid)
+            })
+        };
+        let mode = self.owner_and_mode(&mut problems, |uid, gid| {
+            if is_owned(uid, gid) { Ok(()) } else { rustix::fs::fchown(file, uid, gid) }
+        });
+        let other = |mode: &u32| found.is_none_or(|found| found.st_mode & ALL_MODE != *mode);
+        self.rest(file, mode.filter(other), &mut problems);
         problems
     }
 

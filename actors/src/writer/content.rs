@@ -5,28 +5,10 @@ use intellistor_storage::{Error, hash_hole};
 use sha2::{Digest, Sha256};
 
 use crate::link::Failures;
-use crate::messages::FrameOpened;
 use crate::progress::Progress;
 use crate::target::{FileWriter, TargetError};
 
-/// The frames at hand: those of a run, ascending, and the last one before it.
-#[derive(Debug)]
-pub(super) struct Frames<'a> {
-    pub(super) kept: Option<FrameOpened>,
-    pub(super) run: &'a [FrameOpened],
-}
-
-impl Frames<'_> {
-    /// The frame that holds a place in the tar stream.
-    fn holding(&self, position: u64) -> Option<&FrameOpened> {
-        let holds = |opened: &&FrameOpened| {
-            let start = opened.frame.tar_offset;
-            start <= position && position - start < u64::from(opened.frame.tar_bytes)
-        };
-        let past = self.run.partition_point(|opened| opened.frame.tar_offset <= position);
-        self.run[..past].last().filter(holds).or_else(|| self.kept.as_ref().filter(holds))
-    }
-}
+use super::Frames;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -66,10 +48,6 @@ impl Content {
         Self { entry, writer, digest: Sha256::new(), extent: 0, within: 0, position: 0 }
     }
 
-    pub(super) fn path(&self) -> &str {
-        &self.entry.relative_path
-    }
-
     /// Its size, holes included.
     pub(super) fn bytes(&self) -> u64 {
         self.entry.size
@@ -83,7 +61,7 @@ impl Content {
     /// Writes all that the frames at hand hold of it; with the last of it, compares the whole.
     pub(super) fn write(
         &mut self,
-        frames: &Frames<'_>,
+        frames: &Frames,
         progress: &Progress,
         failures: &Failures,
     ) -> Result<Step, Trouble> {
