@@ -1,4 +1,4 @@
-//! Puts compressed frames back in order and seals them into segments.
+//! Puts compressed frames back in order and seals them into segments, and packs what ended in each.
 //!
 //! - **In:** [`FrameCompressed`], in any order. **Out:** [`SegmentSealed`], in order.
 //! - **Bound:** a frame that came early waits for those before it; the archiver's window allows no more than
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 use intellistor_storage::archive::SegmentSealer;
+use intellistor_storage::manifest::{Entry, Listed, Problem};
+use intellistor_storage::packed::Packer;
 
 use crate::link::{Failures, Link};
 use crate::messages::{FrameCompressed, Recorded, Reply, SegmentSealed};
@@ -35,7 +37,9 @@ pub struct Encryptor {
     failures: Failures,
     early: BTreeMap<u64, FrameCompressed>,
     next_seq: u64,
-    recorded: Recorded,
+    /// What ended in the segment that is being built.
+    entries: Packer<Entry>,
+    problems: Packer<Problem>,
 }
 
 impl Encryptor {
@@ -47,19 +51,26 @@ impl Encryptor {
             failures: config.failures,
             early: BTreeMap::new(),
             next_seq: 0,
-            recorded: Recorded::default(),
+            entries: Packer::default(),
+            problems: Packer::default(),
         }
     }
 
     fn seal(&mut self, frame: FrameCompressed) -> Result<Reply, intellistor_storage::Error> {
-        self.recorded.append(frame.recorded);
+        let Recorded { entries, problems, cursor } = frame.recorded;
+        entries.iter().try_for_each(|entry| self.entries.push(entry))?;
+        problems.iter().try_for_each(|problem| self.problems.push(problem))?;
         let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? else {
             return Ok(Ok(()));
         };
         let sent = self.next.send(SegmentSealed {
             segment: sealed.record,
             body: sealed.body,
-            recorded: std::mem::take(&mut self.recorded),
+            listed: Listed {
+                entries: std::mem::take(&mut self.entries).finish()?,
+                problems: std::mem::take(&mut self.problems).finish()?,
+            },
+            cursor,
             last: frame.last,
         });
         if !frame.last {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use intellistor_storage::Hashed;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
 use intellistor_storage::buffers::Buffer;
-use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::manifest::{Entry, Listed, Problem};
 use intellistor_storage::objects::PartReceipt;
 use intellistor_storage::queue::Cursor;
 use tokio::sync::OwnedSemaphorePermit;
@@ -98,7 +98,9 @@ pub struct SegmentSealed {
     /// The bytes; those of the first part begin with the archive's header.
     pub body: Hashed,
     /// What ended in it.
-    pub recorded: Recorded,
+    pub listed: Listed,
+    /// Where it ends in the walk.
+    pub cursor: Cursor,
     /// Whether it closes the archive.
     pub last: bool,
 }
@@ -112,7 +114,9 @@ pub struct PartUploaded {
     /// What the store answered.
     pub receipt: PartReceipt,
     /// As in [`SegmentSealed`].
-    pub recorded: Recorded,
+    pub listed: Listed,
+    /// As in [`SegmentSealed`].
+    pub cursor: Cursor,
     /// As in [`SegmentSealed`].
     pub last: bool,
     /// The part's share of what may be on its way. Ordering law (must): given back when the part is committed.

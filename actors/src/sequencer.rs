@@ -13,27 +13,27 @@ use std::fmt::Debug;
 use actix::prelude::*;
 use intellistor_storage::Result;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::ManifestDraft;
+use intellistor_storage::manifest::{Listed, ManifestDraft};
 use intellistor_storage::objects::PartReceipt;
-use intellistor_storage::queue::{Ledger, PartRecord};
+use intellistor_storage::queue::{Cursor, Ledger, PartRecord};
 use tokio::sync::oneshot;
 
 use crate::link::Failures;
-use crate::messages::{PartUploaded, Recorded, Reply};
+use crate::messages::{PartUploaded, Reply};
 
 /// Where committed parts stand.
 pub trait Book: Debug + Send + Unpin + 'static {
-    /// Adds a part that the store holds durably, and what ended in it.
+    /// Adds a part that the store holds durably, what ended in it, and where it ends in the walk.
     ///
     /// # Errors
     /// Those of the disk.
-    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()>;
+    fn commit(&mut self, part: PartRecord, listed: Listed, cursor: &Cursor) -> Result<()>;
 }
 
 /// A job's ledger: what is committed survives a crash.
 impl Book for Ledger {
-    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()> {
-        Ledger::commit(self, &part, &recorded.cursor, &recorded.entries, &recorded.problems)
+    fn commit(&mut self, part: PartRecord, listed: Listed, cursor: &Cursor) -> Result<()> {
+        Ledger::commit(self, &part, cursor, &listed)
     }
 }
 
@@ -47,8 +47,8 @@ pub struct Draft {
 }
 
 impl Book for Draft {
-    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()> {
-        self.manifest.commit(part.segment, &recorded.entries, &recorded.problems)?;
+    fn commit(&mut self, part: PartRecord, listed: Listed, _: &Cursor) -> Result<()> {
+        self.manifest.commit(part.segment, listed)?;
         self.receipts.push(part.receipt);
         Ok(())
     }
@@ -73,10 +73,10 @@ impl<B: Book> Sequencer<B> {
     fn commit(&mut self) -> Result<()> {
         while let Some(part) = self.waiting.remove(&self.next) {
             let Some((mut book, done)) = self.book.take() else { return Ok(()) };
-            let PartUploaded { segment, receipt, recorded, last, slot } = part;
+            let PartUploaded { segment, receipt, listed, cursor, last, slot } = part;
             let (number, bytes) = (segment.number, segment.bytes);
             // Ordering law (must): acknowledged, then recorded and flushed, then its memory released.
-            book.commit(PartRecord { segment, receipt, last }, recorded)?;
+            book.commit(PartRecord { segment, receipt, last }, listed, &cursor)?;
             drop(slot);
             tracing::info!(part = number, bytes, "part stored");
             self.next += 1;

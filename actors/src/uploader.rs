@@ -122,7 +122,7 @@ async fn send(
     slot: OwnedSemaphorePermit,
     queued: Queued,
 ) -> Reply {
-    let SegmentSealed { segment, body, recorded, last } = sealed;
+    let SegmentSealed { segment, body, listed, cursor, last } = sealed;
     let part = Part { number: segment.number, offset: segment.offset, body };
     let begun = Instant::now();
     let span = info_span!(
@@ -142,7 +142,11 @@ async fn send(
     Failpoint::PartAcknowledged.reached();
     drop((part, queued));
     config.progress.stored_bytes.add(segment.bytes);
-    config.next.send(PartUploaded { segment, receipt, recorded, last, slot }).await.map_err(|_| Stopped)?
+    config
+        .next
+        .send(PartUploaded { segment, receipt, listed, cursor, last, slot })
+        .await
+        .map_err(|_| Stopped)?
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | [`keys`] | user keys, wrapping, derivation |
 //! | [`manifest`] | `manifest.json`: entries, extents, authentication |
 //! | [`buffers`] | memory that is used again |
+//! | [`packed`] | many small records in little memory |
 //! | `cipher` | AES-256-GCM |
 //! | [`layout`] | the keys under which a store holds all that |
 //! | [`job`] | the states of a job, and the one function that changes them |
@@ -30,6 +31,7 @@ pub mod keys;
 pub mod layout;
 pub mod manifest;
 pub mod objects;
+pub mod packed;
 pub mod queue;
 mod spool;
 mod text;

@@ -17,8 +17,10 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::archive::SegmentRecord;
 use crate::layout::BackupName;
+use crate::packed::Packed;
 
 pub use reader::VerifiedManifest;
 pub use writer::{ManifestDraft, put_manifest};
@@ -265,6 +267,25 @@ pub enum ProblemKind {
     Skipped,
     /// In the backup, but it changed while it was read.
     Changed,
+}
+
+/// What a manifest lists of a part.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Entries whose last byte lies in it.
+    pub entries: Packed<Entry>,
+    /// Entries that were skipped, or changed, before its end.
+    pub problems: Packed<Problem>,
+}
+
+impl Listed {
+    /// What is at hand.
+    ///
+    /// # Errors
+    /// As [`Packed::of`].
+    pub fn of(entries: &[Entry], problems: &[Problem]) -> Result<Self> {
+        Ok(Self { entries: Packed::of(entries)?, problems: Packed::of(problems)? })
+    }
 }
 
 /// An entry that was skipped, or that changed while it was read.

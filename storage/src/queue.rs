@@ -17,7 +17,6 @@
 //! not this folder, is the truth. The folder `job/` goes when its job is closed, which bounds what sled takes on the
 //! disk.
 
-mod chunks;
 mod database;
 mod ledger;
 mod records;

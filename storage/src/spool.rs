@@ -23,11 +23,16 @@ enum Held {
 
 impl Default for Spool {
     fn default() -> Self {
-        Self { held: Held::Memory(Vec::new()), bytes: 0, memory_bytes: MEMORY_BYTES }
+        Self::new(MEMORY_BYTES)
     }
 }
 
 impl Spool {
+    /// One that takes so much memory at most.
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self { held: Held::Memory(Vec::new()), bytes: 0, memory_bytes }
+    }
+
     /// Size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -36,6 +41,11 @@ impl Spool {
     /// A reader from the start. Call [`flush`](Write::flush) first if anything was written since the last one.
     pub fn reader(&self) -> SpoolReader<'_> {
         SpoolReader { spool: self, position: 0 }
+    }
+
+    /// Fills a buffer from a place. Call [`flush`](Write::flush) before, as for a [`reader`](Self::reader).
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        SpoolReader { spool: self, position }.read_exact(buffer)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -116,7 +126,7 @@ mod tests {
     #[test]
     fn it_reads_back_from_memory_and_from_disk() {
         for memory_bytes in [4, 1 << 20] {
-            let mut spool = Spool { memory_bytes, ..Spool::default() };
+            let mut spool = Spool::new(memory_bytes);
             for i in 0..1000u32 {
                 spool.write_all(&i.to_be_bytes()).unwrap();
             }

@@ -3,7 +3,7 @@
 use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::{ManifestDraft, Origin, put_manifest};
+use intellistor_storage::manifest::{Listed, ManifestDraft, Origin, put_manifest};
 use intellistor_storage::objects::{MemoryStore, ObjectStore};
 
 /// A forger with a store and a key.
@@ -51,7 +51,7 @@ impl Forge {
         let mut draft = ManifestDraft::default();
         let last = segments.len() - 1;
         for (i, segment) in segments.into_iter().enumerate() {
-            draft.commit(segment, if i == last { entries } else { &[] }, &[]).unwrap();
+            draft.commit(segment, Listed::of(if i == last { entries } else { &[] }, &[]).unwrap()).unwrap();
         }
         let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), trace_id: None };
         let (manifest, _) = draft.finish(&self.header, &self.data_key, origin, Vec::new()).unwrap();

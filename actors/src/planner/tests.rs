@@ -11,7 +11,7 @@ use intellistor_storage::archive::{
 };
 use intellistor_storage::keys::{DataKey, UserKey};
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::manifest::{ManifestDraft, Origin};
+use intellistor_storage::manifest::{Listed, ManifestDraft, Origin};
 use intellistor_storage::objects::{LocalStore, ObjectStore, SharedStore};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ impl Backup {
         seal(&[0; 1024], true);
         let index = Arc::new(ArchiveIndex::new(header.clone(), &records).unwrap());
         for record in records {
-            draft.commit(record, &std::mem::take(&mut entries), &[]).unwrap();
+            draft.commit(record, Listed::of(&std::mem::take(&mut entries), &[]).unwrap()).unwrap();
         }
         let (mut spool, _) = draft.finish(&header, &data_key, Origin::default(), Vec::new()).unwrap();
         spool.flush().unwrap();

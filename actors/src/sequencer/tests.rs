@@ -20,13 +20,13 @@ struct Notebook {
 }
 
 impl Book for Notebook {
-    fn commit(&mut self, part: PartRecord, recorded: Recorded) -> Result<()> {
+    fn commit(&mut self, part: PartRecord, _: Listed, cursor: &Cursor) -> Result<()> {
         let number = part.segment.number;
         if Some(number) == self.full_at {
             let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
             return Err(intellistor_storage::Error::io("write", "book")(full));
         }
-        self.committed.lock().unwrap().push((number, recorded.cursor.entry));
+        self.committed.lock().unwrap().push((number, cursor.entry));
         Ok(())
     }
 }
@@ -55,13 +55,9 @@ impl Bench {
         let segment =
             SegmentRecord { number, offset: 0, bytes: 1, salt: [0; 32], sha256: [0; 32], frames: Vec::new() };
         let receipt = PartReceipt { number, bytes: 1, sha256: None, etag: number.to_string() };
-        let recorded = Recorded::default();
-        let recorded = Recorded {
-            cursor: intellistor_storage::queue::Cursor { entry: number.into(), half_sent: None },
-            ..recorded
-        };
+        let (listed, cursor) = (Listed::default(), Cursor { entry: number.into(), half_sent: None });
         let slot = self.slots.clone().try_acquire_owned().unwrap();
-        self.sequencer.send(PartUploaded { segment, receipt, recorded, last, slot }).await.unwrap()
+        self.sequencer.send(PartUploaded { segment, receipt, listed, cursor, last, slot }).await.unwrap()
     }
 
     fn numbers(&self) -> Vec<u32> {

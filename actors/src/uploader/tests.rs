@@ -12,7 +12,8 @@ use intellistor_storage::objects::{Fault, Faulty, MemoryStore, ObjectStore, Oper
 
 use super::*;
 use crate::link::Failure;
-use crate::messages::Recorded;
+use intellistor_storage::manifest::Listed;
+use intellistor_storage::queue::Cursor;
 
 const MIB: usize = 1 << 20;
 
@@ -68,8 +69,13 @@ impl Bench {
             sha256: body.sha256(),
             frames: Vec::new(),
         };
-        let request =
-            self.uploader.send(SegmentSealed { segment, body, recorded: Recorded::default(), last: false });
+        let request = self.uploader.send(SegmentSealed {
+            segment,
+            body,
+            listed: Listed::default(),
+            cursor: Cursor::default(),
+            last: false,
+        });
         Box::pin(async move { request.await.unwrap() })
     }
 

@@ -16,7 +16,7 @@ use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::{EntryKind, ManifestDraft};
+use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::queue::Ledger;
 use intellistor_telemetry::names::span;
@@ -214,11 +214,18 @@ impl JobRun {
         }
         let Some((last, cursor)) = self.ledger.last_part()? else { return Ok((None, Resume::default())) };
         let (mut count, mut bytes) = (0, 0);
-        let entries = (1..=last.segment.number).map(|number| {
-            let (entries, _) = self.ledger.committed(number)?;
-            count += entries.len() as u64;
-            bytes += entries.iter().filter(|e| e.kind == EntryKind::File).map(|e| e.size).sum::<u64>();
-            Ok(entries)
+        let entries = (1..=last.segment.number).flat_map(|number| {
+            let (listed, failed) = match self.ledger.committed(number) {
+                Ok(listed) => (listed, None),
+                Err(error) => (Listed::default(), Some(Err(error))),
+            };
+            listed.entries.into_unpacked().chain(failed)
+        });
+        let entries = entries.inspect(|entries| {
+            for entry in entries.iter().flatten() {
+                count += 1;
+                bytes += if entry.kind == EntryKind::File { entry.size } else { 0 };
+            }
         });
         let links = LinkTable::rebuild(self.ledger.scan::<Walked>(0), cursor.entry, entries)?;
         self.progress.entries.raise_to(count);
@@ -257,12 +264,18 @@ impl JobRun {
     async fn publish(&self) -> Result<Box<BackupReport>> {
         let mut draft = ManifestDraft::default();
         for part in self.ledger.parts()? {
-            let (entries, problems) = self.ledger.committed(part.segment.number)?;
-            for problem in &problems {
-                let (path, reason) = (&problem.relative_path, &problem.reason);
-                tracing::warn!(path, reason, kind = ?problem.kind, "not as it was, or not in the backup");
+            let listed = self.ledger.committed(part.segment.number)?;
+            for problems in listed.problems.unpack() {
+                for Problem { relative_path, reason, kind } in problems? {
+                    tracing::warn!(
+                        path = relative_path,
+                        reason,
+                        ?kind,
+                        "not as it was, or not in the backup"
+                    );
+                }
             }
-            draft.commit(part.segment, &entries, &problems)?;
+            draft.commit(part.segment, listed)?;
         }
         let roots = root_records(&self.policy);
         let mut report = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;

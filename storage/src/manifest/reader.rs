@@ -299,7 +299,8 @@ mod tests {
             SegmentRecord { number: 1, offset: 0, bytes: 1000, salt: [1; 32], sha256: [2; 32], frames };
         let problem =
             Problem { relative_path: "x".into(), kind: ProblemKind::Skipped, reason: "socket".into() };
-        draft.commit(segment, &(0..entries).map(entry).collect::<Vec<_>>(), &[problem]).unwrap();
+        let entries: Vec<_> = (0..entries).map(entry).collect();
+        draft.commit(segment, Listed::of(&entries, &[problem]).unwrap()).unwrap();
         let origin = Origin { host: "h".into(), os: "linux".into(), tool: "t 1".into(), trace_id: None };
         let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();
         let mut bytes = Vec::new();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::{
-    ArchiveRecord, Entry, FORMAT, Head, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord,
+    ArchiveRecord, FORMAT, Head, Listed, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord,
     TRAILER_END, TRAILER_START, Totals,
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
@@ -32,18 +32,22 @@ impl ManifestDraft {
     /// Adds a segment that the store holds durably, and what ended in it. Segments come in order.
     ///
     /// # Errors
-    /// [`Error::Io`] when the temporary folder is full.
-    pub fn commit(&mut self, segment: SegmentRecord, entries: &[Entry], problems: &[Problem]) -> Result<()> {
-        for entry in entries {
-            self.totals.count(entry);
-            add_line(&mut self.entries, entry)?;
-        }
-        for problem in problems {
-            match problem.kind {
-                ProblemKind::Skipped => self.totals.skipped += 1,
-                ProblemKind::Changed => self.totals.changed += 1,
+    /// [`Error::Io`] when the temporary folder is full; [`Error::Integrity`] for a list that is damaged.
+    pub fn commit(&mut self, segment: SegmentRecord, listed: Listed) -> Result<()> {
+        for entries in listed.entries.unpack() {
+            for entry in entries? {
+                self.totals.count(&entry);
+                add_line(&mut self.entries, &entry)?;
             }
-            add_line(&mut self.problems, problem)?;
+        }
+        for problems in listed.problems.unpack() {
+            for problem in problems? {
+                match problem.kind {
+                    ProblemKind::Skipped => self.totals.skipped += 1,
+                    ProblemKind::Changed => self.totals.changed += 1,
+                }
+                add_line(&mut self.problems, &problem)?;
+            }
         }
         self.segments.push(segment);
         Ok(())

@@ -72,7 +72,8 @@ async fn put_parts(
 }
 
 fn next_part(source: &mut impl Read) -> io::Result<Bytes> {
-    let mut part = Vec::new();
+    // Grown, it would be twice as large in the end.
+    let mut part = Vec::with_capacity(PART_BYTES);
     source.take(PART_BYTES as u64).read_to_end(&mut part)?;
     Ok(part.into())
 }

@@ -8,19 +8,23 @@
 //! entry/<number:u32be>/<chunk:u32be>      entries that ended in that part
 //! problem/<number:u32be>/<chunk:u32be>    entries that were skipped or changed in it
 //! ```
-//! Everything about a part is written in one batch: all of it is there after a crash, or nothing.
+//! A part is recorded when its row is there, which is written last, in one batch with the cursor: all about it is there after
+//! a crash, or nothing counts. What a run leaves that dies before is overwritten, or lies behind what the row counts.
+//!
+//! Long lists are read key by key, and not as a range: sled lets a leaf go only after so many accesses.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::chunks::{self, Chunk};
 use super::database::Database;
 use super::{Cursor, Job, PartRecord};
 use crate::failpoint::Failpoint;
 use crate::job::{JobEvent, JobState};
-use crate::manifest::{Entry, Problem};
+use crate::manifest::Listed;
+use crate::packed::{self, Chunk, Packed};
 use crate::{Error, Result};
 
 const JOB: &[u8] = b"job";
@@ -161,7 +165,8 @@ impl Ledger {
     /// Those of the disk.
     pub fn add_scan<T: Serialize>(&self, steps: &[T]) -> Result<()> {
         let mut now = self.now();
-        for Chunk { records, bytes } in self.pack(steps)? {
+        for chunk in Packed::of(steps)?.chunks() {
+            let Chunk { records, bytes } = chunk?;
             self.database().put(&key(SCAN, &now.steps.to_be_bytes()), bytes)?;
             now.steps += records as u64;
         }
@@ -178,38 +183,46 @@ impl Ledger {
         self.database().flush()
     }
 
-    /// The walk from the step `from` on, some hundred steps at a time.
+    /// The walk from the step `from` on, some steps at a time.
     ///
     /// # Errors
     /// Each item: those of the disk, and damage.
     pub fn scan<T: DeserializeOwned>(&self, from: u64) -> impl Iterator<Item = Result<Vec<T>>> + use<T> {
-        let database = self.database().clone();
-        // The chunk in which that step is may begin before it.
-        let begin = match from.checked_add(1).map(|next| database.before(&key(SCAN, &next.to_be_bytes()))) {
-            Some(Ok(Some(chunk))) if chunk.starts_with(SCAN) => Ok(chunk),
-            Some(Err(error)) => Err(error),
-            _ => Ok(key(SCAN, &from.to_be_bytes())),
-        };
-        let (failed, begin) = match begin {
-            Ok(begin) => (None, begin),
-            Err(error) => (Some(Err(error)), SCAN.to_vec()),
-        };
-        let mut expected = None;
-        let chunks = database.range(SCAN, begin).map(move |found| {
-            let (key, chunk) = found?;
-            let first = suffix(&key, SCAN).map(u64::from_be_bytes);
-            let first = first.ok_or_else(|| database.damaged("a chunk of the walk has no index"))?;
-            let mut steps: Vec<T> = chunks::unpack(&chunk).map_err(|reason| database.damaged(reason))?;
-            // What is missing here would be missing in the backup, in silence.
-            if expected.replace(first + steps.len() as u64).map_or(first > from, |expected| expected != first)
-            {
-                return Err(database.damaged("a chunk of the walk is missing"));
-            }
-            let before = from.saturating_sub(first).min(steps.len() as u64) as usize;
-            steps.drain(..before);
-            Ok(steps)
-        });
-        failed.into_iter().chain(chunks)
+        let (database, end) = (self.database().clone(), self.step_count());
+        // What is missing here would be missing in the backup, in silence.
+        let missing = |database: &Database| database.damaged("a chunk of the walk is missing");
+        // The chunk in which the first step is may begin before it.
+        let mut next = if from < end { self.chunk_of_step(from).map(Some) } else { Ok(None) };
+        std::iter::from_fn(move || {
+            let first = match std::mem::replace(&mut next, Ok(None)) {
+                Ok(first) => first?,
+                Err(error) => return Some(Err(error)),
+            };
+            let read = || -> Result<Vec<T>> {
+                let chunk =
+                    database.get(&key(SCAN, &first.to_be_bytes()))?.ok_or_else(|| missing(&database))?;
+                packed::unpack(&chunk).map_err(|reason| database.damaged(reason))
+            };
+            let mut steps = match read() {
+                Ok(steps) => steps,
+                Err(error) => return Some(Err(error)),
+            };
+            let past = first + steps.len() as u64;
+            next = match past.cmp(&end) {
+                Ordering::Less if past > first => Ok(Some(past)),
+                Ordering::Equal => Ok(None),
+                _ => Err(missing(&database)),
+            };
+            steps.drain(..from.saturating_sub(first).min(steps.len() as u64) as usize);
+            Some(Ok(steps))
+        })
+    }
+
+    /// Index of the first step of the chunk that a step is in.
+    fn chunk_of_step(&self, step: u64) -> Result<u64> {
+        let before = self.database().before(&key(SCAN, &(step + 1).to_be_bytes()))?;
+        let first = before.and_then(|key| suffix(&key, SCAN)).map(u64::from_be_bytes);
+        first.ok_or_else(|| self.database().damaged("a chunk of the walk is missing"))
     }
 
     /// How many steps of the walk there are.
@@ -223,7 +236,7 @@ impl Ledger {
         let first = suffix(&key, SCAN).map(u64::from_be_bytes);
         let first = first.ok_or_else(|| self.database().damaged("a chunk of the walk has no index"))?;
         let steps: Vec<serde::de::IgnoredAny> =
-            chunks::unpack(&chunk).map_err(|reason| self.database().damaged(reason))?;
+            packed::unpack(&chunk).map_err(|reason| self.database().damaged(reason))?;
         Ok(first + steps.len() as u64)
     }
 
@@ -233,27 +246,19 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::Replay`] when it is not the part after the last; those of the disk.
-    pub fn commit(
-        &self,
-        part: &PartRecord,
-        cursor: &Cursor,
-        entries: &[Entry],
-        problems: &[Problem],
-    ) -> Result<()> {
+    pub fn commit(&self, part: &PartRecord, cursor: &Cursor, listed: &Listed) -> Result<()> {
         let mut now = self.now();
         let number = part.segment.number;
         if number != now.parts + 1 {
             return Err(Error::Replay { expected: now.parts + 1, found: number });
         }
-        let mut batch = sled::Batch::default();
+        let Listed { entries, problems } = listed;
+        self.put_all(ENTRY, number, entries)?;
+        self.put_all(PROBLEM, number, problems)?;
         let row = PartRow { part: part.clone(), entries: entries.len(), problems: problems.len() };
+        let mut batch = sled::Batch::default();
         batch.insert(key(PART, &number.to_be_bytes()), self.encode(&row)?);
         batch.insert(key(CURSOR, &number.to_be_bytes()), self.encode(cursor)?);
-        for (prefix, chunks) in [(ENTRY, self.pack(entries)?), (PROBLEM, self.pack(problems)?)] {
-            for (i, chunk) in (0u32..).zip(chunks) {
-                batch.insert(key(prefix, &[number.to_be_bytes(), i.to_be_bytes()].concat()), chunk.bytes);
-            }
-        }
         self.database().apply(batch)?;
         Failpoint::PartWritten.reached();
         self.database().flush()?;
@@ -320,26 +325,39 @@ impl Ledger {
     ///
     /// # Errors
     /// Those of the disk, and damage.
-    pub fn committed(&self, number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> {
+    pub fn committed(&self, number: u32) -> Result<Listed> {
         let PartRow { entries, problems, .. } = self.record(PART, number)?;
-        let found = (self.unpack_all(ENTRY, number)?, self.unpack_all(PROBLEM, number)?);
+        let found = Listed {
+            entries: self.read_all(ENTRY, number, entries)?,
+            problems: self.read_all(PROBLEM, number, problems)?,
+        };
         // What is missing here would be missing in the manifest, in silence.
-        if (found.0.len(), found.1.len()) != (entries, problems) {
+        if (found.entries.len(), found.problems.len()) != (entries, problems) {
             let reason = format!("entries of part {number} are missing");
             return Err(self.database().damaged(reason));
         }
         Ok(found)
     }
 
-    fn unpack_all<T: DeserializeOwned>(&self, prefix: &'static [u8], number: u32) -> Result<Vec<T>> {
-        let mut records = Vec::new();
-        let of_part = key(prefix, &number.to_be_bytes());
-        for found in self.database().range(prefix, of_part.clone()) {
-            let (key, chunk) = found?;
-            if !key.starts_with(&of_part) {
+    /// Not in the batch of the part's row, since sled holds a batch in memory.
+    fn put_all<T>(&self, prefix: &'static [u8], number: u32, records: &Packed<T>) -> Result<()> {
+        for (i, chunk) in (0u32..).zip(records.chunks()) {
+            let key = key(prefix, &[number.to_be_bytes(), i.to_be_bytes()].concat());
+            self.database().put(&key, chunk?.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The first `count` records. More are of a run that died before the part's row was there.
+    fn read_all<T>(&self, prefix: &'static [u8], number: u32, count: usize) -> Result<Packed<T>> {
+        let mut records = Packed::default();
+        for i in 0u32.. {
+            if records.len() >= count {
                 break;
             }
-            records.append(&mut chunks::unpack(&chunk).map_err(|reason| self.database().damaged(reason))?);
+            let key = key(prefix, &[number.to_be_bytes(), i.to_be_bytes()].concat());
+            let Some(chunk) = self.database().get(&key)? else { break };
+            records.push_chunk(&chunk).map_err(|reason| self.database().damaged(reason))?;
         }
         Ok(records)
     }
@@ -372,10 +390,6 @@ impl Ledger {
 
     fn encode(&self, record: &impl Serialize) -> Result<Vec<u8>> {
         encode(self.database(), record)
-    }
-
-    fn pack<T: Serialize>(&self, records: &[T]) -> Result<Vec<Chunk>> {
-        chunks::pack(records).map_err(|e| self.database().damaged(e))
     }
 }
 

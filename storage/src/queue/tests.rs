@@ -9,7 +9,7 @@ use super::*;
 use crate::archive::{FrameRecord, SegmentRecord};
 use crate::job::{Ending, JobEvent, JobState};
 use crate::manifest::{
-    Entry, EntryKind, Extent, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
+    Entry, EntryKind, Extent, Listed, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
 };
 use crate::objects::{PartReceipt, Upload};
 
@@ -77,8 +77,22 @@ fn cursor(entry: u64) -> Cursor {
 fn commit(ledger: &Ledger, parts: std::ops::RangeInclusive<u32>, entries: usize) {
     for number in parts {
         let (entries, problems) = ended_in(number, entries);
-        ledger.commit(&part(number), &cursor(number.into()), &entries, &problems).unwrap();
+        ledger
+            .commit(&part(number), &cursor(number.into()), &Listed::of(&entries, &problems).unwrap())
+            .unwrap();
     }
+}
+
+fn committed(ledger: &Ledger, number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> {
+    let Listed { entries, problems } = ledger.committed(number)?;
+    Ok((all(entries)?, all(problems)?))
+}
+
+fn all<T: serde::de::DeserializeOwned>(packed: crate::packed::Packed<T>) -> Result<Vec<T>> {
+    packed.unpack().try_fold(Vec::new(), |mut all, some| {
+        all.append(&mut some?);
+        Ok(all)
+    })
 }
 
 fn ended_in(number: u32, entries: usize) -> (Vec<Entry>, Vec<Problem>) {
@@ -128,7 +142,7 @@ fn parts_are_recorded_in_their_order_alone() {
     let mut queue = Queue::open(dir.path()).unwrap();
     let ledger = queue.begin(job("a")).unwrap();
     assert_eq!(ledger.last_part().unwrap(), None);
-    let try_part = |number: u32| ledger.commit(&part(number), &cursor(0), &[], &[]);
+    let try_part = |number: u32| ledger.commit(&part(number), &cursor(0), &Listed::default());
     assert!(matches!(try_part(2), Err(Error::Replay { expected: 1, found: 2 })));
     try_part(1).unwrap();
     assert!(matches!(try_part(1), Err(Error::Replay { expected: 2, found: 1 })));
@@ -153,14 +167,14 @@ fn what_is_truncated_is_gone_and_can_be_made_again() {
         );
         assert!(ledger.committed(keep + 1).is_err(), "there is no part behind {keep}");
         if keep > 0 {
-            assert_eq!(ledger.committed(keep).unwrap(), ended_in(keep, 3));
+            assert_eq!(committed(&ledger, keep).unwrap(), ended_in(keep, 3));
         }
     }
     commit(&ledger, 1..=1, 1);
     drop((ledger, queue));
     let (_queue, ledger) = reopened(&dir);
     assert_eq!(ledger.parts().unwrap(), [part(1)]);
-    assert_eq!(ledger.committed(1).unwrap(), ended_in(1, 1));
+    assert_eq!(committed(&ledger, 1).unwrap(), ended_in(1, 1));
 }
 
 fn end(ledger: &Ledger) {

@@ -51,7 +51,7 @@ fn a_queue_is_seen_as_running_while_its_process_lives_and_loses_nothing_when_it_
     assert_eq!(queue.take_notices(), [""; 0]);
     assert_eq!(ledger.part_count(), 20);
     for number in 1..=20 {
-        assert_eq!(ledger.committed(number).unwrap(), ended_in(number, 50), "part {number}");
+        assert_eq!(committed(&ledger, number).unwrap(), ended_in(number, 50), "part {number}");
     }
 }
 
@@ -146,7 +146,7 @@ fn snapshots_that_a_crash_left_unfinished_or_damaged_lose_nothing() {
         assert_eq!(queue.take_notices(), [""; 0], "planting {i}");
         assert_eq!(ledger.part_count(), 40, "planting {i}");
         for number in 1..=40 {
-            assert_eq!(ledger.committed(number).unwrap(), ended_in(number, 200), "planting {i}");
+            assert_eq!(committed(&ledger, number).unwrap(), ended_in(number, 200), "planting {i}");
         }
         assert_eq!(ledger.scan::<String>(0).map(|batch| batch.unwrap().len()).sum::<usize>(), 3000);
     }
@@ -195,7 +195,7 @@ fn a_flipped_byte_never_panics_and_never_yields_what_was_not_committed() {
         };
         for (number, found) in (1..).zip(&parts) {
             assert_eq!(*found, part(number), "byte {at}");
-            match ledger.committed(number) {
+            match committed(&ledger, number) {
                 Ok(found) if found == ended_in(number, 200) => {}
                 Ok((entries, problems)) => seen.silent.push(format!(
                     "byte {at}: part {number} of {} has {} entries and {} problems",
@@ -240,7 +240,7 @@ fn a_database_that_is_cut_short_never_panics() {
         if let Some(ledger) = queue.job().unwrap() {
             for (number, found) in (1..).zip(ledger.parts().unwrap()) {
                 assert_eq!(found, part(number), "cut at {i}/24");
-                if let Ok(found) = ledger.committed(number) {
+                if let Ok(found) = committed(&ledger, number) {
                     assert_eq!(found, ended_in(number, 200), "cut at {i}/24");
                 }
             }

@@ -95,11 +95,11 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut queue = Queue::open(dir.path()).unwrap();
-        queue.begin(job("a")).unwrap().commit(&part, &cursor, &entries, &problems).unwrap();
+        queue.begin(job("a")).unwrap().commit(&part, &cursor, &Listed::of(&entries, &problems).unwrap()).unwrap();
         drop(queue);
         let (_queue, ledger) = reopened(&dir);
         prop_assert_eq!(ledger.last_part().unwrap(), Some((part.clone(), cursor)));
-        prop_assert_eq!(ledger.committed(1).unwrap(), (entries, problems));
+        prop_assert_eq!(committed(&ledger, 1).unwrap(), (entries, problems));
         let tar_bytes = part.segment.frames.iter().map(|f| u64::from(f.tar_bytes)).sum::<u64>();
         prop_assert_eq!((ledger.part_count(), ledger.tar_bytes()), (1, tar_bytes));
     }
