@@ -4,7 +4,8 @@
     cargo build --release --workspace --features intellistor-cli/isal
     python3 tests/bench/compare.py --dir /mnt/scratch
 
-The tree has a fixed seed: small files like source code, larger ones like libraries, and noise. Each round runs every tool
+The tree has a fixed seed: small files like source code, larger ones like libraries, and noise; with --alike, so many
+invoices of about 1 KiB and nothing else. With --s3 the stores are on the S3 server of the tests, on 127.0.0.1. Each round runs every tool
 once, in turn, so that a machine that slows down slows them all; the table has medians, and ratios to restic. Everything
 lies below --dir, in a folder that goes in the end: nothing is deleted between rounds, since ext4 is slow to reuse inodes
 that were just freed.
@@ -66,9 +67,37 @@ def make_tree(tree, files, scale, rng):
         (tree / "noise" / f"{number}.bin").write_bytes(rng.randbytes(10 * MIB))
 
 
+def make_alike(tree, files):
+    """Small files that differ little, a hundred to a folder."""
+    text = b"<item><nome>Cadeira de escrit\xc3\xb3rio</nome><valor>1.234,56</valor></item>\n" * 13
+    for number in range(files):
+        folder = tree / f"{number // 10_000:03}" / f"{number // 100 % 100:02}"
+        if number % 100 == 0:
+            folder.mkdir(parents=True)
+        (folder / f"nota fiscal {number}.xml").write_bytes(b"<nota>%d</nota>\n" % (number * 7919) + text[: 200 + number * 37 % 800])
+
+
+class Server:
+    """The S3 server of the tests, a process of its own."""
+
+    def __init__(self, room, program):
+        self.folder = room / "s3"
+        self.folder.mkdir()
+        self.child = subprocess.Popen([program, self.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.env = dict(self.child.stdout.readline().strip().split("=", 1) for _ in range(5))
+        self.bucket = self.env["AWS_S3_BUCKET"]
+
+    def place(self, name):
+        return self.folder / self.bucket / name
+
+    def stop(self):
+        self.child.stdin.close()
+        self.child.wait()
+
+
 class Tool:
-    def __init__(self, room):
-        self.room = room
+    def __init__(self, room, server=None):
+        self.room, self.server = room, server
 
     def run(self, *command, cwd=None):
         """Seconds and the peak of resident memory in MiB."""
@@ -84,14 +113,18 @@ class Tool:
         return time.monotonic() - begun, usage.ru_maxrss / 1024
 
     def env(self):
-        return dict(os.environ)
+        return {**os.environ, **(self.server.env if self.server else {})}
 
 
 class Intellistor(Tool):
     name = "intellistor"
 
-    def __init__(self, room, binaries, agent=False):
-        super().__init__(room)
+    def __init__(self, room, binaries, server=None, agent=False, compression=None):
+        super().__init__(room, server)
+        self.compression = compression
+        if compression:
+            self.name = f"intellistor, {compression}"
+        room.mkdir(exist_ok=True)
         self.client, self.agent = binaries / "backup-client", binaries / "intellistor-agent"
         if agent:
             self.name = "intellistor-agent"
@@ -99,13 +132,20 @@ class Intellistor(Tool):
         self.run(self.client, "-q", "key-create", "--out", room / "key")
 
     def env(self):
-        return {**os.environ, "INTELLISTOR_KEY_FILE": str(self.room / "key"), "INTELLISTOR_HOME": str(self.room / "home")}
+        return {**super().env(), "INTELLISTOR_KEY_FILE": str(self.room / "key"), "INTELLISTOR_HOME": str(self.room / "home")}
 
     def prepare(self, tree, store):
-        self.policy = store.with_suffix(".yaml")
-        store.mkdir()
+        self.policy = self.room / f"{store.name}.yaml"
+        if self.server:
+            url = f"s3://{self.server.bucket}/{store.name}"
+        else:
+            store.mkdir()
+            url = f"file://{store}"
         self.run(self.client, "-q", "policy-create", "--out", self.policy, "--policy-id", store.name,
-                 "--paths", tree, "--store", f"file://{store}")
+                 "--paths", tree, "--store", url)
+        if self.compression:
+            with self.policy.open("a") as policy:
+                policy.write(f"compression: {self.compression}\n")
 
     def backup(self, tree, store):
         program = [self.agent, "-q", "run"] if self.through_agent else [self.client, "-q", "backup"]
@@ -120,24 +160,29 @@ class Restic(Tool):
     name = "restic"
 
     def env(self):
-        return {**os.environ, "RESTIC_PASSWORD": "x"}
+        return {**super().env(), "RESTIC_PASSWORD": "x"}
+
+    def call(self, store, *command, cwd=None):
+        if self.server:
+            store = f"s3:{self.server.env['AWS_ENDPOINT_URL']}/{self.server.bucket}/{store.name}"
+        return self.run("restic", "-q", "-o", "s3.bucket-lookup=path", "-r", store, *command, cwd=cwd)
 
     def prepare(self, tree, store):
-        self.run("restic", "-q", "init", "-r", store)
+        self.call(store, "init")
 
     def backup(self, tree, store):
-        return self.run("restic", "-q", "-r", store, "backup", ".", cwd=tree)
+        return self.call(store, "backup", ".", cwd=tree)
 
     def restore(self, store, out, only=None):
         only = ["--include", f"/{only}"] if only else []
-        return self.run("restic", "-q", "-r", store, "restore", "latest", "--target", out, *only)
+        return self.call(store, "restore", "latest", "--target", out, *only)
 
 
 class Borg(Tool):
     name = "borg (lz4)"
 
     def env(self):
-        return {**os.environ, "BORG_PASSPHRASE": "x", "BORG_BASE_DIR": str(self.room / "borg-home")}
+        return {**super().env(), "BORG_PASSPHRASE": "x", "BORG_BASE_DIR": str(self.room / "borg-home")}
 
     def prepare(self, tree, store):
         self.run("borg", "init", "-e", "repokey", store)
@@ -161,30 +206,49 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--files", type=int, default=41_600, help="how many small files")
     arguments.add_argument("--scale", type=float, default=1.0, help="of the larger files; 0 for none")
+    arguments.add_argument("--alike", type=int, default=0, help="so many small files that are alike, instead of the tree")
+    arguments.add_argument("--s3", action="store_true", help="stores on an S3 server of our tests, without borg")
+    arguments.add_argument("--levels", action="store_true", help="also with compression balanced and best")
     arguments.add_argument("--agent", action="store_true", help="also through the agent")
     arguments.add_argument("--alone", action="store_true", help="without peers")
     options = arguments.parse_args()
     room = Path(tempfile.mkdtemp(prefix="compare-", dir=options.dir))
+    binaries = Path(options.bin).resolve()
+    server = Server(room, binaries / "examples" / "s3_server") if options.s3 else None
     try:
-        measure(room, options)
+        measure(room, binaries, server, options)
     finally:
+        if server:
+            server.stop()
         shutil.rmtree(room)
 
 
-def measure(room, options):
-    tree = room / "tree"
-    make_tree(tree, options.files, options.scale, random.Random(7))
-    tools = [Intellistor(room, Path(options.bin).resolve())]
+def tools_of(room, binaries, server, options):
+    tools = [Intellistor(room / "a", binaries, server)]
+    if options.levels:
+        tools += [Intellistor(room / level, binaries, server, compression=level) for level in ("balanced", "best")]
     if options.agent:
-        (room / "a").mkdir()
-        tools.append(Intellistor(room / "a", Path(options.bin).resolve(), agent=True))
+        tools.append(Intellistor(room / "agent", binaries, server, agent=True))
     if not options.alone:
-        tools += [tool(room) for tool in (Restic, Borg) if shutil.which(tool.name.split()[0])]
-    one = ONE if options.scale else "src/007/007/módulo 7.rs"
+        peers = [Restic] if server else [Restic, Borg]
+        tools += [tool(room, server) for tool in peers if shutil.which(tool.name.split()[0])]
+    return tools
+
+
+def measure(room, binaries, server, options):
+    tree = room / "tree"
+    if options.alike:
+        make_alike(tree, options.alike)
+        one = "000/42/nota fiscal 4242.xml"
+    else:
+        make_tree(tree, options.files, options.scale, random.Random(7))
+        one = ONE if options.scale else "src/007/007/módulo 7.rs"
+    tools = tools_of(room, binaries, server, options)
     figures = {tool.name: [] for tool in tools}
     for number in range(options.rounds):
         for tool in tools:
-            store = room / f"store-{tools.index(tool)}-{number}"
+            name = f"store-{tools.index(tool)}-{number}"
+            store = server.place(name) if server else room / name
             out = room / f"out-{tools.index(tool)}-{number}"
             tool.prepare(tree, store)
             backup, peak_b = tool.backup(tree, store)
@@ -194,7 +258,8 @@ def measure(room, options):
             print(f"round {number + 1}: {tool.name} {backup:.2f} s, {restore:.2f} s, {single:.2f} s", file=sys.stderr)
     medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in figures.items()}
     base = medians.get("restic")
-    print(f"{options.files} small files, {size_of(tree):.0f} MiB, {os.cpu_count()} cores, medians of {options.rounds}\n")
+    files = options.alike or options.files
+    print(f"{files} small files, {size_of(tree):.0f} MiB, {os.cpu_count()} cores, medians of {options.rounds}\n")
     print("| tool | first backup | repository | full restore | one file | peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, row in medians.items():

@@ -1,23 +1,22 @@
-//! The S3 server of the tests, to try things by hand:
+//! The S3 server of the tests as a program, for benchmarks and for trying things out.
 //!
-//! ```text
-//! cargo run --release -p intellistor-tests --example s3_server -- FOLDER
-//! ```
-//! It prints the variables that point the programs at it, and serves until it is stopped.
+//! `s3_server <folder>` prints the variables that a client needs, a line each, and serves until its input ends.
 
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
-
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 
 use intellistor_tests::s3_server::S3Server;
 
-fn main() {
-    let folder = std::env::args_os().nth(1).map_or_else(|| "target/s3".into(), PathBuf::from);
-    let server = S3Server::start(&folder);
+fn main() -> std::io::Result<()> {
+    let Some(folder) = std::env::args_os().nth(1) else {
+        return Err(std::io::Error::other("which folder?"));
+    };
+    let server = S3Server::start(Path::new(&folder));
+    let mut out = std::io::stdout().lock();
     for (name, value) in server.env() {
-        println!("export {name}='{value}'");
+        writeln!(out, "{name}={value}")?;
     }
-    loop {
-        std::thread::park();
-    }
+    out.flush()?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
 }
