@@ -1,6 +1,6 @@
 //! Reads what the scanner found and writes it as a tar stream.
 //!
-//! - **In:** [`FilesScanned`], in order. **Out:** [`FrameArchived`], in order, and with each the entries that
+//! - **In:** [`FilesOpened`], in order. **Out:** [`FrameArchived`], in order, and with each the entries that
 //!   ended in it.
 //! - **Bound:** one frame is being filled; `window` frames of 1 MiB are with the compressors. The pipeline gives
 //!   two for each core, so that none waits for a frame, and two more.
@@ -26,8 +26,9 @@ use crate::content::{Content, Fate};
 use crate::frames::{Frames, Halt};
 use crate::link::{Failures, Link};
 use crate::links::LinkTable;
-use crate::messages::{FilesScanned, FrameArchived, Reply, Stopped};
+use crate::messages::{FilesOpened, FrameArchived, Reply, Stopped};
 use crate::progress::Progress;
+use crate::read_ahead::Opened;
 use crate::source::{self, Facts, ScannedEntry, SourceKind, Walked};
 use crate::tar_header::TarEntry;
 
@@ -84,12 +85,12 @@ impl Archiver {
         }
     }
 
-    fn archive(&mut self, index: u64, walked: Walked) -> Result<(), Halt> {
+    fn archive(&mut self, index: u64, opened: Option<Opened>, walked: Walked) -> Result<(), Halt> {
         self.frames.begin(index);
         match walked {
             Walked::Problem(problem) => self.frames.problem(problem),
             Walked::Entry(scanned) => {
-                let mut made = self.entry(&scanned);
+                let mut made = self.entry(&scanned, opened);
                 if self.frames.is_sent_before() && made != Err(Halt::Stopped) {
                     // Nothing is said of the entry before the old copy is complete: a run that dies amid the zeros
                     // leaves the next one to look again.
@@ -98,7 +99,7 @@ impl Archiver {
                     self.frames.put_back(said);
                     // One that is gone has been recorded as skipped.
                     if made == Err(Halt::Diverged) {
-                        made = self.entry(&scanned);
+                        made = self.entry(&scanned, None);
                     }
                 }
                 made?;
@@ -110,14 +111,14 @@ impl Archiver {
         Ok(())
     }
 
-    fn entry(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
+    fn entry(&mut self, scanned: &ScannedEntry, opened: Option<Opened>) -> Result<(), Halt> {
         match scanned.facts.kind {
-            SourceKind::File => self.file(scanned),
+            SourceKind::File => self.file(scanned, opened),
             _ => self.bodiless(scanned),
         }
     }
 
-    fn file(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
+    fn file(&mut self, scanned: &ScannedEntry, mut opened: Option<Opened>) -> Result<(), Halt> {
         if scanned.facts.links > 1
             && let Ok(facts) = source::facts_at(&scanned.source)
             && let Some(first) = self.links.take(&facts)
@@ -125,7 +126,11 @@ impl Archiver {
             return self.hard_link(scanned, first);
         }
         for attempt in 1..=ATTEMPTS {
-            let (file, facts) = match source::open_file(&scanned.source) {
+            let opened = match opened.take() {
+                Some(Opened { file, facts }) => Ok((file, facts)),
+                None => source::open_file(&scanned.source),
+            };
+            let (file, facts) = match opened {
                 Ok((_, facts)) if facts.kind != SourceKind::File => {
                     return self.skip(scanned, "it was replaced by something that is no file".to_owned());
                 }
@@ -262,15 +267,15 @@ impl Actor for Archiver {
     type Context = SyncContext<Self>;
 }
 
-impl Handler<FilesScanned> for Archiver {
+impl Handler<FilesOpened> for Archiver {
     type Result = Reply;
 
-    fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Reply {
+    fn handle(&mut self, batch: FilesOpened, _: &mut Self::Context) -> Reply {
         let (failures, last) = (self.failures.clone(), batch.last);
         let archived = failures.guard("archiver", || {
-            for (index, walked) in (batch.first..).zip(batch.walked) {
+            for (index, (opened, walked)) in (batch.first..).zip(batch.steps) {
                 // What diverged was archived again, which cannot diverge.
-                if self.archive(index, walked).is_err() {
+                if self.archive(index, opened, walked).is_err() {
                     return Ok(Err(Stopped));
                 }
             }

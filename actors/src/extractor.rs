@@ -9,8 +9,8 @@
 //! - **Survives a crash:** every entry that has its name.
 //!
 //! **Order.** Files are written side by side, but what can be told from outside is as if one came after the other: an
-//! entry waits for a file of the same path, a hard link for the file that it names, and a folder's attributes for what
-//! is on its way into it.
+//! entry waits for a file of the same path or of one above it, a hard link for the file that it names, and a folder's
+//! attributes for what is on its way into it.
 
 mod outcome;
 mod writers;
@@ -88,8 +88,9 @@ impl Extractor {
             if self.failures.is_stopped() {
                 return Err(Stopped);
             }
-            self.next_seq += 1;
             self.place_all(run)?;
+            // After an error no further run is the next one, whether or not the report is there yet.
+            self.next_seq += 1;
         }
         Ok(())
     }
@@ -115,9 +116,7 @@ impl Extractor {
 
     /// Makes an entry, or gives it to a writer, which the answer says.
     fn place(&mut self, entry: Entry, frames: &Frames) -> Result<bool, Stopped> {
-        if self.writers.have(entry.raw_path()) {
-            self.wait_until(|writers| !writers.have(entry.raw_path()))?;
-        }
+        self.wait_until(|writers| !on_the_way_to(entry.raw_path()).any(|path| writers.have(path)))?;
         if let (EntryKind::Hardlink, Some(file)) = (entry.kind, entry.raw_link_target()) {
             self.wait_until(|writers| !writers.have(file))?;
         }
@@ -202,6 +201,12 @@ impl Extractor {
         let _ = done.send(std::mem::take(&mut self.outcome));
         Ok(())
     }
+}
+
+/// A path and those above it.
+fn on_the_way_to(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let above = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at]);
+    above.chain([path])
 }
 
 impl Actor for Extractor {

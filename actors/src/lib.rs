@@ -1,7 +1,7 @@
 //! One actor per stage, each in a file of its own.
 //!
 //! ```text
-//! backup    Scanner ─FilesScanned→ Archiver ─FrameArchived→ Compressor × cores ─FrameCompressed→ Encryptor
+//! backup    Scanner ─FilesScanned→ ReadAhead ─FilesOpened→ Archiver ─FrameArchived→ Compressor × cores ─FrameCompressed→ Encryptor
 //!           ─SegmentSealed→ Uploader → store ─PartUploaded→ Sequencer, which commits them in order
 //!
 //! a job     first Scanner ─FilesScanned→ ScanRecorder, then ScanReader in the scanner's place
@@ -34,6 +34,7 @@ pub mod messages;
 pub mod opener;
 pub mod planner;
 pub mod progress;
+pub mod read_ahead;
 pub mod scan_reader;
 pub mod scan_recorder;
 pub mod scanner;

@@ -10,6 +10,7 @@ use intellistor_storage::objects::PartReceipt;
 use intellistor_storage::queue::Cursor;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::read_ahead::Opened;
 use crate::source::Walked;
 use crate::writer::{Frames, PlacedFile};
 
@@ -34,6 +35,18 @@ pub struct FilesScanned {
     pub first: u64,
     /// Entries and problems, in the order of the walk.
     pub walked: Vec<Walked>,
+    /// Whether this batch ends the walk.
+    pub last: bool,
+}
+
+/// A batch of the walk, with what was opened ahead.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FilesOpened {
+    /// As in [`FilesScanned`].
+    pub first: u64,
+    /// Entries and problems, in the order of the walk.
+    pub steps: Vec<(Option<Opened>, Walked)>,
     /// Whether this batch ends the walk.
     pub last: bool,
 }

@@ -14,7 +14,7 @@ mod windows;
 
 pub use attributes::{read_link, xattrs, xattrs_of};
 pub use facts::{Facts, Identity, SourceKind, facts_at, facts_of};
-pub use handle::{is_worth_another_try, open_file};
+pub use handle::{is_worth_another_try, open_file, read_soon};
 pub use holes::data_map;
 pub use roots::{Root, make_roots};
 pub use walk::{Excludes, ScannedEntry, Walk, Walked};

@@ -178,7 +178,7 @@ impl Target {
     pub fn file(&mut self, entry: &Entry) -> Result<FilePlace, TargetError> {
         let (dir, name) = self.place(entry.raw_path())?;
         let (temporary, restored) = (self.names.next(), self.restored.clone());
-        let first_mode = entry.unix.as_ref().map(attributes::first_mode);
+        let first_mode = attributes::first_mode(entry);
         Ok(FilePlace { dir, name, temporary, first_mode, restored })
     }
 

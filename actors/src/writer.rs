@@ -58,9 +58,10 @@ pub struct PlacedFile {
 /// See the module.
 #[derive(Debug)]
 pub struct Writer {
-    config: WriterConfig,
-    /// A file whose content goes on in a later message. The ticket after the content, to go after it.
+    /// A file whose content goes on in a later message. The ticket after the content, to go after it, and both before what
+    /// says that the writer is gone.
     unfinished: Option<(Content, Ticket)>,
+    config: WriterConfig,
 }
 
 impl Writer {
@@ -153,6 +154,11 @@ impl Handler<FilesPlaced> for Writer {
 
     fn handle(&mut self, placed: FilesPlaced, _: &mut Self::Context) -> Reply {
         let failures = self.config.failures.clone();
-        failures.guard("writer", || self.write(placed))
+        let reply = failures.guard("writer", || self.write(placed));
+        if reply.is_err() {
+            // The extractor may wait to hear of it, and nothing more of it will come.
+            self.unfinished = None;
+        }
+        reply
     }
 }

@@ -66,9 +66,9 @@ fn main() -> Outcome<()> {
     let (mut frame, mut content) = (Vec::with_capacity(FRAME_BYTES), Vec::new());
     let mut seal = |backup: &mut Times, frame: &[u8], last: bool| -> Outcome<()> {
         let gzip = backup.of("compress", || compressor.compress(frame));
-        if let Some(part) = backup.of("seal, and hash what is sealed", || {
-            sealer.seal(&gzip, frame.len() as u32, last)
-        })? {
+        if let Some(part) =
+            backup.of("seal, and hash what is sealed", || sealer.seal(&gzip, frame.len() as u32, last))?
+        {
             backup.of("write", || archive.write_all(&part.body))?;
         }
         Ok(())
@@ -113,7 +113,7 @@ fn main() -> Outcome<()> {
             file.write_all(&content)?;
             file.set_modified(std::time::UNIX_EPOCH)?;
             drop(file);
-            fs::rename(temporary, target)
+            fs::rename(&temporary, &target)
         })?;
     }
     restore.print("restore", cores);

@@ -20,6 +20,8 @@ pub enum Failpoint {
     ScanEnded,
     /// The store has taken a part.
     PartAcknowledged,
+    /// What ended in the part is flushed, but the part itself is not in the database.
+    PartListed,
     /// The part is in the database, but not yet flushed.
     PartWritten,
     /// The part is flushed.
@@ -48,13 +50,14 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every point, in the order in which a run reaches them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::JobRecorded,
         Self::UploadBegun,
         Self::UploadRecorded,
         Self::ScanAdded,
         Self::ScanEnded,
         Self::PartAcknowledged,
+        Self::PartListed,
         Self::PartWritten,
         Self::PartRecorded,
         Self::ArchiveCommitted,
@@ -78,6 +81,7 @@ impl Failpoint {
             Self::ScanAdded => "scan_added",
             Self::ScanEnded => "scan_ended",
             Self::PartAcknowledged => "part_acknowledged",
+            Self::PartListed => "part_listed",
             Self::PartWritten => "part_written",
             Self::PartRecorded => "part_recorded",
             Self::ArchiveCommitted => "archive_committed",

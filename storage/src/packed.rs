@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use crate::spool::Spool;
 use crate::{Error, Result};
@@ -63,13 +63,12 @@ impl<T> Packed<T> {
         Chunks { packed: self, position: 0, kind: PhantomData }
     }
 
-    /// Takes a chunk as it was kept.
+    /// Takes a chunk as it was kept, with so many records.
     ///
     /// # Errors
-    /// What is wrong with it, or with the temporary file.
-    pub(crate) fn push_chunk(&mut self, bytes: &[u8]) -> std::result::Result<(), String> {
-        let records = unpack::<IgnoredAny>(bytes)?.len();
-        self.push(records, bytes).and_then(|()| self.spool.flush()).map_err(|e| e.to_string())
+    /// As [`Packer::push`].
+    pub(crate) fn push_chunk(&mut self, records: usize, bytes: &[u8]) -> Result<()> {
+        self.push(records, bytes).and_then(|()| self.spool.flush()).map_err(temporary)
     }
 
     fn push(&mut self, records: usize, bytes: &[u8]) -> io::Result<()> {
@@ -239,7 +238,8 @@ mod tests {
             prop_assert_eq!(packed.len(), records.len());
             let mut kept = Packed::<(u64, i128, Option<String>)>::default();
             for chunk in packed.chunks() {
-                kept.push_chunk(&chunk.unwrap().bytes).unwrap();
+                let Chunk { records, bytes } = chunk.unwrap();
+                kept.push_chunk(records, &bytes).unwrap();
             }
             prop_assert_eq!(kept.len(), records.len());
             prop_assert_eq!(kept.unpack().flat_map(Result::unwrap).collect::<Vec<_>>(), records);

@@ -16,7 +16,10 @@ const IN_FLIGHT: u32 = 5;
 fn hits(point: Failpoint) -> &'static [u32] {
     match point {
         Failpoint::ScanAdded => &[1, 3],
-        Failpoint::PartAcknowledged | Failpoint::PartWritten | Failpoint::PartRecorded => &[1, 3],
+        Failpoint::PartAcknowledged
+        | Failpoint::PartListed
+        | Failpoint::PartWritten
+        | Failpoint::PartRecorded => &[1, 3],
         _ => &[1],
     }
 }

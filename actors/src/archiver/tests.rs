@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
+use crate::messages::FilesScanned;
+use crate::read_ahead::{ReadAhead, ReadAheadConfig};
 use crate::source::{Excludes, Walk, make_roots};
 
 const FRAME: u64 = FRAME_BYTES as u64;
@@ -44,10 +46,14 @@ fn run(walked: &[Walked], resume: Resume) -> Stream {
     System::new().block_on(async {
         let (failures, mut failed) = Failures::channel();
         let next = Collector(taken.clone()).start().recipient();
-        let config = ArchiverConfig { next, window: 2, failures, progress: Arc::default(), resume };
+        let config =
+            ArchiverConfig { next, window: 2, failures: failures.clone(), progress: Arc::default(), resume };
         let config = Mutex::new(Some(config));
         let archiver = SyncArbiter::start(1, move || Archiver::new(config.lock().unwrap().take().unwrap()));
-        let reply = archiver.send(batch).await.unwrap();
+        let config = ReadAheadConfig { next: archiver.recipient(), failures };
+        let config = Mutex::new(Some(config));
+        let ahead = SyncArbiter::start(1, move || ReadAhead::new(config.lock().unwrap().take().unwrap()));
+        let reply = ahead.send(batch).await.unwrap();
         assert_eq!(reply, Ok(()), "{:?}", failed.try_recv());
     });
     let frames = std::mem::take(&mut *taken.lock().unwrap());

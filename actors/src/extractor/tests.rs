@@ -242,7 +242,9 @@ fn mtime_ns(path: &Path) -> i128 {
 #[test]
 fn files_written_side_by_side_come_out_as_if_one_came_after_the_other() {
     let index = index(&[&vec![(900, 1000); 200]]);
-    let mut entries = vec![folder("twice", 7)];
+    let mut entries = vec![honest("late/x", &[(0, 100_000)]), folder("late", 9), folder("twice", 7)];
+    // A file where others want a folder: it was first.
+    entries.push(honest("file", &[(0, 150_000)]));
     // Whichever writer is faster, the last one of a path stays, and a link is to what was there when it was made.
     for i in 0..300_u64 {
         entries.push(honest("twice/a", &[(i * 10, 10)]));
@@ -262,10 +264,13 @@ fn files_written_side_by_side_come_out_as_if_one_came_after_the_other() {
         entries.push(honest(&format!("many/{}/back {i}", i / 6), &[(120_000 + i, 1)]));
     }
     entries.push(honest("large", &[(120_000, 80_000)]));
+    entries.insert(4, honest("file/below", &[(0, 1)]));
     let mut bench = Bench::new();
     let outcome = bench.restore(&index, &entries);
-    assert_eq!((&outcome.warnings, &outcome.damaged), (&vec![], &vec![]));
-    assert_eq!(outcome.restored, entries.len() as u64);
+    assert_eq!(outcome.warnings, ["file/below: file in its path is not a folder"]);
+    assert_eq!((outcome.restored, outcome.damaged_count), (entries.len() as u64 - 1, 0));
+    assert_eq!(bench.read("file").unwrap(), tar(0..150_000));
+    assert_eq!(mtime_ns(&bench.out.path().join("late")), 9);
     assert_eq!(bench.read("twice/a").unwrap(), tar(2_990..3_000));
     for i in [0, 100, 200] {
         assert_eq!(bench.read(&format!("twice/link {i}")).unwrap(), tar(i * 10..i * 10 + 10));

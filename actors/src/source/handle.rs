@@ -46,6 +46,17 @@ fn open_with(path: &Path, flags: rustix::fs::OFlags) -> io::Result<File> {
     Ok(openat(CWD, reach.path(), flags, Mode::empty())?.into())
 }
 
+/// Has the system read the beginning of a file meanwhile. Where it does not, the file is read when it is read.
+pub fn read_soon(file: &File, bytes: u64) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Advice, fadvise};
+        let _ = fadvise(file, 0, std::num::NonZeroU64::new(bytes), Advice::WillNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, bytes);
+}
+
 /// Whether an error of [`open_file`] may pass by itself: a network folder that comes back.
 pub fn is_worth_another_try(e: &io::Error) -> bool {
     #[cfg(windows)]

@@ -32,12 +32,14 @@ impl From<&Entry> for Attributes {
     }
 }
 
-/// The mode to create a file with: its own, unless its group may do more than everybody, or its owner may not write
-/// its extended attributes. Until it has its owner and its mode, nobody may read it who may not in the end.
-pub(super) fn first_mode(unix: &UnixAttributes) -> u32 {
-    let mode = unix.mode & 0o777;
-    let (group, others) = (mode >> 3 & 0o7, mode & 0o7);
-    if mode & 0o600 == 0o600 && group & !others == 0 { mode } else { 0o600 }
+/// The mode to create a file with. Until it has its owner and its attributes, among them an access list, nobody may read
+/// it who may not in the end: it is its own mode only where that says the same of everybody but the owner, and all.
+pub(super) fn first_mode(entry: &Entry) -> Option<u32> {
+    let mode = entry.unix.as_ref()?.mode & 0o777;
+    let (owner, group, others) = (mode >> 6, mode >> 3 & 0o7, mode & 0o7);
+    // An owner who may not write could not give it its attributes either.
+    let is_all = group == others && owner & 0o6 == 0o6 && entry.xattrs.is_empty();
+    Some(if is_all { mode } else { 0o600 })
 }
 
 impl Attributes {

@@ -46,7 +46,7 @@ struct Left {
     path: Vec<OsString>,
     key: u64,
     dir: Arc<Folder>,
-    attributes: Attributes,
+    attributes: Option<Attributes>,
 }
 
 impl Level {
@@ -162,7 +162,7 @@ impl Folders {
         let level = match self.left.iter().position(|left| left.key == key) {
             Some(at) => {
                 let Left { dir, attributes, .. } = self.left.swap_remove(at);
-                Level::open(name.to_owned(), key, dir, Some(attributes))
+                Level::open(name.to_owned(), key, dir, attributes)
             }
             None => self.open(name, key, private)?,
         };
@@ -217,10 +217,14 @@ impl Folders {
         while self.below.len() > depth {
             let dir = self.handle(self.below.len());
             let Some(Level { name, key, attributes, .. }) = self.below.pop() else { return };
-            let Some(attributes) = attributes else { continue };
+            let in_use = dir.as_ref().is_ok_and(is_in_use);
+            if attributes.is_none() && !in_use {
+                continue;
+            }
             let path = self.below.iter().map(|level| level.name.clone()).chain([name]).collect::<Vec<_>>();
             match dir {
-                Ok(dir) if is_in_use(&dir) => self.left.push(Left { path, key, dir, attributes }),
+                // Also where it has no attributes: should they come yet, this is the handle that is known to be in use.
+                Ok(dir) if in_use => self.left.push(Left { path, key, dir, attributes }),
                 Ok(dir) => self.settle(Left { path, key, dir, attributes }),
                 Err(e) => {
                     self.warnings.push(format!("{}: its attributes were not applied: {e}", told(&path)));
@@ -231,6 +235,7 @@ impl Folders {
 
     fn settle(&mut self, left: Left) {
         let Left { path, key, dir, attributes } = left;
+        let Some(attributes) = attributes else { return };
         let mut locks = None;
         let problems = attributes.apply_to_dir(&dir, &mut |mode| locks = Some(mode));
         self.settled.insert(key);

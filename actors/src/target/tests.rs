@@ -347,6 +347,30 @@ fn what_cannot_be_applied_is_told() {
 }
 
 #[test]
+fn until_a_file_is_whole_nobody_reads_it_who_may_not_in_the_end() {
+    let (_temp, out, mut target) = sandbox();
+    let note = Xattr { name: b"user.note".to_vec(), value: b"x".to_vec() };
+    for (mode, xattrs, first) in [
+        (0o644, vec![], 0o644),
+        (0o600, vec![], 0o600),
+        (0o4755, vec![], 0o755),
+        (0o640, vec![], 0o600),
+        (0o604, vec![], 0o600),
+        (0o444, vec![], 0o600),
+        // It may be an access list.
+        (0o644, vec![note], 0o600),
+    ] {
+        let unix = Some(UnixAttributes { mode, uid: own_uid(), gid: own_gid() });
+        let writer = target.file(&Entry { unix, xattrs, ..file("a") }).unwrap().create().unwrap();
+        let found = fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+        let umask = 0o777 & !self::mode(&found) & first;
+        assert!(self::mode(&found) & !first == 0 && umask & 0o700 == 0, "{mode:o}: {:o}", self::mode(&found));
+        drop(writer);
+        assert!(!found.exists());
+    }
+}
+
+#[test]
 fn set_id_bits_need_the_owner() {
     let (_temp, out, mut target) = sandbox();
     let mut tool = file("tool");

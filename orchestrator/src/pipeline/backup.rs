@@ -10,6 +10,7 @@ use intellistor_actors::encryptor::{Encryptor, EncryptorConfig};
 use intellistor_actors::link::Failures;
 use intellistor_actors::messages::{FilesScanned, Scan};
 use intellistor_actors::progress::Progress;
+use intellistor_actors::read_ahead::{ReadAhead, ReadAheadConfig};
 use intellistor_actors::scan_reader::{ScanReader, ScanReaderConfig};
 use intellistor_actors::scan_recorder::{ScanRecorder, ScanRecorderConfig};
 use intellistor_actors::scanner::{Scanner, ScannerConfig};
@@ -114,14 +115,16 @@ impl<B: Book> BackupPipeline<B> {
             resume: self.resume,
         };
         let archiver = on_thread(move || Archiver::new(archiver));
-        let first = self.walk.start(archiver.clone().recipient(), failures.clone());
+        let ahead = ReadAheadConfig { next: archiver.clone().recipient(), failures: failures.clone() };
+        let ahead = on_thread(move || ReadAhead::new(ahead));
+        let first = self.walk.start(ahead.clone().recipient(), failures.clone());
         let ended = finish(first.send(Scan), &mut committed, &failures, failed, cancel).await;
         if ended.is_err() {
             // What is on its way is half sent already: let it arrive and be committed.
             let _ = tokio::time::timeout(self.last_parts, slots.all_landed()).await;
         }
         failures.stop();
-        drop((sequencer, uploader, encryptor, compressor, archiver, first));
+        drop((sequencer, uploader, encryptor, compressor, archiver, ahead, first));
         ended
     }
 }

@@ -8,8 +8,8 @@
 //! entry/<number:u32be>/<chunk:u32be>      entries that ended in that part
 //! problem/<number:u32be>/<chunk:u32be>    entries that were skipped or changed in it
 //! ```
-//! A part is recorded when its row is there, which is written last, in one batch with the cursor: all about it is there after
-//! a crash, or nothing counts. What a run leaves that dies before is overwritten, or lies behind what the row counts.
+//! A part is recorded when its row is there, which is written when all else is flushed, in one batch with the cursor: all
+//! about it is there after a crash, or nothing counts. What a run leaves that dies before is overwritten, or lies behind what the row counts.
 //!
 //! Long lists are read key by key, and not as a range: sled lets a leaf go only after so many accesses.
 
@@ -252,10 +252,10 @@ impl Ledger {
         if number != now.parts + 1 {
             return Err(Error::Replay { expected: now.parts + 1, found: number });
         }
-        let Listed { entries, problems } = listed;
-        self.put_all(ENTRY, number, entries)?;
-        self.put_all(PROBLEM, number, problems)?;
-        let row = PartRow { part: part.clone(), entries: entries.len(), problems: problems.len() };
+        self.list(number, listed)?;
+        Failpoint::PartListed.reached();
+        let (entries, problems) = (listed.entries.len(), listed.problems.len());
+        let row = PartRow { part: part.clone(), entries, problems };
         let mut batch = sled::Batch::default();
         batch.insert(key(PART, &number.to_be_bytes()), self.encode(&row)?);
         batch.insert(key(CURSOR, &number.to_be_bytes()), self.encode(cursor)?);
@@ -339,6 +339,14 @@ impl Ledger {
         Ok(found)
     }
 
+    /// Writes what ended in a part; flushed.
+    pub(super) fn list(&self, number: u32, Listed { entries, problems }: &Listed) -> Result<()> {
+        self.put_all(ENTRY, number, entries)?;
+        self.put_all(PROBLEM, number, problems)?;
+        // A power failure may keep what was written last and lose what was written before.
+        if entries.is_empty() && problems.is_empty() { Ok(()) } else { self.database().flush() }
+    }
+
     /// Not in the batch of the part's row, since sled holds a batch in memory.
     fn put_all<T>(&self, prefix: &'static [u8], number: u32, records: &Packed<T>) -> Result<()> {
         for (i, chunk) in (0u32..).zip(records.chunks()) {
@@ -349,7 +357,12 @@ impl Ledger {
     }
 
     /// The first `count` records. More are of a run that died before the part's row was there.
-    fn read_all<T>(&self, prefix: &'static [u8], number: u32, count: usize) -> Result<Packed<T>> {
+    fn read_all<T: DeserializeOwned>(
+        &self,
+        prefix: &'static [u8],
+        number: u32,
+        count: usize,
+    ) -> Result<Packed<T>> {
         let mut records = Packed::default();
         for i in 0u32.. {
             if records.len() >= count {
@@ -357,7 +370,9 @@ impl Ledger {
             }
             let key = key(prefix, &[number.to_be_bytes(), i.to_be_bytes()].concat());
             let Some(chunk) = self.database().get(&key)? else { break };
-            records.push_chunk(&chunk).map_err(|reason| self.database().damaged(reason))?;
+            // Damage is this ledger's; that the temporary folder is full is not.
+            let unpacked = packed::unpack::<T>(&chunk).map_err(|reason| self.database().damaged(reason))?;
+            records.push_chunk(unpacked.len(), &chunk)?;
         }
         Ok(records)
     }
@@ -368,14 +383,21 @@ impl Ledger {
     /// Those of the disk, and damage.
     pub fn truncate(&self, keep: u32) -> Result<()> {
         let mut now = self.now();
+        let behind = |prefix| self.database().range(prefix, key(prefix, &(keep + 1).to_be_bytes()));
         let mut batch = sled::Batch::default();
-        for prefix in [PART, CURSOR, ENTRY, PROBLEM] {
-            for found in self.database().range(prefix, key(prefix, &(keep + 1).to_be_bytes())) {
+        for prefix in [PART, CURSOR] {
+            for found in behind(prefix) {
                 batch.remove(found?.0);
             }
         }
         self.database().apply(batch)?;
         self.database().flush()?;
+        // Without the part's row nothing of this counts.
+        for prefix in [ENTRY, PROBLEM] {
+            for found in behind(prefix) {
+                self.database().remove(&found?.0)?;
+            }
+        }
         let left = self.read_parts()?;
         now.parts = left.len() as u32;
         now.tar_bytes =

@@ -152,6 +152,41 @@ fn parts_are_recorded_in_their_order_alone() {
 }
 
 #[test]
+fn what_a_run_listed_that_died_before_the_part_was_recorded_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(dir.path()).unwrap();
+    let ledger = queue.begin(job("a")).unwrap();
+    let (entries, problems) = ended_in(1, 3_000);
+    ledger.list(1, &Listed::of(&entries, &problems).unwrap()).unwrap();
+    drop((ledger, queue));
+    let (queue, ledger) = reopened(&dir);
+    assert_eq!(ledger.part_count(), 0);
+    for (number, count) in [(1, 200), (2, 0)] {
+        ledger.list(2, &Listed::of(&entries, &problems).unwrap()).unwrap();
+        commit(&ledger, number..=number, count);
+        assert_eq!(committed(&ledger, number).unwrap(), ended_in(number, count));
+    }
+    drop((ledger, queue));
+    let (_queue, ledger) = reopened(&dir);
+    assert_eq!(committed(&ledger, 1).unwrap(), ended_in(1, 200));
+    assert_eq!(committed(&ledger, 2).unwrap(), ended_in(2, 0));
+}
+
+#[test]
+fn a_temporary_folder_that_cannot_be_used_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(dir.path()).unwrap();
+    let ledger = queue.begin(job("a")).unwrap();
+    let noise = |i: usize| Entry { sha256: Some(crate::keys::random()), ..entry(&format!("{i}")) };
+    let entries: Vec<_> = (0..60_000).map(noise).collect();
+    ledger.commit(&part(1), &cursor(1), &Listed::of(&entries, &[]).unwrap()).unwrap();
+    let nowhere = dir.path().join("nowhere");
+    tempfile::env::override_temp_dir(&nowhere).unwrap();
+    let told = ledger.committed(1).unwrap_err();
+    assert!(matches!(told, Error::Io { .. }), "{told}");
+}
+
+#[test]
 fn what_is_truncated_is_gone_and_can_be_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(dir.path()).unwrap();
