@@ -3,7 +3,7 @@
 //! - **In:** [`RunPlanned`], in order. **Out:** [`RunFetched`], in the order in which the store answers.
 //! - **Bound:** [`MEMORY_BYTES`] for everything from here to the disk. A run takes its share, sealed and opened,
 //!   before it is fetched, in the order of the plan, and holds it until it is written: a run that the store
-//!   delays stops those behind it from piling up. 40 MiB are four runs that do not compress, on their way
+//!   delays stops those behind it from piling up. 40 MiB are eight runs that do not compress, on their way
 //!   from the store at once; that hides a request's latency, and it is a third of the memory that we promise.
 //! - **Blocks:** never; it waits for the network on an arbiter.
 //! - **Survives a crash:** nothing, and nothing needs to.
@@ -28,7 +28,7 @@ use crate::progress::Progress;
 /// The most bytes of runs, sealed or opened, between the store and the disk.
 pub const MEMORY_BYTES: u64 = 40 << 20;
 /// The most requests at once.
-pub const IN_FLIGHT: usize = 4;
+pub const IN_FLIGHT: usize = 8;
 /// What the entries of a run take, about.
 const ENTRIES_BYTES: u64 = 1 << 20;
 

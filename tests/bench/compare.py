@@ -7,8 +7,8 @@
 The tree has a fixed seed: small files like source code, larger ones like libraries, and noise; with --alike, so many
 invoices of about 1 KiB and nothing else. With --s3 the stores are on the S3 server of the tests, on 127.0.0.1. Each round runs every tool
 once, in turn, so that a machine that slows down slows them all; the table has medians, and ratios to restic. Everything
-lies below --dir, in a folder that goes in the end: nothing is deleted between rounds, since ext4 is slow to reuse inodes
-that were just freed.
+lies below --dir, in a folder that goes in the end. Between rounds nothing is deleted, since ext4 is slow to reuse inodes
+that were just freed, but with --delete: in /dev/shm memory that was never used is slow on a virtual machine.
 """
 
 import argparse
@@ -209,6 +209,7 @@ def main():
     arguments.add_argument("--alike", type=int, default=0, help="so many small files that are alike, instead of the tree")
     arguments.add_argument("--s3", action="store_true", help="stores on an S3 server of our tests, without borg")
     arguments.add_argument("--levels", action="store_true", help="also with compression balanced and best")
+    arguments.add_argument("--delete", action="store_true", help="delete what each tool made before the next one runs")
     arguments.add_argument("--agent", action="store_true", help="also through the agent")
     arguments.add_argument("--alone", action="store_true", help="without peers")
     options = arguments.parse_args()
@@ -255,6 +256,9 @@ def measure(room, binaries, server, options):
             restore, peak_r = tool.restore(store, out / "all" if tool.name != "borg (lz4)" else out)
             single, peak_s = tool.restore(store, out.with_suffix(".one"), one)
             figures[tool.name].append((backup, size_of(store), restore, single, max(peak_b, peak_r, peak_s)))
+            if options.delete:
+                for made in (store, out, out.with_suffix(".one")):
+                    shutil.rmtree(made)
             print(f"round {number + 1}: {tool.name} {backup:.2f} s, {restore:.2f} s, {single:.2f} s", file=sys.stderr)
     medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in figures.items()}
     base = medians.get("restic")

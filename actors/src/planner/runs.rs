@@ -8,10 +8,11 @@ use intellistor_storage::manifest::Entry;
 
 use crate::messages::{Reply, RunPlanned};
 
-/// The most sealed bytes of a run. Large enough to hide a request's latency behind its transfer.
-pub const RUN_SEALED_BYTES: u64 = (4 << 20) + (64 << 10);
+/// The most sealed bytes of a run. Several are on their way at once: more and smaller ones hide a store's latency better than
+/// fewer and larger ones in the same memory.
+pub const RUN_SEALED_BYTES: u64 = (2 << 20) + (64 << 10);
 /// The most tar bytes of a run: what compresses well must not grow beyond memory when it is opened.
-pub const RUN_TAR_BYTES: u64 = 8 << 20;
+pub const RUN_TAR_BYTES: u64 = 4 << 20;
 /// The most entries of a run.
 pub const RUN_ENTRIES: usize = 512;
 
