@@ -144,8 +144,8 @@ class Intellistor(Tool):
         self.run(self.client, "-q", "policy-create", "--out", self.policy, "--policy-id", store.name,
                  "--paths", tree, "--store", url)
         if self.compression:
-            with self.policy.open("a") as policy:
-                policy.write(f"compression: {self.compression}\n")
+            policy = self.policy.read_text()
+            self.policy.write_text(policy.replace("compression: fast", f"compression: {self.compression}"))
 
     def backup(self, tree, store):
         program = [self.agent, "-q", "run"] if self.through_agent else [self.client, "-q", "backup"]

@@ -462,7 +462,8 @@ async fn a_file_that_changes_is_read_again_and_one_that_vanishes_is_told() {
     let at = |name: &str| place.source().join(name);
     tree::write_noise(&at("a antes"), 1, 24 * MIB);
     tree::write_noise(&at("b cresce"), 2, 60 * MIB);
-    write(&at("c some"), "x");
+    // A smaller one would be open already, and in the backup.
+    tree::write_noise(&at("c some"), 3, 2 * MIB);
     write(&at("d fica"), "y");
     let (backup, read) = back_up_while(&place, || {
         append(&at("b cresce"), b"mais");

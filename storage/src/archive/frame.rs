@@ -30,7 +30,7 @@ pub enum Compression {
     Fast,
     /// Smaller, at about half the speed.
     Balanced,
-    /// Smallest that gzip can do, at a tenth of the speed.
+    /// Smallest that gzip can do, at a fiftieth of the speed.
     Best,
 }
 
