@@ -101,3 +101,69 @@ impl Handler<FilesScanned> for ReadAhead {
         failures.guard("read ahead", || Ok(self.open(scanned)))
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::source::{Excludes, Walk, make_roots};
+
+    /// Remembers what came.
+    struct Collector(Arc<Mutex<Vec<FilesOpened>>>);
+
+    impl Actor for Collector {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<FilesOpened> for Collector {
+        type Result = Reply;
+
+        fn handle(&mut self, opened: FilesOpened, _: &mut Self::Context) -> Reply {
+            self.0.lock().unwrap().push(opened);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn small_files_are_opened_and_all_stays_in_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..100 {
+            fs::write(dir.path().join(format!("small {i:03}")), "x").unwrap();
+        }
+        fs::write(dir.path().join("empty"), "").unwrap();
+        fs::File::create(dir.path().join("large")).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        fs::write(dir.path().join("linked"), "x").unwrap();
+        fs::hard_link(dir.path().join("linked"), dir.path().join("linked again")).unwrap();
+        std::os::unix::fs::symlink("small 000", dir.path().join("soft")).unwrap();
+        let roots = make_roots(&[dir.path().to_owned()]);
+        let walked: Vec<_> = Walk::new(roots, Excludes::new(&[]).unwrap()).collect();
+        fs::remove_file(dir.path().join("small 099")).unwrap();
+
+        let came = Arc::new(Mutex::new(Vec::new()));
+        System::new().block_on(async {
+            let next = Collector(came.clone()).start().recipient();
+            let config = Mutex::new(Some(ReadAheadConfig { next, failures: Failures::channel().0 }));
+            let ahead = SyncArbiter::start(1, move || ReadAhead::new(config.lock().unwrap().take().unwrap()));
+            ahead.send(FilesScanned { first: 7, walked: walked.clone(), last: true }).await.unwrap().unwrap();
+        });
+        let came = std::mem::take(&mut *came.lock().unwrap());
+        assert!(came.len() > 3 && came.iter().all(|message| message.steps.len() <= BATCH));
+        let mut next = 7;
+        for (i, message) in came.iter().enumerate() {
+            assert_eq!((message.first, message.last), (next, i + 1 == came.len()));
+            next += message.steps.len() as u64;
+        }
+        let steps: Vec<_> = came.into_iter().flat_map(|message| message.steps).collect();
+        assert_eq!(steps.iter().map(|(_, step)| step.clone()).collect::<Vec<_>>(), walked);
+        for (opened, step) in &steps {
+            let Walked::Entry(entry) = step else { panic!("{step:?}") };
+            let path = String::from_utf8_lossy(&entry.relative_path);
+            let is_ahead = path.starts_with("small") && path != "small 099";
+            assert_eq!(opened.is_some(), is_ahead, "{path}");
+        }
+    }
+}

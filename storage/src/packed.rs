@@ -1,7 +1,7 @@
 //! Many small records as few values: MessagePack, deflated, some kilobytes each.
 //!
 //! A part of 8 MiB may hold the last bytes of 400,000 files, where they are small and alike, and several parts are on
-//! their way at once: lists beyond [`MEMORY_BYTES`] go to a temporary file.
+//! their way at once: lists beyond 1 MiB go to a temporary file.
 //!
 //! In the queue, values must be small. sled's cache (0.34, `lru.rs`) has 256 shards of at least one leaf, and looks at a shard
 //! after every 64 accesses: about three leaves of 16 to 32 values stay in each, whatever the cache's size. With a million
