@@ -27,7 +27,7 @@ const MEMORY_BYTES: usize = 1 << 20;
 /// Of a chunk in the spool: how many records, and how many bytes.
 const HEAD_BYTES: usize = 8;
 
-/// Records in their order.
+/// Records in their order. Made by a [`Packer`], which flushes the spool, so that it can be read.
 #[derive(Debug)]
 pub struct Packed<T> {
     spool: Spool,
@@ -61,14 +61,6 @@ impl<T> Packed<T> {
 
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Result<Chunk>> {
         Chunks { packed: self, position: 0, kind: PhantomData }
-    }
-
-    /// Takes a chunk as it was kept, with so many records.
-    ///
-    /// # Errors
-    /// As [`Packer::push`].
-    pub(crate) fn push_chunk(&mut self, records: usize, bytes: &[u8]) -> Result<()> {
-        self.push(records, bytes).and_then(|()| self.spool.flush()).map_err(temporary)
     }
 
     fn push(&mut self, records: usize, bytes: &[u8]) -> io::Result<()> {
@@ -160,23 +152,26 @@ impl<T> Default for Packer<T> {
     }
 }
 
-impl<T: Serialize> Packer<T> {
-    /// Adds a record.
+impl<T> Packer<T> {
+    /// Adds a chunk as it was kept, with so many records. Not to be mixed with [`push`](Self::push), whose records wait
+    /// for their chunk.
     ///
     /// # Errors
-    /// [`Error::Io`] when the temporary folder is full.
-    pub fn push(&mut self, record: &T) -> Result<()> {
-        // By name, for some members are left out where they say nothing.
-        let written = rmp_serde::encode::write_named(&mut self.raw, record);
-        written.expect("memory takes all, and MessagePack has a form for all that our records hold");
-        self.count += 1;
-        if self.raw.len() >= RAW_BYTES { self.end_chunk() } else { Ok(()) }
+    /// As [`push`](Self::push).
+    pub(crate) fn push_chunk(&mut self, records: usize, bytes: &[u8]) -> Result<()> {
+        debug_assert_eq!(self.count, 0, "records wait for their chunk");
+        self.packed.push(records, bytes).map_err(temporary)
+    }
+
+    /// How many records were added with their chunks.
+    pub(crate) fn len(&self) -> usize {
+        self.packed.len()
     }
 
     /// All that was added.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// [`Error::Io`] when the temporary folder is full.
     pub fn finish(mut self) -> Result<Packed<T>> {
         if self.count > 0 {
             self.end_chunk()?;
@@ -189,6 +184,20 @@ impl<T: Serialize> Packer<T> {
         let pushed = self.packed.push(std::mem::take(&mut self.count), &deflate(&self.raw));
         self.raw.clear();
         pushed.map_err(temporary)
+    }
+}
+
+impl<T: Serialize> Packer<T> {
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the temporary folder is full.
+    pub fn push(&mut self, record: &T) -> Result<()> {
+        // By name, for some members are left out where they say nothing.
+        let written = rmp_serde::encode::write_named(&mut self.raw, record);
+        written.expect("memory takes all, and MessagePack has a form for all that our records hold");
+        self.count += 1;
+        if self.raw.len() >= RAW_BYTES { self.end_chunk() } else { Ok(()) }
     }
 }
 
@@ -236,11 +245,12 @@ mod tests {
         fn records_come_back_in_their_order(records: Vec<(u64, i128, Option<String>)>) {
             let packed = Packed::of(&records).unwrap();
             prop_assert_eq!(packed.len(), records.len());
-            let mut kept = Packed::<(u64, i128, Option<String>)>::default();
+            let mut kept = Packer::<(u64, i128, Option<String>)>::default();
             for chunk in packed.chunks() {
                 let Chunk { records, bytes } = chunk.unwrap();
                 kept.push_chunk(records, &bytes).unwrap();
             }
+            let kept = kept.finish().unwrap();
             prop_assert_eq!(kept.len(), records.len());
             prop_assert_eq!(kept.unpack().flat_map(Result::unwrap).collect::<Vec<_>>(), records);
         }

@@ -26,7 +26,7 @@ use super::{Cursor, Job, PartRecord};
 use crate::failpoint::Failpoint;
 use crate::job::{JobEvent, JobState};
 use crate::manifest::Listed;
-use crate::packed::{self, Packed};
+use crate::packed::{self, Packed, Packer};
 use crate::{Error, Result};
 
 const JOB: &[u8] = b"job";
@@ -280,7 +280,7 @@ impl Ledger {
         number: u32,
         count: usize,
     ) -> Result<Packed<T>> {
-        let mut records = Packed::default();
+        let mut records = Packer::default();
         for i in 0u32.. {
             if records.len() >= count {
                 break;
@@ -291,7 +291,7 @@ impl Ledger {
             let unpacked = packed::unpack::<T>(&chunk).map_err(|reason| self.database().damaged(reason))?;
             records.push_chunk(unpacked.len(), &chunk)?;
         }
-        Ok(records)
+        records.finish()
     }
 
     /// Forgets all parts behind `keep`, and what ended in them; flushed.
