@@ -278,9 +278,7 @@ fn folders_keep_time_and_mode_whatever_the_order() {
     assert_eq!(target.finish().unwrap(), Vec::<String>::new());
     assert_eq!((mode(&out.join("ro")), mtime_ns(&out.join("ro"))), (0o555, 6));
     assert_eq!(mode(&out), 0o711, "the root is not ours this time");
-    for locked in ["ro", "ro/none"] {
-        fs::set_permissions(out.join(locked), fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    make_accessible(&out);
 }
 
 #[test]
@@ -444,6 +442,17 @@ fn a_target_that_cannot_be_written_to_is_seen_at_once() {
     assert_eq!(fs::read_dir(made).unwrap().count(), 0);
 }
 
+/// What was restored may refuse its owner, who can then neither look into it nor delete it.
+fn make_accessible(path: &Path) {
+    let kind = fs::symlink_metadata(path).unwrap().file_type();
+    if !kind.is_symlink() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    if kind.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| make_accessible(&entry.unwrap().path()));
+    }
+}
+
 /// Components that clash with each other on purpose.
 fn hostile_component() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -484,10 +493,8 @@ proptest! {
         let mut beside: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         beside.sort();
         prop_assert_eq!(beside, ["out", "outside"]);
-        fs::set_permissions(&out, fs::Permissions::from_mode(0o700)).unwrap();
-        if own_uid() == 0 {
-            let left = snapshot(&out).into_keys().filter(|p| p.to_string_lossy().contains(".part")).count();
-            prop_assert_eq!(left, 0);
-        }
+        make_accessible(&out);
+        let left = snapshot(&out).into_keys().filter(|p| p.to_string_lossy().contains(".part")).count();
+        prop_assert_eq!(left, 0);
     }
 }

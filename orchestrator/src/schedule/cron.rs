@@ -156,13 +156,15 @@ impl Cron {
         &self.fields[3]
     }
 
-    /// The days, by cron's rule.
+    /// The days, by cron's rule. Days that none of the months has are left out where weekdays stand beside them:
+    /// what never happens is no trigger, and no line of a timer.
     pub(crate) fn days(&self) -> Days<'_> {
         let (of_month, of_week) = (&self.fields[2][..], &self.fields[4][..]);
         match (of_month.len() == 31, of_week.len() == 7) {
             (true, true) => Days::Every,
             (false, true) => Days::OfMonth(of_month),
             (true, false) => Days::OfWeek(of_week),
+            (false, false) if !self.some_month_has(of_month) => Days::OfWeek(of_week),
             (false, false) => Days::Either(of_month, of_week),
         }
     }
@@ -177,16 +179,22 @@ impl Cron {
         std::iter::successors(self.next_after(now), |last| self.next_after(last.clone())).take(5).collect()
     }
 
-    fn refuse_never(&self, text: &str) -> Result<()> {
-        let Days::OfMonth(&[first, ..]) = self.days() else { return Ok(()) };
+    /// Whether one of the days of the month exists in one of the months. 29 February does.
+    fn some_month_has(&self, days: &[u8]) -> bool {
         let longest = |month: &u8| match month {
             2 => 29,
             4 | 6 | 9 | 11 => 30,
             _ => 31,
         };
-        match self.months().iter().map(longest).max() {
-            Some(most) if first <= most => Ok(()),
-            _ => Err(ScheduleError::Never { cron: text.to_owned(), day: first }),
+        self.months().iter().map(longest).max() >= days.first().copied()
+    }
+
+    fn refuse_never(&self, text: &str) -> Result<()> {
+        match self.days() {
+            Days::OfMonth(days @ &[day, ..]) if !self.some_month_has(days) => {
+                Err(ScheduleError::Never { cron: text.to_owned(), day })
+            }
+            _ => Ok(()),
         }
     }
 }

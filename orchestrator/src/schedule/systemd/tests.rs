@@ -71,6 +71,8 @@ fn systemd_computes_the_same_times() {
         "0 2 * 6-8 *",
         "0 2 * 3 1",
         "0 2 13 * 5",
+        "0 2 30 2 1",
+        "0 2 31 4,6,9,11 0-6/3",
         "5 0 1,15 1,7 2-4",
         "1-3,7,50 3 */10 * *",
     ] {
@@ -91,6 +93,8 @@ proptest! {
 fn a_day_of_the_month_or_a_weekday_takes_two_lines() {
     let lines = on_calendar(&Cron::parse("0 2 13 * 5").unwrap());
     assert_eq!(lines, ["*-*-13 2:0:00", "Fri *-*-* 2:0:00"]);
+    let lines = on_calendar(&Cron::parse("0 2 30,31 2 5").unwrap());
+    assert_eq!(lines, ["Fri *-2-* 2:0:00"], "no February has such a day");
 }
 
 fn here(dir: &Path) -> ScheduleSpec {
