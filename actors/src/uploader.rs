@@ -1,9 +1,10 @@
 //! Sends segments to the store, several at a time.
 //!
 //! - **In:** [`SegmentSealed`], in order. **Out:** [`PartUploaded`], in the order in which the store answers.
-//! - **Bound:** [`IN_FLIGHT_BYTES`] of parts, at least one part. A segment is answered once it has its slot, so
-//!   the encryptor builds the next one meanwhile and no further. 36 MiB are four parts of the first size, each up
-//!   to a frame larger than 8 MiB: enough to hide the latency of one request behind three others.
+//! - **Bound:** [`IN_FLIGHT_BYTES`] of parts, and what the store takes in [`AHEAD`]; at least one part. A segment is
+//!   answered once it has its slot, so the encryptor builds the next one meanwhile and no further. 36 MiB are four
+//!   parts of the first size, each up to a frame larger than 8 MiB: enough to hide the latency of one request
+//!   behind three others.
 //! - **Blocks:** never; it waits for the network on an arbiter.
 //! - **Survives a crash:** every part that the store acknowledged. Ordering law (must): a part keeps its slot until
 //!   the sequencer has committed it, so that never more parts are unrecorded than there are slots.
@@ -16,7 +17,7 @@ use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::{Part, SharedStore, Upload};
 use intellistor_telemetry::metrics::{self, Queued};
 use intellistor_telemetry::names::span;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
@@ -24,8 +25,9 @@ use crate::link::Failures;
 use crate::messages::{PartUploaded, Reply, SegmentSealed, Stopped};
 use crate::progress::Progress;
 
-/// The most bytes of parts that are on their way at once, while parts are smaller than that.
-pub const IN_FLIGHT_BYTES: usize = 36 << 20;
+mod slots;
+
+pub use slots::{AHEAD, IN_FLIGHT_BYTES, Slots};
 
 /// What the uploader needs.
 #[derive(Debug)]
@@ -48,39 +50,6 @@ pub struct UploaderConfig {
 #[derive(Debug)]
 pub struct Uploader {
     config: Arc<UploaderConfig>,
-}
-
-/// What may be on its way at once.
-#[derive(Debug, Clone)]
-pub struct Slots {
-    /// One for each KiB, so that a part of any size takes its share. Held until a part is committed.
-    bytes: Arc<Semaphore>,
-    /// One for each part that the store has not answered yet, or the sequencer not taken over.
-    flights: Arc<Semaphore>,
-}
-
-impl Slots {
-    const SLOT_BYTES: usize = 1 << 10;
-    const MOST: u32 = (IN_FLIGHT_BYTES / Self::SLOT_BYTES) as u32;
-
-    /// Waits until no part is on its way. Those that wait behind a part that never arrived are not waited for.
-    pub async fn all_landed(&self) {
-        // The semaphore is never closed.
-        let _ = self.flights.acquire_many(Self::MOST).await;
-    }
-
-    async fn take(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let share = bytes.min(IN_FLIGHT_BYTES).div_ceil(Self::SLOT_BYTES) as u32;
-        let slot = self.bytes.clone().acquire_many_owned(share).await.ok()?;
-        Some((slot, self.flights.clone().acquire_owned().await.ok()?))
-    }
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        let all = || Arc::new(Semaphore::new(Self::MOST as usize));
-        Self { bytes: all(), flights: all() }
-    }
 }
 
 impl Uploader {
@@ -138,6 +107,7 @@ async fn send(
     }
     drop(span);
     let receipt = sent.map_err(|error| config.failures.report(error))?;
+    config.slots.arrived(segment.bytes, begun);
     metrics::part_sent(segment.bytes, begun.elapsed());
     Failpoint::PartAcknowledged.reached();
     drop((part, queued));

@@ -55,6 +55,7 @@ impl S3Server {
         let traffic = Arc::new(Traffic::default());
         let files = Arc::new(FileSystem::new(folder).unwrap());
         let mut builder = S3ServiceBuilder::new(service::HonestService {
+            folder: folder.to_owned(),
             files,
             traffic: traffic.clone(),
             completing: Arc::default(),

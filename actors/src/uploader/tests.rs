@@ -160,7 +160,7 @@ fn what_is_on_its_way_is_waited_for_and_what_waits_behind_a_gap_is_not() {
         // Part 1 failed; the others are uncommitted and hold their slots.
         assert_eq!(bench.arrived(), [2, 3]);
         assert!(bench.failed.recv().await.is_some());
-        let free = bench.slots.bytes.available_permits() * Slots::SLOT_BYTES;
+        let free = bench.slots.free_bytes();
         assert_eq!(free, IN_FLIGHT_BYTES - 16 * MIB);
     });
 }

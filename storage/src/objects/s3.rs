@@ -8,12 +8,10 @@ use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -22,17 +20,17 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
+use self::errors::{HttpStatus, classify, innermost, status};
+use self::sending::{completing, sending, timeouts};
 use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
-use crate::{Result, StoreError, StoreErrorKind};
+use crate::{Hashed, Result, StoreError, StoreErrorKind};
+
+mod errors;
+mod sending;
 
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A part of 32 MiB passes a line of 2.5 Mbit/s in this time.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// A bucket, and what every key in it begins with.
 #[derive(Debug, Clone)]
 pub struct S3Store {
@@ -62,12 +60,8 @@ impl S3Store {
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](super::Retry)'s, and timeouts.
     pub fn new(config: aws_sdk_s3::Config, bucket: &str, prefix: &str) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .build();
-        let config =
-            config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+        let config = config.to_builder().retry_config(RetryConfig::disabled());
+        let config = config.timeout_config(timeouts(0)).build();
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
         Self { client: Client::from_conf(config), bucket, prefix, trace_id: None }
     }
@@ -111,10 +105,11 @@ impl ObjectStore for S3Store {
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        let body = Hashed::new(body);
         let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
-        let request = request.checksum_sha256(STANDARD.encode(Sha256::digest(&body)));
-        let request = request.set_metadata(self.metadata());
-        request.body(ByteStream::from(body)).send().await.map_err(self.told("write", key))?;
+        let request = request.checksum_sha256(STANDARD.encode(body.sha256()));
+        let request = request.set_metadata(self.metadata()).body(ByteStream::from(body.bytes().clone()));
+        sending(request.customize(), &body).send().await.map_err(self.told("write", key))?;
         Ok(())
     }
 
@@ -182,8 +177,9 @@ impl ObjectStore for S3Store {
         let request = request.upload_id(&upload.id).part_number(part.number as i32);
         let request = request
             .content_length(part.body.len() as i64)
-            .checksum_sha256(STANDARD.encode(part.body.sha256()));
-        let sent = request.body(ByteStream::from(part.body.bytes().clone())).send().await;
+            .checksum_sha256(STANDARD.encode(part.body.sha256()))
+            .body(ByteStream::from(part.body.bytes().clone()));
+        let sent = sending(request.customize(), &part.body).send().await;
         let answer = sent.map_err(self.told("write a part of", &upload.key))?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
         Ok(PartReceipt {
@@ -228,7 +224,8 @@ impl ObjectStore for S3Store {
         let request =
             self.client.complete_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).multipart_upload(completed);
-        request.send().await.map_err(self.told("complete", &upload.key))?;
+        let completed = request.customize().config_override(completing()).send().await;
+        completed.map_err(self.told("complete", &upload.key))?;
         Ok(())
     }
 
@@ -266,102 +263,4 @@ impl ObjectStore for S3Store {
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         Some(Arc::new(Self { trace_id: Some(trace_id.to_owned()), ..self.clone() }))
     }
-}
-
-/// The HTTP status of a raw response.
-trait HttpStatus {
-    fn http_status(&self) -> u16;
-}
-
-impl HttpStatus for aws_sdk_s3::config::http::HttpResponse {
-    fn http_status(&self) -> u16 {
-        self.status().as_u16()
-    }
-}
-
-fn status<E, R: HttpStatus>(error: &SdkError<E, R>) -> Option<u16> {
-    error.raw_response().map(HttpStatus::http_status)
-}
-
-fn classify<E, R>(error: &SdkError<E, R>) -> (StoreErrorKind, String)
-where
-    E: StdError + ProvideErrorMetadata + 'static,
-    R: Debug + HttpStatus + 'static,
-{
-    match error {
-        SdkError::ServiceError(_) => {
-            let (status, code) = (status(error).unwrap_or(0), error.code().unwrap_or_default());
-            let words = [code, error.message().unwrap_or_default()];
-            let words: Vec<_> = words.into_iter().filter(|w| !w.is_empty()).map(one_line).collect();
-            let reason = if words.is_empty() { format!("HTTP status {status}") } else { words.join(": ") };
-            (service_kind(code, status), reason)
-        }
-        SdkError::TimeoutError(_) => (StoreErrorKind::Timeout, "no answer in time".to_owned()),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            (StoreErrorKind::Timeout, "no connection in time".to_owned())
-        }
-        // Credentials are looked up while a request is made ready to go.
-        SdkError::DispatchFailure(failure) if failure.is_io() => {
-            (StoreErrorKind::Unreachable, innermost(error))
-        }
-        SdkError::ResponseError(_) => (StoreErrorKind::Unreachable, innermost(error)),
-        _ => {
-            let reason = innermost(error);
-            let words = format!("{error:?}").to_lowercase();
-            let kind = if words.contains("credential") {
-                StoreErrorKind::Credentials
-            } else {
-                StoreErrorKind::Unreachable
-            };
-            (kind, reason)
-        }
-    }
-}
-
-fn service_kind(code: &str, status: u16) -> StoreErrorKind {
-    match (code, status) {
-        ("NoSuchBucket", _) => StoreErrorKind::NoSuchStore,
-        ("NoSuchUpload", _) => StoreErrorKind::UploadGone,
-        ("NoSuchKey", _) => StoreErrorKind::NotFound,
-        (
-            "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "ExpiredToken"
-            | "InvalidToken"
-            | "InvalidClientTokenId"
-            | "AuthorizationHeaderMalformed"
-            | "NotSignedUp",
-            _,
-        )
-        | (_, 401) => StoreErrorKind::Credentials,
-        ("BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch", _) => {
-            StoreErrorKind::ChecksumMismatch
-        }
-        // Not every compatible server has every operation; asking again does not help.
-        ("NotImplemented", _) | (_, 501) => StoreErrorKind::Rejected,
-        ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => StoreErrorKind::Full,
-        (
-            "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "ServiceUnavailable",
-            _,
-        )
-        | (_, 429 | 503) => StoreErrorKind::Throttled,
-        ("RequestTimeout", _) | (_, 408) => StoreErrorKind::Timeout,
-        (_, 403) => StoreErrorKind::AccessDenied,
-        (_, 404) => StoreErrorKind::NotFound,
-        (_, 500..) => StoreErrorKind::ServerFault,
-        _ => StoreErrorKind::Rejected,
-    }
-}
-
-/// The cause at the bottom of an error, which is the one that says something.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    one_line(&cause.to_string())
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
