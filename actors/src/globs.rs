@@ -1,7 +1,7 @@
 //! Globs over relative paths: what a policy excludes, what `--only` selects.
 //!
-//! `*` crosses `/`, a backslash takes the next character literally, and both sides are compared in Unicode NFC:
-//! what a person types on one system matches what another system stored.
+//! `*` crosses `/`, a folder that matches stands for all that is in it, a backslash takes the next character literally,
+//! and both sides are compared in Unicode NFC: what a person types on one system matches what another system stored.
 
 use std::borrow::Cow;
 
@@ -33,9 +33,11 @@ impl PathGlobs {
             let pattern = pattern.as_ref();
             let bad =
                 |e: globset::Error| BadGlob { pattern: pattern.to_owned(), reason: e.kind().to_string() };
-            let glob =
-                GlobBuilder::new(&nfc(pattern)).literal_separator(false).backslash_escape(true).build();
-            set.add(glob.map_err(bad)?);
+            let itself = nfc(pattern.strip_suffix('/').unwrap_or(pattern));
+            for glob in [&itself, &*format!("{itself}/*")] {
+                let glob = GlobBuilder::new(glob).literal_separator(false).backslash_escape(true).build();
+                set.add(glob.map_err(bad)?);
+            }
         }
         let set = set.build();
         let too_large =
@@ -43,7 +45,7 @@ impl PathGlobs {
         Ok(Self(set.map_err(too_large)?))
     }
 
-    /// Whether one of the globs matches the whole path.
+    /// Whether one of the globs matches the whole path, or a folder that it is in.
     pub fn is_match(&self, relative_path: &str) -> bool {
         !self.0.is_empty() && self.0.is_match(nfc(relative_path).as_ref())
     }
@@ -68,6 +70,10 @@ mod tests {
         assert!(matches("*.png", "docs/imagens/a.png"));
         assert!(matches("docs/*", "docs/a/b"));
         assert!(!matches("docs/*", "docs") && !matches("docs/*", "outros/docs/a"));
+        for docs in ["docs", "docs/", "d?cs"] {
+            assert!(matches(docs, "docs") && matches(docs, "docs/a") && matches(docs, "docs/a/b"), "{docs}");
+            assert!(!matches(docs, "docs2") && !matches(docs, "outros/docs/a"), "{docs}");
+        }
         assert!(matches("C\u{f3}pia*", "Co\u{301}pia de a.txt"), "NFC pattern, NFD name");
         assert!(matches("Co\u{301}pia*", "C\u{f3}pia de a.txt"), "NFD pattern, NFC name");
         assert!(matches("a\\*b", "a*b") && !matches("a\\*b", "axb"));

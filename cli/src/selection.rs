@@ -45,7 +45,7 @@ pub(crate) struct Which {
 #[derive(Debug, Args)]
 pub(crate) struct OnlyArgument {
     /// Only what matches one of these globs, in quotes so that the shell leaves them alone. They are matched
-    /// on the whole relative path, and `*` crosses `/`
+    /// on the whole relative path, `*` crosses `/`, and a folder stands for all that is in it
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(crate) only: Vec<String>,
 }

@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// Occurs when `--only` matches nothing: nothing was restored.
     #[error(
-        "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, and `*` crosses `/`; `backup-client show` lists the paths"
+        "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, `*` crosses `/`, and a folder stands for all that is in it; `backup-client show` lists the paths"
     )]
     NothingMatches {
         /// The backup.

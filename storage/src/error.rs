@@ -264,7 +264,7 @@ impl StoreErrorKind {
                 "The credentials lack a permission for this; see the list of permissions in the README"
             }
             Self::Unreachable => "Check AWS_ENDPOINT_URL, AWS_REGION and the network",
-            Self::Timeout => "Check the network; the store did not answer in time",
+            Self::Timeout => "Check the network, and whether the store is overloaded",
             Self::Throttled => "The store asks for fewer requests; try again later",
             Self::ServerFault => "The store had an error of its own; try again later",
             Self::UploadGone => "The upload was aborted or expired in the store; run the backup again",

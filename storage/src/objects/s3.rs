@@ -8,27 +8,36 @@ use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use self::errors::{HttpStatus, classify, innermost, status};
-use self::sending::{completing, sending, timeouts};
+use self::sending::Outgoing;
 use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
 use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
 mod errors;
 mod sending;
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a request without a body worth mentioning, until the answer begins.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// S3 puts the parts together before it answers, which may take minutes.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long an answer that has begun may pause.
+const STALL: Duration = Duration::from_secs(20);
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
 /// A bucket, and what every key in it begins with.
@@ -60,8 +69,18 @@ impl S3Store {
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](super::Retry)'s, and timeouts.
     pub fn new(config: aws_sdk_s3::Config, bucket: &str, prefix: &str) -> Self {
-        let config = config.to_builder().retry_config(RetryConfig::disabled());
-        let config = config.timeout_config(timeouts(0)).build();
+        let config = config
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts(ANSWER_TIMEOUT))
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled()
+                    .grace_period(STALL)
+                    // `Outgoing` watches what is sent.
+                    .upload_enabled(false)
+                    .build(),
+            )
+            .build();
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
         Self { client: Client::from_conf(config), bucket, prefix, trace_id: None }
     }
@@ -108,8 +127,10 @@ impl ObjectStore for S3Store {
         let body = Hashed::new(body);
         let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
         let request = request.checksum_sha256(STANDARD.encode(body.sha256()));
-        let request = request.set_metadata(self.metadata()).body(ByteStream::from(body.bytes().clone()));
-        sending(request.customize(), &body).send().await.map_err(self.told("write", key))?;
+        let request = request.set_metadata(self.metadata()).content_length(body.len() as i64);
+        let outgoing = Outgoing::new(&body);
+        let request = outgoing.request(request.body(outgoing.stream()).customize());
+        outgoing.watch(request.send()).await.map_err(self.told("write", key))?;
         Ok(())
     }
 
@@ -177,9 +198,10 @@ impl ObjectStore for S3Store {
         let request = request.upload_id(&upload.id).part_number(part.number as i32);
         let request = request
             .content_length(part.body.len() as i64)
-            .checksum_sha256(STANDARD.encode(part.body.sha256()))
-            .body(ByteStream::from(part.body.bytes().clone()));
-        let sent = sending(request.customize(), &part.body).send().await;
+            .checksum_sha256(STANDARD.encode(part.body.sha256()));
+        let outgoing = Outgoing::new(&part.body);
+        let request = outgoing.request(request.body(outgoing.stream()).customize());
+        let sent = outgoing.watch(request.send()).await;
         let answer = sent.map_err(self.told("write a part of", &upload.key))?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
         Ok(PartReceipt {
@@ -224,7 +246,8 @@ impl ObjectStore for S3Store {
         let request =
             self.client.complete_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).multipart_upload(completed);
-        let completed = request.customize().config_override(completing()).send().await;
+        let patient = aws_sdk_s3::config::Builder::new().timeout_config(timeouts(COMPLETION_TIMEOUT));
+        let completed = request.customize().config_override(patient).send().await;
         completed.map_err(self.told("complete", &upload.key))?;
         Ok(())
     }
@@ -263,4 +286,8 @@ impl ObjectStore for S3Store {
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         Some(Arc::new(Self { trace_id: Some(trace_id.to_owned()), ..self.clone() }))
     }
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
 }

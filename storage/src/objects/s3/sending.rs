@@ -1,5 +1,15 @@
-//! How long a request may take, and a body whose digest is known.
+//! A body on its way: how long that may take, and its digest, which is known.
+//!
+//! A request with a body may take as long as it needs, and is given up when nothing of it moved for [`QUIET`]. A limit
+//! for the whole would be too short on a slow line, where the parts that go side by side take minutes, or too long for
+//! a connection that is dead. The SDK's own watch sees a body in memory as sent at once.
 
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
@@ -7,41 +17,91 @@ use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::client::customize::CustomizableOperation;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{Builder, ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::error::{BoxError, SdkError};
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 
 use crate::Hashed;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the request's begin to the answer's, without the body's own time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-/// S3 puts the parts together before it answers, which "could take several minutes" (CompleteMultipartUpload).
-const COMPLETION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// The slowest body that is waited for, in bytes per second. Four parts at once pass a line of 256 kbit/s.
-/// A connection that takes nothing at all is given up within seconds, by the SDK.
-const SLOWEST: u64 = 8 << 10;
+/// How long nothing may move: within twice this time it is noticed. The system takes up to some MiB of a body at once
+/// and sends them before it takes more, which a line of 256 kbit/s does in this time.
+const QUIET: Duration = Duration::from_secs(120);
+/// What is handed to the system at a time.
+const PIECE: usize = 128 << 10;
 
-/// For a request whose body has so many bytes.
-pub(super) fn timeouts(body: usize) -> TimeoutConfig {
-    with_timeout(ANSWER_TIMEOUT + Duration::from_secs(body as u64 / SLOWEST))
+/// A body that is to be sent, once.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    body: Hashed,
+    moved: Arc<AtomicBool>,
 }
 
-fn with_timeout(timeout: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(timeout).build()
+impl Outgoing {
+    pub(super) fn new(body: &Hashed) -> Self {
+        Self { body: body.clone(), moved: Arc::default() }
+    }
+
+    /// For the request.
+    pub(super) fn stream(&self) -> ByteStream {
+        let pieces = Pieces { rest: self.body.bytes().clone(), moved: self.moved.clone() };
+        ByteStream::new(SdkBody::from_body_1_x(pieces))
+    }
+
+    /// A request that is not limited as a whole, and signed without hashing its body again.
+    pub(super) fn request<T, E, B>(
+        &self,
+        request: CustomizableOperation<T, E, B>,
+    ) -> CustomizableOperation<T, E, B> {
+        let timeouts = TimeoutConfig::builder().disable_operation_attempt_timeout().build();
+        request
+            .config_override(Builder::new().timeout_config(timeouts))
+            .interceptor(SignedDigest(hex::encode(self.body.sha256())))
+    }
+
+    /// The answer to the request, or that nothing moved any more.
+    pub(super) async fn watch<T, E, R>(
+        &self,
+        answer: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> Result<T, SdkError<E, R>> {
+        tokio::pin!(answer);
+        loop {
+            match tokio::time::timeout(QUIET, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if self.moved.swap(false, Ordering::Relaxed) => {}
+                Err(elapsed) => return Err(SdkError::timeout_error(elapsed)),
+            }
+        }
+    }
 }
 
-/// For the request that completes an upload.
-pub(super) fn completing() -> Builder {
-    Builder::new().timeout_config(with_timeout(COMPLETION_TIMEOUT))
+/// What is not handed to the system yet.
+#[derive(Debug)]
+struct Pieces {
+    rest: Bytes,
+    moved: Arc<AtomicBool>,
 }
 
-/// For a request that sends `body`: time for its size, and no second hashing, for the signature has the same digest.
-pub(super) fn sending<T, E, B>(
-    request: CustomizableOperation<T, E, B>,
-    body: &Hashed,
-) -> CustomizableOperation<T, E, B> {
-    request
-        .config_override(Builder::new().timeout_config(timeouts(body.len())))
-        .interceptor(SignedDigest(hex::encode(body.sha256())))
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.moved.store(true, Ordering::Relaxed);
+        let piece = self.rest.len().min(PIECE);
+        Poll::Ready((piece > 0).then(|| Ok(Frame::data(self.rest.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
 }
 
 /// The SHA-256 of a body, in hex.
@@ -66,13 +126,64 @@ impl Intercept for SignedDigest {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures::future::pending;
+    use tokio::time::{Instant, sleep};
+
     use super::*;
 
+    type Answer = Result<&'static str, SdkError<Infallible, ()>>;
+
+    fn outgoing(bytes: usize) -> (Outgoing, Pieces) {
+        let outgoing = Outgoing::new(&Hashed::new(vec![7; bytes].into()));
+        let pieces = Pieces { rest: outgoing.body.bytes().clone(), moved: outgoing.moved.clone() };
+        (outgoing, pieces)
+    }
+
+    fn next(pieces: &mut Pieces) -> Option<usize> {
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        match Pin::new(pieces).poll_frame(context) {
+            Poll::Ready(frame) => frame.map(|frame| frame.unwrap().into_data().unwrap().len()),
+            Poll::Pending => panic!("all is there"),
+        }
+    }
+
     #[test]
-    fn a_slow_line_has_its_time() {
-        let of = |body| timeouts(body).operation_attempt_timeout();
-        assert_eq!(of(0), Some(ANSWER_TIMEOUT));
-        let four_at_once = Duration::from_secs(4 * (8 << 20) * 8 / 256_000);
-        assert!(of(8 << 20) > Some(four_at_once), "{four_at_once:?}");
+    fn a_body_goes_in_pieces_and_tells_its_length() {
+        let (_, mut pieces) = outgoing(2 * PIECE + 1);
+        assert_eq!(pieces.size_hint().exact(), Some(2 * PIECE as u64 + 1));
+        assert_eq!(
+            [next(&mut pieces), next(&mut pieces), next(&mut pieces)],
+            [Some(PIECE), Some(PIECE), Some(1)]
+        );
+        assert!(pieces.is_end_stream() && next(&mut pieces).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_has_its_time() {
+        let (outgoing, mut pieces) = outgoing(20 * PIECE);
+        let answer = async {
+            while next(&mut pieces).is_some() {
+                sleep(QUIET * 3 / 4).await;
+            }
+            Answer::Ok("stored")
+        };
+        assert_eq!(outgoing.watch(answer).await.unwrap(), "stored");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stays_where_it_is_is_given_up() {
+        let (outgoing, mut pieces) = outgoing(20 * PIECE);
+        let start = Instant::now();
+        let answer = async {
+            next(&mut pieces);
+            sleep(QUIET / 2).await;
+            next(&mut pieces);
+            pending::<Answer>().await
+        };
+        let given_up = outgoing.watch(answer).await;
+        assert!(matches!(given_up, Err(SdkError::TimeoutError(_))));
+        assert_eq!(start.elapsed(), 2 * QUIET);
     }
 }
