@@ -228,7 +228,7 @@ async fn a_folder_that_is_asked_for_keeps_its_own_facts() {
     let place = Place::with_odd_files();
     let before = tree::snapshot(&place.source());
     let backup = place.back_up().await;
-    let found = place.restore(&backup, |options| options.only(["modos", "modos/*"])).await;
+    let found = place.restore(&backup, |options| options.only(["modos"])).await;
     let mut expected = before;
     expected.retain(|path, _| path == b"." || path.starts_with(b"modos"));
     tree::assert_same(&expected, &found, &[Ignore::Root]);
