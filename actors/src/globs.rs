@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// Occurs when a pattern is no glob.
@@ -33,11 +33,16 @@ impl PathGlobs {
             let pattern = pattern.as_ref();
             let bad =
                 |e: globset::Error| BadGlob { pattern: pattern.to_owned(), reason: e.kind().to_string() };
-            let itself = nfc(pattern.strip_suffix('/').unwrap_or(pattern));
-            for glob in [&itself, &*format!("{itself}/*")] {
-                let glob = GlobBuilder::new(glob).literal_separator(false).backslash_escape(true).build();
-                set.add(glob.map_err(bad)?);
-            }
+            let pattern = nfc(pattern);
+            let below = match pattern.strip_suffix('/') {
+                // A file of that name is not meant.
+                Some(folder) => format!("{folder}/*"),
+                None => {
+                    set.add(glob(&pattern).map_err(bad)?);
+                    format!("{pattern}/*")
+                }
+            };
+            set.add(glob(&below).map_err(bad)?);
         }
         let set = set.build();
         let too_large =
@@ -56,6 +61,10 @@ impl PathGlobs {
     }
 }
 
+fn glob(pattern: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()
+}
+
 fn nfc(text: &str) -> Cow<'_, str> {
     if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
 }
@@ -70,10 +79,12 @@ mod tests {
         assert!(matches("*.png", "docs/imagens/a.png"));
         assert!(matches("docs/*", "docs/a/b"));
         assert!(!matches("docs/*", "docs") && !matches("docs/*", "outros/docs/a"));
-        for docs in ["docs", "docs/", "d?cs"] {
-            assert!(matches(docs, "docs") && matches(docs, "docs/a") && matches(docs, "docs/a/b"), "{docs}");
+        for docs in ["docs", "docs/", "d?cs", "docs\\/"] {
+            assert!(matches(docs, "docs/a") && matches(docs, "docs/a/b"), "{docs}");
             assert!(!matches(docs, "docs2") && !matches(docs, "outros/docs/a"), "{docs}");
         }
+        assert!(matches("docs", "docs") && !matches("docs/", "docs"));
+        assert!(!matches("*/", "a") && !matches("build*/", "build.log") && matches("build*/", "build-1/a"));
         assert!(matches("C\u{f3}pia*", "Co\u{301}pia de a.txt"), "NFC pattern, NFD name");
         assert!(matches("Co\u{301}pia*", "C\u{f3}pia de a.txt"), "NFD pattern, NFC name");
         assert!(matches("a\\*b", "a*b") && !matches("a\\*b", "axb"));

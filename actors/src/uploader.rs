@@ -1,7 +1,7 @@
 //! Sends segments to the store, several at a time.
 //!
 //! - **In:** [`SegmentSealed`], in order. **Out:** [`PartUploaded`], in the order in which the store answers.
-//! - **Bound:** [`IN_FLIGHT_BYTES`] of parts, and what the store takes in [`AHEAD`]; at least one part. A segment is
+//! - **Bound:** [`IN_FLIGHT_BYTES`] of parts, fewer on a slow line, at least one part; see [`Slots`]. A segment is
 //!   answered once it has its slot, so the encryptor builds the next one meanwhile and no further. 36 MiB are four
 //!   parts of the first size, each up to a frame larger than 8 MiB: enough to hide the latency of one request
 //!   behind three others.
@@ -27,7 +27,7 @@ use crate::progress::Progress;
 
 mod slots;
 
-pub use slots::{AHEAD, IN_FLIGHT_BYTES, Slots};
+pub use slots::{IN_FLIGHT_BYTES, Slots};
 
 /// What the uploader needs.
 #[derive(Debug)]
@@ -107,8 +107,9 @@ async fn send(
     }
     drop(span);
     let receipt = sent.map_err(|error| config.failures.report(error))?;
-    config.slots.arrived(segment.bytes, begun);
-    metrics::part_sent(segment.bytes, begun.elapsed());
+    let took = begun.elapsed();
+    config.slots.arrived(part.body.len(), took);
+    metrics::part_sent(segment.bytes, took);
     Failpoint::PartAcknowledged.reached();
     drop((part, queued));
     config.progress.stored_bytes.add(segment.bytes);

@@ -2,30 +2,35 @@
 //!
 //! A request with a body may take as long as it needs, and is given up when nothing of it moved for [`QUIET`]. A limit
 //! for the whole would be too short on a slow line, where the parts that go side by side take minutes, or too long for
-//! a connection that is dead. The SDK's own watch sees a body in memory as sent at once.
+//! a connection that is dead. The SDK's own watch sees a body in memory as sent at once. A connection that was given up
+//! is not used again, also where requests share it (HTTP/2).
 
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::client::customize::CustomizableOperation;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::interceptors::{
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+};
 use aws_sdk_s3::config::{Builder, ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::CONNECT_TIMEOUT;
 use crate::Hashed;
 
-/// How long nothing may move: within twice this time it is noticed. The system takes up to some MiB of a body at once
-/// and sends them before it takes more, which a line of 256 kbit/s does in this time.
+/// How long nothing may move: within twice this time it is noticed. hyper takes half a MiB of a body at once, and sends it
+/// before it takes more: with four parts side by side, a line of 150 kbit/s does that in this time.
 const QUIET: Duration = Duration::from_secs(120);
 /// What is handed to the system at a time.
 const PIECE: usize = 128 << 10;
@@ -35,11 +40,12 @@ const PIECE: usize = 128 << 10;
 pub(super) struct Outgoing {
     body: Hashed,
     moved: Arc<AtomicBool>,
+    connection: Arc<OnceLock<CaptureSmithyConnection>>,
 }
 
 impl Outgoing {
     pub(super) fn new(body: &Hashed) -> Self {
-        Self { body: body.clone(), moved: Arc::default() }
+        Self { body: body.clone(), moved: Arc::default(), connection: Arc::default() }
     }
 
     /// For the request.
@@ -53,10 +59,10 @@ impl Outgoing {
         &self,
         request: CustomizableOperation<T, E, B>,
     ) -> CustomizableOperation<T, E, B> {
-        let timeouts = TimeoutConfig::builder().disable_operation_attempt_timeout().build();
+        let sha256 = hex::encode(self.body.sha256());
         request
-            .config_override(Builder::new().timeout_config(timeouts))
-            .interceptor(SignedDigest(hex::encode(self.body.sha256())))
+            .config_override(Builder::new().timeout_config(unlimited()))
+            .interceptor(OnItsWay { sha256, connection: self.connection.clone() })
     }
 
     /// The answer to the request, or that nothing moved any more.
@@ -69,10 +75,20 @@ impl Outgoing {
             match tokio::time::timeout(QUIET, &mut answer).await {
                 Ok(answer) => return answer,
                 Err(_) if self.moved.swap(false, Ordering::Relaxed) => {}
-                Err(elapsed) => return Err(SdkError::timeout_error(elapsed)),
+                Err(elapsed) => {
+                    if let Some(connection) = self.connection.get().and_then(CaptureSmithyConnection::get) {
+                        connection.poison();
+                    }
+                    return Err(SdkError::timeout_error(elapsed));
+                }
             }
         }
     }
+}
+
+/// The SDK takes the client's limits only where at least one is set, and has a pool of connections for each.
+fn unlimited() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).disable_operation_attempt_timeout().build()
 }
 
 /// What is not handed to the system yet.
@@ -104,13 +120,17 @@ impl Body for Pieces {
     }
 }
 
-/// The SHA-256 of a body, in hex.
+/// Gives a request its digest, and learns which connection it takes.
 #[derive(Debug)]
-struct SignedDigest(String);
+struct OnItsWay {
+    /// In hex.
+    sha256: String,
+    connection: Arc<OnceLock<CaptureSmithyConnection>>,
+}
 
-impl Intercept for SignedDigest {
+impl Intercept for OnItsWay {
     fn name(&self) -> &'static str {
-        "SignedDigest"
+        "OnItsWay"
     }
 
     fn modify_before_signing(
@@ -119,7 +139,20 @@ impl Intercept for SignedDigest {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.sha256.clone()));
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(connection) = config.load::<CaptureSmithyConnection>() {
+            // A request is sent once.
+            let _ = self.connection.set(connection.clone());
+        }
         Ok(())
     }
 }
@@ -158,6 +191,12 @@ mod tests {
             [Some(PIECE), Some(PIECE), Some(1)]
         );
         assert!(pieces.is_end_stream() && next(&mut pieces).is_none());
+    }
+
+    #[test]
+    fn only_the_whole_is_not_limited() {
+        assert_eq!(unlimited().connect_timeout(), Some(CONNECT_TIMEOUT));
+        assert_eq!(unlimited().operation_attempt_timeout(), None);
     }
 
     #[tokio::test(start_paused = true)]
