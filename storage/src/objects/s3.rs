@@ -40,6 +40,7 @@ const COMPLETION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const STALL: Duration = Duration::from_secs(20);
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
+
 /// A bucket, and what every key in it begins with.
 #[derive(Debug, Clone)]
 pub struct S3Store {
