@@ -70,17 +70,26 @@ impl Outgoing {
         &self,
         answer: impl Future<Output = Result<T, SdkError<E, R>>>,
     ) -> Result<T, SdkError<E, R>> {
+        self.watch_by(|| tokio::time::sleep(QUIET), answer).await
+    }
+
+    async fn watch_by<T, E, R, F: Future<Output = ()>>(
+        &self,
+        quiet: impl Fn() -> F,
+        answer: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> Result<T, SdkError<E, R>> {
         tokio::pin!(answer);
         loop {
-            match tokio::time::timeout(QUIET, &mut answer).await {
-                Ok(answer) => return answer,
-                Err(_) if self.moved.swap(false, Ordering::Relaxed) => {}
-                Err(elapsed) => {
-                    if let Some(connection) = self.connection.get().and_then(CaptureSmithyConnection::get) {
-                        connection.poison();
-                    }
-                    return Err(SdkError::timeout_error(elapsed));
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = quiet() => {}
+            }
+            if !self.moved.swap(false, Ordering::Relaxed) {
+                if let Some(connection) = self.connection.get().and_then(CaptureSmithyConnection::get) {
+                    connection.poison();
                 }
+                return Err(SdkError::timeout_error("nothing moved any more"));
             }
         }
     }
@@ -161,8 +170,9 @@ impl Intercept for OnItsWay {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use futures::future::pending;
-    use tokio::time::{Instant, sleep};
+    use std::future::{poll_fn, ready};
+
+    use futures::executor::block_on;
 
     use super::*;
 
@@ -199,30 +209,30 @@ mod tests {
         assert_eq!(unlimited().operation_attempt_timeout(), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_body_has_its_time() {
-        let (outgoing, mut pieces) = outgoing(20 * PIECE);
-        let answer = async {
-            while next(&mut pieces).is_some() {
-                sleep(QUIET * 3 / 4).await;
+    /// Sends a piece between any two looks at the watch, up to `pieces` of them.
+    fn watched(outgoing: &Outgoing, mut body: Pieces, mut pieces: usize) -> Answer {
+        let answer = poll_fn(|_| {
+            if pieces == 0 {
+                return Poll::Pending;
             }
-            Answer::Ok("stored")
-        };
-        assert_eq!(outgoing.watch(answer).await.unwrap(), "stored");
+            pieces -= 1;
+            if next(&mut body).is_some() { Poll::Pending } else { Poll::Ready(Answer::Ok("stored")) }
+        });
+        block_on(outgoing.watch_by(|| ready(()), answer))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_stays_where_it_is_is_given_up() {
-        let (outgoing, mut pieces) = outgoing(20 * PIECE);
-        let start = Instant::now();
-        let answer = async {
-            next(&mut pieces);
-            sleep(QUIET / 2).await;
-            next(&mut pieces);
-            pending::<Answer>().await
-        };
-        let given_up = outgoing.watch(answer).await;
-        assert!(matches!(given_up, Err(SdkError::TimeoutError(_))));
-        assert_eq!(start.elapsed(), 2 * QUIET);
+    #[test]
+    fn a_body_that_moves_has_its_time() {
+        let (outgoing, body) = outgoing(20 * PIECE);
+        assert_eq!(watched(&outgoing, body, usize::MAX).unwrap(), "stored");
+    }
+
+    #[test]
+    fn a_body_that_stays_where_it_is_is_given_up() {
+        for pieces in [0, 1, 20] {
+            let (outgoing, body) = outgoing(20 * PIECE);
+            let given_up = watched(&outgoing, body, pieces);
+            assert!(matches!(given_up, Err(SdkError::TimeoutError(_))), "after {pieces} pieces");
+        }
     }
 }
