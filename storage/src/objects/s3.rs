@@ -8,13 +8,10 @@ use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -29,15 +26,9 @@ use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, SharedStore, Unfin
 use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
 mod errors;
+mod patience;
 mod sending;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a request without a body worth mentioning, until the answer begins.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-/// S3 puts the parts together before it answers, which may take minutes.
-const COMPLETION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// How long an answer that has begun may pause.
-const STALL: Duration = Duration::from_secs(20);
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
 
@@ -73,14 +64,8 @@ impl S3Store {
         let config = config
             .to_builder()
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts(ANSWER_TIMEOUT))
-            .stalled_stream_protection(
-                StalledStreamProtectionConfig::enabled()
-                    .grace_period(STALL)
-                    // `Outgoing` watches what is sent.
-                    .upload_enabled(false)
-                    .build(),
-            )
+            .timeout_config(patience::limited(patience::ANSWER))
+            .stalled_stream_protection(patience::stalls())
             .build();
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
         Self { client: Client::from_conf(config), bucket, prefix, trace_id: None }
@@ -247,7 +232,8 @@ impl ObjectStore for S3Store {
         let request =
             self.client.complete_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).multipart_upload(completed);
-        let patient = aws_sdk_s3::config::Builder::new().timeout_config(timeouts(COMPLETION_TIMEOUT));
+        let patient =
+            aws_sdk_s3::config::Builder::new().timeout_config(patience::limited(patience::COMPLETION));
         let completed = request.customize().config_override(patient).send().await;
         completed.map_err(self.told("complete", &upload.key))?;
         Ok(())
@@ -287,8 +273,4 @@ impl ObjectStore for S3Store {
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         Some(Arc::new(Self { trace_id: Some(trace_id.to_owned()), ..self.clone() }))
     }
-}
-
-fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
 }

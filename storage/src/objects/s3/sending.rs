@@ -13,7 +13,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::client::customize::CustomizableOperation;
 use aws_sdk_s3::config::interceptors::{
@@ -26,7 +25,7 @@ use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::CONNECT_TIMEOUT;
+use super::patience::unlimited;
 use crate::Hashed;
 
 /// How long nothing may move: within twice this time it is noticed. hyper takes half a MiB of a body at once, and sends it
@@ -93,11 +92,6 @@ impl Outgoing {
             }
         }
     }
-}
-
-/// The SDK takes the client's limits only where at least one is set, and has a pool of connections for each.
-fn unlimited() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).disable_operation_attempt_timeout().build()
 }
 
 /// What is not handed to the system yet.
@@ -201,12 +195,6 @@ mod tests {
             [Some(PIECE), Some(PIECE), Some(1)]
         );
         assert!(pieces.is_end_stream() && next(&mut pieces).is_none());
-    }
-
-    #[test]
-    fn only_the_whole_is_not_limited() {
-        assert_eq!(unlimited().connect_timeout(), Some(CONNECT_TIMEOUT));
-        assert_eq!(unlimited().operation_attempt_timeout(), None);
     }
 
     /// Sends a piece between any two looks at the watch, up to `pieces` of them.
