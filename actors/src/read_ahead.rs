@@ -7,9 +7,9 @@
 //! - **Survives a crash:** nothing, and nothing needs to.
 //!
 //! On files that are not in memory a backup took 1.9 s with it and 5.1 s without (41,600 files of 14 KiB, `drop_caches`
-//! before). A file that is gone when its turn comes is in the backup, as it was when it was opened; one that was written to
-//! is read again, as any. A file that cannot be opened here is left to the archiver, which tells why. Windows does not like files to
-//! be held, so there nothing is opened ahead.
+//! before). A file that is gone when its turn comes is in the backup, as it was when it was opened; one that was written
+//! to is read again, as any. A file that cannot be opened here is left to the archiver, which tells why. Windows does not
+//! like files to be held, so there nothing is opened ahead.
 
 use std::fs::File;
 
