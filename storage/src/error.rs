@@ -213,6 +213,8 @@ impl StoreError {
 pub enum StoreErrorKind {
     /// The object does not exist.
     NotFound,
+    /// An object that was to be put only where there is none exists.
+    AlreadyExists,
     /// The bucket or the store's folder does not exist.
     NoSuchStore,
     /// The credentials are missing, unknown or expired.
@@ -254,6 +256,9 @@ impl StoreErrorKind {
     pub fn hint(self) -> &'static str {
         match self {
             Self::NotFound => "Check the key; `backup-client list` shows the backups that exist",
+            Self::AlreadyExists => {
+                "Another program has put it; look at what is there before anything replaces it"
+            }
             Self::NoSuchStore => {
                 "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
             }

@@ -78,6 +78,15 @@ pub struct UnfinishedUpload {
     pub began_ms: Option<i64>,
 }
 
+/// How an object is put.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// Fail with [`AlreadyExists`](crate::StoreErrorKind::AlreadyExists) where the key has an object, instead of
+    /// replacing it. Of two such calls at the same time one fails. S3-compatible stores may ignore the condition
+    /// (NetApp StorageGRID does): who must know reads the object back.
+    pub if_absent: bool,
+}
+
 /// One part on its way into a store.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -113,8 +122,15 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// The store as a URL, for people and for JSON output; holds no secret.
     fn url(&self) -> String;
 
-    /// Stores a whole object; it appears complete or not at all. An object of that key is replaced.
-    async fn put(&self, key: &str, body: Bytes) -> Result<()>;
+    /// Stores a whole object; it appears complete or not at all. An object of that key is replaced, unless the
+    /// options say otherwise. With `if_absent`, a repeated call whose first answer was lost fails, although the
+    /// object that it finds is the caller's own.
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()>;
+
+    /// [`put_with`](Self::put_with) the default options: what was there is replaced.
+    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        self.put_with(key, body, PutOptions::default()).await
+    }
 
     /// Reads the bytes of `range` that exist; shorter than asked when the object ends before.
     /// Fails with [`NotFound`](crate::StoreErrorKind::NotFound) when there is no such object.

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, RunOptions, UserKey, Vault};
 use intellistor_storage::objects::{
-    Fault, Faulty, MemoryStore, ObjectStore, Operation, Page, Part, PartReceipt, UnfinishedUpload, Upload,
+    Fault, Faulty, MemoryStore, ObjectStore, Operation, Page, Part, PartReceipt, PutOptions,
+    UnfinishedUpload, Upload,
 };
 use intellistor_storage::{Result, StoreErrorKind};
 use intellistor_tests::governed::Governed;
@@ -84,8 +85,8 @@ impl ObjectStore for Overtaken {
     fn url(&self) -> String {
         self.store.url()
     }
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.store.put(key, body).await
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        self.store.put_with(key, body, options).await
     }
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         self.store.get_range(key, range).await

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{ObjectStore, Part, PartReceipt, SharedStore, Upload};
+use super::{ObjectStore, Part, PartReceipt, PutOptions, SharedStore, Upload};
 use crate::{Error, Hashed, StoreErrorKind};
 
 /// The least size of a part that is not the last.
@@ -34,6 +34,12 @@ async fn objects(store: &dyn ObjectStore, prefix: &str) {
         assert_eq!(store.get_range(&key, 0..1 << 20).await.expect("get"), body.as_bytes());
     }
     store.put(&key, Bytes::from_static(b"0123456789")).await.expect("put");
+    let absent = PutOptions { if_absent: true };
+    let other = store.put_with(&key, Bytes::from_static(b"other"), absent).await;
+    assert_eq!(kind(other), StoreErrorKind::AlreadyExists);
+    let once = format!("{prefix}/once");
+    store.put_with(&once, Bytes::from_static(b"x"), absent).await.expect("put what is absent");
+    assert_eq!(store.head(&once).await.expect("head"), Some(1));
     for (range, expected) in
         [(0..10, "0123456789"), (3..5, "34"), (8..99, "89"), (10..12, ""), (50..60, ""), (4..4, "")]
     {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
+use super::{ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
 
 /// The calls that can be made to fail.
@@ -117,8 +117,8 @@ impl ObjectStore for Faulty {
         self.store.url()
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.call(Operation::Put, key, self.store.put(key, body)).await
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        self.call(Operation::Put, key, self.store.put_with(key, body, options)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {

@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, StoreUrl, UnfinishedUpload, Upload};
+use super::{
+    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, StoreUrl, UnfinishedUpload, Upload,
+};
 use crate::folder;
 use crate::{Result, StoreError, StoreErrorKind};
 
@@ -90,7 +92,7 @@ impl LocalStore {
         create_folder(folder)
     }
 
-    fn put_now(&self, key: &str, body: &[u8]) -> Outcome<()> {
+    fn put_now(&self, key: &str, body: &[u8], options: PutOptions) -> Outcome<()> {
         let target = self.path(key)?;
         let folder = target.parent().unwrap_or(&self.root);
         self.create_folders(folder)?;
@@ -99,14 +101,24 @@ impl LocalStore {
             let mut file = new_file(&hidden)?;
             file.write_all(body)?;
             file.sync_all()?;
-            fs::rename(&hidden, &target)?;
+            if options.if_absent {
+                // A rename would replace; a second name for the file is refused where there is one.
+                fs::hard_link(&hidden, &target)?;
+            } else {
+                fs::rename(&hidden, &target)?;
+            }
             sync_folder(folder)
         })();
-        if written.is_err() {
+        if written.is_err() || options.if_absent {
             // The first error is the one to tell; the leftover is hidden and has no meaning.
             let _ = fs::remove_file(&hidden);
         }
-        Ok(written?)
+        written.map_err(|e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists if options.if_absent => {
+                Fault(StoreErrorKind::AlreadyExists, "there is such an object already".to_owned())
+            }
+            _ => e.into(),
+        })
     }
 
     fn list_now(&self, prefix: &str, after: Option<&str>) -> Outcome<Page> {
@@ -164,8 +176,8 @@ impl ObjectStore for LocalStore {
         StoreUrl::local(&self.root).to_string()
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.run("write", key, move |store, key| store.put_now(key, &body)).await
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        self.run("write", key, move |store, key| store.put_now(key, &body, options)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, UnfinishedUpload, Upload};
+use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, UnfinishedUpload, Upload};
 use crate::{Result, StoreError, StoreErrorKind};
 
 const PAGE: usize = 1000;
@@ -84,8 +84,12 @@ impl ObjectStore for MemoryStore {
         "memory://".to_owned()
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.held().objects.insert(key.to_owned(), body);
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        let mut held = self.held();
+        if options.if_absent && held.objects.contains_key(key) {
+            return Err(self.fault(StoreErrorKind::AlreadyExists, "write", key).into());
+        }
+        held.objects.insert(key.to_owned(), body);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
+use super::{ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload};
 use crate::{Error, Result, RetryClass, StoreErrorKind};
 
 /// How often and how patiently.
@@ -112,8 +112,8 @@ impl ObjectStore for Retry {
         self.store.url()
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.repeat("put", key, |_| self.store.put(key, body.clone())).await
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        self.repeat("put", key, |_| self.store.put_with(key, body.clone(), options)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {

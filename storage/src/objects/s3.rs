@@ -22,7 +22,9 @@ use bytes::Bytes;
 
 use self::errors::{HttpStatus, classify, innermost, status};
 use self::sending::Outgoing;
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
+use super::{
+    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+};
 use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
 mod errors;
@@ -109,10 +111,11 @@ impl ObjectStore for S3Store {
         if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") }
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
         let body = Hashed::new(body);
         let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
         let request = request.checksum_sha256(STANDARD.encode(body.sha256()));
+        let request = request.set_if_none_match(options.if_absent.then(|| "*".to_owned()));
         let request = request.set_metadata(self.metadata()).content_length(body.len() as i64);
         let outgoing = Outgoing::new(&body);
         let request = outgoing.request(request.body(outgoing.stream()).customize());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ObjectStore, Page, Part, PartReceipt, SharedStore, UnfinishedUpload, Upload};
+use super::{ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload};
 use crate::{Error, Result, StoreError, StoreErrorKind};
 
 /// Writes go to both stores, reads to the first. An error of the copy is an error of the whole: a copy that was
@@ -70,9 +70,9 @@ impl ObjectStore for Tee {
         self.primary.url()
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
-        self.copy.put(key, body.clone()).await?;
-        self.primary.put(key, body).await
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        self.copy.put_with(key, body.clone(), options).await?;
+        self.primary.put_with(key, body, options).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {

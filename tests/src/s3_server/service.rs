@@ -49,7 +49,16 @@ impl HonestService {
     }
 
     async fn store_object(self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
-        let key = request.input.key.clone();
+        let PutObjectInput { bucket, key, if_none_match, .. } = &request.input;
+        let key = key.clone();
+        // One at a time, so that of two conditional puts the second sees the first.
+        let completing = self.completing.clone();
+        let _one_after_the_other = completing.lock().await;
+        if if_none_match.is_some() && self.folder.join(bucket).join(&key).exists() {
+            return Err(s3_error!(PreconditionFailed));
+        }
+        let mut request = request;
+        request.input.if_none_match = None;
         let answer = self.files.put_object(request).await?;
         self.traffic.change(|state| state.log.push(Done::Put { key }));
         Ok(answer)

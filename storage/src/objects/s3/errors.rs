@@ -63,6 +63,10 @@ fn service_kind(code: &str, status: u16) -> StoreErrorKind {
         ("NoSuchBucket", _) => StoreErrorKind::NoSuchStore,
         ("NoSuchUpload", _) => StoreErrorKind::UploadGone,
         ("NoSuchKey", _) => StoreErrorKind::NotFound,
+        // Only `PutOptions::if_absent` sets a condition.
+        ("PreconditionFailed", _) | (_, 412) => StoreErrorKind::AlreadyExists,
+        // Another conditional call of the same key was not finished; the next one knows its outcome.
+        ("ConditionalRequestConflict", _) => StoreErrorKind::ServerFault,
         (
             "InvalidAccessKeyId"
             | "SignatureDoesNotMatch"
