@@ -50,13 +50,13 @@ pub(crate) async fn read_archive<T: Send + 'static>(
     read: impl FnOnce(ArchiveBytes) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let Some(bytes) = store.head(&key).await? else {
-        return Err(StorageError::from(StoreError {
-            kind: StoreErrorKind::NotFound,
-            store: store.url(),
-            operation: "read",
+        return Err(StorageError::from(StoreError::new(
+            StoreErrorKind::NotFound,
+            store.url(),
+            "read",
             key,
-            reason: "there is no such archive".to_owned(),
-        })
+            "there is no such archive",
+        ))
         .into());
     };
     let (sender, pieces) = mpsc::channel(1);

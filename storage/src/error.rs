@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::job::IllegalTransition;
 use crate::queue::Holder;
@@ -199,9 +200,35 @@ pub struct StoreError {
     pub key: String,
     /// The store's own words.
     pub reason: String,
+    /// How to repeat the call, where the kind is temporary.
+    pub retry: RetryAdvice,
+}
+
+/// How a call that failed is repeated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RetryAdvice {
+    /// For minutes, with pauses that grow.
+    #[default]
+    Patient,
+    /// The same, with no pause shorter than this: the store has asked for it (`Retry-After`).
+    After(Duration),
+    /// A few times: either the next call succeeds, or a person has to act.
+    Brief,
 }
 
 impl StoreError {
+    /// An error that is repeated for minutes where its kind is temporary.
+    pub fn new(
+        kind: StoreErrorKind,
+        store: impl Into<String>,
+        operation: &'static str,
+        key: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        let (store, key, reason) = (store.into(), key.into(), reason.into());
+        Self { kind, store, operation, key, reason, retry: RetryAdvice::default() }
+    }
+
     /// Whether trying again may help.
     pub fn retry_class(&self) -> RetryClass {
         self.kind.retry_class()
@@ -235,6 +262,11 @@ pub enum StoreErrorKind {
     ChecksumMismatch,
     /// No space or quota left.
     Full,
+    /// The clocks of this machine and of the store differ too much for a signature to count, as they do right after
+    /// a sleep.
+    ClockSkew,
+    /// The store lacks the operation, or an option of it.
+    Unsupported,
     /// The request itself was refused.
     Rejected,
 }
@@ -247,6 +279,7 @@ impl StoreErrorKind {
             | Self::Timeout
             | Self::Throttled
             | Self::ServerFault
+            | Self::ClockSkew
             | Self::ChecksumMismatch => RetryClass::Temporary,
             _ => RetryClass::Permanent,
         }
@@ -277,6 +310,12 @@ impl StoreErrorKind {
                 "Bytes were altered on the way; try again, and check the network's hardware if it recurs"
             }
             Self::Full => "Free some space or raise the quota, then run again",
+            Self::ClockSkew => {
+                "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
+            }
+            Self::Unsupported => {
+                "The store lacks what was asked of it; docs/STORES.md says what a store must have"
+            }
             Self::Rejected => "The store refused the request as it stands; its own words above say why",
         }
     }

@@ -36,7 +36,7 @@ pub mod queue;
 mod spool;
 mod text;
 
-pub use error::{Error, QueueErrorKind, Result, RetryClass, StoreError, StoreErrorKind};
+pub use error::{Error, QueueErrorKind, Result, RetryAdvice, RetryClass, StoreError, StoreErrorKind};
 pub use folder::create_private_folder;
 pub use hashed::Hashed;
 pub use holes::hash_hole;

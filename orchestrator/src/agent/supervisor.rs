@@ -78,8 +78,7 @@ mod tests {
     use intellistor_storage::job::{Ending, JobEvent, JobState};
 
     fn store(kind: StoreErrorKind) -> Error {
-        let (store, key, reason) = Default::default();
-        Error::Storage(StoreError { kind, store, operation: "use", key, reason }.into())
+        Error::Storage(StoreError::new(kind, "", "use", "", "").into())
     }
 
     fn queue(kind: QueueErrorKind) -> Error {

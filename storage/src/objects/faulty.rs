@@ -101,7 +101,7 @@ impl Faulty {
         let fault = self.plan.lock().unwrap_or_else(PoisonError::into_inner).get(&(operation, nth)).copied();
         let told = |kind| {
             let reason = format!("call {nth} of {operation:?} was made to fail");
-            StoreError { kind, store: self.url(), operation: "use", key: key.to_owned(), reason }.into()
+            StoreError::new(kind, self.url(), "use", key, reason).into()
         };
         match fault {
             None => call.await,

@@ -66,9 +66,8 @@ impl LocalStore {
         let (store, owned) = (self.clone(), key.to_owned());
         let outcome = tokio::task::spawn_blocking(move || work(&store, &owned)).await;
         let outcome = outcome.unwrap_or_else(|e| Err(io::Error::other(e).into()));
-        outcome.map_err(|Fault(kind, reason)| {
-            StoreError { kind, store: self.url(), operation, key: key.to_owned(), reason }.into()
-        })
+        outcome
+            .map_err(|Fault(kind, reason)| StoreError::new(kind, self.url(), operation, key, reason).into())
     }
 
     fn path(&self, key: &str) -> Outcome<PathBuf> {

@@ -42,7 +42,7 @@ impl MemoryStore {
 
     fn fault(&self, kind: StoreErrorKind, operation: &'static str, key: &str) -> StoreError {
         let reason = format!("{kind:?}");
-        StoreError { kind, store: self.url(), operation, key: key.to_owned(), reason }
+        StoreError::new(kind, self.url(), operation, key, reason)
     }
 
     /// How often each part number was sent.

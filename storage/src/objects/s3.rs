@@ -89,18 +89,12 @@ impl S3Store {
         let (store, key) = (self.url(), key.to_owned());
         move |error| {
             let (kind, reason) = classify(&error);
-            StoreError { kind, store, operation, key, reason }
+            StoreError::new(kind, store, operation, key, reason)
         }
     }
 
     fn broken(&self, operation: &'static str, key: &str, reason: String) -> StoreError {
-        StoreError {
-            kind: StoreErrorKind::Unreachable,
-            store: self.url(),
-            operation,
-            key: key.to_owned(),
-            reason,
-        }
+        StoreError::new(StoreErrorKind::Unreachable, self.url(), operation, key, reason)
     }
 }
 

@@ -173,7 +173,7 @@ fn fault(
     upload: &Upload,
     reason: String,
 ) -> Error {
-    StoreError { kind, store: store.url(), operation, key: upload.key.clone(), reason }.into()
+    StoreError::new(kind, store.url(), operation, &upload.key, reason).into()
 }
 
 fn joined(key: &str, copy: &str, primary: &str) -> Upload {
