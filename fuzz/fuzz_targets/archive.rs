@@ -1,10 +1,10 @@
 #![no_main]
 
-use intellistor::UserKey;
+use intellistor::{BackupName, UserKey};
 use intellistor_storage::archive::ArchiveReader;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(mut archive) = ArchiveReader::new(bytes, &UserKey::generate()) {
+    if let Ok(mut archive) = ArchiveReader::open(bytes, &BackupName::default(), &UserKey::generate()) {
         while let Ok(Some(_)) = archive.next_frame() {}
     }
 });

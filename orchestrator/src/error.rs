@@ -87,7 +87,9 @@ impl Error {
     pub fn category(&self) -> Category {
         use intellistor_storage::Error as Storage;
         match self {
-            Self::Storage(Storage::Integrity { .. }) | Self::NotAsSent(_) => Category::Integrity,
+            Self::Storage(Storage::Integrity { .. } | Storage::OtherBackup { .. }) | Self::NotAsSent(_) => {
+                Category::Integrity
+            }
             Self::Storage(
                 Storage::WrongKey { .. }
                 | Storage::WrongPassphrase { .. }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use intellistor_actors::extractor::Extracted;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::target::Target;
-use intellistor_storage::archive::{ArchiveIndex, Opener};
+use intellistor_storage::Error as StorageError;
+use intellistor_storage::archive::{ArchiveIndex, ArchiveReader, MOST_HEADER_BYTES, Opener};
 use intellistor_storage::layout::BackupName;
 use intellistor_telemetry::trace;
 
@@ -112,6 +113,17 @@ pub(crate) fn open_target(out: &Path) -> Result<Target> {
     Target::open(out).map_err(|e| Error::Target { out: out.to_owned(), reason: e.to_string() })
 }
 
+/// A restore fetches nothing but the frames that it needs, so it does not look at the archive's header before. Where frames
+/// do not open, that they are another backup's says more than a list of files.
+async fn see_whose_archive_it_is(vault: &Vault, name: &BackupName) -> Result<()> {
+    let start = vault.store.get_range(&name.archive_key(), 0..MOST_HEADER_BYTES).await;
+    match start.and_then(|start| ArchiveReader::open(&start[..], name, &vault.key).map(drop)) {
+        Err(error @ StorageError::OtherBackup { .. }) => Err(error.into()),
+        // Whatever else is wrong with it, the report says what came of it.
+        _ => Ok(()),
+    }
+}
+
 pub(crate) async fn restore(
     vault: &Vault,
     name: &BackupName,
@@ -135,5 +147,8 @@ pub(crate) async fn restore(
     };
     let cancel = options.run.cancel.clone();
     let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await?;
+    if extracted.damaged_count > 0 {
+        see_whose_archive_it_is(vault, name).await?;
+    }
     options.report(name, extracted, started)
 }

@@ -59,11 +59,7 @@ impl Salvage {
         only: Option<PathGlobs>,
         progress: Arc<Progress>,
     ) -> Result<Self> {
-        let archive = ArchiveReader::new(source, key)?;
-        if archive.header().name() != *name {
-            let reason = format!("it is the archive of backup {}", archive.header().backup_id());
-            return Err(StorageError::integrity("the archive", reason).into());
-        }
+        let archive = ArchiveReader::open(source, name, key)?;
         let target = open_target(&out)?;
         let tar = TarBytes { archive, frame: VecDeque::new() };
         Ok(Self { tar, target, out, only, extracted: Extracted::default(), progress })

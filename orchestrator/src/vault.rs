@@ -126,9 +126,10 @@ impl Vault {
     ) -> Result<DecryptReport> {
         let key = self.key.clone();
         let BackupName { policy_id, backup_id, .. } = name;
+        let expected = name.clone();
         let written = stream::read_archive(self.store.clone(), name.archive_key(), run, move |source| {
             let failed = |e| intellistor_storage::Error::io("write", "the output")(e);
-            let mut archive = ArchiveReader::new(source, &key)?;
+            let mut archive = ArchiveReader::open(source, &expected, &key)?;
             let mut report = DecryptReport::default();
             while let Some(frame) = archive.next_frame()? {
                 out.write_all(&frame.gzip).map_err(failed)?;

@@ -46,9 +46,9 @@ pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) ->
     run.progress.total_bytes.add(head.totals.bytes);
     let (key, progress, name) = (vault.key.clone(), run.progress.clone(), name.clone());
     stream::read_archive(vault.store.clone(), name.archive_key(), run, move |source| {
-        let archive = ArchiveReader::new(source, &key)?;
+        let archive = ArchiveReader::open(source, &name, &key)?;
         if archive.header() != manifest.header() {
-            return Err(contradiction("the archive has another header: it belongs to another backup").into());
+            return Err(contradiction("the archive has another header than the manifest says").into());
         }
         let mut tar = TarBytes { archive, frame: Vec::new(), position: 0, progress };
         let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));

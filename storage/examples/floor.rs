@@ -95,7 +95,7 @@ fn main() -> Outcome<()> {
     backup.print("backup", cores);
 
     let mut restore = Times::default();
-    let mut reader = ArchiveReader::new(File::open(&archive_path)?, &key)?;
+    let mut reader = ArchiveReader::open(File::open(&archive_path)?, &name, &key)?;
     while restore.of("read, open and inflate", || reader.next_frame())?.is_some() {}
     let out = scratch.join("out");
     for path in &files {

@@ -38,7 +38,7 @@ mod reader;
 mod segment;
 
 pub use frame::{Compression, FRAME_BYTES, FrameCompressor, MAX_SEALED_BYTES, inflate};
-pub use header::{FORMAT_VERSION, Header};
+pub use header::{FORMAT_VERSION, Header, MOST_HEADER_BYTES};
 pub use index::{ArchiveIndex, FrameRef, Opener};
 pub use reader::{ArchiveReader, OpenedFrame};
 pub use segment::{FrameRecord, Sealed, SegmentRecord, SegmentSealer, archive_digest, part_bytes};
@@ -91,7 +91,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], key: &UserKey) -> Result<(Vec<Vec<u8>>, Vec<SegmentRecord>)> {
-        let mut reader = ArchiveReader::new(bytes, key)?;
+        let mut reader = ArchiveReader::open(bytes, &sample().0.name(), key)?;
         let mut tar = Vec::new();
         while let Some(frame) = reader.next_frame()? {
             tar.push(frame.tar);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::job::IllegalTransition;
+use crate::layout::BackupName;
 use crate::queue::Holder;
 
 /// The result of everything in this crate.
@@ -34,6 +35,18 @@ pub enum Error {
         what: String,
         /// What did not match.
         reason: String,
+    },
+    /// Occurs when a store has the archive or manifest of another backup under a backup's key.
+    #[error(
+        "{what} fails its integrity check: it belongs to {found}, and should belong to {expected}. Nothing from it was used. Somebody has moved or copied objects in the store; restore from another backup"
+    )]
+    OtherBackup {
+        /// "the archive", "the manifest", ...
+        what: String,
+        /// Whose it is.
+        found: BackupName,
+        /// Whose it should be.
+        expected: BackupName,
     },
     /// Occurs when an archive or manifest states a format version that this program does not know.
     #[error(

@@ -8,6 +8,9 @@
 //! ```
 //! A backup exists if and only if its manifest does.
 
+use std::fmt;
+
+use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
 const ARCHIVE: &str = "backup.tar.gz.enc";
@@ -61,14 +64,35 @@ impl BackupName {
         else {
             return None;
         };
-        (last == object && is_policy_id(policy_id) && !timestamp.is_empty() && !backup_id.is_empty()).then(
-            || Self {
+        (last == object && is_policy_id(policy_id) && is_timestamp(timestamp) && is_backup_id(backup_id))
+            .then(|| Self {
                 policy_id: policy_id.to_owned(),
                 timestamp: timestamp.to_owned(),
                 backup_id: backup_id.to_owned(),
-            },
-        )
+            })
     }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy_id, timestamp, backup_id } = self;
+        write!(f, "backup {backup_id} of policy {policy_id}, {timestamp}")
+    }
+}
+
+/// Whether it is a time of the form `YYYYMMDDThhmmssZ`. What somebody else put beside our backups has another form, and
+/// must not be taken for the newest of them.
+fn is_timestamp(text: &str) -> bool {
+    let has_form = text.bytes().enumerate().all(|(at, byte)| match at {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    });
+    text.len() == 16 && has_form && NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").is_ok()
+}
+
+fn is_backup_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// The key of a run's log.
@@ -103,6 +127,24 @@ mod tests {
         assert_eq!(BackupName::from_manifest_key(&name.manifest_key()), Some(name.clone()));
         assert_eq!(BackupName::from_archive_key(&name.manifest_key()), None);
         assert_eq!(BackupName::from_archive_key("backups/../x/y/backup.tar.gz.enc"), None);
+    }
+
+    #[test]
+    fn what_somebody_else_put_there_names_no_backup() {
+        for junk in [
+            "backups/p/x/y/backup.tar.gz.enc",
+            "backups/p/20261123T020000Z//backup.tar.gz.enc",
+            "backups/p/20261123T020000Z/7d1f/old/backup.tar.gz.enc",
+            "backups/p/20261323T020000Z/7d1f/backup.tar.gz.enc",
+            "backups/p/+2026123T020000Z/7d1f/backup.tar.gz.enc",
+            "backups/p/20261123T020000Z/7d 1f/backup.tar.gz.enc",
+            "backups/p/20261123T020000Z/a\u{301}/backup.tar.gz.enc",
+            "backups/p/20261123T020000Z/7d1f/BACKUP.tar.gz.enc",
+            "backups/p/",
+            "backups/p/readme.txt",
+        ] {
+            assert_eq!(BackupName::from_archive_key(junk), None, "{junk}");
+        }
     }
 
     #[test]

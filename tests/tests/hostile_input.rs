@@ -144,8 +144,9 @@ async fn an_archive_and_a_manifest_of_different_backups_do_not_go_together() {
     victim.store.put(&victim.name.archive_key(), get(other.archive_key()).await).await.unwrap();
     let told = victim.verify().await.unwrap_err();
     assert_eq!(told.category(), Category::Integrity, "{told}");
-    let report = victim.restore(&victim.dir.path().join("out")).await.unwrap();
-    assert_eq!((report.restored, report.damaged_count), (2, 3), "only the folders need no bytes");
+    let told = victim.restore(&victim.dir.path().join("out")).await.unwrap_err();
+    assert_eq!(told.category(), Category::Integrity, "{told}");
+    assert_nothing_half_restored(&victim.source(), &victim.dir.path().join("out"));
     victim.store.put(&victim.name.archive_key(), archive).await.unwrap();
 
     victim.store.put(&victim.name.manifest_key(), get(other.manifest_key()).await).await.unwrap();
@@ -153,6 +154,56 @@ async fn an_archive_and_a_manifest_of_different_backups_do_not_go_together() {
     assert!(told.contains(&other.backup_id) && told.contains(&victim.name.backup_id), "{told}");
     victim.store.put(&victim.name.manifest_key(), manifest).await.unwrap();
     victim.verify().await.unwrap();
+}
+
+/// What came of an operation that must have refused, and the bytes that it gave away.
+async fn refusals(victim: &Victim) -> Vec<(&'static str, Error)> {
+    let out = |name: &str| victim.dir.path().join(name);
+    let decrypted = out("decrypted.tar.gz");
+    let plain = Box::new(fs::File::create(&decrypted).unwrap());
+    let refusals = vec![
+        ("verify", victim.verify().await.unwrap_err()),
+        ("restore", victim.restore(&out("out")).await.unwrap_err()),
+        (
+            "restore --without-manifest",
+            victim
+                .vault
+                .restore(&victim.name, RestoreOptions::to(out("salvaged")).without_manifest())
+                .await
+                .unwrap_err(),
+        ),
+        ("decrypt", victim.vault.decrypt(&victim.name, plain, RunOptions::default()).await.unwrap_err()),
+    ];
+    assert_eq!(fs::metadata(decrypted).unwrap().len(), 0, "decrypt gave away what it then refused");
+    assert!(!out("salvaged").exists());
+    assert_nothing_half_restored(&victim.source(), &out("out"));
+    refusals
+}
+
+#[tokio::test]
+async fn no_command_opens_the_archive_of_another_backup() {
+    let victim = Victim::new().await;
+    // The same key opens them all, as it does on a machine with several policies.
+    for policy_id in ["victim", "stranger"] {
+        let policy = Policy::new(policy_id, [victim.source()]).unwrap();
+        let other = victim.vault.backup(&policy, BackupOptions::default()).await.unwrap().name;
+        let theirs = victim.store.get_range(&other.archive_key(), 0..u64::MAX).await.unwrap();
+        victim.store.put(&victim.name.archive_key(), theirs).await.unwrap();
+        for (operation, error) in refusals(&victim).await {
+            let message = error.to_string();
+            assert_eq!(error.category(), Category::Integrity, "{operation}: {message}");
+            let names_both =
+                message.contains(&other.to_string()) && message.contains(&victim.name.to_string());
+            assert!(names_both, "{operation}: {message}");
+        }
+        let theirs = victim.store.get_range(&other.manifest_key(), 0..u64::MAX).await.unwrap();
+        let ours = victim.store.get_range(&victim.name.manifest_key(), 0..u64::MAX).await.unwrap();
+        victim.store.put(&victim.name.manifest_key(), theirs).await.unwrap();
+        let error = victim.vault.show(&victim.name).await.unwrap_err();
+        assert_eq!(error.category(), Category::Integrity, "{error}");
+        assert!(error.to_string().contains(&other.to_string()), "{error}");
+        victim.store.put(&victim.name.manifest_key(), ours).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -361,7 +412,7 @@ fn archive_and_key() -> (Vec<u8>, UserKey, Vec<Vec<u8>>) {
 }
 
 fn read(bytes: &[u8], key: &UserKey) -> Result<Vec<Vec<u8>>, intellistor_storage::Error> {
-    let mut reader = ArchiveReader::new(bytes, key)?;
+    let mut reader = ArchiveReader::open(bytes, &Forge::new().name, key)?;
     let mut frames = Vec::new();
     while let Some(frame) = reader.next_frame()? {
         frames.push(frame.tar);

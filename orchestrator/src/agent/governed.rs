@@ -86,7 +86,7 @@ impl Run<'_> {
     }
 
     fn data_key(&self, job: &Job) -> Result<(Header, DataKey)> {
-        let header = Header::parse(&job.header)?;
+        let header = Header::of(&job.name, "the job's header", &job.header)?;
         let data_key = self.vault.key.unwrap(header.keys(), header.backup_id())?;
         Ok((header, data_key))
     }

@@ -15,6 +15,8 @@ pub const FORMAT_VERSION: u8 = 1;
 pub(crate) const PREFIX_BYTES: usize = 9;
 /// Room for some hundred wrapped keys; a hostile length must not make us allocate more.
 const MAX_BODY_BYTES: usize = 64 << 10;
+/// What a header takes at most.
+pub const MOST_HEADER_BYTES: u64 = (PREFIX_BYTES + MAX_BODY_BYTES) as u64;
 const WHAT: &str = "the archive's header";
 
 /// The header, with the exact bytes that its digest covers.
@@ -76,11 +78,22 @@ impl Header {
         }
     }
 
-    /// Reads a header that stands alone.
+    /// Reads the header of `what` ("the archive", ...), which must be of the backup `name`: a store may hold another one's
+    /// bytes under its key.
     ///
     /// # Errors
-    /// As for every archive: [`Error::Integrity`] or [`Error::UnsupportedVersion`].
-    pub fn parse(encoded: &[u8]) -> Result<Self> {
+    /// [`Error::OtherBackup`]; [`Error::Integrity`] or [`Error::UnsupportedVersion`].
+    pub fn of(name: &BackupName, what: &str, encoded: &[u8]) -> Result<Self> {
+        let header = Self::parse(encoded)?;
+        let found = header.name();
+        if found == *name {
+            Ok(header)
+        } else {
+            Err(Error::OtherBackup { what: what.to_owned(), found, expected: name.clone() })
+        }
+    }
+
+    fn parse(encoded: &[u8]) -> Result<Self> {
         let cut = || Error::integrity(WHAT, "it is cut short");
         let length = Self::length(encoded.first_chunk().ok_or_else(cut)?)?;
         if encoded.len() != length {
@@ -146,6 +159,21 @@ pub(crate) mod tests {
     fn it_reads_back() {
         let (header, ..) = sample();
         assert_eq!(Header::parse(header.encoded()).unwrap(), header);
+    }
+
+    #[test]
+    fn it_must_be_of_the_backup_that_is_meant() {
+        let header = sample().0;
+        let name = header.name();
+        assert_eq!(Header::of(&name, "the archive", header.encoded()).unwrap(), header);
+        for other in [
+            BackupName { policy_id: "another".into(), ..name.clone() },
+            BackupName { timestamp: "20261124T020000Z".into(), ..name.clone() },
+            BackupName { backup_id: "b-2".into(), ..name.clone() },
+        ] {
+            let message = Header::of(&other, "the archive", header.encoded()).unwrap_err().to_string();
+            assert!(message.contains(&name.to_string()) && message.contains(&other.to_string()), "{message}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES};
 use super::{FrameRecord, Header, MAX_SEALED_BYTES, SegmentRecord, inflate};
 use crate::cipher::{Cipher, TAG_BYTES};
 use crate::keys::{DataKey, UserKey};
+use crate::layout::BackupName;
 use crate::{Error, Result};
 
 /// A frame that was opened.
@@ -48,11 +49,12 @@ struct Checked<R> {
 }
 
 impl<R: Read> ArchiveReader<R> {
-    /// Reads the header and opens the data key.
+    /// Reads the header, sees that it is that of `name`, and opens the data key.
     ///
     /// # Errors
-    /// Those of [`Header`] and of [`UserKey::unwrap`], and [`Error::Io`] from `source`.
-    pub fn new(source: R, key: &UserKey) -> Result<Self> {
+    /// [`Error::OtherBackup`] when it is another backup's archive; those of [`Header`] and of [`UserKey::unwrap`], and
+    /// [`Error::Io`] from `source`.
+    pub fn open(source: R, name: &BackupName, key: &UserKey) -> Result<Self> {
         let mut source =
             Checked { source, ahead: None, position: 0, segment_start: 0, digest: Sha256::new() };
         let mut encoded = vec![0; PREFIX_BYTES];
@@ -60,7 +62,7 @@ impl<R: Read> ArchiveReader<R> {
         let prefix = encoded.first_chunk().expect("the buffer has the prefix's length");
         encoded.resize(Header::length(prefix)?, 0);
         source.read_all(&mut encoded[PREFIX_BYTES..])?;
-        let header = Header::parse(&encoded)?;
+        let header = Header::of(name, "the archive", &encoded)?;
         let data_key = key.unwrap(header.keys(), header.backup_id())?;
         Ok(Self {
             source,

@@ -39,8 +39,8 @@ impl VerifiedManifest {
     /// Fetches the manifest of a backup and verifies it.
     ///
     /// # Errors
-    /// Those of the store; [`Error::WrongKey`]; [`Error::UnsupportedVersion`]; [`Error::Integrity`] when the
-    /// document was altered or belongs to another backup.
+    /// Those of the store; [`Error::WrongKey`]; [`Error::UnsupportedVersion`]; [`Error::OtherBackup`];
+    /// [`Error::Integrity`] when the document was altered.
     pub async fn fetch(store: &dyn ObjectStore, name: &BackupName, key: &UserKey) -> Result<Self> {
         let object = name.manifest_key();
         let mut spool = Spool::default();
@@ -63,14 +63,7 @@ impl VerifiedManifest {
     /// As for [`fetch`](Self::fetch).
     pub fn verify(mut spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
         spool.flush().map_err(temporary)?;
-        let header = read_preamble(&spool)?;
-        if header.name() != *name {
-            return Err(refused(format!(
-                "it is the manifest of backup {}, not of {}",
-                header.backup_id(),
-                name.backup_id
-            )));
-        }
+        let header = read_preamble(&spool, name)?;
         let data_key = key.unwrap(header.keys(), header.backup_id())?;
         check_mac(&spool, &data_key, header.backup_id())?;
         let head = Lines::of(&spool).head()?;
@@ -139,7 +132,7 @@ impl VerifiedManifest {
 }
 
 /// Finds the header without trusting anything: it must stand within the first bytes.
-fn read_preamble(spool: &Spool) -> Result<Header> {
+fn read_preamble(spool: &Spool, name: &BackupName) -> Result<Header> {
     #[derive(Deserialize)]
     struct Preamble {
         format: String,
@@ -166,7 +159,7 @@ fn read_preamble(spool: &Spool) -> Result<Header> {
     }
     let header =
         STANDARD.decode(preamble.header).map_err(|e| refused(format!("its header is no base64 ({e})")))?;
-    Header::parse(&header)
+    Header::of(name, "the manifest", &header)
 }
 
 fn check_mac(spool: &Spool, data_key: &DataKey, backup_id: &str) -> Result<()> {
