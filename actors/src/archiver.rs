@@ -18,6 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use intellistor_storage::Error;
 use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind};
 use intellistor_storage::queue::Cursor;
 use tar::EntryType;
@@ -29,7 +30,8 @@ use crate::links::LinkTable;
 use crate::messages::{FilesOpened, FrameArchived, Reply, Stopped};
 use crate::progress::Progress;
 use crate::read_ahead::Opened;
-use crate::source::{self, Facts, ScannedEntry, SourceKind, Walked};
+use crate::shortage::is_shortage;
+use crate::source::{self, Beneath, Facts, ScannedEntry, SourceKind, Walked};
 use crate::tar_header::TarEntry;
 
 /// How often a file is read when it changes meanwhile.
@@ -66,6 +68,7 @@ pub struct Resume {
 /// See the module.
 #[derive(Debug)]
 pub struct Archiver {
+    beneath: Beneath,
     frames: Frames,
     links: LinkTable,
     failures: Failures,
@@ -78,6 +81,7 @@ impl Archiver {
         let Resume { tar_bytes, cursor, links } = config.resume;
         let next = Link::new(config.next, config.window);
         Self {
+            beneath: Beneath::default(),
             frames: Frames::resume(next, tar_bytes, cursor),
             links,
             failures: config.failures,
@@ -120,7 +124,7 @@ impl Archiver {
 
     fn file(&mut self, scanned: &ScannedEntry, mut opened: Option<Opened>) -> Result<(), Halt> {
         if scanned.facts.links > 1
-            && let Ok(facts) = source::facts_at(&scanned.source)
+            && let Ok(facts) = self.beneath.facts_at(&scanned.source)
             && let Some(first) = self.links.take(&facts)
         {
             return self.hard_link(scanned, first);
@@ -128,25 +132,27 @@ impl Archiver {
         for attempt in 1..=ATTEMPTS {
             let opened = match opened.take() {
                 Some(Opened { file, facts }) => Ok((file, facts)),
-                None => source::open_file(&scanned.source),
+                None => self.beneath.open_file(&scanned.source),
             };
             let (file, facts) = match opened {
                 Ok((_, facts)) if facts.kind != SourceKind::File => {
-                    return self.skip(scanned, "it was replaced by something that is no file".to_owned());
+                    let reason = "it was replaced by something that is no file";
+                    self.problem(scanned, ProblemKind::Skipped, reason.to_owned());
+                    return Ok(());
                 }
                 Ok(opened) => opened,
                 Err(e) if attempt < ATTEMPTS && source::is_worth_another_try(&e) => continue,
-                Err(e) => return self.skip(scanned, told("open", &e)),
+                Err(e) => return self.skip(scanned, "open", e),
             };
             let xattrs = match source::xattrs_of(&file) {
                 Ok(xattrs) => xattrs,
-                Err(e) => return self.skip(scanned, told("read the extended attributes", &e)),
+                Err(e) => return self.skip(scanned, "read the extended attributes of", e),
             };
             let content =
                 Content { file: &file, facts: &facts, xattrs: &xattrs, path: &scanned.relative_path };
             let copied = content.copy(&mut self.frames, &self.progress)?;
             match copied.fate {
-                Fate::Unreadable(e) => return self.skip(scanned, told("read", &e)),
+                Fate::Unreadable(e) => return self.skip(scanned, "read", e),
                 Fate::Changed(_) if attempt < ATTEMPTS && facts.size <= READ_AGAIN_BYTES => continue,
                 Fate::Changed(how) => self.problem(scanned, ProblemKind::Changed, how),
                 Fate::Whole => {}
@@ -193,13 +199,13 @@ impl Archiver {
     /// A folder or a symbolic link: all there is to it stands in its header.
     fn bodiless(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
         let is_link = scanned.facts.kind == SourceKind::Symlink;
-        let link = match is_link.then(|| source::read_link(&scanned.source)).transpose() {
+        let link = match is_link.then(|| self.beneath.read_link(&scanned.source)).transpose() {
             Ok(link) => link,
-            Err(e) => return self.skip(scanned, told("read the link", &e)),
+            Err(e) => return self.skip(scanned, "read the text of", e),
         };
-        let xattrs = match source::xattrs(&scanned.source) {
+        let xattrs = match self.beneath.xattrs(&scanned.source) {
             Ok(xattrs) => xattrs,
-            Err(e) => return self.skip(scanned, told("read the extended attributes", &e)),
+            Err(e) => return self.skip(scanned, "read the extended attributes of", e),
         };
         let (kind, tar_kind) = if is_link {
             (EntryKind::Symlink, EntryType::Symlink)
@@ -227,8 +233,12 @@ impl Archiver {
         Ok(())
     }
 
-    fn skip(&mut self, scanned: &ScannedEntry, reason: String) -> Result<(), Halt> {
-        self.problem(scanned, ProblemKind::Skipped, reason);
+    /// Leaves an entry out for what the system says; but never for what this process or the system is short of.
+    fn skip(&mut self, scanned: &ScannedEntry, action: &'static str, e: io::Error) -> Result<(), Halt> {
+        if is_shortage(&e) {
+            return Err(self.failures.report(Error::io(action, scanned.source.as_path())(e)).into());
+        }
+        self.problem(scanned, ProblemKind::Skipped, reason(action, &e));
         Ok(())
     }
 
@@ -256,10 +266,13 @@ fn entry(scanned: &ScannedEntry, kind: EntryKind, facts: &Facts) -> Entry {
     }
 }
 
-fn told(action: &str, e: &io::Error) -> String {
+fn reason(action: &str, e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "it vanished before it was read".to_owned(),
-        _ => format!("cannot {action}: {e}"),
+        _ if source::is_replaced(e) => {
+            "it, or a folder that it was in, was replaced by a link or a file after the scan".to_owned()
+        }
+        _ => format!("cannot {action} it: {e}"),
     }
 }
 

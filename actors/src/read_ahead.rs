@@ -17,7 +17,7 @@ use actix::prelude::*;
 
 use crate::link::{Failures, Link};
 use crate::messages::{FilesOpened, FilesScanned, Reply, Stopped};
-use crate::source::{self, Facts, SourceKind, Walked};
+use crate::source::{self, Beneath, Facts, SourceKind, Walked};
 
 /// Entries in a message.
 pub const BATCH: usize = 32;
@@ -39,6 +39,7 @@ pub struct ReadAheadConfig {
 #[derive(Debug)]
 pub struct ReadAhead {
     next: Link<FilesOpened>,
+    beneath: Beneath,
     failures: Failures,
 }
 
@@ -54,7 +55,8 @@ pub struct Opened {
 impl ReadAhead {
     /// One that has opened nothing.
     pub fn new(config: ReadAheadConfig) -> Self {
-        Self { next: Link::new(config.next, WINDOW), failures: config.failures }
+        let next = Link::new(config.next, WINDOW);
+        Self { next, beneath: Beneath::default(), failures: config.failures }
     }
 
     fn open(&mut self, scanned: FilesScanned) -> Reply {
@@ -64,7 +66,9 @@ impl ReadAhead {
             if self.failures.is_stopped() {
                 return Err(Stopped);
             }
-            let some: Vec<_> = walked.by_ref().take(BATCH).map(|step| (ahead(&step), step)).collect();
+            let beneath = &mut self.beneath;
+            let some: Vec<_> =
+                walked.by_ref().take(BATCH).map(|step| (ahead(&step, beneath), step)).collect();
             let (count, last) = (some.len() as u64, last && walked.peek().is_none());
             self.next.send(FilesOpened { first, steps: some, last })?;
             first += count;
@@ -76,7 +80,7 @@ impl ReadAhead {
 }
 
 /// The file, where it is worth it.
-fn ahead(step: &Walked) -> Option<Opened> {
+fn ahead(step: &Walked, beneath: &mut Beneath) -> Option<Opened> {
     let Walked::Entry(entry) = step else { return None };
     let Facts { kind: SourceKind::File, size: 1..=MOST_BYTES, links: ..=1, .. } = entry.facts else {
         return None;
@@ -84,7 +88,7 @@ fn ahead(step: &Walked) -> Option<Opened> {
     if cfg!(windows) {
         return None;
     }
-    let (file, facts) = source::open_file(&entry.source).ok()?;
+    let (file, facts) = beneath.open_file(&entry.source).ok()?;
     source::read_soon(&file, facts.size);
     Some(Opened { file, facts })
 }
@@ -140,7 +144,7 @@ mod tests {
         fs::hard_link(dir.path().join("linked"), dir.path().join("linked again")).unwrap();
         std::os::unix::fs::symlink("small 000", dir.path().join("soft")).unwrap();
         let roots = make_roots(&[dir.path().to_owned()]);
-        let walked: Vec<_> = Walk::new(roots, Excludes::new(&[]).unwrap()).collect();
+        let walked: Vec<_> = Walk::new(roots, Excludes::new(&[]).unwrap()).map(Result::unwrap).collect();
         fs::remove_file(dir.path().join("small 099")).unwrap();
 
         let came = Arc::new(Mutex::new(Vec::new()));

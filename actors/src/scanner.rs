@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
+use intellistor_storage::Error;
 
 use crate::link::{Failures, Link};
 use crate::messages::{FilesScanned, Reply, Scan, Stopped};
@@ -55,31 +56,34 @@ impl Scanner {
         Self { roots, excludes, next: Link::new(next, WINDOW), failures }
     }
 
-    fn scan(&mut self) -> Reply {
+    fn scan(&mut self) -> Result<Reply, Error> {
         let mut walked = Vec::with_capacity(BATCH);
         let (mut path_bytes, mut first) = (0, 0);
         for step in Walk::new(self.roots.clone(), self.excludes.clone()) {
             // The archiver answers late while it reads a large file; a listing need not go on until then.
             if self.failures.is_stopped() {
-                return Err(Stopped);
+                return Ok(Err(Stopped));
             }
+            let step = step?;
             path_bytes += path_bytes_of(&step);
             walked.push(step);
             if walked.len() == BATCH || path_bytes >= BATCH_PATH_BYTES {
                 let walked = std::mem::replace(&mut walked, Vec::with_capacity(BATCH));
                 let next = first + walked.len() as u64;
-                self.next.send(FilesScanned { first, walked, last: false })?;
+                if self.next.send(FilesScanned { first, walked, last: false }).is_err() {
+                    return Ok(Err(Stopped));
+                }
                 (path_bytes, first) = (0, next);
             }
         }
-        self.next.send(FilesScanned { first, walked, last: true })?;
-        self.next.flush()
+        let ended = self.next.send(FilesScanned { first, walked, last: true });
+        Ok(ended.and_then(|()| self.next.flush()))
     }
 }
 
 fn path_bytes_of(step: &Walked) -> usize {
     match step {
-        Walked::Entry(entry) => entry.relative_path.len() + entry.source.as_os_str().len(),
+        Walked::Entry(entry) => entry.relative_path.len() + entry.source.as_path().as_os_str().len(),
         Walked::Problem(problem) => problem.relative_path.len() + problem.reason.len(),
     }
 }
@@ -93,7 +97,7 @@ impl Handler<Scan> for Scanner {
 
     fn handle(&mut self, Scan: Scan, _: &mut Self::Context) -> Reply {
         let failures = self.failures.clone();
-        let scanned = failures.guard("scanner", || Ok(self.scan()));
+        let scanned = failures.guard("scanner", || self.scan());
         failures.end_stage();
         scanned
     }
@@ -103,9 +107,8 @@ impl Handler<Scan> for Scanner {
 pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
     let mut census = Census::default();
     for step in Walk::new(roots, excludes) {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
+        // The backup meets what this walk cannot get past, and reports it.
+        let (Ok(step), false) = (step, stop.load(Ordering::Relaxed)) else { return };
         if let Some(bytes) = census.count(&step) {
             progress.total_entries.add(1);
             progress.total_bytes.add(bytes);

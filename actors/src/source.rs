@@ -1,20 +1,27 @@
 //! This machine's files as they are: the walk over them, and what is read of each besides its content.
 
 mod attributes;
+#[cfg(unix)]
+mod beneath;
 mod facts;
 mod handle;
 mod holes;
 mod names;
 pub(crate) mod raw_name;
-mod reach;
 mod roots;
+mod source_path;
 mod walk;
 #[cfg(windows)]
 mod windows;
 
-pub use attributes::{read_link, xattrs, xattrs_of};
-pub use facts::{Facts, Identity, SourceKind, facts_at, facts_of};
-pub use handle::{is_worth_another_try, open_file, read_soon};
+pub use attributes::xattrs_of;
+#[cfg(unix)]
+pub use beneath::{Beneath, is_replaced};
+pub use facts::{Facts, Identity, SourceKind, facts_of};
+pub use handle::{is_worth_another_try, read_soon};
 pub use holes::data_map;
 pub use roots::{Root, make_roots};
+pub use source_path::SourcePath;
 pub use walk::{Excludes, ScannedEntry, Walk, Walked};
+#[cfg(windows)]
+pub use windows::{Beneath, is_replaced};

@@ -78,7 +78,7 @@ fn go_on(walked: &[Walked], sent: &[Arc<FrameArchived>]) -> Stream {
 }
 
 fn walk(dir: &Path) -> Vec<Walked> {
-    Walk::new(make_roots(&[dir.to_owned()]), Excludes::new(&[]).unwrap()).collect()
+    Walk::new(make_roots(&[dir.to_owned()]), Excludes::new(&[]).unwrap()).map(Result::unwrap).collect()
 }
 
 fn tar_of(frames: &[Arc<FrameArchived>]) -> Vec<u8> {

@@ -3,6 +3,8 @@
 use super::*;
 use intellistor_storage::manifest::{Problem, ProblemKind};
 
+use crate::source::SourcePath;
+
 /// A step of a walk: a name of file `inode`, which has `links` names.
 fn name(path: &str, inode: u64, links: u64) -> Walked {
     let facts = Facts {
@@ -16,7 +18,11 @@ fn name(path: &str, inode: u64, links: u64) -> Walked {
         links,
         allocated: 0,
     };
-    Walked::Entry(ScannedEntry { relative_path: path.into(), source: path.into(), facts })
+    Walked::Entry(ScannedEntry {
+        relative_path: path.into(),
+        source: SourcePath::of_root(path.into()),
+        facts,
+    })
 }
 
 fn entry(path: &[u8], kind: EntryKind, facts: &Facts) -> Entry {

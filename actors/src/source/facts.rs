@@ -1,7 +1,7 @@
 //! What the system says of one file: its kind, its size, its times, its owner.
 
 #[cfg(unix)]
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 #[cfg(unix)]
 use std::io;
 #[cfg(unix)]
@@ -10,10 +10,10 @@ use std::path::Path;
 use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-#[cfg(unix)]
-use super::reach::Reach;
 #[cfg(windows)]
-pub use super::windows::{facts_at, facts_of};
+pub(super) use super::windows::facts_at;
+#[cfg(windows)]
+pub use super::windows::facts_of;
 
 /// What a path leads to, links not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,39 +85,34 @@ pub struct Facts {
 }
 
 #[cfg(unix)]
-impl From<&Metadata> for Facts {
-    fn from(found: &Metadata) -> Self {
-        use std::os::unix::fs::{FileTypeExt, MetadataExt};
-        let kind = found.file_type();
-        let kind = if kind.is_file() {
-            SourceKind::File
-        } else if kind.is_dir() {
-            SourceKind::Directory
-        } else if kind.is_symlink() {
-            SourceKind::Symlink
-        } else if kind.is_socket() {
-            SourceKind::Other("socket")
-        } else if kind.is_fifo() {
-            SourceKind::Other("fifo")
-        } else if kind.is_block_device() {
-            SourceKind::Other("block device")
-        } else if kind.is_char_device() {
-            SourceKind::Other("character device")
-        } else {
-            SourceKind::Other("file of an unknown kind")
+impl From<&rustix::fs::Stat> for Facts {
+    // The types of the fields differ from machine to machine.
+    #[allow(clippy::unnecessary_cast)]
+    fn from(found: &rustix::fs::Stat) -> Self {
+        use rustix::fs::FileType;
+        let kind = match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => SourceKind::File,
+            FileType::Directory => SourceKind::Directory,
+            FileType::Symlink => SourceKind::Symlink,
+            FileType::Socket => SourceKind::Other("socket"),
+            FileType::Fifo => SourceKind::Other("fifo"),
+            FileType::BlockDevice => SourceKind::Other("block device"),
+            FileType::CharacterDevice => SourceKind::Other("character device"),
+            _ => SourceKind::Other("file of an unknown kind"),
         };
         let time = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+        let mode = found.st_mode as u32 & 0o7777;
         Self {
             kind,
-            size: found.size(),
-            mtime_ns: time(found.mtime(), found.mtime_nsec()),
-            ctime_ns: time(found.ctime(), found.ctime_nsec()),
-            unix: Some(UnixAttributes { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() }),
+            size: found.st_size as u64,
+            mtime_ns: time(found.st_mtime as i64, found.st_mtime_nsec as i64),
+            ctime_ns: time(found.st_ctime as i64, found.st_ctime_nsec as i64),
+            unix: Some(UnixAttributes { mode, uid: found.st_uid, gid: found.st_gid }),
             windows: None,
-            identity: Some(Identity { device: found.dev(), inode: found.ino() }),
-            links: found.nlink(),
+            identity: Some(Identity { device: found.st_dev as u64, inode: found.st_ino as u64 }),
+            links: found.st_nlink as u64,
             // A file system in user space may report any number.
-            allocated: found.blocks().saturating_mul(512),
+            allocated: (found.st_blocks as u64).saturating_mul(512),
         }
     }
 }
@@ -128,16 +123,13 @@ impl From<&Metadata> for Facts {
 /// The system's.
 #[cfg(unix)]
 pub fn facts_of(file: &File) -> io::Result<Facts> {
-    Ok(Facts::from(&file.metadata()?))
+    Ok(Facts::from(&rustix::fs::fstat(file)?))
 }
 
-/// What the system says of a path, links not followed.
-///
-/// # Errors
-/// The system's.
+/// What the system says of a path, links not followed at its end.
 #[cfg(unix)]
-pub fn facts_at(path: &Path) -> io::Result<Facts> {
-    Ok(Facts::from(&fs::symlink_metadata(Reach::to(path)?.path())?))
+pub(super) fn facts_at(path: &Path) -> io::Result<Facts> {
+    Ok(Facts::from(&rustix::fs::lstat(path)?))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn sparse_map(_: &File, _: u64, _: usize) -> io::Result<Option<Vec<Range<u64>>>>
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::super::open_file;
+    use super::super::facts_of;
     use super::*;
     use std::io::{Read, Seek, SeekFrom};
     use std::os::unix::fs::FileExt;
@@ -91,7 +91,8 @@ mod tests {
     }
 
     fn map_of(path: &std::path::Path) -> Vec<Range<u64>> {
-        let (file, facts) = open_file(path).unwrap();
+        let file = File::open(path).unwrap();
+        let facts = facts_of(&file).unwrap();
         data_map(&file, &facts).unwrap()
     }
 
@@ -121,7 +122,8 @@ mod tests {
     #[test]
     fn the_position_stays() {
         let (_dir, path) = sparse(&[1 << 20]);
-        let (mut file, facts) = open_file(&path).unwrap();
+        let mut file = File::open(&path).unwrap();
+        let facts = facts_of(&file).unwrap();
         file.seek(SeekFrom::Start(7)).unwrap();
         data_map(&file, &facts).unwrap();
         assert_eq!(file.stream_position().unwrap(), 7);
@@ -139,7 +141,8 @@ mod tests {
     #[test]
     fn a_file_that_shrank_meanwhile_is_mapped_within_the_size_that_was_told() {
         let (_dir, path) = sparse(&[0, 1 << 20]);
-        let (file, facts) = open_file(&path).unwrap();
+        let file = File::open(&path).unwrap();
+        let facts = facts_of(&file).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
         let map = data_map(&file, &facts).unwrap();
         assert!(map.iter().all(|stretch| stretch.end <= facts.size), "{map:?}");

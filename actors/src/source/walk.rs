@@ -1,19 +1,25 @@
 //! The walk: depth first, each folder before its content, names in the order of their bytes, links not
 //! followed.
 //!
-//! No folder is kept open, one path is held however deep the walk is, and depth costs no stack.
+//! Two folders are open at a time, one path is held however deep the walk is, and depth costs no stack.
 
 use std::io;
-use std::path::PathBuf;
 
+use intellistor_storage::Error;
 use intellistor_storage::manifest::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
+#[cfg(unix)]
+use super::beneath::{Beneath, is_replaced};
 use super::facts::{Facts, SourceKind, facts_at};
 use super::names::{Listing, Names};
 use super::raw_name;
 use super::roots::{Root, resolve};
+use super::source_path::SourcePath;
+#[cfg(windows)]
+use super::windows::{Beneath, is_replaced};
 use crate::globs::{BadGlob, PathGlobs};
+use crate::shortage::is_shortage;
 
 /// A file, folder or link that the walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +28,7 @@ pub struct ScannedEntry {
     #[serde(with = "serde_bytes")]
     pub relative_path: Vec<u8>,
     /// Where it is on this machine.
-    #[serde(with = "raw_name::serde_path")]
-    pub source: PathBuf,
+    pub source: SourcePath,
     /// What the system said of it.
     pub facts: Facts,
 }
@@ -56,11 +61,13 @@ impl Excludes {
     }
 }
 
-/// An iterator over everything below some roots.
+/// An iterator over everything below some roots. It fails where the system is short of what the walk itself needs, and
+/// then says nothing of the file.
 #[derive(Debug)]
 pub struct Walk {
     roots: std::vec::IntoIter<Root>,
     excludes: Excludes,
+    beneath: Beneath,
     place: Place,
     /// What is left of each folder on the way to `place`.
     folders: Vec<Names>,
@@ -69,15 +76,20 @@ pub struct Walk {
 }
 
 /// Where the walk is: both paths, and how to get back up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Place {
-    source: PathBuf,
+    source: SourcePath,
     relative: Vec<u8>,
     /// Lengths of `relative` on the way here.
     lengths: Vec<usize>,
 }
 
 impl Place {
+    /// The root as the policy names it.
+    fn at_root(Root { path, prefix }: Root) -> Self {
+        Self { source: SourcePath::of_root(path), relative: prefix.into_bytes(), lengths: Vec::new() }
+    }
+
     fn descend(&mut self, name: &std::ffi::OsStr) {
         self.lengths.push(self.relative.len());
         if !self.relative.is_empty() {
@@ -114,56 +126,72 @@ impl Place {
 impl Walk {
     /// A walk from the beginning.
     pub fn new(roots: Vec<Root>, excludes: Excludes) -> Self {
-        let roots = roots.into_iter();
-        Self { roots, excludes, place: Place::default(), folders: Vec::new(), pending: None }
+        Self {
+            roots: roots.into_iter(),
+            excludes,
+            beneath: Beneath::default(),
+            place: Place::at_root(Root::default()),
+            folders: Vec::new(),
+            pending: None,
+        }
     }
 
-    fn begin(&mut self, root: Root) -> Option<Walked> {
-        let Root { path, prefix } = root;
-        self.place = Place { source: path, relative: prefix.into_bytes(), lengths: Vec::new() };
-        let found = resolve(&self.place.source).and_then(|source| Ok((facts_at(&source)?, source)));
-        let (facts, source) = match found {
+    fn begin(&mut self, root: Root) -> Result<Option<Walked>, Error> {
+        self.place = Place::at_root(root);
+        let path = self.place.source.as_path();
+        let found = resolve(path).and_then(|resolved| Ok((facts_at(&resolved)?, resolved)));
+        let (facts, resolved) = match found {
             Ok(found) => found,
-            Err(e) => return Some(self.place.problem(format!("cannot find {:?}: {e}", self.place.source))),
+            Err(e) => {
+                let reason = format!("cannot find {path:?}: {e}");
+                return self.left_out(reason, e).map(Some);
+            }
         };
         if facts.kind != SourceKind::Directory
-            && let Some(name) = self.place.source.file_name().map(ToOwned::to_owned)
+            && let Some(name) = path.file_name().map(ToOwned::to_owned)
         {
             self.place.descend(&name);
         }
-        self.place.source = source;
+        self.place.source = match (facts.kind, resolved.parent(), resolved.file_name()) {
+            (SourceKind::Directory, ..) | (_, None, _) | (.., None) => SourcePath::of_root(resolved),
+            (_, Some(folder), Some(name)) => SourcePath::of_root(folder.to_owned()).join(name),
+        };
         self.visit()
     }
 
     /// Looks at the place, and stays there if it is a folder that can be listed.
-    fn visit(&mut self) -> Option<Walked> {
+    fn visit(&mut self) -> Result<Option<Walked>, Error> {
         if self.excludes.leave_out(&self.place.relative) {
             self.place.ascend();
-            return None;
+            return Ok(None);
         }
-        let walked = match facts_at(&self.place.source) {
+        let walked = match self.beneath.facts_at(&self.place.source) {
             Ok(facts) => match facts.kind {
-                SourceKind::Directory => return Some(self.enter(facts)),
+                SourceKind::Directory => return self.enter(facts).map(Some),
                 SourceKind::File | SourceKind::Symlink => self.place.entry(facts),
                 SourceKind::Other(kind) => self.place.problem(format!("{kind}: not backed up")),
             },
-            Err(e) => self.place.problem(told("look at it", &e)),
+            Err(e) => self.left_out(told("look at it", &e), e)?,
         };
         self.place.ascend();
-        Some(walked)
+        Ok(Some(walked))
     }
 
-    fn enter(&mut self, facts: Facts) -> Walked {
-        match Listing::of(&self.place.source) {
+    fn enter(&mut self, facts: Facts) -> Result<Walked, Error> {
+        match Listing::of(&self.place.source, &mut self.beneath) {
             Ok(listing) => {
                 self.folders.push(listing.names);
-                self.pending = listing.failed.map(|e| self.place.problem(told("list all of the folder", &e)));
+                self.pending = match listing.failed {
+                    Some(e) => Some(self.left_out(told("list all of the folder", &e), e)?),
+                    None => None,
+                };
                 // Those of the folder that was listed, should another have taken its place since.
-                self.place.entry(listing.facts.unwrap_or(facts))
+                Ok(self.place.entry(listing.facts.unwrap_or(facts)))
             }
             Err(e) => {
-                let problem = self.place.problem(told("list the folder", &e));
-                let walked = if is_gone(&e) {
+                let gone = is_gone(&e);
+                let problem = self.left_out(told("list the folder", &e), e)?;
+                let walked = if gone {
                     problem
                 } else {
                     // The folder itself is backed up; what is in it is not.
@@ -171,50 +199,57 @@ impl Walk {
                     self.place.entry(facts)
                 };
                 self.place.ascend();
-                walked
+                Ok(walked)
             }
         }
     }
-}
 
-impl Iterator for Walk {
-    type Item = Walked;
+    /// What is said of a place that the system refuses; nothing where this process is short of handles or memory.
+    fn left_out(&self, reason: String, e: io::Error) -> Result<Walked, Error> {
+        if is_shortage(&e) {
+            return Err(Error::io("look at", self.place.source.as_path())(e));
+        }
+        Ok(self.place.problem(reason))
+    }
 
-    fn next(&mut self) -> Option<Walked> {
+    fn step(&mut self) -> Result<Option<Walked>, Error> {
         loop {
             if let Some(walked) = self.pending.take() {
-                return Some(walked);
+                return Ok(Some(walked));
             }
             let found = match self.folders.last_mut().map(Iterator::next) {
                 Some(Some(name)) => {
                     self.place.descend(&name);
-                    self.visit()
+                    self.visit()?
                 }
                 Some(None) => {
                     self.folders.pop();
                     self.place.ascend();
                     None
                 }
-                None => {
-                    let root = self.roots.next()?;
-                    self.begin(root)
-                }
+                None => match self.roots.next() {
+                    Some(root) => self.begin(root)?,
+                    None => return Ok(None),
+                },
             };
             if found.is_some() {
-                return found;
+                return Ok(found);
             }
         }
     }
 }
 
+impl Iterator for Walk {
+    type Item = Result<Walked, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
 /// Whether what was there a moment ago is not there any more, or is no folder any more.
 fn is_gone(e: &io::Error) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    #[cfg(unix)]
-    if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-        return true;
-    }
-    matches!(e.kind(), NotFound | NotADirectory)
+    e.kind() == io::ErrorKind::NotFound || is_replaced(e)
 }
 
 fn told(action: &str, e: &io::Error) -> String {

@@ -11,9 +11,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use cap_fs_ext::MetadataExt as _;
-use intellistor_storage::manifest::WindowsAttributes;
+use intellistor_storage::manifest::{WindowsAttributes, Xattr};
 
 use super::facts::{Facts, Identity, SourceKind};
+use super::raw_name;
+use super::source_path::SourcePath;
+use crate::shortage;
 
 const REPARSE_POINT: u32 = 0x400;
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;
@@ -41,10 +44,7 @@ pub fn facts_of(file: &File) -> io::Result<Facts> {
 }
 
 /// What the system says of a path, links not followed.
-///
-/// # Errors
-/// The system's.
-pub fn facts_at(path: &Path) -> io::Result<Facts> {
+pub(super) fn facts_at(path: &Path) -> io::Result<Facts> {
     // No access: to look at a file that another program has, too.
     match File::options().access_mode(0).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(path) {
         Ok(file) => facts_of(&file),
@@ -88,8 +88,54 @@ fn nanoseconds(ticks: u64) -> i128 {
     (i128::from(ticks) - EPOCH) * 100
 }
 
+/// Opens by path: to hold folders open on the way would keep other programs from renaming them.
+#[derive(Debug, Default)]
+pub struct Beneath;
+
+impl Beneath {
+    /// Opens a file to read it, and looks at what was opened.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, Facts)> {
+        let file = shortage::wait_out(|| open(source.as_path()))?;
+        let facts = facts_of(&file)?;
+        Ok((file, facts))
+    }
+
+    /// What the system says of a path, links not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn facts_at(&mut self, source: &SourcePath) -> io::Result<Facts> {
+        facts_at(source.as_path())
+    }
+
+    /// The text of a symbolic link as it was found.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read_link(&mut self, source: &SourcePath) -> io::Result<Vec<u8>> {
+        let target = fs::read_link(source.as_path())?;
+        Ok(raw_name::to_bytes(target.as_os_str()).into_owned())
+    }
+
+    /// Windows has no extended attributes of this kind.
+    ///
+    /// # Errors
+    /// None.
+    pub fn xattrs(&mut self, _: &SourcePath) -> io::Result<Vec<Xattr>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Whether an error says that something that is no folder is where a folder was.
+pub fn is_replaced(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotADirectory
+}
+
 /// Opens a file to read it. A link is opened itself; whoever looks at the handle sees that it is one.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let file = open_patiently(path, OPEN_REPARSE_POINT)?;
     let found = file.metadata()?;
     if found.file_attributes() & REPARSE_POINT == 0 || found.is_symlink() {

@@ -1,11 +1,11 @@
-use super::super::{make_roots, open_file, read_link, xattrs};
+use super::super::make_roots;
 use super::*;
 use proptest::prelude::*;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 fn start(paths: &[PathBuf], exclude: &[&str]) -> Walk {
@@ -21,7 +21,7 @@ fn shown(walked: &Walked) -> String {
 }
 
 fn walk(paths: &[PathBuf], exclude: &[&str]) -> Vec<String> {
-    start(paths, exclude).map(|walked| shown(&walked)).collect()
+    start(paths, exclude).map(|walked| shown(&walked.unwrap())).collect()
 }
 
 fn tree(files: &[&str]) -> TempDir {
@@ -85,10 +85,10 @@ fn a_root_that_is_a_link_is_followed_and_no_other_link_is() {
     symlink("real/f", at("file")).unwrap();
     symlink("none", at("dangling")).unwrap();
     assert_eq!(walk(&[at("folder")], &[]), [".", "f", "up"]);
-    let file: Vec<_> = start(&[at("file")], &[]).collect();
+    let file: Vec<_> = start(&[at("file")], &[]).map(Result::unwrap).collect();
     let [Walked::Entry(file)] = file.as_slice() else { panic!("{file:?}") };
     assert_eq!((file.relative_path.as_slice(), file.facts.kind), (&b"file"[..], SourceKind::File));
-    assert!(open_file(&file.source).is_ok());
+    assert!(Beneath::default().open_file(&file.source).is_ok());
     assert!(walk(&[at("dangling")], &[])[0].starts_with("! .: cannot find "));
 }
 
@@ -99,14 +99,14 @@ fn sockets_and_fifos_are_told_and_odd_names_survive() {
     let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("p"), 0o600.into()).unwrap();
     symlink("/", dir.path().join("l")).unwrap();
-    let walked: Vec<_> = start(&[dir.path().into()], &[]).collect();
+    let walked: Vec<_> = start(&[dir.path().into()], &[]).map(Result::unwrap).collect();
     let found: Vec<_> = walked.iter().map(shown).collect();
     assert_eq!(
         found,
         [".", "f", "l", "n\u{fffd}\u{fffd}\n", "! p: fifo: not backed up", "! s: socket: not backed up"]
     );
     assert!(
-        matches!(&walked[3], Walked::Entry(e) if e.relative_path == b"n\xff\xfe\n" && open_file(&e.source).is_ok())
+        matches!(&walked[3], Walked::Entry(e) if e.relative_path == b"n\xff\xfe\n" && Beneath::default().open_file(&e.source).is_ok())
     );
 }
 
@@ -114,7 +114,7 @@ fn sockets_and_fifos_are_told_and_odd_names_survive() {
 fn what_vanishes_or_is_replaced_meanwhile_is_told() {
     let dir = tree(&["a", "b", "c/x", "d"]);
     let mut walk = start(&[dir.path().into()], &[]);
-    let mut next = || walk.next().map(|walked| shown(&walked));
+    let mut next = || walk.next().map(|walked| shown(&walked.unwrap()));
     assert_eq!(next().unwrap(), ".");
     assert_eq!(next().unwrap(), "a");
     fs::remove_file(dir.path().join("b")).unwrap();
@@ -130,14 +130,14 @@ fn what_vanishes_or_is_replaced_meanwhile_is_told() {
 fn a_folder_that_is_no_more_when_it_is_listed_is_told_once() {
     let dir = tree(&["a/x", "b"]);
     let mut walk = start(&[dir.path().into()], &[]);
-    walk.next().unwrap();
+    walk.next().unwrap().unwrap();
     let facts = facts_at(&dir.path().join("a")).unwrap();
     walk.place.descend(OsStr::new("a"));
     fs::remove_dir_all(dir.path().join("a")).unwrap();
-    assert_eq!(shown(&walk.enter(facts.clone())), "! a: vanished during the scan");
+    assert_eq!(shown(&walk.enter(facts.clone()).unwrap()), "! a: vanished during the scan");
     symlink("/etc", dir.path().join("a")).unwrap();
     walk.place.descend(OsStr::new("a"));
-    assert_eq!(shown(&walk.enter(facts)), "! a: replaced by something else during the scan");
+    assert_eq!(shown(&walk.enter(facts).unwrap()), "! a: replaced by something else during the scan");
     assert_eq!(walk.place.relative_path(), b".");
 }
 
@@ -190,15 +190,15 @@ fn a_tree_deeper_than_the_longest_path_is_walked_to_its_ground() {
         .set_len(7)
         .unwrap();
     rustix::fs::symlinkat("f", &here, "l").unwrap();
-    let walked: Vec<_> = start(&[dir.path().into()], &[]).collect();
+    let walked: Vec<_> = start(&[dir.path().into()], &[]).map(Result::unwrap).collect();
     assert_eq!(walked.len(), LEVELS + 3);
     let [.., Walked::Entry(file), Walked::Entry(link)] = walked.as_slice() else {
         panic!("{:?}", walked.last())
     };
     assert_eq!(file.relative_path.len(), LEVELS * 3 + 1);
-    assert_eq!(open_file(&file.source).unwrap().1.size, 7);
-    assert_eq!(xattrs(&file.source).unwrap(), []);
-    assert_eq!(read_link(&link.source).unwrap(), b"f");
+    assert_eq!(Beneath::default().open_file(&file.source).unwrap().1.size, 7);
+    assert_eq!(Beneath::default().xattrs(&file.source).unwrap(), []);
+    assert_eq!(Beneath::default().read_link(&link.source).unwrap(), b"f");
     // The temporary folder's own removal may not reach that deep.
     std::process::Command::new("rm").arg("-rf").arg(dir.path()).status().unwrap();
 }
@@ -250,7 +250,8 @@ proptest! {
         let mut expected = vec![(b".".to_vec(), SourceKind::Directory, root)];
         naive(dir.path(), b"", &mut expected);
         let found: Vec<_> = start(&[dir.path().into()], &[])
-            .map(|walked| match walked {
+
+            .map(|walked| match walked.unwrap() {
                 Walked::Entry(entry) => (entry.relative_path, entry.facts.kind, entry.facts.size),
                 Walked::Problem(problem) => panic!("{problem:?}"),
             })
