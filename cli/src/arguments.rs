@@ -11,7 +11,7 @@ use crate::commands::{agent, backup, decrypt, help, key_create, list, policy_cre
 macro_rules! settings {
     () => {
         "\
-Settings, from the environment or from a file (see --env-file):
+Settings, from the environment or from a file (see --env-file; docs/SETTINGS.md lists all):
   where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
   S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
   key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE

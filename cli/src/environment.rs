@@ -1,34 +1,42 @@
 //! Variables: those of the process, then those of `--env-file` or of `.env` in the current directory.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+mod parser;
+mod variables;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::screen::Screen;
+use crate::{plain_text, trusted};
 
-/// The variable whose value must not be changed by substitution.
+/// The variable with a passphrase, from which a key is made.
 pub(crate) const PASSPHRASE: &str = "INTELLISTOR_PASSPHRASE";
 const IMPLICIT: &str = ".env";
-const MOST_BYTES: u64 = 1 << 20;
+const MOST_BYTES: usize = 1 << 20;
 
 type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+type Variables = BTreeMap<String, Zeroizing<String>>;
 
 /// Where variables are looked up.
 #[derive(Clone)]
 pub(crate) struct Environment(Arc<Lookup>);
 
 impl Environment {
-    /// The process's own.
-    pub(crate) fn of_process() -> Self {
-        Self(Arc::new(|name| std::env::var_os(name)))
+    /// The process's own, and secrets that were taken out of it.
+    fn of_process(secrets: BTreeMap<&'static str, OsString>) -> Self {
+        Self(Arc::new(move |name| secrets.get(name).cloned().or_else(|| std::env::var_os(name))))
+    }
+
+    /// The process's own, for what needs no settings.
+    pub(crate) fn of_process_alone() -> Self {
+        Self::of_process(BTreeMap::new())
     }
 
     /// The value of a variable; an empty one counts as not set.
@@ -48,12 +56,40 @@ impl Environment {
     }
 }
 
-/// Adds the variables of the file to those of the process, which win. Call it from `main` before anything
-/// that may start a thread.
-pub(crate) fn load(given: Option<&Path>, screen: &Screen) -> Result<(), Failure> {
-    let Some(path) = file(given) else { return Ok(()) };
-    set(read(path, |file| warn_if_others_read(path, file, screen))?);
-    Ok(())
+/// Who starts the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// A person, who can judge the files that they name.
+    ByHand,
+    /// A scheduler: a file may have changed hands since it was named.
+    Unattended,
+}
+
+impl Start {
+    /// Warns of a file that others can write, or refuses it where no person would see the warning.
+    pub(crate) fn trust(self, what: &str, path: &Path, screen: &Screen) -> Result<(), Failure> {
+        match self {
+            Self::Unattended => trusted::require(what, path),
+            Self::ByHand => {
+                trusted::warn(what, path, screen);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The variables of the process and of the file, of which the process's win. Call it from `main` before anything that may
+/// start a thread. Secrets leave the process's environment, so that no program which is started from here gets them.
+pub(crate) fn load(given: Option<&Path>, start: Start, screen: &Screen) -> Result<Environment, Failure> {
+    let variables = match (given, file(given)) {
+        (None, Some(implicit)) => read_implicit(implicit, screen)?,
+        (Some(path), _) => {
+            start.trust("the environment file", path, screen)?;
+            read(path, |file| warn_if_others_read(path, file, screen))?
+        }
+        (None, None) => Variables::new(),
+    };
+    Ok(Environment::of_process(apply(variables)))
 }
 
 /// The file that `load` reads: the one that was given, else `.env`, if it is there.
@@ -62,39 +98,75 @@ pub(crate) fn file(given: Option<&Path>) -> Option<&Path> {
     given.or(Some(Path::new(IMPLICIT)).filter(|path| path.is_file()))
 }
 
-/// The names of the variables in a file.
-pub(crate) fn names_in_file(path: &Path) -> Result<BTreeSet<String>, Failure> {
-    Ok(read(path, |_| ())?.into_keys().collect())
+/// The variables in a file.
+pub(crate) fn variables_in_file(path: &Path) -> Result<Variables, Failure> {
+    read(path, |_| ())
 }
 
-fn read(path: &Path, look: impl FnOnce(&fs::File)) -> Result<BTreeMap<String, String>, Failure> {
+/// Whoever can write the current directory could decide what runs, and where backups go.
+fn read_implicit(path: &Path, screen: &Screen) -> Result<Variables, Failure> {
+    let mut check = Ok(());
+    let variables = read(path, |file| {
+        warn_if_others_read(path, file, screen);
+        check = trusted::check_open(path, file);
+    });
+    check.map_err(|others| {
+        Failure::configuration(format!("the file {IMPLICIT} in the current directory was not read"))
+            .because(others)
+            .hint("start from another folder, or name the settings that you trust with --env-file FILE")
+    })?;
+    variables
+}
+
+fn read(path: &Path, look: impl FnOnce(&fs::File)) -> Result<Variables, Failure> {
     let unreadable = |e: io::Error| {
         Failure::configuration(format!("cannot read the environment file {}: {e}", path.display()))
     };
-    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let file = fs::File::open(path).map_err(unreadable)?;
     look(&file);
-    let mut text = Zeroizing::new(String::new());
-    match (&mut file).take(MOST_BYTES + 1).read_to_string(&mut text) {
-        Ok(bytes) if bytes as u64 > MOST_BYTES => {
-            Err(unreadable(io::Error::other("it is larger than 1 MiB")))
-        }
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == ErrorKind::InvalidData => Err(unreadable(io::Error::other("it is not UTF-8"))),
-        Err(e) => Err(unreadable(e)),
-    }?;
-    parse(path, &text)
+    let text = plain_text::read(&file, MOST_BYTES).map_err(unreadable)?;
+    let variables = parser::parse(&text).map_err(|bad| {
+        let of = bad.name.map(|name| format!(" ({name})")).unwrap_or_default();
+        Failure::configuration(format!("{}, line {}{of}: {}", path.display(), bad.number, bad.reason))
+            .hint("put the value in single quotes: NAME='value'. What they hold is taken as it is")
+    })?;
+    let others: Vec<_> =
+        variables.keys().filter(|name| !variables::may_come_from_a_file(name)).map(String::as_str).collect();
+    if others.is_empty() {
+        return Ok(variables);
+    }
+    Err(Failure::configuration(format!(
+        "the environment file {} sets what no such file may set: {}",
+        path.display(),
+        others.join(", ")
+    ))
+    .hint(
+        "take them out of the file, correct their names, or set them in the environment itself; or name another file with \
+         --env-file. `backup-client --help` lists the settings",
+    ))
 }
 
+/// Sets what libraries read from the process's environment. Answers the secrets, which they do not read.
 #[allow(unsafe_code)]
-fn set(variables: BTreeMap<String, String>) {
+fn apply(mut variables: Variables) -> BTreeMap<&'static str, OsString> {
+    let mut secrets = BTreeMap::new();
+    for name in variables::SECRETS {
+        let from_file = variables.remove(name).map(|value| OsString::from(value.as_str()));
+        if let Some(value) = std::env::var_os(name).or(from_file) {
+            secrets.insert(name, value);
+        }
+        // SAFETY: as below.
+        unsafe { std::env::remove_var(name) }
+    }
     for (name, value) in variables {
         if std::env::var_os(&name).is_none() {
-            // SAFETY: `set_var` is unsound only while another thread reads or writes the environment, and
-            // there is no other thread: `load` has one caller, `program::start`, which `main` reaches
-            // first of all and which starts the runtime, the only maker of threads, after this has returned.
-            unsafe { std::env::set_var(name, value) }
+            // SAFETY: `set_var` and `remove_var` are unsound only while another thread reads or writes the environment,
+            // and there is no other thread: `load` has one caller, `program::start`, which `main` reaches first of all
+            // and which starts the runtime, the only maker of threads, after this has returned.
+            unsafe { std::env::set_var(name, value.as_str()) }
         }
     }
+    secrets
 }
 
 /// Tells when a file with secrets can be read by other people.
@@ -113,116 +185,49 @@ pub(crate) fn warn_if_others_read(path: &Path, file: &fs::File, screen: &Screen)
     let _ = (path, file, screen);
 }
 
-/// The variables of a file. Of two with one name the last holds, as in a shell. Errors never show a value.
-fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines_read = Rc::new(Cell::new(0));
-    let reader = LineReader { rest: text.as_bytes(), lines_read: lines_read.clone() };
-    let refused = |line: usize, reason: &str| {
-        let line_text = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        let of = name_in(line_text).map(|name| format!(" ({name})")).unwrap_or_default();
-        Failure::configuration(format!("{}, line {line}{of}: {reason}", path.display()))
-            .hint("put the value in single quotes if it holds a space, a backslash, `$`, `#` or quotes: NAME='value'")
-    };
-    let mut variables = BTreeMap::new();
-    for pair in dotenvy::Iter::new(reader) {
-        match pair {
-            Ok((_, value)) if value.contains('\0') => {
-                return Err(refused(lines_read.get(), "it holds a NUL character"));
-            }
-            // `$` stands for a variable: a passphrase that has one would silently become another passphrase.
-            Ok((name, value)) if name == PASSPHRASE && was_substituted(text, lines_read.get(), &value) => {
-                return Err(refused(lines_read.get(), "`$` would be replaced by a variable's value"));
-            }
-            Ok((name, value)) => drop(variables.insert(name, value)),
-            Err(dotenvy::Error::LineParse(part, _)) => {
-                let line = lines_read.get() + 1 - part.lines().count().clamp(1, lines_read.get().max(1));
-                return Err(refused(line, "it is not NAME=value"));
-            }
-            Err(e) => return Err(refused(lines_read.get(), &e.to_string())),
-        }
-    }
-    Ok(variables)
-}
-
-fn was_substituted(text: &str, line: usize, value: &str) -> bool {
-    let raw = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let raw = if value.contains('#') { raw } else { raw.split(" #").next().unwrap_or(raw) };
-    raw.matches('$').count() > value.matches('$').count()
-}
-
-fn name_in(line: &str) -> Option<&str> {
-    let name = line.split_once('=')?.0.trim().trim_start_matches("export ").trim();
-    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then_some(name)
-}
-
-/// Hands out a line at a time, so that the number of lines read tells where the parser is.
-struct LineReader<'a> {
-    rest: &'a [u8],
-    lines_read: Rc<Cell<usize>>,
-}
-
-impl Read for LineReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let line = self.rest.iter().position(|b| *b == b'\n').map_or(self.rest.len(), |end| end + 1);
-        let n = line.min(buffer.len());
-        buffer[..n].copy_from_slice(&self.rest[..n]);
-        self.rest.consume(n);
-        if n == line && n > 0 {
-            self.lines_read.set(self.lines_read.get() + 1);
-        }
-        Ok(n)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> BTreeMap<String, String> {
-        parse(Path::new(".env"), text).unwrap()
-    }
-
     fn told(text: &str) -> String {
-        parse(Path::new("my.env"), text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn the_usual_forms_are_read() {
-        let text = "\u{feff}# comment\r\n\r\nA=1\r\nexport B='two words'\r\nC=\"x\"\r\nD=\r\nA=3";
-        let expected = [("A", "3"), ("B", "two words"), ("C", "x"), ("D", "")];
-        assert_eq!(parsed(text), expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into());
-        assert_eq!(parsed(r"INTELLISTOR_KEY_FILE='C:\new\key'")["INTELLISTOR_KEY_FILE"], r"C:\new\key");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("my.env");
+        fs::write(&path, text).unwrap();
+        variables_in_file(&path).unwrap_err().to_string()
     }
 
     #[test]
     fn errors_name_the_line_and_show_no_value() {
-        let unquoted = told("A=1\n\n# c\nAWS_SECRET_ACCESS_KEY=hush hush\nB=2\n");
+        let unquoted = told("TZ=1\n\n# c\nAWS_SECRET_ACCESS_KEY=hush hush\nTZ=2\n");
         assert!(unquoted.contains("my.env, line 4 (AWS_SECRET_ACCESS_KEY)"), "{unquoted}");
         assert!(unquoted.contains("single quotes") && !unquoted.contains("hush"), "{unquoted}");
-        let no_name = told("A=1\nhush\n");
+        let no_name = told("TZ=1\nhush\n");
         assert!(no_name.contains("line 2:") && !no_name.contains("hush"), "{no_name}");
-        let open = told("A=1\nB='hush\nC=2\nD=3\n");
-        assert!(open.contains("line 2 (B)") && !open.contains("hush"), "{open}");
-        let long = told(&format!("A={}\nhush\n", "x".repeat(100_000)));
-        assert!(long.contains("line 2:"), "{long}");
+        let long = told(&"x".repeat(MOST_BYTES + 1));
+        assert!(long.contains("larger than 1024 KiB"), "{long}");
     }
 
     #[test]
-    fn a_passphrase_with_a_dollar_is_not_silently_another_one() {
-        for line in ["INTELLISTOR_PASSPHRASE=pa$word", "INTELLISTOR_PASSPHRASE=\"pa${x}word\""] {
-            assert!(told(line).contains("line 1 (INTELLISTOR_PASSPHRASE): `$`"), "{line}");
-        }
-        assert_eq!(parsed("INTELLISTOR_PASSPHRASE='pa$word'")["INTELLISTOR_PASSPHRASE"], "pa$word");
-        assert_eq!(parsed("INTELLISTOR_PASSPHRASE=password # $5")["INTELLISTOR_PASSPHRASE"], "password");
+    fn a_variable_that_no_file_may_set_is_refused_by_name() {
+        let told = told("AWS_REGION=x\nLD_PRELOAD=hush\nexport AWS_CONFIG_FILE=hush\n");
+        assert!(told.contains("AWS_CONFIG_FILE, LD_PRELOAD") && !told.contains("hush"), "{told}");
+        assert!(!told.contains("AWS_REGION"), "{told}");
     }
 
     #[test]
     fn a_variable_of_the_process_wins_over_the_file() {
-        // PATH is set wherever tests run; `set` leaves it alone.
+        // PATH is set wherever tests run; `apply` leaves it alone.
         let before = std::env::var_os("PATH").unwrap();
-        set(BTreeMap::from([("PATH".to_owned(), "from the file".to_owned())]));
+        apply(BTreeMap::from([("PATH".to_owned(), Zeroizing::new("from the file".to_owned()))]));
         assert_eq!(std::env::var_os("PATH").unwrap(), before);
+    }
+
+    #[test]
+    fn secrets_are_found_and_not_in_the_environment() {
+        let file = BTreeMap::from([(PASSPHRASE.to_owned(), Zeroizing::new("hush".to_owned()))]);
+        let environment = Environment::of_process(apply(file));
+        assert_eq!(environment.get(PASSPHRASE).unwrap().unwrap().as_str(), "hush");
+        assert!(std::env::var_os(PASSPHRASE).is_none());
     }
 
     #[test]
@@ -234,8 +239,10 @@ mod tests {
 
     #[test]
     fn a_file_that_was_asked_for_must_exist() {
-        let told = load(Some(Path::new("/nowhere/x.env")), &Screen::default()).unwrap_err();
-        assert!(told.to_string().contains("/nowhere/x.env"), "{told}");
-        assert_eq!(told.exit(), crate::exit::Exit::Configuration);
+        for start in [Start::ByHand, Start::Unattended] {
+            let told = load(Some(Path::new("/nowhere/x.env")), start, &Screen::default()).err().unwrap();
+            assert!(told.to_string().contains("/nowhere/x.env"), "{told}");
+            assert_eq!(told.exit(), crate::exit::Exit::Configuration);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Where the key comes from: exactly one of three variables.
 
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use intellistor::UserKey;
@@ -10,12 +9,13 @@ use zeroize::Zeroizing;
 use crate::environment::{Environment, PASSPHRASE, warn_if_others_read};
 use crate::failure::Failure;
 use crate::screen::Screen;
+use crate::{plain_text, trusted};
 
 const KEY: &str = "INTELLISTOR_KEY";
 const KEY_FILE: &str = "INTELLISTOR_KEY_FILE";
 
 /// A key is 44 characters; whatever is much larger is another file.
-const MOST_BYTES: u64 = 4096;
+const MOST_BYTES: usize = 4096;
 
 /// The key that the environment names.
 pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<UserKey, Failure> {
@@ -56,11 +56,9 @@ fn from_file(path: &Path, screen: &Screen) -> Result<UserKey, Failure> {
     };
     let file = fs::File::open(path).map_err(unreadable)?;
     warn_if_others_read(path, &file, screen);
-    // With its full capacity from the start, no copy of the key is left behind by growing.
-    let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 1));
-    file.take(MOST_BYTES).read_to_end(&mut text).map_err(unreadable)?;
-    let text = std::str::from_utf8(&text).unwrap_or("not UTF-8");
-    UserKey::from_base64(&format!("the key file {path:?}"), text)
+    trusted::warn("the key file", path, screen);
+    let text = plain_text::read(&file, MOST_BYTES).map_err(unreadable)?;
+    UserKey::from_base64(&format!("the key file {path:?}"), &text)
         .map_err(|e| Failure::configuration(e.to_string()))
 }
 

@@ -9,6 +9,7 @@
 //! | `program` | a program from its arguments to its exit code |
 //! | `commands` | one file for each command |
 //! | `environment`, `keys`, `home` | variables, the `.env` file, where the key comes from, where the agent keeps its state |
+//! | `plain_text`, `trusted` | files that people write: how they are encoded, and who else can write them |
 //! | `session` | what a command works with |
 //! | `failure`, `exit` | what went wrong, for a person and as an exit code |
 //! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
@@ -25,12 +26,14 @@ mod interrupt;
 mod keys;
 mod memory;
 mod output;
+mod plain_text;
 mod program;
 mod progress;
 mod quoting;
 mod screen;
 mod selection;
 mod session;
+mod trusted;
 mod units;
 
 pub use program::{backup_client, intellistor_agent};

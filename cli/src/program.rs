@@ -11,7 +11,7 @@ use intellistor_telemetry::otlp::{self, Export, Settings};
 
 use crate::arguments::{AgentArguments, AgentCommand, ClientArguments, ClientCommand, Common};
 use crate::commands::agent::schedule;
-use crate::environment::{self, Environment};
+use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Done};
@@ -35,11 +35,17 @@ trait Program: Parser {
     /// Whether its runs leave logs. `backup-client` leaves none anywhere.
     const LEAVES_LOGS: bool;
 
+    /// Whether schedulers start it.
+    const START: Start;
+
     /// The program, as a collector knows it.
     const SERVICE: &str;
 
     /// Whether what it does is worth a trace. To list or to show must not wait for a collector.
     fn is_traced(&self) -> bool;
+
+    /// Whether it needs settings. What a shell asks for at its start must work beside any `.env`.
+    fn reads_settings(&self) -> bool;
 
     fn common(&self) -> &Common;
 
@@ -48,11 +54,16 @@ trait Program: Parser {
 
 impl Program for ClientArguments {
     const LEAVES_LOGS: bool = false;
+    const START: Start = Start::ByHand;
     const SERVICE: &str = "backup-client";
 
     fn is_traced(&self) -> bool {
         use ClientCommand::{Backup, Decrypt, Restore, Verify};
         matches!(self.command, Backup(_) | Restore(_) | Verify(_) | Decrypt(_))
+    }
+
+    fn reads_settings(&self) -> bool {
+        !matches!(self.command, ClientCommand::Completions(_) | ClientCommand::Manual(_))
     }
 
     fn common(&self) -> &Common {
@@ -77,10 +88,15 @@ impl Program for ClientArguments {
 
 impl Program for AgentArguments {
     const LEAVES_LOGS: bool = true;
+    const START: Start = Start::Unattended;
     const SERVICE: &str = "intellistor-agent";
 
     fn is_traced(&self) -> bool {
         matches!(self.command, AgentCommand::Run(_) | AgentCommand::Serve(_))
+    }
+
+    fn reads_settings(&self) -> bool {
+        !matches!(self.command, AgentCommand::Completions(_) | AgentCommand::Manual(_))
     }
 
     fn common(&self) -> &Common {
@@ -132,8 +148,11 @@ fn explain(refused: &clap::Error) -> ExitCode {
 
 fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
     let Common { env_file, verbose, quiet, log_format } = program.common();
-    environment::load(env_file.as_deref(), screen)?;
-    let environment = Environment::of_process();
+    let environment = if program.reads_settings() {
+        environment::load(env_file.as_deref(), P::START, screen)?
+    } else {
+        Environment::of_process_alone()
+    };
     let verbosity = Verbosity::from_flags(*quiet, *verbose);
     let (log, rust_log) = (screen.clone(), environment.get("RUST_LOG")?);
     let rust_log = rust_log.as_deref().map(String::as_str);
@@ -149,7 +168,8 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot start: {e}")))?;
     let cancel = CancellationToken::new();
     let env_file = env_file.clone();
-    let session = Session { environment, env_file, screen: screen.clone(), cancel: cancel.clone() };
+    let session =
+        Session { environment, env_file, screen: screen.clone(), start: P::START, cancel: cancel.clone() };
     let outcome = runtime.block_on(async {
         tokio::select! {
             // A command that has ended is not interrupted by a signal that came at the same moment.

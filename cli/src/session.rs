@@ -1,11 +1,11 @@
 //! What every command works with.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use intellistor::{BackupName, CancellationToken, Error, Policy, RunOptions, StoreUrl, UserKey, Vault};
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::keys;
@@ -23,21 +23,51 @@ pub(crate) struct Session {
     pub(crate) env_file: Option<PathBuf>,
     /// Standard error.
     pub(crate) screen: Screen,
+    /// Who started the program.
+    pub(crate) start: Start,
     /// Cancelled by Ctrl-C.
     pub(crate) cancel: CancellationToken,
 }
 
 impl Session {
+    /// The policy in a file.
+    pub(crate) fn policy(&self, file: &Path) -> Result<Policy, Failure> {
+        let policy = Policy::load(file)?;
+        self.start.trust("the policy", file, &self.screen)?;
+        Ok(policy)
+    }
+
     /// Opens the policy's store with the configured key.
     pub(crate) async fn open(&self, policy: &Policy) -> Result<Vault, Failure> {
         let url = self.store_url(policy)?;
+        self.trust_aws_files(&url)?;
         self.open_with(&url, keys::user_key(&self.environment, &self.screen)?).await
     }
 
     /// Opens the policy's store for what needs no key.
     pub(crate) async fn open_without_key(&self, policy: &Policy) -> Result<Vault, Failure> {
         // Names are not sealed; a key that nobody has cannot be used for anything else by mistake.
-        self.open_with(&self.store_url(policy)?, UserKey::generate()).await
+        let url = self.store_url(policy)?;
+        self.trust_aws_files(&url)?;
+        self.open_with(&url, UserKey::generate()).await
+    }
+
+    /// The files of the AWS SDK may name a program that gives credentials, and where requests go.
+    fn trust_aws_files(&self, url: &StoreUrl) -> Result<(), Failure> {
+        if url.to_string().starts_with("file:") {
+            return Ok(());
+        }
+        for (name, file) in [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")] {
+            let path = match (self.environment.get(name)?, self.environment.get("HOME")?) {
+                (Some(path), _) => PathBuf::from(path.as_str()),
+                (None, Some(home)) => Path::new(home.as_str()).join(".aws").join(file),
+                (None, None) => continue,
+            };
+            if path.exists() {
+                self.start.trust("the AWS SDK's file", &path, &self.screen)?;
+            }
+        }
+        Ok(())
     }
 
     async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
@@ -115,6 +145,7 @@ mod tests {
             environment: Environment::of(variables),
             env_file: None,
             screen: Screen::default(),
+            start: Start::ByHand,
             cancel: CancellationToken::new(),
         }
     }

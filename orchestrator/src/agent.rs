@@ -26,7 +26,7 @@ mod report;
 mod supervisor;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use intellistor_actors::source::Excludes;
@@ -34,13 +34,14 @@ use intellistor_storage::job::JobEvent;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
 use intellistor_storage::queue::{self, Queue};
+use intellistor_storage::{create_private_folder, trust};
 use tracing::Instrument as _;
 
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};
 pub use watch::RunProgress;
 
 use crate::backup::TIMESTAMP;
-use crate::{Policy, Result, Vault};
+use crate::{Error, Policy, Result, Vault};
 use evidence::Evidence;
 use governed::{Run, close};
 
@@ -72,6 +73,26 @@ impl Agent {
         self.home.join("queue").join(policy_id)
     }
 
+    /// Makes the policy's folders, and answers that of its queue. Whoever else could write there would decide, with a link,
+    /// what this account overwrites.
+    fn own_folder(&self, policy_id: &str) -> Result<PathBuf> {
+        let (queue, logs) = (self.queue_folder(policy_id), self.logs_folder(policy_id));
+        for folder in [&queue, &logs] {
+            // Before, so that nothing is made behind a link; after, since what was missing may be another's by now.
+            self.check_own(folder)?;
+            create_private_folder(folder)
+                .map_err(intellistor_storage::Error::io("create the folder", folder))?;
+            self.check_own(folder)?;
+        }
+        Ok(queue)
+    }
+
+    fn check_own(&self, folder: &Path) -> Result<()> {
+        let mut own = folder.ancestors().take_while(|above| above.starts_with(&self.home));
+        own.try_for_each(trust::check_folder)
+            .map_err(|others| Error::Untrusted { what: "the agent's folder", others })
+    }
+
     /// Finishes the policy's job, or makes a backup; both, if the job was begun long ago.
     ///
     /// # Errors
@@ -79,7 +100,7 @@ impl Agent {
     /// is told in the report.
     pub async fn run(&self, vault: &Vault, policy: &Policy, options: AgentOptions) -> Result<AgentReport> {
         let excludes = Excludes::new(&policy.exclude)?;
-        let folder = self.queue_folder(&policy.policy_id);
+        let folder = self.own_folder(&policy.policy_id)?;
         let mut queue = Queue::open(&folder)?;
         // Only while the queue is locked are requests left there: one that came before was meant for another run.
         watch::forget_requests(&folder);
@@ -101,7 +122,7 @@ impl Agent {
     /// # Errors
     /// `Busy`; those of the state folder.
     pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
-        let mut queue = Queue::open(&self.queue_folder(policy_id))?;
+        let mut queue = Queue::open(&self.own_folder(policy_id)?)?;
         let waiting = queue.job()?;
         let last = governed::last_named(&queue, waiting.as_ref())?;
         let timestamp = governed::after(last.as_deref(), Utc::now()).format(TIMESTAMP).to_string();
@@ -153,7 +174,7 @@ impl Agent {
     /// # Errors
     /// Those of the state folder.
     pub async fn cancel(&self, vault: &Vault, policy: &Policy) -> Result<Cancelled> {
-        let folder = self.queue_folder(&policy.policy_id);
+        let folder = self.own_folder(&policy.policy_id)?;
         let mut queue = match Queue::open(&folder) {
             Err(intellistor_storage::Error::Busy { .. }) => {
                 let asked = watch::ask_to_cancel(&folder);

@@ -56,6 +56,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Occurs when others can write what decides what the agent does, or where its state lies.
+    #[error(
+        "{what} is not used, since others can write it: {others}. Give it and the folders above it to the account that runs this, and nobody else (`chown`, `chmod go-w`)"
+    )]
+    Untrusted {
+        /// What it is for.
+        what: &'static str,
+        /// Which component, and who they are.
+        others: intellistor_storage::trust::Untrusted,
+    },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]
     Defect(String),
@@ -97,6 +107,7 @@ impl Error {
                 | Storage::BadStoreUrl { .. },
             )
             | Self::Policy(_)
+            | Self::Untrusted { .. }
             | Self::Pattern(_) => Category::Configuration,
             Self::Interrupted => Category::Interrupted,
             Self::Storage(Storage::Busy { .. }) => Category::Busy,

@@ -62,7 +62,7 @@ pub use intellistor_storage::manifest::{
     Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest,
 };
 pub use intellistor_storage::objects::{RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload};
-pub use intellistor_storage::queue;
+pub use intellistor_storage::{queue, trust};
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};
 pub use tokio_util::sync::CancellationToken;

@@ -55,6 +55,7 @@ use std::time::Duration;
 #[cfg(not(windows))]
 use intellistor_storage::create_private_folder;
 use intellistor_storage::layout::is_policy_id;
+use intellistor_storage::trust;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -136,12 +137,27 @@ impl ScheduleSpec {
         .filter_map(|(flag, what, path)| path.map(|path| (flag, what, path)))
     }
 
-    /// Checks that the policy's file is this policy, and means the same from every folder.
+    /// Nobody but the account that runs it may decide what runs every night, and where its backups go.
+    fn check_hands(&self) -> Result<()> {
+        let paths = self.path_arguments().map(|(_, what, path)| (what, path));
+        for (what, path) in std::iter::once(("the agent", self.program.as_path())).chain(paths) {
+            let checked = match &self.run_as {
+                RunAs::User { name, .. } => trust::check_for(name, path),
+                RunAs::System | RunAs::Caller => trust::check(path),
+            };
+            let path = path.to_owned();
+            checked.map_err(|others| ScheduleError::Untrusted { what, path, others })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the policy's file is this policy, means the same from every folder, and is in no other hands.
     ///
     /// # Errors
     /// [`ScheduleError`].
     pub fn check(&self) -> Result<()> {
         check_id(&self.policy_id)?;
+        self.check_hands()?;
         let policy = Policy::load(&self.policy)?;
         if policy.policy_id != self.policy_id {
             let reason =
@@ -312,7 +328,16 @@ impl Scheduler {
             Keeper::Systemd { system, user } => {
                 let (scope, other) =
                     if matches!(spec.run_as, RunAs::Caller) { (user, system) } else { (system, user) };
+                let own = || {
+                    trust::check_folder(&self.folder).map_err(|others| ScheduleError::Untrusted {
+                        what: "the agent's folder",
+                        path: self.folder.clone(),
+                        others,
+                    })
+                };
+                own()?;
                 create_private_folder(&self.folder).map_err(ScheduleError::file("create", &self.folder))?;
+                own()?;
                 let mut applied = systemd::apply(spec, scope, &self.folder, &*self.runner)?;
                 match systemd::remove(&spec.policy_id, other, &*self.runner) {
                     Ok(None) => {}

@@ -13,6 +13,7 @@
 //! | [`job`] | the states of a job, and the one function that changes them |
 //! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
 //! | `folder` | folders that are this user's alone |
+//! | [`trust`] | who else can write what decides what runs |
 //! | [`failpoint`] | where tests make the process die |
 //!
 //! No actor is known here, no thread is started (sled has its own), and no environment variable is read
@@ -35,6 +36,7 @@ pub mod packed;
 pub mod queue;
 mod spool;
 mod text;
+pub mod trust;
 
 pub use error::{Error, QueueErrorKind, Result, RetryAdvice, RetryClass, StoreError, StoreErrorKind};
 pub use folder::create_private_folder;

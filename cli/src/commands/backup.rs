@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use intellistor::{BackupOptions, BackupReport, Policy, Problem, ProblemKind, StoreUrl};
+use intellistor::{BackupOptions, BackupReport, Problem, ProblemKind, StoreUrl};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -67,7 +67,7 @@ struct Keys {
 }
 
 pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Failure> {
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     // Before the store is asked: it is the likelier mistake.
     policy.check_paths()?;
     intellistor::privilege::read_everything();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use intellistor::{BackupName, Policy, Vault};
+use intellistor::{BackupName, Vault};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(command: &Decrypt, session: &Session) -> Result<Done, Fa
         return Err(Failure::configuration("standard output is a terminal, which cannot show a tar.gz")
             .hint("--out FILE, or `--out - | tar tzv`"));
     }
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
     let name = session.choose(&vault, &policy, &command.which).await?;
     if to_stdout {

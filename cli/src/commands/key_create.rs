@@ -70,7 +70,7 @@ fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
+    use crate::environment::{Environment, Start};
     use crate::keys;
     use crate::screen::Screen;
     use intellistor::CancellationToken;
@@ -83,6 +83,7 @@ mod tests {
             environment: Environment::of(&[("INTELLISTOR_KEY_FILE", out.to_str().unwrap())]),
             env_file: None,
             screen: Screen::default(),
+            start: Start::ByHand,
             cancel: CancellationToken::new(),
         };
         let Ok(Done::Document(text, Exit::Success)) = run(&KeyCreate { out: out.clone() }, &session) else {

@@ -1,7 +1,7 @@
 //! `list`: the backups of a policy.
 
 use clap::Args;
-use intellistor::{BackupListing, Policy};
+use intellistor::BackupListing;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -53,7 +53,7 @@ impl From<BackupListing> for Row {
 }
 
 pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failure> {
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let vault = session.open_without_key(&policy).await?;
     let listings = session.unless_cancelled(vault.list(&policy.policy_id)).await;
     let listings = listings

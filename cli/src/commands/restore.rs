@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use intellistor::{Policy, RestoreOptions, RestoreReport};
+use intellistor::{RestoreOptions, RestoreReport};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -60,7 +60,7 @@ struct Document {
 }
 
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
     let name = session.choose(&vault, &policy, &command.which).await?;
     let run = session.run_options();

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use clap::Args;
-use intellistor::{BackupName, Head, PathGlobs, Policy, Totals, VerifiedManifest};
+use intellistor::{BackupName, Head, PathGlobs, Totals, VerifiedManifest};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -97,7 +97,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
         [] => None,
         globs => Some(PathGlobs::new(globs).map_err(|e| Failure::configuration(e.to_string()))?),
     };
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
     let name = session.choose(&vault, &policy, &command.which).await?;
     let manifest = session.unless_cancelled(vault.show(&name)).await;

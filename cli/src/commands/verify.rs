@@ -1,7 +1,6 @@
 //! `verify`: every byte of a backup, without restoring it.
 
 use clap::Args;
-use intellistor::Policy;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -45,7 +44,7 @@ struct Document {
 }
 
 pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
     let name = session.choose(&vault, &policy, &command.which).await?;
     let run = session.run_options();

@@ -95,6 +95,18 @@ pub enum ScheduleError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// Occurs when others could change what is run, or what it is told.
+    #[error(
+        "{what} {} is not scheduled, since others can write it: {others}. Give it and the folders above it to the account that runs it, and nobody else (`chown`, `chmod go-w`)", path.display()
+    )]
+    Untrusted {
+        /// What it is for.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// Which component, and who they are.
+        others: intellistor_storage::trust::Untrusted,
+    },
     /// Occurs when a file of the schedule cannot be read, written or removed.
     #[error("cannot {action} {}: {source}.{}", path.display(), rights(source))]
     File {

@@ -41,6 +41,20 @@ pub(crate) trait Runner: Send + Sync {
     fn run(&self, call: &Call) -> Result<Answer>;
 }
 
+/// All that a program of the system gets of this process's variables: no key, no secret. Nothing here looks at them.
+const PASSED_ON: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    // Where `systemctl --user` finds the user's manager.
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+];
+
 /// Real processes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Processes {
@@ -93,7 +107,8 @@ impl Runner for Processes {
         };
         let Some((program, arguments)) = call.words.split_first() else { return Ok(Answer::default()) };
         let mut command = Command::new(program);
-        command.args(arguments).env("LC_ALL", "C");
+        command.args(arguments).env_clear().env("LC_ALL", "C");
+        command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }

@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use intellistor_storage::trust;
+
 use crate::schedule::Cron;
-use crate::{Policy, Result};
+use crate::{Error, Policy, Result};
 
 /// A file, as it was when it was read.
 #[derive(Debug)]
@@ -38,9 +40,10 @@ impl Folder {
     /// Whether it can be read.
     pub(super) fn check(&self) -> Result<()> {
         let listed = fs::read_dir(&self.path);
-        listed
-            .map(drop)
-            .map_err(|e| intellistor_storage::Error::io("read the policies in", &self.path)(e).into())
+        listed.map(drop).map_err(intellistor_storage::Error::io("read the policies in", &self.path))?;
+        // Whoever can add a policy decides what is read, and where it goes.
+        trust::check_folder(&self.path)
+            .map_err(|others| Error::Untrusted { what: "the folder of policies", others })
     }
 
     /// Its policies, as they are now. While it cannot be read they are as they were.
@@ -93,6 +96,10 @@ fn list(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Stamp>> {
 
 fn read(path: &Path) -> Option<(Policy, Cron)> {
     let file = path.display();
+    if let Err(others) = trust::check(path) {
+        tracing::warn!(%file, %others, "is not served: others can write it");
+        return None;
+    }
     let policy = match Policy::load(path) {
         Ok(policy) => policy,
         Err(error) => {

@@ -1,7 +1,6 @@
 //! `cancel`: ends a job for good.
 
 use clap::Args;
-use intellistor::Policy;
 use intellistor::agent::Cancelled;
 use serde_json::json;
 
@@ -26,7 +25,7 @@ pub(crate) struct Cancel {
 }
 
 pub(crate) async fn run(command: &Cancel, session: &Session) -> Result<Done, Failure> {
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let agent = home::agent(&session.environment)?;
     let vault = session.open_without_key(&policy).await?;
     let cancelled = session.unless_cancelled(agent.cancel(&vault, &policy)).await;

@@ -90,7 +90,7 @@ struct WithoutBackup<'a> {
 }
 
 pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failure> {
-    let policy = Policy::load(&command.policy.policy)?;
+    let policy = session.policy(&command.policy.policy)?;
     let agent = home::agent(&session.environment)?;
     let outcome = back_up(command, &policy, &agent, session).await;
     if let Some(file) = &command.metrics_file {

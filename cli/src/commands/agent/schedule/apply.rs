@@ -123,9 +123,9 @@ fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> R
         "INTELLISTOR_KEY_FILE",
         "INTELLISTOR_PASSPHRASE",
     ];
-    let there = env_file.map(environment::names_in_file).transpose()?.unwrap_or_default();
+    let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
     for name in NEEDED {
-        if session.environment.get(name)?.is_some() && !there.contains(name) {
+        if session.environment.get(name)?.is_some() && !there.contains_key(name) {
             session.screen.warn(format_args!(
                 "{name} is set in this shell, and a scheduled run will not see it: put it into the file of --env-file"
             ));
