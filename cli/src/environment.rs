@@ -1,7 +1,7 @@
 //! Variables: those of the process, then those of `--env-file` or of `.env` in the current directory.
 
 mod parser;
-mod variables;
+pub(crate) mod variables;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -147,8 +147,25 @@ fn read(path: &Path, look: impl FnOnce(&fs::File)) -> Result<Variables, Failure>
 }
 
 /// Sets what libraries read from the process's environment. Answers the secrets, which they do not read.
+/// To the libraries that read these themselves an empty value is one: a file without a name, a URL that is none.
+#[allow(unsafe_code)]
+fn unset_empty() {
+    let of_libraries = |name: &str| {
+        name.starts_with("AWS_")
+            || ["SSL_CERT_FILE", "SSL_CERT_DIR"].contains(&name)
+            || name.to_ascii_uppercase().ends_with("_PROXY")
+    };
+    let empty = std::env::vars_os().filter(|(_, value)| value.is_empty());
+    let names: Vec<_> = empty.filter(|(name, _)| name.to_str().is_some_and(of_libraries)).collect();
+    for (name, _) in names {
+        // SAFETY: as in `apply`.
+        unsafe { std::env::remove_var(name) }
+    }
+}
+
 #[allow(unsafe_code)]
 fn apply(mut variables: Variables) -> BTreeMap<&'static str, OsString> {
+    unset_empty();
     let mut secrets = BTreeMap::new();
     for name in variables::SECRETS {
         let from_file = variables.remove(name).map(|value| OsString::from(value.as_str()));
@@ -159,7 +176,7 @@ fn apply(mut variables: Variables) -> BTreeMap<&'static str, OsString> {
         unsafe { std::env::remove_var(name) }
     }
     for (name, value) in variables {
-        if std::env::var_os(&name).is_none() {
+        if std::env::var_os(&name).is_none() && !value.is_empty() {
             // SAFETY: `set_var` and `remove_var` are unsound only while another thread reads or writes the environment,
             // and there is no other thread: `load` has one caller, `program::start`, which `main` reaches first of all
             // and which starts the runtime, the only maker of threads, after this has returned.

@@ -109,6 +109,7 @@ impl Error {
             | Self::Policy(_)
             | Self::Untrusted { .. }
             | Self::Pattern(_) => Category::Configuration,
+            Self::Storage(Storage::Store(store)) if store.kind.is_configuration() => Category::Configuration,
             Self::Interrupted => Category::Interrupted,
             Self::Storage(Storage::Busy { .. }) => Category::Busy,
             _ => Category::Failed,

@@ -169,6 +169,12 @@ fn what_to_do(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ". Free some space, then run again",
+        ErrorKind::FileTooLarge => {
+            ". That file system holds no file so large (FAT32 ends at 4 GiB), or `ulimit -f` is lower"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            ". It is mounted read-only: mount it for writing, or choose another place"
+        }
         ErrorKind::PermissionDenied => ". Check who may read and write there, and which account runs this",
         _ => "",
     }
@@ -201,7 +207,7 @@ impl QueueErrorKind {
 
 /// What an object store answered.
 #[derive(Debug, thiserror::Error)]
-#[error("{store}: cannot {operation} {key}: {reason}. {}", kind.hint())]
+#[error("{store}: cannot {operation}{}{key}: {reason}. {}", if key.is_empty() { "" } else { " " }, kind.hint())]
 pub struct StoreError {
     /// Decides the hint and whether a retry helps.
     pub kind: StoreErrorKind,
@@ -275,6 +281,28 @@ pub enum StoreErrorKind {
     ChecksumMismatch,
     /// No space or quota left.
     Full,
+    /// There are no credentials at all.
+    NoCredentials,
+    /// The bucket is in another region.
+    WrongRegion,
+    /// A variable about the way to the store holds what cannot be used.
+    BadSetting,
+    /// The endpoint does not speak what its URL says: TLS, or HTTP without.
+    BadEndpoint,
+    /// The endpoint's certificate was issued by an authority that is not trusted here.
+    Certificate,
+    /// The endpoint's certificate is not valid: expired, for another name.
+    BadCertificate,
+    /// The proxy wants credentials.
+    Proxy,
+    /// The object is archived where it cannot be read at once.
+    ColdStorage,
+    /// The system does not let this account use the store's folder.
+    FolderDenied,
+    /// The file system is mounted read-only.
+    ReadOnly,
+    /// The file system holds no file so large.
+    FileTooLarge,
     /// The clocks of this machine and of the store differ too much for a signature to count, as they do right after
     /// a sleep.
     ClockSkew,
@@ -298,6 +326,11 @@ impl StoreErrorKind {
         }
     }
 
+    /// Whether a setting of ours is wrong, and the store need not even be asked.
+    pub fn is_configuration(self) -> bool {
+        matches!(self, Self::NoCredentials | Self::WrongRegion | Self::BadSetting | Self::BadEndpoint)
+    }
+
     /// What the reader can do about it.
     pub fn hint(self) -> &'static str {
         match self {
@@ -312,9 +345,11 @@ impl StoreErrorKind {
                 "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"
             }
             Self::AccessDenied => {
-                "The credentials lack a permission for this; see the list of permissions in the README"
+                "Give it to the credentials; docs/STORES.md has the whole policy that a backup needs"
             }
-            Self::Unreachable => "Check AWS_ENDPOINT_URL, AWS_REGION and the network",
+            Self::Unreachable => {
+                "Check AWS_ENDPOINT_URL, AWS_REGION, the proxy (HTTPS_PROXY, NO_PROXY) and the network"
+            }
             Self::Timeout => "Check the network, and whether the store is overloaded",
             Self::Throttled => "The store asks for fewer requests; try again later",
             Self::ServerFault => "The store had an error of its own; try again later",
@@ -323,6 +358,34 @@ impl StoreErrorKind {
                 "Bytes were altered on the way; try again, and check the network's hardware if it recurs"
             }
             Self::Full => "Free some space or raise the quota, then run again",
+            Self::NoCredentials => {
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
+            }
+            Self::WrongRegion => {
+                "It belongs to the other AWS_* variables, in the file of --env-file if there is one"
+            }
+            Self::BadSetting => "Correct the variable, or unset it",
+            Self::BadEndpoint => "Correct AWS_ENDPOINT_URL",
+            Self::Certificate => {
+                "Put the authority's certificate (PEM) into a file, and that file's path into AWS_CA_BUNDLE"
+            }
+            Self::BadCertificate => {
+                "Whoever runs the endpoint has to replace it; see also that AWS_ENDPOINT_URL names the right host and \
+                 that this machine's clock is right"
+            }
+            Self::Proxy => {
+                "Put user and password into the proxy's URL (http://user:password@host:port), or the endpoint's host into \
+                 NO_PROXY"
+            }
+            Self::ColdStorage => {
+                "Have a readable copy made (`aws s3api restore-object`), wait until it is there, and run this again; a \
+                 bucket's lifecycle rules should leave backups out"
+            }
+            Self::FolderDenied => "Check who may read and write in that folder, and which account runs this",
+            Self::ReadOnly => "Mount it for writing, or choose a folder on another file system",
+            Self::FileTooLarge => {
+                "FAT32 ends at 4 GiB: use exFAT, NTFS or ext4; where the file system is not the limit, see `ulimit -f`"
+            }
             Self::ClockSkew => {
                 "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
             }

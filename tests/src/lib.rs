@@ -10,6 +10,7 @@ pub mod events;
 pub mod forge;
 #[cfg(unix)]
 pub mod governed;
+pub mod network;
 pub mod program;
 #[cfg(unix)]
 pub mod running;

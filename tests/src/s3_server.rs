@@ -107,6 +107,11 @@ impl S3Server {
         &self.traffic
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.trim_start_matches("http://").parse().unwrap()
+    }
+
     /// The variables that a child process needs to use the server.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![

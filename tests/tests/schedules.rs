@@ -107,9 +107,27 @@ fn what_cannot_be_kept_is_refused_and_changes_nothing() {
 
 #[test]
 fn what_a_scheduled_run_would_not_find_is_a_warning() {
-    let Some(place) = place() else { return };
+    let Some(mut place) = place() else { return };
     fs::write(place.at("b.env"), "INTELLISTOR_KEY_FILE='key'\n").unwrap();
+    let here = [
+        ("AWS_DEFAULT_REGION", "sa-east-1"),
+        ("AWS_CA_BUNDLE", "ca.pem"),
+        ("SSL_CERT_FILE", "/etc/ssl/cert.pem"),
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("https_proxy", "http://proxy:3128"),
+        ("NO_PROXY", "10.0.0.0/8"),
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+        ("INTELLISTOR_MACHINE", "web"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("AWS_CONFIG_FILE", "/home/ana/aws"),
+    ];
+    place.agent = place.agent.clone().vars(here);
     let told = apply(&place, "@daily").expect(0).stderr;
+    for (name, _) in here {
+        assert!(told.contains(&format!("{name} is set in this shell")), "{name}: {told}");
+    }
+    assert!(told.contains("AWS_CA_BUNDLE is a relative path"), "{told}");
+    assert!(!told.contains("RUST_LOG") && !told.contains("TZ is"), "{told}");
     assert!(told.contains("INTELLISTOR_KEY_FILE is a relative path"), "{told}");
     assert!(told.contains("INTELLISTOR_HOME is set in this shell"), "{told}");
     assert!(!told.contains("INTELLISTOR_KEY_FILE is set"), "the file has it: {told}");

@@ -55,6 +55,34 @@ pub(super) const FROM_FILES: [&str; 43] = [
 pub(super) const SECRETS: [&str; 3] =
     ["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE", "INTELLISTOR_RUN_AS_PASSWORD"];
 
+/// Listed for a person at a terminal: a scheduled run does without.
+const AT_A_TERMINAL: [&str; 6] =
+    ["INTELLISTOR_FORMAT", "INTELLISTOR_RUN_AS_PASSWORD", "TZ", "RUST_LOG", "NO_COLOR", "TMPDIR"];
+
+/// Of `OTEL_*`, those that decide whether and where something is sent.
+const OF_A_COLLECTOR: [&str; 4] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+];
+
+/// What a run needs and a scheduler does not pass on, where a shell has set it.
+pub(crate) fn needed_by_runs() -> impl Iterator<Item = &'static str> {
+    let listed = FROM_FILES.into_iter().filter(|name| !name.ends_with('*') && !AT_A_TERMINAL.contains(name));
+    listed.chain(OF_A_COLLECTOR)
+}
+
+/// Where credentials may be found as well. They decide what runs, so that no environment file may set them.
+pub(crate) const OF_THE_SHELL_ALONE: [&str; 6] = [
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
+
 /// Whether an environment file may set it.
 pub(super) fn may_come_from_a_file(name: &str) -> bool {
     FROM_FILES.iter().any(|listed| match listed.strip_suffix('*') {

@@ -212,16 +212,20 @@ impl Run<'_> {
         let job = ledger.job();
         evidence.begin(self.policy, &job, &header, resumed);
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        let mut told = Vec::new();
         let clean_up = self.options.run.cancel.run_until_cancelled(self.clean_up(queue, &job)).await;
         if let Some(Err(error)) = clean_up {
-            tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+            tracing::warn!(%error, "cannot look for uploads that no run resumes");
+            told.push(format!(
+                "unfinished uploads that no run resumes were not looked for, and are billed: {error}"
+            ));
         }
         let cancel = self.options.run.cancel.child_token();
         let progress = self.options.run.progress.clone();
         let folder = self.agent.queue_folder(&self.policy.policy_id);
         let watch = Watch::start(&folder, ledger.clone(), progress.clone(), cancel.clone());
         let found = ledger.part_count();
-        let (mut kept, mut told) = (found, Vec::new());
+        let mut kept = found;
         let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
             Err(error) => Ended::Stopped(Verdict::of(&error), error),
             Ok(store) => {
@@ -242,7 +246,7 @@ impl Run<'_> {
                     folder: folder.clone(),
                 };
                 let ended = run.run().await;
-                told = std::mem::take(&mut *run.notices.lock().unwrap_or_else(PoisonError::into_inner));
+                told.append(&mut run.notices.lock().unwrap_or_else(PoisonError::into_inner));
                 kept = run.kept.get().copied().unwrap_or(found);
                 ended
             }

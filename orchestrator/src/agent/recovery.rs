@@ -14,6 +14,7 @@ use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore, Tee};
 use intellistor_storage::queue::{Job, Ledger, PartRecord};
+use intellistor_storage::{RetryClass, StoreErrorKind};
 
 use crate::backup::with_copy;
 use crate::{Error, Result};
@@ -34,7 +35,14 @@ pub(super) async fn reconcile(ledger: &Ledger, store: &dyn ObjectStore) -> Resul
             return Ok(None);
         }
     }
-    let held = store.list_parts(&upload).await?;
+    let held = match store.list_parts(&upload).await {
+        // To look only helps: the store compares the parts again when the archive is completed.
+        Err(error) if is_refused(&error) => {
+            tracing::warn!(%error, "cannot see which parts the store has; resuming from what was recorded");
+            return Ok(None);
+        }
+        held => held?,
+    };
     let kept = parts.iter().take_while(|part| is_held(part, &held)).count();
     if kept == parts.len() {
         return Ok(None);
@@ -59,13 +67,27 @@ fn is_held(part: &PartRecord, held: &[PartReceipt]) -> bool {
     })
 }
 
-/// Aborts the uploads of one archive: those that a crash left before they were recorded.
+/// Aborts the uploads of one archive: those that a crash left before they were recorded. A store that does not let us is
+/// no obstacle to a backup, and the clean-up at the start of a run has warned of it.
 pub(super) async fn abort_strays(store: &dyn ObjectStore, archive_key: &str) -> Result<()> {
-    for stray in store.list_uploads(archive_key).await? {
-        tracing::info!(key = stray.upload.key, "an upload that was never recorded is aborted");
-        store.abort_upload(&stray.upload).await?;
+    let aborted = async {
+        for stray in store.list_uploads(archive_key).await? {
+            tracing::info!(key = stray.upload.key, "an upload that was never recorded is aborted");
+            store.abort_upload(&stray.upload).await?;
+        }
+        Ok(())
+    };
+    match aborted.await {
+        Err(intellistor_storage::Error::Store(error)) if error.retry_class() == RetryClass::Permanent => {
+            tracing::info!(%error, "uploads that were never recorded cannot be looked for");
+            Ok(())
+        }
+        aborted => Ok(aborted?),
     }
-    Ok(())
+}
+
+fn is_refused(error: &intellistor_storage::Error) -> bool {
+    matches!(error, intellistor_storage::Error::Store(store) if store.kind == StoreErrorKind::AccessDenied)
 }
 
 /// Removes what a job whose ledger was lost has left in the store, as far as it is of no use.

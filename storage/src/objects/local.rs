@@ -40,7 +40,7 @@ impl LocalStore {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         let store = Self { root: Arc::new(root) };
         store
-            .run("open", "", |store, _| match fs::metadata(&*store.root) {
+            .run("use the folder", "", |store, _| match fs::metadata(&*store.root) {
                 Ok(found) if found.is_dir() => Ok(()),
                 Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory).into()),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -244,12 +244,10 @@ impl From<io::Error> for Fault {
     fn from(e: io::Error) -> Self {
         let kind = match e.kind() {
             io::ErrorKind::NotFound => StoreErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                StoreErrorKind::AccessDenied
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                StoreErrorKind::Full
-            }
+            io::ErrorKind::PermissionDenied => StoreErrorKind::FolderDenied,
+            io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::ReadOnly,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+            io::ErrorKind::FileTooLarge => StoreErrorKind::FileTooLarge,
             io::ErrorKind::NotADirectory => StoreErrorKind::NoSuchStore,
             io::ErrorKind::TimedOut => StoreErrorKind::Timeout,
             _ => StoreErrorKind::ServerFault,

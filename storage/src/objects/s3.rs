@@ -5,31 +5,39 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use self::errors::{HttpStatus, classify, innermost, status};
+use self::errors::{classify, innermost, status};
+use self::route::Route;
 use self::sending::Outgoing;
+use self::settings::Settings;
 use super::{
     ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
 };
 use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
+mod connection;
+mod credentials;
 mod errors;
+mod network;
 mod patience;
+mod permissions;
+mod route;
 mod sending;
+mod settings;
 
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
@@ -42,23 +50,33 @@ pub struct S3Store {
     prefix: String,
     /// What new objects carry as metadata.
     trace_id: Option<String>,
+    /// Whether an object was read here. Without `s3:ListBucket` a missing object is answered as one that must not be
+    /// read is: 403. Where reading is permitted, that answer means missing.
+    may_read: Arc<AtomicBool>,
+    route: Arc<Route>,
 }
 
 impl S3Store {
-    /// Takes credentials, region and endpoint from where every AWS program takes them: `AWS_*` variables,
-    /// profiles, instance roles.
-    pub async fn from_environment(bucket: &str, prefix: &str) -> Self {
-        let shared = aws_config::defaults(BehaviorVersion::latest()).load().await;
-        let endpoint = shared.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    /// Takes credentials, region, endpoint, proxies and certificates from where every AWS program takes them: `AWS_*`
+    /// variables, profiles, instance roles, `HTTPS_PROXY` and its like, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`.
+    ///
+    /// # Errors
+    /// `BadSetting` when a variable holds what cannot be used, `NoCredentials` when there are none.
+    pub async fn from_environment(bucket: &str, prefix: &str) -> Result<Self> {
+        let settings = Settings::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let refused = |kind, reason: String| {
+            let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+            StoreError::new(kind, format!("s3://{bucket}{prefix}"), "use the store", "", reason)
+        };
+        let settings = settings.map_err(|reason| refused(StoreErrorKind::BadSetting, reason))?;
+        let shared = settings.load().await.map_err(|(kind, reason)| refused(kind, reason))?;
         let mut config = aws_sdk_s3::config::Builder::from(&shared);
-        if endpoint {
+        if settings.endpoint.is_some() || shared.endpoint_url().is_some() {
             // Compatible servers rarely have a name for each bucket.
             config = config.force_path_style(true);
         }
-        if shared.region().is_none() {
-            config = config.region(Region::from_static("us-east-1"));
-        }
-        Self::new(config.build(), bucket, prefix)
+        let route = settings.route(shared.endpoint_url(), shared.region().map(Region::as_ref));
+        Ok(Self { route: Arc::new(route), ..Self::new(config.build(), bucket, prefix) })
     }
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](super::Retry)'s, and timeouts.
@@ -70,7 +88,9 @@ impl S3Store {
             .stalled_stream_protection(patience::stalls())
             .build();
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
-        Self { client: Client::from_conf(config), bucket, prefix, trace_id: None }
+        let route = Arc::new(Route { region: config.region().map(ToString::to_string), ..Route::default() });
+        let client = Client::from_conf(config);
+        Self { client, bucket, prefix, trace_id: None, may_read: Arc::default(), route }
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -81,15 +101,38 @@ impl S3Store {
         Some(HashMap::from([(TRACE_ID.to_owned(), self.trace_id.clone()?)]))
     }
 
-    fn told<E, R>(&self, operation: &'static str, key: &str) -> impl FnOnce(SdkError<E, R>) -> StoreError
+    fn told<E>(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> impl FnOnce(SdkError<E, HttpResponse>) -> StoreError
     where
         E: StdError + ProvideErrorMetadata + 'static,
-        R: Debug + HttpStatus + 'static,
     {
-        let (store, key) = (self.url(), key.to_owned());
+        let (store, key, route) = (self.url(), key.to_owned(), self.route.clone());
+        let (bucket, full_key) = (self.bucket.clone(), self.full_key(&key));
         move |error| {
-            let (kind, reason) = classify(&error);
+            let (kind, mut reason) = classify(&error, &route);
+            if kind == StoreErrorKind::AccessDenied {
+                reason = permissions::refused(operation, &bucket, &full_key, &reason);
+            }
             StoreError::new(kind, store, operation, key, reason)
+        }
+    }
+
+    /// What a refused HEAD means. Its answer has no body; that to the same question as a GET says why.
+    async fn missing_or_refused(&self, key: &str, refused: StoreError) -> Result<Option<u64>> {
+        let request =
+            self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).range("bytes=0-0");
+        let error = match request.send().await {
+            Err(error) if status(&error) != Some(416) => self.told("look up", key)(error),
+            // There is an object, of which no byte may be there: HEAD alone is refused.
+            _ => return Err(refused.into()),
+        };
+        match error.kind {
+            StoreErrorKind::NotFound => Ok(None),
+            StoreErrorKind::AccessDenied if self.may_read.load(Ordering::Relaxed) => Ok(None),
+            _ => Err(error.into()),
         }
     }
 
@@ -138,16 +181,25 @@ impl ObjectStore for S3Store {
             _ if body.len() as u64 > range.end - range.start => {
                 Err(self.broken("read", key, "the store ignores byte ranges".to_owned()).into())
             }
-            _ => Ok(body),
+            _ => {
+                self.may_read.store(true, Ordering::Relaxed);
+                Ok(body)
+            }
         }
     }
 
     async fn head(&self, key: &str) -> Result<Option<u64>> {
         let answer = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).send().await;
         match answer {
-            Ok(found) => Ok(Some(found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))),
+            Ok(found) => {
+                self.may_read.store(true, Ordering::Relaxed);
+                Ok(Some(found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)))
+            }
             // An answer to HEAD has no body, so a missing bucket cannot be told from a missing object here.
             Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) if matches!(status(&error), Some(300..=499)) => {
+                self.missing_or_refused(key, self.told("look up", key)(error)).await
+            }
             Err(error) => Err(self.told("look up", key)(error).into()),
         }
     }

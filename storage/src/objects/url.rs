@@ -61,7 +61,9 @@ impl StoreUrl {
     /// Those of the store.
     pub async fn open(&self) -> Result<SharedStore> {
         let store: SharedStore = match self {
-            Self::S3 { bucket, prefix } => Arc::new(S3Store::from_environment(bucket, prefix).await),
+            Self::S3 { bucket, prefix } => {
+                Arc::new(Box::pin(S3Store::from_environment(bucket, prefix)).await?)
+            }
             Self::Local(folder) => Arc::new(LocalStore::open(folder).await?),
         };
         Ok(Arc::new(Retry::new(store, RetryPolicy::default())))

@@ -52,6 +52,7 @@ pub(super) struct State {
     pub(super) log: Vec<Done>,
     pub(super) bytes_served: u64,
     failures: Vec<(Operation, Failure, u32)>,
+    denied: Vec<Operation>,
     gate: Gate,
     held: usize,
     busy: usize,
@@ -103,6 +104,17 @@ impl Traffic {
     /// Nothing goes wrong any more.
     pub fn fail_no_more(&self) {
         self.change(|state| state.failures.clear());
+    }
+
+    /// From now on these calls are answered 403 `AccessDenied`, as S3 does where the permission is missing, and only
+    /// these. Without [`List`](Operation::List), the same is said of objects that do not exist.
+    pub fn deny(&self, operations: impl IntoIterator<Item = Operation>) {
+        self.change(|state| state.denied = operations.into_iter().collect());
+    }
+
+    /// Whether such calls are refused.
+    pub(super) fn denies(&self, operation: Operation) -> bool {
+        self.state().denied.contains(&operation)
     }
 
     /// Loses an open upload and its parts.

@@ -51,10 +51,13 @@ pub(super) async fn answer(
             return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "Please try again."));
         }
         Some(Failure::AccessDenied) => {
-            return Ok(refusal(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied"));
+            return Ok(denied());
         }
         Some(Failure::Altered) => body = altered(&body),
         Some(Failure::AnswerLost | Failure::Cut) | None => {}
+    }
+    if operation.is_some_and(|operation| traffic.denies(operation)) {
+        return Ok(denied());
     }
     let is_get = head.method == Method::GET;
     let answer = match service.call(Request::from_parts(head, s3s::Body::from(body))).await {
@@ -63,6 +66,13 @@ pub(super) async fn answer(
     };
     if failure == Some(Failure::AnswerLost) {
         return Err(Cut);
+    }
+    let is_missing = answer.status() == StatusCode::NOT_FOUND;
+    if is_missing
+        && matches!(operation, Some(Operation::GetRange | Operation::Head))
+        && traffic.denies(Operation::List)
+    {
+        return Ok(denied());
     }
     if is_get {
         let bytes = answer.body().size_hint().lower();
@@ -87,6 +97,10 @@ fn operation(request: &Request<Incoming>) -> Option<Operation> {
         Method::HEAD => Operation::Head,
         _ => return None,
     })
+}
+
+fn denied() -> Response<s3s::Body> {
+    refusal(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied")
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Response<s3s::Body> {

@@ -7,7 +7,7 @@ use intellistor::Policy;
 use intellistor::schedule::{Cron, Password, RunAs, ScheduleSpec};
 
 use super::ask;
-use crate::environment::{self, Environment};
+use crate::environment::{self, Environment, variables};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -109,29 +109,23 @@ fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, 
 
 /// What is set in this shell alone.
 fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> Result<(), Failure> {
-    const NEEDED: [&str; 12] = [
-        home::HOME,
-        "AWS_S3_BUCKET",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_PROFILE",
-        "AWS_REGION",
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_S3",
-        "INTELLISTOR_KEY",
-        "INTELLISTOR_KEY_FILE",
-        "INTELLISTOR_PASSPHRASE",
-    ];
     let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
-    for name in NEEDED {
+    for name in variables::needed_by_runs() {
         if session.environment.get(name)?.is_some() && !there.contains_key(name) {
             session.screen.warn(format_args!(
                 "{name} is set in this shell, and a scheduled run will not see it: put it into the file of --env-file"
             ));
         }
     }
-    for name in [home::HOME, "INTELLISTOR_KEY_FILE"] {
+    for name in variables::OF_THE_SHELL_ALONE {
+        if session.environment.get(name)?.is_some() {
+            session.screen.warn(format_args!(
+                "{name} is set in this shell, and a scheduled run will not see it, nor may a file set it: put what it leads \
+                 to (keys, or AWS_PROFILE) into the file of --env-file"
+            ));
+        }
+    }
+    for name in [home::HOME, "INTELLISTOR_KEY_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
         if session.environment.get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
             session.screen.warn(format_args!(
                 "{name} is a relative path, and a scheduled run has another current folder: write it in full"

@@ -1,0 +1,135 @@
+//! What the absence of an answer means: no credentials, no name, no connection, no trust, no HTTP.
+
+use std::error::Error as StdError;
+use std::io;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use chrono::DateTime;
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+
+use super::errors::{innermost, one_line};
+use super::route::Route;
+use crate::StoreErrorKind;
+
+/// The kind of an error that is no service's, and what to tell of it.
+pub(super) fn classify<E>(error: &SdkError<E, HttpResponse>, route: &Route) -> (StoreErrorKind, String)
+where
+    E: StdError + ProvideErrorMetadata + 'static,
+{
+    let place = format!("{}{}", route.place(), route.through());
+    let of_credentials = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>());
+    if let Some(of_credentials) = of_credentials {
+        return credentials(of_credentials);
+    }
+    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        return self::tls(tls, &place, route);
+    }
+    let says = |text: &str| causes(error).any(|cause| cause.to_string().contains(text));
+    if says("proxy authorization required") {
+        return (StoreErrorKind::Proxy, format!("{place} asks for credentials (HTTP status 407)"));
+    }
+    if says("tunnel error: unsuccessful") {
+        return (
+            StoreErrorKind::Unreachable,
+            format!("{place} is not reached: the proxy refuses to connect to it"),
+        );
+    }
+    if says("dns error") {
+        let reason = format!("a name is not known for {place}: {}", innermost(error));
+        return (StoreErrorKind::Unreachable, reason);
+    }
+    if route.is_plain() && says("invalid HTTP version parsed") {
+        let reason = format!(
+            "what answers at {place} is no HTTP: if it expects TLS, write https:// instead of http://"
+        );
+        return (StoreErrorKind::BadEndpoint, reason);
+    }
+    match error {
+        SdkError::TimeoutError(_) => (StoreErrorKind::Timeout, format!("no answer in time from {place}")),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            (StoreErrorKind::Timeout, format!("no connection in time to {place}"))
+        }
+        _ => {
+            let is_refused = |cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionRefused;
+            let mut of_io = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+            let what = if of_io.any(is_refused) { "nothing listens at" } else { "no answer from" };
+            (StoreErrorKind::Unreachable, format!("{what} {place}: {}", innermost(error)))
+        }
+    }
+}
+
+/// An error and its causes, the payload of an `io::Error` included, which `source` passes over.
+pub(super) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
+        Some(of_io) => of_io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    })
+}
+
+fn credentials(error: &CredentialsError) -> (StoreErrorKind, String) {
+    let why = innermost(error);
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            (StoreErrorKind::NoCredentials, format!("there are no credentials any more: {why}"))
+        }
+        CredentialsError::ProviderTimedOut(_) => {
+            (StoreErrorKind::Timeout, format!("the credentials did not come in time: {why}"))
+        }
+        // Credentials of a role are fetched over the same network.
+        _ if causes(error).any(|cause| cause.is::<io::Error>()) => {
+            (StoreErrorKind::Unreachable, format!("the credentials cannot be fetched: {why}"))
+        }
+        _ => (StoreErrorKind::Credentials, format!("the credentials cannot be fetched: {why}")),
+    }
+}
+
+fn tls(error: &rustls::Error, place: &str, route: &Route) -> (StoreErrorKind, String) {
+    match error {
+        // An authority of the same name with another key is another authority.
+        rustls::Error::InvalidCertificate(
+            fault @ (CertificateError::UnknownIssuer | CertificateError::BadSignature),
+        ) => {
+            let trusted = route.trusted();
+            let reason = format!("the certificate of {place} was issued by none of {trusted} ({fault:?})");
+            (StoreErrorKind::Certificate, reason)
+        }
+        rustls::Error::InvalidCertificate(fault) => {
+            (StoreErrorKind::BadCertificate, format!("the certificate of {place} {}", certificate(fault)))
+        }
+        rustls::Error::InvalidMessage(_) => {
+            let reason = format!("what answers at {place} is no TLS: write http:// if it has none");
+            (StoreErrorKind::BadEndpoint, reason)
+        }
+        _ => (StoreErrorKind::Unreachable, format!("no TLS with {place}: {}", one_line(&error.to_string()))),
+    }
+}
+
+/// What is wrong with a certificate whose issuer is not the question.
+fn certificate(fault: &CertificateError) -> String {
+    let day = |time: &UnixTime| {
+        let time =
+            i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        time.map_or_else(String::new, |time| format!(" {}", time.format("%Y-%m-%d")))
+    };
+    match fault {
+        CertificateError::Expired => "has expired".to_owned(),
+        CertificateError::ExpiredContext { not_after, .. } => format!("has expired on{}", day(not_after)),
+        CertificateError::NotValidYet => "is not valid yet".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before{}", day(not_before)),
+        CertificateError::NotValidForName => "is for another name".to_owned(),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            format!("is for other names: {}", one_line(&presented.join(", ")))
+        }
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "is one of an authority (CaUsedAsEndEntity), as self-signed ones often are, and not one of a server: it has \
+             to be made with basicConstraints=CA:FALSE"
+                .to_owned()
+        }
+        other => format!("is not accepted: {}", one_line(&other.to_string())),
+    }
+}

@@ -1,0 +1,97 @@
+//! Credentials, looked for once when a store is opened: that there are none is said at once.
+
+use std::sync::{Mutex, PoisonError};
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::imds;
+use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future;
+use aws_sdk_s3::config::{Credentials, ProvideCredentials, Region, SharedCredentialsProvider};
+
+use super::errors::innermost;
+use crate::StoreErrorKind;
+
+/// Looks where every AWS program looks.
+///
+/// # Errors
+/// `NoCredentials`; `Credentials` when a profile is not usable. What may pass is left to the requests, which are retried.
+pub(super) async fn find(
+    conf: ProviderConfig,
+    metadata: imds::Client,
+    region: Region,
+    looked_for: &str,
+) -> Result<SharedCredentialsProvider, (StoreErrorKind, String)> {
+    let chain = DefaultCredentialsChain::builder().configure(conf).region(region).imds_client(metadata);
+    let chain = chain.build().await;
+    let first = match chain.provide_credentials().await {
+        Ok(found) => Some(found),
+        Err(CredentialsError::CredentialsNotLoaded(_)) => {
+            return Err((StoreErrorKind::NoCredentials, looked_for.to_owned()));
+        }
+        Err(error @ CredentialsError::InvalidConfiguration(_)) => {
+            let reason = format!("the credentials' configuration cannot be used: {}", innermost(&error));
+            return Err((StoreErrorKind::Credentials, reason));
+        }
+        Err(_) => None,
+    };
+    Ok(SharedCredentialsProvider::new(Found { first: Mutex::new(first), chain }))
+}
+
+/// What a person reads where nothing was found.
+pub(super) fn looked_for(get: impl Fn(&str) -> Option<String>) -> String {
+    let half = match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+        (Some(_), None) => " (AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not)",
+        (None, Some(_)) => " (AWS_SECRET_ACCESS_KEY is set, AWS_ACCESS_KEY_ID is not)",
+        _ => "",
+    };
+    let profile = get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
+    let file = |variable, usual: &str| get(variable).unwrap_or_else(|| usual.to_owned());
+    let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials");
+    let config = file("AWS_CONFIG_FILE", "~/.aws/config");
+    let metadata = match get("AWS_EC2_METADATA_DISABLED") {
+        Some(off) if off.eq_ignore_ascii_case("true") => {
+            "an instance's role is not asked for, for AWS_EC2_METADATA_DISABLED=true"
+        }
+        _ => "no instance's role at the metadata service",
+    };
+    format!(
+        "there are no credentials: none in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY{half}, in the profile {profile:?} of \
+         {credentials} and {config}, by AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_CREDENTIALS_FULL_URI, and {metadata}"
+    )
+}
+
+/// Gives what was found at first, and then asks again: credentials of a role expire.
+#[derive(Debug)]
+struct Found {
+    first: Mutex<Option<Credentials>>,
+    chain: DefaultCredentialsChain,
+}
+
+impl ProvideCredentials for Found {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        match self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(found) => future::ProvideCredentials::ready(Ok(found)),
+            None => self.chain.provide_credentials(),
+        }
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.chain.fallback_on_interrupt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_pair_of_keys_is_said() {
+        let told = looked_for(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "AKIA".to_owned()));
+        assert!(told.contains("AWS_SECRET_ACCESS_KEY is not"), "{told}");
+        assert!(!told.contains("AKIA"), "{told}");
+    }
+}

@@ -1,0 +1,59 @@
+//! Which permission of S3 each call needs. `docs/STORES.md` has the same as a policy.
+
+/// What a call needs, and on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Permission {
+    /// As IAM writes it.
+    name: &'static str,
+    /// Whether it is granted on the bucket; else on the objects in it.
+    on_bucket: bool,
+}
+
+impl Permission {
+    /// What an operation of [`StoreError`](crate::StoreError) needs.
+    fn of(operation: &str) -> Self {
+        let (name, on_bucket) = match operation {
+            "list" => ("s3:ListBucket", true),
+            "list the uploads under" => ("s3:ListBucketMultipartUploads", true),
+            "read" | "look up" => ("s3:GetObject", false),
+            "list the parts of" => ("s3:ListMultipartUploadParts", false),
+            "abort the upload of" => ("s3:AbortMultipartUpload", false),
+            _ => ("s3:PutObject", false),
+        };
+        Self { name, on_bucket }
+    }
+}
+
+/// The reason of a refusal: the permission that is missing, where, and the store's own words.
+pub(super) fn refused(operation: &str, bucket: &str, full_key: &str, words: &str) -> String {
+    let Permission { name, on_bucket } = Permission::of(operation);
+    let resource = if on_bucket { bucket.to_owned() } else { format!("{bucket}/{full_key}") };
+    // Without s3:ListBucket the answer for an object that does not exist is the same.
+    let absent = if name == "s3:GetObject" {
+        ". Without s3:ListBucket the store answers the same where there is no such object"
+    } else {
+        ""
+    };
+    format!("permission {name} on arn:aws:s3:::{resource} is refused ({words}){absent}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_permission_and_resource() {
+        let told = refused("begin an upload of", "b", "p/k", "AccessDenied: Access Denied");
+        assert_eq!(
+            told,
+            "permission s3:PutObject on arn:aws:s3:::b/p/k is refused (AccessDenied: Access Denied)"
+        );
+        let told = refused("list", "b", "p/", "AccessDenied");
+        assert!(told.contains("s3:ListBucket on arn:aws:s3:::b is refused"), "{told}");
+        let told = refused("look up", "b", "k", "HTTP status 403");
+        assert!(
+            told.contains("s3:GetObject on arn:aws:s3:::b/k") && told.contains("no such object"),
+            "{told}"
+        );
+    }
+}
