@@ -6,7 +6,7 @@
 //!   uploader's slots are the place for more.
 //! - **Blocks:** on the processor (sealing runs at about memory speed, so one thread keeps up with the
 //!   compressors of many cores), and on the uploader.
-//! - **Survives a crash:** nothing. What was being built is built again, under a fresh salt (nonce law).
+//! - **Survives a crash:** nothing. What was being built is built again, under another salt (nonce law).
 
 use std::collections::BTreeMap;
 

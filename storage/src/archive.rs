@@ -21,9 +21,10 @@
 //!                   || n:u32be || f:u32be || last in segment:u8 || last in archive:u8
 //! ```
 //!
-//! **Nonce law (must).** A segment that is built again takes a fresh random salt, hence a fresh key: no
-//! (key, nonce) pair ever seals two plaintexts. [`SegmentSealer`] is the only place that makes salts
-//! and nonces; it has no way to set either.
+//! **Nonce law (must).** A segment that is built again takes a fresh salt, hence a fresh key: no (key, nonce)
+//! pair ever seals two plaintexts. The salt is made when the segment is whole, of fresh randomness and of all that
+//! its key is to seal, so that this holds where a machine was copied as it ran. [`SegmentSealer`] is the only place
+//! that makes salts and nonces; it has no way to set either.
 //!
 //! **Chain law (must).** A segment names the salt before it, so an older build of a segment cannot be
 //! spliced in, and a segment cannot be moved, dropped or repeated. The archive's end is sealed too:

@@ -13,22 +13,16 @@ impl Cipher {
         Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("the key has AES-256's length")))
     }
 
-    /// Appends ciphertext and tag. Nonce law (must): no nonce twice under one key, which is the caller's to see to.
-    pub(crate) fn seal(
-        &self,
-        nonce: [u8; NONCE_BYTES],
-        associated_data: &[u8],
-        text: &[u8],
-        out: &mut Vec<u8>,
-    ) {
-        let start = out.len();
-        out.extend_from_slice(text);
+    /// Seals `text`, whose last bytes are room for the tag, in its place. Nonce law (must): no nonce twice under one
+    /// key, which is the caller's to see to.
+    pub(crate) fn seal(&self, nonce: [u8; NONCE_BYTES], associated_data: &[u8], text: &mut [u8]) {
+        let (text, room) = text.split_last_chunk_mut::<TAG_BYTES>().expect("there is room for the tag");
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self
             .0
-            .seal_in_place_separate_tag(nonce, Aad::from(associated_data), &mut out[start..])
+            .seal_in_place_separate_tag(nonce, Aad::from(associated_data), text)
             .expect("what is sealed is far below AES-GCM's bound");
-        out.extend_from_slice(tag.as_ref());
+        room.copy_from_slice(tag.as_ref());
     }
 
     /// Opens ciphertext and tag into `out`, which may be larger; `None` when they are not what was sealed so.
@@ -69,8 +63,8 @@ mod tests {
              c5f61e6393ba7a0abcc9f662898015adb094dac5d93471bdec1a502270e3cc6c",
         );
         let cipher = Cipher::new(&key.try_into().unwrap());
-        let mut sealed = Vec::new();
-        cipher.seal(nonce, b"", &text, &mut sealed);
+        let mut sealed = [&text[..], &[0; TAG_BYTES]].concat();
+        cipher.seal(nonce, b"", &mut sealed);
         assert_eq!(sealed, expected);
         assert_eq!(cipher.open(nonce, b"", &sealed, &mut vec![1; 100]).unwrap(), text);
         for altered in 0..sealed.len() {

@@ -152,7 +152,9 @@ impl UserKey {
         let cipher = secret.derive(None, &[b"intellistor/v1/wrap"]).cipher();
         // It never grows, which would leave the key behind.
         let mut wrapped = Vec::with_capacity(data_key.0.0.len() + TAG_BYTES);
-        cipher.seal(nonce, &wrap_context(backup_id, &key_id), &data_key.0.0, &mut wrapped);
+        wrapped.extend_from_slice(&data_key.0.0);
+        wrapped.extend_from_slice(&[0; TAG_BYTES]);
+        cipher.seal(nonce, &wrap_context(backup_id, &key_id), &mut wrapped);
         WrappedKey { key_id, nonce, wrapped, argon2id }
     }
 

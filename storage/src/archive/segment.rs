@@ -1,12 +1,14 @@
 //! Segments: how frames are gathered into parts and sealed.
 
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Header, MAX_SEALED_BYTES};
 use crate::buffers::{Buffer, Buffers};
 use crate::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
-use crate::hashed::{Hashed, Hashing};
+use crate::hashed::Hashed;
 use crate::keys::{DataKey, random};
 use crate::{Error, Result};
 
@@ -132,11 +134,12 @@ pub struct SegmentSealer {
     ended: bool,
 }
 
+/// A segment that is gathered and not sealed: it has neither salt nor key.
 struct Building {
-    salt: [u8; 32],
-    cipher: Cipher,
-    body: Hashing,
+    /// The part's layout, with the frames' plaintext, and room for the salt and the tags.
+    body: Buffer,
     frames: Vec<FrameRecord>,
+    plaintext: Sha256,
 }
 
 impl std::fmt::Debug for Building {
@@ -172,7 +175,7 @@ impl SegmentSealer {
     /// Goes on with an archive after a crash, behind the last segment that the store is known to hold.
     ///
     /// Chain law (must): the segment built next names `after`'s salt, so nothing that another run built behind
-    /// `after` can follow it. Nonce law (must): it has a fresh salt of its own, as every segment that is begun.
+    /// `after` can follow it. Nonce law (must): it has a salt of its own, as every segment that is built.
     pub fn resume(header: Header, data_key: DataKey, after: &SegmentRecord) -> Self {
         Self {
             next_number: after.number + 1,
@@ -182,7 +185,7 @@ impl SegmentSealer {
         }
     }
 
-    /// Seals the next frame; gives the segment that it completes. `last` says that this is the tar end marker.
+    /// Takes the next frame; gives the segment that it completes. `last` says that this is the tar end marker.
     ///
     /// # Errors
     /// [`Error::TooLarge`] after 10,000 segments.
@@ -195,72 +198,93 @@ impl SegmentSealer {
         if number > MAX_SEGMENTS {
             return Err(Error::TooLarge(format!("it would need more than {MAX_SEGMENTS} parts")));
         }
-        let current = self
-            .current
-            .get_or_insert_with(|| Building::new(&self.header, &self.data_key, number, self.buffers.take()));
+        let current =
+            self.current.get_or_insert_with(|| Building::new(&self.header, number, self.buffers.take()));
 
         let sealed_bytes = gzip.len() + TAG_BYTES;
         assert!(sealed_bytes <= MAX_SEALED_BYTES, "a frame holds at most FRAME_BYTES of tar");
         let last_in_segment = last || (current.body.len() + 4 + sealed_bytes) as u64 >= part_bytes(number);
-        let place = FramePlace {
-            header_digest: self.header.digest(),
-            previous_salt: &self.previous_salt,
-            segment: number,
-            index: current.frames.len() as u32,
-            last_in_segment,
-            last_in_archive: last,
-        };
-        current.push(&place, gzip, FrameRecord { sealed_bytes: sealed_bytes as u32, tar_bytes });
+        current.push(gzip, FrameRecord { sealed_bytes: sealed_bytes as u32, tar_bytes }, last_in_segment);
 
         if !last_in_segment {
             return Ok(None);
         }
-        let Some(Building { salt, body, frames, .. }) = self.current.take() else { return Ok(None) };
-        let body = body.finish();
-        let record = SegmentRecord {
-            number,
-            offset: self.next_offset,
-            bytes: body.len() as u64,
-            salt,
-            sha256: body.sha256(),
-            frames,
-        };
+        let Some(built) = self.current.take() else { return Ok(None) };
+        let sealed = self.seal_built(built, number, last);
         self.next_number += 1;
-        self.next_offset += record.bytes;
-        self.previous_salt = salt;
+        self.next_offset += sealed.record.bytes;
+        self.previous_salt = sealed.record.salt;
         self.ended = last;
-        Ok(Some(Sealed { record, body }))
+        Ok(Some(sealed))
+    }
+
+    /// Seals a segment that is whole, at once and in its place.
+    fn seal_built(&self, built: Building, number: u32, last: bool) -> Sealed {
+        let Building { mut body, frames, plaintext } = built;
+        let salt = self.salt(random(), number, last, plaintext);
+        let cipher = self.data_key.segment_cipher(&salt, self.header.backup_id(), number);
+        let mut at = first_byte(&self.header, number) + SEGMENT_HEAD_BYTES;
+        body[at - salt.len()..at].copy_from_slice(&salt);
+        for (index, frame) in (0u32..).zip(&frames) {
+            let last_in_segment = index as usize + 1 == frames.len();
+            let place = FramePlace {
+                header_digest: self.header.digest(),
+                previous_salt: &self.previous_salt,
+                segment: number,
+                index,
+                last_in_segment,
+                last_in_archive: last && last_in_segment,
+            };
+            let end = at + 4 + frame.sealed_bytes as usize;
+            cipher.seal(place.nonce(), &place.associated_data(), &mut body[at + 4..end]);
+            at = end;
+        }
+        let body = Hashed::new(Bytes::from_owner(body));
+        let (offset, bytes) = (self.next_offset, body.len() as u64);
+        let record = SegmentRecord { number, offset, bytes, salt, sha256: body.sha256(), frames };
+        Sealed { record, body }
+    }
+
+    /// Nonce law (must): the salt is drawn when all that its key will seal is known, and depends on all of it. A
+    /// segment that is built again has another salt since `fresh` is random; and where a machine was copied as it
+    /// ran, random numbers and all, two copies that have the same salt seal the same bytes.
+    fn salt(&self, fresh: [u8; 32], number: u32, last: bool, plaintext: Sha256) -> [u8; 32] {
+        let mut salt = Hmac::<Sha256>::new_from_slice(&fresh).expect("HMAC takes keys of any length");
+        salt.update(b"intellistor/v1/salt");
+        salt.update(self.header.digest());
+        salt.update(&self.previous_salt);
+        salt.update(&number.to_be_bytes());
+        salt.update(&[last.into()]);
+        salt.update(&plaintext.finalize());
+        salt.finalize().into_bytes().into()
     }
 }
 
+/// Where in its part a segment begins: the first one has the header before it.
+fn first_byte(header: &Header, number: u32) -> usize {
+    if number == 1 { header.encoded().len() } else { 0 }
+}
+
 impl Building {
-    fn new(header: &Header, data_key: &DataKey, number: u32, buffer: Buffer) -> Self {
-        // Nonce law (must): a fresh random salt for each segment that is begun, hence a key that no other has.
-        let salt = random();
-        let mut body = Hashing::new(buffer);
+    fn new(header: &Header, number: u32, mut body: Buffer) -> Self {
+        body.clear();
         body.reserve_exact(part_bytes(number) as usize + MAX_SEALED_BYTES);
-        body.append(|bytes| {
-            if number == 1 {
-                bytes.extend_from_slice(header.encoded());
-            }
-            bytes.extend_from_slice(&number.to_be_bytes());
-            bytes.extend_from_slice(&salt);
-        });
-        Self {
-            salt,
-            cipher: data_key.segment_cipher(&salt, header.backup_id(), number),
-            body,
-            frames: Vec::new(),
+        if number == 1 {
+            body.extend_from_slice(header.encoded());
         }
+        body.extend_from_slice(&number.to_be_bytes());
+        body.extend_from_slice(&[0; 32]);
+        Self { body, frames: Vec::new(), plaintext: Sha256::new() }
     }
 
-    fn push(&mut self, place: &FramePlace<'_>, gzip: &[u8], record: FrameRecord) {
-        let flag = if place.last_in_segment { LAST_IN_SEGMENT } else { 0 };
-        let Self { body, cipher, .. } = self;
-        body.append(|bytes| {
-            bytes.extend_from_slice(&(record.sealed_bytes | flag).to_be_bytes());
-            cipher.seal(place.nonce(), &place.associated_data(), gzip, bytes);
-        });
+    fn push(&mut self, gzip: &[u8], record: FrameRecord, last_in_segment: bool) {
+        let flag = if last_in_segment { LAST_IN_SEGMENT } else { 0 };
+        let length = (record.sealed_bytes | flag).to_be_bytes();
+        self.body.extend_from_slice(&length);
+        self.body.extend_from_slice(gzip);
+        self.body.extend_from_slice(&[0; TAG_BYTES]);
+        self.plaintext.update(length);
+        self.plaintext.update(gzip);
         self.frames.push(record);
     }
 }
@@ -275,5 +299,46 @@ mod tests {
         assert!(total >= 5 << 40, "{} GiB", total >> 30);
         assert!((1..MAX_SEGMENTS).all(|n| part_bytes(n) <= part_bytes(n + 1)));
         assert!(part_bytes(1) >= 5 * MIB && part_bytes(MAX_SEGMENTS) < 5 << 30);
+    }
+
+    /// Two copies of a machine that was copied as it ran draw the same random numbers, or none between them.
+    #[test]
+    fn copies_that_draw_the_same_randomness_share_a_salt_only_where_they_seal_the_same() {
+        let (header, data_key, _) = super::super::header::tests::sample();
+        let sealer = SegmentSealer::new(header.clone(), data_key.clone());
+        let salt = |sealer: &SegmentSealer, number, last, frames: &[&[u8]]| {
+            let mut built = Building::new(&header, number, Buffer::default());
+            for frame in frames {
+                let sealed_bytes = (frame.len() + TAG_BYTES) as u32;
+                built.push(frame, FrameRecord { sealed_bytes, tar_bytes: 1 }, false);
+            }
+            sealer.salt([7; 32], number, last, built.plaintext)
+        };
+        let same = salt(&sealer, 2, false, &[b"one", b"two"]);
+        assert_eq!(same, salt(&sealer, 2, false, &[b"one", b"two"]));
+        let after_another =
+            SegmentSealer { previous_salt: [1; 32], ..SegmentSealer::new(header.clone(), data_key) };
+        for other in [
+            salt(&sealer, 2, false, &[b"one", b"twO"]),
+            salt(&sealer, 2, false, &[b"onet", b"wo"]),
+            salt(&sealer, 2, false, &[b"one"]),
+            salt(&sealer, 3, false, &[b"one", b"two"]),
+            salt(&sealer, 2, true, &[b"one", b"two"]),
+            salt(&after_another, 2, false, &[b"one", b"two"]),
+        ] {
+            assert_ne!(same, other);
+        }
+    }
+
+    /// A copy of a machine continues from its memory: nothing in it may hold a salt or a key for what is still to come.
+    #[test]
+    fn a_segment_has_no_salt_before_it_is_whole() {
+        let (header, data_key, _) = super::super::header::tests::sample();
+        let mut sealer = SegmentSealer::new(header.clone(), data_key);
+        assert!(sealer.seal(b"one", 3, false).unwrap().is_none());
+        let built = sealer.current.as_ref().unwrap();
+        let head = header.encoded().len() + SEGMENT_HEAD_BYTES;
+        assert_eq!(built.body[head - 32..head], [0; 32]);
+        assert_eq!(built.body[head + 4..head + 7], *b"one", "it is sealed when the segment is whole");
     }
 }
