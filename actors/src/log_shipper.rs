@@ -9,7 +9,7 @@
 use std::fs::File;
 
 use actix::prelude::*;
-use intellistor_storage::objects::{SharedStore, put_stream};
+use intellistor_storage::objects::{PutOptions, SharedStore, put_stream};
 use intellistor_storage::queue::PendingLog;
 use intellistor_storage::{Error, Result};
 
@@ -49,7 +49,7 @@ impl Handler<ShipLog> for LogShipper {
             let unreadable = |e| Error::io("read the log", &log.file)(e);
             for key in [Some(&log.key), also.as_ref()].into_iter().flatten() {
                 let file = File::open(&log.file).map_err(unreadable)?;
-                put_stream(&*store, key, file, unreadable).await?;
+                put_stream(&*store, key, file, PutOptions::default(), unreadable).await?;
             }
             Ok(())
         };

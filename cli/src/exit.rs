@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Failed,
     /// Wrong usage or configuration.
     Configuration,
-    /// Done, with some entries skipped or changed.
+    /// Done, with some entries skipped or changed, or without a copy that was asked for.
     Incomplete,
     /// Bytes are not what was sealed.
     Integrity,

@@ -1,6 +1,6 @@
 //! Backs up: from a policy to a manifest in the store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,16 +14,17 @@ use intellistor_storage::archive::{Header, SegmentSealer};
 use intellistor_storage::keys::{DataKey, UserKey};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Problem, RootRecord, Totals};
-use intellistor_storage::objects::{LocalStore, SharedStore, Tee, Upload};
+use intellistor_storage::objects::{SharedStore, Upload};
 use intellistor_telemetry::names::span;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument as _, Span, info_span};
 use uuid::Uuid;
 
+use crate::copy::{Copies, Source};
 use crate::operation::labelled;
 use crate::pipeline::{BackupPipeline, WalkSource, on_system};
 use crate::policy::Policy;
-use crate::{Result, RunOptions, Vault, publish};
+use crate::{Error, Result, RunOptions, Vault, publish};
 
 /// How a run's timestamp is written, in keys, file names and reports.
 pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -32,7 +33,7 @@ pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 #[derive(Debug, Clone, Default)]
 pub struct BackupOptions {
     /// A folder that gets a copy of archive and manifest, written as the bytes are made. It is laid out as a
-    /// store, so that it can be restored from.
+    /// store, so that it can be restored from. A copy that cannot be made is a warning of the report.
     pub copy_to: Option<PathBuf>,
     /// Who watches, and who may stop it.
     pub run: RunOptions,
@@ -65,15 +66,25 @@ pub struct BackupReport {
     pub seconds: f64,
     /// The first entries that were skipped or changed; `totals` counts all of them.
     pub problems: Vec<Problem>,
+    /// What a person should see to, although the backup was made: a copy that is missing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The trace that it was published in, where traces are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
+impl BackupReport {
+    /// Whether all was backed up as it is, and copied wherever a copy was asked for.
+    pub fn is_complete(&self) -> bool {
+        self.totals.skipped == 0 && self.totals.changed == 0 && self.warnings.is_empty()
+    }
+}
+
 pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
     policy.check_paths()?;
     let excludes = Excludes::new(&policy.exclude)?;
-    let store = labelled(with_copy(&vault.store, options.copy_to.as_deref()).await?);
+    let store = labelled(vault.store.clone());
     let name = new_name(policy, Utc::now());
     Span::current().record("intellistor.backup.id", &name.backup_id);
     let job = Job { name, store, key: vault.key.clone(), policy: policy.clone(), excludes, options };
@@ -85,9 +96,13 @@ pub(crate) fn new_name(policy: &Policy, now: DateTime<Utc>) -> BackupName {
     BackupName {
         policy_id: policy.policy_id.clone(),
         timestamp: now.format(TIMESTAMP).to_string(),
-        // Version 7: two backups within one second are still listed in their order.
-        backup_id: Uuid::now_v7().to_string(),
+        backup_id: new_backup_id(),
     }
+}
+
+/// Version 7: two backups within one second are still listed in their order.
+pub(crate) fn new_backup_id() -> String {
+    Uuid::now_v7().to_string()
 }
 
 struct Job {
@@ -101,12 +116,23 @@ struct Job {
 
 impl Job {
     async fn run(self) -> Result<BackupReport> {
+        let copies = Copies::new(self.options.copy_to.as_deref());
+        let report = self.make(&copies).await;
+        if report.is_err() {
+            copies.clear(&self.name.archive_key()).await;
+        }
+        report
+    }
+
+    async fn make(&self, copies: &Copies) -> Result<BackupReport> {
         let started = Instant::now();
         let data_key = DataKey::generate();
         let header = Header::new(&self.name, vec![self.key.wrap(&data_key, &self.name.backup_id)]);
-        let upload = self.store.begin_upload(&self.name.archive_key()).await?;
+        let key = self.name.archive_key();
+        let upload = self.store.begin_upload(&key).await?;
         let _estimate = self.options.estimate.then(|| self.estimate());
-        let sent = self.send(&header, &data_key, &upload).await;
+        let teed = copies.tee(&self.store, &key, &[]).await;
+        let sent = self.send(&header, &data_key, &upload, teed).await;
         let draft = match sent {
             Ok(committed) => committed.manifest,
             Err(error) => {
@@ -117,21 +143,35 @@ impl Job {
                 return Err(error);
             }
         };
+        let segments = draft.segments().to_vec();
         let roots = root_records(&self.policy);
         let published = publish::manifest(&*self.store, &header, &data_key, draft, roots);
-        let mut report = published.instrument(info_span!(span::MANIFEST)).await?;
-        report.seconds = started.elapsed().as_secs_f64();
-        Ok(report)
+        let published = published.instrument(info_span!(span::MANIFEST)).await?;
+        let segments = &segments.iter().collect::<Vec<_>>()[..];
+        let source = Source { store: &*self.store, header: &header, data_key: &data_key, segments };
+        let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
+        let warnings = match warnings.await {
+            // The backup exists; whoever stopped it then has a copy less.
+            Err(Error::Interrupted) => vec!["the copy was not completed: interrupted".to_owned()],
+            completed => completed?,
+        };
+        Ok(BackupReport { seconds: started.elapsed().as_secs_f64(), warnings, ..published.report })
     }
 
     /// Sends the archive and makes it appear, after checking that the store has what was sent.
-    async fn send(&self, header: &Header, data_key: &DataKey, upload: &Upload) -> Result<Draft> {
+    async fn send(
+        &self,
+        header: &Header,
+        data_key: &DataKey,
+        upload: &Upload,
+        teed: SharedStore,
+    ) -> Result<Draft> {
         let pipeline = BackupPipeline {
             walk: WalkSource::Disk { roots: make_roots(&self.policy.paths), excludes: self.excludes.clone() },
             resume: Resume::default(),
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()),
-            store: self.store.clone(),
+            store: teed,
             upload: upload.clone(),
             book: Draft::default(),
             next_part: 1,
@@ -141,7 +181,8 @@ impl Job {
         };
         let committed = pipeline.run(&self.options.run.cancel).await?;
         let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();
-        publish::archive(&*self.store, upload, &parts).instrument(info_span!(span::COMPLETE)).await?;
+        let published = publish::archive(&*self.store, header, upload, &parts);
+        published.instrument(info_span!(span::COMPLETE)).await?;
         Ok(committed)
     }
 
@@ -161,17 +202,6 @@ pub(crate) fn root_records(policy: &Policy) -> Vec<RootRecord> {
         prefix: root.prefix,
     };
     make_roots(&policy.paths).into_iter().map(record).collect()
-}
-
-/// A store whose writes also go to a folder, where one was asked for.
-pub(crate) async fn with_copy(store: &SharedStore, copy_to: Option<&Path>) -> Result<SharedStore> {
-    Ok(match copy_to {
-        Some(folder) => {
-            let copy = LocalStore::open(folder).await?;
-            Arc::new(Tee::new(store.clone(), Arc::new(copy)))
-        }
-        None => store.clone(),
-    })
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

@@ -48,6 +48,16 @@ pub enum Error {
         "the store does not hold what was sent: {0}. No manifest was written, so this backup does not exist; run it again"
     )]
     NotAsSent(String),
+    /// Occurs when something else stands in the store under the name of what this job has sent.
+    #[error(
+        "{key} in {store} is not what this job has sent: the agent's home was copied (a restored or twice started snapshot?), and the other copy has gone on with the same job. What it has in the store is left alone; every machine needs a home and a policy_id of its own"
+    )]
+    Overtaken {
+        /// The object's key.
+        key: String,
+        /// The store's URL.
+        store: String,
+    },
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target {

@@ -28,6 +28,8 @@
 //! | [`agent`] | the governed layer: jobs that survive anything, logs that are evidence |
 //! | `operation` | each of them as the root of a trace, and as what it is counted as |
 //! | `publish` | the last steps of a backup: archive, then manifest |
+//! | `identity` | whether what has a backup's name in a store is what this job has sent |
+//! | `copy` | the copy that `--out` asks for, and what becomes of it |
 //! | [`schedule`] | when to run: cron onto Task Scheduler, systemd or a crontab |
 //! | [`serve`] | many policies on their own schedules, in one process |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
@@ -36,7 +38,9 @@
 
 pub mod agent;
 mod backup;
+mod copy;
 mod error;
+mod identity;
 mod operation;
 mod pipeline;
 pub mod policy;

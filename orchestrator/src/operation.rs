@@ -19,7 +19,8 @@ pub(crate) struct Sums {
 impl From<&BackupReport> for Sums {
     fn from(report: &BackupReport) -> Self {
         let totals = report.totals;
-        Self { bytes: totals.bytes, files: totals.files, problems: totals.skipped + totals.changed }
+        let problems = totals.skipped + totals.changed + report.warnings.len() as u64;
+        Self { bytes: totals.bytes, files: totals.files, problems }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Object stores: one trait, its promises, and one conformance suite that every store passes.
 //!
 //! Faults and retries are decorators over the trait, so that a store itself stays a thin
-//! translation: [`Retry`] repeats what is temporary, [`Tee`] keeps a local copy as bytes are
-//! written, [`Faulty`] fails on purpose in tests.
+//! translation: [`Retry`] repeats what is temporary, [`Tee`] keeps a copy of the parts as they
+//! go, [`Faulty`] fails on purpose in tests.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -112,6 +112,15 @@ pub struct PartReceipt {
     pub etag: String,
 }
 
+/// The digest of an object that was made of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Composite {
+    /// SHA-256 over the parts' SHA-256 digests.
+    pub sha256: [u8; 32],
+    /// How many parts there were.
+    pub parts: u32,
+}
+
 /// A place that holds objects under keys.
 ///
 /// Every method may be repeated after an error without harm, unless its doc says otherwise.
@@ -154,9 +163,20 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// The parts that the store holds durably, ascending.
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>>;
 
-    /// Makes the object appear, made of `parts`. Succeeds once: a repeated call may answer
-    /// [`UploadGone`](crate::StoreErrorKind::UploadGone), which [`Retry`] resolves with `head`.
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()>;
+    /// Makes the object appear, made of `parts`; options as in [`put_with`](Self::put_with). Succeeds once: a
+    /// repeated call, of which the first answer was lost, answers [`UploadGone`](crate::StoreErrorKind::UploadGone).
+    /// Whether the object is the caller's own then, its size does not say.
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()>;
+
+    /// [`complete_with`](Self::complete_with) the default options: what was there is replaced.
+    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+        self.complete_with(upload, parts, PutOptions::default()).await
+    }
+
+    /// What the store knows of the digests of an object that was made of parts; `None` where it keeps none.
+    async fn composite(&self, _key: &str) -> Result<Option<Composite>> {
+        Ok(None)
+    }
 
     /// Uploads under keys that begin with `prefix` that were begun and neither completed nor aborted, in
     /// the order of keys, then ids. Their parts take space, and in S3 cost money, until they are aborted.
@@ -203,41 +223,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_decorators_conform() {
-        let dir = tempfile::tempdir().unwrap();
-        let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
-        let tee = Arc::new(Tee::new(Arc::new(MemoryStore::default()), copy));
-        let faulty = Arc::new(Faulty::new(tee));
+        let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));
         conformance::check(Arc::new(Retry::new(faulty, RetryPolicy::default()))).await;
-    }
-
-    #[tokio::test]
-    async fn a_tee_leaves_a_store_of_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
-        let tee = Tee::new(Arc::new(MemoryStore::default()), copy.clone());
-        tee.put("a/b", Bytes::from_static(b"x")).await.unwrap();
-        assert_eq!(copy.get_range("a/b", 0..9).await.unwrap(), "x");
-    }
-
-    #[tokio::test]
-    async fn halves_of_a_teed_upload_are_found_and_aborted() {
-        let (primary, copy) = (MemoryStore::default(), MemoryStore::default());
-        let tee = Tee::new(Arc::new(primary.clone()), Arc::new(copy.clone()));
-        let whole = tee.begin_upload("k/whole").await.unwrap();
-        copy.begin_upload("k/copy").await.unwrap();
-        primary.begin_upload("k/primary").await.unwrap();
-        let found = tee.list_uploads("k/").await.unwrap();
-        let ids: Vec<_> = found.iter().map(|u| (u.upload.key.as_str(), u.upload.id.as_str())).collect();
-        assert_eq!(ids, [("k/copy", "2 "), ("k/primary", " 2"), ("k/whole", "1 1")]);
-        assert_eq!(found[2].upload, whole);
-        for half in &found[..2] {
-            let told = tee.list_parts(&half.upload).await.unwrap_err();
-            assert!(matches!(&told, Error::Store(e) if e.kind == StoreErrorKind::UploadGone), "{told}");
-            tee.abort_upload(&half.upload).await.unwrap();
-        }
-        assert_eq!((primary.open_uploads(), copy.open_uploads()), (1, 1));
-        tee.abort_upload(&whole).await.unwrap();
-        assert_eq!((primary.open_uploads(), copy.open_uploads()), (0, 0));
     }
 
     #[tokio::test]
@@ -253,26 +240,6 @@ mod tests {
             store.abort_upload(&upload).await.unwrap();
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         }
-    }
-
-    #[tokio::test]
-    async fn a_completion_that_was_cut_off_between_the_two_halves_of_a_tee_is_finished() {
-        let dir = tempfile::tempdir().unwrap();
-        let copy = Arc::new(LocalStore::open(dir.path()).await.unwrap());
-        let (memory, faulty) = {
-            let memory = MemoryStore::default();
-            (memory.clone(), Arc::new(Faulty::new(Arc::new(memory))))
-        };
-        let tee = Tee::new(faulty.clone(), copy.clone());
-        let upload = tee.begin_upload("k").await.unwrap();
-        let body = Hashed::new(Bytes::from_static(b"x"));
-        let part = tee.put_part(&upload, &Part { number: 1, offset: 0, body }).await.unwrap();
-        faulty.fail(Operation::CompleteUpload, 1, Fault::Fails(StoreErrorKind::Unreachable));
-        tee.complete_upload(&upload, std::slice::from_ref(&part)).await.unwrap_err();
-        assert_eq!((copy.head("k").await.unwrap(), memory.keys().len()), (Some(1), 0));
-        assert_eq!(tee.list_parts(&upload).await.unwrap(), std::slice::from_ref(&part));
-        tee.complete_upload(&upload, &[part]).await.unwrap();
-        assert_eq!(memory.keys(), ["k"]);
     }
 
     #[tokio::test]
@@ -336,15 +303,5 @@ mod tests {
         let (faulty, _, retry) = failing(Fault::Fails(StoreErrorKind::Credentials), 1..=9);
         retry.put("k", Bytes::new()).await.unwrap_err();
         assert_eq!(faulty.calls(Operation::Put), 1);
-    }
-
-    #[tokio::test]
-    async fn a_completion_whose_answer_was_lost_is_found_done() {
-        let (_, memory, retry) = failing(Fault::AnswerLost(StoreErrorKind::Timeout), 1..=1);
-        let upload = retry.begin_upload("k").await.unwrap();
-        let body = Hashed::new(Bytes::from_static(b"x"));
-        let receipt = retry.put_part(&upload, &Part { number: 1, offset: 0, body }).await.unwrap();
-        retry.complete_upload(&upload, &[receipt]).await.unwrap();
-        assert_eq!(memory.keys(), ["k"]);
     }
 }

@@ -177,6 +177,17 @@ impl Queue {
         Ok(ledger)
     }
 
+    /// Gives a job another name, and the header that goes with it. The old name stays among the lost ones, until what
+    /// it has in a store is cleared.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn rename(&self, ledger: &Ledger, name: BackupName, header: Vec<u8>) -> Result<()> {
+        self.history.put(&begun_key(&name), encode(&self.history, &name)?)?;
+        self.history.flush()?;
+        ledger.update(|job| (job.name, job.header) = (name, header))
+    }
+
     /// Jobs that were begun and never closed, but for `active`: their ledgers are lost.
     ///
     /// # Errors

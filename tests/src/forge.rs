@@ -1,9 +1,11 @@
 //! Backups made by hand, with the real key: what somebody could plant who has it.
 
+use std::io::Read as _;
+
 use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::{Listed, ManifestDraft, Origin, put_manifest};
+use intellistor_storage::manifest::{Listed, ManifestDraft, Origin};
 use intellistor_storage::objects::{MemoryStore, ObjectStore};
 
 /// A forger with a store and a key.
@@ -55,7 +57,9 @@ impl Forge {
         }
         let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), trace_id: None };
         let (manifest, _) = draft.finish(&self.header, &self.data_key, origin, Vec::new()).unwrap();
-        put_manifest(&self.store, &self.name.manifest_key(), &manifest).await.unwrap();
+        let mut bytes = Vec::new();
+        manifest.reader().read_to_end(&mut bytes).unwrap();
+        self.store.put(&self.name.manifest_key(), bytes.into()).await.unwrap();
     }
 
     /// An archive of `tar`, cut into frames, and a manifest with `entries`.

@@ -244,7 +244,6 @@ fn a_job_whose_copy_cannot_be_written_any_more_can_be_cancelled() {
     assert!(place.at("fired").exists(), "{}", died.stderr);
     fs::remove_dir_all(place.at("copy")).unwrap();
     fs::write(place.at("copy"), "no folder any more").unwrap();
-    assert_eq!(place.run().code, 1);
     assert_eq!(place.cancel(), "done");
     assert_cancelled(&place);
 }

@@ -210,25 +210,6 @@ fn a_full_disk_under_the_logs_is_only_a_warning() {
     assert!(sent.contains("the backup exists"), "{sent}");
 }
 
-#[test]
-fn a_full_disk_under_the_copy_stops_the_run_and_the_next_goes_on() {
-    let place = Governed::new(POLICY);
-    let Some(disk) = disk(&place, "disk", "100m") else { return };
-    place.fill(MIB);
-    fs::write(place.at("disk/filler"), vec![0; 60 << 20]).unwrap();
-    let run = ["-q", "run", "--policy", "policy.yaml", "--out", "disk/copy"];
-    let stopped = place.agent.run(run);
-    assert_full(&stopped, &disk);
-    let sent = stopped.json["parts_sent"].as_u64().unwrap();
-    assert!(sent > 0, "{:#}", stopped.json);
-    fs::remove_file(place.at("disk/filler")).unwrap();
-    let output = place.agent.run(run).expect(0);
-    place.assert_resumed(&output, sent);
-    let copy = fs::read(place.at("disk/copy").join(output.key_backup())).unwrap();
-    let stored = fs::read(place.at("s3/backups-test").join(output.key_backup())).unwrap();
-    assert!(copy == stored, "the copy is the archive");
-}
-
 // 14. A job of another day
 
 #[test]

@@ -106,11 +106,11 @@ impl ObjectStore for Overtaken {
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
         self.store.list_parts(upload).await
     }
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
         if !self.done.swap(true, Ordering::SeqCst) {
-            self.store.complete_upload(upload, parts).await?;
+            self.store.complete_with(upload, parts, options).await?;
         }
-        self.store.complete_upload(upload, parts).await
+        self.store.complete_with(upload, parts, options).await
     }
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
         self.store.list_uploads(prefix).await

@@ -15,7 +15,6 @@ use intellistor_storage::StoreErrorKind;
 use intellistor_storage::objects::{
     Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, SharedStore,
 };
-use intellistor_tests::disk::SmallDisk;
 use intellistor_tests::events::until;
 use intellistor_tests::s3_server::{Failure, S3Server};
 use intellistor_tests::tree;
@@ -253,28 +252,6 @@ async fn a_cancelled_restore_leaves_no_half_file() {
         assert!(source.contains_key(&path), "{name} was left behind");
         assert_eq!(facts.sha256, source[&path].sha256, "{name}");
     }
-}
-
-#[tokio::test]
-#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
-async fn a_full_disk_under_the_copy_fails_the_backup_by_name() {
-    let place = Place::new();
-    let disk = match SmallDisk::mount(place.dir.path().join("disk"), "12m") {
-        Ok(disk) => disk,
-        Err(why) => {
-            eprintln!("SKIPPED: a full disk needs a tmpfs, and mount says: {why}");
-            return;
-        }
-    };
-    let memory = MemoryStore::default();
-    let options = BackupOptions { copy_to: Some(disk.path().join("copy")), ..BackupOptions::default() };
-    let error = place.back_up_with(Arc::new(memory.clone()), options).await.unwrap_err();
-    let told = error.to_string();
-    assert!(told.contains(disk.path().to_str().unwrap()), "it names the disk: {told}");
-    assert!(told.contains("Free some space"), "{told}");
-    assert_eq!(error.category(), Category::Failed);
-    assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]));
-    assert_eq!(all_below(&disk.path().join("copy")), [] as [PathBuf; 0]);
 }
 
 #[tokio::test]

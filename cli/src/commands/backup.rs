@@ -23,7 +23,8 @@ Examples:
   backup-client backup --policy policy.yaml --out /mnt/usb    also keep a copy on a disk
 
 The result has `cli_restore`, the command that restores this very backup. \
-Exit code 3: the backup was made, but entries in `warnings` were skipped or changed while they were read.")]
+Exit code 3: the backup was made, but as `warnings` says entries were skipped or changed while they were read, or the \
+copy is missing.")]
 pub(crate) struct Backup {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -85,7 +86,10 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
             duration(report.seconds)
         ));
     }
-    let complete = report.totals.skipped == 0 && report.totals.changed == 0;
+    let complete = report.is_complete();
+    for warning in &report.warnings {
+        session.screen.warn(warning);
+    }
     let cli_restore = cli_restore(session.env_file.as_deref(), &command.policy.policy, &report.key_backup);
     Done::document(&document(report, cli_restore), if complete { Exit::Success } else { Exit::Incomplete })
 }
@@ -101,6 +105,7 @@ pub(crate) fn document(report: BackupReport, cli_restore: String) -> Document {
     if untold > 0 {
         warnings.push(format!("and {untold} more; `backup-client show` lists them all"));
     }
+    warnings.extend(report.warnings);
     Document {
         backup_id: report.name.backup_id,
         timestamp: report.name.timestamp,
@@ -174,6 +179,7 @@ mod tests {
             archive_sha256: String::new(),
             seconds: 0.5,
             problems: (0..problems).map(problem).collect(),
+            warnings: Vec::new(),
             trace_id: None,
         }
     }

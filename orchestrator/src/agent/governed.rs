@@ -1,5 +1,6 @@
 //! One run of the agent: which job it works on, in which log, and how that ends.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use intellistor_storage::archive::Header;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{Ending, JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
+use intellistor_storage::layout::BackupName;
 use intellistor_storage::objects::{SharedStore, StoreUrl, UnfinishedUpload};
 use intellistor_storage::queue::{Job, Ledger, Queue};
 use intellistor_telemetry::names::span;
@@ -20,7 +22,8 @@ use super::job_run::{Ended, JobRun};
 use super::supervisor::Verdict;
 use super::watch::Watch;
 use super::{Agent, AgentOptions, AgentReport, Resumed, recovery};
-use crate::backup::{TIMESTAMP, new_name, with_copy};
+use crate::backup::{TIMESTAMP, new_backup_id, new_name};
+use crate::copy::Copies;
 use crate::operation::{self, Sums};
 use crate::{BackupReport, Error, Policy, Result, Vault};
 
@@ -62,7 +65,7 @@ impl Run<'_> {
             self.drop_job(queue, found.take(), why).await?;
         }
         let opened = match found {
-            Some(ledger) => self.resume(ledger)?,
+            Some(ledger) => self.resume(queue, ledger).await?,
             None => self.begin(queue, &mut notices)?,
         };
         let mut report = self.governed(queue, opened, &mut notices).await?;
@@ -120,7 +123,8 @@ impl Run<'_> {
         }
     }
 
-    fn resume(&self, ledger: Ledger) -> Result<Opened> {
+    async fn resume(&self, queue: &mut Queue, ledger: Ledger) -> Result<Opened> {
+        self.rename(queue, &ledger).await?;
         let job = ledger.job();
         let (header, data_key) = self.data_key(&job)?;
         let resumed = Resumed {
@@ -133,6 +137,29 @@ impl Run<'_> {
         }
         ledger.update(|job| job.runs += 1)?;
         Ok(Opened { ledger, header, data_key, resumed: Some(resumed) })
+    }
+
+    /// Gives a job that has no upload yet a new name. Nothing is lost by it; and of two copies of this home none puts
+    /// its archive into the place of the other's.
+    async fn rename(&self, queue: &mut Queue, ledger: &Ledger) -> Result<()> {
+        let job = ledger.job();
+        let is_unsent = matches!(job.state, JobState::Queued | JobState::Scanning | JobState::Transferring);
+        if job.upload.is_some() || !is_unsent {
+            return Ok(());
+        }
+        let name = BackupName { backup_id: new_backup_id(), ..job.name.clone() };
+        let data_key = DataKey::generate();
+        let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
+        queue.rename(ledger, name, header.encoded().to_vec())?;
+        if let Some(copy_to) = &self.options.copy_to {
+            ledger.update(|job| job.copy_to = Some(copy_to.clone()))?;
+        }
+        // Where this fails the clean-up looks again.
+        match recovery::abort_strays(&*self.store_of(&job).await, &job.name.archive_key()).await {
+            Ok(()) => queue.forget_lost_job(&job.name)?,
+            Err(error) => tracing::warn!(%error, "cannot look for an upload that was begun and not recorded"),
+        }
+        Ok(())
     }
 
     fn begin(&self, queue: &mut Queue, notices: &mut Vec<String>) -> Result<Opened> {
@@ -225,32 +252,29 @@ impl Run<'_> {
         let folder = self.agent.queue_folder(&self.policy.policy_id);
         let watch = Watch::start(&folder, ledger.clone(), progress.clone(), cancel.clone());
         let found = ledger.part_count();
-        let mut kept = found;
-        let ended = match with_copy(&self.vault.store, job.copy_to.as_deref()).await {
-            Err(error) => Ended::Stopped(Verdict::of(&error), error),
-            Ok(store) => {
-                let store = operation::labelled(store);
-                let run = JobRun {
-                    ledger: ledger.clone(),
-                    policy: self.policy.clone(),
-                    excludes: self.excludes.clone(),
-                    store,
-                    header,
-                    data_key,
-                    progress,
-                    cancel,
-                    attempts: self.agent.attempts,
-                    started: Instant::now(),
-                    kept: OnceLock::new(),
-                    notices: Mutex::default(),
-                    folder: folder.clone(),
-                };
-                let ended = run.run().await;
-                told.append(&mut run.notices.lock().unwrap_or_else(PoisonError::into_inner));
-                kept = run.kept.get().copied().unwrap_or(found);
-                ended
-            }
+        // The job has the copy that it was begun with, and this run may ask for another one.
+        let copies = [job.copy_to.as_deref(), self.options.copy_to.as_deref()];
+        let run = JobRun {
+            ledger: ledger.clone(),
+            policy: self.policy.clone(),
+            excludes: self.excludes.clone(),
+            store: operation::labelled(self.vault.store.clone()),
+            copies: Copies::new(copies.into_iter().flatten()),
+            header,
+            data_key,
+            progress,
+            cancel,
+            attempts: self.agent.attempts,
+            started: Instant::now(),
+            kept: OnceLock::new(),
+            saw_others: AtomicBool::default(),
+            notices: Mutex::default(),
+            folder: folder.clone(),
         };
+        let ended = run.run().await;
+        told.append(&mut run.notices.lock().unwrap_or_else(PoisonError::into_inner));
+        let kept = run.kept.get().copied().unwrap_or(found);
+        drop(run);
         let is_cancelled = watch.stop().await;
         let parts_sent = ledger.part_count().saturating_sub(kept);
         let (state, log_key, outcome) = self.settle(queue, ledger, evidence, ended, is_cancelled).await?;
@@ -287,6 +311,7 @@ impl Run<'_> {
             Ended::Stopped(verdict, _) if is_cancelled => (verdict, Error::Cancelled),
             Ended::Stopped(verdict, error) => (verdict, error),
         };
+        let is_overtaken = matches!(error, Error::Overtaken { .. });
         let told = error.to_string();
         // Where even this cannot be written the error itself is what has to be told.
         let stopped = ledger.update(|job| {
@@ -318,6 +343,14 @@ impl Run<'_> {
             return Ok((state, log_key, Err(error)));
         };
         tracing::error!(error = told, "the job ends without a backup");
+        if is_overtaken {
+            // What has this job's name in the store, its log too, is of the one that went on.
+            ledger.advance(event)?;
+            ledger.update(|job| job.ended_ms = Some(Utc::now().timestamp_millis()))?;
+            let state = ledger.advance(JobEvent::LogsSettled)?.name();
+            queue.close(ledger)?;
+            return Ok((state, None, Err(error)));
+        }
         recovery::abandon(&ledger, &self.vault.store, event).await?;
         let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
         Ok((state, log_key, Err(error)))

@@ -4,6 +4,7 @@
 //! job that begins, one that goes on after a crash, and one that is tried again take the same way.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use intellistor_actors::archiver::Resume;
 use intellistor_actors::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, Walked, make_roots};
-use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{JobEvent, JobState};
@@ -19,6 +19,7 @@ use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::queue::Ledger;
+use intellistor_storage::{Spool, StoreErrorKind};
 use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
@@ -26,8 +27,9 @@ use tracing::{Instrument as _, info_span};
 use super::supervisor::Verdict;
 use super::{recovery, watch};
 use crate::backup::root_records;
+use crate::copy::{Copies, Source};
 use crate::pipeline::{BackupPipeline, WalkSource, on_system, scan};
-use crate::{BackupReport, Error, Policy, Result, publish};
+use crate::{BackupReport, Error, Policy, Result, identity, publish};
 
 /// How long parts that are on their way may take to arrive when a run is stopped. Whoever stops it waits 10 s.
 const LAST_PARTS: Duration = Duration::from_secs(8);
@@ -41,6 +43,7 @@ pub(super) struct JobRun {
     pub(super) policy: Policy,
     pub(super) excludes: Excludes,
     pub(super) store: SharedStore,
+    pub(super) copies: Copies,
     pub(super) header: Header,
     pub(super) data_key: DataKey,
     pub(super) progress: Arc<Progress>,
@@ -49,6 +52,8 @@ pub(super) struct JobRun {
     pub(super) started: Instant,
     /// How many recorded parts the store was found to have, when this run began.
     pub(super) kept: OnceLock<u32>,
+    /// Whether the store was found to have other parts than were recorded.
+    pub(super) saw_others: AtomicBool,
     /// What a person should know besides.
     pub(super) notices: Mutex<Vec<String>>,
     /// Where others can see how far it is.
@@ -81,7 +86,7 @@ impl JobRun {
             };
             let error = match attempted {
                 Ok(report) => return Ended::Published(report),
-                Err(error) => error,
+                Err(error) => self.explained(error).await,
             };
             let now = self.checkpoint();
             if std::mem::replace(&mut checkpoint, now) != now {
@@ -106,9 +111,21 @@ impl JobRun {
         (self.ledger.job().state, self.ledger.part_count())
     }
 
+    /// An upload that is gone, and whose archive is there, was completed by somebody else.
+    async fn explained(&self, error: Error) -> Error {
+        let key = self.ledger.job().name.archive_key();
+        if is_gone(&error) && matches!(self.store.head(&key).await, Ok(Some(_))) {
+            return publish::overtaken(&*self.store, &key);
+        }
+        error
+    }
+
     async fn attempt(&self) -> Result<Box<BackupReport>> {
-        let told = recovery::reconcile(&self.ledger, &*self.store).await?;
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
+        let found = recovery::reconcile(&self.ledger, &self.header, &*self.store).await?;
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(found.told);
+        if found.has_others && self.saw_others.swap(true, Ordering::Relaxed) {
+            return Err(publish::overtaken(&*self.store, &self.ledger.job().name.archive_key()));
+        }
         self.kept.get_or_init(|| self.ledger.part_count());
         loop {
             if self.cancel.is_cancelled() {
@@ -130,11 +147,10 @@ impl JobRun {
                 }
                 JobState::Publishing => {
                     let report = self.publish().instrument(info_span!(span::MANIFEST)).await?;
-                    let warnings = report.totals.skipped + report.totals.changed > 0;
-                    self.ledger.advance(JobEvent::ManifestPut { warnings })?;
+                    self.ledger.advance(JobEvent::ManifestPut { warnings: !report.is_complete() })?;
                     return Ok(report);
                 }
-                JobState::ShippingLogs(_) | JobState::Ended(_) => return self.published(),
+                JobState::ShippingLogs(_) | JobState::Ended(_) => return self.published().await,
             };
             let state = self.ledger.advance(next)?;
             tracing::info!(state = state.name(), "job goes on");
@@ -173,6 +189,8 @@ impl JobRun {
         }
         let (position, resume) = self.position()?;
         let next_part = position.as_ref().map_or(1, |last| last.number + 1);
+        let sent: Vec<_> = self.ledger.parts()?.into_iter().map(|part| part.segment).collect();
+        let store = self.copies.tee(&self.store, &upload.key, &sent).await;
         let (header, data_key) = (self.header.clone(), self.data_key.clone());
         let pipeline = BackupPipeline {
             walk: WalkSource::Ledger { ledger: self.ledger.clone(), from: resume.cursor.entry },
@@ -182,7 +200,7 @@ impl JobRun {
                 Some(last) => SegmentSealer::resume(header, data_key, last),
                 None => SegmentSealer::new(header, data_key),
             },
-            store: self.store.clone(),
+            store,
             upload,
             book: self.ledger.clone(),
             next_part,
@@ -239,23 +257,14 @@ impl JobRun {
         if !self.is_closed()? {
             return Err(self.ledger.damaged("the archive's last parts are missing").into());
         }
+        let Some(upload) = job.upload else {
+            return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
+        };
         let parts = self.ledger.parts()?;
-        let sent = parts.iter().map(|part| part.segment.bytes).sum();
-        let key = job.name.archive_key();
-        // A crash may have come between the store's work and its answer.
-        if self.store.head(&key).await? != Some(sent) {
-            let Some(upload) = job.upload else {
-                return Err(Error::Defect("a job without an upload is to be sealed".to_owned()));
-            };
-            let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
-            match publish::archive(&*self.store, &upload, &parts).await {
-                // What a dead process had asked for may be done after this one has looked.
-                Err(error) if is_gone(&error) && self.store.head(&key).await? == Some(sent) => {}
-                published => published?,
-            }
-        }
+        let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
+        publish::archive(&*self.store, &self.header, &upload, &parts).await?;
         // One whose beginning was never heard of, since the answer was lost and the request repeated.
-        if let Err(error) = recovery::abort_strays(&*self.store, &key).await {
+        if let Err(error) = recovery::abort_strays(&*self.store, &upload.key).await {
             tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
         }
         Ok(())
@@ -277,19 +286,43 @@ impl JobRun {
             }
             draft.commit(part.segment, listed)?;
         }
-        let roots = root_records(&self.policy);
-        let mut report = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;
-        report.seconds = self.started.elapsed().as_secs_f64();
+        let (roots, segments) = (root_records(&self.policy), draft.segments().to_vec());
+        let published = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;
+        let warnings = self.copy(&segments, published.manifest.document()).await?;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let report = BackupReport { seconds, warnings, ..published.report };
         let summary = serde_json::to_string(&report).map_err(|e| Error::Defect(e.to_string()))?;
         self.ledger.update(|job| job.summary = Some(summary))?;
         Ok(Box::new(report))
     }
 
-    /// The report of a backup that an earlier run has published.
-    fn published(&self) -> Result<Box<BackupReport>> {
+    async fn copy(&self, segments: &[SegmentRecord], manifest: &Spool) -> Result<Vec<String>> {
+        let segments = &segments.iter().collect::<Vec<_>>()[..];
+        let (store, header, data_key) = (&*self.store, &self.header, &self.data_key);
+        self.copies.complete(Source { store, header, data_key, segments }, manifest, &self.cancel).await
+    }
+
+    /// The report of a backup that an earlier run has published, and the copies that this one is asked for.
+    async fn published(&self) -> Result<Box<BackupReport>> {
         let summary = self.ledger.job().summary.unwrap_or_default();
-        serde_json::from_str(&summary)
-            .map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))
+        let mut report: BackupReport = serde_json::from_str(&summary)
+            .map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))?;
+        if self.copies.is_empty() {
+            return Ok(Box::new(report));
+        }
+        let segments: Vec<_> = self.ledger.parts()?.into_iter().map(|part| part.segment).collect();
+        let found = {
+            let segments: Vec<_> = segments.iter().collect();
+            identity::manifest(&*self.store, &self.header, &self.data_key, &segments).await?
+        };
+        match found {
+            Some(found) => report.warnings = self.copy(&segments, found.document()).await?,
+            None => report.warnings.push(format!(
+                "the backup was not copied: {} is not in the store as it was put there",
+                report.key_manifest
+            )),
+        }
+        Ok(Box::new(report))
     }
 }
 

@@ -3,58 +3,82 @@
 //! | the job stands at | and the store | then |
 //! | --- | --- | --- |
 //! | transferring | has all recorded parts | goes on behind the last of them |
-//! | | lacks one, or has another | goes on behind the one before it; what was recorded behind is forgotten |
+//! | | lacks one | goes on behind the one before it; what was recorded behind is forgotten |
+//! | | has another one in its place | the same, once: a request of a run that died may have arrived late; the second time the home was copied, as below |
 //! | | has forgotten the upload | the job is lost: it ends, and a new one begins |
-//! | sealing | has the archive in its size | goes on to the manifest |
+//! | | has an archive of that name | the home was copied, and the other copy has gone on: the job ends, what it had sent is left alone, and a new one begins |
+//! | sealing | has the archive, by its digests | goes on to the manifest |
+//! | | has another archive of that name | the home was copied, as above |
 //! | | has the upload and all parts | completes it again |
 //! | | lacks parts | goes back to transferring |
-//! | publishing | has the archive | puts the manifest (again) |
+//! | publishing | has the archive | puts the manifest, or finds it put |
+//!
+//! A job that has no upload yet goes on under a new name: nothing is lost by it, and of two copies each has its own.
 
+use intellistor_storage::archive::Header;
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore, Tee};
+use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore};
 use intellistor_storage::queue::{Job, Ledger, PartRecord};
-use intellistor_storage::{RetryClass, StoreErrorKind};
+use intellistor_storage::{Error as Storage, RetryClass, StoreErrorKind};
 
-use crate::backup::with_copy;
+use crate::copy::Copies;
+use crate::identity::{self, Held};
+use crate::publish::overtaken;
 use crate::{Error, Result};
 
-/// Brings the ledger in line with what the store has. Gives what a person should know of that.
-pub(super) async fn reconcile(ledger: &Ledger, store: &dyn ObjectStore) -> Result<Option<String>> {
+/// What a ledger had to forget.
+#[derive(Debug, Default)]
+pub(super) struct Reconciled {
+    /// What a person should know of it.
+    pub(super) told: Option<String>,
+    /// Whether the store has another part in the place of one that was recorded.
+    pub(super) has_others: bool,
+}
+
+/// Brings the ledger in line with what the store has.
+pub(super) async fn reconcile(
+    ledger: &Ledger,
+    header: &Header,
+    store: &dyn ObjectStore,
+) -> Result<Reconciled> {
     let job = ledger.job();
+    let Some(upload) = job.upload else { return Ok(Reconciled::default()) };
     if !matches!(job.state, JobState::Transferring | JobState::Sealing) {
-        return Ok(None);
+        return Ok(Reconciled::default());
     }
-    let Some(upload) = job.upload else {
-        return abort_strays(store, &job.name.archive_key()).await.map(|()| None);
-    };
     let parts = ledger.parts()?;
     if job.state == JobState::Sealing {
-        let sent = parts.iter().map(|part| part.segment.bytes).sum();
-        if store.head(&upload.key).await? == Some(sent) {
-            return Ok(None);
+        let segments: Vec<_> = parts.iter().map(|part| &part.segment).collect();
+        match identity::archive_before(store, header, &segments).await? {
+            Held::Ours => return Ok(Reconciled::default()),
+            Held::Other => return Err(overtaken(store, &upload.key)),
+            Held::Absent => {}
         }
     }
     let held = match store.list_parts(&upload).await {
         // To look only helps: the store compares the parts again when the archive is completed.
         Err(error) if is_refused(&error) => {
             tracing::warn!(%error, "cannot see which parts the store has; resuming from what was recorded");
-            return Ok(None);
+            return Ok(Reconciled::default());
         }
         held => held?,
     };
     let kept = parts.iter().take_while(|part| is_held(part, &held)).count();
     if kept == parts.len() {
-        return Ok(None);
+        return Ok(Reconciled::default());
     }
+    let has_others = parts
+        .iter()
+        .any(|part| !is_held(part, &held) && held.iter().any(|h| h.number == part.segment.number));
     let (recorded, kept) = (parts.len() as u32, kept as u32);
     let told =
         format!("the store has {kept} of {recorded} parts that were recorded; the others are made again");
-    tracing::warn!("{told}");
+    tracing::warn!(has_others, "{told}");
     ledger.truncate(kept)?;
     // The archive's end is among what was forgotten.
     ledger.advance(JobEvent::PartsLost)?;
-    Ok(Some(told))
+    Ok(Reconciled { told: Some(told), has_others })
 }
 
 fn is_held(part: &PartRecord, held: &[PartReceipt]) -> bool {
@@ -67,18 +91,26 @@ fn is_held(part: &PartRecord, held: &[PartReceipt]) -> bool {
     })
 }
 
-/// Aborts the uploads of one archive: those that a crash left before they were recorded. A store that does not let us is
-/// no obstacle to a backup, and the clean-up at the start of a run has warned of it.
+/// Aborts the uploads of one archive that were never recorded: a crash came before, or an answer was lost. They have
+/// no parts; one that has some is recorded by whoever sends them, which may be a copy of this agent's home. A store that
+/// does not let us is no obstacle to a backup, and the clean-up at the start of a run has warned of it.
 pub(super) async fn abort_strays(store: &dyn ObjectStore, archive_key: &str) -> Result<()> {
     let aborted = async {
         for stray in store.list_uploads(archive_key).await? {
+            match store.list_parts(&stray.upload).await {
+                Ok(parts) if !parts.is_empty() => continue,
+                Err(Storage::Store(error)) if error.kind != StoreErrorKind::UploadGone => {
+                    return Err(Storage::Store(error));
+                }
+                _ => {}
+            }
             tracing::info!(key = stray.upload.key, "an upload that was never recorded is aborted");
             store.abort_upload(&stray.upload).await?;
         }
         Ok(())
     };
     match aborted.await {
-        Err(intellistor_storage::Error::Store(error)) if error.retry_class() == RetryClass::Permanent => {
+        Err(Storage::Store(error)) if error.retry_class() == RetryClass::Permanent => {
             tracing::info!(%error, "uploads that were never recorded cannot be looked for");
             Ok(())
         }
@@ -86,14 +118,17 @@ pub(super) async fn abort_strays(store: &dyn ObjectStore, archive_key: &str) -> 
     }
 }
 
-fn is_refused(error: &intellistor_storage::Error) -> bool {
-    matches!(error, intellistor_storage::Error::Store(store) if store.kind == StoreErrorKind::AccessDenied)
+fn is_refused(error: &Storage) -> bool {
+    matches!(error, Storage::Store(store) if store.kind == StoreErrorKind::AccessDenied)
 }
 
 /// Removes what a job whose ledger was lost has left in the store, as far as it is of no use.
 pub(super) async fn clear_lost(store: &dyn ObjectStore, lost: &BackupName) -> Result<()> {
-    abort_strays(store, &lost.archive_key()).await?;
     let key = lost.archive_key();
+    for left in store.list_uploads(&key).await? {
+        tracing::info!(key, "the upload of a job whose ledger was lost is aborted");
+        store.abort_upload(&left.upload).await?;
+    }
     if store.head(&key).await?.is_some() && store.head(&lost.manifest_key()).await?.is_none() {
         tracing::warn!(
             key,
@@ -117,20 +152,13 @@ pub(super) fn obstacle(job: &Job, policy_digest: [u8; 32], store_url: &str) -> O
 /// Ends a job that cannot be gone on with, and frees the space of what it had sent.
 pub(super) async fn abandon(ledger: &Ledger, store: &SharedStore, event: JobEvent) -> Result<()> {
     let job = ledger.job();
-    if let Some(upload) = &job.upload {
-        let aborted = match with_copy(store, job.copy_to.as_deref()).await {
-            Ok(store) => store.abort_upload(upload).await,
-            // The copy's disk may be away; what the store has is billed.
-            Err(_) => match Tee::of_primary(upload) {
-                Some(upload) => store.abort_upload(&upload).await,
-                None => Ok(()),
-            },
-        };
-        // What stays behind is only worth a warning; a rule of the bucket removes it some day.
-        if let Err(error) = aborted {
-            tracing::warn!(%error, key = upload.key, "the parts sent so far stay in the store");
-        }
+    // What stays behind is only worth a warning; a rule of the bucket removes it some day.
+    if let Some(upload) = &job.upload
+        && let Err(error) = store.abort_upload(upload).await
+    {
+        tracing::warn!(%error, key = upload.key, "the parts sent so far stay in the store");
     }
+    Copies::new(job.copy_to.as_deref()).clear(&job.name.archive_key()).await;
     if let Err(error) = abort_strays(&**store, &job.name.archive_key()).await {
         tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
     }

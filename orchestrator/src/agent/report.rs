@@ -12,7 +12,7 @@ use crate::{BackupReport, Result, RunOptions};
 /// How to run.
 #[derive(Debug, Clone, Default)]
 pub struct AgentOptions {
-    /// As in [`BackupOptions`](crate::BackupOptions). A job that is resumed keeps the one it began with.
+    /// As in [`BackupOptions`](crate::BackupOptions). A job that is resumed keeps the one it began with besides.
     pub copy_to: Option<PathBuf>,
     /// Who watches, and who may stop it.
     pub run: RunOptions,

@@ -19,7 +19,7 @@ pub(super) enum Verdict {
     Pause,
     /// Nothing can go on from here: the job ends, and the next run begins anew.
     Fail,
-    /// What was sent is gone: the job ends, and this run begins anew.
+    /// What was sent is gone, or another has gone on with it: the job ends, and this run begins anew.
     Lost,
 }
 
@@ -39,6 +39,7 @@ impl Verdict {
             }
             Error::Storage(Storage::Queue { .. } | Storage::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted => Self::Pause,
+            Error::Overtaken { .. } => Self::Lost,
             // The job's process is as good as before; whether the defect is in the data will show.
             Error::Defect(_) => Self::Retry,
             _ => Self::Fail,
@@ -118,6 +119,7 @@ mod tests {
             (Error::Interrupted, Pause, Pause),
             (Error::Defect(text()), Retry, Fail),
             (Error::NotAsSent(text()), Fail, Fail),
+            (Error::Overtaken { key: text(), store: text() }, Lost, Lost),
         ];
         for (error, first, last) in table {
             assert_eq!(Verdict::of(&error), first, "{error:?}");

@@ -42,6 +42,27 @@ impl VerifiedManifest {
     /// Those of the store; [`Error::WrongKey`]; [`Error::UnsupportedVersion`]; [`Error::OtherBackup`];
     /// [`Error::Integrity`] when the document was altered.
     pub async fn fetch(store: &dyn ObjectStore, name: &BackupName, key: &UserKey) -> Result<Self> {
+        Self::verify(Self::download(store, name).await?, name, key)
+    }
+
+    /// Fetches the manifest that has a backup's name, and verifies that the holder of the backup's data key made it.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::UnsupportedVersion`]; [`Error::OtherBackup`]; [`Error::Integrity`] also when its
+    /// header is another one.
+    pub async fn fetch_own(store: &dyn ObjectStore, header: &Header, data_key: &DataKey) -> Result<Self> {
+        let name = header.name();
+        let unwrap = |found: &Header| {
+            if found == header {
+                Ok(data_key.clone())
+            } else {
+                Err(refused("it is of another archive of that name"))
+            }
+        };
+        Self::open(Self::download(store, &name).await?, &name, unwrap)
+    }
+
+    async fn download(store: &dyn ObjectStore, name: &BackupName) -> Result<Spool> {
         let object = name.manifest_key();
         let mut spool = Spool::default();
         loop {
@@ -54,17 +75,25 @@ impl VerifiedManifest {
                 return Err(refused(format!("it has more than {} GiB", MOST_BYTES >> 30)));
             }
         }
-        Self::verify(spool, name, key)
+        Ok(spool)
     }
 
     /// Verifies a document that is at hand.
     ///
     /// # Errors
     /// As for [`fetch`](Self::fetch).
-    pub fn verify(mut spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
+    pub fn verify(spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
+        Self::open(spool, name, |header| key.unwrap(header.keys(), header.backup_id()))
+    }
+
+    fn open(
+        mut spool: Spool,
+        name: &BackupName,
+        unwrap: impl FnOnce(&Header) -> Result<DataKey>,
+    ) -> Result<Self> {
         spool.flush().map_err(temporary)?;
         let header = read_preamble(&spool, name)?;
-        let data_key = key.unwrap(header.keys(), header.backup_id())?;
+        let data_key = unwrap(&header)?;
         check_mac(&spool, &data_key, header.backup_id())?;
         let head = Lines::of(&spool).head()?;
         if head.name != *name || head.archives.is_empty() {
@@ -86,6 +115,11 @@ impl VerifiedManifest {
     /// The key of this backup.
     pub fn data_key(&self) -> &DataKey {
         &self.data_key
+    }
+
+    /// The document.
+    pub fn document(&self) -> &Spool {
+        &self.spool
     }
 
     /// Size of the document.

@@ -10,13 +10,13 @@ use sha2::Sha256;
 
 use super::{
     ArchiveRecord, FORMAT, Head, Listed, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord,
-    TRAILER_END, TRAILER_START, Totals,
+    TRAILER_BYTES, TRAILER_END, TRAILER_START, Totals,
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
 use crate::keys::DataKey;
-use crate::objects::{ObjectStore, put_stream};
+use crate::objects::{ObjectStore, PutOptions, put_stream};
 use crate::spool::Spool;
-use crate::{Error, Result};
+use crate::{Error, Result, StoreError, StoreErrorKind};
 
 /// What a backup has committed so far. In memory it holds the segments (some bytes for each MiB); entries and
 /// problems are spooled.
@@ -159,10 +159,25 @@ impl Write for Authenticated {
     }
 }
 
-/// Puts a manifest: the last step of a backup, which makes it exist. It appears whole or not at all.
+/// Puts a manifest: the last step of a backup, which makes it exist. It appears whole or not at all, and never in the
+/// place of another one.
 ///
 /// # Errors
-/// Those of the store.
+/// [`AlreadyExists`](crate::StoreErrorKind::AlreadyExists), and those of the store.
 pub async fn put_manifest(store: &dyn ObjectStore, key: &str, manifest: &Spool) -> Result<()> {
-    put_stream(store, key, manifest.reader(), temporary).await
+    put_stream(store, key, manifest.reader(), PutOptions { if_absent: true }, temporary).await?;
+    // Not every store knows the condition: of two that put at once, the one that finds its own seal there has won.
+    let start = manifest.bytes().saturating_sub(TRAILER_BYTES as u64);
+    let mut seal = vec![0; (manifest.bytes() - start) as usize];
+    manifest.read_exact_at(&mut seal, start).map_err(temporary)?;
+    match store.get_range(key, start..manifest.bytes() + 1).await {
+        Ok(found) if found == seal => Ok(()),
+        Ok(_) => {
+            let reason = "another manifest was put at the same time";
+            Err(StoreError::new(StoreErrorKind::AlreadyExists, store.url(), "write", key, reason).into())
+        }
+        // Who may only write relies on the condition.
+        Err(Error::Store(error)) if error.kind == StoreErrorKind::AccessDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload};
+use super::{
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+};
 use crate::{Result, StoreError, StoreErrorKind};
 
 /// The calls that can be made to fail.
@@ -154,8 +156,13 @@ impl ObjectStore for Faulty {
         self.call(Operation::ListParts, &upload.key, self.store.list_parts(upload)).await
     }
 
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
-        self.call(Operation::CompleteUpload, &upload.key, self.store.complete_upload(upload, parts)).await
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
+        let completed = self.store.complete_with(upload, parts, options);
+        self.call(Operation::CompleteUpload, &upload.key, completed).await
+    }
+
+    async fn composite(&self, key: &str) -> Result<Option<Composite>> {
+        self.store.composite(key).await
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {

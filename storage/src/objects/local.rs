@@ -96,28 +96,18 @@ impl LocalStore {
         let folder = target.parent().unwrap_or(&self.root);
         self.create_folders(folder)?;
         let hidden = folder.join(format!(".put-{}", Uuid::new_v4()));
-        let written = (|| {
+        let written: Outcome<()> = (|| {
             let mut file = new_file(&hidden)?;
             file.write_all(body)?;
             file.sync_all()?;
-            if options.if_absent {
-                // A rename would replace; a second name for the file is refused where there is one.
-                fs::hard_link(&hidden, &target)?;
-            } else {
-                fs::rename(&hidden, &target)?;
-            }
-            sync_folder(folder)
+            give_name(&hidden, &target, options)?;
+            Ok(sync_folder(folder)?)
         })();
         if written.is_err() || options.if_absent {
             // The first error is the one to tell; the leftover is hidden and has no meaning.
             let _ = fs::remove_file(&hidden);
         }
-        written.map_err(|e: io::Error| match e.kind() {
-            io::ErrorKind::AlreadyExists if options.if_absent => {
-                Fault(StoreErrorKind::AlreadyExists, "there is such an object already".to_owned())
-            }
-            _ => e.into(),
-        })
+        written
     }
 
     fn list_now(&self, prefix: &str, after: Option<&str>) -> Outcome<Page> {
@@ -220,9 +210,9 @@ impl ObjectStore for LocalStore {
         self.run("list the parts of", &key, move |store, _| store.list_parts_now(&upload)).await
     }
 
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
         let (key, upload, parts) = (upload.key.clone(), upload.clone(), parts.to_vec());
-        self.run("complete", &key, move |store, _| store.complete_now(&upload, &parts)).await
+        self.run("complete", &key, move |store, _| store.complete_now(&upload, &parts, options)).await
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
@@ -258,6 +248,22 @@ impl From<io::Error> for Fault {
 
 fn rejected(reason: impl Into<String>) -> Fault {
     Fault(StoreErrorKind::Rejected, reason.into())
+}
+
+/// Makes an object of a hidden file. The hidden name may be left, and is the caller's to remove.
+fn give_name(hidden: &Path, target: &Path, options: PutOptions) -> Outcome<()> {
+    if !options.if_absent {
+        return Ok(fs::rename(hidden, target)?);
+    }
+    // A rename would replace; a second name for the file is refused where there is one.
+    match fs::hard_link(hidden, target) {
+        Ok(()) => Ok(()),
+        // exFAT and some network folders have no second names; there a look has to do.
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists && fs::symlink_metadata(target).is_err() => {
+            Ok(fs::rename(hidden, target)?)
+        }
+        Err(_) => Err(Fault(StoreErrorKind::AlreadyExists, "there is such an object already".to_owned())),
+    }
 }
 
 fn new_file(path: &Path) -> io::Result<File> {

@@ -150,7 +150,7 @@ impl ObjectStore for MemoryStore {
         Ok(parts.values().map(|(_, receipt)| receipt.clone()).collect())
     }
 
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
         let mut held = self.held();
         let fault = |kind| self.fault(kind, "complete", &upload.key);
         let received = held.uploads.get(&upload.id).ok_or_else(|| fault(StoreErrorKind::UploadGone))?;
@@ -162,6 +162,9 @@ impl ObjectStore for MemoryStore {
                 .filter(|(_, receipt)| receipt == part)
                 .ok_or_else(|| fault(StoreErrorKind::Rejected))?;
             object.extend_from_slice(body);
+        }
+        if options.if_absent && held.objects.contains_key(&upload.key) {
+            return Err(fault(StoreErrorKind::AlreadyExists).into());
         }
         held.uploads.remove(&upload.id);
         held.objects.insert(upload.key.clone(), object.into());

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::{ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload};
-use crate::{Error, Result, RetryClass, StoreErrorKind};
+use super::{
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+};
+use crate::{Error, Result, RetryClass};
 
 /// How often and how patiently.
 #[derive(Debug, Clone, Copy)]
@@ -140,22 +142,13 @@ impl ObjectStore for Retry {
         self.repeat("list_parts", &upload.key, |_| self.store.list_parts(upload)).await
     }
 
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
-        self.repeat("complete_upload", &upload.key, |attempt| async move {
-            match self.store.complete_upload(upload, parts).await {
-                // The first call may have been heard although its answer was lost.
-                Err(Error::Store(error)) if attempt > 1 && error.kind == StoreErrorKind::UploadGone => {
-                    let bytes = parts.iter().map(|p| p.bytes).sum();
-                    if self.store.head(&upload.key).await? == Some(bytes) {
-                        Ok(())
-                    } else {
-                        Err(error.into())
-                    }
-                }
-                outcome => outcome,
-            }
-        })
-        .await
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
+        self.repeat("complete_upload", &upload.key, |_| self.store.complete_with(upload, parts, options))
+            .await
+    }
+
+    async fn composite(&self, key: &str) -> Result<Option<Composite>> {
+        self.repeat("head", key, |_| self.store.composite(key)).await
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {

@@ -15,7 +15,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -25,7 +27,8 @@ use self::route::Route;
 use self::sending::Outgoing;
 use self::settings::Settings;
 use super::{
-    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+    Composite, ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload,
+    Upload,
 };
 use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
@@ -269,7 +272,7 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
         let completed = parts.iter().map(|part| {
             CompletedPart::builder()
                 .part_number(part.number as i32)
@@ -281,11 +284,19 @@ impl ObjectStore for S3Store {
         let request =
             self.client.complete_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).multipart_upload(completed);
+        let request = request.set_if_none_match(options.if_absent.then(|| "*".to_owned()));
         let patient =
             aws_sdk_s3::config::Builder::new().timeout_config(patience::limited(patience::COMPLETION));
         let completed = request.customize().config_override(patient).send().await;
         completed.map_err(self.told("complete", &upload.key))?;
         Ok(())
+    }
+
+    async fn composite(&self, key: &str) -> Result<Option<Composite>> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
+        let request = request.checksum_mode(ChecksumMode::Enabled);
+        let answer = request.send().await.map_err(self.told("look up", key))?;
+        Ok(answer.checksum_sha256().and_then(composite))
     }
 
     /// MinIO takes the prefix for a whole key: it finds the uploads of an object, and of a folder none.
@@ -322,4 +333,10 @@ impl ObjectStore for S3Store {
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         Some(Arc::new(Self { trace_id: Some(trace_id.to_owned()), ..self.clone() }))
     }
+}
+
+/// Reads `<base64 of the digest>-<number of parts>`. The checksum of an object that was put whole has no number.
+fn composite(text: &str) -> Option<Composite> {
+    let (digest, parts) = text.rsplit_once('-')?;
+    Some(Composite { sha256: STANDARD.decode(digest).ok()?.try_into().ok()?, parts: parts.parse().ok()? })
 }

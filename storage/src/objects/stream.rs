@@ -4,14 +4,15 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 
-use super::{ObjectStore, Part, Upload};
-use crate::{Error, Hashed, Result};
+use super::{ObjectStore, Part, PutOptions, Upload};
+use crate::{Error, Hashed, Result, StoreErrorKind};
 
 /// S3 takes up to 10,000 parts: 78 GiB.
 const PART_BYTES: usize = 8 << 20;
 
 /// Puts all that `source` gives until its end: at once where it fits one part, else as a multipart upload. It
-/// appears whole or not at all. At most two parts are in memory.
+/// appears whole or not at all, in the place of another object only if `options` say so. At most two parts are in
+/// memory.
 ///
 /// A failure aborts the upload. A future that is dropped cannot; what it leaves,
 /// [`list_uploads`](ObjectStore::list_uploads) finds.
@@ -22,6 +23,7 @@ pub async fn put_stream(
     store: &dyn ObjectStore,
     key: &str,
     mut source: impl Read + Send,
+    options: PutOptions,
     unreadable: impl FnOnce(io::Error) -> Error + Send,
 ) -> Result<()> {
     let read_both = |source: &mut _| {
@@ -34,10 +36,10 @@ pub async fn put_stream(
         Err(error) => return Err(unreadable(error)),
     };
     if second.is_empty() {
-        return store.put(key, first).await;
+        return store.put_with(key, first, options).await;
     }
     let upload = store.begin_upload(key).await?;
-    let sent = put_parts(store, &upload, [first, second], source, unreadable).await;
+    let sent = put_parts(store, &upload, [first, second], source, options, unreadable).await;
     if sent.is_err()
         && let Err(error) = store.abort_upload(&upload).await
     {
@@ -52,8 +54,10 @@ async fn put_parts(
     upload: &Upload,
     [first, second]: [Bytes; 2],
     mut source: impl Read + Send,
+    options: PutOptions,
     unreadable: impl FnOnce(io::Error) -> Error + Send,
 ) -> Result<()> {
+    let mut last = [0; 32];
     let mut receipts = Vec::new();
     let (mut body, mut next) = (first, Some(second));
     let (mut number, mut offset) = (1, 0);
@@ -61,6 +65,7 @@ async fn put_parts(
         let bytes = body.len() as u64;
         let part = Part { number, offset, body: Hashed::new(body) };
         receipts.push(store.put_part(upload, &part).await?);
+        last = part.body.sha256();
         drop(part);
         (number, offset) = (number + 1, offset + bytes);
         body = match next.take().map_or_else(|| next_part(&mut source), Ok) {
@@ -68,7 +73,15 @@ async fn put_parts(
             Err(error) => return Err(unreadable(error)),
         };
     }
-    store.complete_upload(upload, &receipts).await
+    match store.complete_with(upload, &receipts, options).await {
+        // Done already, if the answer to a call before was lost. What goes this way tells itself apart at its end.
+        Err(Error::Store(gone)) if gone.kind == StoreErrorKind::UploadGone => {
+            let bytes = receipts.last().map_or(0, |receipt| receipt.bytes);
+            let end = store.get_range(&upload.key, offset - bytes..offset + 1).await;
+            if end.is_ok_and(|end| Hashed::new(end).sha256() == last) { Ok(()) } else { Err(gone.into()) }
+        }
+        completed => completed,
+    }
 }
 
 fn next_part(source: &mut impl Read) -> io::Result<Bytes> {
@@ -83,8 +96,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::StoreErrorKind;
-    use crate::objects::{Fault, Faulty, MemoryStore, Operation};
+    use crate::objects::{Fault, Faulty, MemoryStore, Operation, Retry, RetryPolicy};
+
+    const REPLACE: PutOptions = PutOptions { if_absent: false };
 
     fn unreadable(error: io::Error) -> Error {
         Error::io("read", "source")(error)
@@ -116,7 +130,7 @@ mod tests {
         ] {
             let memory = MemoryStore::default();
             let body = noise(bytes);
-            put_stream(&memory, "k", body.as_slice(), unreadable).await.unwrap();
+            put_stream(&memory, "k", body.as_slice(), REPLACE, unreadable).await.unwrap();
             assert_eq!(memory.get_range("k", 0..u64::MAX).await.unwrap(), body, "{bytes}");
             assert_eq!((memory.parts_sent().len(), memory.open_uploads()), (parts, 0), "{bytes}");
         }
@@ -129,14 +143,44 @@ mod tests {
             let memory = MemoryStore::default();
             let faulty = Faulty::new(Arc::new(memory.clone()));
             faulty.fail(operation, 1, Fault::Fails(StoreErrorKind::AccessDenied));
-            put_stream(&faulty, "k", body.as_slice(), unreadable).await.unwrap_err();
+            put_stream(&faulty, "k", body.as_slice(), REPLACE, unreadable).await.unwrap_err();
             assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]), "{operation:?}");
         }
         for bytes in [1, body.len()] {
             let memory = MemoryStore::default();
-            let told = put_stream(&memory, "k", Torn(&body[..bytes]), unreadable).await.unwrap_err();
+            let told = put_stream(&memory, "k", Torn(&body[..bytes]), REPLACE, unreadable).await.unwrap_err();
             assert!(told.to_string().starts_with("cannot read source"), "{told}");
             assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]), "{bytes}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_replaced_only_where_that_is_wanted() {
+        for bytes in [1, PART_BYTES + 1] {
+            let memory = MemoryStore::default();
+            memory.put("k", Bytes::from_static(b"before")).await.unwrap();
+            let body = noise(bytes);
+            let absent = PutOptions { if_absent: true };
+            let told = put_stream(&memory, "k", body.as_slice(), absent, unreadable).await.unwrap_err();
+            assert!(matches!(&told, Error::Store(e) if e.kind == StoreErrorKind::AlreadyExists), "{told}");
+            assert_eq!(
+                (memory.get_range("k", 0..9).await.unwrap(), memory.open_uploads()),
+                ("before".into(), 0)
+            );
+            put_stream(&memory, "k", body.as_slice(), REPLACE, unreadable).await.unwrap();
+            assert_eq!(memory.head("k").await.unwrap(), Some(bytes as u64));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_completion_whose_answer_was_lost_is_found_done() {
+        let memory = MemoryStore::default();
+        let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+        faulty.fail(Operation::CompleteUpload, 1, Fault::AnswerLost(StoreErrorKind::Timeout));
+        let policy = RetryPolicy { first_delay: std::time::Duration::ZERO, ..RetryPolicy::default() };
+        let body = noise(2 * PART_BYTES + 9);
+        let retry = Retry::new(faulty, policy);
+        put_stream(&retry, "k", body.as_slice(), PutOptions { if_absent: true }, unreadable).await.unwrap();
+        assert_eq!(memory.get_range("k", 0..u64::MAX).await.unwrap(), body);
     }
 }

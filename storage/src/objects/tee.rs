@@ -1,65 +1,57 @@
-//! Keeps a local copy while bytes go to the store.
+//! Keeps a copy of the parts while they go to the store.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload};
-use crate::{Error, Result, StoreError, StoreErrorKind};
+use super::{
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+};
+use crate::{Error, Result};
 
-/// Writes go to both stores, reads to the first. An error of the copy is an error of the whole: a copy that was
-/// asked for must not be missing in silence.
+/// Parts go to both stores, all else to the first. Who asked for the copy completes it when the object exists: a copy
+/// of what was never made is none.
 ///
-/// An upload's id is that of the copy, a blank, and that of the primary store. A crash may leave either half
-/// alone, and then the other is empty: such an upload can be listed and aborted, and is gone for all else.
-/// Neither store knows of the other, so a listing joins two halves only where each store has exactly one upload
-/// of the key; of several it gives the halves singly. Who aborts what a listing found must therefore spare a
-/// living upload by its key and not by its id.
+/// An error of the copy is not one of the whole. The copy is given up, what it had is freed, and the error is
+/// [remembered](Self::failure).
 #[derive(Debug)]
 pub struct Tee {
     primary: SharedStore,
     copy: SharedStore,
+    upload: Upload,
+    failure: Mutex<Option<Error>>,
 }
 
 impl Tee {
-    /// Copies what goes to `primary` into `copy`.
-    pub fn new(primary: SharedStore, copy: SharedStore) -> Self {
-        Self { primary, copy }
+    /// Copies the parts that go to `primary` into `upload`, which was begun in `copy`.
+    pub fn new(primary: SharedStore, copy: SharedStore, upload: Upload) -> Self {
+        Self { primary, copy, upload, failure: Mutex::default() }
     }
 
-    /// The two halves of an upload that both stores have.
-    fn split(&self, upload: &Upload) -> Result<(Upload, Upload)> {
-        let (Some(primary), Some(copy)) = halves(upload) else {
-            let reason = "there is no such upload".to_owned();
-            return Err(fault(
-                &self.primary,
-                StoreErrorKind::UploadGone,
-                "find the upload of",
-                upload,
-                reason,
-            ));
+    /// Why the copy was given up, if it was.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ToString::to_string)
+    }
+
+    async fn copy_part(&self, part: &Part) {
+        if self.failure().is_some() {
+            return;
+        }
+        let Err(error) = self.copy.put_part(&self.upload, part).await else { return };
+        let is_first = {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_first = failure.is_none();
+            failure.get_or_insert(error);
+            is_first
         };
-        Ok((primary, copy))
-    }
-
-    /// An upload's half in the primary store, for when the copy cannot be reached.
-    pub fn of_primary(upload: &Upload) -> Option<Upload> {
-        halves(upload).0
-    }
-
-    /// The parts that the copy holds; `None` when it is complete.
-    async fn copied(&self, copy: &Upload) -> Result<Option<Vec<PartReceipt>>> {
-        match self.copy.list_parts(copy).await {
-            Err(Error::Store(error)) if error.kind == StoreErrorKind::UploadGone => {
-                // An archive's key is that of one backup, so nothing else can stand there.
-                match self.copy.head(&copy.key).await? {
-                    Some(_) => Ok(None),
-                    None => Err(error.into()),
-                }
-            }
-            listed => listed.map(Some),
+        if !is_first {
+            return;
+        }
+        tracing::warn!(store = self.copy.url(), error = self.failure(), "the copy is given up");
+        if let Err(error) = self.copy.abort_upload(&self.upload).await {
+            tracing::warn!(%error, "what was copied so far stays there");
         }
     }
 }
@@ -71,7 +63,6 @@ impl ObjectStore for Tee {
     }
 
     async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
-        self.copy.put_with(key, body.clone(), options).await?;
         self.primary.put_with(key, body, options).await
     }
 
@@ -88,101 +79,88 @@ impl ObjectStore for Tee {
     }
 
     async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        let copy = self.copy.begin_upload(key).await?;
-        match self.primary.begin_upload(key).await {
-            Ok(primary) => Ok(joined(key, &copy.id, &primary.id)),
-            Err(error) => {
-                self.copy.abort_upload(&copy).await?;
-                Err(error)
-            }
-        }
+        self.primary.begin_upload(key).await
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
-        let (primary, copy) = self.split(upload)?;
-        let (sent, copied) =
-            futures::join!(self.primary.put_part(&primary, part), self.copy.put_part(&copy, part));
-        copied?;
+        let (sent, ()) = futures::join!(self.primary.put_part(upload, part), self.copy_part(part));
         sent
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        let (primary, copy) = self.split(upload)?;
-        let mut parts = self.primary.list_parts(&primary).await?;
-        let Some(copied) = self.copied(&copy).await? else { return Ok(parts) };
-        parts.retain(|part| copied.iter().any(|c| (c.number, c.bytes) == (part.number, part.bytes)));
-        Ok(parts)
+        self.primary.list_parts(upload).await
     }
 
-    async fn complete_upload(&self, upload: &Upload, parts: &[PartReceipt]) -> Result<()> {
-        let (primary, copy) = self.split(upload)?;
-        // The copy has receipts of its own for the same parts; and it may be complete already, when a crash came
-        // between the two.
-        if let Some(mut copied) = self.copied(&copy).await? {
-            copied.retain(|c| parts.iter().any(|part| (c.number, c.bytes) == (part.number, part.bytes)));
-            if copied.len() != parts.len() {
-                let reason = format!("it holds {} of {} parts", copied.len(), parts.len());
-                return Err(fault(&self.copy, StoreErrorKind::Rejected, "complete", upload, reason));
-            }
-            self.copy.complete_upload(&copy, &copied).await?;
-        }
-        self.primary.complete_upload(&primary, parts).await
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
+        self.primary.complete_with(upload, parts, options).await
+    }
+
+    async fn composite(&self, key: &str) -> Result<Option<Composite>> {
+        self.primary.composite(key).await
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        let (copies, primaries) =
-            futures::try_join!(self.copy.list_uploads(prefix), self.primary.list_uploads(prefix))?;
-        let of_key = |all: &[UnfinishedUpload], key: &str| all.iter().filter(|u| u.upload.key == key).count();
-        let is_pair = |key: &str| of_key(&copies, key) == 1 && of_key(&primaries, key) == 1;
-        let mut found = Vec::new();
-        for copy in &copies {
-            let key = &copy.upload.key;
-            let other = primaries.iter().find(|p| p.upload.key == *key).filter(|_| is_pair(key));
-            let id = other.map_or("", |p| &p.upload.id);
-            found.push(UnfinishedUpload { upload: joined(key, &copy.upload.id, id), ..copy.clone() });
-        }
-        for primary in primaries.iter().filter(|p| !is_pair(&p.upload.key)) {
-            let upload = joined(&primary.upload.key, "", &primary.upload.id);
-            found.push(UnfinishedUpload { upload, ..primary.clone() });
-        }
-        Ok(super::in_order(found))
+        self.primary.list_uploads(prefix).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        let (primary, copy) = halves(upload);
-        let abort = async |store: &SharedStore, half: Option<Upload>| match half {
-            Some(half) => store.abort_upload(&half).await,
-            None => Ok(()),
-        };
-        // One that fails does not keep the other from being freed.
-        let (primary, copy) = futures::join!(abort(&self.primary, primary), abort(&self.copy, copy));
-        copy.and(primary)
-    }
-
-    /// The copy is a folder, whose files have no room for labels.
-    fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
-        let primary = self.primary.labelled(trace_id)?;
-        Some(Arc::new(Self { primary, copy: self.copy.clone() }))
+        self.primary.abort_upload(upload).await
     }
 }
 
-fn fault(
-    store: &SharedStore,
-    kind: StoreErrorKind,
-    operation: &'static str,
-    upload: &Upload,
-    reason: String,
-) -> Error {
-    StoreError::new(kind, store.url(), operation, &upload.key, reason).into()
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-fn joined(key: &str, copy: &str, primary: &str) -> Upload {
-    Upload { key: key.to_owned(), id: format!("{copy} {primary}") }
-}
+    use super::*;
+    use crate::objects::{Fault, Faulty, MemoryStore, Operation, conformance};
+    use crate::{Hashed, StoreErrorKind};
 
-/// The upload in the primary store and in the copy.
-fn halves(upload: &Upload) -> (Option<Upload>, Option<Upload>) {
-    let (copy, primary) = upload.id.split_once(' ').unwrap_or_default();
-    let half = |id: &str| (!id.is_empty()).then(|| Upload { key: upload.key.clone(), id: id.to_owned() });
-    (half(primary), half(copy))
+    async fn teed(copy: SharedStore) -> (MemoryStore, Tee, Upload) {
+        let primary = MemoryStore::default();
+        let half = copy.begin_upload("k").await.unwrap();
+        let tee = Tee::new(Arc::new(primary.clone()), copy, half);
+        let upload = tee.begin_upload("k").await.unwrap();
+        (primary, tee, upload)
+    }
+
+    fn part(number: u32) -> Part {
+        let body = Hashed::new(Bytes::from(vec![number as u8; 100]));
+        Part { number, offset: u64::from(number - 1) * 100, body }
+    }
+
+    #[tokio::test]
+    async fn it_is_the_first_store_to_all_who_use_it() {
+        let copy = Arc::new(MemoryStore::default());
+        let (_, tee, _) = teed(copy).await;
+        conformance::check(Arc::new(tee)).await;
+    }
+
+    #[tokio::test]
+    async fn parts_go_to_both_and_the_copy_appears_when_it_is_completed() {
+        let copy = MemoryStore::default();
+        let (primary, tee, upload) = teed(Arc::new(copy.clone())).await;
+        let receipts = [tee.put_part(&upload, &part(1)).await.unwrap()];
+        tee.complete_upload(&upload, &receipts).await.unwrap();
+        assert_eq!((primary.keys().len(), copy.keys().len(), tee.failure()), (1, 0, None));
+        copy.complete_upload(&tee.upload, &copy.list_parts(&tee.upload).await.unwrap()).await.unwrap();
+        assert_eq!(copy.get_range("k", 0..999).await.unwrap(), primary.get_range("k", 0..999).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_fails_is_given_up_and_costs_no_part() {
+        let copy = MemoryStore::default();
+        let faulty = Arc::new(Faulty::new(Arc::new(copy.clone())));
+        faulty.fail(Operation::PutPart, 2, Fault::Fails(StoreErrorKind::Full));
+        let (primary, tee, upload) = teed(faulty.clone()).await;
+        let mut receipts = Vec::new();
+        for number in 1..=4 {
+            receipts.push(tee.put_part(&upload, &part(number)).await.unwrap());
+        }
+        tee.complete_upload(&upload, &receipts).await.unwrap();
+        assert_eq!(primary.head("k").await.unwrap(), Some(400));
+        assert!(tee.failure().unwrap().contains("call 2 of PutPart"), "{:?}", tee.failure());
+        assert_eq!((copy.open_uploads(), copy.keys().len()), (0, 0), "nothing half made is left");
+        assert_eq!(faulty.calls(Operation::PutPart), 2, "it is not tried again");
+    }
 }

@@ -54,13 +54,17 @@ impl HonestService {
         // One at a time, so that of two conditional puts the second sees the first.
         let completing = self.completing.clone();
         let _one_after_the_other = completing.lock().await;
-        if if_none_match.is_some() && self.folder.join(bucket).join(&key).exists() {
+        if self.traffic.heeds(if_none_match.as_ref()) && self.folder.join(bucket).join(&key).exists() {
             return Err(s3_error!(PreconditionFailed));
         }
         let mut request = request;
         request.input.if_none_match = None;
+        let bucket = request.input.bucket.clone();
         let answer = self.files.put_object(request).await?;
-        self.traffic.change(|state| state.log.push(Done::Put { key }));
+        self.traffic.change(|state| {
+            state.composites.remove(&(bucket, key.clone()));
+            state.log.push(Done::Put { key });
+        });
         Ok(answer)
     }
 
@@ -70,6 +74,10 @@ impl HonestService {
         } = &request.input;
         let (bucket, key, id, number, sha256) =
             (bucket.clone(), key.clone(), id.clone(), *number, sha256.clone());
+        // One at a time: of two that send the same part, what is said of it must be what is kept of it.
+        let completing = self.completing.clone();
+        let _one_after_the_other = completing.lock().await;
+        self.traffic.change(|state| state.uploads.open(&bucket, &key, &id).map(|_| ()))?;
         let mut answer = self.files.upload_part(request).await?;
         let etag = answer.output.e_tag.clone().expect("the file system makes one");
         let part = HeldPart { bytes, etag, sha256: sha256.clone(), stored: SystemTime::now() };
@@ -86,17 +94,32 @@ impl HonestService {
         self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
-        let CompleteMultipartUploadInput { bucket, key, upload_id: id, multipart_upload: parts, .. } =
-            &request.input;
+        let CompleteMultipartUploadInput {
+            bucket,
+            key,
+            upload_id: id,
+            multipart_upload: parts,
+            if_none_match,
+            ..
+        } = &request.input;
         let (bucket, key, id) = (bucket.clone(), key.clone(), id.clone());
         // Whoever asks for the same while it is being done, for a client died, learns what came of it.
         let completing = self.completing.clone();
         let _one_after_the_other = completing.lock().await;
         let parts = parts.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
         self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts))?;
+        if self.traffic.heeds(if_none_match.as_ref()) && self.folder.join(&bucket).join(&key).exists() {
+            return Err(s3_error!(PreconditionFailed));
+        }
+        let mut request = request;
+        request.input.if_none_match = None;
         let answer = self.files.complete_multipart_upload(request).await?;
         self.traffic.change(|state| {
-            state.uploads.open(&bucket, &key, &id)?.end(Fate::Completed);
+            let upload = state.uploads.open(&bucket, &key, &id)?;
+            let composite = upload.composite();
+            upload.end(Fate::Completed);
+            state.composites.remove(&(bucket.clone(), key.clone()));
+            state.composites.extend(composite.map(|composite| ((bucket, key.clone()), composite)));
             state.log.push(Done::Completed { key, id });
             Ok(answer)
         })
@@ -129,7 +152,13 @@ impl S3 for HonestService {
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-        self.files.head_object(request).await
+        let HeadObjectInput { bucket, key, checksum_mode, .. } = &request.input;
+        let of = (bucket.clone(), key.clone());
+        let is_asked = checksum_mode.is_some();
+        let mut answer = self.files.head_object(request).await?;
+        answer.output.checksum_sha256 =
+            self.traffic.change(|state| state.composites.get(&of).cloned()).filter(|_| is_asked);
+        Ok(answer)
     }
 
     async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {

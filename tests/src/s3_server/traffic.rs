@@ -1,6 +1,6 @@
 //! What the server was asked and did, in order; how it is to misbehave; and a way to wait for either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
 
@@ -56,6 +56,9 @@ pub(super) struct State {
     gate: Gate,
     held: usize,
     busy: usize,
+    ignores_conditions: bool,
+    /// Of objects that were made of parts, by bucket and key.
+    pub(super) composites: HashMap<(String, String), String>,
 }
 
 /// See the module. It belongs to the server and counts over all clients: child processes, one after another.
@@ -134,6 +137,15 @@ impl Traffic {
             let upload = state.uploads.any(id).expect("the upload is open");
             upload.parts.remove(&(number as i32)).expect("the part is stored");
         });
+    }
+
+    /// From now on `If-None-Match` is taken for nothing, as some compatible stores do.
+    pub fn ignore_conditions(&self) {
+        self.change(|state| state.ignores_conditions = true);
+    }
+
+    pub(super) fn heeds(&self, condition: Option<&impl Sized>) -> bool {
+        condition.is_some() && !self.state().ignores_conditions
     }
 
     /// From now on parts are received, but neither stored nor answered. One whose client goes away is

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use s3s::dto::{CompletedPart, ETag};
 use s3s::{S3Result, s3_error};
+use sha2::{Digest, Sha256};
 
 /// Every part but the last has at least as many bytes.
 const LEAST_BYTES: u64 = 5 << 20;
@@ -54,6 +57,15 @@ impl HeldUpload {
     pub(super) fn end(&mut self, fate: Fate) {
         self.seen.fate = fate;
         self.parts.clear();
+    }
+
+    /// The object's checksum: that of its parts' checksums, and their number. None where a part came without one.
+    pub(super) fn composite(&self) -> Option<String> {
+        let mut digest = Sha256::new();
+        for part in self.parts.values() {
+            digest.update(STANDARD.decode(part.sha256.as_ref()?).ok()?);
+        }
+        Some(format!("{}-{}", STANDARD.encode(digest.finalize()), self.parts.len()))
     }
 
     /// Whether these parts make the object.

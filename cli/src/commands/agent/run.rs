@@ -150,7 +150,10 @@ fn finish(
     let finished_first = first.transpose()?;
     match report.outcome {
         Ok(backup) => {
-            let complete = backup.totals.skipped == 0 && backup.totals.changed == 0;
+            let complete = backup.is_complete();
+            for warning in &backup.warnings {
+                session.screen.warn(warning);
+            }
             let cli_restore = restore(&backup.key_backup);
             let mut backup = agents(backup::document(backup, cli_restore));
             backup.warnings.splice(0..0, notices);

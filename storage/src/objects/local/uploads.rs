@@ -4,35 +4,186 @@
 //!
 //! ```text
 //! .<name>.upload-<id>          the bytes
-//! .<name>.upload-<id>.parts    one JSON line for each part that is durable
+//! .<name>.upload-<id>.parts    JSON lines: one for each part that is durable
 //! ```
-//! A part's line is written after its bytes were synced, and is synced itself before the part is acknowledged.
-//! A crash may leave one of the two alone: that is listed as unfinished as well, so that it can be aborted.
+//! A part's line is written after its bytes were synced, and is synced itself before the part is acknowledged. Where
+//! bytes of another part are overwritten, a line without digest says so before: that part is durable no more. So what
+//! the journal names is in the file, whatever died when.
+//!
+//! Two processes may share an upload, since an agent's home can be copied. Each has the journal locked for as long as
+//! it has the bytes open: neither writes amid a part of the other, and none into an object that was completed.
+//!
+//! A crash may leave one of the two files alone: that is listed as unfinished as well, so that it can be aborted.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Fault, LocalStore, Outcome, new_file, rejected, sync_folder};
+use super::{Fault, LocalStore, Outcome, give_name, new_file, rejected, sync_folder};
 use crate::StoreErrorKind;
-use crate::objects::{Part, PartReceipt, UnfinishedUpload, Upload, in_order, unix_ms};
+use crate::objects::{Part, PartReceipt, PutOptions, UnfinishedUpload, Upload, in_order, unix_ms};
+use crate::spool::read_at;
 
 const MARK: &str = ".upload-";
 const JOURNAL: &str = ".parts";
+/// Another process has an upload locked while it writes one part, or completes the object.
+const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+/// So many bytes of each end of a part stand in its line, to tell a file that was replaced.
+const END_BYTES: usize = 32;
 
 /// One line of a journal.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     number: u32,
     offset: u64,
     bytes: u64,
-    #[serde(with = "crate::text::hex_digest")]
-    sha256: [u8; 32],
+    /// None where the part is about to be written over another one.
+    #[serde(default, with = "crate::text::hex_option", skip_serializing_if = "Option::is_none")]
+    sha256: Option<[u8; 32]>,
+    /// The part's first and last bytes, in hex.
+    #[serde(default)]
+    ends: String,
+}
+
+impl Record {
+    /// Of a part that is written; `None` for one that ends nowhere.
+    fn new(part: &Part) -> Option<Self> {
+        let bytes = part.body.len() as u64;
+        part.offset.checked_add(bytes)?;
+        let ends = ends(bytes, |at, buffer| {
+            buffer.copy_from_slice(&part.body[at as usize..at as usize + buffer.len()]);
+            Ok(())
+        });
+        let sha256 = Some(part.body.sha256());
+        Some(Self { number: part.number, offset: part.offset, bytes, sha256, ends: ends.unwrap_or_default() })
+    }
+
+    /// A line, unless a crash, or the disk, made something else of it.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let record: Self = serde_json::from_slice(line).ok()?;
+        record.offset.checked_add(record.bytes).is_some_and(|_| record.number > 0).then_some(record)
+    }
+
+    /// The line that stands before it.
+    fn about_to_be(&self) -> Self {
+        let Self { number, offset, bytes, .. } = *self;
+        Self { number, offset, bytes, sha256: None, ends: String::new() }
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.bytes
+    }
+
+    fn receipt(&self) -> Option<PartReceipt> {
+        let sha256 = self.sha256?;
+        let etag = hex::encode(sha256);
+        Some(PartReceipt { number: self.number, bytes: self.bytes, sha256: Some(sha256), etag })
+    }
+
+    /// Whether the file has the part's ends where they were written.
+    fn is_in(&self, data: &File, length: u64) -> bool {
+        let read = |at, buffer: &mut [u8]| read_exact_at(data, buffer, self.offset + at);
+        self.end() <= length
+            && (self.ends.is_empty() || ends(self.bytes, read).is_ok_and(|found| found == self.ends))
+    }
+}
+
+fn ends(bytes: u64, mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>) -> io::Result<String> {
+    let length = bytes.min(END_BYTES as u64);
+    let (mut first, mut last) = (vec![0; length as usize], vec![0; length as usize]);
+    read(0, &mut first)?;
+    read(bytes - length, &mut last)?;
+    Ok(hex::encode(first) + &hex::encode(last))
+}
+
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match read_at(file, buffer, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => (buffer, at) = (&mut buffer[n..], at + n as u64),
+        }
+    }
+    Ok(())
+}
+
+/// The parts that a journal names, by number and by place.
+#[derive(Debug, Default)]
+struct Records {
+    by_offset: BTreeMap<u64, Record>,
+    offsets: BTreeMap<u32, u64>,
+}
+
+impl Records {
+    /// Takes a line for true: what it overwrites is there no more.
+    fn take(&mut self, record: Record) {
+        if let Some(offset) = self.offsets.remove(&record.number) {
+            self.by_offset.remove(&offset);
+        }
+        while let Some(other) = self.overwritten_by(&record) {
+            let (number, offset) = (other.number, other.offset);
+            self.offsets.remove(&number);
+            self.by_offset.remove(&offset);
+        }
+        if record.sha256.is_some() {
+            self.offsets.insert(record.number, record.offset);
+            self.by_offset.insert(record.offset, record);
+        }
+    }
+
+    /// A part some of whose bytes are in the place of `record`.
+    fn overwritten_by(&self, record: &Record) -> Option<&Record> {
+        let before_its_end = self.by_offset.range(..record.end()).next_back();
+        before_its_end.map(|(_, other)| other).filter(|other| other.end() > record.offset)
+    }
+
+    fn of(&self, number: u32) -> Option<&Record> {
+        self.by_offset.get(self.offsets.get(&number)?).filter(|record| record.number == number)
+    }
+}
+
+/// An upload that this process alone works on.
+struct Locked {
+    data: File,
+    journal: File,
+    data_path: PathBuf,
+    journal_path: PathBuf,
+    target: PathBuf,
+}
+
+impl Locked {
+    fn length(&self) -> Outcome<u64> {
+        Ok(self.data.metadata()?.len())
+    }
+
+    /// The parts that are durable.
+    fn records(&mut self) -> Outcome<Records> {
+        let mut lines = Vec::new();
+        self.journal.seek(SeekFrom::Start(0))?;
+        self.journal.read_to_end(&mut lines)?;
+        let mut records = Records::default();
+        lines.split(|byte| *byte == b'\n').filter_map(Record::parse).for_each(|record| records.take(record));
+        Ok(records)
+    }
+
+    /// The durable parts that are still in the file: it may have been cut, or replaced.
+    fn held(&mut self) -> Outcome<Records> {
+        let (mut records, length) = (self.records()?, self.length()?);
+        records.by_offset.retain(|_, record| record.is_in(&self.data, length));
+        Ok(records)
+    }
+
+    fn note(&mut self, record: &Record) -> Outcome<()> {
+        let line = serde_json::to_string(record).map_err(io::Error::from)?;
+        // The newline before ends a line that a crash may have torn.
+        self.journal.write_all(format!("\n{line}\n").as_bytes())?;
+        Ok(self.journal.sync_data()?)
+    }
 }
 
 impl LocalStore {
@@ -62,58 +213,86 @@ impl LocalStore {
         Ok(upload)
     }
 
-    pub(super) fn put_part_now(&self, upload: &Upload, part: &Part) -> Outcome<PartReceipt> {
-        let (data, journal, _) = self.upload_paths(upload)?;
-        let mut file = OpenOptions::new().write(true).open(data).map_err(upload_fault)?;
-        file.seek(SeekFrom::Start(part.offset))?;
-        file.write_all(&part.body)?;
-        file.sync_data()?;
-        let record = Record {
-            number: part.number,
-            offset: part.offset,
-            bytes: part.body.len() as u64,
-            sha256: part.body.sha256(),
-        };
-        let line = serde_json::to_string(&record).map_err(io::Error::from)?;
-        let mut journal = OpenOptions::new().append(true).open(journal).map_err(upload_fault)?;
-        // The newline before ends a line that a crash may have torn.
-        journal.write_all(format!("\n{line}\n").as_bytes())?;
-        journal.sync_data()?;
-        Ok(receipt(&record))
+    fn lock(&self, upload: &Upload) -> Outcome<Locked> {
+        let (data_path, journal_path, target) = self.upload_paths(upload)?;
+        let open = |options: &mut OpenOptions, path| options.read(true).open(path).map_err(upload_fault);
+        let journal = open(OpenOptions::new().append(true), &journal_path)?;
+        let begun = Instant::now();
+        loop {
+            match journal.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let reason = format!("another process has had the upload locked for {LOCK_PATIENCE:?}");
+                    return Err(Fault(StoreErrorKind::Timeout, reason));
+                }
+                // Some network file systems have no locks.
+                Err(TryLockError::Error(_)) => break,
+            }
+        }
+        // Only now: whoever had the lock may have completed the upload.
+        let data = open(OpenOptions::new().write(true), &data_path)?;
+        if is_same_file(&data.metadata()?, &target) {
+            return Err(gone());
+        }
+        Ok(Locked { data, journal, data_path, journal_path, target })
     }
 
-    fn records(&self, upload: &Upload) -> Outcome<BTreeMap<u32, Record>> {
-        let (_, journal, _) = self.upload_paths(upload)?;
-        let text = fs::read_to_string(journal).map_err(upload_fault)?;
-        // A torn line is a part that was never acknowledged.
-        let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
-        Ok(records.map(|record| (record.number, record)).collect())
+    pub(super) fn put_part_now(&self, upload: &Upload, part: &Part) -> Outcome<PartReceipt> {
+        let mut locked = self.lock(upload)?;
+        let record = Record::new(part).ok_or_else(|| rejected("the part ends nowhere"))?;
+        // Nothing is durable behind the end of the file.
+        if record.offset < locked.length()?
+            && locked.records()?.overwritten_by(&record).is_some_and(|other| *other != record)
+        {
+            locked.note(&record.about_to_be())?;
+        }
+        locked.data.seek(SeekFrom::Start(part.offset))?;
+        locked.data.write_all(&part.body)?;
+        locked.data.sync_data()?;
+        locked.note(&record)?;
+        record.receipt().ok_or_else(gone)
     }
 
     pub(super) fn list_parts_now(&self, upload: &Upload) -> Outcome<Vec<PartReceipt>> {
-        Ok(self.records(upload)?.values().map(receipt).collect())
+        let held = self.lock(upload)?.held()?;
+        Ok(held.offsets.keys().filter_map(|number| held.of(*number)?.receipt()).collect())
     }
 
-    pub(super) fn complete_now(&self, upload: &Upload, parts: &[PartReceipt]) -> Outcome<()> {
-        let (data, journal, target) = self.upload_paths(upload)?;
-        let records = self.records(upload)?;
+    pub(super) fn complete_now(
+        &self,
+        upload: &Upload,
+        parts: &[PartReceipt],
+        options: PutOptions,
+    ) -> Outcome<()> {
+        let mut locked = self.lock(upload)?;
+        let held = locked.held()?;
         let mut end = 0;
         for (i, part) in parts.iter().enumerate() {
-            let record = records.get(&part.number).filter(|_| part.number as usize == i + 1);
-            let Some(record) = record.filter(|r| receipt(r) == *part && r.offset == end) else {
+            let record = held.of(part.number).filter(|_| part.number as usize == i + 1);
+            let Some(record) =
+                record.filter(|r| r.offset == end && r.receipt().is_some_and(|held| held == *part))
+            else {
                 return Err(rejected(format!("part {} is not as it was received", part.number)));
             };
-            end += record.bytes;
+            end = record.end();
         }
         if parts.is_empty() {
             return Err(rejected("an upload needs at least one part"));
         }
-        let file = OpenOptions::new().write(true).open(&data).map_err(upload_fault)?;
-        file.set_len(end)?;
-        file.sync_all()?;
-        fs::rename(&data, &target)?;
-        sync_folder(target.parent().unwrap_or(&self.root))?;
-        Ok(fs::remove_file(journal)?)
+        // What is held ends there or before: this cuts, and never fills up.
+        locked.data.set_len(end)?;
+        locked.data.sync_all()?;
+        give_name(&locked.data_path, &locked.target, options)?;
+        sync_folder(locked.target.parent().unwrap_or(&self.root))?;
+        // The journal first: without it nothing is written any more.
+        fs::remove_file(&locked.journal_path)?;
+        match fs::remove_file(&locked.data_path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn abort_now(&self, upload: &Upload) -> Outcome<()> {
@@ -192,11 +371,6 @@ fn began(entry: &fs::DirEntry) -> Option<i64> {
     unix_ms(found.created().or_else(|_| found.modified()).ok()?)
 }
 
-fn receipt(record: &Record) -> PartReceipt {
-    let etag = hex::encode(record.sha256);
-    PartReceipt { number: record.number, bytes: record.bytes, sha256: Some(record.sha256), etag }
-}
-
 fn gone() -> Fault {
     Fault(StoreErrorKind::UploadGone, "there is no such upload".to_owned())
 }
@@ -204,3 +378,19 @@ fn gone() -> Fault {
 fn upload_fault(e: io::Error) -> Fault {
     if e.kind() == io::ErrorKind::NotFound { gone() } else { e.into() }
 }
+
+/// Whether `path` is another name of a file: a crash may have come before the first name was removed.
+#[cfg(unix)]
+fn is_same_file(file: &fs::Metadata, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).is_ok_and(|other| (file.dev(), file.ino()) == (other.dev(), other.ino()))
+}
+
+/// Windows tells the number of a file only through a handle; there a crash in that moment leaves the name behind.
+#[cfg(not(unix))]
+fn is_same_file(_: &fs::Metadata, _: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests;

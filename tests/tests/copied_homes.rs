@@ -1,0 +1,171 @@
+//! The agent's home is copied while a job waits in it, as a snapshot of a machine is that is started twice: both copies
+//! go on with the job. Whatever either says it has made is there, whole, and its own.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use intellistor_storage::failpoint::Failpoint;
+use intellistor_tests::governed::Governed;
+use intellistor_tests::program::{Client, Output};
+use intellistor_tests::running::Running;
+
+/// Three parts, the first of them recorded at the second hit of a point that is passed for each.
+const MIB: u64 = 18;
+const RUN: [&str; 3] = ["run", "--policy", "policy.yaml"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Store {
+    Folder,
+    S3,
+    /// One that does not know conditions.
+    S3WithoutConditions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resumed {
+    OneAfterTheOther,
+    AtOnce,
+}
+
+/// A home in which a run was killed, and its copy.
+struct Twins {
+    place: Governed,
+    other: Client,
+}
+
+impl Twins {
+    fn killed_at(point: Failpoint, nth: u32, store: Store) -> Self {
+        let place = Governed::new("twins");
+        match store {
+            Store::Folder => {
+                let folder = place.at("store");
+                place.write_policy(&format!("store: 'file://{}'\n", folder.display()));
+            }
+            Store::S3 => {}
+            Store::S3WithoutConditions => place.server.traffic().ignore_conditions(),
+        }
+        place.fill(MIB);
+        assert!(place.run_until(point.name(), nth), "{} {nth} was never reached", point.name());
+        place.server.wait_until_alone();
+        let other = place.agent.clone().var("INTELLISTOR_HOME", place.at("home of the copy"));
+        let this = Self { place, other };
+        this.copy_home();
+        this
+    }
+
+    fn copy_home(&self) {
+        let copy = self.place.at("home of the copy");
+        let _ = fs::remove_dir_all(&copy);
+        let copied = Command::new("cp").arg("-a").arg(self.place.at("home")).arg(&copy).status().unwrap();
+        assert!(copied.success());
+    }
+
+    /// Every backup that is listed is whole, and each run that says so has made one of them.
+    fn assert_sound(&self, outputs: &[Output], what: &str) {
+        let listed = self.place.backups();
+        for key in &listed {
+            let verify = ["-q", "verify", "--policy", "policy.yaml", "--key", key];
+            let verified = self.place.client.run(verify);
+            assert_eq!(verified.code, 0, "{what}: {key} is not whole: {}", verified.stderr);
+            self.place.assert_restores(key);
+        }
+        for output in outputs {
+            assert_eq!(output.code, 0, "{what}: {}\n{:#}", output.stderr, output.json);
+            assert!(listed.contains(&output.key_backup().to_owned()), "{what}: {:#}", output.json);
+        }
+    }
+}
+
+fn assert_both_end_well(point: Failpoint, nth: u32, store: Store, resumed: Resumed) {
+    let what = format!("{} {nth}, {store:?}, {resumed:?}", point.name());
+    let twins = Twins::killed_at(point, nth, store);
+    let outputs = match resumed {
+        Resumed::OneAfterTheOther => [twins.place.run(), twins.other.run(RUN)],
+        Resumed::AtOnce => {
+            let both = [twins.place.agent.command(RUN), twins.other.command(RUN)].map(Running::start);
+            both.map(|run| run.end_within(Duration::from_secs(120)))
+        }
+    };
+    twins.assert_sound(&outputs, &what);
+}
+
+fn assert_all_end_well(store: Store, resumed: Resumed) {
+    for point in Failpoint::ALL {
+        let nth = if matches!(point, Failpoint::PartRecorded | Failpoint::PartAcknowledged) { 2 } else { 1 };
+        assert_both_end_well(point, nth, store, resumed);
+    }
+}
+
+#[test]
+fn copies_that_were_killed_at_any_step_and_resumed_one_after_the_other_end_well_in_a_folder() {
+    assert_all_end_well(Store::Folder, Resumed::OneAfterTheOther);
+}
+
+#[test]
+fn copies_that_were_killed_at_any_step_and_resumed_at_once_end_well_in_a_folder() {
+    assert_all_end_well(Store::Folder, Resumed::AtOnce);
+}
+
+#[test]
+fn copies_that_were_killed_at_any_step_and_resumed_one_after_the_other_end_well_in_s3() {
+    assert_all_end_well(Store::S3, Resumed::OneAfterTheOther);
+}
+
+#[test]
+fn copies_that_were_killed_at_any_step_and_resumed_at_once_end_well_in_s3() {
+    assert_all_end_well(Store::S3, Resumed::AtOnce);
+}
+
+#[test]
+fn copies_end_well_in_a_store_that_does_not_know_conditions() {
+    for point in
+        [Failpoint::JobRecorded, Failpoint::UploadBegun, Failpoint::PartRecorded, Failpoint::BeforeManifest]
+    {
+        assert_both_end_well(point, 1, Store::S3WithoutConditions, Resumed::OneAfterTheOther);
+    }
+}
+
+/// One copy is killed again when it has all its parts, the other finishes meanwhile.
+#[test]
+fn a_copy_that_wakes_up_when_the_other_has_finished_says_so_and_leaves_its_backup_alone() {
+    for store in [Store::Folder, Store::S3] {
+        for point in [Failpoint::ArchiveCommitted, Failpoint::BeforeComplete] {
+            let what = format!("{}, {store:?}", point.name());
+            let twins = Twins::killed_at(Failpoint::PartRecorded, 1, store);
+            assert!(twins.place.run_until(point.name(), 1), "{what}");
+            let finished = twins.other.run(RUN);
+            let woken = twins.place.run();
+            let told = woken.warnings();
+            assert!(told.contains("the agent's home was copied"), "{what}: {told}");
+            assert_eq!(woken.json["resumed"], false, "{what}: {:#}", woken.json);
+            assert_ne!(finished.key_backup(), woken.key_backup(), "{what}");
+            twins.assert_sound(&[finished.clone(), woken], &what);
+            // The log of that name tells of the backup that exists under it.
+            let timestamp = finished.json["timestamp"].as_str().unwrap();
+            if store == Store::S3 {
+                let log = twins.place.object(&format!("logs/twins/run_{timestamp}.log")).unwrap();
+                assert!(log.contains(finished.key_backup()) && !log.contains("was copied"), "{what}: {log}");
+            }
+        }
+    }
+}
+
+/// What a copy has in the store is not removed by the one that gives way.
+#[test]
+fn a_copy_does_not_abort_the_upload_that_the_other_still_uses() {
+    let twins = Twins::killed_at(Failpoint::UploadBegun, 1, Store::S3);
+    let marker = twins.place.at("other-fired");
+    let armed = format!("part_recorded:1:{}", marker.display());
+    let killed = twins.other.clone().var("INTELLISTOR_FAILPOINT", armed).run(RUN);
+    assert!(marker.exists(), "{}", killed.stderr);
+    let first = twins.place.run();
+    let second = twins.other.run(RUN);
+    assert_eq!(second.json["resumed"], true, "{:#}", second.json);
+    assert!(second.json["parts_reused"].as_u64().unwrap() > 0, "{:#}", second.json);
+    twins.assert_sound(&[first, second], "begun by both");
+    twins.place.assert_no_open_upload();
+}

@@ -1,0 +1,186 @@
+//! The copy that `--out` asks for: made whenever it can be, and never at the cost of the backup.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use intellistor_tests::disk::SmallDisk;
+use intellistor_tests::governed::Governed;
+use intellistor_tests::program::Output;
+use intellistor_tests::s3_server::BUCKET;
+
+const POLICY: &str = "copies";
+/// Five parts.
+const MIB: u64 = 34;
+
+fn filled() -> Governed {
+    let place = Governed::new(POLICY);
+    place.fill(MIB);
+    place
+}
+
+/// A run with a copy, or without one, that was killed.
+fn killed(place: &Governed, point: &str, nth: u32, out: Option<&str>) {
+    let marker = place.at(&format!("fired-{point}"));
+    let armed = format!("{point}:{nth}:{}", marker.display());
+    let agent = place.agent.clone().var("INTELLISTOR_FAILPOINT", armed);
+    let out = out.into_iter().flat_map(|out| ["--out", out]);
+    let killed = agent.run(["-q", "run", "--policy", "policy.yaml"].into_iter().chain(out));
+    assert!(marker.exists(), "{point} {nth}: {}", killed.stderr);
+}
+
+fn run_with_copy(place: &Governed, out: &str) -> Output {
+    place.agent.run(["-q", "run", "--policy", "policy.yaml", "--out", out])
+}
+
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let below = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        if path.is_dir() { all_below(&path) } else { vec![path] }
+    };
+    fs::read_dir(folder).into_iter().flatten().flat_map(below).collect()
+}
+
+/// The copy has the backup, and nothing else.
+#[track_caller]
+fn assert_copied(place: &Governed, copy: &str, output: &Output) {
+    let archive = output.key_backup();
+    let manifest = output.json["s3"]["key_manifest"].as_str().unwrap();
+    for key in [archive, manifest] {
+        let copied = fs::read(place.at(copy).join(key)).unwrap_or_default();
+        assert!(copied == fs::read(place.at("s3").join(BUCKET).join(key)).unwrap(), "{key} in {copy}");
+    }
+    assert_eq!(all_below(&place.at(copy)).len(), 2, "{:?}", all_below(&place.at(copy)));
+}
+
+#[track_caller]
+fn assert_without_copy(place: &Governed, output: &Output, names: &Path) {
+    assert_eq!(output.code, 3, "{}\n{:#}", output.stderr, output.json);
+    let told = output.warnings();
+    assert!(told.contains("has no copy of it") && told.contains(names.to_str().unwrap()), "{told}");
+    place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+    place.assert_restores(output.key_backup());
+    place.assert_no_open_upload();
+}
+
+#[test]
+fn a_job_begun_without_a_copy_is_copied_wherever_it_was_killed() {
+    for (point, nth) in [
+        ("job_recorded", 1),
+        ("upload_recorded", 1),
+        ("part_recorded", 3),
+        ("archive_committed", 1),
+        ("archive_completed", 1),
+        ("manifest_put", 1),
+        ("log_queued", 1),
+    ] {
+        let place = filled();
+        killed(&place, point, nth, None);
+        let output = run_with_copy(&place, "copy").expect(0);
+        assert_eq!(output.json["resumed"], true, "{point}: {:#}", output.json);
+        assert_copied(&place, "copy", &output);
+        place.assert_restores(output.key_backup());
+    }
+}
+
+#[test]
+fn a_job_begun_with_a_copy_keeps_it_wherever_it_was_killed() {
+    for (point, nth) in [
+        ("upload_recorded", 1),
+        ("part_recorded", 3),
+        ("before_complete", 1),
+        ("archive_completed", 1),
+        ("manifest_put", 1),
+    ] {
+        let place = filled();
+        killed(&place, point, nth, Some("copy"));
+        let output = place.run().expect(0);
+        assert_eq!(output.json["resumed"], true, "{point}: {:#}", output.json);
+        assert_copied(&place, "copy", &output);
+    }
+}
+
+#[test]
+fn a_job_begun_with_another_copy_has_both() {
+    let place = filled();
+    killed(&place, "part_recorded", 3, Some("one"));
+    let output = run_with_copy(&place, "two").expect(0);
+    place.assert_resumed(&output, 3);
+    assert_copied(&place, "one", &output);
+    assert_copied(&place, "two", &output);
+}
+
+#[test]
+fn a_copy_that_was_lost_meanwhile_is_made_from_the_store() {
+    let place = filled();
+    killed(&place, "part_recorded", 3, Some("copy"));
+    fs::remove_dir_all(place.at("copy")).unwrap();
+    let output = run_with_copy(&place, "copy").expect(0);
+    place.assert_resumed(&output, 3);
+    assert_copied(&place, "copy", &output);
+}
+
+/// A copy is made of what was sent, or not at all.
+#[test]
+fn a_copy_is_not_made_of_an_archive_that_was_damaged_in_the_store() {
+    let place = filled();
+    killed(&place, "log_queued", 1, None);
+    let archive = place.at("s3").join(BUCKET).join(&place.backups()[0]);
+    let mut bytes = fs::read(&archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    let output = run_with_copy(&place, "copy").expect(3);
+    assert!(output.warnings().contains("integrity"), "{}", output.warnings());
+    assert_eq!(all_below(&place.at("copy")), [] as [PathBuf; 0]);
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
+fn a_full_disk_under_the_copy_costs_the_copy_and_not_the_backup() {
+    let place = filled();
+    let disk = match SmallDisk::mount(place.at("disk"), "12m") {
+        Ok(disk) => disk,
+        Err(why) => {
+            eprintln!("SKIPPED: a full disk needs a tmpfs, and mount says: {why}");
+            return;
+        }
+    };
+    let output = run_with_copy(&place, "disk/copy");
+    assert_without_copy(&place, &output, disk.path());
+    assert_eq!(output.json["state"], "completed_with_warnings", "{:#}", output.json);
+    assert_eq!(all_below(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
+    let by_hand = ["-q", "backup", "--policy", "policy.yaml", "--out", "disk/copy"];
+    let output = place.client.run(by_hand);
+    assert_without_copy(&place, &output, disk.path());
+    assert_eq!(all_below(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_costs_the_copy_and_not_the_backup() {
+    let place = filled();
+    fs::write(place.at("a file"), "no folder").unwrap();
+    for out in ["a file", "a file/copy", "missing/folder/copy"] {
+        let output = run_with_copy(&place, out);
+        assert_without_copy(&place, &output, Path::new(out));
+        let output = place.client.run(["-q", "backup", "--policy", "policy.yaml", "--out", out]);
+        assert_without_copy(&place, &output, Path::new(out));
+    }
+}
+
+#[test]
+fn a_copy_that_fails_when_the_job_is_resumed_costs_the_copy_and_not_the_backup() {
+    let place = filled();
+    killed(&place, "part_recorded", 3, Some("copy"));
+    fs::remove_dir_all(place.at("copy")).unwrap();
+    fs::write(place.at("copy"), "no folder any more").unwrap();
+    let output = place.run();
+    assert_without_copy(&place, &output, &place.at("copy"));
+    assert_eq!(output.json["resumed"], true, "{:#}", output.json);
+    // The next backup is copied again.
+    fs::remove_file(place.at("copy")).unwrap();
+    let output = run_with_copy(&place, "copy").expect(0);
+    assert_copied(&place, "copy", &output);
+}
