@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use intellistor::{BackupName, CancellationToken, Error, Policy, RunOptions, StoreUrl, UserKey, Vault};
+use intellistor::{
+    Addressing, BackupName, CancellationToken, Error, OpenOptions, Policy, RunOptions, StoreUrl, UserKey,
+    Vault,
+};
 
 use crate::environment::{Environment, Start};
 use crate::exit::Exit;
@@ -13,6 +16,7 @@ use crate::screen::Screen;
 use crate::selection::Which;
 
 const BUCKET: &str = "AWS_S3_BUCKET";
+const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
 
 /// A run of the program.
 #[derive(Clone)]
@@ -71,9 +75,16 @@ impl Session {
     }
 
     async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
-        self.unless_cancelled(Vault::open(url, key))
-            .await
-            .map_err(Failure::engine(format!("cannot open {url}")))
+        let options = OpenOptions { addressing: self.addressing()?, stop: self.cancel.clone() };
+        let store = async { Ok(Vault::new(url.open_with(options).await?, key)) };
+        self.unless_cancelled(store).await.map_err(Failure::engine(format!("cannot open {url}")))
+    }
+
+    fn addressing(&self) -> Result<Addressing, Failure> {
+        match self.environment.get(ADDRESSING)? {
+            None => Ok(Addressing::default()),
+            Some(text) => text.parse().map_err(|e| Failure::configuration(format!("{ADDRESSING}: {e}"))),
+        }
     }
 
     fn store_url(&self, policy: &Policy) -> Result<StoreUrl, Failure> {
@@ -179,6 +190,16 @@ mod tests {
         let other = name_of("s3://b/x").unwrap_err();
         assert!(other.to_string().contains("`backup-client list`"), "{other}");
         assert_eq!(other.exit(), Exit::Configuration);
+    }
+
+    #[test]
+    fn the_addressing_of_s3_is_a_choice() {
+        let addressing = |text: &str| session(&[(ADDRESSING, text)]).addressing();
+        assert_eq!(addressing("").unwrap(), Addressing::Auto);
+        assert_eq!(addressing("virtual").unwrap(), Addressing::Virtual);
+        let refused = addressing("host").unwrap_err();
+        assert!(refused.to_string().contains(ADDRESSING), "{refused}");
+        assert_eq!(refused.exit(), Exit::Configuration);
     }
 
     #[tokio::test]

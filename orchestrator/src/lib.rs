@@ -65,7 +65,9 @@ pub use intellistor_storage::layout::{BackupName, is_policy_id};
 pub use intellistor_storage::manifest::{
     Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest,
 };
-pub use intellistor_storage::objects::{RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload};
+pub use intellistor_storage::objects::{
+    Addressing, OpenOptions, RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload,
+};
 pub use intellistor_storage::{queue, trust};
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};

@@ -8,7 +8,7 @@ use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::keys::UserKey;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::VerifiedManifest;
-use intellistor_storage::objects::{SharedStore, StoreUrl};
+use intellistor_storage::objects::{Listing, SharedStore, StoreUrl};
 use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
@@ -150,11 +150,9 @@ impl Vault {
         let prefix = BackupName::policy_prefix(policy_id);
         let mut listings = Vec::new();
         let mut archive: Option<(BackupName, u64)> = None;
-        let mut after = None;
-        loop {
-            let page = self.store.list(&prefix, after.as_deref()).await?;
-            after = page.objects.last().map(|o| o.key.clone());
-            for object in page.objects {
+        let mut pages = Listing::new(&*self.store, prefix);
+        while let Some(objects) = pages.next_page().await? {
+            for object in objects {
                 // In the order of keys, a backup's archive stands right before its manifest.
                 if let Some(name) = BackupName::from_archive_key(&object.key) {
                     archive = Some((name, object.bytes));
@@ -164,10 +162,8 @@ impl Vault {
                     listings.push(BackupListing { name, archive_bytes, manifest_bytes: object.bytes });
                 }
             }
-            if !page.more {
-                return Ok(listings);
-            }
         }
+        Ok(listings)
     }
 
     /// The newest backup of a policy.

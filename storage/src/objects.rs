@@ -19,6 +19,7 @@ use crate::{Hashed, Result};
 pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
+mod listing;
 mod local;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
@@ -30,14 +31,15 @@ mod url;
 
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, Faulty, Operation};
+pub use listing::Listing;
 pub use local::LocalStore;
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
 pub use retry::{Retry, RetryPolicy};
-pub use s3::S3Store;
+pub use s3::{Addressing, S3Store};
 pub use stream::put_stream;
 pub use tee::Tee;
-pub use url::StoreUrl;
+pub use url::{OpenOptions, StoreUrl};
 
 /// A store that several stages share.
 pub type SharedStore = Arc<dyn ObjectStore>;
@@ -148,8 +150,8 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// The object's size in bytes, or `None` when there is no such object.
     async fn head(&self, key: &str) -> Result<Option<u64>>;
 
-    /// Objects whose key begins with `prefix` and sorts after `after`.
-    /// Uploads that are not completed do not show.
+    /// Objects whose key begins with `prefix` and sorts after `after`. A page that more follows has at least one.
+    /// Uploads that are not completed do not show. [`Listing`] asks for page after page.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page>;
 
     /// Begins a multipart upload. A repeated call begins another one; unfinished uploads are

@@ -28,7 +28,7 @@ mod uploads;
 mod wire;
 
 use traffic::Counted;
-pub use traffic::{Done, Failure, Traffic};
+pub use traffic::{Dialect, Done, Failure, Traffic};
 pub use uploads::{Fate, SeenUpload};
 
 const ACCESS_KEY: &str = "AKIATESTTESTTESTTEST";

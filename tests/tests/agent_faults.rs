@@ -258,7 +258,7 @@ fn a_network_that_comes_back_is_waited_for() {
     let run = place.start();
     place.server.traffic().wait_until(|traffic| traffic.held() > 0);
     place.server.stop_listening();
-    run.wait_for("the run failed; trying again");
+    run.wait_for("the store failed; trying again");
     place.server.traffic().release();
     place.server.listen_again();
     place.assert_resumed(&run.end().expect(0), 2);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use intellistor_storage::objects::{
-    ObjectStore, Operation, Part, PartReceipt, Retry, RetryPolicy, SharedStore, Upload, conformance,
+    Listing, ObjectStore, Operation, Part, PartReceipt, Retry, RetryPolicy, SharedStore, Upload, conformance,
 };
-use intellistor_storage::{Error, Hashed, StoreErrorKind};
-use intellistor_tests::s3_server::{BUCKET, Done, Failure, Fate, S3Server};
+use intellistor_storage::{Error, Hashed, RetryAdvice, StoreErrorKind};
+use intellistor_tests::s3_server::{BUCKET, Dialect, Done, Failure, Fate, S3Server};
 
 fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
     match answer {
@@ -311,4 +311,255 @@ async fn a_network_that_was_pulled_comes_back_on_the_same_port() {
         store.put("o", Bytes::new()).await.unwrap();
     }
     assert_eq!(store.list_parts(&upload).await.unwrap(), []);
+}
+
+// What is no S3 store, and stores that are not AWS
+
+/// Every call, with an upload that is open; the object `o` exists.
+const CALLS: [Operation; 10] = [
+    Operation::Put,
+    Operation::GetRange,
+    Operation::Head,
+    Operation::List,
+    Operation::BeginUpload,
+    Operation::PutPart,
+    Operation::ListParts,
+    Operation::ListUploads,
+    Operation::CompleteUpload,
+    Operation::AbortUpload,
+];
+
+async fn call(store: &dyn ObjectStore, operation: Operation, upload: &Upload) -> Result<(), Error> {
+    match operation {
+        Operation::Put => store.put("o", Bytes::from_static(b"x")).await,
+        Operation::GetRange => store.get_range("o", 0..1).await.map(drop),
+        Operation::Head => store.head("o").await.map(drop),
+        Operation::List => store.list("", None).await.map(drop),
+        Operation::BeginUpload => store.begin_upload("k").await.map(drop),
+        Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
+        Operation::ListParts => store.list_parts(upload).await.map(drop),
+        Operation::CompleteUpload => {
+            let receipt = PartReceipt { number: 1, bytes: 1, sha256: None, etag: "\"0\"".to_owned() };
+            store.complete_upload(upload, &[receipt]).await
+        }
+        Operation::ListUploads => store.list_uploads("").await.map(drop),
+        Operation::AbortUpload => store.abort_upload(upload).await,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_s3s_says_nothing_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.other_bucket(BUCKET);
+    store.put("o", Bytes::from_static(b"x")).await.unwrap();
+    let upload = store.begin_upload("k").await.unwrap();
+    for status in [200, 201, 301, 302, 307, 400, 401, 403, 404, 405, 410, 412, 413, 416, 511] {
+        server.traffic().fail_always(Failure::Page(status));
+        for operation in CALLS {
+            let error = call(&store, operation, &upload).await.unwrap_err();
+            let text = error.to_string();
+            let Error::Store(error) = error else { panic!("{operation:?} {status}: {text}") };
+            assert_eq!(error.kind, StoreErrorKind::Unreachable, "{operation:?} {status}: {text}");
+            assert_eq!(error.retry, RetryAdvice::Brief, "{operation:?} {status}: {text}");
+            assert!(text.contains("no S3 store") && text.contains("login page"), "{operation:?}: {text}");
+            assert!(!text.contains("hidden"), "the portal's token is in {text}");
+        }
+        server.traffic().fail_no_more();
+    }
+    let fates: Vec<_> = server.traffic().uploads().into_iter().map(|upload| upload.fate).collect();
+    assert_eq!(fates, [Fate::Open]);
+    for status in [502, 503, 504] {
+        server.traffic().fail_next(1, Operation::GetRange, Failure::Page(status));
+        let kind = kind(store.get_range("o", 0..1).await);
+        assert!(matches!(kind, StoreErrorKind::ServerFault | StoreErrorKind::Throttled), "{status}: {kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_repeated_and_what_the_store_lacks_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let (store, traffic) = (server.store(), server.traffic());
+    let upload = store.begin_upload("k").await.unwrap();
+    for failure in [
+        Failure::Refused(400, "IncompleteBody"),
+        Failure::Refused(403, "RequestTimeTooSkewed"),
+        Failure::Refused(200, "InternalError"),
+        Failure::Refused(200, "SlowDown"),
+        Failure::Refused(409, "OperationAborted"),
+        Failure::Page(502),
+    ] {
+        for operation in
+            CALLS.into_iter().filter(|o| !matches!(o, Operation::CompleteUpload | Operation::AbortUpload))
+        {
+            // An answer to GET or HEAD is known by its status, and a HEAD says no more than that.
+            let by_status = match failure {
+                Failure::Refused(200, _) => &[Operation::GetRange, Operation::Head][..],
+                Failure::Refused(403, _) => &[Operation::Head],
+                _ => &[],
+            };
+            if by_status.contains(&operation) {
+                continue;
+            }
+            traffic.fail_next(2, operation, failure);
+            call(&*store, operation, &upload)
+                .await
+                .unwrap_or_else(|e| panic!("{operation:?} {failure:?}: {e}"));
+            assert_eq!(traffic.failures_left(operation), 0, "{operation:?} {failure:?}");
+        }
+    }
+    let lacks = Failure::Refused(501, "NotImplemented");
+    traffic.fail_next(10, Operation::ListUploads, lacks);
+    assert_eq!(kind(store.list_uploads("").await), StoreErrorKind::Unsupported);
+    assert_eq!(traffic.failures_left(Operation::ListUploads), 9, "it was asked once");
+}
+
+#[tokio::test]
+async fn an_error_in_a_completion_that_began_well_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.store();
+    let upload = store.begin_upload("k").await.unwrap();
+    let receipt = store.put_part(&upload, &part(1, 1)).await.unwrap();
+    server.traffic().fail_next(2, Operation::CompleteUpload, Failure::Refused(200, "InternalError"));
+    store.complete_upload(&upload, std::slice::from_ref(&receipt)).await.unwrap();
+    assert_eq!(store.head("k").await.unwrap(), Some(1));
+
+    let upload = store.begin_upload("l").await.unwrap();
+    let receipt = store.put_part(&upload, &part(1, 1)).await.unwrap();
+    server.traffic().fail_next(1, Operation::CompleteUpload, Failure::AnswerLost);
+    server.traffic().fail_next(1, Operation::CompleteUpload, Failure::Refused(200, "InternalError"));
+    assert_eq!(kind(store.complete_upload(&upload, &[receipt]).await), StoreErrorKind::UploadGone);
+    assert_eq!(store.head("l").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_store_that_asks_for_a_pause_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    server.traffic().fail_next(1, Operation::Put, Failure::SlowDownFor(2));
+    let begun = std::time::Instant::now();
+    server.store().put("k", Bytes::new()).await.unwrap();
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_range_is_continued_where_its_connection_broke() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.other_bucket(BUCKET);
+    let body: Vec<u8> = (0..3_000_000_u32).map(|i| (i / 3) as u8).collect();
+    store.put("k", body.clone().into()).await.unwrap();
+    let served = server.traffic().bytes_served();
+    server.traffic().fail_next(4, Operation::GetRange, Failure::HalfBody);
+    assert_eq!(store.get_range("k", 7..3_000_000).await.unwrap(), body[7..]);
+    assert_eq!(server.traffic().failures_left(Operation::GetRange), 0);
+    assert!(server.traffic().bytes_served() - served < 1_000_000, "it asked for what it had again");
+    server.traffic().fail_next(1, Operation::GetRange, Failure::HalfBody);
+    assert_eq!(kind(store.get_range("k", 0..1).await), StoreErrorKind::Unreachable, "nothing arrived");
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_ranges_is_told_before_its_answer_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.store();
+    store.put("k", vec![7; 100_000].into()).await.unwrap();
+    server.traffic().speak(Dialect::NoRanges);
+    for range in [0..10, 50_000..60_000, 99_999..200_000] {
+        let error = store.get_range("k", range.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("ignores byte ranges"), "{range:?}: {error}");
+        assert_eq!(kind::<()>(Err(error)), StoreErrorKind::Unsupported, "{range:?}");
+    }
+    assert_eq!(store.get_range("k", 0..100_000).await.unwrap().len(), 100_000);
+}
+
+async fn all_keys(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>, Error> {
+    let (mut pages, mut keys) = (Listing::new(store, prefix), Vec::new());
+    while let Some(page) = pages.next_page().await? {
+        keys.extend(page.into_iter().map(|object| object.key));
+    }
+    Ok(keys)
+}
+
+#[tokio::test]
+async fn a_listing_ends_whatever_the_store_makes_of_its_pages() {
+    for dialect in [Dialect::NoStartAfter, Dialect::EmptyFirstPage] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = S3Server::start(dir.path());
+        server.traffic().speak(dialect);
+        let store = server.store_under("in/ner");
+        let keys: Vec<_> = (0..7).map(|i| format!("a/{i}")).collect();
+        for key in &keys {
+            store.put(key, Bytes::new()).await.unwrap();
+        }
+        assert_eq!(all_keys(&store, "a/").await.unwrap(), keys, "{dialect:?}");
+        assert_eq!(all_keys(&store, "none/").await.unwrap(), [] as [&str; 0], "{dialect:?}");
+        // Without the token of the page before.
+        let page = store.list("a/", Some("a/4")).await.unwrap();
+        assert_eq!(page.objects.iter().map(|o| o.key.as_str()).collect::<Vec<_>>()[0], "a/5", "{dialect:?}");
+    }
+    for dialect in [Dialect::EndlessPages, Dialect::SamePage] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = S3Server::start(dir.path());
+        let store = server.other_bucket(BUCKET);
+        let upload = store.begin_upload("k").await.unwrap();
+        for i in 1..=5 {
+            store.put(&format!("a/{i}"), Bytes::new()).await.unwrap();
+            store.put_part(&upload, &part(i, 1)).await.unwrap();
+            store.begin_upload(&format!("u/{i}")).await.unwrap();
+        }
+        server.traffic().speak(dialect);
+        let error = all_keys(&store, "a/").await.unwrap_err();
+        assert!(error.to_string().contains("does not advance"), "{dialect:?}: {error}");
+        if dialect == Dialect::SamePage {
+            assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::Unsupported);
+            assert_eq!(kind(store.list_uploads("u/").await), StoreErrorKind::Unsupported);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_checksum_headers_conforms() {
+    for dialects in [&[Dialect::NoChecksums][..], &[Dialect::NoChecksums, Dialect::NoContentMd5]] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = S3Server::start(dir.path());
+        dialects.iter().for_each(|dialect| server.traffic().speak(*dialect));
+        conformance::check(server.store()).await;
+        let store = server.other_bucket(BUCKET);
+        let upload = store.begin_upload("k").await.unwrap();
+        let receipt = store.put_part(&upload, &part(1, 1)).await.unwrap();
+        assert_eq!(receipt.sha256, None, "the store keeps none");
+        // What was signed is still checked.
+        server.traffic().fail_next(1, Operation::PutPart, Failure::Altered);
+        assert_eq!(kind(store.put_part(&upload, &part(1, 1)).await), StoreErrorKind::ChecksumMismatch);
+        assert_eq!(store.list_parts(&upload).await.unwrap(), std::slice::from_ref(&receipt));
+        store.complete_upload(&upload, &[receipt]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_begun_with_checksums_goes_on_without_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.store();
+    let upload = store.begin_upload("k").await.unwrap();
+    let first = store.put_part(&upload, &part(1, LEAST_PART)).await.unwrap();
+    server.traffic().speak(Dialect::NoChecksums);
+    let second = store.put_part(&upload, &part(2, 1)).await.unwrap();
+    assert_eq!((first.sha256.is_some(), second.sha256), (true, None));
+    assert_eq!(store.list_parts(&upload).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_etag_with_and_without_quotes_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    server.traffic().speak(Dialect::BareETags);
+    conformance::check(server.store()).await;
+    let store = server.store();
+    let upload = store.begin_upload("k").await.unwrap();
+    let receipt = store.put_part(&upload, &part(1, 1)).await.unwrap();
+    assert_eq!(store.list_parts(&upload).await.unwrap(), [receipt]);
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use intellistor_storage::objects::RetryPolicy;
-use intellistor_storage::{QueueErrorKind, RetryClass, StoreErrorKind};
+use intellistor_storage::{QueueErrorKind, RetryAdvice, RetryClass, StoreErrorKind};
 
 use crate::Error;
 
@@ -31,6 +31,8 @@ impl Verdict {
                 StoreErrorKind::UploadGone => Self::Lost,
                 // Such as a part that is not the one that was recorded: looking again will tell.
                 StoreErrorKind::Rejected => Self::Retry,
+                // What answers is no store, or the clock is wrong: a person has to act.
+                _ if store.retry == RetryAdvice::Brief => Self::Pause,
                 kind if kind.retry_class() == RetryClass::Temporary => Self::Retry,
                 _ => Self::Pause,
             },
@@ -65,7 +67,7 @@ impl Verdict {
 }
 
 /// How often a job is tried in one run without getting any further: over a minute or two, where each attempt
-/// has five of each call in it.
+/// has those of each call in it: half an hour in the worst case, of a store that answered and then stays away.
 pub(super) const ATTEMPTS: RetryPolicy =
     RetryPolicy { attempts: 6, first_delay: Duration::from_secs(2), max_delay: Duration::from_secs(60) };
 
@@ -80,6 +82,11 @@ mod tests {
 
     fn store(kind: StoreErrorKind) -> Error {
         Error::Storage(StoreError::new(kind, "", "use", "", "").into())
+    }
+
+    fn brief(kind: StoreErrorKind) -> Error {
+        let error = StoreError::new(kind, "", "use", "", "");
+        Error::Storage(StoreError { retry: RetryAdvice::Brief, ..error }.into())
     }
 
     fn queue(kind: QueueErrorKind) -> Error {
@@ -99,6 +106,9 @@ mod tests {
             (store(StoreErrorKind::Throttled), Retry, Pause),
             (store(StoreErrorKind::ServerFault), Retry, Pause),
             (store(StoreErrorKind::ChecksumMismatch), Retry, Pause),
+            (brief(StoreErrorKind::Unreachable), Pause, Pause),
+            (brief(StoreErrorKind::ClockSkew), Pause, Pause),
+            (store(StoreErrorKind::Unsupported), Pause, Pause),
             (store(StoreErrorKind::NotFound), Pause, Pause),
             (store(StoreErrorKind::NoSuchStore), Pause, Pause),
             (store(StoreErrorKind::Credentials), Pause, Pause),

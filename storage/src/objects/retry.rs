@@ -3,33 +3,48 @@
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
 };
-use crate::{Error, Result, RetryClass};
+use crate::{Error, Result, RetryAdvice, RetryClass, StoreErrorKind};
+
+/// How long one call may be repeated: a router that restarts, a store that is upgraded, a night's burst of requests.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// The attempts of what passes at once or not at all. It is the same where a store has never been reached: there its address
+/// may be wrong, and a person waits.
+const BRIEF_ATTEMPTS: u32 = 5;
+/// The longest pause that a store may ask for.
+const MOST_ASKED: Duration = Duration::from_secs(120);
+/// Pauses double this often.
+const DOUBLINGS: u32 = 7;
+/// The attempt at which a person is warned once more.
+const STILL: u32 = 10;
 
 /// How often and how patiently.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
     /// Calls in all, the first included.
     pub attempts: u32,
-    /// The longest pause before the second call; it doubles with each further one.
+    /// The longest pause before the second call; it doubles seven times.
     pub first_delay: Duration,
     /// Pauses grow no longer than this.
     pub max_delay: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Five calls, with pauses of at most 0.2, 0.4, 0.8 and 1.6 seconds between them.
+    /// About four minutes, and never more than five: pauses of at most 0.2, 0.4, 0.8 and so on to 25.6 seconds.
     fn default() -> Self {
-        Self { attempts: 5, first_delay: Duration::from_millis(200), max_delay: Duration::from_secs(10) }
+        Self { attempts: 20, first_delay: Duration::from_millis(200), max_delay: Duration::from_secs(30) }
     }
 }
 
@@ -37,23 +52,49 @@ impl RetryPolicy {
     /// How long to wait after attempt number `attempt` (from 1) has failed: anything between half and all of the
     /// doubled delay, so that clients do not return in step.
     pub fn pause(&self, attempt: u32) -> Duration {
-        let longest = self.first_delay.saturating_mul(1 << (attempt - 1).min(16)).min(self.max_delay);
+        let longest = self.first_delay.saturating_mul(1 << (attempt - 1).min(DOUBLINGS)).min(self.max_delay);
         let [random] = crate::keys::random::<1>();
         longest.mul_f64(0.5 + f64::from(random) / 510.0)
     }
 }
 
-/// See the module.
+/// Repeats the calls of a store.
 #[derive(Debug)]
 pub struct Retry {
     store: SharedStore,
     policy: RetryPolicy,
+    stop: CancellationToken,
+    /// Whether the store has ever answered.
+    reached: Arc<AtomicBool>,
 }
 
 impl Retry {
     /// Repeats the calls of `store`.
     pub fn new(store: SharedStore, policy: RetryPolicy) -> Self {
-        Self { store, policy }
+        Self { store, policy, stop: CancellationToken::new(), reached: Arc::default() }
+    }
+
+    /// Once `stop` is cancelled no call is repeated, and no pause goes on. Calls are still made: whoever stops cleans up.
+    #[must_use]
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// How long to wait before the next attempt, if there is to be one.
+    fn next_pause(&self, error: &Error, attempt: u32, failing_for: Duration) -> Option<Duration> {
+        let Error::Store(error) = error else { return None };
+        if error.retry_class() == RetryClass::Permanent || self.stop.is_cancelled() {
+            return None;
+        }
+        let brief = error.retry == RetryAdvice::Brief
+            || is_silence(error.kind) && !self.reached.load(Ordering::Relaxed);
+        let attempts = if brief { self.policy.attempts.min(BRIEF_ATTEMPTS) } else { self.policy.attempts };
+        let pause = self.policy.pause(attempt);
+        let pause = match error.retry {
+            RetryAdvice::After(asked) => pause.max(asked.min(MOST_ASKED)),
+            RetryAdvice::Patient | RetryAdvice::Brief => pause,
+        };
+        (attempt < attempts && failing_for + pause <= PATIENCE).then_some(pause)
     }
 
     /// Each attempt is a span, from which repeated calls are also counted.
@@ -66,7 +107,7 @@ impl Retry {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut attempt = 1;
+        let (mut attempt, mut failing_since) = (1, None);
         loop {
             let span = tracing::info_span!(
                 "store_call",
@@ -85,26 +126,44 @@ impl Retry {
                 };
             }
             drop(span);
-            match outcome {
-                Err(error)
-                    if error.retry_class() == RetryClass::Temporary && attempt < self.policy.attempts =>
-                {
-                    // A person is told once; a run's log has each.
-                    if attempt == 1 {
-                        tracing::warn!(key, %error, "the store failed; trying again");
-                    } else {
-                        tracing::info!(key, attempt, %error, "the store failed; trying again");
-                    }
-                    tokio::time::sleep(self.policy.pause(attempt)).await;
-                    attempt += 1;
-                }
-                Err(Error::Store(mut error)) if attempt > 1 => {
-                    error.reason += &format!(" (after {attempt} attempts)");
-                    return Err(error.into());
-                }
-                outcome => return outcome,
+            if !matches!(&outcome, Err(Error::Store(error)) if is_silence(error.kind)) {
+                self.reached.store(true, Ordering::Relaxed);
             }
+            let error = match outcome {
+                Err(error) => error,
+                done => return done,
+            };
+            let failing_for = failing_since.get_or_insert_with(Instant::now).elapsed();
+            let Some(pause) = self.next_pause(&error, attempt, failing_for) else {
+                return Err(after(error, attempt));
+            };
+            // A person is told now and then; a run's log has each.
+            let pause_ms = pause.as_millis() as u64;
+            if attempt == 1 || attempt == STILL {
+                tracing::warn!(key, %error, attempt, pause_ms, "the store failed; trying again");
+            } else {
+                tracing::info!(key, %error, attempt, pause_ms, "the store failed; trying again");
+            }
+            if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Err(after(error, attempt));
+            }
+            attempt += 1;
         }
+    }
+}
+
+/// Whether nothing of the store was heard.
+fn is_silence(kind: StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::Unreachable | StoreErrorKind::Timeout)
+}
+
+fn after(error: Error, attempts: u32) -> Error {
+    match error {
+        Error::Store(mut error) if attempts > 1 => {
+            error.reason += &format!(" (after {attempts} attempts)");
+            error.into()
+        }
+        error => error,
     }
 }
 
@@ -161,6 +220,81 @@ impl ObjectStore for Retry {
 
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         let store = self.store.labelled(trace_id)?;
-        Some(Arc::new(Self { store, policy: self.policy }))
+        let (stop, reached) = (self.stop.clone(), self.reached.clone());
+        Some(Arc::new(Self { store, policy: self.policy, stop, reached }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreError;
+    use crate::objects::{Fault, Faulty, MemoryStore, Operation};
+
+    fn failing(kind: StoreErrorKind, calls: u32) -> (Arc<Faulty>, Retry) {
+        let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));
+        (1..=calls).for_each(|nth| faulty.fail(Operation::GetRange, nth, Fault::Fails(kind)));
+        (faulty.clone(), Retry::new(faulty, RetryPolicy::default()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_answers_is_waited_for_minutes() {
+        let (_, retry) = failing(StoreErrorKind::Throttled, 12);
+        retry.put("k", Bytes::from_static(b"x")).await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(retry.get_range("k", 0..1).await.unwrap(), "x");
+        assert!(begun.elapsed() > Duration::from_secs(60), "{:?}", begun.elapsed());
+
+        let (faulty, retry) = failing(StoreErrorKind::Unreachable, 1_000);
+        retry.put("k", Bytes::new()).await.unwrap();
+        let begun = Instant::now();
+        let error = retry.get_range("k", 0..1).await.unwrap_err().to_string();
+        let took = begun.elapsed();
+        assert!(took > Duration::from_secs(120) && took <= PATIENCE, "{took:?}");
+        assert!(error.contains("attempts"), "{error}");
+        assert!(faulty.calls(Operation::GetRange) <= RetryPolicy::default().attempts);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_was_never_reached_is_given_up_soon() {
+        let (faulty, retry) = failing(StoreErrorKind::Unreachable, 1_000);
+        let begun = Instant::now();
+        retry.get_range("k", 0..1).await.unwrap_err();
+        assert_eq!(faulty.calls(Operation::GetRange), BRIEF_ATTEMPTS);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_ends_when_the_run_is_stopped() {
+        let stop = CancellationToken::new();
+        let (faulty, retry) = failing(StoreErrorKind::Throttled, 1_000);
+        let retry = retry.until(stop.clone());
+        retry.put("k", Bytes::new()).await.unwrap();
+        let cancel = async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            stop.cancel();
+        };
+        let begun = Instant::now();
+        let (stopped, ()) = tokio::join!(retry.get_range("k", 0..1), cancel);
+        stopped.unwrap_err();
+        assert_eq!(begun.elapsed(), Duration::from_secs(30));
+        let calls = faulty.calls(Operation::GetRange);
+        retry.get_range("k", 0..1).await.unwrap_err();
+        assert_eq!(faulty.calls(Operation::GetRange), calls + 1, "cleaning up is tried once");
+        assert_eq!(begun.elapsed(), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_a_store_asks_for_is_a_bounded_pause() {
+        let (_, retry) = failing(StoreErrorKind::Throttled, 0);
+        let pause = |asked, failing_for| {
+            let error = StoreError::new(StoreErrorKind::Throttled, "", "use", "", "");
+            let error = StoreError { retry: RetryAdvice::After(Duration::from_secs(asked)), ..error };
+            retry.next_pause(&error.into(), 1, Duration::from_secs(failing_for))
+        };
+        assert_eq!(pause(7, 0), Some(Duration::from_secs(7)));
+        assert!(pause(0, 0).is_some_and(|pause| pause >= Duration::from_millis(100)));
+        assert_eq!(pause(86_400, 0), Some(MOST_ASKED));
+        assert_eq!(pause(60, 250), None, "it would be too long");
     }
 }

@@ -1,7 +1,8 @@
 //! S3 and what speaks its language, through the AWS SDK.
 //!
-//! Every body goes with its SHA-256, which the service checks before it stores anything. An upload's checksum
-//! is of the composite kind: SHA-256 over the parts' digests, the same value as the manifest's.
+//! Every body goes with its SHA-256, which the service checks before it stores anything, unless the store takes no
+//! such header (`checksums`). An upload's checksum is then of the composite kind: SHA-256 over the parts' digests, the
+//! same value as the manifest's.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -12,35 +13,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Region;
 use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
-};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use self::errors::{classify, innermost, status};
+use self::checksums::{Checksum, Negotiated};
+use self::errors::{Classified, classify, is_behind_the_end, service_kind, status};
+use self::foreign::{NotS3, OnlyS3, is_s3};
+use self::listings::Tokens;
 use self::route::Route;
 use self::sending::Outgoing;
 use self::settings::Settings;
 use super::{
-    Composite, ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload,
-    Upload,
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
 };
 use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
+mod addressing;
+mod checksums;
 mod connection;
 mod credentials;
+mod download;
 mod errors;
+mod foreign;
+mod listings;
 mod network;
 mod patience;
 mod permissions;
 mod route;
 mod sending;
 mod settings;
+
+pub use addressing::Addressing;
 
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
@@ -57,6 +65,8 @@ pub struct S3Store {
     /// read is: 403. Where reading is permitted, that answer means missing.
     may_read: Arc<AtomicBool>,
     route: Arc<Route>,
+    checksums: Arc<Negotiated>,
+    tokens: Arc<Tokens>,
 }
 
 impl S3Store {
@@ -65,7 +75,7 @@ impl S3Store {
     ///
     /// # Errors
     /// `BadSetting` when a variable holds what cannot be used, `NoCredentials` when there are none.
-    pub async fn from_environment(bucket: &str, prefix: &str) -> Result<Self> {
+    pub async fn from_environment(bucket: &str, prefix: &str, addressing: Addressing) -> Result<Self> {
         let settings = Settings::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let refused = |kind, reason: String| {
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
@@ -74,8 +84,7 @@ impl S3Store {
         let settings = settings.map_err(|reason| refused(StoreErrorKind::BadSetting, reason))?;
         let shared = settings.load().await.map_err(|(kind, reason)| refused(kind, reason))?;
         let mut config = aws_sdk_s3::config::Builder::from(&shared);
-        if settings.endpoint.is_some() || shared.endpoint_url().is_some() {
-            // Compatible servers rarely have a name for each bucket.
+        if addressing.is_path(settings.endpoint.is_some() || shared.endpoint_url().is_some()) {
             config = config.force_path_style(true);
         }
         let route = settings.route(shared.endpoint_url(), shared.region().map(Region::as_ref));
@@ -84,16 +93,29 @@ impl S3Store {
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](super::Retry)'s, and timeouts.
     pub fn new(config: aws_sdk_s3::Config, bucket: &str, prefix: &str) -> Self {
+        let checksums = Negotiated::new(config.request_checksum_calculation());
         let config = config
             .to_builder()
+            // The SDK would add a CRC to bodies without SHA-256, which stores refuse that know of neither; and ask for
+            // checksums of what it reads, which is sealed.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .interceptor(OnlyS3)
             .retry_config(RetryConfig::disabled())
             .timeout_config(patience::limited(patience::ANSWER))
             .stalled_stream_protection(patience::stalls())
             .build();
-        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
         let route = Arc::new(Route { region: config.region().map(ToString::to_string), ..Route::default() });
-        let client = Client::from_conf(config);
-        Self { client, bucket, prefix, trace_id: None, may_read: Arc::default(), route }
+        Self {
+            client: Client::from_conf(config),
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            trace_id: None,
+            may_read: Arc::default(),
+            route,
+            checksums: Arc::new(checksums),
+            tokens: Arc::default(),
+        }
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -104,7 +126,7 @@ impl S3Store {
         Some(HashMap::from([(TRACE_ID.to_owned(), self.trace_id.clone()?)]))
     }
 
-    fn told<E>(
+    fn store_error<E>(
         &self,
         operation: &'static str,
         key: &str,
@@ -115,169 +137,98 @@ impl S3Store {
         let (store, key, route) = (self.url(), key.to_owned(), self.route.clone());
         let (bucket, full_key) = (self.bucket.clone(), self.full_key(&key));
         move |error| {
-            let (kind, mut reason) = classify(&error, &route);
-            if kind == StoreErrorKind::AccessDenied {
-                reason = permissions::refused(operation, &bucket, &full_key, &reason);
+            let mut error = classify(&error, &route);
+            if error.kind == StoreErrorKind::AccessDenied {
+                error.reason = permissions::refused(operation, &bucket, &full_key, &error.reason);
             }
-            StoreError::new(kind, store, operation, key, reason)
-        }
-    }
-
-    /// What a refused HEAD means. Its answer has no body; that to the same question as a GET says why.
-    async fn missing_or_refused(&self, key: &str, refused: StoreError) -> Result<Option<u64>> {
-        let request =
-            self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).range("bytes=0-0");
-        let error = match request.send().await {
-            Err(error) if status(&error) != Some(416) => self.told("look up", key)(error),
-            // There is an object, of which no byte may be there: HEAD alone is refused.
-            _ => return Err(refused.into()),
-        };
-        match error.kind {
-            StoreErrorKind::NotFound => Ok(None),
-            StoreErrorKind::AccessDenied if self.may_read.load(Ordering::Relaxed) => Ok(None),
-            _ => Err(error.into()),
+            classified(error, store, operation, &key)
         }
     }
 
     fn broken(&self, operation: &'static str, key: &str, reason: String) -> StoreError {
         StoreError::new(StoreErrorKind::Unreachable, self.url(), operation, key, reason)
     }
-}
 
-#[async_trait]
-impl ObjectStore for S3Store {
-    fn url(&self) -> String {
-        let Self { bucket, prefix, .. } = self;
-        if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") }
+    fn foreign(&self, operation: &'static str, key: &str, what: &NotS3) -> StoreError {
+        classified(Classified::foreign(what), self.url(), operation, key)
     }
 
-    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
-        let body = Hashed::new(body);
+    /// Stores a body whose answer must have an `ETag`; gives that.
+    fn stored(&self, operation: &'static str, key: &str, etag: Option<&str>) -> Result<String, StoreError> {
+        let etag = quoted(etag);
+        if etag.is_empty() {
+            return Err(self.foreign(operation, key, &NotS3::without("ETag")));
+        }
+        Ok(etag)
+    }
+
+    async fn put_once(
+        &self,
+        key: &str,
+        body: &Hashed,
+        options: PutOptions,
+        checksum: Checksum,
+    ) -> Result<(), StoreError> {
+        const OPERATION: &str = "write";
         let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
-        let request = request.checksum_sha256(STANDARD.encode(body.sha256()));
+        let request = request.set_checksum_sha256(checksum.sha256(Some(body.sha256())));
+        let request = request.set_content_md5(checksum.md5(body).await);
         let request = request.set_if_none_match(options.if_absent.then(|| "*".to_owned()));
         let request = request.set_metadata(self.metadata()).content_length(body.len() as i64);
-        let outgoing = Outgoing::new(&body);
+        let outgoing = Outgoing::new(body);
         let request = outgoing.request(request.body(outgoing.stream()).customize());
-        outgoing.watch(request.send()).await.map_err(self.told("write", key))?;
-        Ok(())
+        let answer = outgoing.watch(request.send()).await.map_err(self.store_error(OPERATION, key))?;
+        self.stored(OPERATION, key, answer.e_tag()).map(drop)
     }
 
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
-        let answer = request.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await;
-        let answer = match answer {
-            // The range begins behind the object's end.
-            Err(error) if status(&error) == Some(416) => return Ok(Bytes::new()),
-            answer => answer.map_err(self.told("read", key))?,
-        };
-        let announced = answer.content_length().and_then(|n| u64::try_from(n).ok());
-        let body = answer.body.collect().await;
-        let body = body.map_err(|e| self.broken("read", key, innermost(&e)))?.into_bytes();
-        match announced {
-            Some(announced) if announced != body.len() as u64 => {
-                Err(self.broken("read", key, format!("{} of {announced} bytes arrived", body.len())).into())
-            }
-            _ if body.len() as u64 > range.end - range.start => {
-                Err(self.broken("read", key, "the store ignores byte ranges".to_owned()).into())
-            }
-            _ => {
-                self.may_read.store(true, Ordering::Relaxed);
-                Ok(body)
-            }
-        }
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<u64>> {
-        let answer = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).send().await;
-        match answer {
-            Ok(found) => {
-                self.may_read.store(true, Ordering::Relaxed);
-                Ok(Some(found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)))
-            }
-            // An answer to HEAD has no body, so a missing bucket cannot be told from a missing object here.
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) if matches!(status(&error), Some(300..=499)) => {
-                self.missing_or_refused(key, self.told("look up", key)(error)).await
-            }
-            Err(error) => Err(self.told("look up", key)(error).into()),
-        }
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full_key(prefix));
-        let request = request.set_start_after(after.map(|after| self.full_key(after)));
-        let answer = request.send().await.map_err(self.told("list", prefix))?;
-        let skip = self.full_key("").len();
-        let objects = answer.contents().iter().filter_map(|object| {
-            let key = object.key()?.get(skip..)?.to_owned();
-            Some(ObjectInfo { key, bytes: object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0) })
-        });
-        Ok(Page { objects: objects.collect(), more: answer.is_truncated().unwrap_or(false) })
-    }
-
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
+    async fn begin_once(&self, key: &str, checksum: Checksum) -> Result<Upload, StoreError> {
+        const OPERATION: &str = "begin an upload of";
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(self.full_key(key));
-        let request =
-            request.checksum_algorithm(ChecksumAlgorithm::Sha256).checksum_type(ChecksumType::Composite);
-        let request = request.set_metadata(self.metadata());
-        let answer = request.send().await.map_err(self.told("begin an upload of", key))?;
-        let id = answer.upload_id().ok_or_else(|| {
-            self.broken("begin an upload of", key, "the store gave no upload id".to_owned())
-        })?;
+        // Of SHA-256, the composite type is the default. Not every store that takes the algorithm takes the type.
+        let algorithm = (checksum == Checksum::Sha256).then_some(ChecksumAlgorithm::Sha256);
+        let request = request.set_checksum_algorithm(algorithm).set_metadata(self.metadata());
+        let answer = request.send().await.map_err(self.store_error(OPERATION, key))?;
+        let id = answer.upload_id().filter(|id| !id.is_empty());
+        let id = id.ok_or_else(|| self.foreign(OPERATION, key, &NotS3::without("an upload id")))?;
         Ok(Upload { key: key.to_owned(), id: id.to_owned() })
     }
 
-    async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
+    async fn put_part_once(
+        &self,
+        upload: &Upload,
+        part: &Part,
+        checksum: Checksum,
+    ) -> Result<PartReceipt, StoreError> {
+        const OPERATION: &str = "write a part of";
         let request = self.client.upload_part().bucket(&self.bucket).key(self.full_key(&upload.key));
         let request = request.upload_id(&upload.id).part_number(part.number as i32);
-        let request = request
-            .content_length(part.body.len() as i64)
-            .checksum_sha256(STANDARD.encode(part.body.sha256()));
+        let request = request.content_length(part.body.len() as i64);
+        let request = request.set_checksum_sha256(checksum.sha256(Some(part.body.sha256())));
+        let request = request.set_content_md5(checksum.md5(&part.body).await);
         let outgoing = Outgoing::new(&part.body);
         let request = outgoing.request(request.body(outgoing.stream()).customize());
         let sent = outgoing.watch(request.send()).await;
-        let answer = sent.map_err(self.told("write a part of", &upload.key))?;
-        let etag = answer.e_tag().unwrap_or_default().to_owned();
+        let answer = sent.map_err(self.store_error(OPERATION, &upload.key))?;
         Ok(PartReceipt {
             number: part.number,
             bytes: part.body.len() as u64,
-            sha256: Some(part.body.sha256()),
-            etag,
+            sha256: (checksum == Checksum::Sha256).then(|| part.body.sha256()),
+            etag: self.stored(OPERATION, &upload.key, answer.e_tag())?,
         })
     }
 
-    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        let mut parts = Vec::new();
-        let mut marker = None;
-        loop {
-            let request = self.client.list_parts().bucket(&self.bucket).key(self.full_key(&upload.key));
-            let request = request.upload_id(&upload.id).set_part_number_marker(marker);
-            let page = request.send().await.map_err(self.told("list the parts of", &upload.key))?;
-            parts.extend(page.parts().iter().map(|part| PartReceipt {
-                number: part.part_number().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-                bytes: part.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-                sha256: part.checksum_sha256().and_then(|text| STANDARD.decode(text).ok()?.try_into().ok()),
-                etag: part.e_tag().unwrap_or_default().to_owned(),
-            }));
-            marker = page.next_part_number_marker().map(str::to_owned);
-            if !page.is_truncated().unwrap_or(false) || marker.is_none() {
-                // Not every compatible server sorts them.
-                parts.sort_by_key(|part: &PartReceipt| part.number);
-                return Ok(parts);
-            }
-        }
-    }
-
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
+    async fn complete_once(
+        &self,
+        upload: &Upload,
+        parts: &[PartReceipt],
+        options: PutOptions,
+        checksum: Checksum,
+    ) -> Result<(), StoreError> {
         let completed = parts.iter().map(|part| {
             CompletedPart::builder()
                 .part_number(part.number as i32)
                 .e_tag(&part.etag)
-                .set_checksum_sha256(part.sha256.map(|digest| STANDARD.encode(digest)))
+                .set_checksum_sha256(checksum.sha256(part.sha256))
                 .build()
         });
         let completed = CompletedMultipartUpload::builder().set_parts(Some(completed.collect())).build();
@@ -288,43 +239,127 @@ impl ObjectStore for S3Store {
         let patient =
             aws_sdk_s3::config::Builder::new().timeout_config(patience::limited(patience::COMPLETION));
         let completed = request.customize().config_override(patient).send().await;
-        completed.map_err(self.told("complete", &upload.key))?;
-        Ok(())
+        completed.map_err(self.store_error("complete", &upload.key)).map(drop)
+    }
+
+    /// What a refused HEAD means. Its answer has no body; that to the same question as a GET says why.
+    async fn missing_or_refused(&self, key: &str, refused: StoreError, status: u16) -> Result<Option<u64>> {
+        let request =
+            self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).range("bytes=0-0");
+        let error = match request.send().await {
+            Err(error) if !is_behind_the_end(&error) => self.store_error("look up", key)(error),
+            // There is an object, of which no byte may be there: HEAD alone is refused.
+            _ => {
+                let kind = match service_kind("", status) {
+                    StoreErrorKind::NotFound => return Err(refused.into()),
+                    // A request that was bad a moment ago, and is good now.
+                    StoreErrorKind::Rejected => StoreErrorKind::ServerFault,
+                    kind => kind,
+                };
+                return Err(StoreError { kind, reason: format!("HTTP status {status}"), ..refused }.into());
+            }
+        };
+        match error.kind {
+            StoreErrorKind::NotFound => Ok(None),
+            StoreErrorKind::AccessDenied if self.may_read.load(Ordering::Relaxed) => Ok(None),
+            _ => Err(error.into()),
+        }
+    }
+}
+
+fn classified(error: Classified, store: String, operation: &'static str, key: &str) -> StoreError {
+    let Classified { kind, reason, retry } = error;
+    StoreError { retry, ..StoreError::new(kind, store, operation, key, reason) }
+}
+
+/// One form for what stores write with quotes, without them, or as a weak tag.
+fn quoted(etag: Option<&str>) -> String {
+    let etag = etag.unwrap_or_default().trim();
+    let etag = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
+    if etag.is_empty() { String::new() } else { format!("\"{etag}\"") }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    fn url(&self) -> String {
+        let Self { bucket, prefix, .. } = self;
+        if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") }
+    }
+
+    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+        let body = &Hashed::new(body);
+        self.checksums.call(|checksum| self.put_once(key, body, options, checksum)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        self.download(key, range).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<u64>> {
+        const OPERATION: &str = "look up";
+        let answer = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).send().await;
+        match answer {
+            Ok(found) if found.e_tag().is_none() && found.last_modified().is_none() => {
+                Err(self.foreign(OPERATION, key, &NotS3::without("ETag and Last-Modified")).into())
+            }
+            Ok(found) => {
+                self.may_read.store(true, Ordering::Relaxed);
+                Ok(Some(found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)))
+            }
+            // An answer to HEAD has no body, so a missing bucket cannot be told from a missing object here.
+            Err(error)
+                if status(&error) == Some(404)
+                    && error.raw_response().is_some_and(|raw| is_s3(raw.headers())) =>
+            {
+                Ok(None)
+            }
+            Err(error) => match status(&error) {
+                Some(status @ (300..=407 | 409..=428 | 430..=499)) => {
+                    let refused = self.store_error(OPERATION, key)(error);
+                    self.missing_or_refused(key, refused, status).await
+                }
+                _ => Err(self.store_error(OPERATION, key)(error).into()),
+            },
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
+        self.objects(prefix, after).await
+    }
+
+    async fn begin_upload(&self, key: &str) -> Result<Upload> {
+        self.checksums.call(|checksum| self.begin_once(key, checksum)).await
+    }
+
+    async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
+        self.checksums.call(|checksum| self.put_part_once(upload, part, checksum)).await
+    }
+
+    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
+        self.parts(upload).await
+    }
+
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
+        self.checksums.call(|checksum| self.complete_once(upload, parts, options, checksum)).await
     }
 
     async fn composite(&self, key: &str) -> Result<Option<Composite>> {
         let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
         let request = request.checksum_mode(ChecksumMode::Enabled);
-        let answer = request.send().await.map_err(self.told("look up", key))?;
+        let answer = request.send().await.map_err(self.store_error("look up", key))?;
         Ok(answer.checksum_sha256().and_then(composite))
     }
 
     /// MinIO takes the prefix for a whole key: it finds the uploads of an object, and of a folder none.
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        let (full, skip) = (self.full_key(prefix), self.full_key("").len());
-        let (mut uploads, mut key_marker, mut id_marker) = (Vec::new(), None, None);
-        loop {
-            let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&full);
-            let request = request.set_key_marker(key_marker).set_upload_id_marker(id_marker);
-            let page = request.send().await.map_err(self.told("list the uploads under", prefix))?;
-            uploads.extend(page.uploads().iter().filter_map(|upload| {
-                let (key, id) = (upload.key()?.get(skip..)?.to_owned(), upload.upload_id()?.to_owned());
-                let began_ms = upload.initiated().and_then(|time| time.to_millis().ok());
-                Some(UnfinishedUpload { upload: Upload { key, id }, began_ms })
-            }));
-            key_marker = page.next_key_marker().map(str::to_owned);
-            id_marker = page.next_upload_id_marker().map(str::to_owned);
-            if !page.is_truncated().unwrap_or(false) || key_marker.is_none() {
-                return Ok(super::in_order(uploads));
-            }
-        }
+        self.uploads(prefix).await
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         let request =
             self.client.abort_multipart_upload().bucket(&self.bucket).key(self.full_key(&upload.key));
-        let told = self.told("abort the upload of", &upload.key);
-        match request.upload_id(&upload.id).send().await.map_err(told) {
+        let refused = self.store_error("abort the upload of", &upload.key);
+        match request.upload_id(&upload.id).send().await.map_err(refused) {
             Err(error) if error.kind != StoreErrorKind::UploadGone => Err(error.into()),
             _ => Ok(()),
         }
@@ -339,4 +374,17 @@ impl ObjectStore for S3Store {
 fn composite(text: &str) -> Option<Composite> {
     let (digest, parts) = text.rsplit_once('-')?;
     Some(Composite { sha256: STANDARD.decode(digest).ok()?.try_into().ok()?, parts: parts.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_the_same_in_every_form() {
+        for etag in ["abc-1", "\"abc-1\"", "W/\"abc-1\"", " abc-1 "] {
+            assert_eq!(quoted(Some(etag)), "\"abc-1\"");
+        }
+        assert_eq!((quoted(None), quoted(Some("\"\""))), (String::new(), String::new()));
+    }
 }

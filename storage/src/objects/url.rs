@@ -5,9 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tokio_util::sync::CancellationToken;
 
-use super::{LocalStore, Retry, RetryPolicy, S3Store, SharedStore};
+use super::{Addressing, LocalStore, Retry, RetryPolicy, S3Store, SharedStore};
 use crate::{Error, Result};
+
+/// How a store is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Of S3.
+    pub addressing: Addressing,
+    /// Once cancelled, no call is repeated.
+    pub stop: CancellationToken,
+}
 
 /// `s3://bucket[/prefix]` or `file:///folder`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +70,22 @@ impl StoreUrl {
     /// # Errors
     /// Those of the store.
     pub async fn open(&self) -> Result<SharedStore> {
+        self.open_with(OpenOptions::default()).await
+    }
+
+    /// Opens the store, with retries of what is temporary.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn open_with(&self, options: OpenOptions) -> Result<SharedStore> {
+        let OpenOptions { addressing, stop } = options;
         let store: SharedStore = match self {
             Self::S3 { bucket, prefix } => {
-                Arc::new(Box::pin(S3Store::from_environment(bucket, prefix)).await?)
+                Arc::new(Box::pin(S3Store::from_environment(bucket, prefix, addressing)).await?)
             }
             Self::Local(folder) => Arc::new(LocalStore::open(folder).await?),
         };
-        Ok(Arc::new(Retry::new(store, RetryPolicy::default())))
+        Ok(Arc::new(Retry::new(store, RetryPolicy::default()).until(stop)))
     }
 }
 

@@ -17,7 +17,7 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use sha2::{Digest, Sha256};
 
-use super::traffic::{Counted, Done, Traffic};
+use super::traffic::{Counted, Dialect, Done, Traffic};
 use super::uploads::{Fate, HeldPart};
 
 /// S3 gives a thousand. Pages this small make every listing go through several.
@@ -107,7 +107,8 @@ impl HonestService {
         let completing = self.completing.clone();
         let _one_after_the_other = completing.lock().await;
         let parts = parts.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
-        self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts))?;
+        let equal = self.traffic.speaks(Dialect::EqualParts);
+        self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts, equal))?;
         if self.traffic.heeds(if_none_match.as_ref()) && self.folder.join(&bucket).join(&key).exists() {
             return Err(s3_error!(PreconditionFailed));
         }
@@ -139,6 +140,8 @@ impl S3 for HonestService {
     /// program that is measured.
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
         let path = self.folder.join(&request.input.bucket).join(&request.input.key);
+        let mut request = request;
+        request.input.range = request.input.range.filter(|_| !self.traffic.speaks(Dialect::NoRanges));
         let mut answer = self.files.get_object(request).await?;
         let GetObjectOutput { content_length, content_range, .. } = &answer.output;
         let first =
@@ -162,6 +165,32 @@ impl S3 for HonestService {
     }
 
     async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
+        let mut request = request;
+        let speaks = |dialect| self.traffic.speaks(dialect);
+        let asked = request.input.continuation_token.clone();
+        let pages =
+            [Dialect::NoStartAfter, Dialect::EmptyFirstPage, Dialect::EndlessPages, Dialect::SamePage];
+        if pages.into_iter().any(speaks) {
+            request.input.max_keys = Some(PAGE as i32);
+        }
+        if speaks(Dialect::NoStartAfter) || speaks(Dialect::SamePage) {
+            request.input.start_after = None;
+        }
+        if speaks(Dialect::SamePage) {
+            request.input.continuation_token = None;
+        }
+        if speaks(Dialect::EndlessPages) || speaks(Dialect::EmptyFirstPage) && asked.is_none() {
+            // Tokens are keys to the file system, and each of these comes before all that are used.
+            let next = format!("!{}", asked.unwrap_or_default());
+            return Ok(S3Response::new(ListObjectsV2Output {
+                is_truncated: Some(true),
+                next_continuation_token: Some(next),
+                key_count: Some(0),
+                name: Some(request.input.bucket),
+                prefix: request.input.prefix,
+                ..ListObjectsV2Output::default()
+            }));
+        }
         self.files.list_objects_v2(request).await
     }
 
@@ -210,7 +239,8 @@ impl S3 for HonestService {
         let parts = self
             .traffic
             .change(|state| Ok::<_, S3Error>(state.uploads.open(&bucket, &key, &upload_id)?.parts.clone()))?;
-        let rest = parts.into_iter().filter(|(number, _)| *number > part_number_marker.unwrap_or(0));
+        let marker = part_number_marker.filter(|_| !self.traffic.speaks(Dialect::SamePage)).unwrap_or(0);
+        let rest = parts.into_iter().filter(|(number, _)| *number > marker);
         let rest: Vec<_> = rest.collect();
         let page = rest.iter().take(PAGE).map(|(number, part)| Part {
             part_number: Some(*number),
@@ -237,6 +267,7 @@ impl S3 for HonestService {
         request: S3Request<ListMultipartUploadsInput>,
     ) -> Answer<ListMultipartUploadsOutput> {
         let ListMultipartUploadsInput { bucket, prefix, key_marker, upload_id_marker, .. } = request.input;
+        let key_marker = key_marker.filter(|_| !self.traffic.speaks(Dialect::SamePage));
         let after = (key_marker.as_deref().unwrap_or_default(), upload_id_marker.as_deref());
         let (page, more) = self.traffic.change(|state| {
             let rest = state.uploads.listed(&bucket, prefix.as_deref().unwrap_or_default(), after);

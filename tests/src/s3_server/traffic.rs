@@ -35,6 +35,37 @@ pub enum Failure {
     AnswerLost,
     /// It receives a body of which a bit has flipped.
     Altered,
+    /// It answers 503 `SlowDown`, and asks for a pause of so many seconds.
+    SlowDownFor(u32),
+    /// It answers with an error of S3's, whatever the status.
+    Refused(u16, &'static str),
+    /// Something else answers, as a network's login page does; with 3xx it leads there.
+    Page(u16),
+    /// It does what it was asked, and cuts the connection amid the answer's body.
+    HalfBody,
+}
+
+/// What the server does unlike S3, as compatible stores do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// It refuses requests with a checksum of S3's kinds.
+    NoChecksums,
+    /// It refuses `Content-MD5`.
+    NoContentMd5,
+    /// It ignores `Range`.
+    NoRanges,
+    /// It answers UploadPart with an ETag without quotes.
+    BareETags,
+    /// It lists from the first key, whatever it is to start after.
+    NoStartAfter,
+    /// A listing's first page is empty, and leads on.
+    EmptyFirstPage,
+    /// A listing's pages are empty and lead on, each by another token.
+    EndlessPages,
+    /// A listing's first page follows itself.
+    SamePage,
+    /// All parts but the last must be of one size, as at R2.
+    EqualParts,
 }
 
 /// What waits to be carried out.
@@ -53,6 +84,8 @@ pub(super) struct State {
     pub(super) bytes_served: u64,
     failures: Vec<(Operation, Failure, u32)>,
     denied: Vec<Operation>,
+    everywhere: Option<Failure>,
+    dialects: Vec<Dialect>,
     gate: Gate,
     held: usize,
     busy: usize,
@@ -99,6 +132,20 @@ impl Traffic {
         self.change(|state| state.failures.push((operation, failure, n)));
     }
 
+    /// Lets every call go wrong.
+    pub fn fail_always(&self, failure: Failure) {
+        self.change(|state| state.everywhere = Some(failure));
+    }
+
+    /// From now on the server does what S3 would not.
+    pub fn speak(&self, dialect: Dialect) {
+        self.change(|state| state.dialects.push(dialect));
+    }
+
+    pub(super) fn speaks(&self, dialect: Dialect) -> bool {
+        self.state().dialects.contains(&dialect)
+    }
+
     /// How many calls of `operation` are still to go wrong.
     pub fn failures_left(&self, operation: Operation) -> u32 {
         self.state().failures.iter().filter(|(o, ..)| *o == operation).map(|(.., n)| n).sum()
@@ -106,7 +153,10 @@ impl Traffic {
 
     /// Nothing goes wrong any more.
     pub fn fail_no_more(&self) {
-        self.change(|state| state.failures.clear());
+        self.change(|state| {
+            state.failures.clear();
+            state.everywhere = None;
+        });
     }
 
     /// From now on these calls are answered 403 `AccessDenied`, as S3 does where the permission is missing, and only
@@ -217,7 +267,8 @@ impl Traffic {
     /// What is to go wrong with this call.
     pub(super) fn next_failure(&self, operation: Operation) -> Option<Failure> {
         self.change(|state| {
-            let (_, failure, n) = state.failures.iter_mut().find(|(o, _, n)| *o == operation && *n > 0)?;
+            let planned = state.failures.iter_mut().find(|(o, _, n)| *o == operation && *n > 0);
+            let Some((_, failure, n)) = planned else { return state.everywhere };
             *n -= 1;
             Some(*failure)
         })

@@ -69,7 +69,7 @@ impl HeldUpload {
     }
 
     /// Whether these parts make the object.
-    pub(super) fn verify(&self, parts: &[CompletedPart]) -> S3Result<()> {
+    pub(super) fn verify(&self, parts: &[CompletedPart], equal: bool) -> S3Result<()> {
         if parts.is_empty() {
             return Err(s3_error!(MalformedXML, "You must specify at least one part"));
         }
@@ -86,6 +86,14 @@ impl HeldUpload {
             if i + 1 < parts.len() && held.bytes < LEAST_BYTES {
                 return Err(s3_error!(EntityTooSmall, "part {number} has {} bytes", held.bytes));
             }
+        }
+        let sizes = parts.iter().filter_map(|part| Some(self.parts.get(&part.part_number?)?.bytes));
+        let sizes: Vec<_> = sizes.collect();
+        let differs = |(i, bytes): (usize, &u64)| {
+            if i + 1 < sizes.len() { *bytes != sizes[0] } else { *bytes > sizes[0] }
+        };
+        if equal && sizes.iter().enumerate().any(differs) {
+            return Err(s3_error!(InvalidPart, "All non-trailing parts must have the same length."));
         }
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use intellistor_storage::objects::Operation;
 use s3s::service::S3Service;
 
-use super::traffic::{Failure, Traffic};
+use super::traffic::{Dialect, Failure, Traffic};
 
 /// The connection ends without an answer.
 #[derive(Debug)]
@@ -53,14 +54,29 @@ pub(super) async fn answer(
         Some(Failure::AccessDenied) => {
             return Ok(denied());
         }
+        Some(Failure::SlowDownFor(seconds)) => {
+            let mut slow =
+                refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate.");
+            slow.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            return Ok(slow);
+        }
+        Some(Failure::Refused(status, code)) => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            return Ok(refusal(status, code, "refused on purpose"));
+        }
+        Some(Failure::Page(status)) => return Ok(page(StatusCode::from_u16(status).expect("a status"))),
         Some(Failure::Altered) => body = altered(&body),
-        Some(Failure::AnswerLost | Failure::Cut) | None => {}
+        Some(Failure::AnswerLost | Failure::Cut | Failure::HalfBody) | None => {}
+    }
+    if let Some(refused) = refused_header(&head.headers, &traffic) {
+        let message = format!("Unsupported header '{refused}' received for this API call.");
+        return Ok(refusal(StatusCode::BAD_REQUEST, "InvalidArgument", &message));
     }
     if operation.is_some_and(|operation| traffic.denies(operation)) {
         return Ok(denied());
     }
     let is_get = head.method == Method::GET;
-    let answer = match service.call(Request::from_parts(head, s3s::Body::from(body))).await {
+    let mut answer = match service.call(Request::from_parts(head, s3s::Body::from(body))).await {
         Ok(answer) => answer,
         Err(error) => panic!("the test server failed: {error:?}"),
     };
@@ -73,6 +89,15 @@ pub(super) async fn answer(
         && traffic.denies(Operation::List)
     {
         return Ok(denied());
+    }
+    if failure == Some(Failure::HalfBody) {
+        return half(answer).await;
+    }
+    if operation == Some(Operation::PutPart) && traffic.speaks(Dialect::BareETags) {
+        let etag = answer.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
+        if let Some(bare) = etag.map(|etag| etag.trim_matches('"').parse().expect("a value")) {
+            answer.headers_mut().insert(header::ETAG, bare);
+        }
     }
     if is_get {
         let bytes = answer.body().size_hint().lower();
@@ -108,7 +133,53 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Response<s3s::Body>
         format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>");
     let mut response = Response::new(s3s::Body::from(body));
     *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response
+}
+
+fn page(status: StatusCode) -> Response<s3s::Body> {
+    let body =
+        "<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please log in.<br></body></html>";
+    let mut response = Response::new(s3s::Body::from(body.to_owned()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if status.is_redirection() {
+        headers
+            .insert(header::LOCATION, HeaderValue::from_static("http://portal.example/login?token=hidden"));
+    }
+    response
+}
+
+/// The name of a header that this dialect does not have.
+fn refused_header(headers: &HeaderMap, traffic: &Traffic) -> Option<String> {
+    let (no_checksums, no_md5) =
+        (traffic.speaks(Dialect::NoChecksums), traffic.speaks(Dialect::NoContentMd5));
+    let refused = headers.keys().map(HeaderName::as_str).find(|name| {
+        no_checksums && (name.starts_with("x-amz-checksum-") || name.starts_with("x-amz-sdk-checksum-"))
+            || no_checksums && *name == "x-amz-trailer"
+            || no_md5 && *name == "content-md5"
+    });
+    refused.map(str::to_owned)
+}
+
+/// The first half of an answer's body, after which the connection breaks.
+async fn half(answer: Response<s3s::Body>) -> Result<Response<s3s::Body>, Cut> {
+    let (head, body) = answer.into_parts();
+    let mut body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    body.truncate(body.len() / 2);
+    let pieces = futures::stream::unfold(Some(body), |body| async move {
+        match body {
+            Some(body) if !body.is_empty() => Some((Ok(Frame::data(body)), Some(Bytes::new()))),
+            Some(_) => {
+                // What came before is sent meanwhile.
+                tokio::task::yield_now().await;
+                Some((Err(Cut), None))
+            }
+            None => None,
+        }
+    });
+    Ok(Response::from_parts(head, s3s::Body::http_body_unsync(StreamBody::new(pieces))))
 }
 
 fn altered(body: &Bytes) -> Bytes {

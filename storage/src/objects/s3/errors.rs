@@ -1,49 +1,102 @@
 //! What S3's answers mean; [`connection`](super::connection) has what their absence means.
 
 use std::error::Error as StdError;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use chrono::{DateTime, Utc};
 
 use super::connection;
+use super::foreign::{NotS3, is_s3};
 use super::route::Route;
-use crate::StoreErrorKind;
+use crate::{RetryAdvice, StoreErrorKind};
 
-pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
+/// What an error is to those above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Classified {
+    pub(super) kind: StoreErrorKind,
+    pub(super) reason: String,
+    pub(super) retry: RetryAdvice,
 }
 
-/// The kind of an error, and what to tell of it.
-pub(super) fn classify<E>(error: &SdkError<E, HttpResponse>, route: &Route) -> (StoreErrorKind, String)
+impl Classified {
+    /// Nothing is known of the store, whatever the answer said.
+    pub(super) fn foreign(what: &NotS3) -> Self {
+        Self { kind: StoreErrorKind::Unreachable, reason: what.to_string(), retry: RetryAdvice::Brief }
+    }
+}
+
+/// The status of a refusal.
+pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    match error {
+        SdkError::ServiceError(answer) => Some(answer.raw().status().as_u16()),
+        _ => None,
+    }
+}
+
+/// Whether a range begins behind the object's end.
+pub(super) fn is_behind_the_end<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: StdError + ProvideErrorMetadata + 'static,
 {
-    match error {
-        SdkError::ServiceError(refused) => {
-            let message = error.message().unwrap_or_default();
-            service(refused.raw(), error.code().unwrap_or_default(), message, route)
-        }
-        _ => connection::classify(error, route),
-    }
+    let is_told = error.code().is_some_and(|code| !code.is_empty())
+        || error.raw_response().is_some_and(|raw| is_s3(raw.headers()));
+    status(error) == Some(416) && is_told
 }
 
-fn service(response: &HttpResponse, code: &str, message: &str, route: &Route) -> (StoreErrorKind, String) {
+pub(super) fn classify<E>(error: &SdkError<E, HttpResponse>, route: &Route) -> Classified
+where
+    E: StdError + ProvideErrorMetadata + 'static,
+{
+    let foreign = connection::causes(error).find_map(|cause| cause.downcast_ref::<NotS3>());
+    let (kind, reason) = match error {
+        _ if let Some(foreign) = foreign => return Classified::foreign(foreign),
+        SdkError::ServiceError(refused) => {
+            let message = error.message().unwrap_or_default();
+            match service(refused.raw(), error.code().unwrap_or_default(), message, route) {
+                Ok(classified) => classified,
+                Err(foreign) => return Classified::foreign(&foreign),
+            }
+        }
+        _ => connection::classify(error, route),
+    };
+    Classified { kind, reason, retry: advice(kind, error.raw_response()) }
+}
+
+/// What a refusal means, if it is a store's.
+fn service(
+    response: &HttpResponse,
+    code: &str,
+    message: &str,
+    route: &Route,
+) -> Result<(StoreErrorKind, String), NotS3> {
     let status = response.status().as_u16();
+    // The SDK has a code of its own for an answer without a body.
+    let code = if code == "NotFound" && has_no_body(response) { "" } else { code };
     let words = words(code, message, status);
     if let Some(reason) = other_region(response, code, &words, route) {
-        return (StoreErrorKind::WrongRegion, reason);
+        return Ok((StoreErrorKind::WrongRegion, reason));
     }
     if status == 407 {
         let through = route.through();
-        return (
+        return Ok((
             StoreErrorKind::Proxy,
             format!("{}{through} asks for credentials (HTTP status 407)", route.place()),
-        );
+        ));
     }
     if is_for_tls(response) {
         let reason = format!("{} expects TLS: write https:// instead of http://", route.place());
-        return (StoreErrorKind::BadEndpoint, reason);
+        return Ok((StoreErrorKind::BadEndpoint, reason));
+    }
+    // Without S3's code it is a store's only if its headers say so. A failure that passes, such as a load balancer's
+    // 502, is one whoever reports it.
+    let passes = matches!(status, 408 | 429 | 500 | 502..=504);
+    if code.is_empty() && !passes && !is_s3(response.headers()) {
+        return Err(NotS3::of(response));
+    }
+    if code.is_empty() && (200..300).contains(&status) {
+        return Ok((StoreErrorKind::Unreachable, "its answer cannot be read".to_owned()));
     }
     let kind = service_kind(code, status);
     let reason = match kind {
@@ -60,7 +113,29 @@ fn service(response: &HttpResponse, code: &str, message: &str, route: &Route) ->
         },
         _ => words,
     };
-    (kind, reason)
+    Ok((kind, reason))
+}
+
+fn has_no_body(raw: &HttpResponse) -> bool {
+    raw.body().bytes().is_none_or(<[u8]>::is_empty)
+}
+
+fn advice(kind: StoreErrorKind, raw: Option<&HttpResponse>) -> RetryAdvice {
+    if kind == StoreErrorKind::ClockSkew {
+        return RetryAdvice::Brief;
+    }
+    let asked = raw.and_then(|raw| retry_after(raw.headers().get("retry-after")?, SystemTime::now()));
+    asked.map_or(RetryAdvice::Patient, RetryAdvice::After)
+}
+
+/// Seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = SystemTime::from(DateTime::parse_from_rfc2822(text).ok()?);
+    at.duration_since(now).ok()
 }
 
 /// Code and message, once where they say the same.
@@ -134,16 +209,21 @@ fn element(response: &HttpResponse, name: &str) -> Option<String> {
     Some(one_line(text)).filter(|text| !text.is_empty() && text.len() <= 80)
 }
 
-fn service_kind(code: &str, status: u16) -> StoreErrorKind {
+/// Of S3's code, or without one of the status.
+pub(super) fn service_kind(code: &str, status: u16) -> StoreErrorKind {
     match (code, status) {
         ("NoSuchBucket", _) => StoreErrorKind::NoSuchStore,
         ("NoSuchUpload", _) => StoreErrorKind::UploadGone,
         ("NoSuchKey", _) => StoreErrorKind::NotFound,
         // Only `PutOptions::if_absent` sets a condition.
         ("PreconditionFailed", _) | (_, 412) => StoreErrorKind::AlreadyExists,
-        // Another conditional call of the same key was not finished; the next one knows its outcome.
-        ("ConditionalRequestConflict", _) => StoreErrorKind::ServerFault,
+        // S3 reports some failures after it has begun an answer with status 200. Another call of the same key that
+        // was not finished: the next one knows its outcome.
+        ("InternalError" | "ConditionalRequestConflict" | "OperationAborted", _) => {
+            StoreErrorKind::ServerFault
+        }
         ("InvalidObjectState", _) => StoreErrorKind::ColdStorage,
+        // The signature has the time at which the request was made ready, perhaps before a sleep.
         ("RequestTimeTooSkewed" | "RequestExpired", _) => StoreErrorKind::ClockSkew,
         (
             "InvalidAccessKeyId"
@@ -160,14 +240,14 @@ fn service_kind(code: &str, status: u16) -> StoreErrorKind {
             StoreErrorKind::ChecksumMismatch
         }
         // Not every compatible server has every operation; asking again does not help.
-        ("NotImplemented", _) | (_, 501) => StoreErrorKind::Rejected,
+        ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => StoreErrorKind::Unsupported,
         ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => StoreErrorKind::Full,
         (
             "SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "ServiceUnavailable",
             _,
         )
         | (_, 429 | 503) => StoreErrorKind::Throttled,
-        ("RequestTimeout", _) | (_, 408) => StoreErrorKind::Timeout,
+        ("RequestTimeout" | "IncompleteBody", _) | (_, 408) => StoreErrorKind::Timeout,
         (_, 403) => StoreErrorKind::AccessDenied,
         (_, 404) => StoreErrorKind::NotFound,
         (_, 500..) => StoreErrorKind::ServerFault,
@@ -182,4 +262,42 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
 
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_time_or_a_date() {
+        let noon = DateTime::parse_from_rfc2822("Thu, 26 Nov 2026 12:00:00 GMT").unwrap().into();
+        for (text, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Thu, 26 Nov 2026 12:00:30 GMT", Some(30)),
+            ("Thu, 26 Nov 2026 11:59:59 GMT", None),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(text, noon), seconds.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_counts_whatever_the_status() {
+        use StoreErrorKind::{ClockSkew, NotFound, Rejected, ServerFault, Throttled, Timeout, Unsupported};
+        for (code, status, kind) in [
+            ("InternalError", 200, ServerFault),
+            ("SlowDown", 200, Throttled),
+            ("IncompleteBody", 400, Timeout),
+            ("RequestTimeTooSkewed", 403, ClockSkew),
+            ("NotImplemented", 400, Unsupported),
+            ("Whatever", 501, Unsupported),
+            ("InvalidPart", 400, Rejected),
+            ("Whatever", 502, ServerFault),
+            ("", 404, NotFound),
+        ] {
+            assert_eq!(service_kind(code, status), kind, "{code} {status}");
+        }
+    }
 }

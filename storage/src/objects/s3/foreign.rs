@@ -1,0 +1,111 @@
+//! Answers of what is no S3 store: a network's login page, a proxy, a redirect, another program at the endpoint.
+//!
+//! They say nothing of what the store holds, whatever their status: a page with 200 has stored nothing, and one with
+//! 404 has looked for nothing. S3 answers in XML, and its own headers begin with `x-amz-`; compatible stores may lack the
+//! headers, so each is judged by what it should have and has not.
+
+use std::fmt;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_runtime_api::http::Headers;
+
+use super::errors::one_line;
+
+/// Longer ones carry tokens, which belong in no log.
+const MOST_LOCATION: usize = 100;
+
+/// An answer that is not S3's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotS3 {
+    /// What it is instead.
+    what: String,
+}
+
+impl NotS3 {
+    pub(super) fn of(raw: &HttpResponse) -> Self {
+        let headers = raw.headers();
+        let mut what = format!("HTTP status {}", raw.status().as_u16());
+        for (name, before) in [("content-type", ", "), ("server", " from "), ("location", ", leading to ")] {
+            if let Some(value) = headers.get(name) {
+                let value = value.split(['?', '#', ';']).next().unwrap_or_default();
+                let value: String = one_line(value).chars().take(MOST_LOCATION).collect();
+                what += &format!("{before}{value}");
+            }
+        }
+        Self { what }
+    }
+
+    /// An answer that lacks what S3 sends with it.
+    pub(super) fn without(header: &str) -> Self {
+        Self { what: format!("an answer without {header}") }
+    }
+}
+
+impl fmt::Display for NotS3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "what answered is no S3 store, but perhaps a proxy or a network's login page ({})",
+            self.what
+        )
+    }
+}
+
+impl std::error::Error for NotS3 {}
+
+/// Whether headers are S3's own.
+pub(super) fn is_s3(headers: &Headers) -> bool {
+    headers.iter().any(|(name, _)| name.starts_with("x-amz-"))
+}
+
+/// Stops pages that say they are a success before anything is read from them. Refusals are looked at with their body.
+#[derive(Debug)]
+pub(super) struct OnlyS3;
+
+impl Intercept for OnlyS3 {
+    fn name(&self) -> &'static str {
+        "OnlyS3"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let raw = context.response();
+        if raw.status().is_success() && is_page(raw.headers()) { Err(NotS3::of(raw).into()) } else { Ok(()) }
+    }
+}
+
+/// Whether it is a web page, and not an object that was stored as one.
+fn is_page(headers: &Headers) -> bool {
+    let kind = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
+    (kind.starts_with("text/html") || kind.starts_with("application/xhtml")) && !is_s3(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_no_object() {
+        let cases: [(&[(&'static str, &'static str)], bool); 5] = [
+            (&[("content-type", "text/html; charset=utf-8")], true),
+            (&[("content-type", "Text/HTML"), ("etag", "1")], true),
+            (&[("content-type", "text/html"), ("x-amz-request-id", "1")], false),
+            (&[("content-type", "application/xml")], false),
+            (&[], false),
+        ];
+        for (lines, page) in cases {
+            let mut headers = Headers::new();
+            for (name, value) in lines {
+                headers.insert(*name, *value);
+            }
+            assert_eq!(is_page(&headers), page, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Listings that end: of objects, of the parts of an upload, of uploads.
+//!
+//! A page that brings nothing new and does not lead on would be asked for without end. Such a listing is an error, not an
+//! empty one: what is missing from it might be taken for deleted.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{S3Store, quoted};
+use crate::objects::{ObjectInfo, ObjectStore as _, Page, PartReceipt, UnfinishedUpload, Upload, in_order};
+use crate::{Result, StoreError, StoreErrorKind};
+
+/// Pages in a row that may bring nothing new. S3 gives empty ones where much was deleted.
+const FRUITLESS: u32 = 1_000;
+/// Listings that go on at the same time, about.
+const REMEMBERED: usize = 8;
+
+/// Where listings go on: prefix, last key, and the store's token for what comes after it. A store may ignore
+/// `start-after`, and would begin each page from the first key again.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Mutex<VecDeque<[String; 3]>>);
+
+impl Tokens {
+    fn held(&self) -> std::sync::MutexGuard<'_, VecDeque<[String; 3]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken: a call that is repeated, since this one failed, does without.
+    fn take(&self, prefix: &str, last: &str) -> Option<String> {
+        let mut held = self.held();
+        let at = held.iter().position(|[p, l, _]| p == prefix && l == last)?;
+        held.remove(at).map(|[.., token]| token)
+    }
+
+    fn keep(&self, prefix: &str, last: &str, token: String) {
+        let mut held = self.held();
+        held.truncate(REMEMBERED - 1);
+        held.push_front([prefix.to_owned(), last.to_owned(), token]);
+    }
+}
+
+impl S3Store {
+    pub(super) async fn objects(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
+        let (full, own) = (self.full_key(prefix), self.full_key(""));
+        let mut token = after.and_then(|after| self.tokens.take(prefix, after));
+        for _ in 0..FRUITLESS {
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&full);
+            let request = request.set_start_after(after.map(|after| self.full_key(after)));
+            let request = request.set_continuation_token(token.clone());
+            let answer = request.send().await.map_err(self.store_error("list", prefix))?;
+            let found = answer.contents().iter().filter_map(|object| {
+                let key = object.key().filter(|key| key.starts_with(&full))?.strip_prefix(&own)?;
+                let bytes = object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                Some(ObjectInfo { key: key.to_owned(), bytes })
+            });
+            let mut objects: Vec<_> =
+                found.filter(|object| after.is_none_or(|after| object.key.as_str() > after)).collect();
+            objects.sort_by(|a, b| a.key.cmp(&b.key));
+            let next = answer.next_continuation_token().filter(|next| !next.is_empty());
+            if !answer.is_truncated().unwrap_or(next.is_some()) {
+                return Ok(Page { objects, more: false });
+            }
+            if let Some(last) = objects.last() {
+                if let Some(next) = next {
+                    self.tokens.keep(prefix, &last.key, next.to_owned());
+                }
+                return Ok(Page { objects, more: true });
+            }
+            match next {
+                Some(next) if token.as_deref() != Some(next) => token = Some(next.to_owned()),
+                _ => break,
+            }
+        }
+        Err(self.goes_nowhere("list", prefix).into())
+    }
+
+    pub(super) async fn parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
+        const OPERATION: &str = "list the parts of";
+        let (mut parts, mut marker) = (Vec::new(), 0);
+        loop {
+            let request = self.client.list_parts().bucket(&self.bucket).key(self.full_key(&upload.key));
+            let request = request.upload_id(&upload.id);
+            let request = request.set_part_number_marker((marker > 0).then(|| marker.to_string()));
+            let page = request.send().await.map_err(self.store_error(OPERATION, &upload.key))?;
+            let found = page.parts().iter().map(|part| PartReceipt {
+                number: part.part_number().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+                bytes: part.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                sha256: part.checksum_sha256().and_then(|text| STANDARD.decode(text).ok()?.try_into().ok()),
+                etag: quoted(part.e_tag()),
+            });
+            parts.extend(found.filter(|part| part.number > marker));
+            let next = page.next_part_number_marker().and_then(|next| next.parse().ok());
+            if !page.is_truncated().unwrap_or(next.is_some_and(|next| next > marker)) {
+                // Not every compatible server sorts them.
+                parts.sort_by_key(|part: &PartReceipt| part.number);
+                return Ok(parts);
+            }
+            let last = parts.iter().map(|part| part.number).max();
+            marker = match next.filter(|next| *next > 0).or(last) {
+                Some(next) if next > marker => next,
+                _ => return Err(self.goes_nowhere(OPERATION, &upload.key).into()),
+            };
+        }
+    }
+
+    pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
+        const OPERATION: &str = "list the uploads under";
+        let (full, own) = (self.full_key(prefix), self.full_key(""));
+        let (mut uploads, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut marker: Option<(String, Option<String>)> = None;
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS {
+            let (key, id) = marker.clone().map_or((None, None), |(key, id)| (Some(key), id));
+            let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(&full);
+            let request = request.set_key_marker(key).set_upload_id_marker(id);
+            let page = request.send().await.map_err(self.store_error(OPERATION, prefix))?;
+            fruitless += 1;
+            for upload in page.uploads() {
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
+                let Some(key) =
+                    Some(key).filter(|key| key.starts_with(&full)).and_then(|k| k.strip_prefix(&own))
+                else {
+                    continue;
+                };
+                if seen.insert((key.to_owned(), id.to_owned())) {
+                    fruitless = 0;
+                    let began_ms = upload.initiated().and_then(|time| time.to_millis().ok());
+                    let upload = Upload { key: key.to_owned(), id: id.to_owned() };
+                    uploads.push(UnfinishedUpload { upload, began_ms });
+                }
+            }
+            let given = page.next_key_marker().filter(|key| !key.is_empty());
+            if !page.is_truncated().unwrap_or(given.is_some()) {
+                return Ok(in_order(uploads));
+            }
+            let next = match (given, page.uploads().last()) {
+                (Some(key), _) => Some((key.to_owned(), page.next_upload_id_marker().map(str::to_owned))),
+                (None, Some(last)) => {
+                    last.key().map(|key| (key.to_owned(), last.upload_id().map(str::to_owned)))
+                }
+                (None, None) => None,
+            };
+            if next.is_none() || next == marker {
+                break;
+            }
+            marker = next;
+        }
+        Err(self.goes_nowhere(OPERATION, prefix).into())
+    }
+
+    fn goes_nowhere(&self, operation: &'static str, key: &str) -> StoreError {
+        let reason = "its listing does not advance: it says that more follows, and gives nothing new";
+        StoreError::new(StoreErrorKind::Unsupported, self.url(), operation, key, reason)
+    }
+}

@@ -1,0 +1,142 @@
+//! Backups and restores by the programs where the network or the store is not what S3 promises.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use intellistor_storage::objects::Operation;
+use intellistor_tests::governed::Governed;
+use intellistor_tests::program::Output;
+use intellistor_tests::s3_server::{Dialect, Failure, Fate};
+
+const POLICY: &str = "dialects";
+const MIB: u64 = 40;
+
+fn place() -> Governed {
+    let place = Governed::new(POLICY);
+    place.fill(MIB);
+    place
+}
+
+fn verify(place: &Governed) -> Output {
+    place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"])
+}
+
+// 1. What answers is no S3 store
+
+#[test]
+fn a_login_page_amid_a_job_pauses_it_and_throws_nothing_away() {
+    for status in [200, 302, 403, 404] {
+        let place = place();
+        assert!(place.run_until("part_recorded", 2));
+        place.server.traffic().fail_always(Failure::Page(status));
+        let stopped = place.run().expect(1);
+        assert_eq!(stopped.json["state"], "transferring", "{status}: {:#}", stopped.json);
+        let message = stopped.json["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("no S3 store"), "{status}: {message}");
+        place.server.traffic().fail_no_more();
+        assert_eq!(place.upload(0).fate, Fate::Open, "{status}");
+        place.assert_resumed(&place.run().expect(0), 2);
+    }
+}
+
+#[test]
+fn a_login_page_at_each_step_costs_no_part() {
+    for (point, nth, state) in [
+        ("upload_recorded", 1, "transferring"),
+        ("before_complete", 1, "sealing"),
+        ("archive_completed", 1, "sealing"),
+        ("before_manifest", 1, "publishing"),
+    ] {
+        let place = place();
+        assert!(place.run_until(point, nth), "{point}");
+        place.server.traffic().fail_always(Failure::Page(200));
+        let stopped = place.run().expect(1);
+        assert_eq!(stopped.json["state"], state, "{point}: {:#}", stopped.json);
+        place.server.traffic().fail_no_more();
+        let finished = place.run().expect(0);
+        assert_eq!(finished.json["resumed"], true, "{point}: {:#}", finished.json);
+        assert_eq!(place.backups(), [finished.key_backup()], "{point}");
+        assert_eq!(place.server.traffic().uploads().len(), 1, "{point}");
+    }
+}
+
+#[test]
+fn no_command_takes_a_login_page_for_its_answer() {
+    let place = place();
+    let key = place.run().expect(0).key_backup().to_owned();
+    for status in [200, 302, 404] {
+        place.server.traffic().fail_always(Failure::Page(status));
+        for line in [
+            "backup --policy policy.yaml",
+            "list --policy policy.yaml",
+            "verify --policy policy.yaml --latest",
+            &format!("restore --policy policy.yaml --key {key} --out out-{status}"),
+            &format!("show --policy policy.yaml --key {key}"),
+        ] {
+            let output = place.client.run(line.split(' ')).expect(1);
+            assert!(output.stderr.contains("no S3 store"), "{line} {status}: {}", output.stderr);
+        }
+        place.server.traffic().fail_no_more();
+    }
+    verify(&place).expect(0);
+}
+
+// 2. A store with a bad minute
+
+#[test]
+fn a_restore_and_a_verify_outlive_what_passes() {
+    let place = place();
+    let key = place.run().expect(0).key_backup().to_owned();
+    for failure in [Failure::SlowDown, Failure::Cut, Failure::Page(502)] {
+        // More than five calls of each, which took three seconds.
+        place.server.traffic().fail_next(1, Operation::Head, failure);
+        place.server.traffic().fail_next(7, Operation::GetRange, failure);
+        place.server.traffic().fail_next(1, Operation::List, failure);
+        verify(&place).expect(0);
+        assert_eq!(place.server.traffic().failures_left(Operation::GetRange), 0, "{failure:?}");
+    }
+    place.server.traffic().fail_next(7, Operation::GetRange, Failure::HalfBody);
+    place.assert_restores(&key);
+}
+
+#[test]
+fn a_backup_by_the_client_outlives_what_passes() {
+    let place = place();
+    for (operation, failure) in [
+        (Operation::PutPart, Failure::SlowDown),
+        (Operation::CompleteUpload, Failure::Refused(200, "InternalError")),
+        (Operation::Put, Failure::Refused(400, "IncompleteBody")),
+    ] {
+        place.server.traffic().fail_next(6, operation, failure);
+        place.client.run(["-q", "backup", "--policy", "policy.yaml"]).expect(0);
+        assert_eq!(place.server.traffic().failures_left(operation), 0, "{operation:?}");
+    }
+    verify(&place).expect(0);
+}
+
+// 3. Stores without S3's checksums
+
+#[test]
+fn a_store_without_checksum_headers_gets_whole_backups_and_one_word_of_it() {
+    for dialects in [&[Dialect::NoChecksums][..], &[Dialect::NoChecksums, Dialect::NoContentMd5]] {
+        let place = place();
+        dialects.iter().for_each(|dialect| place.server.traffic().speak(*dialect));
+        assert!(place.run_until("part_recorded", 2));
+        let resumed = place.run().expect(0);
+        place.assert_resumed(&resumed, 2);
+        let log = place.log("last.log");
+        // Two runs, of which the first died.
+        let said = log.matches("takes no SHA-256 checksums").count();
+        assert!((1..=2).contains(&said), "{said} times in {log}");
+        verify(&place).expect(0);
+    }
+}
+
+#[test]
+fn who_asks_for_no_checksums_gets_none() {
+    let place = place();
+    let client = place.client.clone().var("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required");
+    place.server.traffic().speak(Dialect::NoChecksums);
+    let made = client.run(["backup", "--policy", "policy.yaml"]).expect(0);
+    assert!(!made.stderr.contains("checksum"), "{}", made.stderr);
+    place.assert_restores(made.key_backup());
+}
