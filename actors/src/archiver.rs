@@ -11,19 +11,22 @@
 //! A file that cannot be opened, or that vanished, is skipped and recorded. One that changes while it is read is
 //! archived again, up to [`ATTEMPTS`] times while it is small, and then recorded as changed: its entry says what
 //! was read, and the tar stream stays valid (cut at the size that its header names, or filled up with zeros).
+//! A file that has more bytes than the system gives as its size is read whole before it is archived, up to
+//! [`READ_WHOLE_BYTES`], and recorded as changed.
 //! A later copy of a path overrides an earlier one, in the manifest and for `tar`. A file that is not what was
 //! sent of it before a crash is archived again from its start, behind zeros that complete the old copy.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use intellistor_storage::Error;
-use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind};
+use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind, Xattr};
 use intellistor_storage::queue::Cursor;
 use tar::EntryType;
 
-use crate::content::{Content, Fate};
+use crate::content::{Archived, Body, Content, Copied, Fate};
 use crate::frames::{Frames, Halt};
 use crate::link::{Failures, Link};
 use crate::links::LinkTable;
@@ -38,6 +41,8 @@ use crate::tar_header::TarEntry;
 pub const ATTEMPTS: u32 = 3;
 /// A larger file is read once: what keeps changing for so long would change again.
 const READ_AGAIN_BYTES: u64 = 64 << 20;
+/// What is read into memory of a file whose size is a lie.
+pub const READ_WHOLE_BYTES: usize = 8 << 20;
 
 /// What the archiver needs.
 #[derive(Debug)]
@@ -148,27 +153,97 @@ impl Archiver {
                 Ok(xattrs) => xattrs,
                 Err(e) => return self.skip(scanned, "read the extended attributes of", e),
             };
-            let content =
-                Content { file: &file, facts: &facts, xattrs: &xattrs, path: &scanned.relative_path };
-            let copied = content.copy(&mut self.frames, &self.progress)?;
+            // Most files of /proc have a size of 0, and content.
+            if facts.size == 0 {
+                match source::goes_on_behind(&file, 0) {
+                    Ok(false) => {}
+                    Ok(true) => return self.longer_than_its_size(scanned, &file, &facts, xattrs, None),
+                    Err(e) => return self.skip(scanned, "read", e),
+                }
+            }
+            let copied = self.copy(scanned, Body::File(&file), &facts, &xattrs)?;
             match copied.fate {
                 Fate::Unreadable(e) => return self.skip(scanned, "read", e),
                 Fate::Changed(_) if attempt < ATTEMPTS && facts.size <= READ_AGAIN_BYTES => continue,
+                Fate::Longer => {
+                    let cut = Some(copied.what);
+                    return self.longer_than_its_size(scanned, &file, &facts, xattrs, cut);
+                }
                 Fate::Changed(how) => self.problem(scanned, ProblemKind::Changed, how),
                 Fate::Whole => {}
             }
-            let entry = Entry {
-                size: copied.bytes,
-                sha256: Some(copied.sha256),
-                extents: copied.extents,
-                xattrs,
-                ..entry(scanned, EntryKind::File, &facts)
-            };
-            self.links.add(&facts, &entry);
-            self.frames.record(entry);
+            self.record(scanned, &facts, xattrs, copied.what);
             return Ok(());
         }
         Ok(())
+    }
+
+    /// A file that has more bytes than the system gives as its size; `cut` is what was archived of it. What is said of it is
+    /// that it changed, since nothing tells whether it ends where it was found to end.
+    fn longer_than_its_size(
+        &mut self,
+        scanned: &ScannedEntry,
+        file: &File,
+        facts: &Facts,
+        xattrs: Vec<Xattr>,
+        cut: Option<Archived>,
+    ) -> Result<(), Halt> {
+        let said = facts.size;
+        let whole = match source::read_whole(file, READ_WHOLE_BYTES) {
+            Ok(whole) => whole,
+            Err(e) => return self.skip(scanned, "read", e),
+        };
+        let (copied, reason) = match (&whole, cut) {
+            (Some(bytes), _) => {
+                let facts = Facts { size: bytes.len() as u64, ..facts.clone() };
+                let copied = self.copy(scanned, Body::Read(bytes), &facts, &xattrs)?;
+                let reason = format!(
+                    "the system gives its size as {said} bytes, and {} could be read, which are in the backup",
+                    bytes.len()
+                );
+                (copied, reason)
+            }
+            (None, cut) => {
+                let reason = format!(
+                    "the system gives its size as {said} bytes, which are in the backup; what it has behind them is not"
+                );
+                let copied = match cut {
+                    Some(what) => Copied { what, fate: Fate::Whole },
+                    None => self.copy(scanned, Body::File(file), facts, &xattrs)?,
+                };
+                (copied, reason)
+            }
+        };
+        if let Fate::Unreadable(e) = copied.fate {
+            return self.skip(scanned, "read", e);
+        }
+        self.problem(scanned, ProblemKind::Changed, reason);
+        self.record(scanned, facts, xattrs, copied.what);
+        Ok(())
+    }
+
+    fn copy(
+        &mut self,
+        scanned: &ScannedEntry,
+        body: Body<'_>,
+        facts: &Facts,
+        xattrs: &[Xattr],
+    ) -> Result<Copied, Halt> {
+        let content = Content { body, facts, xattrs, path: &scanned.relative_path };
+        content.copy(&mut self.frames, &self.progress)
+    }
+
+    fn record(&mut self, scanned: &ScannedEntry, facts: &Facts, xattrs: Vec<Xattr>, what: Archived) {
+        let Archived { bytes, sha256, extents } = what;
+        let entry = Entry {
+            size: bytes,
+            sha256: Some(sha256),
+            extents,
+            xattrs,
+            ..entry(scanned, EntryKind::File, facts)
+        };
+        self.links.add(facts, &entry);
+        self.frames.record(entry);
     }
 
     fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Result<(), Halt> {

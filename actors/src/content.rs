@@ -13,23 +13,52 @@ use crate::progress::Progress;
 use crate::source::{self, Facts};
 use crate::tar_header::TarEntry;
 
-/// An open file, and what was known of it when it was opened.
+/// Where the bytes come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// An open file.
+    File(&'a File),
+    /// What was read of a file whose size is a lie.
+    Read(&'a [u8]),
+}
+
+impl Body<'_> {
+    fn read_at(self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => read_at(file, buffer, at),
+            Self::Read(bytes) => {
+                let rest = bytes.get(at as usize..).unwrap_or_default();
+                let n = rest.len().min(buffer.len());
+                buffer[..n].copy_from_slice(&rest[..n]);
+                Ok(n)
+            }
+        }
+    }
+}
+
+/// A file's content, and what was known of the file when it was opened.
 #[derive(Debug)]
 pub(crate) struct Content<'a> {
-    pub(crate) file: &'a File,
+    pub(crate) body: Body<'a>,
     pub(crate) facts: &'a Facts,
     pub(crate) xattrs: &'a [Xattr],
     pub(crate) path: &'a [u8],
 }
 
-/// What was archived.
+/// What was archived, and how reading ended.
 #[derive(Debug)]
 pub(crate) struct Copied {
+    pub(crate) what: Archived,
+    pub(crate) fate: Fate,
+}
+
+/// What was archived.
+#[derive(Debug)]
+pub(crate) struct Archived {
     /// Size of what was read, holes included.
     pub(crate) bytes: u64,
     pub(crate) sha256: [u8; 32],
     pub(crate) extents: Vec<Extent>,
-    pub(crate) fate: Fate,
 }
 
 /// How reading ended.
@@ -39,6 +68,8 @@ pub(crate) enum Fate {
     Whole,
     /// It is not; this is how.
     Changed(String),
+    /// It is the same, but has more bytes than the system gives as its size; so many were read.
+    Longer,
     /// The disk refused.
     Unreadable(io::Error),
 }
@@ -54,11 +85,14 @@ impl Content<'_> {
     /// Writes header, content and padding. The stream stays valid whatever the file does meanwhile: exactly the
     /// bytes that the header announces are written, zeros where there was nothing to read.
     pub(crate) fn copy(&self, frames: &mut Frames, progress: &Progress) -> Result<Copied, Halt> {
-        let data = match source::data_map(self.file, self.facts) {
-            Ok(data) => data,
-            Err(e) => return Ok(self.unreadable(e)),
-        };
         let size = self.facts.size;
+        let data = match self.body {
+            Body::File(file) => match source::data_map(file, self.facts) {
+                Ok(data) => data,
+                Err(e) => return Ok(self.unreadable(e)),
+            },
+            Body::Read(_) => Vec::from_iter((size > 0).then_some(0..size)),
+        };
         let covers_all = match data.as_slice() {
             [] => size == 0,
             [all] => *all == (0..size),
@@ -119,7 +153,7 @@ impl Content<'_> {
             Some(fate) => fate,
             None => self.compare(),
         };
-        Ok(Copied { bytes: position, sha256: frames.content_sha256(), extents, fate })
+        Ok(Copied { what: Archived { bytes: position, sha256: frames.content_sha256(), extents }, fate })
     }
 
     fn copy_stretch(
@@ -132,7 +166,7 @@ impl Content<'_> {
         while position < stretch.end {
             let room = frames.room()?;
             let most = (room.len() as u64).min(stretch.end - position) as usize;
-            match read_at(self.file, &mut room[..most], position) {
+            match self.body.read_at(&mut room[..most], position) {
                 Ok(0) => {
                     frames.write_zeros(stretch.end - position)?;
                     return Ok(Stretch::EndedAt(position));
@@ -154,7 +188,11 @@ impl Content<'_> {
 
     /// Whether the file still is what it was when it was opened.
     fn compare(&self) -> Fate {
-        let now = match source::facts_of(self.file) {
+        let Body::File(file) = self.body else { return Fate::Whole };
+        // Read before its size is asked for: a file system may look at it only then. That there is an end is all that is to
+        // be known; what the system says at it does not matter.
+        let is_longer = source::goes_on_behind(file, self.facts.size).unwrap_or(false);
+        let now = match source::facts_of(file) {
             Ok(now) => now,
             Err(e) => return Fate::Unreadable(e),
         };
@@ -170,10 +208,11 @@ impl Content<'_> {
         if now.mtime_ns != before.mtime_ns {
             return Fate::Changed("it was written to while it was read".to_owned());
         }
-        Fate::Whole
+        if is_longer { Fate::Longer } else { Fate::Whole }
     }
 
     fn unreadable(&self, e: io::Error) -> Copied {
-        Copied { bytes: 0, sha256: [0; 32], extents: Vec::new(), fate: Fate::Unreadable(e) }
+        let what = Archived { bytes: 0, sha256: [0; 32], extents: Vec::new() };
+        Copied { what, fate: Fate::Unreadable(e) }
     }
 }

@@ -18,7 +18,7 @@ pub use attributes::xattrs_of;
 #[cfg(unix)]
 pub use beneath::{Beneath, is_replaced};
 pub use facts::{Facts, Identity, SourceKind, facts_of};
-pub use handle::{is_worth_another_try, read_soon};
+pub use handle::{goes_on_behind, is_worth_another_try, read_soon, read_whole};
 pub use holes::data_map;
 pub use roots::{Root, make_roots};
 pub use source_path::SourcePath;

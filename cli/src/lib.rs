@@ -17,6 +17,7 @@
 //! | `interrupt`, `memory` | Ctrl-C; memory given back |
 
 mod arguments;
+mod changed;
 mod commands;
 mod environment;
 mod exit;

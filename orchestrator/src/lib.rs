@@ -38,6 +38,7 @@
 
 pub mod agent;
 mod backup;
+mod changed;
 mod copy;
 mod error;
 mod identity;

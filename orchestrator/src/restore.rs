@@ -12,6 +12,7 @@ use intellistor_storage::archive::{ArchiveIndex, ArchiveReader, MOST_HEADER_BYTE
 use intellistor_storage::layout::BackupName;
 use intellistor_telemetry::trace;
 
+use crate::changed::Changed;
 use crate::pipeline::{RestorePipeline, on_system};
 use crate::{Error, Result, RunOptions, Vault};
 
@@ -76,6 +77,8 @@ impl RestoreOptions {
             warning_count,
             damaged,
             damaged_count,
+            changed: Vec::new(),
+            changed_count: 0,
             seconds: started.elapsed().as_secs_f64(),
             trace_id: trace::current_id(),
         })
@@ -103,6 +106,11 @@ pub struct RestoreReport {
     pub damaged: Vec<String>,
     /// How many damaged entries there were.
     pub damaged_count: u64,
+    /// The first of the selected entries that changed while they were backed up, with the reason: they are as they were
+    /// read, which need not be as they ever were.
+    pub changed: Vec<String>,
+    /// How many changed entries there were.
+    pub changed_count: u64,
     /// How long it took.
     pub seconds: f64,
     /// The trace that it was done in, where traces are on.
@@ -133,6 +141,7 @@ pub(crate) async fn restore(
     let only = options.globs()?;
     // Nothing is written before the manifest was verified.
     let manifest = Arc::new(vault.show(name).await?);
+    let changed = Changed::among(&manifest, only.as_ref())?;
     let index = ArchiveIndex::new(manifest.header().clone(), &manifest.head().archives[0].segments)?;
     let index = Arc::new(index);
     let pipeline = RestorePipeline {
@@ -150,5 +159,7 @@ pub(crate) async fn restore(
     if extracted.damaged_count > 0 {
         see_whose_archive_it_is(vault, name).await?;
     }
-    options.report(name, extracted, started)
+    let mut report = options.report(name, extracted, started)?;
+    (report.changed, report.changed_count) = (changed.listed, changed.count);
+    Ok(report)
 }

@@ -13,6 +13,7 @@ use intellistor_storage::{Error as StorageError, hash_hole};
 use intellistor_telemetry::trace;
 use sha2::{Digest, Sha256};
 
+use crate::changed::Changed;
 use crate::{Result, RunOptions, Vault, stream};
 
 /// A backup that is whole.
@@ -32,6 +33,13 @@ pub struct VerifyReport {
     pub frames: u64,
     /// SHA-256 over the segments' SHA-256 digests, in hex.
     pub archive_sha256: String,
+    /// The first entries that changed while they were backed up, with the reason: they are as they were read, which need not
+    /// be as they ever were.
+    pub changed: Vec<String>,
+    /// How many changed entries there are.
+    pub changed_count: u64,
+    /// Entries that were skipped.
+    pub skipped: u64,
     /// How long it took.
     pub seconds: f64,
     /// The trace that it was done in, where traces are on.
@@ -64,8 +72,12 @@ pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) ->
         if segments != record.segments || archive_digest(segments) != record.sha256 {
             return Err(contradiction("its segments are not those of the manifest").into());
         }
+        let changed = Changed::among(&manifest, None)?;
         Ok(VerifyReport {
             name,
+            changed: changed.listed,
+            changed_count: changed.count,
+            skipped: manifest.head().totals.skipped,
             entries,
             bytes,
             archive_bytes: segments.iter().map(|s| s.bytes).sum(),

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 
+use intellistor_storage::read_at;
+
 /// Has the system read the beginning of a file meanwhile. Where it does not, the file is read when it is read.
 pub fn read_soon(file: &File, bytes: u64) {
     #[cfg(target_os = "linux")]
@@ -14,6 +16,45 @@ pub fn read_soon(file: &File, bytes: u64) {
     let _ = (file, bytes);
 }
 
+/// Whether a file has content behind `size`, which the system gives as its size: files of `/proc` and `/sys` have, those of
+/// some file systems in user space, and those that grow.
+///
+/// # Errors
+/// The system's.
+pub fn goes_on_behind(file: &File, size: u64) -> io::Result<bool> {
+    Ok(read_on(file, &mut [0; 1], size)? > 0)
+}
+
+/// All of a file, whatever its size is said to be; `None` where it has more than `most` bytes.
+///
+/// # Errors
+/// The system's.
+pub fn read_whole(file: &File, most: usize) -> io::Result<Option<Vec<u8>>> {
+    const STEP_BYTES: usize = 64 << 10;
+    let (mut read, mut filled) = (Vec::new(), 0);
+    loop {
+        read.resize(filled + STEP_BYTES, 0);
+        match read_on(file, &mut read[filled..], filled as u64)? {
+            0 => break,
+            n => filled += n,
+        }
+        if filled > most {
+            return Ok(None);
+        }
+    }
+    read.truncate(filled);
+    Ok(Some(read))
+}
+
+fn read_on(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match read_at(file, buffer, at) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 /// Whether an error of [`open_file`](super::Beneath::open_file) may pass by itself: a network folder that comes back.
 pub fn is_worth_another_try(e: &io::Error) -> bool {
     #[cfg(windows)]
@@ -21,4 +62,22 @@ pub fn is_worth_another_try(e: &io::Error) -> bool {
         return false;
     }
     !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_behind_a_size_is_seen_and_a_whole_file_is_read_within_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let content: Vec<u8> = (0..200_000).map(|i| i as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(goes_on_behind(&file, 0).unwrap() && goes_on_behind(&file, 199_999).unwrap());
+        assert!(!goes_on_behind(&file, 200_000).unwrap());
+        assert_eq!(read_whole(&file, 200_000).unwrap().unwrap(), content);
+        assert_eq!(read_whole(&file, 199_999).unwrap(), None);
+    }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use intellistor::{RestoreOptions, RestoreReport};
 use serde::Serialize;
 
+use crate::changed::{changed_warnings, warn_of_changed};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
@@ -24,6 +25,7 @@ Examples:
 
 Nothing is written outside of --out. `backup-client show` lists what a backup holds. \
 Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \
+Files that changed while they were backed up are restored as they were read; `changed` counts them, `warnings` names them. \
 Exit code 4: files are damaged (see `damaged`).")]
 pub(crate) struct Restore {
     #[command(flatten)]
@@ -52,6 +54,7 @@ struct Document {
     bytes: u64,
     fetched_bytes: u64,
     seconds: f64,
+    changed: u64,
     warnings: Vec<String>,
     damaged: Vec<String>,
     /// Left out where traces are off.
@@ -79,6 +82,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         let entries = counted(report.restored, "item");
         meter.finish(&format!("restored {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
     }
+    warn_of_changed(&session.screen, report.changed_count);
     conclude(report, command.out.to_string_lossy().into_owned())
 }
 
@@ -103,7 +107,12 @@ fn conclude(report: RestoreReport, out: String) -> Result<Done, Failure> {
         bytes: report.bytes,
         fetched_bytes: report.fetched_bytes,
         seconds: report.seconds,
-        warnings: with_rest(report.warnings, report.warning_count),
+        changed: report.changed_count,
+        warnings: [
+            with_rest(report.warnings, report.warning_count),
+            changed_warnings(report.changed, report.changed_count),
+        ]
+        .concat(),
         damaged: with_rest(report.damaged, damaged),
         trace_id: report.trace_id,
     };
@@ -145,6 +154,8 @@ mod tests {
             warning_count: warnings as u64,
             damaged: list(damaged.min(1) as usize),
             damaged_count: damaged,
+            changed: Vec::new(),
+            changed_count: 0,
             seconds: 0.1,
             trace_id: None,
         }

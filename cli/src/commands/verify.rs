@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use crate::changed::{changed_warnings, warn_of_changed};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
@@ -17,7 +18,8 @@ use crate::units::{counted, duration, size};
 Example:
   backup-client verify --policy policy.yaml --latest
 
-The whole archive is read from the store. Exit code 4 means that it is not as it was made.")]
+The whole archive is read from the store. Exit code 4 means that it is not as it was made. \
+Entries that changed while they were backed up are whole as they were read; `changed` counts them, `warnings` names them.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -38,6 +40,10 @@ struct Document {
     segments: u32,
     frames: u64,
     seconds: f64,
+    skipped: u64,
+    changed: u64,
+    /// Which entries changed while they were backed up, and how.
+    warnings: Vec<String>,
     /// Left out where traces are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
@@ -60,6 +66,7 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
         let entries = counted(report.entries, "item");
         meter.finish(&format!("verified {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
     }
+    warn_of_changed(&session.screen, report.changed_count);
     let document = Document {
         backup_id: report.name.backup_id,
         timestamp: report.name.timestamp,
@@ -72,6 +79,9 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
         segments: report.segments,
         frames: report.frames,
         seconds: report.seconds,
+        skipped: report.skipped,
+        changed: report.changed_count,
+        warnings: changed_warnings(report.changed, report.changed_count),
         trace_id: report.trace_id,
     };
     Done::document(&document, Exit::Success)
