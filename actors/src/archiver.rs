@@ -24,6 +24,7 @@ use actix::prelude::*;
 use intellistor_storage::Error;
 use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind, Xattr};
 use intellistor_storage::queue::Cursor;
+use intellistor_storage::shortage::is_shortage;
 use tar::EntryType;
 
 use crate::content::{Archived, Body, Content, Copied, Fate};
@@ -33,7 +34,6 @@ use crate::links::LinkTable;
 use crate::messages::{FilesOpened, FrameArchived, Reply, Stopped};
 use crate::progress::Progress;
 use crate::read_ahead::Opened;
-use crate::shortage::is_shortage;
 use crate::source::{self, Beneath, Facts, ScannedEntry, SourceKind, Walked};
 use crate::tar_header::TarEntry;
 
@@ -136,7 +136,7 @@ impl Archiver {
         }
         for attempt in 1..=ATTEMPTS {
             let opened = match opened.take() {
-                Some(Opened { file, facts }) => Ok((file, facts)),
+                Some(Opened { file, facts, .. }) => Ok((file, facts)),
                 None => self.beneath.open_file(&scanned.source),
             };
             let (file, facts) = match opened {

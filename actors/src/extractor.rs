@@ -3,8 +3,8 @@
 //! - **In:** [`RunOpened`], in any order. **Out:** [`FilesPlaced`] to the writer that has least to do; at the end
 //!   [`Extracted`], once.
 //! - **Bound:** runs that wait for an earlier one, or for a writer, hold their share of the fetcher's memory, so there are
-//!   never more than that has room for. At most [`MOST_UNDER_WAY`] files are with the writers: each may hold the handle of
-//!   a folder, and a process may have some 1,000 handles.
+//!   never more than that has room for. At most [`MOST_UNDER_WAY`] files are with the writers, and
+//!   fewer where a process may have few handles: each may hold that of a folder.
 //! - **Blocks:** on the disk; it has a thread of its own.
 //! - **Survives a crash:** every entry that has its name.
 //!
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use intellistor_storage::Error;
 use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::shortage::share_of_handles;
 use tokio::sync::oneshot;
 
 use crate::link::Failures;
@@ -58,6 +59,7 @@ pub struct Extractor {
     /// The last frame so far: the next run may need it, too.
     kept: Option<Arc<FrameOpened>>,
     writers: Writers,
+    most_under_way: usize,
     /// None when the outcome is out.
     target: Option<Target>,
     outcome: Extracted,
@@ -74,6 +76,7 @@ impl Extractor {
             next_seq: 0,
             kept: None,
             writers: Writers::new(config.writers),
+            most_under_way: share_of_handles(4, MOST_UNDER_WAY),
             target: Some(config.target),
             outcome: Extracted::default(),
             done: Some(config.done),
@@ -127,9 +130,10 @@ impl Extractor {
             EntryKind::Hardlink => target.hardlink(&entry),
             EntryKind::File => match target.file(&entry) {
                 Ok(place) => {
-                    if self.writers.under_way() == MOST_UNDER_WAY {
+                    if self.writers.under_way() >= self.most_under_way {
                         // Not one by one, which would make batches of one.
-                        self.wait_until(|writers| writers.under_way() <= MOST_UNDER_WAY / 2)?;
+                        let half = self.most_under_way / 2;
+                        self.wait_until(|writers| writers.under_way() <= half)?;
                     }
                     self.writers.add(entry, place, frames)?;
                     return Ok(true);

@@ -39,7 +39,6 @@ pub mod scan_reader;
 pub mod scan_recorder;
 pub mod scanner;
 pub mod sequencer;
-mod shortage;
 pub mod source;
 mod stage;
 pub mod tar_header;

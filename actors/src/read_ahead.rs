@@ -2,7 +2,8 @@
 //!
 //! - **In:** [`FilesScanned`], in order. **Out:** [`FilesOpened`], in order.
 //! - **Bound:** [`BATCH`] entries in a message, [`WINDOW`] messages ahead of the archiver, and one that is being made:
-//!   that many handles at most, of some 1,000 that a process may have.
+//!   that many handles at most, and all backups of a process together a quarter of what it may have. Beyond that files are
+//!   left to the archiver to open.
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
 //! - **Survives a crash:** nothing, and nothing needs to.
 //!
@@ -12,8 +13,10 @@
 //! like files to be held, so there nothing is opened ahead.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::prelude::*;
+use intellistor_storage::shortage::share_of_handles;
 
 use crate::link::{Failures, Link};
 use crate::messages::{FilesOpened, FilesScanned, Reply, Stopped};
@@ -50,6 +53,28 @@ pub struct Opened {
     pub file: File,
     /// What it was when it was opened.
     pub facts: Facts,
+    _permit: Permit,
+}
+
+/// Files that this process has open ahead, of all its backups.
+static AHEAD: AtomicUsize = AtomicUsize::new(0);
+
+/// The right to have one more.
+#[derive(Debug)]
+struct Permit(());
+
+impl Permit {
+    fn take() -> Option<Self> {
+        let most = share_of_handles(4, usize::MAX);
+        let taken = AHEAD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1));
+        taken.ok().map(|_| Self(()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        AHEAD.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ReadAhead {
@@ -88,9 +113,10 @@ fn ahead(step: &Walked, beneath: &mut Beneath) -> Option<Opened> {
     if cfg!(windows) {
         return None;
     }
+    let permit = Permit::take()?;
     let (file, facts) = beneath.open_file(&entry.source).ok()?;
     source::read_soon(&file, facts.size);
-    Some(Opened { file, facts })
+    Some(Opened { file, facts, _permit: permit })
 }
 
 impl Actor for ReadAhead {

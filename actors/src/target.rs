@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::fs::{Dir, OpenOptions};
 use intellistor_storage::manifest::Entry;
+use intellistor_storage::shortage::is_shortage;
 
 use crate::source::raw_name;
 use attributes::Attributes;
@@ -46,7 +47,8 @@ pub enum TargetError {
     /// Occurs when the system refuses this entry; others may go through.
     #[error("{0}")]
     Failed(String),
-    /// Occurs when nothing more can be written: the disk or the quota is full, or the disk is read-only.
+    /// Occurs when nothing more can be written: the disk or the quota is full, the disk is read-only, or the system is
+    /// short of handles or memory.
     #[error("{0}")]
     Fatal(#[source] io::Error),
 }
@@ -58,6 +60,7 @@ impl TargetError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
                 Self::Fatal(error)
             }
+            _ if is_shortage(&error) => Self::Fatal(error),
             ErrorKind::IsADirectory => Self::Failed("a folder of that name is in the way".to_owned()),
             _ => Self::Failed(format!("cannot {doing}: {error}")),
         }

@@ -32,7 +32,8 @@ mod tests {
     #[test]
     fn all_that_changed_is_counted() {
         let listed = vec!["a: it grew".to_owned()];
-        let expected = ["changed while it was backed up: a: it grew", "and 2 more changed while they were backed up"];
+        let expected =
+            ["changed while it was backed up: a: it grew", "and 2 more changed while they were backed up"];
         assert_eq!(changed_warnings(listed, 3), expected);
         assert!(changed_warnings(Vec::new(), 0).is_empty());
     }

@@ -26,6 +26,7 @@ mod home;
 mod interrupt;
 mod keys;
 mod memory;
+mod open_files;
 mod output;
 mod plain_text;
 mod program;

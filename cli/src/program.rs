@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::output::{self, Done};
 use crate::screen::Screen;
 use crate::session::Session;
-use crate::{commands, interrupt, memory};
+use crate::{commands, interrupt, memory, open_files};
 
 /// Runs `backup-client`. `main` has to call this before anything else: it changes the process's environment,
 /// which no other thread may look at meanwhile.
@@ -122,6 +122,7 @@ impl Program for AgentArguments {
 
 fn run_program<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     memory::give_back_large_blocks();
+    open_files::raise();
     match P::try_parse_from(arguments) {
         Ok(program) => {
             let screen = Screen::new(program.common().quiet, program.common().log_format.into());
@@ -147,6 +148,9 @@ fn explain(refused: &clap::Error) -> ExitCode {
 }
 
 fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
+    if program.is_traced() {
+        open_files::check()?;
+    }
     let Common { env_file, verbose, quiet, log_format } = program.common();
     let environment = if program.reads_settings() {
         environment::load(env_file.as_deref(), P::START, screen)?

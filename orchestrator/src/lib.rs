@@ -69,7 +69,7 @@ pub use intellistor_storage::manifest::{
 pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload,
 };
-pub use intellistor_storage::{queue, trust};
+pub use intellistor_storage::{queue, shortage, trust};
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};
 pub use tokio_util::sync::CancellationToken;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::job::IllegalTransition;
 use crate::layout::BackupName;
 use crate::queue::Holder;
+use crate::shortage;
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -165,9 +166,9 @@ impl Error {
     }
 }
 
-fn what_to_do(source: &std::io::Error) -> &'static str {
+fn what_to_do(source: &std::io::Error) -> String {
     use std::io::ErrorKind;
-    match source.kind() {
+    let advice = match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ". Free some space, then run again",
         ErrorKind::FileTooLarge => {
             ". That file system holds no file so large (FAT32 ends at 4 GiB), or `ulimit -f` is lower"
@@ -176,8 +177,9 @@ fn what_to_do(source: &std::io::Error) -> &'static str {
             ". It is mounted read-only: mount it for writing, or choose another place"
         }
         ErrorKind::PermissionDenied => ". Check who may read and write there, and which account runs this",
-        _ => "",
-    }
+        _ => return shortage::advice(source),
+    };
+    advice.to_owned()
 }
 
 fn held_by(holder: Option<&Holder>) -> String {

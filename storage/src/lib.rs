@@ -12,6 +12,7 @@
 //! | [`layout`] | the keys under which a store holds all that |
 //! | [`job`] | the states of a job, and the one function that changes them |
 //! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
+//! | [`shortage`] | file handles and memory that run out, and how they are shared out |
 //! | `folder` | folders that are this user's alone |
 //! | [`trust`] | who else can write what decides what runs |
 //! | [`failpoint`] | where tests make the process die |
@@ -34,6 +35,7 @@ pub mod manifest;
 pub mod objects;
 pub mod packed;
 pub mod queue;
+pub mod shortage;
 mod spool;
 mod text;
 pub mod trust;

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
+use crate::shortage::wait_out;
+
 /// Up to here it stays in memory.
 const MEMORY_BYTES: usize = 4 << 20;
 
@@ -84,7 +86,7 @@ impl Write for Spool {
         if let Held::Memory(held) = &mut self.held
             && held.len() + bytes.len() > self.memory_bytes
         {
-            let mut file = BufWriter::with_capacity(64 << 10, tempfile::tempfile()?);
+            let mut file = BufWriter::with_capacity(64 << 10, wait_out(tempfile::tempfile)?);
             file.write_all(held)?;
             self.held = Held::File(file);
         }

@@ -14,12 +14,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use intellistor_storage::manifest::Xattr;
+use intellistor_storage::shortage;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 
 use super::attributes;
 use super::facts::{Facts, facts_of};
 use super::source_path::SourcePath;
-use crate::shortage;
 
 /// How a folder on the way is opened: to be passed through, not to be read.
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use std::io;
 
 use intellistor_storage::Error;
 use intellistor_storage::manifest::{Problem, ProblemKind};
+use intellistor_storage::shortage::is_shortage;
 use serde::{Deserialize, Serialize};
 
 #[cfg(unix)]
@@ -19,7 +20,6 @@ use super::source_path::SourcePath;
 #[cfg(windows)]
 use super::windows::{Beneath, is_replaced};
 use crate::globs::{BadGlob, PathGlobs};
-use crate::shortage::is_shortage;
 
 /// A file, folder or link that the walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use cap_fs_ext::MetadataExt as _;
 use intellistor_storage::manifest::{WindowsAttributes, Xattr};
+use intellistor_storage::shortage;
 
 use super::facts::{Facts, Identity, SourceKind};
 use super::raw_name;
 use super::source_path::SourcePath;
-use crate::shortage;
 
 const REPARSE_POINT: u32 = 0x400;
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;

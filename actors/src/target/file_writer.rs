@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, OpenOptions};
 use intellistor_storage::manifest::Entry;
+use intellistor_storage::shortage::wait_out;
 
 use super::attributes::Attributes;
 use super::folder::Folder;
@@ -44,8 +45,8 @@ impl FilePlace {
         }
         #[cfg(not(unix))]
         let _ = first_mode;
-        let file =
-            dir.open_with(&temporary, &options).map_err(|e| TargetError::from_io("create the file", e))?;
+        let file = wait_out(|| dir.open_with(&temporary, &options))
+            .map_err(|e| TargetError::from_io("create the file", e))?;
         let unnamed = Unnamed { dir, temporary, named: false };
         Ok(FileWriter { unnamed, file: file.into_std(), name, position: 0, restored })
     }

@@ -15,6 +15,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 #[cfg(unix)]
 use cap_std::fs::DirBuilder;
+use intellistor_storage::shortage::wait_out;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Folder {
     /// A folder in it; a link is not followed.
     pub(super) fn open(self: &Arc<Self>, name: &OsStr) -> io::Result<Self> {
         Ok(Self {
-            dir: self.dir.open_dir_nofollow(name)?,
+            dir: wait_out(|| self.dir.open_dir_nofollow(name))?,
             #[cfg(windows)]
             path: self.path.join(name),
             #[cfg(windows)]

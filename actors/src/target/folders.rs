@@ -6,12 +6,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Weak};
 
+use intellistor_storage::shortage::share_of_handles;
+
 use super::TargetError;
 use super::attributes::{self, Attributes};
 use super::folder::Folder;
 
 /// More levels are open by name only, so that no depth exhausts the system's file handles.
-const OPEN_HANDLES: usize = 32;
+const MOST_OPEN: usize = 32;
 
 /// A stack of folders. Entries come depth first, so most are in the folder on top; a folder's own attributes are
 /// applied when it is left and nobody writes into it any more, since that would undo its time, and its mode may
@@ -20,6 +22,8 @@ const OPEN_HANDLES: usize = 32;
 pub(super) struct Folders {
     root: Level,
     below: Vec<Level>,
+    /// How many levels may be open.
+    most_open: usize,
     /// Not on the stack any more, but files are on their way into them. No more than there are such files.
     left: Vec<Left>,
     /// Keys of folders whose attributes were applied: entered again, they must come out the same.
@@ -61,6 +65,7 @@ impl Folders {
         Self {
             root: Level::open(OsString::new(), hasher.hash_one(()), Arc::new(root), None),
             below: Vec::new(),
+            most_open: share_of_handles(8, MOST_OPEN),
             left: Vec::new(),
             settled: HashSet::new(),
             hasher,
@@ -167,7 +172,7 @@ impl Folders {
             None => self.open(name, key, private)?,
         };
         self.below.push(level);
-        if let Some(deep) = self.below.len().checked_sub(OPEN_HANDLES + 1) {
+        if let Some(deep) = self.below.len().checked_sub(self.most_open + 1) {
             self.below[deep].dir = None;
         }
         Ok(())
@@ -205,7 +210,7 @@ impl Folders {
                 None => Arc::new(parent.open(&level.name).map_err(|e| refusal(parent, &level.name, e))?),
             };
             level.held = Arc::downgrade(&opened);
-            if i + OPEN_HANDLES >= depth {
+            if i + self.most_open >= depth {
                 level.dir = Some(opened.clone());
             }
             dir = Some(opened);

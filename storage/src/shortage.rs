@@ -1,17 +1,42 @@
-//! What the system is short of for a moment: file handles, memory. That is no fault of the file that was to be opened, so
-//! that no file is left out for it.
+//! What a process or the system runs out of for a moment: file handles, memory. That is no fault of the file that was to be
+//! opened, so that no file is left out for it: it is waited for, and where that does not help the work fails and says what
+//! it needs.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait for other work of this process, or of others, to give back what it holds: 30 s in all.
+/// The files that a backup or a restore has to have open at once: the queue, the logs, connections, and what is read and
+/// written.
+pub const LEAST_OPEN_FILES: u64 = 48;
+
+/// The waits for other work of this process, or of others, to give back what it holds: 30 s in all.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const MOST_WAITS: u32 = 66;
 
+/// How many files this process may have open at once; `None` where there is no limit.
+#[must_use]
+pub fn open_files_limit() -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    None
+}
+
+/// How many file handles one use may take: one of `parts` equal parts of what this process may have, at most `most`, and
+/// at least two.
+#[must_use]
+pub fn share_of_handles(parts: u64, most: usize) -> usize {
+    match open_files_limit() {
+        Some(limit) => usize::try_from(limit / parts).unwrap_or(most).clamp(2, most.max(2)),
+        None => most,
+    }
+}
+
 /// Whether an error says that this process or the system has run out of something.
-pub(crate) fn is_shortage(e: &io::Error) -> bool {
+#[must_use]
+pub fn is_shortage(e: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;
@@ -25,11 +50,35 @@ pub(crate) fn is_shortage(e: &io::Error) -> bool {
     }
 }
 
+/// What a person can do about a shortage that lasts; a sentence to go behind the error.
+pub(crate) fn advice(e: &io::Error) -> String {
+    #[cfg(unix)]
+    if e.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) {
+        return format!(
+            ". {}",
+            too_few_open_files(open_files_limit().unwrap_or_default(), 4 * LEAST_OPEN_FILES)
+        );
+    }
+    if is_shortage(e) {
+        return ". The system is short of it; run again when it has less to do".to_owned();
+    }
+    String::new()
+}
+
+/// That a limit is too low, and how it is raised.
+#[must_use]
+pub fn too_few_open_files(limit: u64, needed: u64) -> String {
+    format!(
+        "This process may have {limit} files open at once, and needs {needed}. Raise the limit, as with `ulimit -n 1024`, \
+         or LimitNOFILE=1024 in a systemd unit, then run again"
+    )
+}
+
 /// Does `work`, again and again while the system is short of something or is interrupted.
 ///
 /// # Errors
 /// Those of `work`; one that [`is_shortage`] has lasted for half a minute.
-pub(crate) fn wait_out<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub fn wait_out<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     with_waits(work, thread::sleep)
 }
 
