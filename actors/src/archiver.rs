@@ -258,7 +258,7 @@ impl Archiver {
             xattrs: &[],
             sparse: None,
         };
-        self.frames.header(header.encode(), 0, scanned.facts.identity)?;
+        self.frames.header(header.encode(), 0, 0, scanned.facts.identity)?;
         let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
         self.frames.record(Entry {
             relative_path,
@@ -298,7 +298,7 @@ impl Archiver {
             xattrs: &xattrs,
             sparse: None,
         };
-        self.frames.header(header.encode(), 0, scanned.facts.identity)?;
+        self.frames.header(header.encode(), 0, 0, scanned.facts.identity)?;
         let (link_target, link_target_bytes) = match link.map(Entry::text_and_bytes) {
             Some((text, bytes)) => (Some(text), bytes),
             None => (None, None),

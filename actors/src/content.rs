@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use intellistor_storage::manifest::{Extent, Xattr};
-use intellistor_storage::read_at;
+use intellistor_storage::{MOST_HASHED_HOLES, read_at};
 use tar::EntryType;
 
 use crate::frames::{Frames, Halt};
@@ -109,8 +109,9 @@ impl Content<'_> {
             xattrs: self.xattrs,
             sparse: (!covers_all).then_some(&data),
         };
-        let stored_bytes = data.iter().map(|stretch| stretch.end - stretch.start).sum();
-        frames.header(header.encode(), stored_bytes, self.facts.identity)?;
+        let stored_bytes: u64 = data.iter().map(|stretch| stretch.end - stretch.start).sum();
+        let hole_bytes = size.saturating_sub(stored_bytes);
+        frames.header(header.encode(), stored_bytes, hole_bytes, self.facts.identity)?;
 
         let mut extents = Vec::with_capacity(data.len());
         let mut position = 0;
@@ -120,7 +121,7 @@ impl Content<'_> {
                 frames.write_zeros(stretch.end - stretch.start)?;
                 continue;
             }
-            frames.hole(stretch.start - position);
+            pass_hole(stretch.start - position, frames, progress);
             let hole_before = stretch.start > position;
             let offset = frames.position();
             let outcome = self.copy_stretch(&stretch, frames, progress)?;
@@ -144,9 +145,9 @@ impl Content<'_> {
             position = end;
         }
         frames.pad()?;
-        if failed.is_none() {
-            frames.hole(size - position);
-            progress.bytes.add(size - position);
+        // One that ended early keeps its size where its holes are not hashed: whether they are follows from their length.
+        if failed.is_none() || hole_bytes > MOST_HASHED_HOLES && !matches!(failed, Some(Fate::Unreadable(_))) {
+            pass_hole(size - position, frames, progress);
             position = size;
         }
         let fate = match failed {
@@ -214,5 +215,18 @@ impl Content<'_> {
     fn unreadable(&self, e: io::Error) -> Copied {
         let what = Archived { bytes: 0, sha256: [0; 32], extents: Vec::new() };
         Copied { what, fate: Fate::Unreadable(e) }
+    }
+}
+
+/// Counts a hole, a stretch at a time where it is hashed, so that the progress moves.
+fn pass_hole(bytes: u64, frames: &mut Frames, progress: &Progress) {
+    const STRETCH_BYTES: u64 = 64 << 20;
+    let most = if frames.leaves_out_holes() { bytes } else { STRETCH_BYTES };
+    let mut left = bytes;
+    while left > 0 {
+        let stretch = left.min(most);
+        frames.hole(stretch);
+        progress.bytes.add(stretch);
+        left -= stretch;
     }
 }

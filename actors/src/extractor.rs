@@ -182,7 +182,7 @@ impl Extractor {
         match made {
             Ok(warnings) => {
                 self.outcome.restored += 1;
-                self.outcome.bytes += bytes;
+                self.outcome.bytes = self.outcome.bytes.saturating_add(bytes);
                 self.outcome.warn_all(warnings);
             }
             Err(TargetError::Fatal(source)) => {

@@ -6,10 +6,9 @@
 
 use intellistor_storage::archive::FRAME_BYTES;
 use intellistor_storage::buffers::{Buffer, Buffers};
-use intellistor_storage::hash_hole;
+use intellistor_storage::ContentDigest;
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::queue::{Cursor, HalfSent};
-use sha2::{Digest, Sha256};
 
 use crate::link::Link;
 use crate::messages::{FrameArchived, Recorded, Reply, Stopped};
@@ -55,7 +54,7 @@ struct Open {
     header: Vec<u8>,
     stored_bytes: u64,
     identity: Option<Identity>,
-    digest: Sha256,
+    digest: ContentDigest,
     read_bytes: u64,
 }
 
@@ -102,11 +101,13 @@ impl Frames {
         self.sent_before.is_some()
     }
 
-    /// Writes an entry's header. `stored_bytes` of content follow, not counting what fills up the last block.
+    /// Writes an entry's header. `stored_bytes` of content follow, not counting what fills up the last block, and
+    /// `hole_bytes` of it are not stored.
     pub(crate) fn header(
         &mut self,
         header: Vec<u8>,
         stored_bytes: u64,
+        hole_bytes: u64,
         identity: Option<Identity>,
     ) -> Result<(), Halt> {
         if let Some(SentBefore { half, .. }) = &self.sent_before {
@@ -118,7 +119,7 @@ impl Frames {
             self.position = half.tar_offset;
         }
         let (tar_offset, bytes) = (self.position, header.clone());
-        let digest = Sha256::new();
+        let digest = ContentDigest::of(stored_bytes.saturating_add(hole_bytes), stored_bytes);
         self.open = Some(Open { tar_offset, header, stored_bytes, identity, digest, read_bytes: 0 });
         self.write(&bytes)
     }
@@ -169,23 +170,28 @@ impl Frames {
         let mut open = self.open.take();
         let read = self.advance(bytes);
         if let Some(open) = &mut open {
-            open.digest.update(read);
+            open.digest.data(read);
             open.read_bytes += bytes as u64;
         }
         self.open = open;
     }
 
+    /// Whether holes of the open entry are counted at once.
+    pub(crate) fn leaves_out_holes(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.digest.leaves_out_holes())
+    }
+
     /// Counts a hole as content that was read.
     pub(crate) fn hole(&mut self, bytes: u64) {
         if let Some(open) = &mut self.open {
-            hash_hole(&mut open.digest, bytes);
-            open.read_bytes += bytes;
+            open.digest.hole(bytes);
+            open.read_bytes = open.read_bytes.saturating_add(bytes);
         }
     }
 
-    /// SHA-256 of the content that was read since the header.
+    /// The digest of the content that was read since the header.
     pub(crate) fn content_sha256(&self) -> [u8; 32] {
-        self.open.as_ref().map_or_else(|| Sha256::digest(b"").into(), Open::read_sha256)
+        self.open.as_ref().map_or_else(|| ContentDigest::default().finish(), Open::read_sha256)
     }
 
     /// Writes all of `bytes`.
@@ -278,12 +284,12 @@ impl Open {
     /// them, whatever it finds on the disk.
     fn given_up(half: HalfSent) -> Self {
         let HalfSent { tar_offset, header, stored_bytes, .. } = half;
-        let (digest, read_bytes) = (Sha256::new(), u64::MAX);
+        let (digest, read_bytes) = (ContentDigest::default(), u64::MAX);
         Self { tar_offset, header, stored_bytes, identity: None, digest, read_bytes }
     }
 
     fn read_sha256(&self) -> [u8; 32] {
-        self.digest.clone().finalize().into()
+        self.digest.finish()
     }
 
     fn half_sent(&self) -> HalfSent {

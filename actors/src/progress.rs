@@ -22,9 +22,10 @@ pub struct Progress {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`.
+    /// Adds `n`. A few sparse files can have more bytes than a number holds; then the count stays at its most.
     pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        let sum = |count: u64| Some(count.saturating_add(n));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
     }
 
     /// Counts what an earlier run had done: at least `n`.

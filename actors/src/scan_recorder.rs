@@ -64,7 +64,7 @@ impl Handler<FilesScanned> for ScanRecorder {
             self.scanned.steps += batch.walked.len() as u64;
             for bytes in batch.walked.iter().filter_map(|step| self.census.count(step)) {
                 self.scanned.entries += 1;
-                self.scanned.bytes += bytes;
+                self.scanned.bytes = self.scanned.bytes.saturating_add(bytes);
                 self.progress.total_entries.add(1);
                 self.progress.total_bytes.add(bytes);
             }

@@ -6,8 +6,8 @@
 //! - **Blocks:** on the disk and on the processor, which hashes; each has a thread of its own.
 //! - **Survives a crash:** every file that has its name. It has it only when it is whole.
 //!
-//! **Integrity law (must).** A file takes its name after the SHA-256 of its whole content, holes as zeros, is the
-//! one that the manifest states. A damaged frame costs the files in it and no other; each is told by name.
+//! **Integrity law (must).** A file takes its name after the digest of its whole content is the one that the manifest
+//! states. A damaged frame costs the files in it and no other; each is told by name.
 
 mod content;
 mod frames;

@@ -9,9 +9,8 @@ use intellistor_actors::progress::Progress;
 use intellistor_storage::archive::{ArchiveReader, archive_digest};
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Entry, EntryKind};
-use intellistor_storage::{Error as StorageError, hash_hole};
+use intellistor_storage::{ContentDigest, Error as StorageError};
 use intellistor_telemetry::trace;
-use sha2::{Digest, Sha256};
 
 use crate::changed::Changed;
 use crate::{Result, RunOptions, Vault, stream};
@@ -62,7 +61,7 @@ pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) ->
         let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));
         manifest.for_each_entry(|entry| {
             entries += 1;
-            outcome = tar.check(&entry).map(|checked| bytes += checked);
+            outcome = tar.check(&entry).map(|checked| bytes = u64::saturating_add(bytes, checked));
             if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         outcome?;
@@ -117,20 +116,24 @@ impl<R: Read> TarBytes<R> {
         if entry.kind != EntryKind::File {
             return Ok(0);
         }
-        let mut digest = Sha256::new();
+        let mut digest = entry.content_digest();
         let mut at = 0;
         for extent in &entry.extents {
             let end = extent.at.unwrap_or(at).checked_add(extent.length);
             if end.is_none_or(|end| end > entry.size) {
                 return Err(contradiction("an entry's extents exceed its size"));
             }
-            hash_hole(&mut digest, extent.at.unwrap_or(at).saturating_sub(at));
+            let hole = extent.at.unwrap_or(at).saturating_sub(at);
+            digest.hole(hole);
+            self.progress.bytes.add(hole);
             at = extent.at.unwrap_or(at);
             self.hash(&mut digest, extent.offset, extent.length)?;
             at += extent.length;
         }
-        hash_hole(&mut digest, entry.size.saturating_sub(at));
-        if entry.sha256 != Some(digest.finalize().into()) {
+        let hole = entry.size.saturating_sub(at);
+        digest.hole(hole);
+        self.progress.bytes.add(hole);
+        if entry.sha256 != Some(digest.finish()) {
             return Err(StorageError::integrity(
                 format!("{:?}", entry.relative_path),
                 "its content has another SHA-256 than the manifest says",
@@ -139,7 +142,7 @@ impl<R: Read> TarBytes<R> {
         Ok(entry.size)
     }
 
-    fn hash(&mut self, digest: &mut Sha256, offset: u64, length: u64) -> Result<(), StorageError> {
+    fn hash(&mut self, digest: &mut ContentDigest, offset: u64, length: u64) -> Result<(), StorageError> {
         let (mut offset, mut left) = (offset, length);
         if offset < self.position {
             return Err(contradiction("its entries are not in the order of the archive"));
@@ -153,7 +156,7 @@ impl<R: Read> TarBytes<R> {
                 continue;
             };
             let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            digest.update(&rest[..n]);
+            digest.data(&rest[..n]);
             self.progress.bytes.add(n as u64);
             offset += n as u64;
             left -= n as u64;

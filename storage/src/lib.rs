@@ -43,5 +43,5 @@ pub mod trust;
 pub use error::{Error, QueueErrorKind, Result, RetryAdvice, RetryClass, StoreError, StoreErrorKind};
 pub use folder::create_private_folder;
 pub use hashed::Hashed;
-pub use holes::hash_hole;
+pub use holes::{ContentDigest, MOST_HASHED_HOLES};
 pub use spool::{Spool, SpoolReader, read_at};

@@ -18,6 +18,7 @@ mod writer;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::ContentDigest;
 use crate::archive::SegmentRecord;
 use crate::layout::BackupName;
 use crate::packed::Packed;
@@ -112,7 +113,7 @@ impl Totals {
         match entry.kind {
             EntryKind::File => {
                 self.files += 1;
-                self.bytes += entry.size;
+                self.bytes = self.bytes.saturating_add(entry.size);
             }
             EntryKind::Hardlink => self.files += 1,
             EntryKind::Directory => self.directories += 1,
@@ -231,7 +232,8 @@ pub struct Entry {
     /// The target's bytes where they are not UTF-8.
     #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
     pub link_target_bytes: Option<Vec<u8>>,
-    /// SHA-256 of the content, holes as zeros, in hex: what `sha256sum` prints.
+    /// SHA-256 of the content, in hex: what `sha256sum` prints. Where its holes are longer than
+    /// [`MOST_HASHED_HOLES`](crate::MOST_HASHED_HOLES) together, of its data alone.
     #[serde(default, with = "crate::text::hex_option", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<[u8; 32]>,
     /// Where the content lies, ascending in the file.
@@ -240,6 +242,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The digest of its content, of which nothing has been counted yet.
+    pub fn content_digest(&self) -> ContentDigest {
+        let data = self.extents.iter().fold(0_u64, |sum, extent| sum.saturating_add(extent.length));
+        ContentDigest::of(self.size, data)
+    }
+
     /// The path as its bytes were found.
     pub fn raw_path(&self) -> &[u8] {
         self.path_bytes.as_deref().unwrap_or(self.relative_path.as_bytes())

@@ -10,22 +10,51 @@ use super::facts::Facts;
 /// holes costs bytes in the archive and not memory.
 const MOST_STRETCHES: usize = 1 << 16;
 
+/// A file with less data than this is read, whatever its file system says of itself.
+const PLAUSIBLE_BYTES: u64 = 1 << 40;
+
 /// The stretches of a file that hold data; the rest are holes. Leaves the file's position as it was.
 ///
 /// # Errors
-/// The system's.
+/// The system's; or that the file cannot have so much data as it is said to have: one such as `/proc/kcore`, or one with
+/// holes that its file system does not tell, would be read for years.
 pub fn data_map(file: &File, facts: &Facts) -> io::Result<Vec<Range<u64>>> {
     if facts.size == 0 {
         return Ok(Vec::new());
     }
     // A file that takes less room than its size may also be one that the file system compressed.
-    if facts.allocated < facts.size
-        && let Some(map) = sparse_map(file, facts.size, MOST_STRETCHES)?
-    {
-        return Ok(map);
+    let sparse = if facts.allocated < facts.size {
+        sparse_map(file, facts.size, MOST_STRETCHES)?
+    } else {
+        None
+    };
+    let map = sparse.unwrap_or_else(|| Vec::from([0..facts.size]));
+    let data_bytes: u64 = map.iter().map(|stretch| stretch.end - stretch.start).sum();
+    if data_bytes > PLAUSIBLE_BYTES && data_bytes > most_data(file) {
+        return Err(io::Error::other(format!(
+            "it is said to have {data_bytes} bytes of data, which its file system cannot hold"
+        )));
     }
-    let whole = 0..facts.size;
-    Ok(vec![whole])
+    Ok(map)
+}
+
+/// How much data a file can have, as its file system tells its own size. It may compress; and one that does not know its
+/// size is believed what the largest files of common ones have.
+#[cfg(unix)]
+fn most_data(file: &File) -> u64 {
+    const MOST_COMPRESSED: u64 = 16;
+    const OF_UNKNOWN_SIZE: u64 = 16 << 40;
+    match rustix::fs::fstatvfs(file) {
+        Ok(found) if found.f_blocks > 0 => {
+            found.f_blocks.saturating_mul(found.f_frsize).saturating_mul(MOST_COMPRESSED)
+        }
+        _ => OF_UNKNOWN_SIZE,
+    }
+}
+
+#[cfg(windows)]
+fn most_data(_: &File) -> u64 {
+    u64::MAX
 }
 
 /// `None` where the file system does not tell.
@@ -117,6 +146,18 @@ mod tests {
         let path = dir.path().join("dense");
         std::fs::write(&path, b"abc").unwrap();
         assert_eq!(map_of(&path), [Range { start: 0, end: 3 }]);
+    }
+
+    #[test]
+    fn a_file_that_is_one_hole_of_petabytes_has_no_data_and_more_data_than_there_can_be_is_refused() {
+        let (_dir, path) = sparse(&[]);
+        let file = File::open(&path).unwrap();
+        let facts = facts_of(&file).unwrap();
+        assert_eq!(data_map(&file, &Facts { size: 8191 << 50, ..facts.clone() }).unwrap(), []);
+        // As where the file system does not tell holes.
+        let dense = Facts { size: 8191 << 50, allocated: u64::MAX, ..facts };
+        let refused = data_map(&file, &dense).unwrap_err().to_string();
+        assert!(refused.contains("9222246136947933184 bytes of data"), "{refused}");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! One file's content on its way from frames to the disk.
 
 use intellistor_storage::manifest::Entry;
-use intellistor_storage::{Error, hash_hole};
-use sha2::{Digest, Sha256};
+use intellistor_storage::{ContentDigest, Error};
 
 use crate::link::Failures;
 use crate::progress::Progress;
@@ -15,7 +14,7 @@ use super::Frames;
 pub(super) struct Content {
     entry: Entry,
     writer: FileWriter,
-    digest: Sha256,
+    digest: ContentDigest,
     /// The extent that is being written, and how much of it is.
     extent: usize,
     within: u64,
@@ -45,7 +44,7 @@ pub(super) enum Trouble {
 
 impl Content {
     pub(super) fn new(entry: Entry, writer: FileWriter) -> Self {
-        Self { entry, writer, digest: Sha256::new(), extent: 0, within: 0, position: 0 }
+        Self { digest: entry.content_digest(), entry, writer, extent: 0, within: 0, position: 0 }
     }
 
     /// Its size, holes included.
@@ -82,7 +81,7 @@ impl Content {
                 let left = usize::try_from(extent.length - self.within).unwrap_or(usize::MAX);
                 // An opened frame has as many bytes as its record says; the opener compares them.
                 let bytes = &tar[from..tar.len().min(from.saturating_add(left))];
-                self.digest.update(bytes);
+                self.digest.data(bytes);
                 self.writer
                     .write_at(self.position, bytes)
                     .map_err(|e| Trouble::Disk(TargetError::from_io("write it", e)))?;
@@ -94,9 +93,8 @@ impl Content {
             self.within = 0;
         }
         self.skip_to(self.entry.size, progress, failures)?;
-        let digest: [u8; 32] = self.digest.finalize_reset().into();
         match self.entry.sha256 {
-            Some(expected) if expected == digest => Ok(Step::Whole),
+            Some(expected) if expected == self.digest.finish() => Ok(Step::Whole),
             Some(_) => Err(Trouble::Damaged(
                 "its content does not have the SHA-256 that the manifest states".to_owned(),
             )),
@@ -104,7 +102,7 @@ impl Content {
         }
     }
 
-    /// Counts a hole as zeros, a stretch at a time: a hole of any size must not outlast a Ctrl-C.
+    /// Counts a hole, a stretch at a time where it is hashed: no hole must outlast a Ctrl-C.
     fn skip_to(&mut self, at: u64, progress: &Progress, failures: &Failures) -> Result<(), Trouble> {
         const STRETCH_BYTES: u64 = 64 << 20;
         if at < self.position {
@@ -114,8 +112,9 @@ impl Content {
             if failures.is_stopped() {
                 return Err(Trouble::Stopped);
             }
-            let stretch = (at - self.position).min(STRETCH_BYTES);
-            hash_hole(&mut self.digest, stretch);
+            let most = if self.digest.leaves_out_holes() { u64::MAX } else { STRETCH_BYTES };
+            let stretch = (at - self.position).min(most);
+            self.digest.hole(stretch);
             progress.bytes.add(stretch);
             self.position += stretch;
         }

@@ -242,7 +242,8 @@ impl JobRun {
         let entries = entries.inspect(|entries| {
             for entry in entries.iter().flatten() {
                 count += 1;
-                bytes += if entry.kind == EntryKind::File { entry.size } else { 0 };
+                let size = if entry.kind == EntryKind::File { entry.size } else { 0 };
+                bytes = u64::saturating_add(bytes, size);
             }
         });
         let links = LinkTable::rebuild(self.ledger.scan::<Walked>(0), cursor.entry, entries)?;
