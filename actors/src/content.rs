@@ -146,7 +146,8 @@ impl Content<'_> {
         }
         frames.pad()?;
         // One that ended early keeps its size where its holes are not hashed: whether they are follows from their length.
-        if failed.is_none() || hole_bytes > MOST_HASHED_HOLES && !matches!(failed, Some(Fate::Unreadable(_))) {
+        if failed.is_none() || hole_bytes > MOST_HASHED_HOLES && !matches!(failed, Some(Fate::Unreadable(_)))
+        {
             pass_hole(size - position, frames, progress);
             position = size;
         }

@@ -4,9 +4,9 @@
 //! that is [resumed](Frames::resume) inside an entry has that entry made again from its first byte; what was
 //! sent of it before is compared instead of sent, and where it differs the entry has [diverged](Halt::Diverged).
 
+use intellistor_storage::ContentDigest;
 use intellistor_storage::archive::FRAME_BYTES;
 use intellistor_storage::buffers::{Buffer, Buffers};
-use intellistor_storage::ContentDigest;
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::queue::{Cursor, HalfSent};
 

@@ -64,7 +64,7 @@ pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::keys::UserKey;
 pub use intellistor_storage::layout::{BackupName, is_policy_id};
 pub use intellistor_storage::manifest::{
-    Entry, EntryKind, Head, Problem, ProblemKind, Totals, VerifiedManifest,
+    Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
 pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload,

@@ -23,10 +23,7 @@ impl ContentDigest {
     /// That of a file of `size` bytes, of which `data_bytes` are not holes.
     #[must_use]
     pub fn of(size: u64, data_bytes: u64) -> Self {
-        Self {
-            sha256: Sha256::new(),
-            leaves_out_holes: size.saturating_sub(data_bytes) > MOST_HASHED_HOLES,
-        }
+        Self { sha256: Sha256::new(), leaves_out_holes: size.saturating_sub(data_bytes) > MOST_HASHED_HOLES }
     }
 
     /// Counts data.

@@ -8,6 +8,7 @@
 //! | those of [`Head`] | what was backed up, the archive, its segments and frames, totals |
 //! | `entries` | one [`Entry`] a line, in the order of the archive |
 //! | `problems` | one [`Problem`] a line |
+//! | `notes` | one [`Note`] a line |
 //! | `hmac_sha256` | HMAC-SHA256 of all bytes before the comma that precedes it |
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
@@ -17,8 +18,8 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::ContentDigest;
+use crate::Result;
 use crate::archive::SegmentRecord;
 use crate::layout::BackupName;
 use crate::packed::Packed;
@@ -105,6 +106,9 @@ pub struct Totals {
     pub skipped: u64,
     /// Entries that changed while they were read.
     pub changed: u64,
+    /// What was left out without harm.
+    #[serde(default)]
+    pub notes: u64,
 }
 
 impl Totals {
@@ -275,6 +279,8 @@ pub enum ProblemKind {
     Skipped,
     /// In the backup, but it changed while it was read.
     Changed,
+    /// Not in the backup, and no harm: what has no content, such as a socket. A manifest has it as a [`Note`].
+    Note,
 }
 
 /// What a manifest lists of a part.
@@ -296,7 +302,17 @@ impl Listed {
     }
 }
 
-/// An entry that was skipped, or that changed while it was read.
+/// What is left out without harm: a socket, a fifo, a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// As in [`Entry::relative_path`].
+    pub relative_path: String,
+    /// What it is, for a person.
+    pub reason: String,
+}
+
+/// An entry that was skipped, or that changed while it was read; on its way to the manifest also what becomes a [`Note`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {

@@ -48,6 +48,11 @@ impl Governed {
         fs::write(self.at("policy.yaml"), policy).unwrap();
     }
 
+    /// The policy's id.
+    pub fn policy_id(&self) -> &str {
+        &self.policy_id
+    }
+
     /// A path in the sandbox.
     pub fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -4,13 +4,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use intellistor::{
-    BackupOptions, BackupReport, Error, Policy, ProblemKind, Progress, RestoreOptions, RestoreReport,
+    BackupOptions, BackupReport, Error, Note, Policy, ProblemKind, Progress, RestoreOptions, RestoreReport,
     RunOptions, StoreUrl, UserKey, Vault,
 };
 use intellistor_storage::objects::{Faulty, MemoryStore, ObjectStore, SharedStore};
@@ -116,9 +117,15 @@ async fn a_whole_tree_comes_back(store: SharedStore) {
     let before = tree::snapshot(&place.source());
     let vault = Vault::new(store, UserKey::generate());
     let backup = vault.backup(&place.policy(), BackupOptions::default()).await.unwrap();
-    let skipped: Vec<_> = backup.problems.iter().map(|p| (p.relative_path.as_str(), p.kind)).collect();
-    assert_eq!(skipped, tree::SPECIAL.map(|name| (name, ProblemKind::Skipped)));
-    assert_eq!((backup.totals.skipped, backup.totals.changed), (2, 0));
+    assert_eq!(backup.problems, []);
+    assert_eq!((backup.totals.skipped, backup.totals.changed, backup.totals.notes), (0, 0, 2));
+    let mut noted = Vec::new();
+    let note = |note: Note| {
+        noted.push(note.relative_path);
+        ControlFlow::Continue(())
+    };
+    vault.show(&backup.name).await.unwrap().for_each_note(note).unwrap();
+    assert_eq!(noted, tree::SPECIAL);
     assert_eq!(backup.totals.entries, before.len() as u64 - 2);
 
     let out = place.at("restored");
@@ -542,8 +549,11 @@ async fn a_file_whose_size_is_a_lie_does_not_break_the_archive() {
     // Files of /proc have content, and a size of 0.
     let policy = Policy::new(POLICY, ["/proc/self/status".into(), place.source()]).unwrap();
     let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    assert_eq!((backup.totals.skipped, backup.totals.changed), (0, 1));
+    assert!(backup.problems[0].reason.contains("0 bytes"), "{:?}", backup.problems);
     let found = place.restore(&backup, |options| options).await;
     assert_eq!(names(&found), [".", "source", "source/a", "status", "status/status"]);
+    assert!(found[&b"status/status"[..]].size > 100, "its content came along");
     place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
     untarred(&place, &backup).await;
 }

@@ -118,8 +118,17 @@ impl Place {
     }
 
     fn problem(&self, reason: String) -> Walked {
+        self.left_out(ProblemKind::Skipped, reason)
+    }
+
+    /// What is left out without harm.
+    fn note(&self, reason: String) -> Walked {
+        self.left_out(ProblemKind::Note, reason)
+    }
+
+    fn left_out(&self, kind: ProblemKind, reason: String) -> Walked {
         let relative_path = String::from_utf8_lossy(self.relative_path()).into_owned();
-        Walked::Problem(Problem { relative_path, kind: ProblemKind::Skipped, reason })
+        Walked::Problem(Problem { relative_path, kind, reason })
     }
 }
 
@@ -169,7 +178,7 @@ impl Walk {
             Ok(facts) => match facts.kind {
                 SourceKind::Directory => return self.enter(facts).map(Some),
                 SourceKind::File | SourceKind::Symlink => self.place.entry(facts),
-                SourceKind::Other(kind) => self.place.problem(format!("{kind}: not backed up")),
+                SourceKind::Other(kind) => self.place.note(format!("{kind}: it has no content to back up")),
             },
             Err(e) => self.left_out(told("look at it", &e), e)?,
         };

@@ -53,6 +53,8 @@ pub(crate) struct Document {
     seconds: f64,
     skipped: u64,
     changed: u64,
+    /// Sockets and the like, which have no content; `show` lists them.
+    notes: u64,
     pub(crate) warnings: Vec<String>,
     /// Left out where traces are off.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +126,7 @@ pub(crate) fn document(report: BackupReport, cli_restore: String) -> Document {
         seconds: report.seconds,
         skipped: totals.skipped,
         changed: totals.changed,
+        notes: totals.notes,
         warnings,
         trace_id: report.trace_id,
     }
@@ -133,6 +136,7 @@ fn warning(problem: &Problem) -> String {
     let kind = match problem.kind {
         ProblemKind::Skipped => "skipped",
         ProblemKind::Changed => "changed while it was read",
+        ProblemKind::Note => "left out",
     };
     format!("{}: {kind}: {}", problem.relative_path, problem.reason)
 }

@@ -149,6 +149,16 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
         })
         .map_err(|e| Broken::Manifest(e.into()))?;
     list.outcome?;
+    write!(out, "\n],\n\"notes\":[")?;
+    let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
+    manifest
+        .for_each_note(
+            |note| {
+                if wanted(&note.relative_path) { list.put(&note) } else { ControlFlow::Continue(()) }
+            },
+        )
+        .map_err(|e| Broken::Manifest(e.into()))?;
+    list.outcome?;
     out.write_all(b"\n]}\n")?;
     Ok(out.flush()?)
 }
@@ -174,6 +184,11 @@ fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlob
             } else {
                 ControlFlow::Continue(())
             }
+        })
+        .map_err(|e| Broken::Manifest(e.into()))?;
+    manifest
+        .for_each_note(|note| {
+            if wanted(&note.relative_path) { put(&tree::note(&note)) } else { ControlFlow::Continue(()) }
         })
         .map_err(|e| Broken::Manifest(e.into()))?;
     outcome?;

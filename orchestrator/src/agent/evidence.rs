@@ -109,6 +109,7 @@ impl Evidence {
             bytes = totals.bytes,
             skipped = totals.skipped,
             changed = totals.changed,
+            notes = totals.notes,
             parts = report.parts,
             archive_bytes = report.archive_bytes,
             archive_sha256 = report.archive_sha256,

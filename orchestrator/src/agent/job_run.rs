@@ -16,7 +16,7 @@ use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem};
+use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem, ProblemKind};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::queue::Ledger;
 use intellistor_storage::{Spool, StoreErrorKind};
@@ -277,6 +277,9 @@ impl JobRun {
             let listed = self.ledger.committed(part.segment.number)?;
             for problems in listed.problems.unpack() {
                 for Problem { relative_path, reason, kind } in problems? {
+                    if kind == ProblemKind::Note {
+                        continue;
+                    }
                     tracing::warn!(
                         path = relative_path,
                         reason,

@@ -10,7 +10,9 @@ use hmac::Mac;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Entry, FORMAT, Head, MANIFEST_VERSION, Problem, TRAILER_BYTES, TRAILER_END, TRAILER_START};
+use super::{
+    Entry, FORMAT, Head, MANIFEST_VERSION, Note, Problem, TRAILER_BYTES, TRAILER_END, TRAILER_START,
+};
 use crate::archive::Header;
 use crate::keys::{DataKey, UserKey};
 use crate::layout::BackupName;
@@ -162,6 +164,14 @@ impl VerifiedManifest {
     /// As for [`for_each_entry`](Self::for_each_entry).
     pub fn for_each_problem(&self, each: impl FnMut(Problem) -> ControlFlow<()>) -> Result<()> {
         Lines::of(&self.spool).for_each("problems", |_| Ok(true), each)
+    }
+
+    /// Reads the notes in order, until `each` breaks.
+    ///
+    /// # Errors
+    /// As for [`for_each_entry`](Self::for_each_entry).
+    pub fn for_each_note(&self, each: impl FnMut(Note) -> ControlFlow<()>) -> Result<()> {
+        Lines::of(&self.spool).for_each("notes", |_| Ok(true), each)
     }
 }
 
@@ -327,7 +337,8 @@ mod tests {
         let problem =
             Problem { relative_path: "x".into(), kind: ProblemKind::Skipped, reason: "socket".into() };
         let entries: Vec<_> = (0..entries).map(entry).collect();
-        draft.commit(segment, Listed::of(&entries, &[problem]).unwrap()).unwrap();
+        let note = Problem { relative_path: "y".into(), kind: ProblemKind::Note, reason: "fifo".into() };
+        draft.commit(segment, Listed::of(&entries, &[note, problem]).unwrap()).unwrap();
         let origin = Origin { host: "h".into(), os: "linux".into(), tool: "t 1".into(), trace_id: None };
         let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();
         let mut bytes = Vec::new();
@@ -373,6 +384,15 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!(problems, 1);
+            let mut notes = Vec::new();
+            manifest
+                .for_each_note(|note| {
+                    notes.push(note);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert_eq!(notes, [Note { relative_path: "y".into(), reason: "fifo".into() }]);
+            assert_eq!((head.totals.skipped, head.totals.changed, head.totals.notes), (1, 0, 1));
             let mut first = 0;
             manifest
                 .for_each_entry(|_| {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::{
-    ArchiveRecord, FORMAT, Head, Listed, MANIFEST_VERSION, Origin, Problem, ProblemKind, RootRecord,
+    ArchiveRecord, FORMAT, Head, Listed, MANIFEST_VERSION, Note, Origin, Problem, ProblemKind, RootRecord,
     TRAILER_BYTES, TRAILER_END, TRAILER_START, Totals,
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
@@ -24,6 +24,7 @@ use crate::{Error, Result, StoreError, StoreErrorKind};
 pub struct ManifestDraft {
     entries: Spool,
     problems: Spool,
+    notes: Spool,
     segments: Vec<SegmentRecord>,
     totals: Totals,
 }
@@ -45,6 +46,12 @@ impl ManifestDraft {
                 match problem.kind {
                     ProblemKind::Skipped => self.totals.skipped += 1,
                     ProblemKind::Changed => self.totals.changed += 1,
+                    ProblemKind::Note => {
+                        self.totals.notes += 1;
+                        let Problem { relative_path, reason, .. } = problem;
+                        add_line(&mut self.notes, &Note { relative_path, reason })?;
+                        continue;
+                    }
                 }
                 add_line(&mut self.problems, &problem)?;
             }
@@ -107,7 +114,12 @@ impl ManifestDraft {
             // The head is a JSON object of its own; here its members go on in ours.
             let members = serde_json::to_vec(&head)?;
             out.write_all(&members[1..members.len() - 1])?;
-            for (member, lines) in [("entries", &mut self.entries), ("problems", &mut self.problems)] {
+            let lists = [
+                ("entries", &mut self.entries),
+                ("problems", &mut self.problems),
+                ("notes", &mut self.notes),
+            ];
+            for (member, lines) in lists {
                 lines.flush()?;
                 write!(out, ",\n\"{member}\":[")?;
                 let mut reader = lines.reader();

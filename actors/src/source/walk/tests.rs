@@ -16,7 +16,10 @@ fn start(paths: &[PathBuf], exclude: &[&str]) -> Walk {
 fn shown(walked: &Walked) -> String {
     match walked {
         Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
-        Walked::Problem(problem) => format!("! {}: {}", problem.relative_path, problem.reason),
+        Walked::Problem(problem) => {
+            let mark = if problem.kind == ProblemKind::Note { "note" } else { "!" };
+            format!("{mark} {}: {}", problem.relative_path, problem.reason)
+        }
     }
 }
 
@@ -93,7 +96,7 @@ fn a_root_that_is_a_link_is_followed_and_no_other_link_is() {
 }
 
 #[test]
-fn sockets_and_fifos_are_told_and_odd_names_survive() {
+fn sockets_and_fifos_are_noted_and_odd_names_survive() {
     let dir = tree(&["f"]);
     fs::write(dir.path().join(OsStr::from_bytes(b"n\xff\xfe\n")), b"").unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
@@ -103,7 +106,14 @@ fn sockets_and_fifos_are_told_and_odd_names_survive() {
     let found: Vec<_> = walked.iter().map(shown).collect();
     assert_eq!(
         found,
-        [".", "f", "l", "n\u{fffd}\u{fffd}\n", "! p: fifo: not backed up", "! s: socket: not backed up"]
+        [
+            ".",
+            "f",
+            "l",
+            "n\u{fffd}\u{fffd}\n",
+            "note p: fifo: it has no content to back up",
+            "note s: socket: it has no content to back up"
+        ]
     );
     assert!(
         matches!(&walked[3], Walked::Entry(e) if e.relative_path == b"n\xff\xfe\n" && Beneath::default().open_file(&e.source).is_ok())

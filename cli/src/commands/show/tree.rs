@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use intellistor::{Entry, EntryKind, Problem, ProblemKind};
+use intellistor::{Entry, EntryKind, Note, Problem, ProblemKind};
 use intellistor_telemetry::Escaped;
 
 use crate::units::size;
@@ -54,8 +54,18 @@ pub(super) fn problem(problem: &Problem) -> String {
     let kind = match problem.kind {
         ProblemKind::Skipped => "skipped",
         ProblemKind::Changed => "changed",
+        ProblemKind::Note => "note",
     };
-    format!("{kind:>10}  {}: {}\n", Escaped(&problem.relative_path), Escaped(&problem.reason))
+    remark(kind, &problem.relative_path, &problem.reason)
+}
+
+/// A line about what was left out without harm.
+pub(super) fn note(note: &Note) -> String {
+    remark("note", &note.relative_path, &note.reason)
+}
+
+fn remark(kind: &str, relative_path: &str, reason: &str) -> String {
+    format!("{kind:>10}  {}: {}\n", Escaped(relative_path), Escaped(reason))
 }
 
 #[cfg(test)]

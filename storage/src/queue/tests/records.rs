@@ -75,7 +75,7 @@ fn any_cursor() -> impl Strategy<Value = Cursor> {
 }
 
 fn any_problem() -> impl Strategy<Value = Problem> {
-    let kind = prop_oneof![Just(ProblemKind::Skipped), Just(ProblemKind::Changed)];
+    let kind = prop_oneof![Just(ProblemKind::Skipped), Just(ProblemKind::Changed), Just(ProblemKind::Note)];
     (any::<String>(), kind, any::<String>()).prop_map(|(relative_path, kind, reason)| Problem {
         relative_path,
         kind,
