@@ -62,7 +62,7 @@ fn folders_that_are_swapped_for_links_after_the_scan_leak_nothing() {
     symlink("own", place.source().join("d/link")).unwrap();
     make_secret(&place, &["f.txt", "deep/g.txt", "second.txt"]);
     symlink(SECRET, place.at("secret/link")).unwrap();
-    assert!(place.run_until("scan_ended", 1));
+    assert!(place.run_until("upload_recorded", 1));
     swap(&place, "d");
     let output = place.run().expect(3);
     assert_eq!(output.json["resumed"], true, "{:#}", output.json);
@@ -87,7 +87,7 @@ fn a_root_that_is_swapped_for_a_link_after_the_scan_leaks_nothing() {
     let place = Governed::new("swapped");
     write(&place.source().join("f.txt"), "own");
     make_secret(&place, &["f.txt"]);
-    assert!(place.run_until("scan_ended", 1));
+    assert!(place.run_until("upload_recorded", 1));
     fs::rename(place.source(), place.at("source.old")).unwrap();
     symlink(place.at("secret"), place.source()).unwrap();
     let output = place.run().expect(3);
