@@ -114,13 +114,14 @@ impl Program for AgentArguments {
             AgentCommand::ApplySchedule(command) => schedule::apply::run(&command, session).await,
             AgentCommand::TestSchedule(command) => schedule::test::run(&command, session).await,
             AgentCommand::RemoveSchedule(command) => schedule::remove::run(&command, session).await,
-            AgentCommand::Serve(command) => commands::agent::serve::run(&command, session).await,
+            AgentCommand::Serve(command) => commands::agent::serve::run(command, session).await,
             AgentCommand::ListSchedules(command) => schedule::list::run(&command, session).await,
         }
     }
 }
 
 fn run_program<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    intellistor::privilege::keep_memory_private();
     memory::give_back_large_blocks();
     open_files::raise();
     match P::try_parse_from(arguments) {

@@ -41,6 +41,14 @@ pub(crate) struct Which {
     pub(crate) latest: bool,
 }
 
+/// What a backup may be sealed with.
+#[derive(Debug, Args)]
+pub(crate) struct SealArgument {
+    /// Seal with a passphrase that is easily guessed
+    #[arg(long)]
+    pub(crate) weak_passphrase: bool,
+}
+
 /// Which entries.
 #[derive(Debug, Args)]
 pub(crate) struct OnlyArgument {

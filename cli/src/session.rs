@@ -8,12 +8,12 @@ use intellistor::{
     Vault,
 };
 
-use crate::environment::{Environment, Start};
+use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::keys;
 use crate::screen::Screen;
-use crate::selection::Which;
+use crate::selection::{SealArgument, Which};
 
 const BUCKET: &str = "AWS_S3_BUCKET";
 const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
@@ -44,16 +44,30 @@ impl Session {
     /// Opens the policy's store with the configured key.
     pub(crate) async fn open(&self, policy: &Policy) -> Result<Vault, Failure> {
         let url = self.store_url(policy)?;
-        self.trust_aws_files(&url)?;
         self.open_with(&url, keys::user_key(&self.environment, &self.screen)?).await
+    }
+
+    /// The same for a backup, which no easily guessed passphrase should seal.
+    pub(crate) async fn open_to_seal(&self, policy: &Policy, seal: &SealArgument) -> Result<Vault, Failure> {
+        let url = self.store_url(policy)?;
+        let key = keys::user_key(&self.environment, &self.screen)?;
+        if let Some(weakness) = key.weakness().filter(|_| !seal.weak_passphrase) {
+            return Err(Failure::configuration(format!(
+                "the passphrase in {} is easily guessed by whoever gets hold of a backup: {weakness}",
+                environment::PASSPHRASE
+            ))
+            .hint(
+                "use a longer one, of several words; or a key that `backup-client key-create` makes. With \
+                 --weak-passphrase it is used all the same. It opens what it sealed in any case",
+            ));
+        }
+        self.open_with(&url, key).await
     }
 
     /// Opens the policy's store for what needs no key.
     pub(crate) async fn open_without_key(&self, policy: &Policy) -> Result<Vault, Failure> {
         // Names are not sealed; a key that nobody has cannot be used for anything else by mistake.
-        let url = self.store_url(policy)?;
-        self.trust_aws_files(&url)?;
-        self.open_with(&url, UserKey::generate()).await
+        self.open_with(&self.store_url(policy)?, UserKey::generate()).await
     }
 
     /// The files of the AWS SDK may name a program that gives credentials, and where requests go.
@@ -75,6 +89,7 @@ impl Session {
     }
 
     async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
+        self.trust_aws_files(url)?;
         let options = OpenOptions { addressing: self.addressing()?, stop: self.cancel.clone() };
         let store = async { Ok(Vault::new(url.open_with(options).await?, key)) };
         self.unless_cancelled(store).await.map_err(Failure::engine(format!("cannot open {url}")))

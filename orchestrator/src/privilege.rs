@@ -1,4 +1,24 @@
-//! The right to read whatever is to be backed up.
+//! What a program asks of the system for its process: the right to read whatever is to be backed up, and that nobody reads
+//! what it has in memory.
+
+/// Keeps keys out of what is left of a process that crashes: no core dump, no heap in a report, and no other process of
+/// this account may read its memory or its environment. A program calls it first of all.
+pub fn keep_memory_private() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // A process may always lower its limits. What it starts inherits them.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        // The limit means nothing to a program that takes dumps through a pipe; this does.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+    #[cfg(windows)]
+    windows_api::report_no_memory();
+}
 
 /// Takes the right to read every file, whatever its access list says, for this process: `SeBackupPrivilege`, which
 /// Windows gives to SYSTEM, administrators and backup operators, and leaves switched off. Answers whether the account
@@ -19,8 +39,22 @@ mod windows_api {
         AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_BACKUP_NAME,
         SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES,
     };
+    use windows::Win32::System::Diagnostics::Debug::{
+        SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode,
+    };
+    use windows::Win32::System::ErrorReporting::{WER_FAULT_REPORTING_FLAG_NOHEAP, WerSetFlags};
     use windows::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
     use windows::core::Owned;
+
+    #[expect(unsafe_code)]
+    pub(super) fn report_no_memory() {
+        // SAFETY: both only set flags of this process, and take no pointer.
+        unsafe {
+            // The report of a crash would hold what the heap had.
+            let _ = WerSetFlags(WER_FAULT_REPORTING_FLAG_NOHEAP);
+            SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
+        }
+    }
 
     #[expect(unsafe_code)]
     pub(super) fn enable() -> windows::core::Result<()> {
@@ -51,5 +85,18 @@ mod tests {
     #[test]
     fn an_administrator_has_it() {
         assert!(super::read_everything(), "under Wine everyone is an administrator");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    #[test]
+    fn a_crash_leaves_no_memory_behind() {
+        super::keep_memory_private();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        let limit = getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
     }
 }

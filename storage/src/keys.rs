@@ -28,12 +28,20 @@ use crate::{Error, Result};
 const ARGON2_MEMORY_KIB: u32 = 64 * 1024;
 const ARGON2_PASSES: u32 = 3;
 const ARGON2_LANES: u32 = 1;
-/// A hostile header must not make us allocate or compute without bound.
-const ARGON2_MOST_MEMORY_KIB: u32 = 1024 * 1024;
-const ARGON2_MOST_PASSES: u32 = 64;
-const ARGON2_MOST_LANES: u32 = 16;
-/// In KiB times passes, for all wrapped keys of a header together: some ten seconds. One of ours takes 192 MiB.
-const ARGON2_MOST_WORK: u64 = 8 << 20;
+/// Nothing of a header is authenticated before its key is stretched, so that a forged one decides what that costs: twice
+/// the memory of our own, and for all wrapped keys of a header together four times our own work, a second or two.
+const ARGON2_MOST_MEMORY_KIB: u32 = 2 * ARGON2_MEMORY_KIB;
+const ARGON2_MOST_PASSES: u32 = 2 * ARGON2_PASSES;
+const ARGON2_MOST_LANES: u32 = 4;
+/// In KiB times passes.
+const ARGON2_MOST_WORK: u64 = 4 * ARGON2_MEMORY_KIB as u64 * ARGON2_PASSES as u64;
+
+/// A passphrase of fewer characters is guessed from a stolen backup: Argon2id makes each guess slow, not the guesses many.
+const PASSPHRASE_CHARACTERS: usize = 10;
+/// Of them, so many differ.
+const PASSPHRASE_DIFFERENT: usize = 5;
+/// Of digits alone it takes more.
+const PASSPHRASE_DIGITS: usize = 16;
 
 /// 32 secret bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -116,6 +124,22 @@ impl UserKey {
         Ok(Self(Origin::Passphrase(Zeroizing::new(passphrase))))
     }
 
+    /// Why a passphrase should seal nothing, where it is one that is easily guessed. It opens what it sealed all the same.
+    pub fn weakness(&self) -> Option<String> {
+        let Origin::Passphrase(passphrase) = &self.0 else { return None };
+        let characters = passphrase.chars().count();
+        let different = passphrase.chars().collect::<std::collections::BTreeSet<_>>().len();
+        if characters < PASSPHRASE_CHARACTERS {
+            Some(format!("it has fewer than {PASSPHRASE_CHARACTERS} characters"))
+        } else if different < PASSPHRASE_DIFFERENT {
+            Some(format!("it has fewer than {PASSPHRASE_DIFFERENT} different characters"))
+        } else if characters < PASSPHRASE_DIGITS && passphrase.chars().all(char::is_numeric) {
+            Some(format!("it has digits alone, and fewer than {PASSPHRASE_DIGITS} of them"))
+        } else {
+            None
+        }
+    }
+
     /// The key as base64, to be kept by its owner; `None` for a passphrase.
     pub fn to_base64(&self) -> Option<Zeroizing<String>> {
         match &self.0 {
@@ -164,12 +188,14 @@ impl UserKey {
     /// [`Error::WrongKey`] or [`Error::WrongPassphrase`] when this key made none of them;
     /// [`Error::Integrity`] when it made one that was altered since.
     pub fn unwrap(&self, wraps: &[WrappedKey], backup_id: &str) -> Result<DataKey> {
-        let mut work = 0;
+        let mut work: u64 = 0;
         for wrap in wraps {
             work = wrap.argon2id.as_ref().map_or(work, |argon2id| argon2id.work().saturating_add(work));
-            if matches!(self.0, Origin::Passphrase(_)) && work > ARGON2_MOST_WORK {
-                return Err(Argon2id::refused());
-            }
+        }
+        if matches!(self.0, Origin::Passphrase(_)) && work > ARGON2_MOST_WORK {
+            return Err(Argon2id::refused());
+        }
+        for wrap in wraps {
             let secret = match (&self.0, &wrap.argon2id) {
                 (Origin::Raw(secret), None) => secret.clone(),
                 (Origin::Passphrase(passphrase), Some(argon2id)) => argon2id.stretch(passphrase)?,
@@ -327,9 +353,37 @@ mod tests {
     #[test]
     fn a_hostile_header_cannot_make_us_allocate_without_bound() {
         let mine = UserKey::from_passphrase("test", "x".into()).unwrap();
-        let mut wrap = mine.wrap(&DataKey::generate(), "b1");
-        wrap.argon2id.as_mut().unwrap().memory_kib = u32::MAX;
-        assert!(matches!(mine.unwrap(&[wrap], "b1"), Err(Error::Integrity { .. })));
+        let wrap = mine.wrap(&DataKey::generate(), "b1");
+        let refused = |wraps: &[WrappedKey]| {
+            let outcome = mine.unwrap(wraps, "b1");
+            assert!(
+                matches!(&outcome, Err(Error::Integrity { what, .. }) if what == "the wrapped key"),
+                "{outcome:?}"
+            );
+            // Had it been stretched it would be another key, or for many of ours the right one.
+        };
+        for (memory_kib, passes, lanes) in
+            [(u32::MAX, 1, 1), (1 << 20, 1, 1), (129 << 10, 1, 1), (64, 7, 1), (64, u32::MAX, 1), (64, 1, 5)]
+        {
+            let mut forged = wrap.clone();
+            let argon2id = forged.argon2id.as_mut().unwrap();
+            (argon2id.memory_kib, argon2id.passes, argon2id.lanes) = (memory_kib, passes, lanes);
+            refused(&[forged]);
+        }
+        refused(&vec![wrap.clone(); 5]);
+        mine.unwrap(&[wrap], "b1").unwrap();
+    }
+
+    #[test]
+    fn a_passphrase_that_is_easily_guessed_is_weak_and_opens_all_the_same() {
+        let weakness = |text: &str| UserKey::from_passphrase("test", text.to_owned()).unwrap().weakness();
+        for weak in ["x", "password1", "maçã verd", "aaaaaaaaaaaaaaaa", "abababababab", "123456789012345"] {
+            assert!(weakness(weak).is_some(), "{weak}");
+        }
+        for fair in ["maçã verde", "correct horse battery staple", "1234567890123456", "kX7#-qpL2v"] {
+            assert_eq!(weakness(fair), None, "{fair}");
+        }
+        assert_eq!(UserKey::generate().weakness(), None);
     }
 
     #[test]

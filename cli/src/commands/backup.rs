@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
 use crate::quoting;
-use crate::selection::PolicyArgument;
+use crate::selection::{PolicyArgument, SealArgument};
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 
@@ -28,6 +28,8 @@ copy is missing.")]
 pub(crate) struct Backup {
     #[command(flatten)]
     policy: PolicyArgument,
+    #[command(flatten)]
+    seal: SealArgument,
     /// A folder for a copy of the backup, made at the same time; it is laid out as a store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -74,7 +76,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     // Before the store is asked: it is the likelier mistake.
     policy.check_paths()?;
     intellistor::privilege::read_everything();
-    let vault = session.open(&policy).await?;
+    let vault = session.open_to_seal(&policy, &command.seal).await?;
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = BackupOptions { copy_to: command.out.clone(), run, estimate: meter.is_some() };

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::home;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::PolicyArgument;
+use crate::selection::{PolicyArgument, SealArgument};
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 
@@ -30,6 +30,8 @@ Its log goes to the store, whatever its outcome. Exit code 5: another run of thi
 pub(crate) struct Run {
     #[command(flatten)]
     policy: PolicyArgument,
+    #[command(flatten)]
+    seal: SealArgument,
     /// A folder for a copy of the backup, made at the same time; it is laid out as a store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -104,7 +106,7 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
 }
 
 async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {
-    let vault = open(policy, agent, session).await?;
+    let vault = open(policy, agent, &command.seal, session).await?;
     intellistor::privilege::read_everything();
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
@@ -123,8 +125,13 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
 }
 
 /// Opens the policy's store. Whoever looks for last night's run must find that there was none, and why.
-pub(super) async fn open(policy: &Policy, agent: &Agent, session: &Session) -> Result<Vault, Failure> {
-    session.open(policy).await.map_err(|failure| {
+pub(super) async fn open(
+    policy: &Policy,
+    agent: &Agent,
+    seal: &SealArgument,
+    session: &Session,
+) -> Result<Vault, Failure> {
+    session.open_to_seal(policy, seal).await.map_err(|failure| {
         match agent.note_failed_start(&policy.policy_id, &failure.to_string()) {
             Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
             Err(error) => {

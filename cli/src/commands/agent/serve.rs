@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
 use crate::output::Done;
+use crate::selection::SealArgument;
 use crate::session::Session;
 
 /// Run the policies of a folder, each at the times of its `schedule`, until it is stopped
@@ -31,6 +32,8 @@ pub(crate) struct Serve {
     /// A folder; its files *.yaml and *.yml are policies
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
+    #[command(flatten)]
+    seal: SealArgument,
     /// A folder for a copy of each backup
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -44,6 +47,7 @@ struct Runner {
     agent: Agent,
     session: Session,
     copy_to: Option<PathBuf>,
+    seal: SealArgument,
 }
 
 impl Runs for Runner {
@@ -76,23 +80,20 @@ impl Runs for Runner {
 
 impl Runner {
     async fn back_up(&self, policy: &Policy) -> Result<AgentReport, Failure> {
-        let vault = run::open(policy, &self.agent, &self.session).await?;
+        let vault = run::open(policy, &self.agent, &self.seal, &self.session).await?;
         let options = AgentOptions { copy_to: self.copy_to.clone(), run: self.session.run_options() };
         let report = self.agent.run(&vault, policy, options).await;
         report.map_err(Failure::engine("cannot back up"))
     }
 }
 
-pub(crate) async fn run(command: &Serve, session: &Session) -> Result<Done, Failure> {
+pub(crate) async fn run(command: Serve, session: &Session) -> Result<Done, Failure> {
     let agent = home::agent(&session.environment)?;
-    let runner = Runner { agent, session: session.clone(), copy_to: command.out.clone() };
-    let options = ServeOptions {
-        folder: command.policies.clone(),
-        at_once: command.at_once,
-        cancel: session.cancel.clone(),
-    };
+    let runner = Runner { agent, session: session.clone(), copy_to: command.out, seal: command.seal };
+    let options =
+        ServeOptions { folder: command.policies, at_once: command.at_once, cancel: session.cancel.clone() };
     intellistor::privilege::read_everything();
-    session.screen.note(format_args!("serving the policies in {}", command.policies.display()));
+    session.screen.note(format_args!("serving the policies in {}", options.folder.display()));
     let served = serve(options, Local::now, Arc::new(runner)).await;
     let served = served.map_err(Failure::engine("cannot serve"))?;
     let served = json!({ "runs": served.runs, "overlaps": served.overlaps });
