@@ -9,6 +9,7 @@
 //! Relative paths are those of the directory that the program runs in, not of the policy's file. `~` and
 //! variables are not expanded: what runs at night has another home and another environment.
 
+mod digest;
 mod error;
 mod yaml;
 
