@@ -189,6 +189,17 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// Forgets an upload and frees its space. An unknown upload is no error.
     async fn abort_upload(&self, upload: &Upload) -> Result<()>;
 
+    /// When the last part of an upload arrived, in Unix milliseconds by the store's clock; `None` where it has none, or
+    /// the store does not say. Fails with [`UploadGone`](crate::StoreErrorKind::UploadGone) when there is no such upload.
+    async fn last_part_ms(&self, _upload: &Upload) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    /// The store's clock, in Unix milliseconds, where one of its answers has told it. Ours may be years off.
+    fn now_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// The same store, where what is written from now on carries the id of the trace that wrote it beside its bytes.
     /// `None` where a store keeps nothing beside the bytes.
     fn labelled(&self, _trace_id: &str) -> Option<SharedStore> {

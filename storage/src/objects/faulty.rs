@@ -172,4 +172,12 @@ impl ObjectStore for Faulty {
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         self.call(Operation::AbortUpload, &upload.key, self.store.abort_upload(upload)).await
     }
+
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        self.call(Operation::ListParts, &upload.key, self.store.last_part_ms(upload)).await
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.store.now_ms()
+    }
 }

@@ -223,6 +223,11 @@ impl ObjectStore for LocalStore {
         let (key, upload) = (upload.key.clone(), upload.clone());
         self.run("abort the upload of", &key, move |store, _| store.abort_now(&upload)).await
     }
+
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        let (key, upload) = (upload.key.clone(), upload.clone());
+        self.run("look at the upload of", &key, move |store, _| store.last_part_ms_now(&upload)).await
+    }
 }
 
 /// What went wrong, before the store's URL and the key are added.

@@ -32,6 +32,7 @@ struct Held {
 struct HeldUpload {
     key: String,
     began: SystemTime,
+    last_part: Option<SystemTime>,
     parts: BTreeMap<u32, (Bytes, PartReceipt)>,
 }
 
@@ -123,7 +124,10 @@ impl ObjectStore for MemoryStore {
         held.uploads_begun += 1;
         let id = held.uploads_begun.to_string();
         let (key, began) = (key.to_owned(), SystemTime::now());
-        held.uploads.insert(id.clone(), HeldUpload { key: key.clone(), began, parts: BTreeMap::new() });
+        held.uploads.insert(
+            id.clone(),
+            HeldUpload { key: key.clone(), began, last_part: None, parts: BTreeMap::new() },
+        );
         Ok(Upload { key, id })
     }
 
@@ -131,7 +135,8 @@ impl ObjectStore for MemoryStore {
         let mut held = self.held();
         *held.parts_sent.entry(part.number).or_default() += 1;
         let gone = || self.fault(StoreErrorKind::UploadGone, "write a part of", &upload.key);
-        let parts = &mut held.uploads.get_mut(&upload.id).ok_or_else(gone)?.parts;
+        let HeldUpload { parts, last_part, .. } = held.uploads.get_mut(&upload.id).ok_or_else(gone)?;
+        *last_part = Some(SystemTime::now());
         let etag = hex::encode(part.body.sha256());
         let receipt = PartReceipt {
             number: part.number,
@@ -184,5 +189,11 @@ impl ObjectStore for MemoryStore {
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         self.held().uploads.remove(&upload.id);
         Ok(())
+    }
+
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        let held = self.held();
+        let gone = || self.fault(StoreErrorKind::UploadGone, "look at the upload of", &upload.key);
+        Ok(held.uploads.get(&upload.id).ok_or_else(gone)?.last_part.and_then(super::unix_ms))
     }
 }

@@ -218,6 +218,14 @@ impl ObjectStore for Retry {
         self.repeat("abort_upload", &upload.key, |_| self.store.abort_upload(upload)).await
     }
 
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        self.repeat("last_part_ms", &upload.key, |_| self.store.last_part_ms(upload)).await
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.store.now_ms()
+    }
+
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         let store = self.store.labelled(trace_id)?;
         let (stop, reached) = (self.stop.clone(), self.reached.clone());

@@ -22,6 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use self::checksums::{Checksum, Negotiated};
+use self::clock::StoreClock;
 use self::errors::{Classified, classify, is_behind_the_end, service_kind, status};
 use self::foreign::{NotS3, OnlyS3, is_s3};
 use self::listings::Tokens;
@@ -35,6 +36,7 @@ use crate::{Hashed, Result, StoreError, StoreErrorKind};
 
 mod addressing;
 mod checksums;
+mod clock;
 mod connection;
 mod credentials;
 mod download;
@@ -59,6 +61,7 @@ pub struct S3Store {
     client: Client,
     bucket: String,
     prefix: String,
+    clock: StoreClock,
     /// What new objects carry as metadata.
     trace_id: Option<String>,
     /// Whether an object was read here. Without `s3:ListBucket` a missing object is answered as one that must not be
@@ -94,6 +97,7 @@ impl S3Store {
     /// Uses a configuration as it is, except for retries, which are [`Retry`](super::Retry)'s, and timeouts.
     pub fn new(config: aws_sdk_s3::Config, bucket: &str, prefix: &str) -> Self {
         let checksums = Negotiated::new(config.request_checksum_calculation());
+        let clock = StoreClock::default();
         let config = config
             .to_builder()
             // The SDK would add a CRC to bodies without SHA-256, which stores refuse that know of neither; and ask for
@@ -101,6 +105,7 @@ impl S3Store {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(OnlyS3)
+            .interceptor(clock.clone())
             .retry_config(RetryConfig::disabled())
             .timeout_config(patience::limited(patience::ANSWER))
             .stalled_stream_protection(patience::stalls())
@@ -110,6 +115,7 @@ impl S3Store {
             client: Client::from_conf(config),
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
+            clock,
             trace_id: None,
             may_read: Arc::default(),
             route,
@@ -336,7 +342,15 @@ impl ObjectStore for S3Store {
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        self.parts(upload).await
+        Ok(self.parts(upload).await?.into_iter().map(|(receipt, _)| receipt).collect())
+    }
+
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        Ok(self.parts(upload).await?.into_iter().filter_map(|(_, arrived)| arrived).max())
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.clock.now_ms()
     }
 
     async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {

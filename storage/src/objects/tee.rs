@@ -106,6 +106,14 @@ impl ObjectStore for Tee {
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         self.primary.abort_upload(upload).await
     }
+
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        self.primary.last_part_ms(upload).await
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        self.primary.now_ms()
+    }
 }
 
 #[cfg(test)]

@@ -314,6 +314,12 @@ impl LocalStore {
         Ok(())
     }
 
+    pub(super) fn last_part_ms_now(&self, upload: &Upload) -> Outcome<Option<i64>> {
+        let (_, journal, _) = self.upload_paths(upload)?;
+        let journal = fs::metadata(journal).map_err(upload_fault)?;
+        Ok((journal.len() > 0).then(|| journal.modified().ok().and_then(unix_ms)).flatten())
+    }
+
     pub(super) fn list_uploads_now(&self, prefix: &str) -> Outcome<Vec<UnfinishedUpload>> {
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let start = if folder.is_empty() { (*self.root).clone() } else { self.path(folder)? };

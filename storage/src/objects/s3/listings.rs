@@ -77,7 +77,8 @@ impl S3Store {
         Err(self.goes_nowhere("list", prefix).into())
     }
 
-    pub(super) async fn parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
+    /// The parts of an upload, and when each arrived.
+    pub(super) async fn parts(&self, upload: &Upload) -> Result<Vec<(PartReceipt, Option<i64>)>> {
         const OPERATION: &str = "list the parts of";
         let (mut parts, mut marker) = (Vec::new(), 0);
         loop {
@@ -85,20 +86,25 @@ impl S3Store {
             let request = request.upload_id(&upload.id);
             let request = request.set_part_number_marker((marker > 0).then(|| marker.to_string()));
             let page = request.send().await.map_err(self.store_error(OPERATION, &upload.key))?;
-            let found = page.parts().iter().map(|part| PartReceipt {
-                number: part.part_number().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-                bytes: part.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-                sha256: part.checksum_sha256().and_then(|text| STANDARD.decode(text).ok()?.try_into().ok()),
-                etag: quoted(part.e_tag()),
+            let found = page.parts().iter().map(|part| {
+                let receipt = PartReceipt {
+                    number: part.part_number().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+                    bytes: part.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                    sha256: part
+                        .checksum_sha256()
+                        .and_then(|text| STANDARD.decode(text).ok()?.try_into().ok()),
+                    etag: quoted(part.e_tag()),
+                };
+                (receipt, part.last_modified().and_then(|time| time.to_millis().ok()))
             });
-            parts.extend(found.filter(|part| part.number > marker));
+            parts.extend(found.filter(|(part, _)| part.number > marker));
             let next = page.next_part_number_marker().and_then(|next| next.parse().ok());
             if !page.is_truncated().unwrap_or(next.is_some_and(|next| next > marker)) {
                 // Not every compatible server sorts them.
-                parts.sort_by_key(|part: &PartReceipt| part.number);
+                parts.sort_by_key(|(part, _): &(PartReceipt, _)| part.number);
                 return Ok(parts);
             }
-            let last = parts.iter().map(|part| part.number).max();
+            let last = parts.iter().map(|(part, _)| part.number).max();
             marker = match next.filter(|next| *next > 0).or(last) {
                 Some(next) if next > marker => next,
                 _ => return Err(self.goes_nowhere(OPERATION, &upload.key).into()),
