@@ -15,6 +15,7 @@ Settings, from the environment or from a file (see --env-file; docs/SETTINGS.md 
   where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
   S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
   key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
+  machine    INTELLISTOR_MACHINE: one name for machines that come and go, as containers do
   logs       RUST_LOG, where neither -v nor -q is given"
     };
 }
@@ -26,7 +27,7 @@ Exit codes:
   0    success
   1    failed
   2    wrong usage or configuration
-  3    finished, but some entries were skipped or changed
+  3    finished, but something needs a person's eye: entries skipped or changed, a wrong clock, another key
   4    integrity failure
   5    another run of this policy is active
   130  interrupted"
@@ -180,6 +181,7 @@ mod tests {
             "backup-client --env-file x.env policy-create --out p.yaml --policy-id a --paths a b --schedule x --force",
             "backup-client key-create --out k",
             "backup-client backup --policy p.yaml --out d --env-file x.env",
+            "backup-client backup --policy p.yaml --take-over",
             "backup-client restore --policy p.yaml --key k --out d --only *.png --only docs/* a -v",
             "backup-client restore --policy p.yaml --latest --out d -q",
             "backup-client restore --policy p.yaml --key k --out d --without-manifest",
@@ -196,6 +198,7 @@ mod tests {
         for line in [
             "intellistor-agent run --policy p.yaml --out d --env-file x.env",
             "intellistor-agent run --policy p.yaml --metrics-file a.prom",
+            "intellistor-agent run --policy p.yaml --take-over",
             "intellistor-agent status",
             "intellistor-agent status --policy p.yaml --json",
             "intellistor-agent logs list --policy-id a",

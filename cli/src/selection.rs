@@ -13,6 +13,14 @@ pub(crate) struct PolicyArgument {
     pub(crate) policy: PathBuf,
 }
 
+/// Whether to take a policy over.
+#[derive(Debug, Args)]
+pub(crate) struct TakeOverArgument {
+    /// Take the policy over from the machine that it belongs to in the store, which this one replaces
+    #[arg(long)]
+    pub(crate) take_over: bool,
+}
+
 /// Which policy, by name, for what needs no more than that.
 #[derive(Debug, Args)]
 pub(crate) struct PolicyIdArgument {

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use intellistor::{
-    Addressing, BackupName, CancellationToken, Error, OpenOptions, Policy, RunOptions, StoreUrl, UserKey,
-    Vault,
+    Addressing, BackupName, CancellationToken, Error, Machine, OpenOptions, Policy, RunOptions, StoreUrl,
+    UserKey, Vault,
 };
 
 use crate::environment::{self, Environment, Start};
@@ -17,6 +17,9 @@ use crate::selection::{SealArgument, Which};
 
 const BUCKET: &str = "AWS_S3_BUCKET";
 const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
+/// Names the machine that backs up, where machines come and go.
+const MACHINE: &str = "INTELLISTOR_MACHINE";
+const MOST_MACHINE_BYTES: usize = 128;
 
 /// A run of the program.
 #[derive(Clone)]
@@ -90,9 +93,15 @@ impl Session {
 
     async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
         self.trust_aws_files(url)?;
+        let machine = self.machine()?;
         let options = OpenOptions { addressing: self.addressing()?, stop: self.cancel.clone() };
         let store = async { Ok(Vault::new(url.open_with(options).await?, key)) };
-        self.unless_cancelled(store).await.map_err(Failure::engine(format!("cannot open {url}")))
+        let vault = self.unless_cancelled(store).await;
+        let vault = vault.map_err(Failure::engine(format!("cannot open {url}")))?;
+        Ok(match machine {
+            Some(machine) => vault.on_machine(machine),
+            None => vault,
+        })
     }
 
     fn addressing(&self) -> Result<Addressing, Failure> {
@@ -100,6 +109,19 @@ impl Session {
             None => Ok(Addressing::default()),
             Some(text) => text.parse().map_err(|e| Failure::configuration(format!("{ADDRESSING}: {e}"))),
         }
+    }
+
+    /// The machine that the environment names.
+    fn machine(&self) -> Result<Option<Machine>, Failure> {
+        let Some(name) = self.environment.get(MACHINE)? else { return Ok(None) };
+        if name.len() > MOST_MACHINE_BYTES || name.trim() != name.as_str() || name.contains(char::is_control)
+        {
+            let told = format!("{MACHINE} names no machine");
+            return Err(Failure::configuration(told).because(format!(
+                "a name has at most {MOST_MACHINE_BYTES} bytes, no control characters and no spaces around it"
+            )));
+        }
+        Ok(Some(Machine::named(name.as_str())))
     }
 
     fn store_url(&self, policy: &Policy) -> Result<StoreUrl, Failure> {
@@ -215,6 +237,17 @@ mod tests {
         let refused = addressing("host").unwrap_err();
         assert!(refused.to_string().contains(ADDRESSING), "{refused}");
         assert_eq!(refused.exit(), Exit::Configuration);
+    }
+
+    #[test]
+    fn a_machine_can_be_named() {
+        assert_eq!(session(&[(MACHINE, "")]).machine().unwrap(), None);
+        assert_eq!(session(&[(MACHINE, "web")]).machine().unwrap(), Some(Machine::named("web")));
+        for bad in [" web", "a\nb", &"x".repeat(200)] {
+            let failure = session(&[(MACHINE, bad)]).machine().unwrap_err();
+            assert!(failure.to_string().contains(MACHINE), "{failure}");
+            assert_eq!(failure.exit(), Exit::Configuration);
+        }
     }
 
     #[tokio::test]

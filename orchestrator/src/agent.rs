@@ -40,7 +40,7 @@ use tracing::Instrument as _;
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};
 pub use watch::RunProgress;
 
-use crate::backup::TIMESTAMP;
+use crate::clock::{self, TIMESTAMP};
 use crate::{Error, Policy, Result, Vault};
 use evidence::Evidence;
 use governed::{Run, close};
@@ -124,8 +124,9 @@ impl Agent {
     pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
         let mut queue = Queue::open(&self.own_folder(policy_id)?)?;
         let waiting = queue.job()?;
-        let last = governed::last_named(&queue, waiting.as_ref())?;
-        let timestamp = governed::after(last.as_deref(), Utc::now()).format(TIMESTAMP).to_string();
+        let taken = governed::names(&queue, waiting.as_ref(), &self.logs_folder(policy_id))?;
+        let taken = taken.iter().map(String::as_str);
+        let timestamp = clock::next_name(taken, Utc::now()).format(TIMESTAMP).to_string();
         let evidence = Evidence::open(&self.logs_folder(policy_id), policy_id, &timestamp)?;
         evidence.span().in_scope(|| tracing::error!(error = told, "the run could not begin"));
         evidence.queue(&queue)?;
@@ -189,10 +190,11 @@ impl Agent {
             Evidence::open(&self.logs_folder(&policy.policy_id), &policy.policy_id, &job.name.timestamp)?;
         let end = async {
             tracing::warn!("the job is cancelled on request");
-            recovery::abandon(&ledger, &vault.store, JobEvent::Cancelled).await?;
-            close(&mut queue, ledger, &evidence, vault).await
+            let leftover = recovery::abandon(&ledger, vault, JobEvent::Cancelled).await?;
+            close(&mut queue, ledger, &evidence, vault).await?;
+            Ok::<_, Error>(leftover)
         };
-        end.instrument(evidence.span()).await?;
-        Ok(Cancelled::Done)
+        let leftover = end.instrument(evidence.span()).await?;
+        Ok(Cancelled::Done { leftover })
     }
 }

@@ -11,7 +11,7 @@ use intellistor_actors::scanner;
 use intellistor_actors::sequencer::Draft;
 use intellistor_actors::source::{Excludes, make_roots};
 use intellistor_storage::archive::{Header, SegmentSealer};
-use intellistor_storage::keys::{DataKey, UserKey};
+use intellistor_storage::keys::DataKey;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Problem, RootRecord, Totals};
 use intellistor_storage::objects::{SharedStore, Upload};
@@ -20,14 +20,12 @@ use serde::{Deserialize, Serialize};
 use tracing::{Instrument as _, Span, info_span};
 use uuid::Uuid;
 
+use crate::clock::TIMESTAMP;
 use crate::copy::{Copies, Source};
 use crate::operation::labelled;
 use crate::pipeline::{BackupPipeline, WalkSource, on_system};
 use crate::policy::Policy;
 use crate::{Error, Result, RunOptions, Vault, publish};
-
-/// How a run's timestamp is written, in keys, file names and reports.
-pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// How to back up.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +37,8 @@ pub struct BackupOptions {
     pub run: RunOptions,
     /// Count files and bytes beforehand, on a thread beside the backup, so that a time left can be told.
     pub estimate: bool,
+    /// Take the policy over from the machine that it belongs to in this store.
+    pub take_over: bool,
 }
 
 /// A backup that was made.
@@ -66,7 +66,8 @@ pub struct BackupReport {
     pub seconds: f64,
     /// The first entries that were skipped or changed; `totals` counts all of them.
     pub problems: Vec<Problem>,
-    /// What a person should see to, although the backup was made: a copy that is missing.
+    /// What a person should see to, although the backup was made: a copy that is missing, a wrong
+    /// clock, another key than the last backup's. With any, a run ends with exit code 3.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// The trace that it was published in, where traces are on.
@@ -84,11 +85,17 @@ impl BackupReport {
 pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
     policy.check_paths()?;
     let excludes = Excludes::new(&policy.exclude)?;
+    // Nothing is written before: the policy may be another machine's.
+    let claimed = vault.claim(&policy.policy_id, options.take_over);
+    let claimed = options.run.cancel.run_until_cancelled(claimed).await;
+    let alert = claimed.unwrap_or(Err(Error::Interrupted))?;
     let store = labelled(vault.store.clone());
     let name = new_name(policy, Utc::now());
     Span::current().record("intellistor.backup.id", &name.backup_id);
-    let job = Job { name, store, key: vault.key.clone(), policy: policy.clone(), excludes, options };
-    on_system("backup", move || job.run()).await
+    let job = Job { name, store, vault: vault.clone(), policy: policy.clone(), excludes, options };
+    let mut report = on_system("backup", move || job.run()).await?;
+    report.warnings.splice(0..0, alert);
+    Ok(report)
 }
 
 /// Names a backup that begins now.
@@ -108,7 +115,7 @@ pub(crate) fn new_backup_id() -> String {
 struct Job {
     name: BackupName,
     store: SharedStore,
-    key: UserKey,
+    vault: Vault,
     policy: Policy,
     excludes: Excludes,
     options: BackupOptions,
@@ -127,7 +134,7 @@ impl Job {
     async fn make(&self, copies: &Copies) -> Result<BackupReport> {
         let started = Instant::now();
         let data_key = DataKey::generate();
-        let header = Header::new(&self.name, vec![self.key.wrap(&data_key, &self.name.backup_id)]);
+        let header = Header::new(&self.name, vec![self.vault.key.wrap(&data_key, &self.name.backup_id)]);
         let key = self.name.archive_key();
         let upload = self.store.begin_upload(&key).await?;
         let _estimate = self.options.estimate.then(|| self.estimate());
@@ -145,17 +152,20 @@ impl Job {
         };
         let segments = draft.segments().to_vec();
         let roots = root_records(&self.policy);
-        let published = publish::manifest(&*self.store, &header, &data_key, draft, roots);
+        let published = publish::manifest(&*self.store, &header, &data_key, draft, roots, &self.vault);
         let published = published.instrument(info_span!(span::MANIFEST)).await?;
         let segments = &segments.iter().collect::<Vec<_>>()[..];
         let source = Source { store: &*self.store, header: &header, data_key: &data_key, segments };
         let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
-        let warnings = match warnings.await {
+        let of_copies = match warnings.await {
             // The backup exists; whoever stopped it then has a copy less.
             Err(Error::Interrupted) => vec!["the copy was not completed: interrupted".to_owned()],
             completed => completed?,
         };
-        Ok(BackupReport { seconds: started.elapsed().as_secs_f64(), warnings, ..published.report })
+        let mut report = published.report;
+        report.seconds = started.elapsed().as_secs_f64();
+        report.warnings.extend(of_copies);
+        Ok(report)
     }
 
     /// Sends the archive and makes it appear, after checking that the store has what was sent.

@@ -103,6 +103,12 @@ pub enum Category {
 }
 
 impl Error {
+    /// Whether the policy is another machine's, so that this one may write nothing of it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        use intellistor_storage::Error as Storage;
+        matches!(self, Self::Storage(Storage::NotOwner { .. } | Storage::UnreadableOwner { .. }))
+    }
+
     /// The error's kind.
     pub fn category(&self) -> Category {
         use intellistor_storage::Error as Storage;
@@ -114,7 +120,9 @@ impl Error {
                 Storage::WrongKey { .. }
                 | Storage::WrongPassphrase { .. }
                 | Storage::BadKey { .. }
-                | Storage::BadStoreUrl { .. },
+                | Storage::BadStoreUrl { .. }
+                | Storage::NotOwner { .. }
+                | Storage::UnreadableOwner { .. },
             )
             | Self::Policy(_)
             | Self::Untrusted { .. }

@@ -27,6 +27,8 @@
 //! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
 //! | [`agent`] | the governed layer: jobs that survive anything, logs that are evidence |
 //! | `operation` | each of them as the root of a trace, and as what it is counted as |
+//! | `machine` | which machine this is |
+//! | `alerts`, `clock` | what a person has to look at after a backup; timestamps, and clocks that are wrong |
 //! | `publish` | the last steps of a backup: archive, then manifest |
 //! | `identity` | whether what has a backup's name in a store is what this job has sent |
 //! | `copy` | the copy that `--out` asks for, and what becomes of it |
@@ -37,11 +39,14 @@
 //! | `error` | what can go wrong, and of what kind it is |
 
 pub mod agent;
+mod alerts;
 mod backup;
 mod changed;
+mod clock;
 mod copy;
 mod error;
 mod identity;
+mod machine;
 mod operation;
 mod pipeline;
 pub mod policy;
@@ -69,7 +74,9 @@ pub use intellistor_storage::manifest::{
 pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload,
 };
+pub use intellistor_storage::ownership::{Machine, Owner};
 pub use intellistor_storage::{queue, shortage, trust};
+pub use machine::this_machine;
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};
 pub use tokio_util::sync::CancellationToken;

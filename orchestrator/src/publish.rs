@@ -2,16 +2,21 @@
 //!
 //! Neither ever takes the place of something else: see `identity`.
 
+use chrono::Utc;
 use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{ManifestDraft, Origin, RootRecord, VerifiedManifest, put_manifest};
 use intellistor_storage::objects::{ObjectStore, PartReceipt, PutOptions, Upload};
+use intellistor_storage::ownership::Machine;
 use intellistor_storage::{Error as Storage, Spool, StoreErrorKind};
 use intellistor_telemetry::trace;
 
 use crate::identity::{self, Held};
-use crate::{BackupReport, Error, Result};
+use crate::{BackupReport, Error, Result, Vault, alerts};
+
+/// Program and version, as manifests and owners' files name it.
+pub(crate) const TOOL: &str = concat!("intellistor ", env!("CARGO_PKG_VERSION"));
 
 /// A report names no more problems than this; the manifest has them all.
 const MOST_PROBLEMS: usize = 100;
@@ -67,7 +72,7 @@ pub(crate) async fn archive(
 /// A backup that exists.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Its time and its warnings are left for the caller to fill in.
+    /// Its time is left for the caller to fill in.
     pub(crate) report: BackupReport,
     pub(crate) manifest: PublishedManifest,
 }
@@ -97,13 +102,18 @@ pub(crate) async fn manifest(
     data_key: &DataKey,
     mut draft: ManifestDraft,
     roots: Vec<RootRecord>,
+    vault: &Vault,
 ) -> Result<Published> {
     let name = header.name();
     let segments = draft.segments().to_vec();
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
-    let (document, head) = draft.finish(header, data_key, origin(), roots)?;
+    let (document, head) = draft.finish(header, data_key, origin(&vault.machine), roots)?;
+    let warnings = alerts::of_store(vault, &name, Utc::now()).await;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Another machine may have taken the policy over while this one was sending.
+    vault.confirm(&name.policy_id).await?;
     Failpoint::BeforeManifest.reached();
     // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
     let manifest = put(store, header, data_key, &segments, document).await?;
@@ -120,7 +130,7 @@ pub(crate) async fn manifest(
         archive_sha256: sha256.iter().map(|b| format!("{b:02x}")).collect(),
         seconds: 0.0,
         problems,
-        warnings: Vec::new(),
+        warnings,
         trace_id: trace::current_id(),
     };
     Ok(Published { report, manifest })
@@ -157,11 +167,12 @@ pub(crate) fn overtaken(store: &dyn ObjectStore, key: &str) -> Error {
     Error::Overtaken { key: key.to_owned(), store: store.url() }
 }
 
-fn origin() -> Origin {
+fn origin(machine: &Machine) -> Origin {
     Origin {
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        host: machine.host().to_owned(),
+        machine: Some(machine.id().to_owned()),
         os: std::env::consts::OS.to_owned(),
-        tool: concat!("intellistor ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tool: TOOL.to_owned(),
         trace_id: trace::current_id(),
     }
 }

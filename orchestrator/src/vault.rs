@@ -3,12 +3,16 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
 use intellistor_actors::progress::Progress;
+use intellistor_storage::RetryClass;
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::keys::UserKey;
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::manifest::VerifiedManifest;
+use intellistor_storage::manifest::{Peeked, VerifiedManifest};
 use intellistor_storage::objects::{Listing, SharedStore, StoreUrl};
+use intellistor_storage::ownership::{self, Machine, Owner};
 use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
@@ -17,10 +21,11 @@ use tracing::{Instrument as _, info_span};
 use crate::backup::{self, BackupOptions, BackupReport};
 use crate::operation::{root, traced};
 use crate::policy::Policy;
+use crate::publish::TOOL;
 use crate::restore::{self, RestoreOptions, RestoreReport};
 use crate::stream;
 use crate::verify::{self, VerifyReport};
-use crate::{Error, Result, salvage};
+use crate::{Error, Result, alerts, clock, machine, salvage};
 
 /// What every operation may be given: who watches it, and who may stop it.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +47,9 @@ pub struct BackupListing {
     pub manifest_bytes: u64,
 }
 
+/// So many manifests are looked into at once.
+const PEEKED_AT_ONCE: usize = 16;
+
 /// What [`Vault::decrypt`] wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DecryptReport {
@@ -56,6 +64,7 @@ pub struct DecryptReport {
 pub struct Vault {
     pub(crate) store: SharedStore,
     pub(crate) key: UserKey,
+    pub(crate) machine: Machine,
 }
 
 impl Vault {
@@ -69,7 +78,13 @@ impl Vault {
 
     /// Uses a store that is open already.
     pub fn new(store: SharedStore, key: UserKey) -> Self {
-        Self { store, key }
+        Self { store, key, machine: machine::this_machine() }
+    }
+
+    /// Backs up as another machine than [`this_machine`](crate::this_machine): one that containers share by a name.
+    #[must_use]
+    pub fn on_machine(self, machine: Machine) -> Self {
+        Self { machine, ..self }
     }
 
     /// The store's URL.
@@ -85,6 +100,47 @@ impl Vault {
         let policy_id = &policy.policy_id;
         let root = root!(span::BACKUP, policy_id, Empty);
         traced(span::BACKUP, policy_id, root, backup::backup(self, policy, options)).await
+    }
+
+    /// Makes sure that the policy is this machine's in the store, before anything else is written there. Gives what a
+    /// person has to look at.
+    pub(crate) async fn claim(&self, policy_id: &str, take_over: bool) -> Result<Option<String>> {
+        let claim = ownership::claim(&*self.store, policy_id, &self.machine, TOOL, take_over).await?;
+        let alert = alerts::of_claim(claim, policy_id, self.machine.host());
+        if let Some(alert) = &alert {
+            tracing::warn!("{alert}");
+        }
+        Ok(alert)
+    }
+
+    /// Fails when the policy has become another machine's since it was claimed.
+    pub(crate) async fn confirm(&self, policy_id: &str) -> Result<()> {
+        Ok(ownership::confirm(&*self.store, policy_id, &self.machine).await?)
+    }
+
+    /// The machine that a policy belongs to in this store, if it was ever run.
+    ///
+    /// # Errors
+    /// Those of the store; `UnreadableOwner` when what should say so is something else.
+    pub async fn owner(&self, policy_id: &str) -> Result<Option<Owner>> {
+        Ok(ownership::owner(&*self.store, policy_id).await?)
+    }
+
+    /// The machines that made backups, by name, in their order; `None` where a manifest does not say. Nothing is
+    /// verified: of each manifest the first lines are read.
+    ///
+    /// # Errors
+    /// Those of a store that cannot be reached.
+    pub async fn hosts(&self, names: Vec<BackupName>) -> Result<Vec<Option<String>>> {
+        let peeks = streams::iter(names).map(|name| async move {
+            match Peeked::fetch(&*self.store, &name).await {
+                Ok(peeked) => Ok(Some(peeked.host)),
+                Err(error) if error.retry_class() == RetryClass::Temporary => Err(error.into()),
+                // One that was altered, or that this user may not read, is listed all the same.
+                Err(_) => Ok(None),
+            }
+        });
+        peeks.buffered(PEEKED_AT_ONCE).try_collect().await
     }
 
     /// Restores a backup, whole or in part.
@@ -166,15 +222,38 @@ impl Vault {
         Ok(listings)
     }
 
-    /// The newest backup of a policy.
+    /// The newest backup of a policy that is not of the future: one whose clock was ahead would stay the newest for
+    /// years. The future begins a day from now, by the store's clock where it is known. Where all are of the future, this
+    /// clock is wrong, and the newest of them is it.
     ///
     /// # Errors
     /// [`Error::NoBackup`], and those of the store.
     pub async fn latest(&self, policy_id: &str) -> Result<BackupName> {
-        let newest = self.list(policy_id).await?.pop();
-        newest
-            .map(|l| l.name)
-            .ok_or_else(|| Error::NoBackup { policy_id: policy_id.to_owned(), store: self.url() })
+        let mut names: Vec<_> = self.list(policy_id).await?.into_iter().map(|listing| listing.name).collect();
+        let now = self.store.now_ms().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now);
+        let newest = names.iter().rposition(|name| !clock::is_future(&name.timestamp, now));
+        let of_the_future = names.split_off(newest.map_or(0, |newest| newest + 1));
+        let passed_over = of_the_future.len();
+        match (names.pop(), of_the_future.into_iter().next_back()) {
+            (Some(newest), None) => Ok(newest),
+            (Some(newest), Some(future)) => {
+                tracing::warn!(
+                    passed_over,
+                    of_the_future = future.timestamp,
+                    chosen = newest.timestamp,
+                    "backups that are named after a time to come are passed over; --key restores them"
+                );
+                Ok(newest)
+            }
+            (None, Some(future)) => {
+                tracing::warn!(
+                    chosen = future.timestamp,
+                    "every backup is named after a time to come: this machine's clock may be wrong"
+                );
+                Ok(future)
+            }
+            (None, None) => Err(Error::NoBackup { policy_id: policy_id.to_owned(), store: self.url() }),
+        }
     }
 
     /// A backup's manifest, verified.

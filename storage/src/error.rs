@@ -97,6 +97,34 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Occurs when a policy belongs to another machine in the store.
+    #[error(
+        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written. Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them"
+    )]
+    NotOwner {
+        /// The policy.
+        policy_id: String,
+        /// The store's URL.
+        store: String,
+        /// The machine that it belongs to, by name.
+        host: String,
+        /// Since when, in RFC 3339.
+        since: String,
+        /// The name of this machine.
+        this_host: String,
+    },
+    /// Occurs when what should say which machine a policy belongs to is something else.
+    #[error(
+        "{store}: {key} should say which machine the policy belongs to, but {reason}. Nothing else was written. Look at that object; if no other machine backs up this policy there, run once with --take-over, which writes it anew"
+    )]
+    UnreadableOwner {
+        /// The object.
+        key: String,
+        /// The store's URL.
+        store: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Occurs when an archive would outgrow what the format or the store can number.
     #[error("the archive is too large: {0}")]
     TooLarge(String),

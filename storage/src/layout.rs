@@ -1,6 +1,7 @@
 //! The keys under which a store holds backups, and the logs of the runs that made them.
 //!
 //! ```text
+//! backups/<policy_id>/machine.json
 //! backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc
 //! backups/<policy_id>/<timestamp>/<backup_id>/manifest.json
 //! logs/<policy_id>/run_<timestamp>.log
@@ -93,6 +94,11 @@ fn is_timestamp(text: &str) -> bool {
 
 fn is_backup_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The key of what says which machine a policy belongs to.
+pub fn machine_key(policy_id: &str) -> String {
+    format!("backups/{policy_id}/machine.json")
 }
 
 /// The key of a run's log.

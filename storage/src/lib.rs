@@ -10,6 +10,7 @@
 //! | [`packed`] | many small records in little memory |
 //! | `cipher` | AES-256-GCM |
 //! | [`layout`] | the keys under which a store holds all that |
+//! | [`ownership`] | which machine a policy belongs to in a store |
 //! | [`job`] | the states of a job, and the one function that changes them |
 //! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
 //! | [`shortage`] | file handles and memory that run out, and how they are shared out |
@@ -33,6 +34,7 @@ pub mod keys;
 pub mod layout;
 pub mod manifest;
 pub mod objects;
+pub mod ownership;
 pub mod packed;
 pub mod queue;
 pub mod shortage;

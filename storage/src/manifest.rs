@@ -5,7 +5,8 @@
 //! | member | holds |
 //! | --- | --- |
 //! | `format`, `version`, `header` | enough to find the key: the archive's header, in base64 |
-//! | those of [`Head`] | what was backed up, the archive, its segments and frames, totals |
+//! | those of [`BackupName`] and [`Origin`] | on the fourth line, which a listing reads |
+//! | the others of [`Head`] | what was backed up, the archive, its segments and frames, totals |
 //! | `entries` | one [`Entry`] a line, in the order of the archive |
 //! | `problems` | one [`Problem`] a line |
 //! | `notes` | one [`Note`] a line |
@@ -13,6 +14,7 @@
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+mod peek;
 mod reader;
 mod writer;
 
@@ -24,6 +26,7 @@ use crate::archive::SegmentRecord;
 use crate::layout::BackupName;
 use crate::packed::Packed;
 
+pub use peek::Peeked;
 pub use reader::VerifiedManifest;
 pub use writer::{ManifestDraft, put_manifest};
 
@@ -57,6 +60,9 @@ pub struct Head {
 pub struct Origin {
     /// The machine's name.
     pub host: String,
+    /// The machine's id, as in [`Owner`](crate::ownership::Owner).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// `linux`, `windows`, ...
     pub os: String,
     /// Program and version.

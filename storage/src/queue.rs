@@ -220,15 +220,25 @@ impl Queue {
     pub fn close(&mut self, ledger: Ledger) -> Result<()> {
         let job = ledger.job();
         let mut batch = sled::Batch::default();
-        let key = [HISTORY, job.name.timestamp.as_bytes(), b"/", job.name.backup_id.as_bytes()].concat();
-        // A crash may have come after this, and before the ledger was removed: then the job is there already.
-        let others = self.history.range(HISTORY, HISTORY.to_vec()).rev();
-        let others = others.filter(|found| found.as_ref().map_or(true, |(other, _)| *other != key));
-        let old = others.skip(MOST_HISTORY - 1).collect::<Vec<_>>();
+        // In the order of their ends: names are given by clocks, which may be wrong by years.
+        let mut others = Vec::new();
+        let (mut key, mut newest) = (None, 0);
+        for found in self.history.range(HISTORY, HISTORY.to_vec()).rev() {
+            let (other, value) = found?;
+            newest = newest.max(sequence_of(&other));
+            // A crash may have come after this, and before the ledger was removed: then the job is there already.
+            if decode::<Job>(&self.history, &value)?.name == job.name {
+                key = Some(other);
+            } else {
+                others.push(other);
+            }
+        }
+        let key = key.unwrap_or_else(|| [HISTORY, &u64::to_be_bytes(newest + 1)[..]].concat());
+        let old = others.split_off(others.len().min(MOST_HISTORY - 1));
         batch.insert(key, encode(&self.history, &job)?);
         batch.remove(begun_key(&job.name));
-        for found in old {
-            batch.remove(found?.0);
+        for key in old {
+            batch.remove(key);
         }
         self.history.apply(batch)?;
         self.history.flush()?;
@@ -341,6 +351,12 @@ fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// The place of an ended job among the others, from its key.
+fn sequence_of(key: &[u8]) -> u64 {
+    let number = key.strip_prefix(HISTORY).and_then(|number| number.try_into().ok());
+    number.map_or(0, u64::from_be_bytes)
 }
 
 fn begun_key(name: &BackupName) -> Vec<u8> {

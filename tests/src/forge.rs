@@ -55,7 +55,7 @@ impl Forge {
         for (i, segment) in segments.into_iter().enumerate() {
             draft.commit(segment, Listed::of(if i == last { entries } else { &[] }, &[]).unwrap()).unwrap();
         }
-        let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), trace_id: None };
+        let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), ..Origin::default() };
         let (manifest, _) = draft.finish(&self.header, &self.data_key, origin, Vec::new()).unwrap();
         let mut bytes = Vec::new();
         manifest.reader().read_to_end(&mut bytes).unwrap();

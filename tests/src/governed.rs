@@ -87,6 +87,14 @@ impl Governed {
             .unwrap();
     }
 
+    /// Makes the policy this machine's, as its first run does before anything else.
+    pub fn claim(&self) {
+        let store = self.server.store();
+        let machine = intellistor::this_machine();
+        let claim = intellistor_storage::ownership::claim(&*store, &self.policy_id, &machine, "test", false);
+        tokio::runtime::Runtime::new().unwrap().block_on(claim).unwrap();
+    }
+
     /// `intellistor-agent run`.
     pub fn run(&self) -> Output {
         self.agent.run(["-q", "run", "--policy", "policy.yaml"])

@@ -32,6 +32,7 @@ fn log_key(timestamp: &str) -> String {
 /// A run whose logs the store refuses.
 fn run_without_logs(place: &Governed) -> intellistor_tests::program::Output {
     let traffic = place.server.traffic();
+    place.claim();
     traffic.hold(Operation::Put);
     let run = place.start();
     // The manifest, which was let in before the refusals.
@@ -177,7 +178,8 @@ fn names_stay_in_order_when_the_clock_is_set_back() {
     let mut keys = Vec::new();
     for n in 0..3 {
         fs::write(place.source().join("n.txt"), n.to_string()).unwrap();
-        let output = place.run().expect(0);
+        let output = place.run().expect(3);
+        assert_eq!(output.json["state"], "completed_with_warnings", "{:#}", output.json);
         let timestamp = output.json["timestamp"].as_str().unwrap().to_owned();
         assert!(timestamp > last, "{timestamp} comes before {last}");
         assert!(output.json["warnings"].to_string().contains("clock"), "{:#}", output.json);
@@ -189,6 +191,62 @@ fn names_stay_in_order_when_the_clock_is_set_back() {
     assert_eq!(fs::read_to_string(place.at("newest/n.txt")).unwrap(), "2");
     let last_log = place.object(&format!("logs/{POLICY}/last.log")).unwrap();
     assert_eq!(Some(last_log), place.object(&log_key(&last)));
+}
+
+#[test]
+fn a_run_of_a_clock_years_ahead_does_not_drag_the_names_of_later_runs_along() {
+    let place = place(1);
+    let future = Utc::now() + TimeDelta::days(5 * 365);
+    remember_a_run_at(&place, future);
+    let day_ahead = (Utc::now() + TimeDelta::hours(23)).format(TIMESTAMP).to_string();
+    let output = place.run().expect(3);
+    assert!(output.warnings().contains("clock"), "{}", output.warnings());
+    let first = output.json["timestamp"].as_str().unwrap().to_owned();
+    assert!(first < day_ahead, "{first} is named after the run of the future");
+    // It was the run before, once.
+    let output = place.run().expect(0);
+    let second = output.json["timestamp"].as_str().unwrap().to_owned();
+    assert!(first < second && second < day_ahead, "{first} {second}");
+    assert_eq!(
+        place.status()["last"]["timestamp"],
+        second.as_str(),
+        "the last run is the one that ended last"
+    );
+}
+
+#[test]
+fn the_latest_backup_is_not_one_of_the_future() {
+    let place = place(1);
+    let output = place.run().expect(0);
+    // The same backup, as a clock that was years ahead would have named it.
+    let named = output.json["timestamp"].as_str().unwrap();
+    let backups = place.at("s3").join(BUCKET).join("backups").join(POLICY);
+    let future = (Utc::now() + TimeDelta::days(5 * 365)).format(TIMESTAMP).to_string();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(backups.join(named))
+        .arg(backups.join(&future))
+        .status();
+    assert!(copied.unwrap().success());
+    fs::write(place.source().join("n.txt"), "today").unwrap();
+    for (program, command) in [(&place.agent, "run"), (&place.client, "backup")] {
+        let output = program.run(["-q", command, "--policy", "policy.yaml"]).expect(3);
+        let told = output.warnings();
+        assert!(told.contains(&future) && told.contains("clock"), "{told}");
+    }
+    let latest = ["restore", "--policy", "policy.yaml", "--latest", "--out", "newest"];
+    let restored = place.client.run(latest).expect(0);
+    assert_eq!(fs::read_to_string(place.at("newest/n.txt")).unwrap(), "today");
+    assert!(restored.stderr.contains("time to come"), "{}", restored.stderr);
+    // Where all are of the future it is this clock that is wrong.
+    for entry in fs::read_dir(&backups).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with(&future) {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
+    let shown = place.client.run(["verify", "--policy", "policy.yaml", "--latest"]);
+    assert!(shown.stderr.contains("clock may be wrong"), "{}", shown.stderr);
 }
 
 #[test]
@@ -257,7 +315,9 @@ fn the_client_leaves_no_log_and_no_state() {
         Done::Put { key } => Some(key.as_str()),
         _ => None,
     });
-    assert_eq!(puts.collect::<Vec<_>>(), [key.replace("backup.tar.gz.enc", "manifest.json")]);
+    let expected =
+        [format!("backups/{POLICY}/machine.json"), key.replace("backup.tar.gz.enc", "manifest.json")];
+    assert_eq!(puts.collect::<Vec<_>>(), expected);
     assert!(!place.at("s3").join(BUCKET).join("logs").exists());
 }
 

@@ -6,10 +6,11 @@
 use std::fs;
 
 use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, UserKey, Vault};
+use intellistor_storage::objects::Operation;
 use intellistor_tests::disk::SmallDisk;
 use intellistor_tests::governed::Governed;
 use intellistor_tests::program::Output;
-use intellistor_tests::s3_server::Fate;
+use intellistor_tests::s3_server::{Failure, Fate};
 use intellistor_tests::tree::{self, Ignore};
 use serde_json::Value;
 
@@ -147,6 +148,105 @@ fn a_job_whose_copy_is_gone_does_not_keep_a_changed_policy_from_running() {
     let output = place.run().expect(0);
     place.assert_anew(&output, "the policy was changed");
     place.assert_restores(output.key_backup());
+}
+
+#[test]
+fn a_key_other_than_the_last_backups_is_told_with_both_ids() {
+    let mut place = Governed::new(POLICY);
+    place.fill(1);
+    place.run().expect(0);
+    place.run().expect(0);
+    let other = UserKey::generate().to_base64().unwrap();
+    let (agent, client) = (place.agent.clone(), place.client.clone());
+    place.agent = agent.var("INTELLISTOR_KEY", other.as_str());
+    place.client = client.clone().var("INTELLISTOR_KEY", other.as_str());
+    let output = place.run().expect(3);
+    assert_eq!(output.json["state"], "completed_with_warnings", "{:#}", output.json);
+    let told = output.warnings();
+    let ids: std::collections::BTreeSet<_> = key_ids(&told);
+    assert_eq!(ids.len(), 2, "both ids are named: {told}");
+    let log = place.object(output.json["log"]["s3"].as_str().unwrap()).unwrap();
+    assert!(log.contains("another key"), "{log}");
+    place.assert_restores(output.key_backup());
+    // It is the key now.
+    place.run().expect(0);
+    // A client with the old key, and a passphrase where there was a key.
+    let back = client.run(["-q", "backup", "--policy", "policy.yaml"]).expect(3);
+    assert_eq!(key_ids(&back.warnings()), ids);
+    let phrase =
+        client.var("INTELLISTOR_KEY", "").var("INTELLISTOR_PASSPHRASE", "correct horse battery staple");
+    let backup = ["-q", "backup", "--policy", "policy.yaml"];
+    phrase.run(backup).expect(3);
+    phrase.run(backup).expect(0);
+}
+
+/// Words of 16 hexadecimal digits.
+fn key_ids(told: &str) -> std::collections::BTreeSet<String> {
+    let words = told.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_id = |word: &&str| {
+        word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+    };
+    words.filter(is_id).map(str::to_owned).collect()
+}
+
+/// A job that was stopped amid its parts, in a store that is not the policy's any more.
+fn moved(old_store: &str, new_store: &str) -> Governed {
+    let place = Governed::new(POLICY);
+    fs::create_dir(place.at("mnt")).unwrap();
+    let here = |line: &str| line.replace('@', place.dir().to_str().unwrap());
+    place.write_policy(&here(old_store));
+    place.fill(MIB);
+    assert!(place.run_until("part_recorded", 2));
+    place.write_policy(&here(new_store));
+    place
+}
+
+#[test]
+fn a_job_is_cancelled_in_the_store_that_it_sent_to() {
+    let place = moved("", "store: s3://backups-test/elsewhere\n");
+    assert_eq!(place.cancel(), "done");
+    assert_eq!(place.upload(0).fate, Fate::Aborted);
+    let place = moved("store: file://@/old\n", "store: file://@/new\n");
+    assert_eq!(place.cancel(), "done");
+    let left = uploads_below(&place.at("old"));
+    assert_eq!(left, [""; 0], "its parts stay in its store");
+}
+
+#[test]
+fn what_a_cancelled_job_leaves_is_named_where_it_cannot_be_removed() {
+    let place = moved("store: file://@/mnt/old\n", "store: file://@/new\n");
+    fs::rename(place.at("mnt"), place.at("away")).unwrap();
+    let cancelled = place.agent.run(["-q", "cancel", "--policy", "policy.yaml"]).expect(3);
+    let told = cancelled.json["leftover"].as_str().unwrap();
+    assert!(
+        told.contains(place.at("mnt/old").to_str().unwrap()) && told.contains("parts of backups/"),
+        "{told}"
+    );
+    assert!(!uploads_below(&place.at("away")).is_empty());
+    assert_eq!(place.status()["last"]["state"], "cancelled");
+
+    // A store that says it knows of no such upload may be another one under the same name.
+    let place = crashed(2);
+    place.server.traffic().forget_upload(&place.upload(0).id);
+    let cancelled = place.agent.run(["-q", "cancel", "--policy", "policy.yaml"]).expect(3);
+    assert!(
+        cancelled.json["leftover"].as_str().unwrap().contains("does not know it"),
+        "{:#}",
+        cancelled.json
+    );
+
+    let place = crashed(2);
+    place.server.traffic().fail_next(100, Operation::AbortUpload, Failure::AccessDenied);
+    let cancelled = place.agent.run(["-q", "cancel", "--policy", "policy.yaml"]).expect(3);
+    let upload = place.upload(0);
+    assert!(cancelled.json["leftover"].as_str().unwrap().contains(&upload.id), "{:#}", cancelled.json);
+    assert_eq!(upload.fate, Fate::Open);
+}
+
+fn uploads_below(folder: &std::path::Path) -> Vec<String> {
+    let found =
+        std::process::Command::new("find").arg(folder).args(["-name", "*.upload-*"]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 // 9. Full disks

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
 use crate::quoting;
-use crate::selection::{PolicyArgument, SealArgument};
+use crate::selection::{PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 
@@ -23,8 +23,10 @@ Examples:
   backup-client backup --policy policy.yaml --out /mnt/usb    also keep a copy on a disk
 
 The result has `cli_restore`, the command that restores this very backup. \
-Exit code 3: the backup was made, but as `warnings` says entries were skipped or changed while they were read, or the \
-copy is missing.")]
+Exit code 3: the backup was made, but `warnings` has what needs a person's eye: entries that were skipped or changed \
+while they were read, another key than last time, a wrong clock, a copy \
+that is missing. Exit code 2 where the policy belongs to another \
+machine: nothing was written.")]
 pub(crate) struct Backup {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -33,6 +35,8 @@ pub(crate) struct Backup {
     /// A folder for a copy of the backup, made at the same time; it is laid out as a store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    ownership: TakeOverArgument,
 }
 
 /// What a backup gives; `intellistor-agent run` gives more.
@@ -79,7 +83,12 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     let vault = session.open_to_seal(&policy, &command.seal).await?;
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
-    let options = BackupOptions { copy_to: command.out.clone(), run, estimate: meter.is_some() };
+    let options = BackupOptions {
+        copy_to: command.out.clone(),
+        run,
+        estimate: meter.is_some(),
+        take_over: command.ownership.take_over,
+    };
     let report = vault.backup(&policy, options).await;
     let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;
     if let Some(meter) = meter {

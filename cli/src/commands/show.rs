@@ -43,6 +43,8 @@ struct Top<'a> {
     name: &'a BackupName,
     key: String,
     host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<&'a str>,
     os: &'a str,
     tool: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +75,7 @@ impl<'a> From<&'a Head> for Top<'a> {
             name: &head.name,
             key: head.name.archive_key(),
             host: &head.origin.host,
+            machine: head.origin.machine.as_deref(),
             os: &head.origin.os,
             tool: &head.origin.tool,
             trace_id: head.origin.trace_id.as_deref(),

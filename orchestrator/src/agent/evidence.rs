@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::Utc;
-use intellistor_actors::log_shipper::{LogShipper, ShipLog};
+use intellistor_actors::log_shipper::{LogShipper, ShipLog, Shipped};
 use intellistor_storage::archive::Header;
 use intellistor_storage::layout;
 use intellistor_storage::queue::{Job, Ledger, PendingLog, Queue, RunSpan};
@@ -86,9 +86,15 @@ impl Evidence {
     }
 
     /// The first lines of a run.
-    pub(super) fn begin(&self, policy: &Policy, job: &Job, header: &Header, resumed: Option<Resumed>) {
+    pub(super) fn begin(
+        &self,
+        policy: &Policy,
+        job: &Job,
+        header: &Header,
+        resumed: Option<Resumed>,
+        host: &str,
+    ) {
         let version = env!("CARGO_PKG_VERSION");
-        let host = gethostname::gethostname().to_string_lossy().into_owned();
         let Job { name, store, runs: run, .. } = job;
         let (policy_id, backup_id) = (&name.policy_id, &name.backup_id);
         let keys = header.keys().iter().map(|key| key.key_id.to_string()).collect::<Vec<_>>().join(",");
@@ -150,6 +156,8 @@ impl Evidence {
     }
 
     async fn try_to_ship(&self, queue: &Queue, vault: &Vault) -> Result<Option<String>> {
+        // `last.log` is the owner's.
+        vault.confirm(&self.policy_id).await?;
         let mut shipped = None;
         for log in queue.outbox()? {
             if !log.file.exists() {
@@ -166,9 +174,18 @@ impl Evidence {
                 Ok(answer.map_err(|e| Error::Defect(format!("the log shipper vanished: {e}")))??)
             });
             let in_time = tokio::time::timeout(SHIPPING, ship).await;
-            in_time.map_err(|_| Error::Defect(format!("the store took more than {SHIPPING:?}")))??;
+            let arrived =
+                in_time.map_err(|_| Error::Defect(format!("the store took more than {SHIPPING:?}")))??;
             queue.log_shipped(&log)?;
-            if is_this {
+            if arrived == Shipped::TakenByAnother {
+                let told = format!(
+                    "the store holds the log of another run as {}; this one's stays in {}",
+                    log.key,
+                    log.file.display()
+                );
+                tracing::warn!("{told}");
+                *self.unshipped.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+            } else if is_this {
                 shipped = Some(log.key);
             }
         }

@@ -1,20 +1,21 @@
 //! One run of the agent: which job it works on, in which log, and how that ends.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use intellistor_actors::source::Excludes;
 use intellistor_storage::archive::Header;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{Ending, JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::objects::{SharedStore, StoreUrl, UnfinishedUpload};
+use intellistor_storage::objects::UnfinishedUpload;
 use intellistor_storage::queue::{Job, Ledger, Queue};
 use intellistor_telemetry::names::span;
-use sha2::{Digest, Sha256};
+use intellistor_telemetry::run_log;
 use tracing::Instrument as _;
 
 use super::evidence::Evidence;
@@ -22,13 +23,15 @@ use super::job_run::{Ended, JobRun};
 use super::supervisor::Verdict;
 use super::watch::Watch;
 use super::{Agent, AgentOptions, AgentReport, Resumed, recovery};
-use crate::backup::{TIMESTAMP, new_backup_id, new_name};
+use crate::alerts;
+use crate::backup::{new_backup_id, new_name};
+use crate::clock::{self, TIMESTAMP};
 use crate::copy::Copies;
 use crate::operation::{self, Sums};
 use crate::{BackupReport, Error, Policy, Result, Vault};
 
-/// An upload that nobody has gone on with for so long is nobody's: its parts are only billed.
-const ORPHAN_DAYS: i64 = 7;
+/// An upload of which no part has arrived for so long is abandoned: its parts are only billed.
+const ABANDONED_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// What a run works with.
 pub(super) struct Run<'a> {
@@ -45,6 +48,8 @@ struct Opened {
     header: Header,
     data_key: DataKey,
     resumed: Option<Resumed>,
+    /// What a person has to look at although the backup is made.
+    alerts: Vec<String>,
 }
 
 impl Run<'_> {
@@ -62,18 +67,18 @@ impl Run<'_> {
             && let Some(why) = self.obstacle(ledger)
         {
             notices.push(format!("the job of {} was not gone on with: {why}", ledger.job().name.timestamp));
-            self.drop_job(queue, found.take(), why).await?;
+            notices.extend(self.drop_job(queue, found.take(), why).await?);
         }
         let opened = match found {
             Some(ledger) => self.resume(queue, ledger).await?,
-            None => self.begin(queue, &mut notices)?,
+            None => self.begin(queue)?,
         };
         let mut report = self.governed(queue, opened, &mut notices).await?;
         if let (Err(error), true) = (&report.outcome, report.state == Ending::Failed.name())
             && Verdict::of(error) == Verdict::Lost
         {
             notices.push(format!("the job of {} was lost, and begun anew: {error}", report.name.timestamp));
-            let anew = self.begin(queue, &mut notices)?;
+            let anew = self.begin(queue)?;
             report = self.governed(queue, anew, &mut notices).await?;
         }
         report.notices = notices;
@@ -82,7 +87,7 @@ impl Run<'_> {
 
     fn obstacle(&self, ledger: &Ledger) -> Option<String> {
         let job = ledger.job();
-        if let Some(why) = recovery::obstacle(&job, digest(self.policy), &self.vault.url()) {
+        if let Some(why) = recovery::obstacle(&job, self.policy.digest(), &self.vault.url()) {
             return Some(why.to_owned());
         }
         self.data_key(&job).err().map(|error| error.to_string())
@@ -94,33 +99,24 @@ impl Run<'_> {
         Ok((header, data_key))
     }
 
-    /// Ends a job that cannot be gone on with, in its own log.
-    async fn drop_job(&self, queue: &mut Queue, ledger: Option<Ledger>, why: String) -> Result<()> {
-        let Some(ledger) = ledger else { return Ok(()) };
+    /// Ends a job that cannot be gone on with, in its own log. Gives what stays of it in its store.
+    async fn drop_job(
+        &self,
+        queue: &mut Queue,
+        ledger: Option<Ledger>,
+        why: String,
+    ) -> Result<Option<String>> {
+        let Some(ledger) = ledger else { return Ok(None) };
         let job = ledger.job();
         let evidence = self.evidence(&job.name.timestamp)?;
         let end = async {
             tracing::warn!(why, "the job cannot be gone on with, and ends");
             ledger.update(|job| job.last_error = Some(why))?;
-            recovery::abandon(&ledger, &self.store_of(&job).await, JobEvent::GaveUp).await?;
-            close(queue, ledger, &evidence, self.vault).await.map(drop)
+            let leftover = recovery::abandon(&ledger, self.vault, JobEvent::GaveUp).await?;
+            close(queue, ledger, &evidence, self.vault).await?;
+            Ok(leftover)
         };
         end.instrument(evidence.span()).await
-    }
-
-    /// The store that a job sends to, which need not be the policy's any more.
-    async fn store_of(&self, job: &Job) -> SharedStore {
-        let other = StoreUrl::parse(&job.store).ok().filter(|_| job.store != self.vault.url());
-        match other {
-            None => self.vault.store.clone(),
-            Some(url) => match url.open().await {
-                Ok(store) => store,
-                Err(error) => {
-                    tracing::warn!(%error, "the store of the job cannot be opened; what it has stays there");
-                    self.vault.store.clone()
-                }
-            },
-        }
     }
 
     async fn resume(&self, queue: &mut Queue, ledger: Ledger) -> Result<Opened> {
@@ -136,7 +132,9 @@ impl Run<'_> {
             ledger.advance(JobEvent::Resumed)?;
         }
         ledger.update(|job| job.runs += 1)?;
-        Ok(Opened { ledger, header, data_key, resumed: Some(resumed) })
+        let began = DateTime::from_timestamp_millis(job.began_ms).unwrap_or_default();
+        let alerts = self.alerts(queue, &job.name, began)?;
+        Ok(Opened { ledger, header, data_key, resumed: Some(resumed), alerts })
     }
 
     /// Gives a job that has no upload yet a new name. Nothing is lost by it; and of two copies of this home none puts
@@ -155,25 +153,36 @@ impl Run<'_> {
             ledger.update(|job| job.copy_to = Some(copy_to.clone()))?;
         }
         // Where this fails the clean-up looks again.
-        match recovery::abort_strays(&*self.store_of(&job).await, &job.name.archive_key()).await {
+        let aborted = match recovery::store_of(&job, self.vault).await {
+            Ok(store) => recovery::abort_strays(&*store, &job.name.archive_key()).await,
+            Err(error) => Err(error),
+        };
+        match aborted {
             Ok(()) => queue.forget_lost_job(&job.name)?,
             Err(error) => tracing::warn!(%error, "cannot look for an upload that was begun and not recorded"),
         }
         Ok(())
     }
 
-    fn begin(&self, queue: &mut Queue, notices: &mut Vec<String>) -> Result<Opened> {
+    /// What the names of this run and of the one before say about the clock.
+    fn alerts(&self, queue: &Queue, name: &BackupName, began: DateTime<Utc>) -> Result<Vec<String>> {
+        let last = queue.history()?.into_iter().next().map(|job| job.name.timestamp);
+        let last = last.filter(|last| clock::is_future(last, began));
+        let of_last = last.map(|last| {
+            format!(
+                "the run before is named {last}, and the clock says {}: it ran under a wrong clock, or this one is \
+                 wrong. Its name is not counted. Check this machine's clock",
+                began.format(TIMESTAMP)
+            )
+        });
+        Ok(of_last.into_iter().chain(alerts::of_name(name, began)).collect())
+    }
+
+    fn begin(&self, queue: &mut Queue) -> Result<Opened> {
         let (policy, now) = (self.policy, Utc::now());
-        let last = last_named(queue, None)?;
-        let moment = after(last.as_deref(), now);
-        if moment - now > TimeDelta::seconds(2) {
-            notices.push(format!(
-                "the clock ({}) stands before the run before ({}): this run is named as if it came after",
-                now.format(TIMESTAMP),
-                last.unwrap_or_default()
-            ));
-        }
-        let name = new_name(policy, moment);
+        let taken = names(queue, None, &self.agent.logs_folder(&policy.policy_id))?;
+        let name = new_name(policy, clock::next_name(taken.iter().map(String::as_str), now));
+        let alerts = self.alerts(queue, &name, now)?;
         let data_key = DataKey::generate();
         let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
         let ledger = queue.begin(Job {
@@ -181,7 +190,7 @@ impl Run<'_> {
             header: header.encoded().to_vec(),
             store: self.vault.url(),
             copy_to: self.options.copy_to.clone(),
-            policy_digest: digest(policy),
+            policy_digest: policy.digest(),
             upload: None,
             state: JobState::Queued,
             began_ms: now.timestamp_millis(),
@@ -193,7 +202,7 @@ impl Run<'_> {
             run_span: None,
             summary: None,
         })?;
-        Ok(Opened { ledger, header, data_key, resumed: None })
+        Ok(Opened { ledger, header, data_key, resumed: None, alerts })
     }
 
     fn evidence(&self, timestamp: &str) -> Result<Evidence> {
@@ -235,18 +244,11 @@ impl Run<'_> {
         evidence: &Evidence,
         notices: &[String],
     ) -> Result<AgentReport> {
-        let Opened { ledger, header, data_key, resumed } = opened;
+        let Opened { ledger, header, data_key, resumed, alerts } = opened;
         let job = ledger.job();
-        evidence.begin(self.policy, &job, &header, resumed);
-        notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        evidence.begin(self.policy, &job, &header, resumed, self.vault.machine.host());
+        notices.iter().chain(&alerts).for_each(|text| tracing::warn!("{text}"));
         let mut told = Vec::new();
-        let clean_up = self.options.run.cancel.run_until_cancelled(self.clean_up(queue, &job)).await;
-        if let Some(Err(error)) = clean_up {
-            tracing::warn!(%error, "cannot look for uploads that no run resumes");
-            told.push(format!(
-                "unfinished uploads that no run resumes were not looked for, and are billed: {error}"
-            ));
-        }
         let cancel = self.options.run.cancel.child_token();
         let progress = self.options.run.progress.clone();
         let folder = self.agent.queue_folder(&self.policy.policy_id);
@@ -259,6 +261,8 @@ impl Run<'_> {
             policy: self.policy.clone(),
             excludes: self.excludes.clone(),
             store: operation::labelled(self.vault.store.clone()),
+            vault: self.vault.clone(),
+            take_over: self.options.take_over,
             copies: Copies::new(copies.into_iter().flatten()),
             header,
             data_key,
@@ -269,8 +273,23 @@ impl Run<'_> {
             kept: OnceLock::new(),
             saw_others: AtomicBool::default(),
             notices: Mutex::default(),
+            alerts: Mutex::new(alerts),
+            claimed: OnceLock::new(),
             folder: folder.clone(),
         };
+        let clean_up = async {
+            // Whether the policy is ours; where this fails the run itself says so.
+            match run.claim().await {
+                Ok(()) => self.clean_up(queue, &job).await,
+                Err(_) => Ok(()),
+            }
+        };
+        if let Some(Err(error)) = run.cancel.run_until_cancelled(clean_up).await {
+            tracing::warn!(%error, "cannot look for uploads that no run resumes");
+            told.push(format!(
+                "unfinished uploads that no run resumes were not looked for, and are billed: {error}"
+            ));
+        }
         let ended = run.run().await;
         told.append(&mut run.notices.lock().unwrap_or_else(PoisonError::into_inner));
         let kept = run.kept.get().copied().unwrap_or(found);
@@ -325,6 +344,8 @@ impl Run<'_> {
         let event = match verdict {
             _ if is_cancelled => Some(JobEvent::Cancelled),
             Verdict::Fail | Verdict::Lost => Some(JobEvent::GaveUp),
+            // Nothing was sent that a later run could continue.
+            Verdict::Pause if error.is_refusal() && ledger.job().upload.is_none() => Some(JobEvent::GaveUp),
             Verdict::Retry | Verdict::Pause => None,
         };
         let Some(event) = event else {
@@ -351,24 +372,38 @@ impl Run<'_> {
             queue.close(ledger)?;
             return Ok((state, None, Err(error)));
         }
-        recovery::abandon(&ledger, &self.vault.store, event).await?;
+        recovery::abandon(&ledger, self.vault, event).await?;
         let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
         Ok((state, log_key, Err(error)))
     }
 
-    /// Aborts uploads that are certainly nobody's: those of a job whose ledger was lost, and very old ones.
+    /// Aborts uploads of the policy that are this machine's by its own records (those of jobs whose ledger was lost), and
+    /// those of which no part has arrived for a week. The policy must be this machine's.
     async fn clean_up(&self, queue: &Queue, job: &Job) -> Result<()> {
+        let (store, policy_id) = (&self.vault.store, &self.policy.policy_id);
         for lost in queue.lost_jobs(&job.name)? {
-            recovery::clear_lost(&*self.vault.store, &lost).await?;
+            recovery::clear_lost(&**store, &lost).await?;
             queue.forget_lost_job(&lost)?;
         }
-        let oldest_ms = Utc::now().timestamp_millis() - ORPHAN_DAYS * 24 * 3600 * 1000;
         for UnfinishedUpload { upload, began_ms } in
-            self.agent.unfinished_uploads(self.vault, &self.policy.policy_id).await?
+            self.agent.unfinished_uploads(self.vault, policy_id).await?
         {
-            if began_ms.is_some_and(|began| began < oldest_ms) && upload.key != job.name.archive_key() {
-                tracing::info!(key = upload.key, "an upload that nobody goes on with is aborted");
-                self.vault.store.abort_upload(&upload).await?;
+            // Our own clock may be years ahead.
+            let now_ms = store.now_ms().unwrap_or_else(|| Utc::now().timestamp_millis());
+            let is_old = |ms: i64| now_ms.saturating_sub(ms) > ABANDONED_MS;
+            if upload.key == job.name.archive_key() || !began_ms.is_some_and(is_old) {
+                continue;
+            }
+            let last_part_ms = match store.last_part_ms(&upload).await {
+                Ok(last_part_ms) => last_part_ms,
+                Err(error) => {
+                    tracing::warn!(%error, key = upload.key, "it is not known when this upload was last used; it stays");
+                    continue;
+                }
+            };
+            if last_part_ms.is_none_or(is_old) {
+                tracing::info!(key = upload.key, "an upload that was not used for a week is aborted");
+                store.abort_upload(&upload).await?;
             }
         }
         Ok(())
@@ -406,23 +441,12 @@ fn is_without_backup(job: &Job) -> bool {
     matches!(job.state, JobState::ShippingLogs(Ending::Failed | Ending::Cancelled))
 }
 
-/// What must be the same for a job to be gone on with: everything that decides about the archive's bytes.
-fn digest(policy: &Policy) -> [u8; 32] {
-    let Policy { policy_id, paths, exclude, compression, .. } = policy;
-    let said = format!("{policy_id:?} {paths:?} {exclude:?} {compression:?}");
-    Sha256::digest(said).into()
-}
-
-/// The timestamp of the last run that has a log here.
-pub(super) fn last_named(queue: &Queue, waiting: Option<&Ledger>) -> Result<Option<String>> {
-    let job = waiting.map(|ledger| ledger.job().name.timestamp);
-    let ended = queue.history()?.into_iter().next().map(|job| job.name.timestamp);
-    let unsent = queue.outbox()?.pop().map(|log| log.timestamp);
-    Ok([job, ended, unsent].into_iter().flatten().max())
-}
-
-/// `now`, or the second after the last run's: names sort by time, and no two runs share a log, whatever the clock does.
-pub(super) fn after(last: Option<&str>, now: DateTime<Utc>) -> DateTime<Utc> {
-    let last = last.and_then(|text| NaiveDateTime::parse_from_str(text, TIMESTAMP).ok());
-    last.map_or(now, |last| now.max(last.and_utc() + TimeDelta::seconds(1)))
+/// The timestamps of runs that are known here: names of jobs, and of logs.
+pub(super) fn names(queue: &Queue, waiting: Option<&Ledger>, logs: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<_> = queue.history()?.into_iter().map(|job| job.name.timestamp).collect();
+    names.extend(waiting.map(|ledger| ledger.job().name.timestamp));
+    names.extend(queue.outbox()?.into_iter().map(|log| log.timestamp));
+    let logs = run_log::list(logs).map_err(intellistor_storage::Error::io("list the logs in", logs))?;
+    names.extend(logs.into_iter().map(|log| log.timestamp));
+    Ok(names)
 }

@@ -29,7 +29,7 @@ use super::{recovery, watch};
 use crate::backup::root_records;
 use crate::copy::{Copies, Source};
 use crate::pipeline::{BackupPipeline, WalkSource, on_system, scan};
-use crate::{BackupReport, Error, Policy, Result, identity, publish};
+use crate::{BackupReport, Error, Policy, Result, Vault, identity, publish};
 
 /// How long parts that are on their way may take to arrive when a run is stopped. Whoever stops it waits 10 s.
 const LAST_PARTS: Duration = Duration::from_secs(8);
@@ -43,6 +43,8 @@ pub(super) struct JobRun {
     pub(super) policy: Policy,
     pub(super) excludes: Excludes,
     pub(super) store: SharedStore,
+    pub(super) vault: Vault,
+    pub(super) take_over: bool,
     pub(super) copies: Copies,
     pub(super) header: Header,
     pub(super) data_key: DataKey,
@@ -56,6 +58,10 @@ pub(super) struct JobRun {
     pub(super) saw_others: AtomicBool,
     /// What a person should know besides.
     pub(super) notices: Mutex<Vec<String>>,
+    /// What a person has to look at although the backup is made.
+    pub(super) alerts: Mutex<Vec<String>>,
+    /// Whether this run knows that the policy is this machine's.
+    pub(super) claimed: OnceLock<()>,
     /// Where others can see how far it is.
     pub(super) folder: PathBuf,
 }
@@ -121,6 +127,10 @@ impl JobRun {
     }
 
     async fn attempt(&self) -> Result<Box<BackupReport>> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        self.claim().await?;
         let found = recovery::reconcile(&self.ledger, &self.header, &*self.store).await?;
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(found.told);
         if found.has_others && self.saw_others.swap(true, Ordering::Relaxed) {
@@ -156,6 +166,16 @@ impl JobRun {
             tracing::info!(state = state.name(), "job goes on");
             watch::tell(&self.folder, &self.ledger, &self.progress);
         }
+    }
+
+    /// Makes the policy this machine's. Until then nothing is written into the store.
+    pub(super) async fn claim(&self) -> Result<()> {
+        if self.claimed.get().is_none() {
+            let alert = self.vault.claim(&self.policy.policy_id, self.take_over).await?;
+            self.alerts.lock().unwrap_or_else(PoisonError::into_inner).extend(alert);
+            self.claimed.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     async fn scan(&self) -> Result<()> {
@@ -291,10 +311,15 @@ impl JobRun {
             draft.commit(part.segment, listed)?;
         }
         let (roots, segments) = (root_records(&self.policy), draft.segments().to_vec());
-        let published = publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots).await?;
-        let warnings = self.copy(&segments, published.manifest.document()).await?;
-        let seconds = self.started.elapsed().as_secs_f64();
-        let report = BackupReport { seconds, warnings, ..published.report };
+        let published =
+            publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots, &self.vault);
+        let published = published.await?;
+        let of_copies = self.copy(&segments, published.manifest.document()).await?;
+        let mut report = published.report;
+        report.seconds = self.started.elapsed().as_secs_f64();
+        let alerts = std::mem::take(&mut *self.alerts.lock().unwrap_or_else(PoisonError::into_inner));
+        report.warnings.splice(0..0, alerts);
+        report.warnings.extend(of_copies);
         let summary = serde_json::to_string(&report).map_err(|e| Error::Defect(e.to_string()))?;
         self.ledger.update(|job| job.summary = Some(summary))?;
         Ok(Box::new(report))

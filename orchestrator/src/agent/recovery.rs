@@ -15,17 +15,19 @@
 //!
 //! A job that has no upload yet goes on under a new name: nothing is lost by it, and of two copies each has its own.
 
+use std::fmt::Display;
+
 use intellistor_storage::archive::Header;
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore};
+use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore, StoreUrl};
 use intellistor_storage::queue::{Job, Ledger, PartRecord};
 use intellistor_storage::{Error as Storage, RetryClass, StoreErrorKind};
 
 use crate::copy::Copies;
 use crate::identity::{self, Held};
 use crate::publish::overtaken;
-use crate::{Error, Result};
+use crate::{Result, Vault};
 
 /// What a ledger had to forget.
 #[derive(Debug, Default)]
@@ -149,21 +151,76 @@ pub(super) fn obstacle(job: &Job, policy_digest: [u8; 32], store_url: &str) -> O
     }
 }
 
-/// Ends a job that cannot be gone on with, and frees the space of what it had sent.
-pub(super) async fn abandon(ledger: &Ledger, store: &SharedStore, event: JobEvent) -> Result<()> {
+/// Ends a job for good, and frees the space of what it had sent, in the store where it sent it: the policy's may be
+/// another one by now. Gives what stays there, and why.
+pub(super) async fn abandon(ledger: &Ledger, vault: &Vault, event: JobEvent) -> Result<Option<String>> {
     let job = ledger.job();
-    // What stays behind is only worth a warning; a rule of the bucket removes it some day.
-    if let Some(upload) = &job.upload
-        && let Err(error) = store.abort_upload(upload).await
-    {
-        tracing::warn!(%error, key = upload.key, "the parts sent so far stay in the store");
-    }
     Copies::new(job.copy_to.as_deref()).clear(&job.name.archive_key()).await;
-    if let Err(error) = abort_strays(&**store, &job.name.archive_key()).await {
-        tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+    let leftover = free(&job, vault).await.err();
+    if let Some(leftover) = &leftover {
+        tracing::warn!("{leftover}");
     }
     match job.state {
-        JobState::ShippingLogs(_) | JobState::Ended(_) => Ok(()),
-        _ => ledger.advance(event).map(drop).map_err(Error::from),
+        JobState::ShippingLogs(_) | JobState::Ended(_) => {}
+        _ => drop(ledger.advance(event)?),
     }
+    Ok(leftover)
+}
+
+/// Aborts a job's uploads. Fails with what stays, where, and what to do about it.
+async fn free(job: &Job, vault: &Vault) -> Result<(), String> {
+    let key = job.name.archive_key();
+    let stays = |why: &dyn Display| {
+        let id = job.upload.as_ref().map_or(String::new(), |upload| format!(" (upload {})", upload.id));
+        format!(
+            "in {} parts of {key}{id} may be left, which take space and are billed: {why}. Abort that upload there, or let \
+             a rule of the bucket do it",
+            job.store
+        )
+    };
+    let store = store_of(job, vault).await.map_err(|error| stays(&error))?;
+    let Some(upload) = &job.upload else {
+        // One that a crash left unrecorded.
+        return abort_strays(&*store, &key).await.map_err(|error| stays(&error));
+    };
+    // An abort of what a store does not know succeeds, in any store.
+    if let Err(Storage::Store(error)) = store.list_parts(upload).await
+        && error.kind == StoreErrorKind::UploadGone
+    {
+        return Err(completed(&*store, job).await.unwrap_or_else(|| {
+            stays(&"the store does not know it any more; it was removed there, or this is another store under the same \
+                    name (AWS_ENDPOINT_URL, a disk that is not mounted)")
+        }));
+    }
+    // Whoever may abort need not be allowed to list.
+    store.abort_upload(upload).await.map_err(|error| stays(&error))?;
+    if let Err(error) = abort_strays(&*store, &key).await {
+        tracing::warn!(%error, key, "cannot look for other uploads of this job");
+    }
+    Ok(())
+}
+
+/// What is there of a job whose upload is gone because it was completed.
+async fn completed(store: &dyn ObjectStore, job: &Job) -> Option<String> {
+    let (archive, manifest) = (job.name.archive_key(), job.name.manifest_key());
+    let is_there = async |key: &str| matches!(store.head(key).await, Ok(Some(_)));
+    if !is_there(&archive).await {
+        None
+    } else if is_there(&manifest).await {
+        Some(format!("in {} its backup was complete already, and stays: {archive}", job.store))
+    } else {
+        Some(format!(
+            "in {} its archive was complete already, and stays without a manifest: {archive}. `restore \
+             --without-manifest` opens it; remove it if it is of no use",
+            job.store
+        ))
+    }
+}
+
+/// The store that a job sends to, which need not be the policy's any more.
+pub(super) async fn store_of(job: &Job, vault: &Vault) -> Result<SharedStore> {
+    if job.store == vault.url() {
+        return Ok(vault.store.clone());
+    }
+    Ok(StoreUrl::parse(&job.store)?.open().await?)
 }

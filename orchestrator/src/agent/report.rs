@@ -14,6 +14,8 @@ use crate::{BackupReport, Result, RunOptions};
 pub struct AgentOptions {
     /// As in [`BackupOptions`](crate::BackupOptions). A job that is resumed keeps the one it began with besides.
     pub copy_to: Option<PathBuf>,
+    /// Take the policy over from the machine that it belongs to in this store.
+    pub take_over: bool,
     /// Who watches, and who may stop it.
     pub run: RunOptions,
 }
@@ -79,12 +81,15 @@ pub struct PolicyStatus {
 }
 
 /// What came of a request to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
     /// A run is active, and was asked to cancel its job.
     Asked,
     /// The job that no run was active on is cancelled.
-    Done,
+    Done {
+        /// What stays in the store where the job sent to, and why; `None` when nothing does.
+        leftover: Option<String>,
+    },
     /// There is no job.
     Nothing,
 }

@@ -42,6 +42,7 @@ impl Verdict {
             Error::Storage(Storage::Queue { .. } | Storage::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted => Self::Pause,
             Error::Overtaken { .. } => Self::Lost,
+            error if error.is_refusal() => Self::Pause,
             // The job's process is as good as before; whether the defect is in the data will show.
             Error::Defect(_) => Self::Retry,
             _ => Self::Fail,
@@ -94,6 +95,11 @@ mod tests {
         Error::Storage(Storage::Queue { action: "read", path, reason, kind })
     }
 
+    fn refused() -> Error {
+        let (policy_id, store, host, since, this_host) = Default::default();
+        Error::Storage(Storage::NotOwner { policy_id, store, host, since, this_host })
+    }
+
     /// Every error, what it means at first, and what when all attempts were used up.
     #[test]
     fn each_error_has_its_verdict() {
@@ -125,6 +131,7 @@ mod tests {
             (Error::Storage(Storage::integrity("x", "y")), Fail, Fail),
             (Error::Storage(Storage::IllegalTransition(illegal)), Fail, Fail),
             (Error::Storage(Storage::WrongKey { sealed_with: text(), configured: text() }), Fail, Fail),
+            (refused(), Pause, Pause),
             (Error::Policy(PolicyError::NoPaths), Pause, Pause),
             (Error::Interrupted, Pause, Pause),
             (Error::Defect(text()), Retry, Fail),

@@ -21,7 +21,7 @@ use crate::spool::{Spool, SpoolReader};
 use crate::{Error, Result};
 
 /// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
-const PREAMBLE_BYTES: u64 = 128 << 10;
+pub(super) const PREAMBLE_BYTES: u64 = 128 << 10;
 const FETCH_BYTES: u64 = 4 << 20;
 /// The line after which the entries come.
 const ENTRIES: &[u8] = b"\"entries\":[";
@@ -177,14 +177,19 @@ impl VerifiedManifest {
 
 /// Finds the header without trusting anything: it must stand within the first bytes.
 fn read_preamble(spool: &Spool, name: &BackupName) -> Result<Header> {
+    let mut start = Vec::new();
+    spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
+    parse_preamble(&start, name).map(|(header, _)| header)
+}
+
+/// The header in the first bytes of a manifest, and what follows it.
+pub(super) fn parse_preamble<'s>(start: &'s [u8], name: &BackupName) -> Result<(Header, &'s [u8])> {
     #[derive(Deserialize)]
     struct Preamble {
         format: String,
         version: u32,
         header: String,
     }
-    let mut start = Vec::new();
-    spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
     // The writer ends each of the three members with a newline; close the object after them.
     let end = start.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(2).map(|(i, _)| i);
     let end = end.ok_or_else(|| refused("it does not begin as a manifest does".to_owned()))?;
@@ -203,7 +208,7 @@ fn read_preamble(spool: &Spool, name: &BackupName) -> Result<Header> {
     }
     let header =
         STANDARD.decode(preamble.header).map_err(|e| refused(format!("its header is no base64 ({e})")))?;
-    Header::of(name, "the manifest", &header)
+    Ok((Header::of(name, "the manifest", &header)?, &start[end + 1..]))
 }
 
 fn check_mac(spool: &Spool, data_key: &DataKey, backup_id: &str) -> Result<()> {
@@ -294,7 +299,7 @@ fn unknown(e: serde_json::Error) -> Error {
     refused(format!("it has an unknown form ({e})"))
 }
 
-fn refused(reason: impl Into<String>) -> Error {
+pub(super) fn refused(reason: impl Into<String>) -> Error {
     Error::integrity("the manifest", reason)
 }
 
@@ -339,7 +344,13 @@ mod tests {
         let entries: Vec<_> = (0..entries).map(entry).collect();
         let note = Problem { relative_path: "y".into(), kind: ProblemKind::Note, reason: "fifo".into() };
         draft.commit(segment, Listed::of(&entries, &[note, problem]).unwrap()).unwrap();
-        let origin = Origin { host: "h".into(), os: "linux".into(), tool: "t 1".into(), trace_id: None };
+        let origin = Origin {
+            host: "h".into(),
+            machine: None,
+            os: "linux".into(),
+            tool: "t 1".into(),
+            trace_id: None,
+        };
         let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();
         let mut bytes = Vec::new();
         spool.reader().read_to_end(&mut bytes).unwrap();

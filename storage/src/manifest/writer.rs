@@ -14,6 +14,7 @@ use super::{
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
 use crate::keys::DataKey;
+use crate::layout::BackupName;
 use crate::objects::{ObjectStore, PutOptions, put_stream};
 use crate::spool::Spool;
 use crate::{Error, Result, StoreError, StoreErrorKind};
@@ -111,9 +112,11 @@ impl ManifestDraft {
                 out,
                 "{{\"format\":\"{FORMAT}\",\n\"version\":{MANIFEST_VERSION},\n\"header\":\"{preamble}\",\n"
             )?;
-            // The head is a JSON object of its own; here its members go on in ours.
-            let members = serde_json::to_vec(&head)?;
-            out.write_all(&members[1..members.len() - 1])?;
+            // Each is a JSON object of its own; here its members stand in ours.
+            let Head { name, origin, roots, totals, archives } = &head;
+            let ours = NameAndOrigin { name, origin };
+            write_members(out, &ours, ",\n")?;
+            write_members(out, &Contents { roots, totals, archives }, "")?;
             let lists = [
                 ("entries", &mut self.entries),
                 ("problems", &mut self.problems),
@@ -133,6 +136,28 @@ impl ManifestDraft {
         write(&mut out).map_err(temporary)?;
         out.close().map(|spool| (spool, head)).map_err(temporary)
     }
+}
+
+/// The members of [`Head`], in its order, in the two lines that they take.
+#[derive(Serialize)]
+struct NameAndOrigin<'h> {
+    #[serde(flatten)]
+    name: &'h BackupName,
+    #[serde(flatten)]
+    origin: &'h Origin,
+}
+
+#[derive(Serialize)]
+struct Contents<'h> {
+    roots: &'h [RootRecord],
+    totals: &'h Totals,
+    archives: &'h [ArchiveRecord],
+}
+
+fn write_members(out: &mut impl Write, object: &impl Serialize, end: &str) -> io::Result<()> {
+    let json = serde_json::to_vec(object)?;
+    out.write_all(&json[1..json.len() - 1])?;
+    out.write_all(end.as_bytes())
 }
 
 fn add_line(spool: &mut Spool, line: &impl Serialize) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use intellistor_storage::objects::Operation;
 use tokio::sync::watch;
@@ -176,6 +177,18 @@ impl Traffic {
     /// When there is no such upload.
     pub fn forget_upload(&self, id: &str) {
         self.change(|state| state.uploads.any(id).expect("the upload is open").end(Fate::Forgotten));
+    }
+
+    /// Makes an open upload, and its parts, as if they had come that long ago.
+    ///
+    /// # Panics
+    /// When there is no such upload.
+    pub fn age_upload(&self, id: &str, begun: Duration, parts: Duration) {
+        self.change(|state| {
+            let upload = state.uploads.any(id).expect("the upload is open");
+            upload.began -= begun;
+            upload.parts.values_mut().for_each(|part| part.stored -= parts);
+        });
     }
 
     /// Loses a part of an open upload.

@@ -18,7 +18,8 @@ Example:
   intellistor-agent cancel --policy policy.yaml
 
 A run that is active is asked to end, and does so within seconds. Without one, the job that waits to be resumed \
-is ended. The next run begins anew. Ctrl-C, in contrast, stops a run whose job is gone on with.")]
+is ended, and what it had sent is removed from the store that it was sent to; exit code 3 where that cannot be \
+done, with what is left and where. The next run begins anew. Ctrl-C, in contrast, stops a run whose job is gone on with.")]
 pub(crate) struct Cancel {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -31,11 +32,21 @@ pub(crate) async fn run(command: &Cancel, session: &Session) -> Result<Done, Fai
     let cancelled = session.unless_cancelled(agent.cancel(&vault, &policy)).await;
     let cancelled = cancelled
         .map_err(Failure::engine(format!("cannot cancel the job of policy {}", policy.policy_id)))?;
-    let (word, told) = match cancelled {
-        Cancelled::Asked => ("asked", "the active run was asked to end its job"),
-        Cancelled::Done => ("done", "the job is ended; its parts are removed from the store"),
-        Cancelled::Nothing => ("nothing", "there is no job to cancel"),
+    let (word, leftover) = match cancelled {
+        Cancelled::Asked => ("asked", None),
+        Cancelled::Done { leftover } => ("done", leftover),
+        Cancelled::Nothing => ("nothing", None),
     };
-    session.screen.note(told);
-    Done::document(&json!({ "policy": policy.policy_id, "cancelled": word }), Exit::Success)
+    let mut document = json!({ "policy": policy.policy_id, "cancelled": word });
+    if let Some(leftover) = leftover {
+        session.screen.warn(format_args!("the job is ended, but {leftover}"));
+        document["leftover"] = leftover.into();
+        return Done::document(&document, Exit::Incomplete);
+    }
+    session.screen.note(match word {
+        "asked" => "the active run was asked to end its job",
+        "done" => "the job is ended; what it had sent is removed from its store",
+        _ => "there is no job to cancel",
+    });
+    Done::document(&document, Exit::Success)
 }

@@ -50,8 +50,12 @@ fn render(status: &PolicyStatus, exit: Exit, now: i64) -> String {
     gauge("last_success_content_bytes", "Bytes of files in it.", &report.totals.bytes.to_string());
     gauge("last_success_archive_bytes", "Bytes of its archive.", &report.archive_bytes.to_string());
     gauge("last_success_files", "Files in it.", &report.totals.files.to_string());
-    let warnings = report.totals.skipped + report.totals.changed;
-    gauge("last_success_warnings", "Entries that were skipped or changed.", &warnings.to_string());
+    let warnings = report.totals.skipped + report.totals.changed + report.warnings.len() as u64;
+    gauge(
+        "last_success_warnings",
+        "Entries that were skipped or changed, and what else needs a person's eye.",
+        &warnings.to_string(),
+    );
     text
 }
 

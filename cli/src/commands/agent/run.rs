@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::home;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::{PolicyArgument, SealArgument};
+use crate::selection::{PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
 use crate::units::{counted, duration, size};
 
@@ -39,6 +39,8 @@ pub(crate) struct Run {
     /// collector); one for each policy, NAME.prom
     #[arg(long, value_name = "FILE", env = "INTELLISTOR_METRICS_FILE")]
     metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    ownership: TakeOverArgument,
 }
 
 /// What the agent adds to what a backup gives.
@@ -110,7 +112,7 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     intellistor::privilege::read_everything();
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
-    let options = AgentOptions { copy_to: command.out.clone(), run };
+    let options = AgentOptions { copy_to: command.out.clone(), take_over: command.ownership.take_over, run };
     let report = agent.run(&vault, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;

@@ -69,7 +69,13 @@ impl Runs for Runner {
             Ok(report) => {
                 report.notices.iter().for_each(|notice| screen.warn(format_args!("{id}: {notice}")));
                 match &report.outcome {
-                    Ok(_) => screen.note(format_args!("{id}: {}", run::told(&report))),
+                    Ok(backup) => {
+                        backup
+                            .warnings
+                            .iter()
+                            .for_each(|warning| screen.warn(format_args!("{id}: {warning}")));
+                        screen.note(format_args!("{id}: {}", run::told(&report)));
+                    }
                     Err(error) => screen.warn(format_args!("{id}: {}: {error}", report.state)),
                 }
             }
@@ -81,7 +87,11 @@ impl Runs for Runner {
 impl Runner {
     async fn back_up(&self, policy: &Policy) -> Result<AgentReport, Failure> {
         let vault = run::open(policy, &self.agent, &self.seal, &self.session).await?;
-        let options = AgentOptions { copy_to: self.copy_to.clone(), run: self.session.run_options() };
+        let options = AgentOptions {
+            copy_to: self.copy_to.clone(),
+            run: self.session.run_options(),
+            ..AgentOptions::default()
+        };
         let report = self.agent.run(&vault, policy, options).await;
         report.map_err(Failure::engine("cannot back up"))
     }

@@ -1,0 +1,117 @@
+//! What a person has to look at, although a backup was made: the run ends with exit code 3.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use intellistor_storage::Error as Storage;
+use intellistor_storage::layout::BackupName;
+use intellistor_storage::manifest::Peeked;
+use intellistor_storage::ownership::{Claim, Owner};
+
+use crate::clock::{self, TIMESTAMP};
+use crate::{Result, Vault};
+
+/// Runs in quick succession are named up to a minute ahead.
+const SUCCESSION: TimeDelta = TimeDelta::minutes(1);
+
+/// What a claim of a policy has found.
+pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<String> {
+    match claim {
+        Claim::Held => None,
+        Claim::Renamed(Owner { host: before, .. }) => Some(format!(
+            "the policy {policy_id} belongs to the machine {before}, which has the same machine id as this one, {host}. \
+             If {before} was renamed to {host}, all is well; if both exist, one is a clone of the other: give it an id of \
+             its own (systemd-machine-id-setup, sysprep), or its policy another policy_id"
+        )),
+        Claim::TakenOver(Some(Owner { host: before, since, .. })) => Some(format!(
+            "the policy {policy_id}, which belonged to the machine {before} since {since}, belongs to {host} from now on; \
+             {before} is refused"
+        )),
+        Claim::TakenOver(None) => Some(format!(
+            "the policy {policy_id} belongs to the machine {host} from now on; its machine.json was junk"
+        )),
+    }
+}
+
+/// Whether a run had to be named after one of the future.
+pub(crate) fn of_name(name: &BackupName, began: DateTime<Utc>) -> Option<String> {
+    let is_forced = clock::parse(&name.timestamp).is_some_and(|named| named - began > SUCCESSION);
+    is_forced.then(|| {
+        format!(
+            "the clock ({}) is behind the run before: this run is named {}, as if it came after that one. Check this \
+             machine's clock",
+            began.format(TIMESTAMP),
+            name.timestamp
+        )
+    })
+}
+
+/// What the policy's other backups and the store's clock say. `name` is this backup's own.
+pub(crate) async fn of_store(vault: &Vault, name: &BackupName, now: DateTime<Utc>) -> Vec<String> {
+    let mut alerts = Vec::new();
+    match backups_before(vault, name).await {
+        Ok(before) => alerts.extend(of_backups(vault, before, now).await),
+        // Listing is a permission that backups do not need.
+        Err(error) => tracing::warn!(%error, "the backups of this policy cannot be compared with this one"),
+    }
+    let store_now = vault.store.now_ms().and_then(DateTime::from_timestamp_millis);
+    if let Some(store_now) = store_now.filter(|store_now| (*store_now - now).abs() > clock::SKEW) {
+        alerts.push(format!(
+            "this machine's clock says {}, the store's says {}: backups are named after this machine's. Set it right",
+            now.format(TIMESTAMP),
+            store_now.format(TIMESTAMP)
+        ));
+    }
+    alerts
+}
+
+async fn backups_before(vault: &Vault, name: &BackupName) -> Result<Vec<BackupName>> {
+    let listed = vault.list(&name.policy_id).await?;
+    Ok(listed.into_iter().map(|listing| listing.name).filter(|other| other != name).collect())
+}
+
+async fn of_backups(vault: &Vault, mut before: Vec<BackupName>, now: DateTime<Utc>) -> Vec<String> {
+    let mut alerts = Vec::new();
+    let (future, past): (Vec<_>, Vec<_>) =
+        before.drain(..).partition(|name| clock::is_future(&name.timestamp, now));
+    if let Some(newest) = future.last() {
+        alerts.push(format!(
+            "the store holds a backup of the future, {} (the clock says {}): it was made under a wrong clock, or this \
+             one is wrong. `--latest` passes it over. If it is of no use, remove it from the store",
+            newest.archive_key(),
+            now.format(TIMESTAMP)
+        ));
+    }
+    if let Some(newest) = past.last().or(future.last()) {
+        alerts.extend(of_key(vault, newest).await);
+    }
+    alerts
+}
+
+/// Whether the newest backup opens with the configured key.
+async fn of_key(vault: &Vault, newest: &BackupName) -> Option<String> {
+    let peeked = match Peeked::fetch(&*vault.store, newest).await {
+        Ok(peeked) => peeked,
+        Err(error) => {
+            tracing::warn!(%error, backup_id = newest.backup_id, "the key of the newest backup is not known");
+            return None;
+        }
+    };
+    let header = peeked.header;
+    let differs = |sealed_with: &str, configured: &str| {
+        format!(
+            "this backup is sealed with another key than the one before: {} opens with key {sealed_with}, this one with \
+             {configured}. Keep both, or set the key right and run again",
+            newest.archive_key()
+        )
+    };
+    match vault.key.unwrap(header.keys(), header.backup_id()) {
+        Err(Storage::WrongKey { sealed_with, configured }) => {
+            Some(differs(&sealed_with, &format!("key {configured}")))
+        }
+        Err(Storage::WrongPassphrase { sealed_with }) => Some(differs(&sealed_with, "another passphrase")),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(%error, backup_id = newest.backup_id, "the key of the newest backup cannot be compared");
+            None
+        }
+    }
+}

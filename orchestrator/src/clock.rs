@@ -1,0 +1,53 @@
+//! Timestamps of runs, and clocks that are wrong.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+/// How a run's timestamp is written, in keys, file names and reports.
+pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// How far a clock may be ahead and still be believed. One that is set to local time as if that were UTC is up to 14
+/// hours off; whatever is further ahead than a day is no time of day.
+pub(crate) const SKEW: TimeDelta = TimeDelta::hours(24);
+
+/// The time in a run's timestamp.
+pub(crate) fn parse(timestamp: &str) -> Option<DateTime<Utc>> {
+    Some(NaiveDateTime::parse_from_str(timestamp, TIMESTAMP).ok()?.and_utc())
+}
+
+/// Whether a run is named after a time that no clock which is about right can have shown by `now`.
+pub(crate) fn is_future(timestamp: &str, now: DateTime<Utc>) -> bool {
+    parse(timestamp).is_some_and(|time| time - now > SKEW)
+}
+
+/// The time that names a new run: `now`, or the second after the newest of `taken`, so that names sort by time and no two
+/// runs share one. Those in the future do not count, for else names would run ahead for ever.
+pub(crate) fn next_name<'t>(taken: impl Iterator<Item = &'t str>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let believed = taken.filter(|timestamp| !is_future(timestamp, now)).filter_map(parse);
+    believed.max().map_or(now, |newest| now.max(newest + TimeDelta::seconds(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(timestamp: &str) -> DateTime<Utc> {
+        parse(timestamp).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_the_time_unless_it_is_taken_or_the_clock_was_set_back_a_little() {
+        let now = at("20261126T020000Z");
+        for (taken, name) in [
+            (&[][..], "20261126T020000Z"),
+            (&["20261125T020000Z"], "20261126T020000Z"),
+            (&["20261126T020000Z"], "20261126T020001Z"),
+            (&["20261126T020001Z", "20261126T020000Z"], "20261126T020002Z"),
+            (&["20261126T160000Z"], "20261126T160001Z"),
+            (&["20311126T020000Z"], "20261126T020000Z"),
+            (&["20311126T020000Z", "20261126T020005Z"], "20261126T020006Z"),
+            (&["99991231T235959Z", "junk", ""], "20261126T020000Z"),
+        ] {
+            assert_eq!(next_name(taken.iter().copied(), now), at(name), "{taken:?}");
+        }
+    }
+}
