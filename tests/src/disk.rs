@@ -16,7 +16,7 @@ impl SmallDisk {
     /// What `mount` says to a user who may not.
     pub fn mount(at: PathBuf, size: &str) -> Result<Self, String> {
         fs::create_dir_all(&at).unwrap();
-        let options = format!("size={size}");
+        let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
         match mounted {
             Ok(done) if done.status.success() => Ok(Self(at)),
