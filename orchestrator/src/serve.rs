@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta};
+use intellistor_storage::shortage::{LEAST_OPEN_FILES, open_files_limit, too_few_open_files};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,8 @@ const SET_BACK: TimeDelta = TimeDelta::minutes(1);
 pub struct ServeOptions {
     /// Its files `*.yaml` and `*.yml` are policies.
     pub folder: PathBuf,
-    /// How many policies run at the same time, at least 1; others wait for their turn.
+    /// How many policies run at the same time, at least 1; others wait for their turn. Fewer do where this process may have
+    /// too few files open.
     pub at_once: usize,
     /// Ends it.
     pub cancel: CancellationToken,
@@ -92,7 +94,8 @@ pub async fn serve<R: Runs>(
     runs: Arc<R>,
 ) -> Result<Served> {
     let ServeOptions { folder, at_once, cancel } = options;
-    let (mut folder, turns) = (Folder::new(folder), Arc::new(Semaphore::new(at_once.max(1))));
+    let at_once = within_handles(at_once, open_files_limit());
+    let (mut folder, turns) = (Folder::new(folder), Arc::new(Semaphore::new(at_once)));
     let mut plan = BTreeMap::new();
     let mut running: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
     let (begun, mut overlaps) = (Arc::new(AtomicU64::new(0)), 0);
@@ -134,6 +137,22 @@ pub async fn serve<R: Runs>(
         ended(&id, Some(run)).await;
     }
     Ok(Served { runs: begun.load(Ordering::Relaxed), overlaps })
+}
+
+/// How many runs there may be at once: no more than this process may have files open for.
+fn within_handles(at_once: usize, limit: Option<u64>) -> usize {
+    let most =
+        limit.and_then(|limit| usize::try_from(limit / LEAST_OPEN_FILES).ok()).unwrap_or(usize::MAX).max(1);
+    if at_once > most {
+        let needed = LEAST_OPEN_FILES.saturating_mul(at_once as u64);
+        tracing::warn!(
+            asked_for = at_once,
+            at_once = most,
+            "fewer policies run at once: {}",
+            too_few_open_files(limit.unwrap_or_default(), needed)
+        );
+    }
+    at_once.clamp(1, most)
 }
 
 /// Waits for a run's end. One that panicked does not end the others.

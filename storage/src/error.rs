@@ -219,6 +219,8 @@ fn held_by(holder: Option<&Holder>) -> String {
 pub enum QueueErrorKind {
     /// No space or quota left.
     Full,
+    /// This process or the system has run out of file handles or memory.
+    Short,
     /// The disk refuses for another reason.
     Io,
     /// What it holds cannot be read, or not by this program.
@@ -229,6 +231,10 @@ impl QueueErrorKind {
     fn hint(self) -> &'static str {
         match self {
             Self::Full => "Free some space, then run again: the job goes on from where it is",
+            Self::Short => {
+                "Nothing is wrong with the disk. Where files are too many, raise the limit, as with `ulimit -n 1024`, or \
+                 LimitNOFILE=1024 in a systemd unit; then run again"
+            }
             Self::Io => "Check the disk and who may write there; INTELLISTOR_HOME names another place",
             Self::Damaged => "The next run moves it aside and begins anew; no backup is affected",
         }

@@ -25,7 +25,8 @@ pub fn data_map(file: &File, facts: &Facts) -> io::Result<Vec<Range<u64>>> {
     // A file that takes less room than its size may also be one that the file system compressed.
     let sparse =
         if facts.allocated < facts.size { sparse_map(file, facts.size, MOST_STRETCHES)? } else { None };
-    let map = sparse.unwrap_or_else(|| Vec::from([0..facts.size]));
+    let whole = 0..facts.size;
+    let map = sparse.unwrap_or_else(|| vec![whole]);
     let data_bytes: u64 = map.iter().map(|stretch| stretch.end - stretch.start).sum();
     if data_bytes > PLAUSIBLE_BYTES && data_bytes > most_data(file) {
         return Err(io::Error::other(format!(

@@ -123,6 +123,7 @@ mod tests {
             (store(StoreErrorKind::UploadGone), Lost, Lost),
             (store(StoreErrorKind::Rejected), Retry, Fail),
             (queue(QueueErrorKind::Full), Pause, Pause),
+            (queue(QueueErrorKind::Short), Pause, Pause),
             (queue(QueueErrorKind::Io), Pause, Pause),
             (queue(QueueErrorKind::Damaged), Lost, Lost),
             (Error::Storage(Storage::Replay { expected: 1, found: 2 }), Lost, Lost),

@@ -194,3 +194,12 @@ async fn a_folder_that_is_not_there_is_told() {
     let error = serve(options, clock(), Noted::new(1, Past::Never)).await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/policies"), "{error}");
 }
+
+#[test]
+fn no_more_run_at_once_than_there_are_file_handles_for() {
+    let cases =
+        [((12, Some(1024)), 12), ((12, Some(128)), 2), ((12, Some(10)), 1), ((0, None), 1), ((12, None), 12)];
+    for ((at_once, limit), expected) in cases {
+        assert_eq!(within_handles(at_once, limit), expected, "{at_once} at once of {limit:?} handles");
+    }
+}

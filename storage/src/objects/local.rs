@@ -18,6 +18,7 @@ use super::{
     ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, StoreUrl, UnfinishedUpload, Upload,
 };
 use crate::folder;
+use crate::shortage;
 use crate::{Result, StoreError, StoreErrorKind};
 
 mod uploads;
@@ -247,7 +248,7 @@ impl From<io::Error> for Fault {
             io::ErrorKind::TimedOut => StoreErrorKind::Timeout,
             _ => StoreErrorKind::ServerFault,
         };
-        Self(kind, e.to_string())
+        Self(kind, format!("{e}{}", shortage::advice(&e)))
     }
 }
 

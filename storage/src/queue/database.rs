@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sled::{Db, Tree};
 
+use crate::shortage::is_shortage;
 use crate::{Error, QueueErrorKind, Result};
 
 /// The layout of keys and values that this program writes and reads.
@@ -38,9 +39,12 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<(Self, Option<String>)> {
         let problem = match Self::open_or_repair(path) {
             Ok(database) => return Ok((database, None)),
-            Err(error @ Error::Queue { kind: QueueErrorKind::Full | QueueErrorKind::Io, .. }) => {
-                return Err(error);
-            }
+            Err(
+                error @ Error::Queue {
+                    kind: QueueErrorKind::Full | QueueErrorKind::Short | QueueErrorKind::Io,
+                    ..
+                },
+            ) => return Err(error),
             Err(problem) => problem,
         };
         let aside = move_aside(path)?;
@@ -204,6 +208,7 @@ fn told(action: &'static str, path: &Path, error: sled::Error) -> Error {
         sled::Error::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
             (QueueErrorKind::Full, e.to_string())
         }
+        sled::Error::Io(e) if is_shortage(&e) => (QueueErrorKind::Short, e.to_string()),
         // A database that is cut short ends unexpectedly; and something else may have taken its place.
         sled::Error::Io(e)
             if matches!(
