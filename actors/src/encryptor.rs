@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
-use intellistor_storage::archive::SegmentSealer;
+use intellistor_storage::archive::{Sealed, SegmentSealer};
 use intellistor_storage::manifest::{Entry, Listed, Problem};
 use intellistor_storage::packed::Packer;
+use intellistor_storage::queue::Cursor;
 
 use crate::link::{Failures, Link};
 use crate::messages::{FrameCompressed, Recorded, Reply, SegmentSealed};
@@ -40,6 +41,8 @@ pub struct Encryptor {
     /// What ended in the segment that is being built.
     entries: Packer<Entry>,
     problems: Packer<Problem>,
+    /// Where in the walk the last frame ends.
+    cursor: Cursor,
 }
 
 impl Encryptor {
@@ -53,26 +56,25 @@ impl Encryptor {
             next_seq: 0,
             entries: Packer::default(),
             problems: Packer::default(),
+            cursor: Cursor::default(),
         }
     }
 
     fn seal(&mut self, frame: FrameCompressed) -> Result<Reply, intellistor_storage::Error> {
+        if let Some(full) = self.sealer.close_before(frame.gzip.len(), frame.last) {
+            let sent = self.hand_over(full, false)?;
+            if sent.is_err() {
+                return Ok(sent);
+            }
+        }
         let Recorded { entries, problems, cursor } = frame.recorded;
         entries.iter().try_for_each(|entry| self.entries.push(entry))?;
         problems.iter().try_for_each(|problem| self.problems.push(problem))?;
+        self.cursor = cursor;
         let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? else {
             return Ok(Ok(()));
         };
-        let sent = self.next.send(SegmentSealed {
-            segment: sealed.record,
-            body: sealed.body,
-            listed: Listed {
-                entries: std::mem::take(&mut self.entries).finish()?,
-                problems: std::mem::take(&mut self.problems).finish()?,
-            },
-            cursor,
-            last: frame.last,
-        });
+        let sent = self.hand_over(sealed, frame.last)?;
         if !frame.last {
             return Ok(sent);
         }
@@ -80,6 +82,20 @@ impl Encryptor {
         // The compressors share it: what they have made is here.
         self.failures.end_stage();
         Ok(flushed)
+    }
+
+    /// Sends a segment with what ended in it.
+    fn hand_over(&mut self, sealed: Sealed, last: bool) -> Result<Reply, intellistor_storage::Error> {
+        Ok(self.next.send(SegmentSealed {
+            segment: sealed.record,
+            body: sealed.body,
+            listed: Listed {
+                entries: std::mem::take(&mut self.entries).finish()?,
+                problems: std::mem::take(&mut self.problems).finish()?,
+            },
+            cursor: self.cursor.clone(),
+            last,
+        }))
     }
 }
 

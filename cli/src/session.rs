@@ -4,8 +4,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use intellistor::{
-    Addressing, BackupName, CancellationToken, Error, Machine, OpenOptions, Policy, RunOptions, StoreUrl,
-    UserKey, Vault,
+    Addressing, BackupName, CancellationToken, Error, Machine, OpenOptions, Policy, RunOptions, S3Options,
+    StoreUrl, UserKey, Vault,
 };
 
 use crate::environment::{self, Environment, Start};
@@ -20,6 +20,7 @@ const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
 /// Names the machine that backs up, where machines come and go.
 const MACHINE: &str = "INTELLISTOR_MACHINE";
 const MOST_MACHINE_BYTES: usize = 128;
+const EQUAL_PARTS: &str = "INTELLISTOR_S3_EQUAL_PARTS";
 
 /// A run of the program.
 #[derive(Clone)]
@@ -94,7 +95,7 @@ impl Session {
     async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
         self.trust_aws_files(url)?;
         let machine = self.machine()?;
-        let options = OpenOptions { addressing: self.addressing()?, stop: self.cancel.clone() };
+        let options = OpenOptions { s3: self.s3_options()?, stop: self.cancel.clone() };
         let store = async { Ok(Vault::new(url.open_with(options).await?, key)) };
         let vault = self.unless_cancelled(store).await;
         let vault = vault.map_err(Failure::engine(format!("cannot open {url}")))?;
@@ -102,6 +103,17 @@ impl Session {
             Some(machine) => vault.on_machine(machine),
             None => vault,
         })
+    }
+
+    fn s3_options(&self) -> Result<S3Options, Failure> {
+        let equal_parts = match self.environment.get(EQUAL_PARTS)?.as_deref().map(String::as_str) {
+            None | Some("no") => false,
+            Some("yes") => true,
+            Some(text) => {
+                return Err(Failure::configuration(format!("{EQUAL_PARTS}: {text:?} is neither yes nor no")));
+            }
+        };
+        Ok(S3Options { addressing: self.addressing()?, equal_parts })
     }
 
     fn addressing(&self) -> Result<Addressing, Failure> {
@@ -237,6 +249,9 @@ mod tests {
         let refused = addressing("host").unwrap_err();
         assert!(refused.to_string().contains(ADDRESSING), "{refused}");
         assert_eq!(refused.exit(), Exit::Configuration);
+        let equal = |text: &str| session(&[(EQUAL_PARTS, text)]).s3_options();
+        assert!(!equal("").unwrap().equal_parts && equal("yes").unwrap().equal_parts);
+        assert_eq!(equal("1").unwrap_err().exit(), Exit::Configuration);
     }
 
     #[test]

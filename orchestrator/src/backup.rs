@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use intellistor_actors::archiver::Resume;
+use intellistor_actors::progress::Progress;
 use intellistor_actors::scanner;
 use intellistor_actors::sequencer::Draft;
 use intellistor_actors::source::{Excludes, make_roots};
-use intellistor_storage::archive::{Header, SegmentSealer};
+use intellistor_storage::StoreErrorKind;
+use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Problem, RootRecord, Totals};
@@ -90,10 +92,23 @@ pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOption
     let claimed = options.run.cancel.run_until_cancelled(claimed).await;
     let alert = claimed.unwrap_or(Err(Error::Interrupted))?;
     let store = labelled(vault.store.clone());
-    let name = new_name(policy, Utc::now());
-    Span::current().record("intellistor.backup.id", &name.backup_id);
-    let job = Job { name, store, vault: vault.clone(), policy: policy.clone(), excludes, options };
-    let mut report = on_system("backup", move || job.run()).await?;
+    let make = || {
+        let name = new_name(policy, Utc::now());
+        Span::current().record("intellistor.backup.id", &name.backup_id);
+        let (store, vault, policy) = (store.clone(), vault.clone(), policy.clone());
+        let job = Job { name, store, vault, policy, excludes: excludes.clone(), options: options.clone() };
+        on_system("backup", move || job.run())
+    };
+    let made = match make().await {
+        Err(Error::Storage(intellistor_storage::Error::Store(error)))
+            if error.kind == StoreErrorKind::UnequalParts =>
+        {
+            tracing::warn!(%error, "the backup is made anew, in parts of one size");
+            make().await
+        }
+        made => made,
+    };
+    let mut report = made?;
     report.warnings.splice(0..0, alert);
     Ok(report)
 }
@@ -176,11 +191,15 @@ impl Job {
         upload: &Upload,
         teed: SharedStore,
     ) -> Result<Draft> {
+        let equal = match self.store.wants_equal_parts() {
+            true => Some(equal_part_bytes(self.count().await)),
+            false => None,
+        };
         let pipeline = BackupPipeline {
             walk: WalkSource::Disk { roots: make_roots(&self.policy.paths), excludes: self.excludes.clone() },
             resume: Resume::default(),
             compression: self.policy.compression,
-            sealer: SegmentSealer::new(header.clone(), data_key.clone()),
+            sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),
             store: teed,
             upload: upload.clone(),
             book: Draft::default(),
@@ -194,6 +213,18 @@ impl Job {
         let published = publish::archive(&*self.store, header, upload, &parts);
         published.instrument(info_span!(span::COMPLETE)).await?;
         Ok(committed)
+    }
+
+    /// Bytes of files, as far as they can be counted. Cancelled, the backup ends before it sends anything.
+    async fn count(&self) -> u64 {
+        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let counted = Arc::new(Progress::default());
+        let stop = StopOnDrop(Arc::default());
+        let (progress, stopped) = (counted.clone(), stop.0.clone());
+        let count = tokio::task::spawn_blocking(move || scanner::count(roots, excludes, &progress, &stopped));
+        // A walk that panicked has counted less; the pipeline's own reports why.
+        let _ = self.options.run.cancel.run_until_cancelled(count).await;
+        counted.total_bytes.get()
     }
 
     fn estimate(&self) -> StopOnDrop {

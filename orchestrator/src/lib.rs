@@ -72,7 +72,7 @@ pub use intellistor_storage::manifest::{
     Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
 pub use intellistor_storage::objects::{
-    Addressing, OpenOptions, RetryPolicy, SharedStore, StoreUrl, UnfinishedUpload,
+    Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
 pub use intellistor_storage::ownership::{Machine, Owner};
 pub use intellistor_storage::{queue, shortage, trust};

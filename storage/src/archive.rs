@@ -42,7 +42,9 @@ pub use frame::{Compression, FRAME_BYTES, FrameCompressor, MAX_SEALED_BYTES, inf
 pub use header::{FORMAT_VERSION, Header, MOST_HEADER_BYTES};
 pub use index::{ArchiveIndex, FrameRef, Opener};
 pub use reader::{ArchiveReader, OpenedFrame};
-pub use segment::{FrameRecord, Sealed, SegmentRecord, SegmentSealer, archive_digest, part_bytes};
+pub use segment::{
+    FrameRecord, Sealed, SegmentRecord, SegmentSealer, archive_digest, equal_part_bytes, part_bytes,
+};
 
 #[cfg(test)]
 mod tests {

@@ -344,6 +344,8 @@ pub enum StoreErrorKind {
     ClockSkew,
     /// The store lacks the operation, or an option of it.
     Unsupported,
+    /// The store wants all parts of an upload but the last to be equally large.
+    UnequalParts,
     /// The request itself was refused.
     Rejected,
 }
@@ -424,6 +426,9 @@ impl StoreErrorKind {
             }
             Self::ClockSkew => {
                 "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
+            }
+            Self::UnequalParts => {
+                "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; without it each run learns it anew"
             }
             Self::Unsupported => {
                 "The store lacks what was asked of it; docs/STORES.md says what a store must have"

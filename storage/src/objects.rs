@@ -36,7 +36,7 @@ pub use local::LocalStore;
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
 pub use retry::{Retry, RetryPolicy};
-pub use s3::{Addressing, S3Store};
+pub use s3::{Addressing, S3Options, S3Store};
 pub use stream::put_stream;
 pub use tee::Tee;
 pub use url::{OpenOptions, StoreUrl};
@@ -198,6 +198,11 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// The store's clock, in Unix milliseconds, where one of its answers has told it. Ours may be years off.
     fn now_ms(&self) -> Option<i64> {
         None
+    }
+
+    /// Whether all parts of an upload but the last must be equally large.
+    fn wants_equal_parts(&self) -> bool {
+        false
     }
 
     /// The same store, where what is written from now on carries the id of the trace that wrote it beside its bytes.

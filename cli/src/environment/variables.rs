@@ -5,12 +5,13 @@
 //! refused by name, so that a mistyped one is found, too.
 
 /// A variable, or all that begin so where it ends in `*`.
-pub(super) const FROM_FILES: [&str; 44] = [
+pub(super) const FROM_FILES: [&str; 45] = [
     "INTELLISTOR_KEY",
     "INTELLISTOR_KEY_FILE",
     "INTELLISTOR_PASSPHRASE",
     "INTELLISTOR_HOME",
     "INTELLISTOR_S3_ADDRESSING",
+    "INTELLISTOR_S3_EQUAL_PARTS",
     "INTELLISTOR_MACHINE",
     "INTELLISTOR_FORMAT",
     "INTELLISTOR_RUN_AS_PASSWORD",

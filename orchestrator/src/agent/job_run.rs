@@ -12,7 +12,7 @@ use intellistor_actors::archiver::Resume;
 use intellistor_actors::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, Walked, make_roots};
-use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer};
+use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
@@ -212,6 +212,9 @@ impl JobRun {
         let sent: Vec<_> = self.ledger.parts()?.into_iter().map(|part| part.segment).collect();
         let store = self.copies.tee(&self.store, &upload.key, &sent).await;
         let (header, data_key) = (self.header.clone(), self.data_key.clone());
+        // The scan is recorded, so a run that resumes makes parts of the same size.
+        let expected = self.ledger.job().scanned.map_or(0, |scanned| scanned.bytes);
+        let equal = self.store.wants_equal_parts().then(|| equal_part_bytes(expected));
         let pipeline = BackupPipeline {
             walk: WalkSource::Ledger { ledger: self.ledger.clone(), from: resume.cursor.entry },
             resume,
@@ -219,7 +222,8 @@ impl JobRun {
             sealer: match &position {
                 Some(last) => SegmentSealer::resume(header, data_key, last),
                 None => SegmentSealer::new(header, data_key),
-            },
+            }
+            .with_equal_parts(equal),
             store,
             upload,
             book: self.ledger.clone(),

@@ -28,7 +28,8 @@ impl Verdict {
         use intellistor_storage::Error as Storage;
         match error {
             Error::Storage(Storage::Store(store)) => match store.kind {
-                StoreErrorKind::UploadGone => Self::Lost,
+                // Begun anew, the parts are equal.
+                StoreErrorKind::UploadGone | StoreErrorKind::UnequalParts => Self::Lost,
                 // Such as a part that is not the one that was recorded: looking again will tell.
                 StoreErrorKind::Rejected => Self::Retry,
                 // What answers is no store, or the clock is wrong: a person has to act.
@@ -121,6 +122,7 @@ mod tests {
             (store(StoreErrorKind::AccessDenied), Pause, Pause),
             (store(StoreErrorKind::Full), Pause, Pause),
             (store(StoreErrorKind::UploadGone), Lost, Lost),
+            (store(StoreErrorKind::UnequalParts), Lost, Lost),
             (store(StoreErrorKind::Rejected), Retry, Fail),
             (queue(QueueErrorKind::Full), Pause, Pause),
             (queue(QueueErrorKind::Short), Pause, Pause),

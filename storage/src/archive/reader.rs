@@ -85,11 +85,21 @@ impl<R: Read> ArchiveReader<R> {
         &self.segments
     }
 
-    /// The next frame, or `None` after the one that closes the archive.
+    /// The next frame that holds tar bytes, or `None` after the one that closes the archive. Padding is checked, and passed
+    /// over.
     ///
     /// # Errors
     /// [`Error::Integrity`] at the first byte that is not as it was sealed, at a cut, and at bytes after the end.
     pub fn next_frame(&mut self) -> Result<Option<OpenedFrame>> {
+        loop {
+            match self.any_frame()? {
+                Some(frame) if frame.tar.is_empty() => {}
+                frame => return Ok(frame),
+            }
+        }
+    }
+
+    fn any_frame(&mut self) -> Result<Option<OpenedFrame>> {
         if self.ended {
             return Ok(None);
         }

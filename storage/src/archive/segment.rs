@@ -34,6 +34,35 @@ pub fn part_bytes(number: u32) -> u64 {
     }
 }
 
+/// The size in bytes of every part but the last where a store wants them equal, for an archive of about `expected` bytes of
+/// files: 8 MiB up to some 68 GiB. It leaves room for an eighth more, of padding and of what grows meanwhile.
+pub fn equal_part_bytes(expected: u64) -> u64 {
+    const SPARE: u64 = 64 * MIB;
+    let most = expected.saturating_add(expected / 8 + SPARE);
+    most.div_ceil(u64::from(MAX_SEGMENTS) - 100).next_multiple_of(MIB).max(8 * MIB)
+}
+
+/// The least that a frame without tar bytes takes, its length field included.
+const LEAST_PADDING: u64 = (4 + TAG_BYTES + EMPTY_MEMBER) as u64;
+/// The shortest of `empty_member`'s.
+const EMPTY_MEMBER: usize = 21;
+
+/// A gzip member of exactly so many bytes that holds none: stored blocks of length zero, and up to four blanks of comment.
+fn empty_member(bytes: usize) -> Vec<u8> {
+    const STORED: [u8; 5] = [0, 0, 0, 0xff, 0xff];
+    let more = bytes - EMPTY_MEMBER;
+    let mut member = Vec::with_capacity(bytes);
+    // With a comment; made at no time, by no known system.
+    member.extend_from_slice(&[0x1f, 0x8b, 8, 0x10, 0, 0, 0, 0, 0, 0xff]);
+    member.resize(member.len() + more % STORED.len(), b' ');
+    member.push(0);
+    (0..more / STORED.len()).for_each(|_| member.extend_from_slice(&STORED));
+    // The last block, empty; then the CRC and the length of nothing.
+    member.extend_from_slice(&[3, 0]);
+    member.extend_from_slice(&[0; 8]);
+    member
+}
+
 /// One frame of a segment, as the manifest keeps it: `[sealed_bytes, tar_bytes]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u32, u32)", into = "(u32, u32)")]
@@ -132,6 +161,8 @@ pub struct SegmentSealer {
     current: Option<Building>,
     buffers: Buffers,
     ended: bool,
+    /// The size of every part but the last, where they are to be equal.
+    equal: Option<u64>,
 }
 
 /// A segment that is gathered and not sealed: it has neither salt nor key.
@@ -169,7 +200,14 @@ impl SegmentSealer {
             current: None,
             buffers: Buffers::default(),
             ended: false,
+            equal: None,
         }
+    }
+
+    /// Makes every part but the last exactly so large, with a frame of padding where the next one does not fit.
+    #[must_use]
+    pub fn with_equal_parts(self, bytes: Option<u64>) -> Self {
+        Self { equal: bytes, ..self }
     }
 
     /// Goes on with an archive after a crash, behind the last segment that the store is known to hold.
@@ -185,6 +223,21 @@ impl SegmentSealer {
         }
     }
 
+    /// Closes the segment that has no room for the next frame, where parts are to be equal. To be called before
+    /// [`seal`](Self::seal), for what is committed with a segment is what came before that frame.
+    pub fn close_before(&mut self, gzip_bytes: usize, last: bool) -> Option<Sealed> {
+        let (equal, current) = (self.equal?, self.current.as_mut()?);
+        let filled = current.body.len() as u64;
+        let end = filled + (4 + gzip_bytes + TAG_BYTES) as u64;
+        if end == equal || end + LEAST_PADDING <= equal || last && end <= equal {
+            return None;
+        }
+        let member = empty_member((equal - filled) as usize - 4 - TAG_BYTES);
+        let sealed_bytes = (member.len() + TAG_BYTES) as u32;
+        current.push(&member, FrameRecord { sealed_bytes, tar_bytes: 0 }, true);
+        self.finish(false)
+    }
+
     /// Takes the next frame; gives the segment that it completes. `last` says that this is the tar end marker.
     ///
     /// # Errors
@@ -198,24 +251,27 @@ impl SegmentSealer {
         if number > MAX_SEGMENTS {
             return Err(Error::TooLarge(format!("it would need more than {MAX_SEGMENTS} parts")));
         }
+        let cut = self.equal.unwrap_or_else(|| part_bytes(number));
         let current =
-            self.current.get_or_insert_with(|| Building::new(&self.header, number, self.buffers.take()));
+            self.current.get_or_insert_with(|| Building::new(&self.header, number, self.buffers.take(), cut));
 
         let sealed_bytes = gzip.len() + TAG_BYTES;
         assert!(sealed_bytes <= MAX_SEALED_BYTES, "a frame holds at most FRAME_BYTES of tar");
-        let last_in_segment = last || (current.body.len() + 4 + sealed_bytes) as u64 >= part_bytes(number);
+        let last_in_segment = last || (current.body.len() + 4 + sealed_bytes) as u64 >= cut;
         current.push(gzip, FrameRecord { sealed_bytes: sealed_bytes as u32, tar_bytes }, last_in_segment);
 
-        if !last_in_segment {
-            return Ok(None);
-        }
-        let Some(built) = self.current.take() else { return Ok(None) };
-        let sealed = self.seal_built(built, number, last);
+        Ok(if last_in_segment { self.finish(last) } else { None })
+    }
+
+    /// Seals the segment that was gathered.
+    fn finish(&mut self, last: bool) -> Option<Sealed> {
+        let built = self.current.take()?;
+        let sealed = self.seal_built(built, self.next_number, last);
         self.next_number += 1;
         self.next_offset += sealed.record.bytes;
         self.previous_salt = sealed.record.salt;
         self.ended = last;
-        Ok(Some(sealed))
+        Some(sealed)
     }
 
     /// Seals a segment that is whole, at once and in its place.
@@ -266,9 +322,9 @@ fn first_byte(header: &Header, number: u32) -> usize {
 }
 
 impl Building {
-    fn new(header: &Header, number: u32, mut body: Buffer) -> Self {
+    fn new(header: &Header, number: u32, mut body: Buffer, cut: u64) -> Self {
         body.clear();
-        body.reserve_exact(part_bytes(number) as usize + MAX_SEALED_BYTES);
+        body.reserve_exact(cut as usize + MAX_SEALED_BYTES);
         if number == 1 {
             body.extend_from_slice(header.encoded());
         }
@@ -301,13 +357,62 @@ mod tests {
         assert!(part_bytes(1) >= 5 * MIB && part_bytes(MAX_SEGMENTS) < 5 << 30);
     }
 
+    #[test]
+    fn equal_parts_hold_what_was_expected_and_more() {
+        assert_eq!((equal_part_bytes(0), equal_part_bytes(60 << 30)), (8 * MIB, 8 * MIB));
+        for expected in [100u64 << 30, 1 << 40, 4 << 40] {
+            let room = equal_part_bytes(expected) * u64::from(MAX_SEGMENTS);
+            assert!(room > expected + expected / 8 && room < expected + expected / 5, "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_member_of_any_size_holds_nothing() {
+        use std::io::Read as _;
+        for bytes in (EMPTY_MEMBER..60).chain([1 << 20, (1 << 20) + 3]) {
+            let member = empty_member(bytes);
+            assert_eq!(member.len(), bytes);
+            assert!(super::super::inflate(&member, 0).unwrap().is_empty(), "{bytes}");
+        }
+        let two = [empty_member(77), empty_member(21)].concat();
+        let mut gzip = std::process::Command::new("gzip")
+            .args(["-dc"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("gzip");
+        std::io::Write::write_all(&mut gzip.stdin.take().unwrap(), &two).unwrap();
+        let mut out = Vec::new();
+        gzip.stdout.take().unwrap().read_to_end(&mut out).unwrap();
+        assert!(gzip.wait().unwrap().success() && out.is_empty());
+    }
+
+    #[test]
+    fn equal_parts_are_equal_whatever_the_frames() {
+        let (header, data_key, _) = super::super::header::tests::sample();
+        let part = 300_000;
+        let frames: Vec<Vec<u8>> = (0..200).map(|i: usize| vec![i as u8; 1 + (i * 7919) % 60_000]).collect();
+        let mut sealer = SegmentSealer::new(header, data_key).with_equal_parts(Some(part));
+        let mut sealed = Vec::new();
+        for (i, frame) in frames.iter().enumerate() {
+            let last = i + 1 == frames.len();
+            sealed.extend(sealer.close_before(frame.len(), last));
+            sealed.extend(sealer.seal(frame, 1, last).unwrap());
+        }
+        let (last, others) = sealed.split_last().unwrap();
+        assert!(others.len() > 10 && others.iter().all(|sealed| sealed.record.bytes == part));
+        assert!(last.record.bytes <= part);
+        let tar: u32 = sealed.iter().flat_map(|sealed| &sealed.record.frames).map(|f| f.tar_bytes).sum();
+        assert_eq!(tar as usize, frames.len());
+    }
+
     /// Two copies of a machine that was copied as it ran draw the same random numbers, or none between them.
     #[test]
     fn copies_that_draw_the_same_randomness_share_a_salt_only_where_they_seal_the_same() {
         let (header, data_key, _) = super::super::header::tests::sample();
         let sealer = SegmentSealer::new(header.clone(), data_key.clone());
         let salt = |sealer: &SegmentSealer, number, last, frames: &[&[u8]]| {
-            let mut built = Building::new(&header, number, Buffer::default());
+            let mut built = Building::new(&header, number, Buffer::default(), part_bytes(number));
             for frame in frames {
                 let sealed_bytes = (frame.len() + TAG_BYTES) as u32;
                 built.push(frame, FrameRecord { sealed_bytes, tar_bytes: 1 }, false);

@@ -180,4 +180,8 @@ impl ObjectStore for Faulty {
     fn now_ms(&self) -> Option<i64> {
         self.store.now_ms()
     }
+
+    fn wants_equal_parts(&self) -> bool {
+        self.store.wants_equal_parts()
+    }
 }

@@ -226,6 +226,10 @@ impl ObjectStore for Retry {
         self.store.now_ms()
     }
 
+    fn wants_equal_parts(&self) -> bool {
+        self.store.wants_equal_parts()
+    }
+
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         let store = self.store.labelled(trace_id)?;
         let (stop, reached) = (self.stop.clone(), self.reached.clone());

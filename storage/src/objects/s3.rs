@@ -32,7 +32,7 @@ use self::settings::Settings;
 use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
 };
-use crate::{Hashed, Result, StoreError, StoreErrorKind};
+use crate::{Error, Hashed, Result, StoreError, StoreErrorKind};
 
 mod addressing;
 mod checksums;
@@ -50,7 +50,7 @@ mod route;
 mod sending;
 mod settings;
 
-pub use addressing::Addressing;
+pub use addressing::{Addressing, S3Options};
 
 /// The name of an object's metadata, `x-amz-meta-trace-id`.
 const TRACE_ID: &str = "trace-id";
@@ -68,6 +68,7 @@ pub struct S3Store {
     /// read is: 403. Where reading is permitted, that answer means missing.
     may_read: Arc<AtomicBool>,
     route: Arc<Route>,
+    equal_parts: Arc<AtomicBool>,
     checksums: Arc<Negotiated>,
     tokens: Arc<Tokens>,
 }
@@ -78,7 +79,7 @@ impl S3Store {
     ///
     /// # Errors
     /// `BadSetting` when a variable holds what cannot be used, `NoCredentials` when there are none.
-    pub async fn from_environment(bucket: &str, prefix: &str, addressing: Addressing) -> Result<Self> {
+    pub async fn from_environment(bucket: &str, prefix: &str, options: S3Options) -> Result<Self> {
         let settings = Settings::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let refused = |kind, reason: String| {
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
@@ -87,11 +88,14 @@ impl S3Store {
         let settings = settings.map_err(|reason| refused(StoreErrorKind::BadSetting, reason))?;
         let shared = settings.load().await.map_err(|(kind, reason)| refused(kind, reason))?;
         let mut config = aws_sdk_s3::config::Builder::from(&shared);
-        if addressing.is_path(settings.endpoint.is_some() || shared.endpoint_url().is_some()) {
+        if options.addressing.is_path(settings.endpoint.is_some() || shared.endpoint_url().is_some()) {
             config = config.force_path_style(true);
         }
         let route = settings.route(shared.endpoint_url(), shared.region().map(Region::as_ref));
-        Ok(Self { route: Arc::new(route), ..Self::new(config.build(), bucket, prefix) })
+        let endpoint = settings.endpoint.as_deref().or(shared.endpoint_url());
+        let equal = options.equal_parts || addressing::wants_equal_parts(endpoint);
+        let equal_parts = Arc::new(AtomicBool::new(equal));
+        Ok(Self { equal_parts, route: Arc::new(route), ..Self::new(config.build(), bucket, prefix) })
     }
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](super::Retry)'s, and timeouts.
@@ -119,6 +123,7 @@ impl S3Store {
             trace_id: None,
             may_read: Arc::default(),
             route,
+            equal_parts: Arc::default(),
             checksums: Arc::new(checksums),
             tokens: Arc::default(),
         }
@@ -354,14 +359,29 @@ impl ObjectStore for S3Store {
     }
 
     async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
-        self.checksums.call(|checksum| self.complete_once(upload, parts, options, checksum)).await
+        let completed =
+            self.checksums.call(|checksum| self.complete_once(upload, parts, options, checksum)).await;
+        if matches!(&completed, Err(Error::Store(error)) if error.kind == StoreErrorKind::UnequalParts) {
+            self.equal_parts.store(true, Ordering::Relaxed);
+        }
+        completed
     }
 
     async fn composite(&self, key: &str) -> Result<Option<Composite>> {
+        if self.checksums.current() != Checksum::Sha256 {
+            return Ok(None);
+        }
         let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
-        let request = request.checksum_mode(ChecksumMode::Enabled);
-        let answer = request.send().await.map_err(self.store_error("look up", key))?;
-        Ok(answer.checksum_sha256().and_then(composite))
+        match request.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(answer) => Ok(answer.checksum_sha256().and_then(composite)),
+            // A store that does not know the question has no answer to it.
+            Err(error)
+                if matches!(status(&error), Some(400 | 405 | 501)) && self.head(key).await?.is_some() =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.store_error("look up", key)(error).into()),
+        }
     }
 
     /// MinIO takes the prefix for a whole key: it finds the uploads of an object, and of a folder none.
@@ -377,6 +397,10 @@ impl ObjectStore for S3Store {
             Err(error) if error.kind != StoreErrorKind::UploadGone => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    fn wants_equal_parts(&self) -> bool {
+        self.equal_parts.load(Ordering::Relaxed)
     }
 
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {

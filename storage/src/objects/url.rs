@@ -7,14 +7,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio_util::sync::CancellationToken;
 
-use super::{Addressing, LocalStore, Retry, RetryPolicy, S3Store, SharedStore};
+use super::{LocalStore, Retry, RetryPolicy, S3Options, S3Store, SharedStore};
 use crate::{Error, Result};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
-    /// Of S3.
-    pub addressing: Addressing,
+    /// For a store that is S3.
+    pub s3: S3Options,
     /// Once cancelled, no call is repeated.
     pub stop: CancellationToken,
 }
@@ -78,10 +78,10 @@ impl StoreUrl {
     /// # Errors
     /// Those of the store.
     pub async fn open_with(&self, options: OpenOptions) -> Result<SharedStore> {
-        let OpenOptions { addressing, stop } = options;
+        let OpenOptions { s3, stop } = options;
         let store: SharedStore = match self {
             Self::S3 { bucket, prefix } => {
-                Arc::new(Box::pin(S3Store::from_environment(bucket, prefix, addressing)).await?)
+                Arc::new(Box::pin(S3Store::from_environment(bucket, prefix, s3)).await?)
             }
             Self::Local(folder) => Arc::new(LocalStore::open(folder).await?),
         };

@@ -58,7 +58,7 @@ impl Negotiated {
         Self(AtomicU8::new(first as u8))
     }
 
-    fn current(&self) -> Checksum {
+    pub(super) fn current(&self) -> Checksum {
         Checksum::ALL
             .into_iter()
             .find(|c| *c as u8 == self.0.load(Ordering::Relaxed))

@@ -98,6 +98,9 @@ fn service(
     if code.is_empty() && (200..300).contains(&status) {
         return Ok((StoreErrorKind::Unreachable, "its answer cannot be read".to_owned()));
     }
+    if code == "InvalidPart" && message.to_ascii_lowercase().contains("same length") {
+        return Ok((StoreErrorKind::UnequalParts, words));
+    }
     let kind = service_kind(code, status);
     let reason = match kind {
         StoreErrorKind::NoSuchStore => format!("the bucket does not exist ({code})"),
