@@ -130,7 +130,7 @@ impl Archiver {
     fn file(&mut self, scanned: &ScannedEntry, mut opened: Option<Opened>) -> Result<(), Halt> {
         if scanned.facts.links > 1
             && let Ok(facts) = self.beneath.facts_at(&scanned.source)
-            && let Some(first) = self.links.take(&facts)
+            && let Some(first) = self.links.take(&facts).map_err(|error| self.failures.report(error))?
         {
             return self.hard_link(scanned, first);
         }
@@ -172,8 +172,7 @@ impl Archiver {
                 Fate::Changed(how) => self.problem(scanned, ProblemKind::Changed, how),
                 Fate::Whole => {}
             }
-            self.record(scanned, &facts, xattrs, copied.what);
-            return Ok(());
+            return self.record(scanned, &facts, xattrs, copied.what);
         }
         Ok(())
     }
@@ -218,8 +217,7 @@ impl Archiver {
             return self.skip(scanned, "read", e);
         }
         self.problem(scanned, ProblemKind::Changed, reason);
-        self.record(scanned, facts, xattrs, copied.what);
-        Ok(())
+        self.record(scanned, facts, xattrs, copied.what)
     }
 
     fn copy(
@@ -233,7 +231,13 @@ impl Archiver {
         content.copy(&mut self.frames, &self.progress)
     }
 
-    fn record(&mut self, scanned: &ScannedEntry, facts: &Facts, xattrs: Vec<Xattr>, what: Archived) {
+    fn record(
+        &mut self,
+        scanned: &ScannedEntry,
+        facts: &Facts,
+        xattrs: Vec<Xattr>,
+        what: Archived,
+    ) -> Result<(), Halt> {
         let Archived { bytes, sha256, extents } = what;
         let entry = Entry {
             size: bytes,
@@ -242,8 +246,9 @@ impl Archiver {
             xattrs,
             ..entry(scanned, EntryKind::File, facts)
         };
-        self.links.add(facts, &entry);
+        self.links.add(facts, &entry).map_err(|error| self.failures.report(error))?;
         self.frames.record(entry);
+        Ok(())
     }
 
     fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Result<(), Halt> {

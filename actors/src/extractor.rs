@@ -119,7 +119,7 @@ impl Extractor {
 
     /// Makes an entry, or gives it to a writer, which the answer says.
     fn place(&mut self, entry: Entry, frames: &Frames) -> Result<bool, Stopped> {
-        self.wait_until(|writers| !on_the_way_to(entry.raw_path()).any(|path| writers.have(path)))?;
+        self.wait_until(|writers| !writers.have_on_the_way_to(entry.raw_path()))?;
         if let (EntryKind::Hardlink, Some(file)) = (entry.kind, entry.raw_link_target()) {
             self.wait_until(|writers| !writers.have(file))?;
         }
@@ -159,12 +159,11 @@ impl Extractor {
 
     /// Files have come out.
     fn note(&mut self, all: Vec<Ended>) -> Reply {
-        for Ended { path, fate, .. } in all {
-            let path = String::from_utf8_lossy(&path);
+        for Ended { fate, .. } in all {
             match fate {
-                Fate::Restored { bytes, warnings } => self.record(&path, bytes, Ok(warnings))?,
-                Fate::Failed(e) => self.record(&path, 0, Err(e))?,
-                Fate::Damaged(reason) => {
+                Fate::Restored { bytes, warnings } => self.record("", bytes, Ok(warnings))?,
+                Fate::Failed { path, error } => self.record(&path, 0, Err(error))?,
+                Fate::Damaged { path, reason } => {
                     self.outcome.damage(&path, &reason);
                     self.progress.entries.add(1);
                 }
@@ -177,6 +176,7 @@ impl Extractor {
         Ok(())
     }
 
+    /// An entry is done; its path is for what went wrong.
     fn record(&mut self, path: &str, bytes: u64, made: Result<Vec<String>, TargetError>) -> Reply {
         self.progress.entries.add(1);
         match made {
@@ -205,12 +205,6 @@ impl Extractor {
         let _ = done.send(std::mem::take(&mut self.outcome));
         Ok(())
     }
-}
-
-/// A path and those above it.
-fn on_the_way_to(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let above = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at]);
-    above.chain([path])
 }
 
 impl Actor for Extractor {

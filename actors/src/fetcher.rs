@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use intellistor_storage::manifest::Entry;
 use intellistor_storage::objects::SharedStore;
 use intellistor_telemetry::metrics;
 use intellistor_telemetry::names::span;
@@ -23,14 +24,13 @@ use tracing::{Instrument as _, info_span};
 
 use crate::link::Failures;
 use crate::messages::{Reply, RunFetched, RunPlanned, Share, Stopped};
+use crate::planner::RUN_ENTRIES_BYTES;
 use crate::progress::Progress;
 
 /// The most bytes of runs, sealed or opened, between the store and the disk.
 pub const MEMORY_BYTES: u64 = 40 << 20;
 /// The most requests at once.
 pub const IN_FLIGHT: usize = 8;
-/// What the entries of a run take, about.
-const ENTRIES_BYTES: u64 = 1 << 20;
 
 /// What the fetcher needs.
 #[derive(Debug)]
@@ -62,7 +62,9 @@ pub(crate) fn permits(bytes: u64) -> usize {
 
 /// What a run takes once it is opened.
 pub(crate) fn opened_bytes(run: &RunPlanned) -> u64 {
-    ENTRIES_BYTES + run.frames.iter().map(|frame| u64::from(frame.tar_bytes)).sum::<u64>()
+    // A whole share for few entries, too: whoever writes them keeps something of each.
+    let entries = run.entries.iter().map(Entry::memory_bytes).sum::<u64>().max(RUN_ENTRIES_BYTES);
+    entries + run.frames.iter().map(|frame| u64::from(frame.tar_bytes)).sum::<u64>()
 }
 
 impl Fetcher {

@@ -39,6 +39,7 @@ pub mod scan_reader;
 pub mod scan_recorder;
 pub mod scanner;
 pub mod sequencer;
+mod shown;
 pub mod source;
 mod stage;
 pub mod tar_header;

@@ -1,19 +1,30 @@
 //! Files with several names: their content is archived under the first, and the others point to it.
+//!
+//! Entries lie in a temporary file, and some 50 bytes of each file in memory: a folder of snapshots that are made of hard links
+//! has millions of them, and a path may have any length.
 
 use std::collections::HashMap;
 
-use intellistor_storage::Result;
+use std::hash::{BuildHasher, RandomState};
+
 use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::{Result, SpooledRecords};
 
 use crate::source::{Facts, Identity, ScannedEntry, SourceKind, Walked};
 
 /// What was archived of files that have names still to come.
 #[derive(Debug, Default)]
-pub struct LinkTable(HashMap<Identity, Linked>);
+pub struct LinkTable {
+    links: HashMap<Identity, Linked>,
+    entries: SpooledRecords<Entry>,
+}
 
 #[derive(Debug)]
 struct Linked {
-    first: Entry,
+    /// The place of its entry.
+    first: u64,
+    size: u64,
+    mtime_ns: i128,
     names_left: u64,
 }
 
@@ -28,30 +39,46 @@ struct Name {
 
 impl LinkTable {
     /// Keeps what was archived of a file, if further names may come.
-    pub fn add(&mut self, facts: &Facts, first: &Entry) {
-        if facts.links > 1
-            && let Some(identity) = facts.identity
-        {
-            self.0.insert(identity, Linked { first: first.clone(), names_left: facts.links - 1 });
+    ///
+    /// # Errors
+    /// Those of the temporary file.
+    pub fn add(&mut self, facts: &Facts, first: &Entry) -> Result<()> {
+        match facts.identity {
+            Some(identity) if facts.links > 1 => self.insert(identity, first, facts.links - 1),
+            _ => Ok(()),
         }
+    }
+
+    fn insert(&mut self, identity: Identity, first: &Entry, names_left: u64) -> Result<()> {
+        if self.links.is_empty() {
+            // Nothing in it is asked for any more.
+            self.entries = SpooledRecords::default();
+        }
+        let Entry { size, mtime_ns, .. } = *first;
+        let first = self.entries.add(first)?;
+        self.links.insert(identity, Linked { first, size, mtime_ns, names_left });
+        Ok(())
     }
 
     /// The entry that holds the content of a name with these facts, if that was archived under another name and
     /// nobody has written to it since.
-    pub fn take(&mut self, facts: &Facts) -> Option<Entry> {
-        let identity = facts.identity.filter(|_| facts.links > 1)?;
-        let linked = self.0.get_mut(&identity)?;
-        if (linked.first.size, linked.first.mtime_ns) != (facts.size, facts.mtime_ns) {
+    ///
+    /// # Errors
+    /// Those of the temporary file.
+    pub fn take(&mut self, facts: &Facts) -> Result<Option<Entry>> {
+        let Some(identity) = facts.identity.filter(|_| facts.links > 1) else { return Ok(None) };
+        let Some(linked) = self.links.get_mut(&identity) else { return Ok(None) };
+        if (linked.size, linked.mtime_ns) != (facts.size, facts.mtime_ns) {
             // Or another file that got the same number: it has to be read.
-            self.0.remove(&identity);
-            return None;
+            self.links.remove(&identity);
+            return Ok(None);
         }
+        let first = linked.first;
         linked.names_left -= 1;
         if linked.names_left == 0 {
-            self.0.remove(&identity).map(|linked| linked.first)
-        } else {
-            Some(linked.first.clone())
+            self.links.remove(&identity);
         }
+        self.entries.get(first).map(Some)
     }
 
     /// The table as it was when an earlier run had archived everything before `next` in the walk: from what it
@@ -65,7 +92,8 @@ impl LinkTable {
         committed: impl Iterator<Item = Result<Vec<Entry>>>,
     ) -> Result<Self> {
         // Every name is remembered, and not only a file's first: that may have been skipped.
-        let mut names: HashMap<Vec<u8>, Name> = HashMap::new();
+        let hasher = RandomState::new();
+        let mut names: HashMap<u64, Name> = HashMap::new();
         let mut seen: HashMap<Identity, u64> = HashMap::new();
         let mut index = 0;
         'scan: for batch in scanned {
@@ -81,7 +109,8 @@ impl LinkTable {
                 }
                 let seen = seen.entry(identity).or_default();
                 *seen += 1;
-                names.insert(relative_path, Name { identity, links: facts.links, nth: *seen });
+                let path = hasher.hash_one(relative_path.as_slice());
+                names.insert(path, Name { identity, links: facts.links, nth: *seen });
             }
         }
         let left = |name: &Name| name.links.saturating_sub(1 + seen[&name.identity] - name.nth);
@@ -92,9 +121,8 @@ impl LinkTable {
                 if entry.kind != EntryKind::File {
                     continue;
                 }
-                if let Some(name) = names.get(entry.raw_path()) {
-                    let names_left = left(name);
-                    table.0.insert(name.identity, Linked { first: entry, names_left });
+                if let Some(name) = names.get(&hasher.hash_one(entry.raw_path())) {
+                    table.insert(name.identity, &entry, left(name))?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! - **In:** [`Plan`], once. **Out:** [`RunPlanned`], in order of the archive.
 //! - **Bound:** one run is being built, one is on its way to the fetcher, and one waits there for its share of
-//!   memory. A run has at most [`RUN_ENTRIES`] entries. Where only some entries are restored, 8 bytes are kept
+//!   memory. A run has at most [`RUN_ENTRIES`] entries of [`RUN_ENTRIES_BYTES`]. Where only some entries are restored, 8 bytes are kept
 //!   for each of their files, since any may turn out to be what a later hard link names.
 //! - **Blocks:** on the disk where the manifest is spooled, and on the fetcher; it has a thread of its own.
 //! - **Survives a crash:** nothing. A restore that was stopped is started again.
@@ -24,7 +24,7 @@ use crate::link::{Failures, Link};
 use crate::messages::{Plan, Reply, RunPlanned};
 use crate::progress::Progress;
 
-pub use runs::{RUN_ENTRIES, RUN_SEALED_BYTES, RUN_TAR_BYTES, Runs};
+pub use runs::{RUN_ENTRIES, RUN_ENTRIES_BYTES, RUN_SEALED_BYTES, RUN_TAR_BYTES, Runs};
 
 /// What the planner needs.
 #[derive(Debug)]

@@ -93,7 +93,7 @@ impl Writer {
                 Ok(writer) => {
                     self.go_on(Content::new(entry, writer), ticket, &frames, goes_on && left == 0)?;
                 }
-                Err(e) => self.refused(ticket, e)?,
+                Err(e) => self.refused(ticket, entry.relative_path, e)?,
             }
         }
         Ok(Ok(()))
@@ -107,38 +107,38 @@ impl Writer {
         frames: &Frames,
         goes_on: bool,
     ) -> Result<(), Error> {
-        let fate = match content.write(frames, &self.config.progress, &self.config.failures) {
+        let reason = match content.write(frames, &self.config.progress, &self.config.failures) {
             Ok(Step::Waits) if goes_on => {
                 self.unfinished = Some((content, ticket));
                 return Ok(());
             }
-            Ok(Step::Waits) => Fate::Damaged("the plan has no frame for the rest of it".to_owned()),
+            Ok(Step::Waits) => "the plan has no frame for the rest of it".to_owned(),
             Ok(Step::Whole) => {
                 let bytes = content.bytes();
                 match content.finish() {
                     Ok(warnings) => ticket.end(Fate::Restored { bytes, warnings }),
-                    Err(e) => self.refused(ticket, e)?,
+                    Err((path, error)) => self.refused(ticket, path, error)?,
                 }
                 return Ok(());
             }
-            Err(Trouble::Damaged(reason)) => Fate::Damaged(reason),
-            Err(Trouble::Stopped) => Fate::Dropped,
+            Err(Trouble::Damaged(reason)) => reason,
+            Err(Trouble::Stopped) => return Ok(()),
             Err(Trouble::Disk(e)) => {
-                drop(content);
-                return self.refused(ticket, e);
+                let path = content.discard();
+                return self.refused(ticket, path, e);
             }
         };
-        // What was written of it goes with its temporary name, before anybody is told.
-        drop(content);
-        ticket.end(fate);
+        // What was written of it goes with its temporary name before the extractor learns of it.
+        let path = content.discard();
+        ticket.end(Fate::Damaged { path, reason });
         Ok(())
     }
 
-    fn refused(&self, ticket: Ticket, error: TargetError) -> Result<(), Error> {
+    fn refused(&self, ticket: Ticket, path: String, error: TargetError) -> Result<(), Error> {
         match error {
             TargetError::Fatal(source) => Err(Error::io("write to", self.config.out.clone())(source)),
             error => {
-                ticket.end(Fate::Failed(error));
+                ticket.end(Fate::Failed { path, error });
                 Ok(())
             }
         }

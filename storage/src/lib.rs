@@ -8,6 +8,7 @@
 //! | [`manifest`] | `manifest.json`: entries, extents, authentication |
 //! | [`buffers`] | memory that is used again |
 //! | [`packed`] | many small records in little memory |
+//! | `spooled_records` | records that are set aside in a temporary file |
 //! | `cipher` | AES-256-GCM |
 //! | [`layout`] | the keys under which a store holds all that |
 //! | [`ownership`] | which machine a policy belongs to in a store |
@@ -39,6 +40,7 @@ pub mod packed;
 pub mod queue;
 pub mod shortage;
 mod spool;
+mod spooled_records;
 mod text;
 pub mod trust;
 
@@ -47,3 +49,4 @@ pub use folder::create_private_folder;
 pub use hashed::Hashed;
 pub use holes::{ContentDigest, MOST_HASHED_HOLES};
 pub use spool::{Spool, SpoolReader, read_at};
+pub use spooled_records::SpooledRecords;

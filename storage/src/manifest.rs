@@ -268,6 +268,17 @@ impl Entry {
         self.link_target_bytes.as_deref().or(self.link_target.as_deref().map(str::as_bytes))
     }
 
+    /// What it takes in memory, about, in bytes. A path has no longest length, nor has a list of extents: who holds several
+    /// entries bounds them by this, and not by their number.
+    pub fn memory_bytes(&self) -> u64 {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let texts = self.relative_path.len() + self.link_target.as_ref().map_or(0, String::len);
+        let raw = length(&self.path_bytes) + length(&self.link_target_bytes);
+        let xattr = |xattr: &Xattr| size_of::<Xattr>() + xattr.name.len() + xattr.value.len();
+        let xattrs: usize = self.xattrs.iter().map(xattr).sum();
+        (size_of::<Self>() + texts + raw + xattrs + self.extents.len() * size_of::<Extent>()) as u64
+    }
+
     /// Splits raw bytes into a readable text and, where that loses something, the bytes.
     pub fn text_and_bytes(raw: Vec<u8>) -> (String, Option<Vec<u8>>) {
         match String::from_utf8(raw) {

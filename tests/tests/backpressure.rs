@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use intellistor::{
@@ -175,6 +176,48 @@ fn many_small_files_take_no_more_memory_than_is_promised() {
         assert_within(place.measure(args), args[1]);
     }
     assert_eq!(fs::read_dir(place.dir.path().join("out/19")).unwrap().count(), 1000);
+}
+
+/// Folders each in the one before, `depth` of them, with names of 255 bytes; in each some small files with such names. Paths of
+/// this length can be given to no call of the system, so each folder is made in the one above.
+fn deep_and_long(depth: u32) -> impl FnOnce(&Path) {
+    const MAKE: &str = "
+import os, sys
+here = os.open(sys.argv[1], os.O_RDONLY)
+for depth in range(int(sys.argv[2])):
+    for file in range(8):
+        name = f'{depth:04}-{file}-'.ljust(255, 'f')
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=here))
+    name = f'{depth:04}-'.ljust(255, 'd')
+    os.mkdir(name, dir_fd=here)
+    below = os.open(name, os.O_RDONLY, dir_fd=here)
+    os.close(here)
+    here = below
+";
+    move |source| {
+        let mut python = Command::new("python3");
+        python.args(["-c", MAKE]).arg(source).arg(depth.to_string());
+        assert!(python.status().unwrap().success());
+    }
+}
+
+#[test]
+fn deep_folders_with_long_names_take_no_more_memory_than_is_promised() {
+    // A path has 38 KB on average, and the manifest 100 MB.
+    let place = Place::new(deep_and_long(300));
+    for args in [
+        &["-q", "backup", "--policy", "policy.yaml"][..],
+        &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"],
+        &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "salvaged", "--without-manifest"],
+    ] {
+        assert_within(place.measure(args), &args.join(" "));
+    }
+    let count = |folder: &str| {
+        let mut find = Command::new("find");
+        let found = find.arg(place.dir.path().join(folder)).args(["-printf", "."]).output().unwrap();
+        found.stdout.len()
+    };
+    assert_eq!([count("out"), count("salvaged")], [1 + 300 * 9; 2]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a restore came to.
 
+use crate::shown::shortened;
+
 /// The most warnings, and the most damaged entries, that are kept by name; all are counted.
 pub const MOST_LISTED: usize = 100;
 
@@ -27,7 +29,7 @@ impl Extracted {
     pub fn warn(&mut self, warning: String) {
         self.warning_count += 1;
         if self.warnings.len() < MOST_LISTED {
-            self.warnings.push(warning);
+            self.warnings.push(shortened(warning));
         }
     }
 
@@ -47,7 +49,7 @@ impl Extracted {
     pub(super) fn damage(&mut self, path: &str, reason: &str) {
         self.damaged_count += 1;
         if self.damaged.len() < MOST_LISTED {
-            self.damaged.push(format!("{path}: {reason}"));
+            self.damaged.push(shortened(format!("{path}: {reason}")));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The writers, as the extractor sees them: who has how much to do, and which files have not come out yet.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -29,7 +30,9 @@ pub(super) struct Writers {
     batch: Option<Batch>,
     /// Which writer has begun a file whose content goes on in the next run.
     going_on: Option<usize>,
-    under_way: HashSet<Vec<u8>>,
+    /// Keys of their paths.
+    under_way: HashSet<u64>,
+    hasher: RandomState,
     to: Sender<Vec<Ended>>,
     ended: Receiver<Vec<Ended>>,
 }
@@ -69,6 +72,7 @@ impl Writers {
             batch: None,
             going_on: None,
             under_way: HashSet::new(),
+            hasher: RandomState::new(),
             to,
             ended,
         }
@@ -99,9 +103,9 @@ impl Writers {
         batch.load = batch.load.saturating_add(load);
         let one = &mut self.writers[batch.writer];
         one.load = one.load.saturating_add(load);
-        let path = entry.raw_path().to_vec();
-        let ticket = Ticket::new(path.clone(), batch.writer, load, batch.told.clone());
-        self.under_way.insert(path);
+        let key = key(&self.hasher, entry.raw_path());
+        let ticket = Ticket::new(key, batch.writer, load, batch.told.clone());
+        self.under_way.insert(key);
         batch.files.push(PlacedFile { entry, place, ticket });
         Ok(())
     }
@@ -117,7 +121,12 @@ impl Writers {
 
     /// Whether the file with this path has not come out yet.
     pub(super) fn have(&self, path: &[u8]) -> bool {
-        self.under_way.contains(path)
+        !self.under_way.is_empty() && self.under_way.contains(&key(&self.hasher, path))
+    }
+
+    /// As [`have`](Self::have), for the path or one of those above it.
+    pub(super) fn have_on_the_way_to(&self, path: &[u8]) -> bool {
+        !self.under_way.is_empty() && keys(&self.hasher, path).any(|key| self.under_way.contains(&key))
     }
 
     /// How many files have not come out yet.
@@ -139,10 +148,40 @@ impl Writers {
 
     fn note(&mut self, all: Option<Vec<Ended>>) -> Option<Vec<Ended>> {
         for ended in all.iter().flatten() {
-            self.under_way.remove(&ended.path);
+            self.under_way.remove(&ended.key);
             let one = &mut self.writers[ended.writer];
             one.load = one.load.saturating_sub(ended.load);
         }
         all
+    }
+}
+
+/// Stands for a path. Two paths with one key would only wait for each other.
+fn key(hasher: &RandomState, path: &[u8]) -> u64 {
+    keys(hasher, path).last().unwrap_or_default()
+}
+
+/// The keys of the paths above a path, from the top, and its own. In one pass: a deep path is as long as it has many above it.
+fn keys(hasher: &RandomState, path: &[u8]) -> impl Iterator<Item = u64> {
+    let mut state = hasher.build_hasher();
+    path.split(|byte| *byte == b'/').map(move |name| {
+        state.write(name);
+        state.write_u8(b'/');
+        state.finish()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_the_keys_of_those_above_it() {
+        let hasher = RandomState::new();
+        let above: Vec<u64> = ["a", "a/bc", "a/bc/d"].map(|path| key(&hasher, path.as_bytes())).to_vec();
+        assert_eq!(keys(&hasher, b"a/bc/d").collect::<Vec<_>>(), above);
+        for other in ["ab", "ab/c", "a/b/cd", "a/bcd", "bc"] {
+            assert!(!above.contains(&key(&hasher, other.as_bytes())), "{other}");
+        }
     }
 }

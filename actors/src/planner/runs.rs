@@ -16,12 +16,16 @@ pub const RUN_TAR_BYTES: u64 = 4 << 20;
 /// The most entries of a run.
 pub const RUN_ENTRIES: usize = 512;
 
+/// What the entries of a run take in memory at most, in bytes, unless one alone takes more.
+pub const RUN_ENTRIES_BYTES: u64 = 1 << 20;
+
 /// How large a run may be.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     sealed_bytes: u64,
     tar_bytes: u64,
     entries: usize,
+    entries_bytes: u64,
 }
 
 /// The run that is being built. Entries go in with [`add`](Self::add); runs that are full come out.
@@ -39,13 +43,18 @@ pub struct Runs<'a> {
     sealed_bytes: u64,
     tar_bytes: u64,
     entries: Vec<Entry>,
+    entries_bytes: u64,
 }
 
 impl<'a> Runs<'a> {
     /// Runs over the frames of `index`.
     pub fn new(index: &'a ArchiveIndex) -> Self {
-        let limits =
-            Limits { sealed_bytes: RUN_SEALED_BYTES, tar_bytes: RUN_TAR_BYTES, entries: RUN_ENTRIES };
+        let limits = Limits {
+            sealed_bytes: RUN_SEALED_BYTES,
+            tar_bytes: RUN_TAR_BYTES,
+            entries: RUN_ENTRIES,
+            entries_bytes: RUN_ENTRIES_BYTES,
+        };
         Self::with_limits(index, limits)
     }
 
@@ -59,6 +68,7 @@ impl<'a> Runs<'a> {
             sealed_bytes: 0,
             tar_bytes: 0,
             entries: Vec::new(),
+            entries_bytes: 0,
         }
     }
 
@@ -79,7 +89,11 @@ impl<'a> Runs<'a> {
             }
             stretches.push(self.index.frames_holding(extent.offset, extent.length)?);
         }
-        if self.entries.len() == self.limits.entries
+        let entry_bytes = entry.memory_bytes();
+        let has_room = self.entries.len() < self.limits.entries
+            && self.entries_bytes.saturating_add(entry_bytes) <= self.limits.entries_bytes;
+        if !self.entries.is_empty()
+            && !has_room
             && let Err(stopped) = full(self.close(false, false))
         {
             return Ok(Err(stopped));
@@ -92,6 +106,7 @@ impl<'a> Runs<'a> {
             return Ok(Err(stopped));
         }
         self.entries.push(entry);
+        self.entries_bytes += entry_bytes;
         for frame in needed {
             if let Err(stopped) = self.need(frame, true, full) {
                 return Ok(Err(stopped));
@@ -136,7 +151,7 @@ impl<'a> Runs<'a> {
         let run = RunPlanned { seq: self.seq, frames, entries, goes_on, last };
         self.seq += 1;
         self.frames = 0..0;
-        (self.sealed_bytes, self.tar_bytes) = (0, 0);
+        (self.sealed_bytes, self.tar_bytes, self.entries_bytes) = (0, 0, 0);
         run
     }
 }

@@ -11,6 +11,7 @@ use intellistor_storage::shortage::share_of_handles;
 use super::TargetError;
 use super::attributes::{self, Attributes};
 use super::folder::Folder;
+use crate::shown::shortened;
 
 /// More levels are open by name only, so that no depth exhausts the system's file handles.
 const MOST_OPEN: usize = 32;
@@ -30,13 +31,55 @@ pub(super) struct Folders {
     settled: HashSet<u64>,
     hasher: RandomState,
     /// Modes that would lock this run out as long as it may come back.
-    locked: Vec<(Vec<OsString>, u32)>,
+    locked: Vec<Locked>,
     warnings: Vec<String>,
+}
+
+/// A folder's path. It shares those above it: a thousand folders, each in the one before, have a thousand names together, and
+/// not half a million.
+#[derive(Debug)]
+struct FolderPath {
+    name: OsString,
+    /// None for a folder in the root.
+    above: Option<Arc<Self>>,
+}
+
+impl FolderPath {
+    fn names(&self) -> Vec<OsString> {
+        let mut names = vec![self.name.clone()];
+        let mut above = &self.above;
+        while let Some(path) = above {
+            names.push(path.name.clone());
+            above = &path.above;
+        }
+        names.reverse();
+        names
+    }
+}
+
+impl Drop for FolderPath {
+    /// One after the other: a path may be deeper than the stack.
+    fn drop(&mut self) {
+        let mut above = self.above.take();
+        while let Some(mut path) = above.and_then(Arc::into_inner) {
+            above = path.above.take();
+        }
+    }
+}
+
+/// A folder whose own mode is applied last of all.
+#[derive(Debug)]
+struct Locked {
+    /// None for the root.
+    path: Option<Arc<FolderPath>>,
+    depth: usize,
+    mode: u32,
 }
 
 #[derive(Debug)]
 struct Level {
-    name: OsString,
+    /// None for the root.
+    path: Option<Arc<FolderPath>>,
     /// A hash of its path.
     key: u64,
     dir: Option<Arc<Folder>>,
@@ -47,15 +90,25 @@ struct Level {
 
 #[derive(Debug)]
 struct Left {
-    path: Vec<OsString>,
+    path: Arc<FolderPath>,
+    depth: usize,
     key: u64,
     dir: Arc<Folder>,
     attributes: Option<Attributes>,
 }
 
 impl Level {
-    fn open(name: OsString, key: u64, dir: Arc<Folder>, attributes: Option<Attributes>) -> Self {
-        Self { name, key, held: Arc::downgrade(&dir), dir: Some(dir), attributes }
+    fn open(
+        path: Option<Arc<FolderPath>>,
+        key: u64,
+        dir: Arc<Folder>,
+        attributes: Option<Attributes>,
+    ) -> Self {
+        Self { path, key, held: Arc::downgrade(&dir), dir: Some(dir), attributes }
+    }
+
+    fn name(&self) -> &OsStr {
+        self.path.as_ref().map_or(OsStr::new(""), |path| &path.name)
     }
 }
 
@@ -63,7 +116,7 @@ impl Folders {
     pub(super) fn new(root: Folder) -> Self {
         let hasher = RandomState::new();
         Self {
-            root: Level::open(OsString::new(), hasher.hash_one(()), Arc::new(root), None),
+            root: Level::open(None, hasher.hash_one(()), Arc::new(root), None),
             below: Vec::new(),
             most_open: share_of_handles(8, MOST_OPEN),
             left: Vec::new(),
@@ -133,13 +186,16 @@ impl Folders {
             self.settle(left);
         }
         if let (Ok(root), Some(attributes)) = (self.handle(0), self.root.attributes.take()) {
-            let problems = attributes.apply_to_dir(&root, &mut |mode| self.locked.push((Vec::new(), mode)));
+            let problems = attributes.apply_to_dir(&root, &mut |mode| {
+                self.locked.push(Locked { path: None, depth: 0, mode });
+            });
             self.warnings.extend(problems.into_iter().map(|problem| format!(".: {problem}")));
         }
         let mut locked = std::mem::take(&mut self.locked);
         // Deepest first: a folder that is locked hides what is below.
-        locked.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
-        for (path, mode) in locked {
+        locked.sort_by_key(|locked| std::cmp::Reverse(locked.depth));
+        for Locked { path, mode, .. } in locked {
+            let path = path.as_ref().map(|path| path.names()).unwrap_or_default();
             let applied =
                 self.find(&path).and_then(|dir| attributes::set_mode(&dir, mode).map_err(mode_error));
             if let Err(e) = applied {
@@ -159,15 +215,15 @@ impl Folders {
     }
 
     fn common(&self, path: &[OsString]) -> usize {
-        self.below.iter().zip(path).take_while(|(level, name)| level.name == **name).count()
+        self.below.iter().zip(path).take_while(|(level, name)| level.name() == **name).count()
     }
 
     fn descend(&mut self, name: &OsStr, private: bool) -> Result<(), TargetError> {
         let key = self.hasher.hash_one((self.below.last().unwrap_or(&self.root).key, name));
         let level = match self.left.iter().position(|left| left.key == key) {
             Some(at) => {
-                let Left { dir, attributes, .. } = self.left.swap_remove(at);
-                Level::open(name.to_owned(), key, dir, attributes)
+                let Left { path, dir, attributes, .. } = self.left.swap_remove(at);
+                Level::open(Some(path), key, dir, attributes)
             }
             None => self.open(name, key, private)?,
         };
@@ -192,7 +248,9 @@ impl Folders {
         };
         let was_settled = found && self.settled.contains(&key);
         let attributes = if was_settled { Attributes::of_dir(&dir) } else { None };
-        Ok(Level::open(name.to_owned(), key, Arc::new(dir), attributes))
+        let above = self.below.last().and_then(|level| level.path.clone());
+        let path = Arc::new(FolderPath { name: name.to_owned(), above });
+        Ok(Level::open(Some(path), key, Arc::new(dir), attributes))
     }
 
     /// The handle of a level, opened again from above where it was let go.
@@ -207,7 +265,7 @@ impl Folders {
             let level = &mut self.below[i];
             let opened = match level.held.upgrade() {
                 Some(held) => held,
-                None => Arc::new(parent.open(&level.name).map_err(|e| refusal(parent, &level.name, e))?),
+                None => Arc::new(parent.open(level.name()).map_err(|e| refusal(parent, level.name(), e))?),
             };
             level.held = Arc::downgrade(&opened);
             if i + self.most_open >= depth {
@@ -221,35 +279,36 @@ impl Folders {
     fn leave_to(&mut self, depth: usize) {
         while self.below.len() > depth {
             let dir = self.handle(self.below.len());
-            let Some(Level { name, key, attributes, .. }) = self.below.pop() else { return };
+            let depth = self.below.len();
+            let Some(Level { path: Some(path), key, attributes, .. }) = self.below.pop() else { return };
             let in_use = dir.as_ref().is_ok_and(is_in_use);
             if attributes.is_none() && !in_use {
                 continue;
             }
-            let path = self.below.iter().map(|level| level.name.clone()).chain([name]).collect::<Vec<_>>();
             match dir {
                 // Also where it has no attributes: should they come yet, this is the handle that is known to be in use.
-                Ok(dir) if in_use => self.left.push(Left { path, key, dir, attributes }),
-                Ok(dir) => self.settle(Left { path, key, dir, attributes }),
+                Ok(dir) if in_use => self.left.push(Left { path, depth, key, dir, attributes }),
+                Ok(dir) => self.settle(Left { path, depth, key, dir, attributes }),
                 Err(e) => {
-                    self.warnings.push(format!("{}: its attributes were not applied: {e}", told(&path)));
+                    let path = told(&path.names());
+                    self.warnings.push(format!("{path}: its attributes were not applied: {e}"));
                 }
             }
         }
     }
 
     fn settle(&mut self, left: Left) {
-        let Left { path, key, dir, attributes } = left;
+        let Left { path, depth, key, dir, attributes } = left;
         let Some(attributes) = attributes else { return };
         let mut locks = None;
         let problems = attributes.apply_to_dir(&dir, &mut |mode| locks = Some(mode));
         self.settled.insert(key);
         if !problems.is_empty() {
-            let path = told(&path);
+            let path = told(&path.names());
             self.warnings.extend(problems.into_iter().map(|problem| format!("{path}: {problem}")));
         }
         if let Some(mode) = locks {
-            self.locked.push((path, mode));
+            self.locked.push(Locked { path: Some(path), depth, mode });
         }
     }
 }
@@ -279,5 +338,5 @@ fn mode_error(error: io::Error) -> TargetError {
 
 fn told(path: &[OsString]) -> String {
     let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
-    if names.is_empty() { ".".to_owned() } else { names.join("/") }
+    if names.is_empty() { ".".to_owned() } else { shortened(names.join("/")) }
 }

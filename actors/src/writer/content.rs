@@ -52,9 +52,17 @@ impl Content {
         self.entry.size
     }
 
-    /// Gives the file its name.
-    pub(super) fn finish(self) -> Result<Vec<String>, TargetError> {
-        self.writer.finish(&self.entry, self.entry.size)
+    /// Gives the file its name. A refusal comes with its path.
+    pub(super) fn finish(self) -> Result<Vec<String>, (String, TargetError)> {
+        let Self { entry, writer, .. } = self;
+        writer.finish(&entry, entry.size).map_err(|error| (entry.relative_path, error))
+    }
+
+    /// Removes what was written of it, and gives its path.
+    pub(super) fn discard(self) -> String {
+        let Self { entry, writer, .. } = self;
+        drop(writer);
+        entry.relative_path
     }
 
     /// Writes all that the frames at hand hold of it; with the last of it, compares the whole.

@@ -16,9 +16,19 @@ pub enum Fate {
         warnings: Vec<String>,
     },
     /// Its bytes are not those that were backed up; nothing of it is left.
-    Damaged(String),
+    Damaged {
+        /// As in the archive.
+        path: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The system refused it; nothing of it is left.
-    Failed(TargetError),
+    Failed {
+        /// As in the archive.
+        path: String,
+        /// Why.
+        error: TargetError,
+    },
     /// The pipeline comes down.
     Dropped,
 }
@@ -26,8 +36,8 @@ pub enum Fate {
 /// A file that no writer has any more, nor the folder that it is in.
 #[derive(Debug)]
 pub struct Ended {
-    /// As in the archive.
-    pub path: Vec<u8>,
+    /// What the extractor knows it by: some hundred paths of any length are with the writers at once.
+    pub key: u64,
     /// Which writer had it.
     pub writer: usize,
     /// What it counted for.
@@ -65,8 +75,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(path: Vec<u8>, writer: usize, load: u64, told: Arc<Told>) -> Self {
-        Self { ended: Some(Ended { path, writer, load, fate: Fate::Dropped }), told }
+    pub(crate) fn new(key: u64, writer: usize, load: u64, told: Arc<Told>) -> Self {
+        Self { ended: Some(Ended { key, writer, load, fate: Fate::Dropped }), told }
     }
 
     /// The file has ended so.

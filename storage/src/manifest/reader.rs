@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hmac::Mac;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,11 +23,26 @@ use crate::{Error, Result};
 
 /// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
 pub(super) const PREAMBLE_BYTES: u64 = 128 << 10;
-const FETCH_BYTES: u64 = 4 << 20;
 /// The line after which the entries come.
 const ENTRIES: &[u8] = b"\"entries\":[";
-/// A hundred million entries; a store that delivers without end must not fill the disk.
-const MOST_BYTES: u64 = 32 << 30;
+/// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB.
+const MOST_HEAD_BYTES: usize = 128 << 20;
+/// An entry with as many extents as one may have takes 5 MiB.
+const MOST_LINE_BYTES: usize = 64 << 20;
+
+/// How a manifest is fetched.
+#[derive(Debug, Clone, Copy)]
+struct Fetching {
+    /// What is asked for at a time.
+    range_bytes: u64,
+    /// A manifest up to this size is spooled while it comes, and authenticated then. A larger one is read twice: nobody
+    /// without the key can fill the disk.
+    unseen_bytes: u64,
+    /// A hundred million entries.
+    most_bytes: u64,
+}
+
+const FETCHING: Fetching = Fetching { range_bytes: 4 << 20, unseen_bytes: 256 << 20, most_bytes: 32 << 30 };
 
 /// A manifest whose HMAC was checked over its whole length, and whose backup is the one that was asked for.
 #[derive(Debug)]
@@ -44,7 +60,7 @@ impl VerifiedManifest {
     /// Those of the store; [`Error::WrongKey`]; [`Error::UnsupportedVersion`]; [`Error::OtherBackup`];
     /// [`Error::Integrity`] when the document was altered.
     pub async fn fetch(store: &dyn ObjectStore, name: &BackupName, key: &UserKey) -> Result<Self> {
-        Self::verify(Self::download(store, name).await?, name, key)
+        Self::fetch_as(FETCHING, store, name, |header| key.unwrap(header.keys(), header.backup_id())).await
     }
 
     /// Fetches the manifest that has a backup's name, and verifies that the holder of the backup's data key made it.
@@ -61,44 +77,65 @@ impl VerifiedManifest {
                 Err(refused("it is of another archive of that name"))
             }
         };
-        Self::open(Self::download(store, &name).await?, &name, unwrap)
+        Self::fetch_as(FETCHING, store, &name, unwrap).await
     }
 
-    async fn download(store: &dyn ObjectStore, name: &BackupName) -> Result<Spool> {
+    async fn fetch_as(
+        how: Fetching,
+        store: &dyn ObjectStore,
+        name: &BackupName,
+        unwrap: impl FnOnce(&Header) -> Result<DataKey>,
+    ) -> Result<Self> {
         let object = name.manifest_key();
-        let mut spool = Spool::default();
-        loop {
-            let bytes = store.get_range(&object, spool.bytes()..spool.bytes() + FETCH_BYTES).await?;
-            spool.write_all(&bytes).map_err(temporary)?;
-            if (bytes.len() as u64) < FETCH_BYTES {
-                break;
-            }
-            if spool.bytes() > MOST_BYTES {
-                return Err(refused(format!("it has more than {} GiB", MOST_BYTES >> 30)));
-            }
+        let first = store.get_range(&object, 0..how.range_bytes).await?;
+        // Another backup's manifest, or what is none at all, is not read any further.
+        let header = read_preamble(&first, name)?;
+        let data_key = unwrap(&header)?;
+        let bytes = if (first.len() as u64) < how.range_bytes {
+            first.len() as u64
+        } else {
+            store.head(&object).await?.unwrap_or_default()
+        };
+        if bytes > how.most_bytes {
+            return Err(refused(format!("it has {bytes} bytes, and at most {} are read", how.most_bytes)));
         }
-        Ok(spool)
+        let document = Document { store, object: &object, first, bytes, range_bytes: how.range_bytes };
+        if bytes > how.unseen_bytes {
+            let mut check = MacCheck::new(&data_key, header.backup_id());
+            document
+                .read(|bytes| {
+                    check.update(bytes);
+                    Ok(())
+                })
+                .await?;
+            check.finish()?;
+        }
+        let mut spool = Spool::default();
+        document.read(|bytes| spool.write_all(bytes).map_err(temporary)).await?;
+        Self::authenticate(spool, header, data_key)
     }
 
     /// Verifies a document that is at hand.
     ///
     /// # Errors
     /// As for [`fetch`](Self::fetch).
-    pub fn verify(spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
-        Self::open(spool, name, |header| key.unwrap(header.keys(), header.backup_id()))
+    pub fn verify(mut spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
+        spool.flush().map_err(temporary)?;
+        let mut start = Vec::new();
+        spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
+        let header = read_preamble(&start, name)?;
+        let data_key = key.unwrap(header.keys(), header.backup_id())?;
+        Self::authenticate(spool, header, data_key)
     }
 
-    fn open(
-        mut spool: Spool,
-        name: &BackupName,
-        unwrap: impl FnOnce(&Header) -> Result<DataKey>,
-    ) -> Result<Self> {
+    /// Nothing that is spooled is used before its HMAC was checked, whatever was checked while it came.
+    fn authenticate(mut spool: Spool, header: Header, data_key: DataKey) -> Result<Self> {
         spool.flush().map_err(temporary)?;
-        let header = read_preamble(&spool, name)?;
-        let data_key = unwrap(&header)?;
-        check_mac(&spool, &data_key, header.backup_id())?;
+        let mut check = MacCheck::new(&data_key, header.backup_id());
+        io::copy(&mut BufReader::with_capacity(64 << 10, spool.reader()), &mut check).map_err(temporary)?;
+        check.finish()?;
         let head = Lines::of(&spool).head()?;
-        if head.name != *name || head.archives.is_empty() {
+        if head.name != header.name() || head.archives.is_empty() {
             return Err(refused("its head contradicts its header".to_owned()));
         }
         Ok(Self { spool, header, data_key, head })
@@ -176,10 +213,9 @@ impl VerifiedManifest {
 }
 
 /// Finds the header without trusting anything: it must stand within the first bytes.
-fn read_preamble(spool: &Spool, name: &BackupName) -> Result<Header> {
-    let mut start = Vec::new();
-    spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
-    parse_preamble(&start, name).map(|(header, _)| header)
+fn read_preamble(start: &[u8], name: &BackupName) -> Result<Header> {
+    let start = &start[..start.len().min(PREAMBLE_BYTES as usize)];
+    parse_preamble(start, name).map(|(header, _)| header)
 }
 
 /// The header in the first bytes of a manifest, and what follows it.
@@ -211,26 +247,70 @@ pub(super) fn parse_preamble<'s>(start: &'s [u8], name: &BackupName) -> Result<(
     Ok((Header::of(name, "the manifest", &header)?, &start[end + 1..]))
 }
 
-fn check_mac(spool: &Spool, data_key: &DataKey, backup_id: &str) -> Result<()> {
-    let altered = || refused("it was altered, cut short, or made under another key".to_owned());
-    let covered = spool.bytes().checked_sub(TRAILER_BYTES as u64).ok_or_else(altered)?;
-    let mut mac = MacWriter(data_key.manifest_mac(backup_id));
-    let mut reader = spool.reader();
-    io::copy(&mut BufReader::with_capacity(64 << 10, (&mut reader).take(covered)), &mut mac)
-        .map_err(temporary)?;
-    let mut trailer = String::new();
-    reader.read_to_string(&mut trailer).map_err(|_| altered())?;
-    let tag =
-        trailer.strip_prefix(TRAILER_START).and_then(|t| t.strip_suffix(TRAILER_END)).ok_or_else(altered)?;
-    let tag = hex::decode(tag).map_err(|_| altered())?;
-    mac.0.verify_slice(&tag).map_err(|_| altered())
+/// A manifest in a store, whose first bytes are here.
+struct Document<'a> {
+    store: &'a dyn ObjectStore,
+    object: &'a str,
+    first: Bytes,
+    /// Its size, as the store says.
+    bytes: u64,
+    range_bytes: u64,
 }
 
-struct MacWriter(hmac::Hmac<sha2::Sha256>);
+impl Document<'_> {
+    /// Reads all of it, and nothing beyond.
+    async fn read(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        each(&self.first)?;
+        let mut position = self.first.len() as u64;
+        while position < self.bytes {
+            let end = self.bytes.min(position + self.range_bytes);
+            let bytes = self.store.get_range(self.object, position..end).await?;
+            if bytes.len() as u64 != end - position {
+                return Err(refused(format!(
+                    "the store says that it has {} bytes, and gave {} of those from {position} to {end}",
+                    self.bytes,
+                    bytes.len()
+                )));
+            }
+            each(&bytes)?;
+            position = end;
+        }
+        Ok(())
+    }
+}
 
-impl Write for MacWriter {
+/// Checks the HMAC over a document that passes once; what it covers is known only at the end.
+struct MacCheck {
+    mac: hmac::Hmac<sha2::Sha256>,
+    /// The last bytes so far, which may be the trailer.
+    tail: Vec<u8>,
+}
+
+impl MacCheck {
+    fn new(data_key: &DataKey, backup_id: &str) -> Self {
+        Self { mac: data_key.manifest_mac(backup_id), tail: Vec::new() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        if let Some(covered) = self.tail.len().checked_sub(TRAILER_BYTES) {
+            self.mac.update(&self.tail[..covered]);
+            self.tail.drain(..covered);
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let altered = || refused("it was altered, cut short, or made under another key".to_owned());
+        let trailer = std::str::from_utf8(&self.tail).map_err(|_| altered())?;
+        let tag = trailer.strip_prefix(TRAILER_START).and_then(|t| t.strip_suffix(TRAILER_END));
+        let tag = hex::decode(tag.ok_or_else(altered)?).map_err(|_| altered())?;
+        self.mac.verify_slice(&tag).map_err(|_| altered())
+    }
+}
+
+impl Write for MacCheck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
+        self.update(bytes);
         Ok(bytes.len())
     }
 
@@ -252,9 +332,13 @@ impl<'s> Lines<'s> {
     }
 
     /// Reads the next line, without its end; fails where there is none.
-    fn next(&mut self) -> Result<&[u8]> {
+    fn next(&mut self, most_bytes: usize) -> Result<&[u8]> {
         self.line.clear();
-        self.reader.read_until(b'\n', &mut self.line).map_err(temporary)?;
+        let mut bounded = (&mut self.reader).take(most_bytes as u64 + 1);
+        bounded.read_until(b'\n', &mut self.line).map_err(temporary)?;
+        if self.line.len() > most_bytes {
+            return Err(refused(format!("it has a line of more than {most_bytes} bytes")));
+        }
         let line = self.line.strip_suffix(b"\n");
         line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))
     }
@@ -263,7 +347,7 @@ impl<'s> Lines<'s> {
     fn head(mut self) -> Result<Head> {
         let mut head = Vec::new();
         loop {
-            match self.next()? {
+            match self.next(MOST_HEAD_BYTES - head.len())? {
                 ENTRIES => break,
                 line => head.extend_from_slice(line),
             }
@@ -279,9 +363,9 @@ impl<'s> Lines<'s> {
         mut each: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<()> {
         let start = format!("\"{member}\":[");
-        while self.next()? != start.as_bytes() {}
+        while self.next(MOST_HEAD_BYTES)? != start.as_bytes() {}
         loop {
-            let line = self.next()?;
+            let line = self.next(MOST_LINE_BYTES)?;
             if line.starts_with(b"]") {
                 return Ok(());
             }
@@ -312,6 +396,7 @@ mod tests {
     use super::super::*;
     use super::*;
     use crate::archive::{FrameRecord, SegmentRecord};
+    use crate::objects::MemoryStore;
     use proptest::prelude::*;
 
     fn entry(i: u32) -> Entry {
@@ -427,6 +512,58 @@ mod tests {
             assert!(verify(&bytes[..cut], &head.name, &key).is_err(), "cut at {cut}");
         }
         assert!(verify(&[&bytes[..], b"\n"].concat(), &head.name, &key).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_large_manifest_is_authenticated_before_it_is_kept() {
+        let (bytes, head, key) = document(20);
+        let how = Fetching { range_bytes: 512, unseen_bytes: 1024, most_bytes: 1 << 20 };
+        let size = bytes.len() as u64;
+        assert!(size > 4 * how.unseen_bytes && size % how.range_bytes != 0);
+        let object = head.name.manifest_key();
+        let fetched = async |store: &MemoryStore, how| {
+            let before = store.bytes_read();
+            let fetched = VerifiedManifest::fetch_as(how, store, &head.name, |header| {
+                key.unwrap(header.keys(), header.backup_id())
+            })
+            .await;
+            (fetched, store.bytes_read() - before)
+        };
+        let store = MemoryStore::default();
+        store.put(&object, bytes.into()).await.unwrap();
+        let (manifest, read) = fetched(&store, how).await;
+        assert_eq!(
+            (*manifest.unwrap().head() == head, read),
+            (true, 2 * size - 512),
+            "twice, but for the first range"
+        );
+        let (manifest, read) = fetched(&store, Fetching { unseen_bytes: size, ..how }).await;
+        assert_eq!((manifest.is_ok(), read), (true, size), "a small one is read once");
+
+        store.alter(&object, |bytes| bytes[4000] ^= 1);
+        let (refused, read) = fetched(&store, how).await;
+        assert!(matches!(refused, Err(Error::Integrity { .. })), "{refused:?}");
+        assert_eq!(read, size, "it was refused before a byte of it was kept");
+        let (refused, read) = fetched(&store, Fetching { most_bytes: size - 1, ..how }).await;
+        assert!(refused.unwrap_err().to_string().contains("at most"));
+        assert_eq!(read, 512, "its size is known beforehand");
+
+        store.alter(&object, |bytes| bytes[20] ^= 1);
+        let (refused, read) = fetched(&store, how).await;
+        assert!(matches!(refused, Err(Error::Integrity { .. })), "{refused:?}");
+        assert_eq!(read, 512, "what does not begin as a manifest is not read on");
+    }
+
+    #[test]
+    fn no_line_is_longer_than_memory_allows() {
+        let mut spool = Spool::default();
+        spool.write_all(&[b'x'; 5000]).unwrap();
+        spool.write_all(b"\n").unwrap();
+        assert_eq!(Lines::of(&spool).next(5001).unwrap().len(), 5000);
+        assert!(Lines::of(&spool).next(5000).is_err());
+        let mut lines = Lines::of(&spool);
+        assert!(lines.next(100).is_err());
+        assert!(lines.line.capacity() < 1000);
     }
 
     #[test]

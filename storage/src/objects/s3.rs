@@ -35,6 +35,7 @@ use super::{
 use crate::{Error, Hashed, Result, StoreError, StoreErrorKind};
 
 mod addressing;
+mod bounded;
 mod checksums;
 mod clock;
 mod connection;
@@ -110,6 +111,7 @@ impl S3Store {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(OnlyS3)
             .interceptor(clock.clone())
+            .interceptor(bounded::BoundedAnswers)
             .retry_config(RetryConfig::disabled())
             .timeout_config(patience::limited(patience::ANSWER))
             .stalled_stream_protection(patience::stalls())

@@ -83,7 +83,10 @@ pub(crate) fn plan_all(mut runs: Runs<'_>, entries: &[Entry]) -> Vec<RunPlanned>
 
 /// Small runs, so that small tests have many.
 pub(crate) fn small(index: &ArchiveIndex) -> Runs<'_> {
-    Runs::with_limits(index, Limits { sealed_bytes: 400, tar_bytes: 300, entries: 3 })
+    Runs::with_limits(
+        index,
+        Limits { sealed_bytes: 400, tar_bytes: 300, entries: 3, entries_bytes: RUN_ENTRIES_BYTES },
+    )
 }
 
 fn names(list: &[&str]) -> Vec<String> {
