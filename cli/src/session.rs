@@ -8,6 +8,7 @@ use intellistor::{
     StoreUrl, UserKey, Vault,
 };
 
+use crate::commands::backup::restore_command;
 use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -165,6 +166,46 @@ impl Session {
                 let latest = self.unless_cancelled(vault.latest(&policy.policy_id)).await;
                 latest.map_err(Failure::engine("cannot find the newest backup"))
             }
+        }
+    }
+
+    /// As [`choose`](Self::choose), also where no manifest says that the backup exists.
+    pub(crate) async fn choose_archive(
+        &self,
+        vault: &Vault,
+        policy: &Policy,
+        which: &Which,
+    ) -> Result<BackupName, Failure> {
+        match &which.key {
+            Some(key) => name_of(key),
+            None => {
+                let latest = self.unless_cancelled(vault.latest_archive(&policy.policy_id)).await;
+                latest.map_err(Failure::engine("cannot find the newest archive"))
+            }
+        }
+    }
+
+    /// The engine's error about a backup, with what was being done. Where the manifest is lost, it says how to restore without
+    /// it what `only` selects, into `out`.
+    pub(crate) fn backup_failure<'a>(
+        &'a self,
+        what: String,
+        policy: &'a Path,
+        only: &'a [String],
+        out: Option<&'a Path>,
+    ) -> impl FnOnce(Error) -> Failure + 'a {
+        move |error| {
+            let lost = match &error {
+                Error::ManifestLost { name, .. } => Some(name.archive_key()),
+                _ => None,
+            };
+            let failure = Failure::engine(what)(error);
+            let Some(key) = lost else { return failure };
+            // With `=`, a glob may begin with a dash.
+            let only = only.iter().map(|glob| format!("--only={glob}"));
+            let more: Vec<String> = ["--without-manifest".to_owned()].into_iter().chain(only).collect();
+            let more: Vec<&str> = more.iter().map(String::as_str).collect();
+            failure.hint(restore_command(self.env_file.as_deref(), policy, &key, &more, out))
         }
     }
 

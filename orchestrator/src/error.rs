@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use intellistor_actors::link::Failure;
+use intellistor_storage::StoreErrorKind;
+use intellistor_storage::layout::BackupName;
 
 use crate::policy::PolicyError;
 
@@ -24,14 +26,23 @@ pub enum Error {
     )]
     Pattern(#[from] intellistor_actors::globs::BadGlob),
     /// Occurs when the store holds no backup of the policy.
-    #[error(
-        "{store} holds no backup of policy {policy_id}. Check the policy and the store; `backup-client backup` makes one"
-    )]
+    #[error("{store} holds no backup of policy {policy_id}{}", what_else(*orphans))]
     NoBackup {
         /// The policy.
         policy_id: String,
         /// The store's URL.
         store: String,
+        /// Archives without a manifest that it holds.
+        orphans: usize,
+    },
+    /// Occurs when a backup's manifest is missing, or is not what was put there, and the archive is in its place.
+    #[error("{source}. The archive is there, and can be restored without its manifest")]
+    ManifestLost {
+        /// The backup.
+        name: BackupName,
+        /// What is wrong with the manifest.
+        #[source]
+        source: Box<intellistor_storage::Error>,
     },
     /// Occurs when `--only` matches nothing: nothing was restored.
     #[error(
@@ -113,6 +124,10 @@ impl Error {
     pub fn category(&self) -> Category {
         use intellistor_storage::Error as Storage;
         match self {
+            Self::ManifestLost { source, .. } => match &**source {
+                Storage::Store(error) if error.kind == StoreErrorKind::NotFound => Category::Failed,
+                _ => Category::Integrity,
+            },
             Self::Storage(Storage::Integrity { .. } | Storage::OtherBackup { .. }) | Self::NotAsSent(_) => {
                 Category::Integrity
             }
@@ -147,5 +162,16 @@ impl From<Failure> for Error {
             Failure::Error(error) => Self::Storage(error),
             panic @ Failure::Panic { .. } => Self::Defect(panic.to_string()),
         }
+    }
+}
+
+/// What to say where there is no backup.
+fn what_else(orphans: usize) -> String {
+    match orphans {
+        0 => ". Check the policy and the store; `backup-client backup` makes one".to_owned(),
+        _ => format!(
+            ", but {orphans} archive{} without a manifest: `backup-client list --orphans` shows what can be restored",
+            if orphans == 1 { "" } else { "s" }
+        ),
     }
 }

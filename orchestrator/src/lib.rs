@@ -29,6 +29,7 @@
 //! | `operation` | each of them as the root of a trace, and as what it is counted as |
 //! | `machine` | which machine this is |
 //! | `alerts`, `clock` | what a person has to look at after a backup; timestamps, and clocks that are wrong |
+//! | `holdings` | what a store holds of a policy |
 //! | `publish` | the last steps of a backup: archive, then manifest |
 //! | `identity` | whether what has a backup's name in a store is what this job has sent |
 //! | `copy` | the copy that `--out` asks for, and what becomes of it |
@@ -45,6 +46,7 @@ mod changed;
 mod clock;
 mod copy;
 mod error;
+mod holdings;
 mod identity;
 mod machine;
 mod operation;
@@ -63,6 +65,7 @@ mod verify;
 pub use agent::{Agent, AgentOptions, AgentReport};
 pub use backup::{BackupOptions, BackupReport};
 pub use error::{Category, Error, Result};
+pub use holdings::{BackupListing, Holdings, OrphanArchive};
 pub use intellistor_actors::globs::PathGlobs;
 pub use intellistor_actors::progress::Progress;
 pub use intellistor_storage::archive::Compression;
@@ -80,5 +83,5 @@ pub use machine::this_machine;
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};
 pub use tokio_util::sync::CancellationToken;
-pub use vault::{BackupListing, DecryptReport, RunOptions, Vault};
+pub use vault::{DecryptReport, RunOptions, Vault};
 pub use verify::VerifyReport;

@@ -3,8 +3,11 @@
 //! Every byte is still checked against the archive's own seals. What the manifest would add is missing: the
 //! SHA-256 of each file, and the knowledge that a file changed while it was read. Where a path occurs twice in
 //! the archive the later one stays.
+//!
+//! A hard link that was asked for without the file that it names has no content of its own. It is behind that file in the
+//! archive, which is then read once more.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,13 +20,15 @@ use intellistor_actors::tar_header::{read_records, windows_attributes};
 use intellistor_actors::target::{FilePlace, Target, TargetError};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
-use intellistor_storage::keys::UserKey;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Entry, EntryKind, UnixAttributes, Xattr};
 
 use crate::restore::{RestoreOptions, RestoreReport, open_target};
 use crate::stream::{self, ArchiveBytes};
 use crate::{Error, Result, Vault};
+
+/// What the hard links that wait for the second reading may take in memory.
+const MOST_WAITING_BYTES: u64 = 16 << 20;
 
 pub(crate) async fn restore(
     vault: &Vault,
@@ -32,92 +37,208 @@ pub(crate) async fn restore(
 ) -> Result<RestoreReport> {
     let started = Instant::now();
     let only = options.globs()?;
-    let (key, run, backup) = (vault.key.clone(), options.run.clone(), name.clone());
-    let (progress, out) = (run.progress.clone(), options.out.clone());
-    let extracted = stream::read_archive(vault.store.clone(), name.archive_key(), run, move |source| {
-        Salvage::new(source, &key, &backup, out, only, progress)?.restore()
-    })
-    .await?;
+    let (out, progress) = (options.out.clone(), options.run.progress.clone());
+    let read = async |pass: Box<dyn FnOnce(Archive) -> Result<Salvage> + Send>| {
+        let (key, backup) = (vault.key.clone(), name.clone());
+        stream::read_archive(vault.store.clone(), name.archive_key(), options.run.clone(), move |source| {
+            pass(ArchiveReader::open(source, &backup, &key)?)
+        })
+        .await
+    };
+    // Nothing is written before the archive was found to be this backup's.
+    let first = move |archive| Salvage::new(out, only, progress)?.restore_selected(archive);
+    let mut salvage = read(Box::new(first)).await?;
+    if !salvage.waiting.is_empty() {
+        salvage = read(Box::new(move |archive| salvage.restore_waiting(archive))).await?;
+    }
+    let finished = tokio::task::spawn_blocking(move || salvage.finish()).await;
+    let extracted =
+        finished.unwrap_or_else(|e| Err(Error::Defect(format!("the writing thread panicked: {e}"))))?;
     options.report(name, extracted, started)
 }
 
+type Archive = ArchiveReader<ArchiveBytes>;
+
 struct Salvage {
-    tar: TarBytes,
     target: Target,
     out: PathBuf,
     only: Option<PathGlobs>,
     extracted: Extracted,
     progress: Arc<Progress>,
+    /// Hard links that were asked for without their file, by the file's path.
+    waiting: HashMap<Vec<u8>, Waiting>,
+    waiting_bytes: u64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    links: Vec<Entry>,
+    /// An archive may have a file twice; its links are counted once.
+    restored: bool,
 }
 
 impl Salvage {
-    fn new(
-        source: ArchiveBytes,
-        key: &UserKey,
-        name: &BackupName,
-        out: PathBuf,
-        only: Option<PathGlobs>,
-        progress: Arc<Progress>,
-    ) -> Result<Self> {
-        let archive = ArchiveReader::open(source, name, key)?;
+    fn new(out: PathBuf, only: Option<PathGlobs>, progress: Arc<Progress>) -> Result<Self> {
         let target = open_target(&out)?;
-        let tar = TarBytes { archive, frame: VecDeque::new() };
-        Ok(Self { tar, target, out, only, extracted: Extracted::default(), progress })
+        let (extracted, waiting) = (Extracted::default(), HashMap::new());
+        Ok(Self { target, out, only, extracted, progress, waiting, waiting_bytes: 0 })
     }
 
-    fn restore(self) -> Result<Extracted> {
-        let Self { tar, mut target, out, only, mut extracted, progress } = self;
-        let disk = |e| Error::Target { out: out.clone(), reason: format!("{e}") };
-        let mut archive = tar::Archive::new(tar);
-        let mut pax = Vec::new();
-        // Raw, since the tar crate would read the pax records itself, and not all of them right.
-        for found in archive.entries().map_err(into_error)?.raw(true) {
-            let mut found = found.map_err(into_error)?;
-            if found.header().entry_type() == tar::EntryType::XHeader {
-                pax = read_pax(&mut found).map_err(into_error)?;
-                continue;
+    fn restore_selected(mut self, archive: Archive) -> Result<Self> {
+        for_each(archive, |entry, stretches, content| {
+            if self.only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
+                return Ok(());
             }
-            let (entry, stretches) = describe(&mut found, &std::mem::take(&mut pax)).map_err(into_error)?;
-            if only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
-                continue;
-            }
-            extracted.found += 1;
+            self.extracted.found += 1;
+            self.progress.entries.add(1);
             let made = match entry.kind {
-                EntryKind::Directory => target.directory(&entry),
-                EntryKind::Symlink => target.symlink(&entry),
-                EntryKind::Hardlink => target.hardlink(&entry),
-                EntryKind::File => match target.file(&entry).and_then(FilePlace::create) {
-                    Err(e) => Err(e),
-                    Ok(mut writer) => {
-                        let written = copy(&mut found, &stretches, |at, bytes| {
-                            progress.bytes.add(bytes.len() as u64);
-                            writer.write_at(at, bytes)
-                        });
-                        match written {
-                            Ok(()) => writer.finish(&entry, entry.size),
-                            Err(Copying::Archive(e)) => return Err(into_error(e)),
-                            Err(Copying::Disk(e)) => Err(TargetError::from_io("write it", e)),
-                        }
-                    }
-                },
+                EntryKind::Directory => self.target.directory(&entry),
+                EntryKind::Symlink => self.target.symlink(&entry),
+                EntryKind::Hardlink if self.is_without_its_file(&entry) => return self.wait(entry),
+                EntryKind::Hardlink => self.target.hardlink(&entry),
+                EntryKind::File => self.file(&entry, &stretches, content)?,
             };
-            progress.entries.add(1);
-            match made {
-                Ok(warnings) => {
-                    extracted.restored += 1;
-                    extracted.bytes = extracted.bytes.saturating_add(entry.size);
-                    extracted.warn_all(warnings);
-                }
-                Err(TargetError::Fatal(e)) => return Err(disk(e)),
-                Err(e) => extracted.warn(format!("{}: {e}", entry.relative_path)),
-            }
-        }
-        // The tar ends before the archive does: its last frames must be whole, too.
-        let mut rest = archive.into_inner();
-        io::copy(&mut rest, &mut io::sink()).map_err(into_error)?;
-        extracted.warn_all(target.finish().map_err(disk)?);
-        Ok(extracted)
+            self.record(&entry, made)
+        })?;
+        Ok(self)
     }
+
+    fn is_without_its_file(&self, link: &Entry) -> bool {
+        let file = link.link_target.as_deref().unwrap_or_default();
+        self.only.as_ref().is_some_and(|only| !only.is_match(file))
+    }
+
+    fn wait(&mut self, link: Entry) -> Result<()> {
+        let file = link.raw_link_target().unwrap_or_default().to_vec();
+        let bytes = link.memory_bytes() + file.len() as u64;
+        if self.waiting_bytes + bytes > MOST_WAITING_BYTES {
+            let file = link.link_target.as_deref().unwrap_or_default();
+            self.extracted.warn(format!(
+                "{}: it is another name of {file}, and there are too many such links to restore them alone: select that, too",
+                link.relative_path
+            ));
+            return Ok(());
+        }
+        self.waiting_bytes += bytes;
+        self.waiting.entry(file).or_default().links.push(link);
+        Ok(())
+    }
+
+    fn restore_waiting(mut self, archive: Archive) -> Result<Self> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for_each(archive, |file, stretches, content| {
+            if file.kind != EntryKind::File {
+                return Ok(());
+            }
+            let Some(Waiting { links, restored }) = waiting.get_mut(file.raw_path()) else { return Ok(()) };
+            let (Some((first, others)), counts) = (links.split_first(), !*restored) else { return Ok(()) };
+            let first = Entry {
+                relative_path: first.relative_path.clone(),
+                path_bytes: first.path_bytes.clone(),
+                ..file
+            };
+            let made = self.file(&first, &stretches, content)?;
+            *restored = made.is_ok();
+            self.record_once(&first, made, counts)?;
+            for other in others {
+                let other = Entry {
+                    link_target: Some(first.relative_path.clone()),
+                    link_target_bytes: first.path_bytes.clone(),
+                    ..other.clone()
+                };
+                let made = self.target.hardlink(&other);
+                self.record_once(&other, made, counts)?;
+            }
+            Ok(())
+        })?;
+        for link in
+            waiting.into_values().filter(|waiting| !waiting.restored).flat_map(|waiting| waiting.links)
+        {
+            let file = link.link_target.as_deref().unwrap_or_default();
+            self.extracted.warn(format!(
+                "{}: it is another name of {file}, whose content is not in the archive",
+                link.relative_path
+            ));
+        }
+        Ok(self)
+    }
+
+    fn finish(mut self) -> Result<Extracted> {
+        let warnings =
+            self.target.finish().map_err(|e| Error::Target { out: self.out, reason: e.to_string() })?;
+        self.extracted.warn_all(warnings);
+        Ok(self.extracted)
+    }
+
+    /// Writes a regular file. The outer error is the archive's.
+    fn file(
+        &mut self,
+        entry: &Entry,
+        stretches: &[Stretch],
+        content: &mut dyn Read,
+    ) -> Result<Result<Vec<String>, TargetError>> {
+        let mut writer = match self.target.file(entry).and_then(FilePlace::create) {
+            Ok(writer) => writer,
+            Err(e) => return Ok(Err(e)),
+        };
+        let written = copy(content, stretches, |at, bytes| {
+            self.progress.bytes.add(bytes.len() as u64);
+            writer.write_at(at, bytes)
+        });
+        match written {
+            Ok(()) => Ok(writer.finish(entry, entry.size)),
+            Err(Copying::Archive(e)) => Err(into_error(e)),
+            Err(Copying::Disk(e)) => Ok(Err(TargetError::from_io("write it", e))),
+        }
+    }
+
+    fn record(&mut self, entry: &Entry, made: Result<Vec<String>, TargetError>) -> Result<()> {
+        self.record_once(entry, made, true)
+    }
+
+    fn record_once(
+        &mut self,
+        entry: &Entry,
+        made: Result<Vec<String>, TargetError>,
+        counts: bool,
+    ) -> Result<()> {
+        match made {
+            Ok(warnings) => {
+                if counts {
+                    self.extracted.restored += 1;
+                    self.extracted.bytes = self.extracted.bytes.saturating_add(entry.size);
+                }
+                self.extracted.warn_all(warnings);
+            }
+            Err(TargetError::Fatal(e)) => {
+                return Err(Error::Target { out: self.out.clone(), reason: e.to_string() });
+            }
+            Err(e) => self.extracted.warn(format!("{}: {e}", entry.relative_path)),
+        }
+        Ok(())
+    }
+}
+
+/// Reads an archive to its end: each entry of its tar, the stretches of its content, and the content.
+fn for_each(
+    archive: Archive,
+    mut each: impl FnMut(Entry, Vec<Stretch>, &mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    let mut archive = tar::Archive::new(TarBytes { archive, frame: VecDeque::new() });
+    let mut pax = Vec::new();
+    // Raw, since the tar crate would read the pax records itself, and not all of them right.
+    for found in archive.entries().map_err(into_error)?.raw(true) {
+        let mut found = found.map_err(into_error)?;
+        if found.header().entry_type() == tar::EntryType::XHeader {
+            pax = read_pax(&mut found).map_err(into_error)?;
+            continue;
+        }
+        let (entry, stretches) = describe(&mut found, &std::mem::take(&mut pax)).map_err(into_error)?;
+        each(entry, stretches, &mut found)?;
+    }
+    // The tar ends before the archive does: its last frames must be whole, too.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(into_error)?;
+    Ok(())
 }
 
 /// The tar stream of an archive. An error of the archive travels inside an [`io::Error`].
@@ -276,7 +397,7 @@ enum Copying {
 }
 
 fn copy(
-    found: &mut impl Read,
+    found: &mut dyn Read,
     stretches: &[Stretch],
     mut write: impl FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> Result<(), Copying> {

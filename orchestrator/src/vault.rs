@@ -11,14 +11,16 @@ use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::keys::UserKey;
 use intellistor_storage::layout::BackupName;
 use intellistor_storage::manifest::{Peeked, VerifiedManifest};
-use intellistor_storage::objects::{Listing, SharedStore, StoreUrl};
+use intellistor_storage::objects::{SharedStore, StoreUrl};
 use intellistor_storage::ownership::{self, Machine, Owner};
+use intellistor_storage::{Error as StorageError, StoreErrorKind};
 use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
 use crate::backup::{self, BackupOptions, BackupReport};
+use crate::holdings::{BackupListing, Holdings};
 use crate::operation::{root, traced};
 use crate::policy::Policy;
 use crate::publish::TOOL;
@@ -34,17 +36,6 @@ pub struct RunOptions {
     pub progress: Arc<Progress>,
     /// Stops the operation; it then fails with [`Error::Interrupted`] and leaves nothing half done.
     pub cancel: CancellationToken,
-}
-
-/// A backup that exists: its manifest is in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackupListing {
-    /// What names it.
-    pub name: BackupName,
-    /// Size of its archive, 0 when the archive is missing.
-    pub archive_bytes: u64,
-    /// Size of its manifest.
-    pub manifest_bytes: u64,
 }
 
 /// So many manifests are looked into at once.
@@ -203,23 +194,15 @@ impl Vault {
     /// # Errors
     /// Those of the store.
     pub async fn list(&self, policy_id: &str) -> Result<Vec<BackupListing>> {
-        let prefix = BackupName::policy_prefix(policy_id);
-        let mut listings = Vec::new();
-        let mut archive: Option<(BackupName, u64)> = None;
-        let mut pages = Listing::new(&*self.store, prefix);
-        while let Some(objects) = pages.next_page().await? {
-            for object in objects {
-                // In the order of keys, a backup's archive stands right before its manifest.
-                if let Some(name) = BackupName::from_archive_key(&object.key) {
-                    archive = Some((name, object.bytes));
-                } else if let Some(name) = BackupName::from_manifest_key(&object.key) {
-                    let archive_bytes =
-                        archive.take().filter(|(a, _)| *a == name).map_or(0, |(_, bytes)| bytes);
-                    listings.push(BackupListing { name, archive_bytes, manifest_bytes: object.bytes });
-                }
-            }
-        }
-        Ok(listings)
+        Ok(self.holdings(policy_id).await?.backups().collect())
+    }
+
+    /// All that the store holds of a policy, archives without a manifest included.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn holdings(&self, policy_id: &str) -> Result<Holdings> {
+        Holdings::of(&*self.store, policy_id).await
     }
 
     /// The newest backup of a policy that is not of the future: one whose clock was ahead would stay the newest for
@@ -229,13 +212,28 @@ impl Vault {
     /// # Errors
     /// [`Error::NoBackup`], and those of the store.
     pub async fn latest(&self, policy_id: &str) -> Result<BackupName> {
-        let mut names: Vec<_> = self.list(policy_id).await?.into_iter().map(|listing| listing.name).collect();
+        let holdings = self.holdings(policy_id).await?;
+        let newest = self.newest(holdings.backups().map(|backup| backup.name).collect());
+        newest.ok_or_else(|| self.no_backup(policy_id, holdings.orphans().count()))
+    }
+
+    /// As [`latest`](Self::latest), of archives, whether or not they have a manifest.
+    ///
+    /// # Errors
+    /// [`Error::NoBackup`], and those of the store.
+    pub async fn latest_archive(&self, policy_id: &str) -> Result<BackupName> {
+        let holdings = self.holdings(policy_id).await?;
+        self.newest(holdings.archives().cloned().collect()).ok_or_else(|| self.no_backup(policy_id, 0))
+    }
+
+    /// Of names, oldest first.
+    fn newest(&self, mut names: Vec<BackupName>) -> Option<BackupName> {
         let now = self.store.now_ms().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now);
         let newest = names.iter().rposition(|name| !clock::is_future(&name.timestamp, now));
         let of_the_future = names.split_off(newest.map_or(0, |newest| newest + 1));
         let passed_over = of_the_future.len();
         match (names.pop(), of_the_future.into_iter().next_back()) {
-            (Some(newest), None) => Ok(newest),
+            (Some(newest), None) => Some(newest),
             (Some(newest), Some(future)) => {
                 tracing::warn!(
                     passed_over,
@@ -243,25 +241,42 @@ impl Vault {
                     chosen = newest.timestamp,
                     "backups that are named after a time to come are passed over; --key restores them"
                 );
-                Ok(newest)
+                Some(newest)
             }
             (None, Some(future)) => {
                 tracing::warn!(
                     chosen = future.timestamp,
                     "every backup is named after a time to come: this machine's clock may be wrong"
                 );
-                Ok(future)
+                Some(future)
             }
-            (None, None) => Err(Error::NoBackup { policy_id: policy_id.to_owned(), store: self.url() }),
+            (None, None) => None,
         }
+    }
+
+    fn no_backup(&self, policy_id: &str, orphans: usize) -> Error {
+        Error::NoBackup { policy_id: policy_id.to_owned(), store: self.url(), orphans }
     }
 
     /// A backup's manifest, verified.
     ///
     /// # Errors
-    /// Those of the store and the key; `Integrity` when it was altered.
+    /// Those of the store and the key; [`Error::ManifestLost`] when it is missing or was altered, and the archive is there.
     pub async fn show(&self, name: &BackupName) -> Result<VerifiedManifest> {
         let fetch = VerifiedManifest::fetch(&*self.store, name, &self.key);
-        Ok(fetch.instrument(info_span!(span::FETCH_MANIFEST)).await?)
+        let source = match fetch.instrument(info_span!(span::FETCH_MANIFEST)).await {
+            Ok(manifest) => return Ok(manifest),
+            Err(error) => error,
+        };
+        let is_lost = match &source {
+            StorageError::Integrity { .. } | StorageError::OtherBackup { .. } => true,
+            StorageError::Store(error) => error.kind == StoreErrorKind::NotFound,
+            _ => false,
+        };
+        // Should the store not answer this, the first error is the one that counts.
+        if is_lost && matches!(self.store.head(&name.archive_key()).await, Ok(Some(_))) {
+            return Err(Error::ManifestLost { name: name.clone(), source: Box::new(source) });
+        }
+        Err(source.into())
     }
 }

@@ -154,15 +154,29 @@ fn warning(problem: &Problem) -> String {
 
 /// The command that restores this backup, from wherever it is pasted.
 pub(crate) fn cli_restore(env_file: Option<&Path>, policy: &Path, key: &str) -> String {
+    restore_command(env_file, policy, key, &[], None)
+}
+
+/// As [`cli_restore`], with further arguments, and into another folder.
+pub(crate) fn restore_command(
+    env_file: Option<&Path>,
+    policy: &Path,
+    key: &str,
+    more: &[&str],
+    out: Option<&Path>,
+) -> String {
     let absolute = |path: &Path| {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
     };
-    let out = if cfg!(windows) { r".\restored" } else { "./restored" };
+    let here = if cfg!(windows) { r".\restored" } else { "./restored" };
+    let out = out.map_or_else(|| here.to_owned(), |out| out.to_string_lossy().into_owned());
     let mut words = vec![quoting::program("backup-client")];
     words.extend(env_file.into_iter().flat_map(|file| ["--env-file".to_owned(), absolute(file)]));
     words.extend(["restore", "--policy"].map(str::to_owned));
     words.push(absolute(policy));
-    words.extend(["--key", key, "--out", out].map(str::to_owned));
+    words.extend(["--key", key].map(str::to_owned));
+    words.extend(more.iter().map(|word| (*word).to_owned()));
+    words.extend(["--out".to_owned(), out]);
     quoting::command_line(words.iter().map(String::as_str))
 }
 

@@ -1,14 +1,18 @@
 //! `list`: the backups of a policy.
 
+use std::path::Path;
+
 use clap::Args;
-use intellistor::{BackupListing, Policy, Vault};
+use intellistor::{BackupListing, OrphanArchive, Policy, Vault};
 use serde::Serialize;
 
+use crate::commands::backup::restore_command;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::selection::PolicyArgument;
 use crate::session::Session;
+use crate::units::counted;
 
 /// List the backups of a policy, oldest first
 #[derive(Debug, Args)]
@@ -21,6 +25,10 @@ made, as its manifest says (not verified). No key is needed to list.")]
 pub(crate) struct List {
     #[command(flatten)]
     policy: PolicyArgument,
+    /// Also show archives without a manifest, and the command that restores each. The manifest was lost, or a run was
+    /// stopped before it put one, or is about to
+    #[arg(long)]
+    orphans: bool,
 }
 
 #[derive(Serialize)]
@@ -30,6 +38,18 @@ struct Document {
     /// The machine that the policy belongs to here; null where it was never run.
     machine: Option<MachineRow>,
     backups: Vec<Row>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orphans: Option<Vec<Orphan>>,
+}
+
+/// An archive without a manifest.
+#[derive(Serialize)]
+struct Orphan {
+    backup_id: String,
+    timestamp: String,
+    key: String,
+    archive_bytes: u64,
+    cli_restore: String,
 }
 
 #[derive(Serialize)]
@@ -64,22 +84,44 @@ impl From<BackupListing> for Row {
     }
 }
 
+impl Orphan {
+    fn new(OrphanArchive { name, archive_bytes }: OrphanArchive, session: &Session, policy: &Path) -> Self {
+        let key = name.archive_key();
+        let more = ["--without-manifest"];
+        let cli_restore = restore_command(session.env_file.as_deref(), policy, &key, &more, None);
+        Self { backup_id: name.backup_id, timestamp: name.timestamp, key, archive_bytes, cli_restore }
+    }
+}
+
 pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
     let vault = session.open_without_key(&policy).await?;
-    let listings = session.unless_cancelled(vault.list(&policy.policy_id)).await;
-    let listings = listings
-        .map_err(Failure::engine(format!("cannot list the backups of policy {}", policy.policy_id)))?;
-    let names = listings.iter().map(|listing| listing.name.clone()).collect();
+    let found = session
+        .unless_cancelled(async {
+            let holdings = vault.holdings(&policy.policy_id).await?;
+            Ok((holdings.backups().collect::<Vec<_>>(), holdings.orphans().collect::<Vec<_>>()))
+        })
+        .await;
+    let what = format!("cannot list the backups of policy {}", policy.policy_id);
+    let (backups, orphans) = found.map_err(Failure::engine(what))?;
+    if !orphans.is_empty() && !command.orphans {
+        session.screen.note(format_args!(
+            "{} without a manifest: `list --orphans` shows how to restore what is in it",
+            counted(orphans.len() as u64, "archive")
+        ));
+    }
+    let orphans = command.orphans.then(|| {
+        let with_command = |orphan| Orphan::new(orphan, session, &command.policy.policy);
+        orphans.into_iter().map(with_command).collect()
+    });
+    let names = backups.iter().map(|listing| listing.name.clone()).collect();
     let hosts = session.unless_cancelled(vault.hosts(names)).await;
     let hosts = hosts.map_err(Failure::engine("cannot read which machines made the backups"))?;
-    let rows = listings.into_iter().map(Row::from).zip(hosts);
+    let rows = backups.into_iter().map(Row::from).zip(hosts);
     let backups = rows.map(|(row, host)| Row { host, ..row }).collect();
     let machine = owner(&vault, &policy, session).await;
-    Done::document(
-        &Document { policy: policy.policy_id, store: vault.url(), machine, backups },
-        Exit::Success,
-    )
+    let document = Document { policy: policy.policy_id, store: vault.url(), machine, backups, orphans };
+    Done::document(&document, Exit::Success)
 }
 
 /// A listing is for whoever may read; that nobody can say whose the policy is does not end it.

@@ -37,8 +37,9 @@ pub(crate) struct Restore {
     out: PathBuf,
     #[command(flatten)]
     only: OnlyArgument,
-    /// Restore from the archive alone, where the manifest is lost. Slower: all of the archive is read
-    #[arg(long, requires = "key", conflicts_with = "latest")]
+    /// Restore from the archive alone, where the manifest is lost. Slower: all of the archive is read. With --latest, the
+    /// newest archive; `backup-client list --orphans` shows those that have no manifest
+    #[arg(long)]
     without_manifest: bool,
 }
 
@@ -65,7 +66,11 @@ struct Document {
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
-    let name = session.choose(&vault, &policy, &command.which).await?;
+    let name = if command.without_manifest {
+        session.choose_archive(&vault, &policy, &command.which).await?
+    } else {
+        session.choose(&vault, &policy, &command.which).await?
+    };
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "restoring", run.progress.clone());
     let options = RestoreOptions {
@@ -76,7 +81,12 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
     };
     let report = vault.restore(&name, options).await;
     let report = report
-        .map_err(Failure::engine(format!("cannot restore backup {}", name.backup_id)))
+        .map_err(session.backup_failure(
+            format!("cannot restore backup {}", name.backup_id),
+            &command.policy.policy,
+            &command.only.only,
+            Some(&command.out),
+        ))
         .map_err(zeros)?;
     if let Some(meter) = meter {
         let entries = counted(report.restored, "item");

@@ -104,7 +104,8 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     let vault = session.open(&policy).await?;
     let name = session.choose(&vault, &policy, &command.which).await?;
     let manifest = session.unless_cancelled(vault.show(&name)).await;
-    let manifest = manifest.map_err(Failure::engine(format!("cannot show backup {}", name.backup_id)))?;
+    let what = format!("cannot show backup {}", name.backup_id);
+    let manifest = manifest.map_err(session.backup_failure(what, &command.policy.policy, &[], None))?;
     let written = tokio::task::spawn_blocking(move || {
         let out = BufWriter::with_capacity(64 << 10, io::stdout());
         if command.tree { draw(out, &manifest, only.as_ref()) } else { write(out, &manifest, only.as_ref()) }

@@ -57,7 +57,12 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
     let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
     let report = vault.verify(&name, run).await;
     let report = report
-        .map_err(Failure::engine(format!("cannot verify backup {}", name.backup_id)))
+        .map_err(session.backup_failure(
+            format!("cannot verify backup {}", name.backup_id),
+            &command.policy.policy,
+            &[],
+            None,
+        ))
         .map_err(|failure| {
             let integrity = if failure.exit() == Exit::Integrity { "failed" } else { "not checked" };
             failure.with("backup_id", name.backup_id.as_str()).with("integrity", integrity)

@@ -1,0 +1,174 @@
+//! What is left when a manifest is lost or altered, and what strange objects beside the backups do: nothing.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use intellistor_tests::governed::Governed;
+use intellistor_tests::program::{Output, built, finish};
+use intellistor_tests::s3_server::BUCKET;
+use intellistor_tests::tree::{self, Ignore};
+
+/// A place with one backup, and its key.
+fn backed_up() -> (Governed, String) {
+    let place = Governed::new("perdido");
+    fs::create_dir(place.source().join("a")).unwrap();
+    fs::write(place.source().join("a/first.txt"), "one content").unwrap();
+    for link in ["b second.txt", "c third.txt"] {
+        fs::hard_link(place.source().join("a/first.txt"), place.source().join(link)).unwrap();
+    }
+    fs::write(place.source().join("[z].txt"), "another").unwrap();
+    let key = place.run().expect(0).key_backup().to_owned();
+    (place, key)
+}
+
+fn object(place: &Governed, key: &str) -> PathBuf {
+    place.at("s3").join(BUCKET).join(key)
+}
+
+fn manifest(key: &str) -> String {
+    key.replace("backup.tar.gz.enc", "manifest.json")
+}
+
+fn client(place: &Governed, command: &str, args: &[&str]) -> Output {
+    place.client.run([&[command, "--policy", "policy.yaml"], args].concat())
+}
+
+/// Pastes a command into a shell, where the programs are not on the path.
+fn paste(place: &Governed, line: &str) -> Output {
+    let mut shell = place.client.command(["--version"]);
+    let variables: Vec<_> =
+        shell.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    shell = Command::new("sh");
+    shell.arg("-c").arg(line).current_dir(place.dir()).env_clear();
+    shell.envs(variables.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    assert!(line.contains(built("backup-client").to_str().unwrap()), "{line}");
+    finish(shell)
+}
+
+fn assert_same(place: &Governed, out: &str) {
+    tree::assert_same(
+        &tree::snapshot(&place.source()),
+        &tree::snapshot(&place.at(out)),
+        &[Ignore::Allocation],
+    );
+}
+
+#[test]
+fn a_lost_or_altered_manifest_is_told_with_the_command_that_restores_without_it() {
+    let (place, key) = backed_up();
+    let file = object(&place, &manifest(&key));
+    let whole = fs::read(&file).unwrap();
+    let mut altered = whole.clone();
+    altered[whole.len() / 2] ^= 1;
+    for (bytes, code) in [(Some(altered), 4), (Some(Vec::new()), 4), (Some(b"{}\n".to_vec()), 4), (None, 1)] {
+        match &bytes {
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let only = ["--key", &key, "--out", "part", "--only", "a/*", "[z].txt"];
+        let refused = client(&place, "restore", &only).expect(code);
+        let command = refused.json["error"]["try"].as_str().unwrap();
+        assert!(command.contains("--without-manifest") && command.contains(&key), "{command}");
+        assert!(refused.stderr.contains(command), "{}", refused.stderr);
+        let pasted = paste(&place, command).expect(0);
+        assert_eq!(pasted.json["restored"], 2, "{:#}", pasted.json);
+        assert_eq!(fs::read(place.at("part/[z].txt")).unwrap(), b"another");
+        fs::remove_dir_all(place.at("part")).unwrap();
+
+        for command in ["verify", "show"] {
+            let refused = client(&place, command, &["--key", &key]).expect(code);
+            let command = refused.json["error"]["try"].as_str().unwrap();
+            paste(&place, command).expect(0);
+            let out = command.rsplit("--out ").next().unwrap();
+            assert_same(&place, out);
+            fs::remove_dir_all(place.at(out)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_archive_without_a_manifest_is_listed_and_restored_as_the_latest() {
+    let (place, first) = backed_up();
+    fs::write(place.source().join("new.txt"), "newer").unwrap();
+    let second = place.run().expect(0).key_backup().to_owned();
+    let listed = client(&place, "list", &["--orphans"]).expect(0).json;
+    assert_eq!(listed["orphans"], serde_json::json!([]));
+    fs::remove_file(object(&place, &manifest(&second))).unwrap();
+
+    let listed = client(&place, "list", &[]).expect(0);
+    assert!(listed.stderr.contains("--orphans"), "{}", listed.stderr);
+    assert!(listed.json["orphans"].is_null());
+    let listed = client(&place, "list", &["--orphans"]).expect(0).json;
+    assert_eq!(listed["backups"][0]["key"], first.as_str());
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 1);
+    let orphan = &listed["orphans"][0];
+    assert_eq!(orphan["key"], second.as_str(), "{listed:#}");
+    assert_eq!(orphan["archive_bytes"], fs::metadata(object(&place, &second)).unwrap().len());
+
+    let command = orphan["cli_restore"].as_str().unwrap();
+    paste(&place, command).expect(0);
+    assert_same(&place, command.rsplit("--out ").next().unwrap());
+    client(&place, "restore", &["--latest", "--without-manifest", "--out", "latest"]).expect(0);
+    assert_same(&place, "latest");
+    // Without that word the newest is the newest that exists.
+    client(&place, "restore", &["--latest", "--out", "whole"]).expect(0);
+    assert!(!place.at("whole/new.txt").exists());
+
+    fs::remove_file(object(&place, &manifest(&first))).unwrap();
+    let none = client(&place, "restore", &["--latest", "--out", "none"]).expect(1);
+    assert!(none.stderr.contains("2 archives without a manifest"), "{}", none.stderr);
+}
+
+#[test]
+fn a_hard_link_is_restored_without_the_file_that_it_names() {
+    let (place, key) = backed_up();
+    for (out, more) in [("with", &[][..]), ("without", &["--without-manifest"])] {
+        let one = [&["--key", &key, "--out", out, "--only", "b second.txt"], more].concat();
+        let restored = client(&place, "restore", &one).expect(0).json;
+        assert_eq!((&restored["found"], &restored["restored"]), (&1.into(), &1.into()), "{restored:#}");
+        assert_eq!(fs::read(place.at(out).join("b second.txt")).unwrap(), b"one content");
+        assert_eq!(fs::read_dir(place.at(out)).unwrap().count(), 1);
+
+        let out = &format!("{out}-two");
+        let two = [&["--key", &key, "--out", out, "--only", "? *.txt"], more].concat();
+        let restored = client(&place, "restore", &two).expect(0).json;
+        assert_eq!(restored["restored"], 2, "{restored:#}");
+        for link in ["b second.txt", "c third.txt"] {
+            assert_eq!(fs::read(place.at(out).join(link)).unwrap(), b"one content");
+        }
+    }
+}
+
+#[test]
+fn strange_objects_beside_backups_hide_nothing() {
+    let (place, key) = backed_up();
+    let folder = key.strip_suffix("backup.tar.gz.enc").unwrap();
+    let keys = [
+        "backups/perdido/readme.txt".to_owned(),
+        "backups/perdido/x/y/backup.tar.gz.enc".to_owned(),
+        "backups/perdido/zzzz/y/manifest.json".to_owned(),
+        "backups/perdido/99999999T999999Z/y/manifest.json".to_owned(),
+        "backups/perdido/a\u{301} & <b>/\u{1f4be}/manifest.json".to_owned(),
+        "backups/perdido/new\nline/y/backup.tar.gz.enc".to_owned(),
+        format!("{folder}backup.tar.gz.enc.old"),
+        format!("{folder}junk"),
+        format!("{folder}more/manifest.json"),
+    ];
+    for key in &keys {
+        let file = object(&place, key);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "junk").unwrap();
+    }
+    assert_eq!(place.backups(), [key]);
+    let listed = client(&place, "list", &["--orphans"]).expect(0).json;
+    assert_eq!(listed["orphans"], serde_json::json!([]), "{listed:#}");
+    client(&place, "restore", &["--latest", "--out", "out"]).expect(0);
+    assert_same(&place, "out");
+    client(&place, "verify", &["--latest"]).expect(0);
+    place.run().expect(0);
+    assert_eq!(place.backups().len(), 2);
+}
