@@ -3,38 +3,90 @@
 #   bash examples/first-backup.sh [FOLDER]
 # Everything lies in target/first-backup; nothing else is touched.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+trap 'code=$?; [ "$code" = 0 ] || printf "\nfirst-backup.sh stopped with exit code %s; the lines above say why.\n" "$code" >&2' EXIT
+CDPATH=
+
+# Before the current folder changes. The x keeps a line break at the end of a name.
+given=${1:-$(dirname -- "$0")/../docs}
+if ! folder=$(cd -- "$given" 2>/dev/null && printf '%sx' "$PWD"); then
+    printf '%s is no folder that can be entered. Usage: bash examples/first-backup.sh [FOLDER]\n' "$given" >&2
+    exit 2
+fi
+folder=${folder%x}
+cd -- "$(dirname -- "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+case $target in /*) ;; *) target=$PWD/$target ;; esac
 work=$PWD/target/first-backup
-folder=${1:-$PWD/docs}
 
+cat <<TXT
+This backs up $folder
+into a store in $work, restores a file from it, compares the two, and verifies the backup.
+First it builds the programs; the first time that takes some minutes.
+
+TXT
 # The whole workspace, so that the tests find everything built.
-cargo build --release --quiet --workspace
-client=$PWD/target/release/backup-client
-[ -n "${CARGO_TARGET_DIR:-}" ] && client=$CARGO_TARGET_DIR/release/backup-client
+cargo build --release --workspace
 
-rm -rf "$work"
-mkdir -p "$work"
-cd "$work"
+rm -rf -- "$work"
+mkdir -p -- "$work"
+cd -- "$work"
+# The key is the one that is made here.
+unset INTELLISTOR_KEY INTELLISTOR_PASSPHRASE
+export INTELLISTOR_KEY_FILE=$work/key
 
+# Runs a command of backup-client. 3 means that it is done, and that a person should read its warnings.
 run() {
     printf '\n$ backup-client'
     printf ' %q' "$@"
     printf '\n'
-    "$client" "$@"
+    local code=0
+    "$target/release/backup-client" "$@" || code=$?
+    case $code in
+        0) ;;
+        3) printf '(Exit code 3: done, but see "warnings" above.)\n' ;;
+        *) return "$code" ;;
+    esac
+}
+
+# The first file that can be read and is not too large to look at. `head` would end `find` by a signal.
+choose() {
+    local candidate
+    file=
+    while IFS= read -r -d '' candidate; do
+        if [ -r "$folder/$candidate" ]; then
+            file=$candidate
+            return
+        fi
+    done < <(cd -- "$folder" && find . -type f -size -20480 -print0 2>/dev/null)
+}
+
+# A glob that means this file: `[b].txt` would be `b.txt`. For bytes that are no text it says "anything"; then more than this
+# file may come back. The x is there as above.
+glob_of() {
+    local LC_ALL=C glob
+    glob=$(printf '%sx' "$1" | LC_ALL=C sed 's/[][*?{}\\]/\\&/g')
+    if ! printf %s "$1" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1; then
+        glob=${glob//[^ -~]/*}
+    fi
+    printf %s "$glob"
 }
 
 run key-create --out key
-export INTELLISTOR_KEY_FILE=$work/key
 run policy-create --out policy.yaml --policy-id first-backup --paths "$folder" --store "file://$work/store"
 run backup --policy policy.yaml
 run list --policy policy.yaml
 
-# One file, chosen from what the backup holds.
-file=$(cd "$folder" && find . -type f | sort | head -n 1)
-file=${file#./}
-run restore --policy policy.yaml --latest --out restored --only "$file"
-cmp "$folder/$file" "restored/$file"
-printf '\nrestored/%s is identical to the original.\n' "$file"
+choose
+if [ -n "$file" ]; then
+    file=${file#./}
+    only=$(glob_of "$file")
+    run restore --policy policy.yaml --latest --out restored "--only=${only%x}"
+    cmp -- "$folder/$file" "restored/$file"
+    printf '\nrestored/%q is identical to the original.\n' "$file"
+else
+    printf '\nThe folder holds no file that can be read, so all that it holds is restored.\n'
+    run restore --policy policy.yaml --latest --out restored
+fi
 run verify --policy policy.yaml --latest
 
 cat <<TXT
@@ -43,6 +95,6 @@ Done. In $work:
   key          opens the backup; whoever loses it loses the backup
   policy.yaml  what is backed up, and where to
   store/       the encrypted archive and its manifest
-  restored/    the file that came back
-Remove all of it with: rm -r $work
+  restored/    what came back
+Remove all of it with: rm -r $(printf %q "$work")
 TXT
