@@ -38,9 +38,20 @@ pub(crate) struct Manual {
 pub(crate) fn completions(arguments: &Completions, mut program: Command) -> Result<Done, Failure> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut program, name, &mut script);
+    clap_complete::generate(arguments.shell, &mut program, name.as_str(), &mut script);
+    if arguments.shell == Shell::Bash {
+        script = with_one_name(&name, &script);
+    }
     io::stdout().lock().write_all(&script).map_err(|e| unwritable(&e))?;
     Ok(Done::Written)
+}
+
+/// In a script for bash, clap 4.6 writes a hyphen of the program's name in two ways: where a command is recognized, and where
+/// its words are listed. So it completes nothing behind a command (clap-rs/clap#6421). Where both are alike, this changes
+/// nothing.
+fn with_one_name(program: &str, script: &[u8]) -> Vec<u8> {
+    let (recognized, listed) = (program.replace('-', "__"), program.replace('-', "__subcmd__"));
+    String::from_utf8_lossy(script).replace(&listed, &recognized).into_bytes()
 }
 
 pub(crate) fn manual(arguments: &Manual, mut program: Command) -> Result<Done, Failure> {
