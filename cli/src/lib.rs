@@ -37,5 +37,6 @@ mod selection;
 mod session;
 mod trusted;
 mod units;
+mod zone;
 
 pub use program::{backup_client, intellistor_agent};

@@ -10,7 +10,7 @@
 //! | `triggers`, `task_xml`, `wrapper` | Windows: when, how, and what is run; tested everywhere |
 //! | `task_scheduler`, `access` | Windows: COM, and who may write where |
 //! | `systemd`, `crontab` | Linux |
-//! | `runner` | Linux: programs of the system |
+//! | `runner`, `zone` | Linux: programs of the system; in which zone they read a schedule |
 //!
 //! [`Scheduler`] chooses. Its calls block, and on Windows use a thread of their own.
 //!
@@ -47,6 +47,8 @@ mod task_xml;
 mod triggers;
 #[cfg(any(windows, test))]
 mod wrapper;
+#[cfg(not(windows))]
+pub mod zone;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -242,6 +244,8 @@ pub struct Applied {
     pub schedule: ScheduleInfo,
     /// The next five times, RFC 3339.
     pub next_runs: Vec<String>,
+    /// The zone that the schedule is in: the machine's.
+    pub time_zone: String,
     /// Whether the policy had a schedule before.
     pub replaced: bool,
     /// What to know about it.
@@ -250,9 +254,22 @@ pub struct Applied {
 
 impl Applied {
     fn new(schedule: ScheduleInfo, cron: &Cron, replaced: bool, notes: Vec<String>) -> Self {
-        let next = cron.next_five(chrono::Local::now());
-        Self { schedule, next_runs: next.iter().map(|time| time.to_rfc3339()).collect(), replaced, notes }
+        let (time_zone, next) = zone_and_next(cron);
+        Self { schedule, next_runs: next, time_zone, replaced, notes }
     }
+}
+
+#[cfg(windows)]
+fn zone_and_next(cron: &Cron) -> (String, Vec<String>) {
+    let next = cron.next_five(chrono::Local::now());
+    ("the machine's".to_owned(), next.iter().map(|time| time.to_rfc3339()).collect())
+}
+
+#[cfg(not(windows))]
+fn zone_and_next(cron: &Cron) -> (String, Vec<String>) {
+    let zone = zone::Zone::of_this_machine();
+    let next = cron.next_five(zone.now());
+    (zone.name, next.iter().map(|time| time.to_rfc3339()).collect())
 }
 
 /// A schedule that is gone.
@@ -355,7 +372,9 @@ impl Scheduler {
                     let reason = "only root may write root's crontab. Run it with sudo, or schedule for your own account";
                     return Err(ScheduleError::unusable("the account", "root", reason));
                 }
-                crontab::apply(spec, &*self.runner)
+                let mut applied = crontab::apply(spec, &*self.runner)?;
+                applied.notes.extend(crontab::absence(Path::new(crontab::PROCESSES)));
+                Ok(applied)
             }
         }
     }

@@ -9,13 +9,14 @@
 //! What cron cannot do: a start that was missed while the machine was off is not made up for, and it keeps no exit
 //! code. It mails what the run complains of. cron has no locks: who edits the crontab at the same moment may win.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
-
-use chrono::Local;
 
 use super::cron::Cron;
 use super::error::{Result, ScheduleError};
 use super::runner::{Call, Runner};
+use super::zone::Zone;
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy_id, plain_path};
 
 const MARK: &[u8] = b" # intellistor-agent ";
@@ -57,9 +58,45 @@ pub(crate) fn apply(spec: &ScheduleSpec, runner: &dyn Runner) -> Result<Applied>
     let old = read(runner)?;
     let (new, found) = edited(&old, &spec.policy_id, Some(&line));
     write(runner, &old, &new)?;
-    let notes =
+    let mut notes =
         vec!["cron does not make up for a start that was missed while the machine was off".to_owned()];
+    notes.extend(zone_of_its_own(&new));
     Ok(Applied::new(info(&spec.policy_id, Some(&spec.cron)), &spec.cron, found > 0, notes))
+}
+
+/// Where Linux tells what runs.
+pub(crate) const PROCESSES: &str = "/proc";
+
+/// What to say where nothing runs that would start a schedule.
+pub(crate) fn absence(processes: &Path) -> Option<String> {
+    (runs_cron(processes) == Some(false)).then(|| {
+        "no cron runs on this machine, so nothing will start this schedule. Start it (`service cron start`, `crond`), or \
+         use `intellistor-agent serve`, which needs none"
+            .to_owned()
+    })
+}
+
+/// Whether something runs that reads crontabs. `None` where the system does not show all that runs.
+fn runs_cron(processes: &Path) -> Option<bool> {
+    /// As Linux calls them: Debian's, cronie's and BusyBox's, and those that read the same tables.
+    const NAMES: [&str; 5] = ["cron", "crond", "fcron", "bcron-sched", "systemd-cron"];
+    let name_of = |process: &Path| fs::read_to_string(process.join("comm")).ok();
+    // One of root's: what is hidden from this user would be hidden there, too.
+    name_of(&processes.join("1"))?;
+    let all = fs::read_dir(processes).ok()?.filter_map(|process| name_of(&process.ok()?.path()));
+    Some(all.into_iter().any(|name| NAMES.contains(&name.trim_end())))
+}
+
+/// What to say of a crontab that sets a zone of its own for its times.
+fn zone_of_its_own(table: &[u8]) -> Option<String> {
+    let table = String::from_utf8_lossy(table);
+    let zone = table
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("CRON_TZ")?.trim_start().strip_prefix('='))?;
+    Some(format!(
+        "the crontab sets CRON_TZ to {}: cronie runs what follows in that zone, other crons in the machine's",
+        zone.trim()
+    ))
 }
 
 /// Takes the line away.
@@ -182,7 +219,9 @@ fn info(policy_id: &str, cron: Option<&Cron>) -> ScheduleInfo {
     ScheduleInfo {
         policy_id: policy_id.to_owned(),
         cron: cron.map(Cron::to_string),
-        next_run: cron.and_then(|cron| cron.next_after(Local::now())).map(|time| time.to_rfc3339()),
+        next_run: cron
+            .and_then(|cron| cron.next_after(Zone::of_this_machine().now()))
+            .map(|time| time.to_rfc3339()),
         last_result: None,
         enabled: true,
         running: None,

@@ -23,11 +23,10 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use chrono::Local;
-
 use super::cron::{Cron, Days, runs};
 use super::error::{Result, ScheduleError};
 use super::runner::{Answer, Call, Runner};
+use super::zone::Zone;
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, plain_path};
 
 const PREFIX: &str = "intellistor-agent-";
@@ -297,7 +296,7 @@ fn info(scope: &Scope, runner: &dyn Runner, policy_id: &str, cron: Option<&Cron>
     let timer = format!("{}.timer", unit_name(policy_id));
     let shown = systemctl(scope, runner, &["show", "--property=ActiveState", &timer])?;
     let active = properties(&shown).any(|pair| pair == ("ActiveState".to_owned(), "active".to_owned()));
-    let next = cron.filter(|_| active).and_then(|cron| cron.next_after(Local::now()));
+    let next = cron.filter(|_| active).and_then(|cron| cron.next_after(Zone::of_this_machine().now()));
     Ok(ScheduleInfo {
         policy_id: policy_id.to_owned(),
         cron: cron.map(Cron::to_string),

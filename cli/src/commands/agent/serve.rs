@@ -17,6 +17,7 @@ use crate::home;
 use crate::output::Done;
 use crate::selection::SealArgument;
 use crate::session::Session;
+use crate::zone;
 
 /// Run the policies of a folder, each at the times of its `schedule`, until it is stopped
 #[derive(Debug, Args)]
@@ -103,6 +104,7 @@ pub(crate) async fn run(command: Serve, session: &Session) -> Result<Done, Failu
     let options =
         ServeOptions { folder: command.policies, at_once: command.at_once, cancel: session.cancel.clone() };
     intellistor::privilege::read_everything();
+    zone::warn(&session.screen);
     session.screen.note(format_args!("serving the policies in {}", options.folder.display()));
     let served = serve(options, Local::now, Arc::new(runner)).await;
     let served = served.map_err(Failure::engine("cannot serve"))?;

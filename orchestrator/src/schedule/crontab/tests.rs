@@ -186,3 +186,26 @@ fn what_a_crontab_cannot_hold_is_refused() {
     let error = apply(&ScheduleSpec { run_as, ..here("a", "0 2 * * *") }, &Table::default()).unwrap_err();
     assert!(error.to_string().contains("Log in as that user"), "{error}");
 }
+
+#[test]
+fn a_machine_without_cron_is_told_and_one_that_hides_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = |id: &str, name: &str| {
+        std::fs::create_dir(dir.path().join(id)).unwrap();
+        std::fs::write(dir.path().join(id).join("comm"), format!("{name}\n")).unwrap();
+    };
+    std::fs::write(dir.path().join("uptime"), "1").unwrap();
+    process("20", "bash");
+    assert_eq!(absence(dir.path()), None, "what root runs is hidden");
+    process("1", "init");
+    assert!(absence(dir.path()).unwrap().contains("serve"));
+    process("30", "crond");
+    assert_eq!(absence(dir.path()), None);
+}
+
+#[test]
+fn a_zone_of_the_crontab_is_told() {
+    let zone = |table: &str| zone_of_its_own(table.as_bytes());
+    assert!(zone("A=1\nCRON_TZ = Asia/Tokyo\n0 2 * * * x\n").unwrap().contains("Asia/Tokyo"));
+    assert_eq!(zone("# CRON_TZ=Asia/Tokyo\nTZ=Asia/Tokyo\n0 2 * * * CRON_TZ=1 x\n"), None);
+}

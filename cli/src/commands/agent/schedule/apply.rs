@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use intellistor::Policy;
+#[cfg(not(windows))]
+use intellistor::schedule::zone::Zone;
 use intellistor::schedule::{Cron, Password, RunAs, ScheduleSpec};
 
 use super::ask;
@@ -81,17 +83,34 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     let applied = ask(&session.environment, format!("cannot schedule policy {id}"), move |scheduler| {
         scheduler.apply(&spec)
     });
-    let applied = applied.await?;
+    let mut applied = applied.await?;
+    applied.notes.extend(zone_notes(&applied.time_zone));
     let word = if applied.replaced { "changed" } else { "made" };
     session.screen.note(format_args!("the schedule of {id} was {word}: {}", applied.schedule.place));
     for next in &applied.next_runs {
         session.screen.note(format_args!("  runs at {next}"));
     }
+    session.screen.note(format_args!("  in the time zone {}", applied.time_zone));
     for note in &applied.notes {
         session.screen.warn(note);
     }
     session.screen.note(format_args!("try it: intellistor-agent test-schedule --policy-id {id}"));
     Done::document(&applied, Exit::Success)
+}
+
+/// The scheduler goes by the machine's zone. That the shell has another one, or that the machine has none, is not seen in a
+/// list of times.
+#[cfg(not(windows))]
+fn zone_notes(zone: &str) -> Vec<String> {
+    let shells = crate::zone::of_the_shell().filter(|tz| tz != zone).map(|tz| {
+        format!("TZ is {tz:?} in this shell, and the scheduler goes by the machine's time zone, {zone}: so do the times above")
+    });
+    shells.into_iter().chain(Zone::of_this_machine().problem).collect()
+}
+
+#[cfg(windows)]
+fn zone_notes(_: &str) -> Vec<String> {
+    Vec::new()
 }
 
 fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, Failure> {
