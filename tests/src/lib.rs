@@ -21,3 +21,14 @@ pub mod tree;
 pub mod trial;
 #[cfg(unix)]
 pub mod wine;
+
+/// A test lacks what it needs on this machine, and does nothing.
+///
+/// # Panics
+/// Where `INTELLISTOR_TEST_ALL` is set, as `.ci/test` does: there no test does nothing.
+#[track_caller]
+#[allow(clippy::print_stderr, reason = "a test that does nothing must be seen to")]
+pub fn cannot_run(why: &str) {
+    assert!(std::env::var_os("INTELLISTOR_TEST_ALL").is_none(), "this test cannot run here: {why}");
+    eprintln!("SKIPPED: {why}");
+}

@@ -366,7 +366,9 @@ fn no_secret_is_in_anything_that_a_run_writes() {
             agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
         let mut outputs = vec![dying.run(["-vvv", "run", "--policy", "policy.yaml"])];
         assert!(marker.exists());
-        for path in files_below(&place.queue()).iter().filter(|path| path.is_file()) {
+        let kept: Vec<_> = files_below(&place.queue()).into_iter().filter(|path| path.is_file()).collect();
+        assert!(!kept.is_empty(), "a run that was killed has left nothing");
+        for path in &kept {
             assert_not_in(&secrets, &fs::read(path).unwrap(), &path.display().to_string());
         }
         place.server.traffic().fail_next(1000, Operation::PutPart, Failure::AccessDenied);

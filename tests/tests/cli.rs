@@ -246,13 +246,14 @@ fn no_secret_is_printed_or_stored() {
     let secret = server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
     let client = desk.client.clone().vars(server.env()).var("RUST_LOG", "trace");
     let lines = [
-        "-vv backup --policy policy.yaml",
-        "-vv restore --policy policy.yaml --latest --out out",
-        "-vv show --policy policy.yaml --latest",
-        "-vv restore --policy policy.yaml --latest --out out --only nope",
+        ("-vv backup --policy policy.yaml", 0),
+        ("-vv restore --policy policy.yaml --latest --out out", 0),
+        ("-vv show --policy policy.yaml --latest", 0),
+        ("-vv restore --policy policy.yaml --latest --out out --only nope", 1),
     ];
-    for line in lines {
-        let output = client.run(line.split(' '));
+    for (line, code) in lines {
+        let output = client.run(line.split(' ')).expect(code);
+        assert!(!output.stderr.is_empty(), "{line} said nothing, in which no secret could be");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr;
         assert!(!said.contains(KEY) && !said.contains(&secret), "{line}");
     }
