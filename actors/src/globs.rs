@@ -2,8 +2,11 @@
 //!
 //! `*` crosses `/`, a folder that matches stands for all that is in it, a backslash takes the next character literally,
 //! and both sides are compared in Unicode NFC: what a person types on one system matches what another system stored.
+//! A name with brackets or braces in it is also matched by itself: who copies `[2024] a.pdf` means that file.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -18,9 +21,21 @@ pub struct BadGlob {
     pub reason: String,
 }
 
-/// A set of globs; a path matches when one of them does.
+/// A set of globs; a path matches when one of them does. Clones know together which patterns have matched.
 #[derive(Debug, Clone)]
-pub struct PathGlobs(GlobSet);
+pub struct PathGlobs {
+    set: GlobSet,
+    /// For each glob of the set, the pattern that it was made of.
+    origins: Vec<usize>,
+    patterns: Arc<[Pattern]>,
+    ignores_case: bool,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    matched: AtomicBool,
+}
 
 impl PathGlobs {
     /// Compiles the patterns.
@@ -28,45 +43,173 @@ impl PathGlobs {
     /// # Errors
     /// [`BadGlob`] names the first that is not valid.
     pub fn new(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, BadGlob> {
-        let mut set = GlobSetBuilder::new();
+        Self::compile(patterns, false)
+    }
+
+    /// Compiles the patterns, which match names of another case too, as Windows compares names.
+    ///
+    /// # Errors
+    /// [`BadGlob`] names the first that is not valid.
+    pub fn ignoring_case(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, BadGlob> {
+        Self::compile(patterns, true)
+    }
+
+    fn compile(
+        patterns: impl IntoIterator<Item = impl AsRef<str>>,
+        ignores_case: bool,
+    ) -> Result<Self, BadGlob> {
+        let (mut set, mut origins, mut all) = (GlobSetBuilder::new(), Vec::new(), Vec::new());
         for pattern in patterns {
-            let pattern = pattern.as_ref();
-            let bad =
-                |e: globset::Error| BadGlob { pattern: pattern.to_owned(), reason: e.kind().to_string() };
-            let pattern = nfc(pattern);
-            let below = match pattern.strip_suffix('/') {
+            let text = pattern.as_ref().to_owned();
+            let bad = |e: globset::Error| BadGlob { pattern: text.clone(), reason: e.kind().to_string() };
+            let folded = fold(&text, ignores_case);
+            let (name, is_folder) = match folded.strip_suffix('/') {
                 // A file of that name is not meant.
-                Some(folder) => format!("{folder}/*"),
-                None => {
-                    set.add(glob(&pattern).map_err(bad)?);
-                    format!("{pattern}/*")
-                }
+                Some(folder) => (folder, true),
+                None => (folded.as_ref(), false),
             };
-            set.add(glob(&below).map_err(bad)?);
+            for form in [name.to_owned()].into_iter().chain(literal_forms(name)) {
+                if !is_folder {
+                    set.add(glob(&form).map_err(bad)?);
+                    origins.push(all.len());
+                }
+                set.add(glob(&format!("{form}/*")).map_err(bad)?);
+                origins.push(all.len());
+            }
+            all.push(Pattern { text, matched: AtomicBool::new(false) });
         }
-        let set = set.build();
         let too_large =
             |e: globset::Error| BadGlob { pattern: "(all)".to_owned(), reason: e.kind().to_string() };
-        Ok(Self(set.map_err(too_large)?))
+        Ok(Self { set: set.build().map_err(too_large)?, origins, patterns: all.into(), ignores_case })
     }
 
     /// Whether one of the globs matches the whole path, or a folder that it is in.
     pub fn is_match(&self, relative_path: &str) -> bool {
-        !self.0.is_empty() && self.0.is_match(nfc(relative_path).as_ref())
+        if self.set.is_empty() {
+            return false;
+        }
+        let path = fold(relative_path, self.ignores_case);
+        if self.patterns.iter().all(|pattern| pattern.matched.load(Ordering::Relaxed)) {
+            return self.set.is_match(path.as_ref());
+        }
+        let matches = self.set.matches(path.as_ref());
+        for &glob in &matches {
+            self.patterns[self.origins[glob]].matched.store(true, Ordering::Relaxed);
+        }
+        !matches.is_empty()
+    }
+
+    /// The patterns that have matched nothing so far.
+    pub fn unmatched(&self) -> impl Iterator<Item = &str> {
+        let unmatched = self.patterns.iter().filter(|pattern| !pattern.matched.load(Ordering::Relaxed));
+        unmatched.map(|pattern| pattern.text.as_str())
     }
 
     /// Whether there is no glob.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.set.is_empty()
     }
+}
+
+/// What else a pattern may mean: the name that it spells out.
+fn literal_forms(pattern: &str) -> Vec<String> {
+    let escape = |special: &[char]| {
+        let escaped =
+            pattern.chars().flat_map(|c| special.contains(&c).then_some('\\').into_iter().chain([c]));
+        escaped.collect()
+    };
+    if pattern.contains('\\') {
+        vec![escape(&['\\', '*', '?', '[', ']', '{', '}'])]
+    } else if pattern.contains(['[', '{']) {
+        // `*` and `?` match themselves as well, so that `[2024]/*` is covered.
+        vec![escape(&['[', ']', '{', '}'])]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Why no file that a policy or a backup can name is what a pattern means, and what to write instead.
+pub fn mistake(pattern: &str) -> Option<String> {
+    let quoted = |text: &str| format!("write {text:?}");
+    let has_drive =
+        matches!(pattern.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    if pattern.trim_matches('/').is_empty() {
+        return Some("it names nothing".to_owned());
+    }
+    if let Some(rest) = pattern.strip_prefix('!') {
+        return Some(format!(
+            "a `!` takes nothing back here, and what no pattern matches is left alone anyway. Remove it, or {} for a \
+             name that begins with `!`",
+            quoted(&format!("\\!{rest}"))
+        ));
+    }
+    let relative = "patterns are matched on the path relative to the folder that is backed up";
+    if pattern.starts_with(['/']) || pattern.starts_with("\\\\") || has_drive {
+        let slashes = pattern.replace('\\', "/");
+        let path = if has_drive { &slashes[2..] } else { &slashes };
+        let last = path.trim_end_matches(['*', '/']).rsplit('/').next().unwrap_or_default();
+        let example = if last.is_empty() { "cache".to_owned() } else { last.to_owned() };
+        return Some(format!(
+            "it is an absolute path, and {relative}: {} for what lies directly in it, or {} for what lies deeper",
+            quoted(&example),
+            quoted(&format!("*/{example}"))
+        ));
+    }
+    let is_separator = |next: Option<char>| match next {
+        Some(c) => c.is_alphanumeric() || c == '_' || (cfg!(windows) && matches!(c, '*' | '?' | '.' | ' ')),
+        None => true,
+    };
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\\' && is_separator(chars.peek().copied()) {
+            let right = pattern.replace('\\', "/");
+            return Some(format!("folders are separated by `/` on every system: {}", quoted(&right)));
+        }
+        if c == '\\' {
+            chars.next();
+        }
+    }
+    let parts: Vec<_> = pattern.split('/').collect();
+    if parts.contains(&"..") {
+        return Some(format!("nothing above the folder is backed up, and {relative}"));
+    }
+    let is_noise = |(at, part): (usize, &&str)| *part == "." || (part.is_empty() && at + 1 < parts.len());
+    if parts.iter().enumerate().any(is_noise) {
+        let right: Vec<_> =
+            parts.iter().enumerate().filter(|&part| !is_noise(part)).map(|(_, part)| *part).collect();
+        return Some(format!(
+            "{relative}, which has neither `.` nor empty parts: {}",
+            quoted(&right.join("/"))
+        ));
+    }
+    None
+}
+
+/// What may be wrong with a pattern that matched nothing; empty where nothing is suspicious.
+pub fn suspicion(pattern: &str) -> String {
+    if let Some(mistake) = mistake(pattern) {
+        return format!(": {mistake}");
+    }
+    if pattern.contains('\\') {
+        let right = pattern.replace('\\', "/");
+        return format!(
+            ": a backslash takes the next character literally, and folders are separated by `/`. Perhaps {right:?} is meant"
+        );
+    }
+    if pattern.starts_with('~') || pattern.contains(['$', '%']) {
+        return ": `~` and variables are not expanded".to_owned();
+    }
+    String::new()
 }
 
 fn glob(pattern: &str) -> Result<Glob, globset::Error> {
     GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()
 }
 
-fn nfc(text: &str) -> Cow<'_, str> {
-    if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
+/// A name as it is compared.
+fn fold(text: &str, ignores_case: bool) -> Cow<'_, str> {
+    let text = if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) };
+    if ignores_case { Cow::Owned(text.to_lowercase()) } else { text }
 }
 
 #[cfg(test)]
@@ -89,6 +232,69 @@ mod tests {
         assert!(matches("Co\u{301}pia*", "C\u{f3}pia de a.txt"), "NFD pattern, NFC name");
         assert!(matches("a\\*b", "a*b") && !matches("a\\*b", "axb"));
         assert!(!PathGlobs::new(Vec::<String>::new()).unwrap().is_match("a"));
+    }
+
+    #[test]
+    fn a_name_with_brackets_or_braces_matches_itself() {
+        let matches = |glob: &str, path: &str| PathGlobs::new([glob]).unwrap().is_match(path);
+        assert!(matches("[2024] report.pdf", "[2024] report.pdf"));
+        assert!(matches("[2024] report.pdf", "2 report.pdf"), "it is a glob all the same");
+        assert!(matches("[2024]", "[2024]/a") && matches("[2024]/", "[2024]/a"));
+        assert!(matches("[2024]/*.pdf", "[2024]/a.pdf") && !matches("[2024]/*.pdf", "[2024]/a.txt"));
+        assert!(matches("{a,b}", "{a,b}") && matches("{a,b}", "b") && !matches("{a,b}", "c"));
+        assert!(matches("a\\b", "a\\b"), "a name of Unix");
+        assert!(matches("\\[2024\\] a", "[2024] a") && !matches("\\[2024\\] a", "2 a"));
+        assert!(matches("[2024] relat\u{f3}rio", "[2024] relato\u{301}rio"));
+    }
+
+    #[test]
+    fn case_is_ignored_where_it_is_asked_for() {
+        let globs = PathGlobs::ignoring_case(["*.TMP", "C\u{d3}PIA*"]).unwrap();
+        for path in ["a.tmp", "x/A.Tmp", "c\u{f3}pia de a", "Co\u{301}pia"] {
+            assert!(globs.is_match(path), "{path}");
+        }
+        assert!(!PathGlobs::new(["*.TMP"]).unwrap().is_match("a.tmp"));
+    }
+
+    #[test]
+    fn patterns_that_matched_nothing_are_known_to_every_clone() {
+        let globs = PathGlobs::new(["*.tmp", "cache/", "[x]"]).unwrap();
+        let clone = globs.clone();
+        assert!(clone.is_match("a.tmp") && !clone.is_match("cache"));
+        assert_eq!(globs.unmatched().collect::<Vec<_>>(), ["cache/", "[x]"]);
+        assert!(clone.is_match("cache/a") && clone.is_match("[x]"));
+        assert_eq!(globs.unmatched().count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_match_is_told_with_what_to_write() {
+        for (pattern, right) in [
+            ("/abs/cache", "\"cache\""),
+            ("/abs/cache/*", "\"*/cache\""),
+            ("C:\\dados\\cache", "\"cache\""),
+            ("\\\\servidor\\dados", "\"dados\""),
+            ("./cache", "\"cache\""),
+            ("a/./b", "\"a/b\""),
+            ("a//b/", "\"a/b/\""),
+            ("../x", "above"),
+            ("!x", "\"\\\\!x\""),
+            ("cache\\tmp", "\"cache/tmp\""),
+            ("", "names nothing"),
+            ("/", "names nothing"),
+        ] {
+            let told = mistake(pattern).unwrap_or_else(|| panic!("{pattern:?} passes"));
+            assert!(told.contains(right), "{pattern:?}: {told}");
+        }
+        for pattern in ["cache", "*.tmp", "**/a", "docs/", "a\\[b", "\\!x", "a: b", "~x", "..a", "a.", "é/ç"]
+        {
+            assert_eq!(mistake(pattern), None, "{pattern}");
+        }
+        #[cfg(unix)]
+        for (pattern, told) in [("cache\\*", "\"cache/*\""), ("~/x", "expanded"), ("$HOME/x", "expanded")] {
+            assert_eq!(mistake(pattern), None, "{pattern}");
+            assert!(suspicion(pattern).contains(told), "{pattern}: {}", suspicion(pattern));
+        }
+        assert_eq!(suspicion("*.tmp"), "");
     }
 
     #[test]

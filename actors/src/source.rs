@@ -3,6 +3,7 @@
 mod attributes;
 #[cfg(unix)]
 mod beneath;
+mod excludes;
 mod facts;
 mod handle;
 mod holes;
@@ -17,11 +18,12 @@ mod windows;
 pub use attributes::xattrs_of;
 #[cfg(unix)]
 pub use beneath::{Beneath, is_replaced};
+pub use excludes::{Excludes, KeptOut};
 pub use facts::{Facts, Identity, SourceKind, facts_of};
 pub use handle::{goes_on_behind, is_worth_another_try, read_soon, read_whole};
 pub use holes::data_map;
-pub use roots::{Root, make_roots};
+pub use roots::{Overlap, Root, find_overlap, make_roots};
 pub use source_path::SourcePath;
-pub use walk::{Excludes, ScannedEntry, Walk, Walked};
+pub use walk::{ScannedEntry, Walk, Walked};
 #[cfg(windows)]
 pub use windows::{Beneath, is_replaced};

@@ -61,7 +61,8 @@ pub(crate) struct SealArgument {
 #[derive(Debug, Args)]
 pub(crate) struct OnlyArgument {
     /// Only what matches one of these globs, in quotes so that the shell leaves them alone. They are matched
-    /// on the whole relative path, `*` crosses `/`, and a folder stands for all that is in it
+    /// on the whole relative path, `*` crosses `/`, and a folder stands for all that is in it. A name that holds
+    /// brackets or braces matches itself as well
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(crate) only: Vec<String>,
 }

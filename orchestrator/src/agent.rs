@@ -29,18 +29,18 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use intellistor_actors::source::Excludes;
 use intellistor_storage::job::JobEvent;
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
+use intellistor_storage::objects::{RetryPolicy, SharedStore, StoreFolder, UnfinishedUpload};
 use intellistor_storage::queue::{self, Queue};
-use intellistor_storage::{create_private_folder, trust};
+use intellistor_storage::{self as storage, create_private_folder, trust};
 use tracing::Instrument as _;
 
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};
 pub use watch::RunProgress;
 
 use crate::clock::{self, TIMESTAMP};
+use crate::copy::other_store;
 use crate::{Error, Policy, Result, Vault};
 use evidence::Evidence;
 use governed::{Run, close};
@@ -99,12 +99,24 @@ impl Agent {
     /// `Busy` when another run of the policy is active, at once; those of the state folder. What happens to the job
     /// is told in the report.
     pub async fn run(&self, vault: &Vault, policy: &Policy, options: AgentOptions) -> Result<AgentReport> {
-        let excludes = Excludes::new(&policy.exclude)?;
+        policy.check()?;
         let folder = self.own_folder(&policy.policy_id)?;
         let mut queue = Queue::open(&folder)?;
+        // Before anything is written to it, be it a log.
+        let checked = self
+            .check_stores(&queue, &vault.store, options.new_store)
+            .and_then(|()| Ok(policy.check_overlap()?))
+            .and_then(|()| {
+                let mut copies = options.copy_to.iter();
+                copies.try_for_each(|copy| crate::sources::check_copy(&*vault.store, copy))
+            });
+        if let Err(error) = checked {
+            self.note_failed_start_in(&mut queue, &policy.policy_id, &error.to_string())?;
+            return Err(error);
+        }
         // Only while the queue is locked are requests left there: one that came before was meant for another run.
         watch::forget_requests(&folder);
-        let run = Run { agent: self, vault, policy, excludes, options };
+        let run = Run { agent: self, vault, policy, options };
         let found = queue.job()?;
         let began_ms = found.as_ref().map(|ledger| ledger.job().began_ms);
         let first = run.one(&mut queue, found).await?;
@@ -122,16 +134,31 @@ impl Agent {
     /// # Errors
     /// `Busy`; those of the state folder.
     pub fn note_failed_start(&self, policy_id: &str, told: &str) -> Result<PathBuf> {
-        let mut queue = Queue::open(&self.own_folder(policy_id)?)?;
+        self.note_failed_start_in(&mut Queue::open(&self.own_folder(policy_id)?)?, policy_id, told)
+    }
+
+    fn note_failed_start_in(&self, queue: &mut Queue, policy_id: &str, told: &str) -> Result<PathBuf> {
         let waiting = queue.job()?;
-        let taken = governed::names(&queue, waiting.as_ref(), &self.logs_folder(policy_id))?;
+        let taken = governed::names(queue, waiting.as_ref(), &self.logs_folder(policy_id))?;
         let taken = taken.iter().map(String::as_str);
         let timestamp = clock::next_name(taken, Utc::now()).format(TIMESTAMP).to_string();
         let evidence = Evidence::open(&self.logs_folder(policy_id), policy_id, &timestamp)?;
         evidence.span().in_scope(|| tracing::error!(error = told, "the run could not begin"));
-        evidence.queue(&queue)?;
+        evidence.queue(queue)?;
         queue.write_view(waiting.as_ref());
         Ok(evidence.path())
+    }
+
+    /// Checks that the store's folders are those that earlier runs wrote to: a disk that is not mounted leaves an empty
+    /// folder in its place.
+    fn check_stores(&self, queue: &Queue, store: &SharedStore, accept_new: bool) -> Result<()> {
+        for StoreFolder { path, id } in store.folders() {
+            let known = queue.known_store(&path)?.filter(|known| !accept_new && id.as_ref() != Some(known));
+            if known.is_some() {
+                return Err(storage::Error::from(other_store(&**store, &path)).into());
+            }
+        }
+        Ok(())
     }
 
     /// Every policy that has run here, by name.

@@ -15,7 +15,7 @@ use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::manifest::{Problem, RootRecord, Totals};
+use intellistor_storage::manifest::{Problem, RootRecord, Totals, peek_roots};
 use intellistor_storage::objects::{SharedStore, Upload};
 use intellistor_telemetry::names::span;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use crate::copy::{Copies, Source};
 use crate::operation::labelled;
 use crate::pipeline::{BackupPipeline, WalkSource, on_system};
 use crate::policy::Policy;
-use crate::{Error, Result, RunOptions, Vault, publish};
+use crate::{Error, Result, RunOptions, Vault, publish, sources};
 
 /// How to back up.
 #[derive(Debug, Clone, Default)]
@@ -68,10 +68,16 @@ pub struct BackupReport {
     pub seconds: f64,
     /// The first entries that were skipped or changed; `totals` counts all of them.
     pub problems: Vec<Problem>,
-    /// What a person should see to, although the backup was made: a copy that is missing, a wrong
-    /// clock, another key than the last backup's. With any, a run ends with exit code 3.
+    /// What a person should see to, although the backup was made: a copy that is missing, a wrong clock, another key
+    /// than the last backup's, a folder that is empty and was not. With any, a run ends with exit code 3.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What is worth knowing, and no reason to worry.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// The policy's folders, and how many files each held.
+    #[serde(default)]
+    pub roots: Vec<RootRecord>,
     /// The trace that it was published in, where traces are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
@@ -86,7 +92,8 @@ impl BackupReport {
 
 pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
     policy.check_paths()?;
-    let excludes = Excludes::new(&policy.exclude)?;
+    let copies: Vec<_> = options.copy_to.iter().cloned().collect();
+    let excludes = sources::excludes(policy, &*vault.store, &copies, None)?;
     // Nothing is written before: the policy may be another machine's.
     let claimed = vault.claim(&policy.policy_id, options.take_over);
     let claimed = options.run.cancel.run_until_cancelled(claimed).await;
@@ -166,8 +173,9 @@ impl Job {
             }
         };
         let segments = draft.segments().to_vec();
-        let roots = root_records(&self.policy);
-        let published = publish::manifest(&*self.store, &header, &data_key, draft, roots, &self.vault);
+        let before: Vec<_> = self.roots_before().await.into_iter().collect();
+        let findings = sources::findings(&self.policy, &self.excludes, &before);
+        let published = publish::manifest(&*self.store, &header, &data_key, draft, findings, &self.vault);
         let published = published.instrument(info_span!(span::MANIFEST)).await?;
         let segments = &segments.iter().collect::<Vec<_>>()[..];
         let source = Source { store: &*self.store, header: &header, data_key: &data_key, segments };
@@ -227,6 +235,22 @@ impl Job {
         counted.total_bytes.get()
     }
 
+    /// The folders of the newest backup. Where it cannot be seen nothing is compared.
+    async fn roots_before(&self) -> Option<Vec<RootRecord>> {
+        let found = async {
+            let newest = self.vault.list(&self.policy.policy_id).await?.pop();
+            match newest {
+                Some(newest) => Ok(peek_roots(&*self.store, &newest.name).await?),
+                None => Ok(None),
+            }
+        };
+        let found: Result<_> = found.await;
+        found.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the backup before cannot be seen");
+            None
+        })
+    }
+
     fn estimate(&self) -> StopOnDrop {
         let stop = Arc::new(AtomicBool::new(false));
         let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
@@ -234,15 +258,6 @@ impl Job {
         std::thread::spawn(move || scanner::count(roots, excludes, &progress, &stopped));
         StopOnDrop(stop)
     }
-}
-
-/// The policy's folders, as the manifest names them.
-pub(crate) fn root_records(policy: &Policy) -> Vec<RootRecord> {
-    let record = |root: intellistor_actors::source::Root| RootRecord {
-        path: root.path.to_string_lossy().into_owned(),
-        prefix: root.prefix,
-    };
-    make_roots(&policy.paths).into_iter().map(record).collect()
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

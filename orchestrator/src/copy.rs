@@ -13,9 +13,9 @@ use intellistor_storage::archive::{Header, SegmentRecord};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::put_manifest;
 use intellistor_storage::objects::{
-    LocalStore, ObjectStore, Part, PartReceipt, PutOptions, SharedStore, Tee, Upload,
+    LocalStore, ObjectStore, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, Tee, Upload,
 };
-use intellistor_storage::{Error as Storage, Hashed, Spool};
+use intellistor_storage::{Error as Storage, Hashed, Spool, StoreError, StoreErrorKind};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ pub(crate) struct Copies(Vec<Copy>);
 #[derive(Debug)]
 struct Copy {
     folder: PathBuf,
+    /// Which store the folder was when earlier runs wrote to it, where that is known.
+    expected: Option<String>,
     tee: Mutex<Option<Arc<Tee>>>,
     /// Why it was given up.
     trouble: Mutex<Option<String>>,
@@ -54,10 +56,36 @@ impl Copies {
         for folder in folders {
             let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
             if copies.iter().all(|copy| copy.folder != folder) {
-                copies.push(Copy { folder, tee: Mutex::default(), trouble: Mutex::default() });
+                let (tee, trouble) = Default::default();
+                copies.push(Copy { folder, expected: None, tee, trouble });
             }
         }
         Self(copies)
+    }
+
+    /// Takes a folder for a copy's only if it is the store that is known; `None` is as good as any.
+    pub(crate) fn expect<E>(
+        &mut self,
+        known: impl Fn(&Path) -> std::result::Result<Option<String>, E>,
+    ) -> std::result::Result<(), E> {
+        for copy in &mut self.0 {
+            copy.expected = known(&copy.folder)?;
+        }
+        Ok(())
+    }
+
+    /// The folders.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        self.0.iter().map(|copy| copy.folder.clone()).collect()
+    }
+
+    /// Which store each folder is by now; those that were refused are left out.
+    pub(crate) async fn stores(&self) -> Vec<StoreFolder> {
+        let mut stores = Vec::new();
+        for copy in &self.0 {
+            stores.extend(copy.open().await.into_iter().flat_map(|local| local.folders()));
+        }
+        stores
     }
 
     /// Whether no copy was asked for.
@@ -118,6 +146,16 @@ impl Copies {
 }
 
 impl Copy {
+    /// The folder as a store, if it is the one that it was: a disk that is not mounted leaves an empty folder.
+    async fn open(&self) -> Result<LocalStore, Storage> {
+        let local = LocalStore::open(&self.folder).await?;
+        let is_other = |folder: &StoreFolder| self.expected.is_some() && folder.id != self.expected;
+        if local.folders().iter().any(is_other) {
+            return Err(other_store(&local, &self.folder).into());
+        }
+        Ok(local)
+    }
+
     fn give_up(&self, trouble: String) {
         tracing::warn!(folder = %self.folder.display(), error = trouble, "the copy is given up");
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(trouble);
@@ -139,7 +177,7 @@ impl Copy {
         if self.trouble().is_some() {
             return Ok(None);
         }
-        let local = LocalStore::open(&self.folder).await?;
+        let local = self.open().await?;
         let upload = match furthest(&local, key, sent).await? {
             Some((upload, held)) if held.len() == sent.len() => upload,
             None if sent.is_empty() => local.begin_upload(key).await?,
@@ -152,7 +190,7 @@ impl Copy {
 
     async fn complete(&self, source: Source<'_>, manifest: &Spool, cancel: &CancellationToken) -> Result<()> {
         let Source { header, data_key, segments, .. } = source;
-        let (name, local) = (header.name(), LocalStore::open(&self.folder).await?);
+        let (name, local) = (header.name(), self.open().await?);
         match identity::archive(&local, header, segments).await? {
             Held::Ours => {}
             Held::Other => return Err(publish::overtaken(&local, &name.archive_key())),
@@ -212,7 +250,7 @@ impl Copy {
             return;
         }
         let cleared = async {
-            let local = LocalStore::open(&self.folder).await?;
+            let local = self.open().await?;
             for left in local.list_uploads(key).await? {
                 local.abort_upload(&left.upload).await?;
             }
@@ -222,6 +260,12 @@ impl Copy {
             tracing::warn!(%error, "parts of a copy that was not completed stay in its folder");
         }
     }
+}
+
+/// What is wrong with a folder that lacks the mark of the store that earlier runs wrote to.
+pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError {
+    let reason = "earlier runs wrote to a store there that bears a mark (.intellistor-store), and this folder lacks it";
+    StoreError::new(StoreErrorKind::OtherStore, store.url(), "write to", folder.to_string_lossy(), reason)
 }
 
 /// The upload of an archive that holds most of its segments, and those, without a gap.

@@ -69,6 +69,17 @@ pub enum Error {
         /// The store's URL.
         store: String,
     },
+    /// Occurs when the copy of a backup would lie in the store itself.
+    #[error(
+        "the copy in {} would overwrite what the store {} holds. Name another folder, best on another disk",
+        copy.display(), store.display()
+    )]
+    CopyInStore {
+        /// The folder for the copy.
+        copy: PathBuf,
+        /// The store's folder.
+        store: PathBuf,
+    },
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target {
@@ -141,6 +152,7 @@ impl Error {
             )
             | Self::Policy(_)
             | Self::Untrusted { .. }
+            | Self::CopyInStore { .. }
             | Self::Pattern(_) => Category::Configuration,
             Self::Storage(Storage::Store(store)) if store.kind.is_configuration() => Category::Configuration,
             Self::Interrupted => Category::Interrupted,

@@ -30,6 +30,7 @@
 //! | `machine` | which machine this is |
 //! | `alerts`, `clock` | what a person has to look at after a backup; timestamps, and clocks that are wrong |
 //! | `holdings` | what a store holds of a policy |
+//! | `sources` | a policy's folders as a run finds them |
 //! | `publish` | the last steps of a backup: archive, then manifest |
 //! | `identity` | whether what has a backup's name in a store is what this job has sent |
 //! | `copy` | the copy that `--out` asks for, and what becomes of it |
@@ -58,6 +59,7 @@ mod restore;
 mod salvage;
 pub mod schedule;
 pub mod serve;
+mod sources;
 mod stream;
 mod vault;
 mod verify;
@@ -66,7 +68,7 @@ pub use agent::{Agent, AgentOptions, AgentReport};
 pub use backup::{BackupOptions, BackupReport};
 pub use error::{Category, Error, Result};
 pub use holdings::{BackupListing, Holdings, OrphanArchive};
-pub use intellistor_actors::globs::PathGlobs;
+pub use intellistor_actors::globs;
 pub use intellistor_actors::progress::Progress;
 pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::keys::UserKey;

@@ -9,16 +9,17 @@
 //! Relative paths are those of the directory that the program runs in, not of the policy's file. `~` and
 //! variables are not expanded: what runs at night has another home and another environment.
 
+mod correction;
 mod digest;
 mod error;
 mod yaml;
 
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use intellistor_actors::globs::PathGlobs;
+use intellistor_actors::globs::{self, PathGlobs};
 use intellistor_storage::archive::Compression;
 use intellistor_storage::layout::is_policy_id;
 use intellistor_storage::objects::StoreUrl;
@@ -50,6 +51,10 @@ pub struct Policy {
     pub resume: ResumePolicy,
     /// What the agent does with old logs.
     pub logs: LogPolicy,
+    /// Stay on the file system that each of `paths` lies on: what is mounted below is left out.
+    pub one_file_system: bool,
+    /// Leave out what is in folders that a `CACHEDIR.TAG` marks as caches.
+    pub exclude_caches: bool,
 }
 
 /// How the agent goes on with a job that was stopped.
@@ -94,6 +99,8 @@ impl Policy {
             store: None,
             resume: ResumePolicy::default(),
             logs: LogPolicy::default(),
+            one_file_system: false,
+            exclude_caches: false,
         };
         policy.check()?;
         Ok(policy)
@@ -141,21 +148,41 @@ impl Policy {
         if self.paths.is_empty() {
             return Err(PolicyError::NoPaths);
         }
-        self.paths.iter().try_for_each(|path| check_path(path))?;
+        for (at, path) in self.paths.iter().enumerate() {
+            check_path(path)?;
+            check_repeated(path, &self.paths[..at])?;
+        }
         self.exclude.iter().try_for_each(|glob| check_glob(glob))?;
         self.schedule.as_deref().map_or(Ok(()), check_schedule)
     }
 
-    /// Checks that every path exists.
+    /// Checks that there is something to back up: one path at least. Those that are missing are told by the backup.
     ///
     /// # Errors
-    /// [`PolicyError::MissingPath`] names the first that does not.
+    /// [`PolicyError::MissingPath`] names the one that does not exist; [`PolicyError::NoPathIsThere`] when none of
+    /// several does.
     pub fn check_paths(&self) -> Result<()> {
-        self.paths.iter().try_for_each(|path| match fs::metadata(path) {
-            Ok(_) => Ok(()),
-            Err(e) if e.kind() == ErrorKind::NotFound => Err(PolicyError::MissingPath { path: path.clone() }),
-            Err(source) => Err(PolicyError::UnreachablePath { path: path.clone(), source }),
-        })
+        let mut missing = self.missing_paths();
+        match (missing.len() == self.paths.len(), missing.pop()) {
+            (true, Some(only)) if missing.is_empty() => Err(only),
+            (true, Some(last)) => {
+                let first = Box::new(missing.into_iter().next().unwrap_or(last));
+                Err(PolicyError::NoPathIsThere { first })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with each path that is not there.
+    pub fn missing_paths(&self) -> Vec<PolicyError> {
+        let missing = |path: &PathBuf| match fs::metadata(path) {
+            Ok(_) => None,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                Some(PolicyError::MissingPath { path: path.clone() })
+            }
+            Err(source) => Some(PolicyError::UnreachablePath { path: path.clone(), source }),
+        };
+        self.paths.iter().filter_map(missing).collect()
     }
 }
 
@@ -167,12 +194,34 @@ fn check_path(path: &Path) -> Result<()> {
     match path.to_str() {
         None => Err(PolicyError::NotUnicode { path: path.to_owned() }),
         Some("") => Err(PolicyError::EmptyPath),
+        Some(text) if has_drive(text) && text.contains(char::is_control) => {
+            Err(PolicyError::EscapesInPath { path: path.to_owned() })
+        }
         Some(text) if text.contains('\0') => Err(PolicyError::NulInPath { path: path.to_owned() }),
         Some(_) => Ok(()),
     }
 }
 
+fn has_drive(path: &str) -> bool {
+    path.starts_with(|c: char| c.is_ascii_alphabetic()) && path[1..].starts_with(':')
+}
+
+/// Other spellings, and folders within others, only the disk knows.
+fn check_repeated(path: &Path, others: &[PathBuf]) -> Result<()> {
+    let plain = |path: &Path| -> PathBuf {
+        let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+        if cfg!(windows) { plain.to_string_lossy().to_lowercase().into() } else { plain }
+    };
+    match others.iter().find(|other| plain(other) == plain(path)) {
+        Some(other) => Err(PolicyError::SamePath { path: other.clone(), other: path.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 fn check_glob(glob: &str) -> Result<()> {
+    if let Some(reason) = globs::mistake(glob) {
+        return Err(PolicyError::IdleGlob { glob: glob.to_owned(), reason });
+    }
     match PathGlobs::new([glob]) {
         Ok(_) => Ok(()),
         Err(e) => Err(PolicyError::BadGlob { glob: e.pattern, reason: e.reason }),

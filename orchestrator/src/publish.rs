@@ -6,9 +6,10 @@ use chrono::Utc;
 use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::{ManifestDraft, Origin, RootRecord, VerifiedManifest, put_manifest};
+use intellistor_storage::manifest::{ManifestDraft, Origin, VerifiedManifest, put_manifest};
 use intellistor_storage::objects::{ObjectStore, PartReceipt, PutOptions, Upload};
 use intellistor_storage::ownership::Machine;
+use intellistor_storage::queue::Findings;
 use intellistor_storage::{Error as Storage, Spool, StoreErrorKind};
 use intellistor_telemetry::trace;
 
@@ -101,17 +102,19 @@ pub(crate) async fn manifest(
     header: &Header,
     data_key: &DataKey,
     mut draft: ManifestDraft,
-    roots: Vec<RootRecord>,
+    findings: Findings,
     vault: &Vault,
 ) -> Result<Published> {
+    let Findings { roots, notes, alarms } = findings;
     let name = header.name();
     let segments = draft.segments().to_vec();
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
     let (document, head) = draft.finish(header, data_key, origin(&vault.machine), roots)?;
-    let warnings = alerts::of_store(vault, &name, Utc::now()).await;
+    let mut warnings = alerts::of_store(vault, &name, Utc::now()).await;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings.extend(alarms);
     // Another machine may have taken the policy over while this one was sending.
     vault.confirm(&name.policy_id).await?;
     Failpoint::BeforeManifest.reached();
@@ -131,6 +134,8 @@ pub(crate) async fn manifest(
         seconds: 0.0,
         problems,
         warnings,
+        notes,
+        roots: head.roots,
         trace_id: trace::current_id(),
     };
     Ok(Published { report, manifest })

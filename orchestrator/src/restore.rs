@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use intellistor_actors::extractor::Extracted;
-use intellistor_actors::globs::PathGlobs;
+use intellistor_actors::globs::{self, PathGlobs};
 use intellistor_actors::target::Target;
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::{ArchiveIndex, ArchiveReader, MOST_HEADER_BYTES, Opener};
@@ -49,22 +49,32 @@ impl RestoreOptions {
         self
     }
 
-    /// The selection; `None` for everything.
-    pub(crate) fn globs(&self) -> Result<Option<PathGlobs>> {
-        Ok(if self.only.is_empty() { None } else { Some(PathGlobs::new(&self.only)?) })
+    /// The selection; `None` for everything. Names of Windows have no case.
+    pub(crate) fn globs(&self, of_windows: bool) -> Result<Option<PathGlobs>> {
+        Ok(match of_windows {
+            _ if self.only.is_empty() => None,
+            true => Some(PathGlobs::ignoring_case(&self.only)?),
+            false => Some(PathGlobs::new(&self.only)?),
+        })
     }
 
     /// The report of a restore that ran to its end; an error when `only` selected nothing.
     pub(crate) fn report(
         &self,
         name: &BackupName,
-        extracted: Extracted,
+        only: Option<&PathGlobs>,
+        mut extracted: Extracted,
         started: Instant,
     ) -> Result<RestoreReport> {
         if extracted.found == 0 && !self.only.is_empty() {
-            let quoted: Vec<_> = self.only.iter().map(|glob| format!("{glob:?}")).collect();
+            let quoted: Vec<_> =
+                self.only.iter().map(|glob| format!("{glob:?}{}", globs::suspicion(glob))).collect();
             let patterns = quoted.join(" or ");
             return Err(Error::NothingMatches { backup_id: name.backup_id.clone(), patterns });
+        }
+        for pattern in only.into_iter().flat_map(PathGlobs::unmatched) {
+            let hint = globs::suspicion(pattern);
+            extracted.warn(format!("nothing in the backup matches {pattern:?}{hint}"));
         }
         let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
         Ok(RestoreReport {
@@ -138,9 +148,11 @@ pub(crate) async fn restore(
     options: RestoreOptions,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
-    let only = options.globs()?;
+    // A pattern that is no glob is told before anything is fetched.
+    options.globs(false)?;
     // Nothing is written before the manifest was verified.
     let manifest = Arc::new(vault.show(name).await?);
+    let only = options.globs(manifest.head().origin.os == "windows")?;
     let changed = Changed::among(&manifest, only.as_ref())?;
     let index = ArchiveIndex::new(manifest.header().clone(), &manifest.head().archives[0].segments)?;
     let index = Arc::new(index);
@@ -150,7 +162,7 @@ pub(crate) async fn restore(
         index,
         key: name.archive_key(),
         manifest,
-        only,
+        only: only.clone(),
         store: vault.store.clone(),
         progress: options.run.progress.clone(),
     };
@@ -159,7 +171,7 @@ pub(crate) async fn restore(
     if extracted.damaged_count > 0 {
         see_whose_archive_it_is(vault, name).await?;
     }
-    let mut report = options.report(name, extracted, started)?;
+    let mut report = options.report(name, only.as_ref(), extracted, started)?;
     (report.changed, report.changed_count) = (changed.listed, changed.count);
     Ok(report)
 }

@@ -36,7 +36,9 @@ pub(crate) async fn restore(
     options: RestoreOptions,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
-    let only = options.globs()?;
+    // The archive does not say which system it is from.
+    let only = options.globs(cfg!(windows))?;
+    let wanted = only.clone();
     let (out, progress) = (options.out.clone(), options.run.progress.clone());
     let read = async |pass: Box<dyn FnOnce(Archive) -> Result<Salvage> + Send>| {
         let (key, backup) = (vault.key.clone(), name.clone());
@@ -46,7 +48,7 @@ pub(crate) async fn restore(
         .await
     };
     // Nothing is written before the archive was found to be this backup's.
-    let first = move |archive| Salvage::new(out, only, progress)?.restore_selected(archive);
+    let first = move |archive| Salvage::new(out, wanted, progress)?.restore_selected(archive);
     let mut salvage = read(Box::new(first)).await?;
     if !salvage.waiting.is_empty() {
         salvage = read(Box::new(move |archive| salvage.restore_waiting(archive))).await?;
@@ -54,7 +56,7 @@ pub(crate) async fn restore(
     let finished = tokio::task::spawn_blocking(move || salvage.finish()).await;
     let extracted =
         finished.unwrap_or_else(|e| Err(Error::Defect(format!("the writing thread panicked: {e}"))))?;
-    options.report(name, extracted, started)
+    options.report(name, only.as_ref(), extracted, started)
 }
 
 type Archive = ArchiveReader<ArchiveBytes>;

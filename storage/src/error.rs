@@ -299,6 +299,8 @@ pub enum StoreErrorKind {
     AlreadyExists,
     /// The bucket or the store's folder does not exist.
     NoSuchStore,
+    /// The store's folder is another one than before: its disk is not mounted, or it was replaced.
+    OtherStore,
     /// The credentials are missing, unknown or expired.
     Credentials,
     /// The credentials are valid but lack a permission.
@@ -378,6 +380,10 @@ impl StoreErrorKind {
             }
             Self::NoSuchStore => {
                 "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
+            }
+            Self::OtherStore => {
+                "Mount the disk that holds the store, then run again; if another one took its place on purpose, \
+                 `intellistor-agent run --new-store` says so once"
             }
             Self::Credentials => {
                 "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"

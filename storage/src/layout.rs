@@ -14,6 +14,10 @@ use std::fmt;
 use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
+/// What the keys of all backups begin with.
+pub const BACKUPS: &str = "backups";
+/// What the keys of all logs begin with.
+pub const LOGS: &str = "logs";
 const ARCHIVE: &str = "backup.tar.gz.enc";
 const MANIFEST: &str = "manifest.json";
 
@@ -31,7 +35,7 @@ pub struct BackupName {
 impl BackupName {
     /// The prefix of every backup of a policy.
     pub fn policy_prefix(policy_id: &str) -> String {
-        format!("backups/{policy_id}/")
+        format!("{BACKUPS}/{policy_id}/")
     }
 
     /// The key of the archive.
@@ -45,7 +49,7 @@ impl BackupName {
     }
 
     fn key(&self, object: &str) -> String {
-        format!("backups/{}/{}/{}/{object}", self.policy_id, self.timestamp, self.backup_id)
+        format!("{BACKUPS}/{}/{}/{}/{object}", self.policy_id, self.timestamp, self.backup_id)
     }
 
     /// Reads the name from an archive's key; `None` when it is no such key.
@@ -60,7 +64,7 @@ impl BackupName {
 
     fn parse(key: &str, object: &str) -> Option<Self> {
         let mut parts = key.split('/');
-        let (Some("backups"), Some(policy_id), Some(timestamp), Some(backup_id), Some(last), None) =
+        let (Some(BACKUPS), Some(policy_id), Some(timestamp), Some(backup_id), Some(last), None) =
             (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return None;
@@ -103,12 +107,12 @@ pub fn machine_key(policy_id: &str) -> String {
 
 /// The key of a run's log.
 pub fn log_key(policy_id: &str, timestamp: &str) -> String {
-    format!("logs/{policy_id}/run_{timestamp}.log")
+    format!("{LOGS}/{policy_id}/run_{timestamp}.log")
 }
 
 /// The key of the newest run's log.
 pub fn last_log_key(policy_id: &str) -> String {
-    format!("logs/{policy_id}/last.log")
+    format!("{LOGS}/{policy_id}/last.log")
 }
 
 /// Whether `id` may name a policy. It becomes a path, an object key, a task name and a file name.

@@ -14,6 +14,7 @@
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+mod first_roots;
 mod peek;
 mod reader;
 mod writer;
@@ -26,6 +27,7 @@ use crate::archive::SegmentRecord;
 use crate::layout::BackupName;
 use crate::packed::Packed;
 
+pub use first_roots::peek_roots;
 pub use peek::Peeked;
 pub use reader::VerifiedManifest;
 pub use writer::{ManifestDraft, put_manifest};
@@ -79,6 +81,9 @@ pub struct RootRecord {
     pub path: String,
     /// What its entries' `relative_path` begins with; empty when it is the only root.
     pub prefix: String,
+    /// Files and links that were found below it; absent where it was not walked to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
 }
 
 /// An archive.

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,7 +33,7 @@ mod url;
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, Faulty, Operation};
 pub use listing::Listing;
-pub use local::LocalStore;
+pub use local::{LocalStore, STORE_MARK};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
 pub use retry::{Retry, RetryPolicy};
@@ -89,6 +90,15 @@ pub struct PutOptions {
     pub if_absent: bool,
 }
 
+/// A folder of this machine that a store keeps objects in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which store it is; `None` when it has never been written to.
+    pub id: Option<String>,
+}
+
 /// One part on its way into a store.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -132,6 +142,16 @@ pub struct Composite {
 pub trait ObjectStore: Debug + Send + Sync {
     /// The store as a URL, for people and for JSON output; holds no secret.
     fn url(&self) -> String;
+
+    /// The folders of this machine that it keeps objects in.
+    fn folders(&self) -> Vec<StoreFolder> {
+        Vec::new()
+    }
+
+    /// Makes the store ready to be written to, where that takes anything. It need not be called.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Stores a whole object; it appears complete or not at all. An object of that key is replaced, unless the
     /// options say otherwise. With `if_absent`, a repeated call whose first answer was lost fails, although the
@@ -256,8 +276,47 @@ mod tests {
             let found = store.list_uploads("a").await.unwrap();
             assert_eq!(found.iter().map(|u| &u.upload).collect::<Vec<_>>(), [&upload], "without {lost:?}");
             store.abort_upload(&upload).await.unwrap();
-            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+            assert_eq!(names_in(dir.path()), [".intellistor-store"]);
         }
+    }
+
+    fn names_in(folder: &std::path::Path) -> Vec<std::ffi::OsString> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_made_when_it_is_written_to_and_not_when_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(&dir.path().join("store")).await.unwrap();
+        assert_eq!(store.list("backups/", None).await.unwrap().objects, []);
+        assert_eq!(store.list_uploads("backups/").await.unwrap(), []);
+        assert_eq!(store.head("backups/k").await.unwrap(), None);
+        assert!(names_in(dir.path()).is_empty());
+        store.put("backups/k", Bytes::new()).await.unwrap();
+        assert_eq!(names_in(dir.path()), ["store"]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_another_one_than_before_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mounted, away) = (dir.path().join("disk"), dir.path().join("away"));
+        let store = LocalStore::open(&mounted).await.unwrap();
+        store.put("backups/k", Bytes::new()).await.unwrap();
+        let again = LocalStore::open(&mounted).await.unwrap();
+        assert_eq!(again.folders(), store.folders());
+        assert!(again.folders()[0].id.is_some());
+        std::fs::rename(&mounted, &away).unwrap();
+        std::fs::create_dir(&mounted).unwrap();
+        let put = again.put("backups/other", Bytes::new()).await.unwrap_err();
+        let begun = again.begin_upload("backups/other").await.unwrap_err();
+        let prepared = again.prepare().await.unwrap_err();
+        for told in [put, begun, prepared] {
+            assert!(matches!(&told, Error::Store(e) if e.kind == StoreErrorKind::OtherStore), "{told}");
+        }
+        assert!(names_in(&mounted).is_empty());
+        std::fs::remove_dir(&mounted).unwrap();
+        again.put("backups/other", Bytes::new()).await.unwrap_err();
+        assert!(!mounted.exists());
     }
 
     #[tokio::test]
@@ -272,6 +331,7 @@ mod tests {
     async fn a_key_cannot_leave_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(&dir.path().join("store")).await.unwrap();
+        store.prepare().await.unwrap();
         for key in ["../x", "a/../../x", "/x", "", "a//b", "a/", "a\\..\\x", "./x"] {
             assert!(store.put(key, Bytes::new()).await.is_err(), "{key}");
         }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use ledger::Ledger;
-pub use records::{Cursor, HalfSent, Job, PartRecord, PendingLog, RunSpan, Scanned};
+pub use records::{Cursor, Findings, HalfSent, Job, PartRecord, PendingLog, RunSpan, Scanned};
 
 use crate::failpoint::Failpoint;
 use crate::folder::create_private_folder;
@@ -45,6 +45,7 @@ const MOST_VIEWED: usize = 10;
 const HISTORY: &[u8] = b"history/";
 const OUTBOX: &[u8] = b"outbox/";
 const BEGUN: &[u8] = b"begun/";
+const STORES: &[u8] = b"stores/";
 
 /// The process that has a queue locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +261,24 @@ impl Queue {
         found.map(|found| decode(&self.history, &found?.1)).collect()
     }
 
+    /// Which store a folder was when a run last wrote to it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn known_store(&self, folder: &Path) -> Result<Option<String>> {
+        let found = self.history.get(&store_key(folder))?;
+        found.map(|id| decode(&self.history, &id)).transpose()
+    }
+
+    /// Remembers which store a folder is; flushed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remember_store(&self, folder: &Path, id: &str) -> Result<()> {
+        self.history.put(&store_key(folder), encode(&self.history, &id)?)?;
+        self.history.flush()
+    }
+
     /// Logs that are still to be sent, oldest first.
     ///
     /// # Errors
@@ -361,6 +380,10 @@ fn sequence_of(key: &[u8]) -> u64 {
 
 fn begun_key(name: &BackupName) -> Vec<u8> {
     [BEGUN, name.archive_key().as_bytes()].concat()
+}
+
+fn store_key(folder: &Path) -> Vec<u8> {
+    [STORES, folder.to_string_lossy().as_bytes()].concat()
 }
 
 fn outbox_key(log: &PendingLog) -> Vec<u8> {

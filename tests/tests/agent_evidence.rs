@@ -162,6 +162,7 @@ fn remember_a_run_at(place: &Governed, moment: DateTime<Utc>) {
         trace_id: None,
         run_span: None,
         summary: None,
+        findings: Default::default(),
     };
     let ledger = queue.begin(job).unwrap();
     ledger.advance(JobEvent::GaveUp).unwrap();

@@ -220,7 +220,7 @@ fn settings_come_from_files_and_the_environment_wins() {
     let mut shell = Command::new("sh");
     shell.args(["-c", &pasted]).current_dir(desk.dir.path()).stdin(Stdio::null());
     finish(shell).expect(0);
-    assert!(desk.at("restored/pasta/Relatório.txt").is_file(), "{pasted}");
+    assert!(desk.at("restore/pasta/Relatório.txt").is_file(), "{pasted}");
     fs::write(desk.at(".env"), "INTELLISTOR_KEY=ok\nthis is no setting\n").unwrap();
     assert_told(from_file.run(["list", "--policy", "policy.yaml"]), 2, &[".env", "line 2"]);
 }

@@ -101,7 +101,7 @@ fn a_key_a_policy_a_backup_and_both_kinds_of_restore() {
     let mut console = windows.wine(&["cmd", "/c", backup.json["cli_restore"].as_str().unwrap()]);
     console.current_dir(windows.at("consola"));
     finish(console).expect(0);
-    assert_alike(&windows.at("source"), &windows.at("consola/restored"), &[]);
+    assert_alike(&windows.at("source"), &windows.at("consola/restore"), &[]);
 
     // Linux has the key, and restores the same; so it does without the manifest.
     let chave = fs::read_to_string(windows.at("chave.key")).unwrap();

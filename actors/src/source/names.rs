@@ -69,6 +69,17 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// One name alone.
+    pub(super) fn of(name: &str) -> Self {
+        Self::collect([Ok(name.into())].into_iter()).0
+    }
+
+    /// Whether a name is among those that are left.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        let starts = self.starts.as_slice();
+        starts.binary_search_by(|&start| name_at(&self.arena, start).cmp(name.as_bytes())).is_ok()
+    }
+
     /// Takes names until the first error.
     fn collect(found: impl Iterator<Item = io::Result<OsString>>) -> (Self, Option<io::Error>) {
         let mut arena = Vec::new();
@@ -122,6 +133,17 @@ mod tests {
     fn names_are_sorted_by_their_bytes_and_each_comes_once() {
         assert_eq!(collect(&["b", "a", "Ç", "ab", "a.", "B", "ab"]), ["B", "a", "a.", "ab", "b", "Ç"]);
         assert!(collect(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_name_is_found_among_those_that_are_left() {
+        let mut names = Names::collect(["b", "a", "\u{c7}", "ab"].map(|name| Ok(name.into())).into_iter()).0;
+        assert!(
+            names.contains("a") && names.contains("ab") && names.contains("\u{c7}") && !names.contains("abc")
+        );
+        assert_eq!(names.next().unwrap(), "a");
+        assert!(!names.contains("a") && names.contains("b"));
+        assert_eq!(Names::of("x").collect::<Vec<_>>(), ["x"]);
     }
 
     #[test]

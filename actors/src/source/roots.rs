@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::facts::{SourceKind, facts_at};
+
 /// A folder or file that the policy names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Root {
@@ -32,6 +34,51 @@ pub fn make_roots(paths: &[PathBuf]) -> Vec<Root> {
         Root { path: path.clone(), prefix }
     };
     paths.iter().map(root).collect()
+}
+
+/// Two paths that a walk would come to twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overlap {
+    /// Both lead to the same place.
+    Same(PathBuf, PathBuf),
+    /// The first lies in the second.
+    Within(PathBuf, PathBuf),
+}
+
+/// Finds two paths of which one leads to the other or into it, whatever they are called. What is not there overlaps
+/// nothing, and what lies on another file system nothing that stays on its own.
+pub fn find_overlap(paths: &[PathBuf], one_file_system: bool) -> Option<Overlap> {
+    let mut all = Vec::with_capacity(paths.len());
+    for path in paths {
+        if let Ok(resolved) = resolve(path)
+            && let Ok(facts) = facts_at(&resolved)
+        {
+            all.push((path, resolved, facts));
+        }
+    }
+    for (i, (path, resolved, facts)) in all.iter().enumerate() {
+        // A second name of a file is a file of its own; a folder has no second name but by a mount.
+        let is_folder = facts.kind == SourceKind::Directory;
+        let is_same =
+            |other: &super::Facts| is_folder && facts.identity.is_some() && other.identity == facts.identity;
+        for (other, other_resolved, other_facts) in &all[i + 1..] {
+            if resolved == other_resolved || is_same(other_facts) {
+                return Some(Overlap::Same((*path).clone(), (*other).clone()));
+            }
+        }
+        let device = facts.identity.map(|identity| identity.device);
+        for (other, other_resolved, other_facts) in all.iter().filter(|_| is_folder) {
+            if one_file_system && other_facts.identity.map(|identity| identity.device) != device {
+                continue;
+            }
+            let above = other_resolved.ancestors().skip(1);
+            if above.into_iter().any(|above| above == resolved || facts_at(above).is_ok_and(|f| is_same(&f)))
+            {
+                return Some(Overlap::Within((*other).clone(), (*path).clone()));
+            }
+        }
+    }
+    None
 }
 
 /// Where a root leads to: it may be a link, and the user named what is behind it.
@@ -89,6 +136,32 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let name = here.file_name().unwrap().to_str().unwrap();
         assert_eq!(prefixes(&[".", "/"]), [name, "root"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_that_lead_to_the_same_files_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("a/b")).unwrap();
+        std::fs::create_dir(at("a-b")).unwrap();
+        std::fs::write(at("a/f"), "").unwrap();
+        std::fs::hard_link(at("a/f"), at("g")).unwrap();
+        std::os::unix::fs::symlink(at("a/b"), at("link")).unwrap();
+        let overlap =
+            |names: &[&str]| find_overlap(&names.iter().map(|name| at(name)).collect::<Vec<_>>(), false);
+        for (one, other) in [("a", "a/"), ("a", "a/b/.."), ("link", "a/b"), ("a/f", "a/../a/f")] {
+            assert_eq!(overlap(&[one, other]), Some(Overlap::Same(at(one), at(other))), "{one} {other}");
+        }
+        for (inner, outer) in [("a/b", "a"), ("link", "a"), ("a/f", "a"), ("a/b", "a-b/../a")] {
+            let expected = Some(Overlap::Within(at(inner), at(outer)));
+            assert_eq!(overlap(&[inner, "a-b", outer]), expected, "{inner} {outer}");
+            assert_eq!(overlap(&[outer, inner]), expected, "{inner} {outer}");
+        }
+        for apart in [&["a", "a-b", "g"][..], &["a/f", "g"], &["a/b", "a/f"], &["none", "none", "a"], &["a"]]
+        {
+            assert_eq!(overlap(apart), None, "{apart:?}");
+        }
     }
 
     #[cfg(windows)]

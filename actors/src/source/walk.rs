@@ -3,7 +3,8 @@
 //!
 //! Two folders are open at a time, one path is held however deep the walk is, and depth costs no stack.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
 
 use intellistor_storage::Error;
 use intellistor_storage::manifest::{Problem, ProblemKind};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(unix)]
 use super::beneath::{Beneath, is_replaced};
+use super::excludes::Excludes;
 use super::facts::{Facts, SourceKind, facts_at};
 use super::names::{Listing, Names};
 use super::raw_name;
@@ -19,7 +21,10 @@ use super::roots::{Root, resolve};
 use super::source_path::SourcePath;
 #[cfg(windows)]
 use super::windows::{Beneath, is_replaced};
-use crate::globs::{BadGlob, PathGlobs};
+
+/// Marks a folder as a cache: <https://bford.info/cachedir/>.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
+const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// A file, folder or link that the walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,25 +47,6 @@ pub enum Walked {
     Problem(Problem),
 }
 
-/// What a policy leaves out. An excluded folder is left out with all that it holds.
-#[derive(Debug, Clone)]
-pub struct Excludes(PathGlobs);
-
-impl Excludes {
-    /// Compiles the patterns.
-    ///
-    /// # Errors
-    /// [`BadGlob`] names the first that is not valid.
-    pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
-        PathGlobs::new(patterns).map(Self)
-    }
-
-    /// The only root has no name of its own that a pattern could mean; `*` and `?` would match its `.`.
-    fn leave_out(&self, relative: &[u8]) -> bool {
-        !relative.is_empty() && !self.0.is_empty() && self.0.is_match(&String::from_utf8_lossy(relative))
-    }
-}
-
 /// An iterator over everything below some roots. It fails where the system is short of what the walk itself needs, and
 /// then says nothing of the file.
 #[derive(Debug)]
@@ -73,6 +59,19 @@ pub struct Walk {
     folders: Vec<Names>,
     /// What to say before the walk goes on.
     pending: Option<Walked>,
+    /// The root that is being walked, if it was found.
+    root: Option<Rooted>,
+}
+
+/// What is known of a root that is being walked.
+#[derive(Debug)]
+struct Rooted {
+    /// As the policy names it.
+    path: PathBuf,
+    /// The file system that it lies on.
+    device: Option<u64>,
+    /// Files and links that were found below it.
+    files: u64,
 }
 
 /// Where the walk is: both paths, and how to get back up.
@@ -82,12 +81,15 @@ struct Place {
     relative: Vec<u8>,
     /// Lengths of `relative` on the way here.
     lengths: Vec<usize>,
+    /// How much of `relative` is the root's prefix.
+    prefix: usize,
 }
 
 impl Place {
     /// The root as the policy names it.
     fn at_root(Root { path, prefix }: Root) -> Self {
-        Self { source: SourcePath::of_root(path), relative: prefix.into_bytes(), lengths: Vec::new() }
+        let (source, relative) = (SourcePath::of_root(path), prefix.into_bytes());
+        Self { source, prefix: relative.len(), relative, lengths: Vec::new() }
     }
 
     fn descend(&mut self, name: &std::ffi::OsStr) {
@@ -105,6 +107,12 @@ impl Place {
             self.relative.truncate(length);
             self.source.pop();
         }
+    }
+
+    /// Relative to the root; empty for the root itself.
+    fn below_root(&self) -> &[u8] {
+        let below = self.relative.get(self.prefix..).unwrap_or_default();
+        below.strip_prefix(b"/").unwrap_or(below)
     }
 
     /// As in the manifest.
@@ -142,6 +150,7 @@ impl Walk {
             place: Place::at_root(Root::default()),
             folders: Vec::new(),
             pending: None,
+            root: None,
         }
     }
 
@@ -156,6 +165,8 @@ impl Walk {
                 return self.left_out(reason, e).map(Some);
             }
         };
+        let device = facts.identity.map(|identity| identity.device);
+        self.root = Some(Rooted { path: path.to_owned(), device, files: 0 });
         if facts.kind != SourceKind::Directory
             && let Some(name) = path.file_name().map(ToOwned::to_owned)
         {
@@ -170,14 +181,22 @@ impl Walk {
 
     /// Looks at the place, and stays there if it is a folder that can be listed.
     fn visit(&mut self) -> Result<Option<Walked>, Error> {
-        if self.excludes.leave_out(&self.place.relative) {
+        if self.excludes.leave_out(self.place.below_root()) {
             self.place.ascend();
             return Ok(None);
         }
         let walked = match self.beneath.facts_at(&self.place.source) {
+            Ok(facts) if !self.is_root() && self.excludes.keep_out(&self.place.source, &facts) => {
+                self.place.ascend();
+                return Ok(None);
+            }
             Ok(facts) => match facts.kind {
+                SourceKind::Directory if self.is_elsewhere(&facts) => self.place.entry(facts),
                 SourceKind::Directory => return self.enter(facts).map(Some),
-                SourceKind::File | SourceKind::Symlink => self.place.entry(facts),
+                SourceKind::File | SourceKind::Symlink => {
+                    self.root.iter_mut().for_each(|root| root.files += 1);
+                    self.place.entry(facts)
+                }
                 SourceKind::Other(kind) => self.place.note(format!("{kind}: it has no content to back up")),
             },
             Err(e) => self.left_out(told("look at it", &e), e)?,
@@ -186,10 +205,37 @@ impl Walk {
         Ok(Some(walked))
     }
 
+    /// A root was named on purpose, whatever it is.
+    fn is_root(&self) -> bool {
+        self.place.below_root().is_empty()
+    }
+
+    /// Whether a folder lies on another file system than its root, and the policy stays on that one.
+    fn is_elsewhere(&self, facts: &Facts) -> bool {
+        let device = self.root.as_ref().and_then(|root| root.device);
+        self.excludes.stay_on_file_system()
+            && facts.identity.zip(device).is_some_and(|(identity, device)| identity.device != device)
+    }
+
+    /// Whether a folder is marked as a cache, whose content can be made again.
+    fn is_cache(&mut self, names: &Names) -> bool {
+        if !self.excludes.leave_out_caches() || self.is_root() || !names.contains(CACHE_TAG) {
+            return false;
+        }
+        let tag = self.beneath.open_file(&self.place.source.join(CACHE_TAG));
+        let mut begins = Vec::new();
+        let read = tag.and_then(|(tag, facts)| match facts.kind {
+            SourceKind::File => tag.take(CACHE_SIGNATURE.len() as u64).read_to_end(&mut begins),
+            _ => Ok(0),
+        });
+        read.is_ok() && begins == CACHE_SIGNATURE
+    }
+
     fn enter(&mut self, facts: Facts) -> Result<Walked, Error> {
         match Listing::of(&self.place.source, &mut self.beneath) {
             Ok(listing) => {
-                self.folders.push(listing.names);
+                let is_cache = self.is_cache(&listing.names);
+                self.folders.push(if is_cache { Names::of(CACHE_TAG) } else { listing.names });
                 self.pending = match listing.failed {
                     Some(e) => Some(self.left_out(told("list all of the folder", &e), e)?),
                     None => None,
@@ -236,10 +282,15 @@ impl Walk {
                     self.place.ascend();
                     None
                 }
-                None => match self.roots.next() {
-                    Some(root) => self.begin(root)?,
-                    None => return Ok(None),
-                },
+                None => {
+                    if let Some(Rooted { path, files, .. }) = self.root.take() {
+                        self.excludes.root_walked(&path, files);
+                    }
+                    match self.roots.next() {
+                        Some(root) => self.begin(root)?,
+                        None => return Ok(None),
+                    }
+                }
             };
             if found.is_some() {
                 return Ok(found);

@@ -113,8 +113,9 @@ pub(crate) fn document(report: BackupReport, cli_restore: String) -> Document {
         _ => None,
     };
     let totals = report.totals;
-    let mut warnings: Vec<String> = report.problems.iter().map(warning).collect();
-    let untold = (totals.skipped + totals.changed).saturating_sub(warnings.len() as u64);
+    let untold = (totals.skipped + totals.changed).saturating_sub(report.problems.len() as u64);
+    let mut warnings = report.notes;
+    warnings.extend(report.problems.iter().map(warning));
     if untold > 0 {
         warnings.push(format!("and {untold} more; `backup-client show` lists them all"));
     }
@@ -168,7 +169,7 @@ pub(crate) fn restore_command(
     let absolute = |path: &Path| {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
     };
-    let here = if cfg!(windows) { r".\restored" } else { "./restored" };
+    let here = if cfg!(windows) { r".\restore" } else { "./restore" };
     let out = out.map_or_else(|| here.to_owned(), |out| out.to_string_lossy().into_owned());
     let mut words = vec![quoting::program("backup-client")];
     words.extend(env_file.into_iter().flat_map(|file| ["--env-file".to_owned(), absolute(file)]));
@@ -209,6 +210,8 @@ mod tests {
             seconds: 0.5,
             problems: (0..problems).map(problem).collect(),
             warnings: Vec::new(),
+            notes: Vec::new(),
+            roots: Vec::new(),
             trace_id: None,
         }
     }
@@ -241,6 +244,6 @@ mod tests {
         let expected =
             ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
         assert_eq!(words.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
-        assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restored"]);
+        assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restore"]);
     }
 }

@@ -22,7 +22,7 @@ Examples:
 
 The file explains itself; edit it as you like. Paths are written as absolute ones.")]
 pub(crate) struct PolicyCreate {
-    /// The file to write
+    /// The file to write; its folder is made if it is missing
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Names the policy everywhere: letters, digits, `.`, `_` and `-`, at most 64
@@ -56,9 +56,10 @@ pub(crate) fn run(command: &PolicyCreate, session: &Session) -> Result<Done, Fai
     };
     policy.check()?;
     // A disk that is not mounted today may be a good path tomorrow.
-    if let Err(missing) = policy.check_paths() {
+    for missing in policy.missing_paths() {
         session.screen.warn(missing);
     }
+    policy.check_overlap()?;
     write(&command.out, &policy.to_yaml(), command.force)?;
     Done::document(&json!({ "created": command.out.to_string_lossy() }), Exit::Success)
 }
@@ -79,6 +80,9 @@ fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
         _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display())),
     };
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|e| {
+        Failure::new(Exit::Failed, format!("cannot make the folder {}: {e}", folder.display()))
+    })?;
     let mut builder = tempfile::Builder::new();
     // A policy holds no secret; what others may read is up to the umask.
     #[cfg(unix)]
@@ -112,6 +116,10 @@ mod tests {
         write(&out, "two", true).unwrap();
         assert_eq!(std::fs::read_to_string(&out).unwrap(), "two");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(write(&dir.path().join("no/p.yaml"), "x", false).is_err());
+        let below = dir.path().join("policies/of/p.yaml");
+        write(&below, "three", false).unwrap();
+        assert_eq!(std::fs::read_to_string(&below).unwrap(), "three");
+        let told = write(&out.join("p.yaml"), "x", false).unwrap_err().to_string();
+        assert!(told.contains("cannot make the folder"), "{told}");
     }
 }

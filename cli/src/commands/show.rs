@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use clap::Args;
-use intellistor::{BackupName, Head, PathGlobs, Totals, VerifiedManifest};
+use intellistor::globs::{BadGlob, PathGlobs, suspicion};
+use intellistor::{BackupName, Head, Totals, VerifiedManifest};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -96,23 +97,39 @@ impl<'a> From<&'a Head> for Top<'a> {
 }
 
 pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failure> {
-    let only = match command.only.only.as_slice() {
-        [] => None,
-        globs => Some(PathGlobs::new(globs).map_err(|e| Failure::configuration(e.to_string()))?),
-    };
+    let globs = command.only.only;
+    // A pattern that is no glob is told before anything is fetched.
+    let refused = |e: BadGlob| Failure::configuration(e.to_string());
+    PathGlobs::new(&globs).map_err(refused)?;
     let policy = session.policy(&command.policy.policy)?;
     let vault = session.open(&policy).await?;
     let name = session.choose(&vault, &policy, &command.which).await?;
     let manifest = session.unless_cancelled(vault.show(&name)).await;
     let what = format!("cannot show backup {}", name.backup_id);
     let manifest = manifest.map_err(session.backup_failure(what, &command.policy.policy, &[], None))?;
+    let only = match manifest.head().origin.os == "windows" {
+        _ if globs.is_empty() => None,
+        true => Some(PathGlobs::ignoring_case(&globs).map_err(refused)?),
+        false => Some(PathGlobs::new(&globs).map_err(refused)?),
+    };
+    let wanted = only.clone();
     let written = tokio::task::spawn_blocking(move || {
         let out = BufWriter::with_capacity(64 << 10, io::stdout());
-        if command.tree { draw(out, &manifest, only.as_ref()) } else { write(out, &manifest, only.as_ref()) }
+        if command.tree {
+            draw(out, &manifest, wanted.as_ref())
+        } else {
+            write(out, &manifest, wanted.as_ref())
+        }
     });
     tokio::select! {
         written = written => match written {
-            Ok(Ok(())) => Ok(Done::Written),
+            Ok(Ok(())) => {
+                for pattern in only.iter().flat_map(PathGlobs::unmatched) {
+                    let hint = suspicion(pattern);
+                    session.screen.warn(format_args!("nothing in the backup matches {pattern:?}{hint}"));
+                }
+                Ok(Done::Written)
+            }
             Ok(Err(Broken::Output(e))) => Err(output::unwritable(&e)),
             Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(e).after_output()),
             Err(panic) => Err(Failure::new(Exit::Failed, format!("a defect of this program: {panic}")).after_output()),

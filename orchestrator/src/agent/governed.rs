@@ -6,13 +6,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use intellistor_actors::source::Excludes;
 use intellistor_storage::archive::Header;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{Ending, JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::layout::BackupName;
-use intellistor_storage::objects::UnfinishedUpload;
+use intellistor_storage::manifest::RootRecord;
+use intellistor_storage::objects::{StoreFolder, UnfinishedUpload};
 use intellistor_storage::queue::{Job, Ledger, Queue};
 use intellistor_telemetry::names::span;
 use intellistor_telemetry::run_log;
@@ -38,7 +38,6 @@ pub(super) struct Run<'a> {
     pub(super) agent: &'a Agent,
     pub(super) vault: &'a Vault,
     pub(super) policy: &'a Policy,
-    pub(super) excludes: Excludes,
     pub(super) options: AgentOptions,
 }
 
@@ -201,6 +200,7 @@ impl Run<'_> {
             trace_id: None,
             run_span: None,
             summary: None,
+            findings: Default::default(),
         })?;
         Ok(Opened { ledger, header, data_key, resumed: None, alerts })
     }
@@ -256,14 +256,19 @@ impl Run<'_> {
         let found = ledger.part_count();
         // The job has the copy that it was begun with, and this run may ask for another one.
         let copies = [job.copy_to.as_deref(), self.options.copy_to.as_deref()];
+        let mut copies = Copies::new(copies.into_iter().flatten());
+        if !self.options.new_store {
+            copies.expect(|folder| queue.known_store(folder))?;
+        }
         let run = JobRun {
             ledger: ledger.clone(),
             policy: self.policy.clone(),
-            excludes: self.excludes.clone(),
+            home: self.agent.home.clone(),
+            before: before(queue)?,
             store: operation::labelled(self.vault.store.clone()),
             vault: self.vault.clone(),
             take_over: self.options.take_over,
-            copies: Copies::new(copies.into_iter().flatten()),
+            copies,
             header,
             data_key,
             progress,
@@ -277,20 +282,29 @@ impl Run<'_> {
             claimed: OnceLock::new(),
             folder: folder.clone(),
         };
-        let clean_up = async {
-            // Whether the policy is ours; where this fails the run itself says so.
-            match run.claim().await {
-                Ok(()) => self.clean_up(queue, &job).await,
-                Err(_) => Ok(()),
+        // Before anything is written, the claim included.
+        let ended = match self.make_ready(queue).await {
+            Err(error) => Ended::Stopped(Verdict::of(&error), error),
+            Ok(()) => {
+                let clean_up = async {
+                    // Whether the policy is ours; where this fails the run itself says so.
+                    match run.claim().await {
+                        Ok(()) => self.clean_up(queue, &job).await,
+                        Err(_) => Ok(()),
+                    }
+                };
+                if let Some(Err(error)) = run.cancel.run_until_cancelled(clean_up).await {
+                    tracing::warn!(%error, "cannot look for uploads that no run resumes");
+                    told.push(format!(
+                        "unfinished uploads that no run resumes were not looked for, and are billed: {error}"
+                    ));
+                }
+                run.run().await
             }
         };
-        if let Some(Err(error)) = run.cancel.run_until_cancelled(clean_up).await {
-            tracing::warn!(%error, "cannot look for uploads that no run resumes");
-            told.push(format!(
-                "unfinished uploads that no run resumes were not looked for, and are billed: {error}"
-            ));
+        if let Err(error) = remember(queue, run.copies.stores().await) {
+            tracing::warn!(%error, "the queue does not keep which store the copy's folder is");
         }
-        let ended = run.run().await;
         told.append(&mut run.notices.lock().unwrap_or_else(PoisonError::into_inner));
         let kept = run.kept.get().copied().unwrap_or(found);
         drop(run);
@@ -310,6 +324,12 @@ impl Run<'_> {
             outcome,
             finished_first: None,
         })
+    }
+
+    /// Makes the store ready, and remembers which one it is before anything is sent.
+    async fn make_ready(&self, queue: &Queue) -> Result<()> {
+        self.vault.store.prepare().await?;
+        remember(queue, self.vault.store.folders())
     }
 
     /// Ends the job or keeps it, and sends the log.
@@ -434,6 +454,23 @@ pub(super) async fn close(
     Failpoint::JobEnded.reached();
     queue.close(ledger)?;
     Ok((state, log_key))
+}
+
+fn remember(queue: &Queue, stores: Vec<StoreFolder>) -> Result<()> {
+    for StoreFolder { path, id } in stores {
+        if let Some(id) = id
+            && queue.known_store(&path)?.as_ref() != Some(&id)
+        {
+            queue.remember_store(&path, &id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders of the backups that are remembered, the newest first.
+fn before(queue: &Queue) -> Result<Vec<Vec<RootRecord>>> {
+    let roots = |job: Job| Some(serde_json::from_str::<BackupReport>(&job.summary?).ok()?.roots);
+    Ok(queue.history()?.into_iter().filter_map(roots).collect())
 }
 
 /// Whether a job has ended, but for its log, and has made no backup.

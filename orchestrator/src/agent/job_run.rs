@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use intellistor_actors::archiver::Resume;
 use intellistor_actors::links::LinkTable;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::source::{Excludes, Walked, make_roots};
+use intellistor_actors::source::{Walked, make_roots};
 use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::job::{JobEvent, JobState};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem, ProblemKind};
+use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem, ProblemKind, RootRecord};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::queue::Ledger;
 use intellistor_storage::{Spool, StoreErrorKind};
@@ -26,10 +26,9 @@ use tracing::{Instrument as _, info_span};
 
 use super::supervisor::Verdict;
 use super::{recovery, watch};
-use crate::backup::root_records;
 use crate::copy::{Copies, Source};
 use crate::pipeline::{BackupPipeline, WalkSource, on_system, scan};
-use crate::{BackupReport, Error, Policy, Result, Vault, identity, publish};
+use crate::{BackupReport, Error, Policy, Result, Vault, identity, publish, sources};
 
 /// How long parts that are on their way may take to arrive when a run is stopped. Whoever stops it waits 10 s.
 const LAST_PARTS: Duration = Duration::from_secs(8);
@@ -41,7 +40,10 @@ const LAST_WORD: Duration = Duration::from_secs(9);
 pub(super) struct JobRun {
     pub(super) ledger: Ledger,
     pub(super) policy: Policy,
-    pub(super) excludes: Excludes,
+    /// The agent's own folder, which is not backed up.
+    pub(super) home: PathBuf,
+    /// The folders of earlier backups, the newest first.
+    pub(super) before: Vec<Vec<RootRecord>>,
     pub(super) store: SharedStore,
     pub(super) vault: Vault,
     pub(super) take_over: bool,
@@ -179,16 +181,18 @@ impl JobRun {
     }
 
     async fn scan(&self) -> Result<()> {
-        self.policy.check_paths()?;
+        let excludes =
+            sources::excludes(&self.policy, &*self.store, &self.copies.folders(), Some(&self.home))?;
         self.ledger.clear_scan()?;
-        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let (roots, met) = (make_roots(&self.policy.paths), excludes.clone());
         let (ledger, progress) = (self.ledger.clone(), Arc::new(Progress::default()));
         let cancel = self.cancel.clone();
         let scanned =
             on_system("scan", move || async move { scan(roots, excludes, ledger, progress, &cancel).await })
                 .await?;
         tracing::info!(entries = scanned.entries, bytes = scanned.bytes, "scanned");
-        Ok(self.ledger.update(|job| job.scanned = Some(scanned))?)
+        let findings = sources::findings(&self.policy, &met, &self.before);
+        Ok(self.ledger.update(|job| (job.scanned, job.findings) = (Some(scanned), findings))?)
     }
 
     /// Whether the last part that is recorded closes the archive.
@@ -314,9 +318,9 @@ impl JobRun {
             }
             draft.commit(part.segment, listed)?;
         }
-        let (roots, segments) = (root_records(&self.policy), draft.segments().to_vec());
+        let (findings, segments) = (self.ledger.job().findings, draft.segments().to_vec());
         let published =
-            publish::manifest(&*self.store, &self.header, &self.data_key, draft, roots, &self.vault);
+            publish::manifest(&*self.store, &self.header, &self.data_key, draft, findings, &self.vault);
         let published = published.await?;
         let of_copies = self.copy(&segments, published.manifest.document()).await?;
         let mut report = published.report;

@@ -16,6 +16,8 @@ pub struct AgentOptions {
     pub copy_to: Option<PathBuf>,
     /// Take the policy over from the machine that it belongs to in this store.
     pub take_over: bool,
+    /// Take the folder of a store for what it is now, although it is not the one that earlier runs wrote to.
+    pub new_store: bool,
     /// Who watches, and who may stop it.
     pub run: RunOptions,
 }

@@ -118,6 +118,7 @@ mod tests {
             (store(StoreErrorKind::Unsupported), Pause, Pause),
             (store(StoreErrorKind::NotFound), Pause, Pause),
             (store(StoreErrorKind::NoSuchStore), Pause, Pause),
+            (store(StoreErrorKind::OtherStore), Pause, Pause),
             (store(StoreErrorKind::Credentials), Pause, Pause),
             (store(StoreErrorKind::AccessDenied), Pause, Pause),
             (store(StoreErrorKind::Full), Pause, Pause),

@@ -17,13 +17,17 @@ use super::Policy;
 struct Document<'p> {
     compression: &'static str,
     exclude: &'p [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    exclude_caches: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    one_file_system: bool,
     paths: Vec<Cow<'p, str>>,
     policy_id: &'p str,
     version: u32,
 }
 
 impl Policy {
-    /// SHA-256 of what decides about the archive's bytes: id, paths, excludes, compression. It is the same for every
+    /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression. It is the same for every
     /// version of this program.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.canonical()).into()
@@ -31,7 +35,18 @@ impl Policy {
 
     fn canonical(&self) -> Vec<u8> {
         // No `..`: whoever adds a field decides here whether an unfinished archive can be continued under another value.
-        let Self { policy_id, paths, exclude, compression, schedule: _, store: _, resume: _, logs: _ } = self;
+        let Self {
+            policy_id,
+            paths,
+            exclude,
+            compression,
+            one_file_system,
+            exclude_caches,
+            schedule: _,
+            store: _,
+            resume: _,
+            logs: _,
+        } = self;
         let document = Document {
             compression: match compression {
                 Compression::Fast => "fast",
@@ -39,6 +54,8 @@ impl Policy {
                 Compression::Best => "best",
             },
             exclude,
+            exclude_caches: *exclude_caches,
+            one_file_system: *one_file_system,
             paths: paths.iter().map(|path| path.to_string_lossy()).collect(),
             policy_id,
             version: 1,
@@ -86,6 +103,8 @@ mod tests {
             Policy { exclude: vec!["*.tmp".to_owned()], ..policy() },
             Policy { exclude: vec!["*.tmp, a\"b".to_owned()], ..policy() },
             Policy { compression: Compression::Best, ..policy() },
+            Policy { one_file_system: true, ..policy() },
+            Policy { exclude_caches: true, ..policy() },
         ];
         for other in others {
             assert_ne!(other.digest(), policy().digest(), "{other:?}");

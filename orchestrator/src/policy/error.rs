@@ -30,12 +30,14 @@ pub enum PolicyError {
         path: PathBuf,
     },
     /// Occurs when the text is not YAML, or not the YAML of a policy.
-    #[error("{}: {reason}{}", at.position(), at.excerpt())]
+    #[error("{}: {reason}{}{}", at.position(), at.excerpt(), write_instead(correction.as_deref()))]
     Yaml {
         /// Where.
         at: Box<Place>,
         /// What is wrong there.
         reason: String,
+        /// The line that was probably meant.
+        correction: Option<String>,
     },
     /// Occurs when a value in a policy's file is not usable.
     #[error("{}: {error}{}", at.position(), at.excerpt())]
@@ -65,6 +67,14 @@ pub enum PolicyError {
         /// The path.
         path: PathBuf,
     },
+    /// Occurs when a path of Windows was written in double quotes, where `\n` and `\t` are no folders.
+    #[error(
+        "the path {path:?} holds control characters: in double quotes a backslash begins an escape. Write it in single quotes"
+    )]
+    EscapesInPath {
+        /// The path.
+        path: PathBuf,
+    },
     /// Occurs when a path cannot be written in YAML.
     #[error("the path {path:?} is not Unicode, which a policy cannot hold. Name the folder that it lies in")]
     NotUnicode {
@@ -78,6 +88,43 @@ pub enum PolicyError {
         glob: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Occurs when a pattern in `exclude` can match nothing.
+    #[error("the pattern {glob:?} in `exclude` can match nothing: {reason}")]
+    IdleGlob {
+        /// The pattern.
+        glob: String,
+        /// Why, and what to write.
+        reason: String,
+    },
+    /// Occurs when two paths are the same.
+    #[error("`paths` names the same folder or file twice, as {path:?} and as {other:?}. Remove one of them")]
+    SamePath {
+        /// One of them.
+        path: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+    /// Occurs when a path lies in another one.
+    #[error("`paths` names {path:?}, which lies in {outer:?} and would be stored twice. Remove {path:?}")]
+    PathWithin {
+        /// What lies within.
+        path: PathBuf,
+        /// What it lies in.
+        outer: PathBuf,
+    },
+    /// Occurs when a path is, or lies in, a folder that the backup itself grows.
+    #[error(
+        "{path:?}, which the policy names, lies in {}, and {reason}: such a backup would hold itself and grow with each run. Name other folders in `paths`",
+        place.display()
+    )]
+    OwnFolder {
+        /// The path.
+        path: PathBuf,
+        /// The folder.
+        place: PathBuf,
+        /// What it is for.
+        reason: &'static str,
     },
     /// Occurs when `schedule` is no cron expression.
     #[error("the schedule cannot be kept: {reason}")]
@@ -108,6 +155,12 @@ pub enum PolicyError {
         /// The path.
         path: PathBuf,
     },
+    /// Occurs when none of several paths is there at the time of a run.
+    #[error("none of the paths that the policy names is there: {first}")]
+    NoPathIsThere {
+        /// What is wrong with the first of them.
+        first: Box<PolicyError>,
+    },
     /// Occurs when the system does not say whether a path is there.
     #[error("cannot look at {path:?}, which the policy names: {source}")]
     UnreachablePath {
@@ -116,6 +169,10 @@ pub enum PolicyError {
         /// The system's answer.
         source: std::io::Error,
     },
+}
+
+fn write_instead(correction: Option<&str>) -> String {
+    correction.map_or_else(String::new, |line| format!("\nwrite: {}", line.trim_start()))
 }
 
 fn hint(path: &std::path::Path) -> &'static str {

@@ -42,6 +42,8 @@ fn every_field_reads_back() {
         store: Some(StoreUrl::parse("s3://bucket/prefix").unwrap()),
         resume: ResumePolicy { fresh_after: Duration::from_secs(5400) },
         logs: LogPolicy { keep_days: 7 },
+        one_file_system: true,
+        exclude_caches: true,
     };
     assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
 }
@@ -77,6 +79,40 @@ fn errors_name_file_line_and_text() {
     assert!(twice.contains("line 3") && twice.contains("duplicate"), "{twice}");
     assert!(told("").starts_with("docs.yaml"));
     assert!(told("just text").contains("line 1"));
+}
+
+#[test]
+fn what_people_type_is_read_or_told_as_it_should_be_typed() {
+    for (lines, right) in [
+        ("paths: [x]\nexclude: [*.tmp]", "exclude: ['*.tmp']"),
+        ("paths: [x]\nexclude: *.tmp", "exclude: '*.tmp'"),
+        ("paths: [x]\nexclude:\n- **/cache", "- '**/cache'"),
+        ("paths: [x]\nschedule: @daily", "schedule: '@daily'"),
+        ("paths: [\"C:\\Users\"]", "paths: ['C:\\Users']"),
+        ("paths:\n- /x\n- \"C:\\Users\"", "- 'C:\\Users'"),
+        ("paths:\n- C:\\Relat\u{f3}rio: final", "- 'C:\\Relat\u{f3}rio: final'"),
+        ("paths: [%TEMP%]", "paths: ['%TEMP%']"),
+        ("paths: [x]\nexclude: [{a,b}.txt]", "exclude: ['{a,b}.txt']"),
+    ] {
+        let told = told(&format!("policy_id: a\n{lines}\n"));
+        assert!(told.starts_with("docs.yaml, line "), "{told}");
+        assert!(told.ends_with(&format!("\nwrite: {right}")), "{lines}: {told}");
+        parse(&format!("policy_id: a\n{}\n", lines.replace(lines.lines().last().unwrap(), right))).unwrap();
+    }
+    let parsed = |lines: &str| parse(&format!("policy_id: a\n{lines}\n")).unwrap();
+    assert_eq!(parsed("paths: /tmp").paths, [Path::new("/tmp")]);
+    assert_eq!(parsed("paths: /tmp\nexclude: '*.tmp'").exclude, ["*.tmp"]);
+    for empty in ["exclude:", "exclude: []", "exclude: ~", "exclude:   # nothing yet"] {
+        assert!(parsed(&format!("paths: [x]\n{empty}\ncompression: best")).exclude.is_empty(), "{empty}");
+    }
+    let none = told("policy_id: a\npaths:\n");
+    assert!(none.contains("line 2") && none.contains("`paths` is empty"), "{none}");
+    let relative = told("policy_id: a\npaths: ''\n");
+    assert!(relative.contains("line 2, column 8") && relative.contains("is empty"), "{relative}");
+    let escaped = told("policy_id: a\npaths: [\"D:\\net\"]\n");
+    assert!(escaped.contains("line 2") && escaped.contains("single quotes"), "{escaped}");
+    let tabs = told("policy_id: a\npaths:\n\t- /tmp\n");
+    assert!(tabs.contains("line 3") && tabs.ends_with("write: - /tmp"), "{tabs}");
 }
 
 #[test]
@@ -127,14 +163,40 @@ fn files_are_read_and_their_errors_name_them() {
 }
 
 #[test]
-fn a_missing_path_is_named() {
+fn missing_paths_are_named_and_only_all_of_them_are_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    Policy::new("a", [dir.path()]).unwrap().check_paths().unwrap();
     let missing = dir.path().join("Relatórios");
-    let told = Policy::new("a", [dir.path().to_owned(), missing]).unwrap().check_paths().unwrap_err();
-    assert!(told.to_string().contains("Relatórios"), "{told}");
+    let policy = |paths: &[&Path]| Policy::new("a", paths.to_vec()).unwrap();
+    let one_of_two = policy(&[dir.path(), &missing]);
+    one_of_two.check_paths().unwrap();
+    let told: Vec<_> = one_of_two.missing_paths().iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains("Relatórios"), "{told:?}");
+    let told = policy(&[&missing]).check_paths().unwrap_err().to_string();
+    assert!(told.contains("Relatórios") && told.contains("does not exist"), "{told}");
+    let told = policy(&[&missing, &dir.path().join("x")]).check_paths().unwrap_err().to_string();
+    assert!(told.contains("none of the paths") && told.contains("Relatórios"), "{told}");
     let home = Policy::new("a", ["~/x"]).unwrap().check_paths().unwrap_err().to_string();
     assert!(home.contains("`~` is not expanded"), "{home}");
+}
+
+#[test]
+fn a_path_that_is_named_twice_is_refused_with_its_line() {
+    for (one, other) in [("/a/b", "/a/b/"), ("/a/b", "/a//./b"), ("a", "./a")] {
+        let told = told(&format!("policy_id: a\npaths:\n- {one}\n- x\n- {other}\n"));
+        assert!(told.contains("line 5") && told.contains("twice"), "{told}");
+        assert!(matches!(Policy::new("a", [one, other]), Err(PolicyError::SamePath { .. })));
+    }
+    Policy::new("a", ["/a/b", "/a/bc", "/a"]).unwrap();
+}
+
+#[test]
+fn a_pattern_that_can_match_nothing_is_refused_with_what_to_write() {
+    for (pattern, right) in
+        [("/srv/cache", "\"cache\""), ("./cache", "\"cache\""), ("!x", "takes nothing back")]
+    {
+        let told = told(&format!("policy_id: a\npaths: [x]\nexclude: ['ok', '{pattern}']\n"));
+        assert!(told.contains("line 3, column 17") && told.contains(right), "{told}");
+    }
 }
 
 proptest! {
@@ -157,7 +219,8 @@ proptest! {
         policy_id in "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
         paths in proptest::collection::vec("[^\0]{1,20}", 1..4),
     ) {
-        let policy = Policy::new(policy_id, paths).unwrap();
+        // Random paths may be the same.
+        let Ok(policy) = Policy::new(policy_id, paths) else { return Ok(()) };
         prop_assert_eq!(parse(&policy.to_yaml()).unwrap(), policy);
     }
 }

@@ -1,15 +1,17 @@
 //! The YAML of a policy, both ways.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use intellistor_storage::archive::Compression;
-use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options, Spanned};
 
+use super::correction::corrected;
 use super::{
     LogPolicy, Place, Policy, PolicyError, Result, ResumePolicy, check_duration, check_glob, check_id,
-    check_path, check_schedule, check_store,
+    check_path, check_repeated, check_schedule, check_store,
 };
 
 /// A policy's members as they stand in the text.
@@ -17,11 +19,11 @@ use super::{
 #[serde(deny_unknown_fields)]
 struct Document {
     policy_id: Spanned<String>,
-    paths: Spanned<Vec<Spanned<String>>>,
+    paths: Spanned<List>,
     #[serde(default)]
     schedule: Option<Spanned<String>>,
     #[serde(default)]
-    exclude: Vec<Spanned<String>>,
+    exclude: Option<Spanned<List>>,
     #[serde(default)]
     compression: Compression,
     #[serde(default)]
@@ -30,6 +32,64 @@ struct Document {
     resume: ResumeDocument,
     #[serde(default)]
     logs: LogDocument,
+    #[serde(default)]
+    one_file_system: bool,
+    #[serde(default)]
+    exclude_caches: bool,
+}
+
+/// Texts, as a list, or one alone without the brackets. What is left empty is an empty list.
+#[derive(Default)]
+struct List(Vec<Spanned<String>>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = List;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts, as in ['one', 'another']")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<List, E> {
+                Ok(List::default())
+            }
+
+            fn visit_none<E: de::Error>(self) -> Result<List, E> {
+                Ok(List::default())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
+                // Its place is that of the list.
+                Ok(List(vec![Spanned {
+                    value: text.to_owned(),
+                    referenced: Location::UNKNOWN,
+                    defined: Location::UNKNOWN,
+                }]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(List(list))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+/// A list's texts, each with its place.
+fn texts(list: Spanned<List>) -> impl Iterator<Item = (String, Location)> {
+    let Spanned { value: List(items), referenced: whole, .. } = list;
+    items.into_iter().map(move |item| {
+        let at = if item.referenced == Location::UNKNOWN { whole } else { item.referenced };
+        (item.value, at)
+    })
 }
 
 #[derive(Default, Deserialize)]
@@ -49,20 +109,27 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let place = |at: Location| Box::new(Place::new(origin.to_owned(), text, at.line(), at.column()));
     let document: Document = serde_yaml::from_str_with_options(text, bounded()).map_err(|e| {
-        PolicyError::Yaml { at: place(e.location().unwrap_or(Location::UNKNOWN)), reason: reason(&e) }
+        let at = place(e.location().unwrap_or(Location::UNKNOWN));
+        let correction = correction(text, at.line);
+        PolicyError::Yaml { at, reason: reason(&e), correction }
     })?;
     let at = |at: Location| move |error| PolicyError::At { at: place(at), error: Box::new(error) };
 
-    let Document { policy_id, paths, schedule, exclude, compression, store, resume, logs } = document;
+    let Document { policy_id, paths, schedule, exclude, compression, store, resume, logs, .. } = document;
     check_id(&policy_id.value).map_err(at(policy_id.referenced))?;
-    if paths.value.is_empty() {
-        return Err(at(paths.referenced)(PolicyError::NoPaths));
+    let (all_paths, mut read) = (paths.referenced, Vec::new());
+    for (path, place) in texts(paths) {
+        let path = PathBuf::from(path);
+        check_path(&path).and_then(|()| check_repeated(&path, &read)).map_err(at(place))?;
+        read.push(path);
     }
-    for path in &paths.value {
-        check_path(Path::new(&path.value)).map_err(at(path.referenced))?;
+    if read.is_empty() {
+        return Err(at(all_paths)(PolicyError::NoPaths));
     }
-    for glob in &exclude {
-        check_glob(&glob.value).map_err(at(glob.referenced))?;
+    let mut globs = Vec::new();
+    for (glob, place) in exclude.into_iter().flat_map(texts) {
+        check_glob(&glob).map_err(at(place))?;
+        globs.push(glob);
     }
     if let Some(schedule) = &schedule {
         check_schedule(&schedule.value).map_err(at(schedule.referenced))?;
@@ -75,13 +142,35 @@ pub(super) fn parse(origin: &Path, text: &str) -> Result<Policy> {
     let logs = logs.keep_days.map_or_else(LogPolicy::default, |keep_days| LogPolicy { keep_days });
     Ok(Policy {
         policy_id: policy_id.value,
-        paths: paths.value.into_iter().map(|path| PathBuf::from(path.value)).collect(),
+        paths: read,
         schedule: schedule.map(|schedule| schedule.value),
-        exclude: exclude.into_iter().map(|glob| glob.value).collect(),
+        exclude: globs,
         compression,
         store,
         resume,
         logs,
+        one_file_system: document.one_file_system,
+        exclude_caches: document.exclude_caches,
+    })
+}
+
+/// The line that was meant where YAML found an error, if with it there is none, or none before the lines that follow.
+fn correction(text: &str, line: u64) -> Option<String> {
+    let line = usize::try_from(line).ok()?;
+    // What is wrong with a line may show only in the next one.
+    [line, line.saturating_sub(1)].into_iter().filter(|&line| line > 0).find_map(|line| {
+        let right = corrected(text.lines().nth(line - 1)?)?;
+        let lines: Vec<_> = text
+            .lines()
+            .enumerate()
+            .map(|(i, old)| if i + 1 == line { right.as_str() } else { old })
+            .collect();
+        let parsed = serde_yaml::from_str_with_options::<Document>(&lines.join("\n"), bounded());
+        let gone = match parsed {
+            Ok(_) => true,
+            Err(e) => e.location().is_some_and(|at| at.line() > line as u64 + 1),
+        };
+        gone.then_some(right)
     })
 }
 
@@ -148,6 +237,13 @@ pub(super) fn write(policy: &Policy) -> String {
             writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment")
         }
     };
+    for (field, is_set) in
+        [("one_file_system", policy.one_file_system), ("exclude_caches", policy.exclude_caches)]
+    {
+        if is_set {
+            let _ = writeln!(yaml, "{field}: true");
+        }
+    }
     // What most policies leave alone is not worth a line.
     if policy.resume != ResumePolicy::default() {
         let fresh_after = humantime::format_duration(policy.resume.fresh_after).to_string();

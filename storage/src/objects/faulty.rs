@@ -10,7 +10,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{
-    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
+    Upload,
 };
 use crate::{Result, StoreError, StoreErrorKind};
 
@@ -117,6 +118,14 @@ impl Faulty {
 impl ObjectStore for Faulty {
     fn url(&self) -> String {
         self.store.url()
+    }
+
+    fn folders(&self) -> Vec<StoreFolder> {
+        self.store.folders()
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.store.prepare().await
     }
 
     async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {

@@ -8,20 +8,23 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, StoreUrl, UnfinishedUpload, Upload,
+    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, StoreFolder, StoreUrl, UnfinishedUpload,
+    Upload,
 };
-use crate::folder;
-use crate::shortage;
 use crate::{Result, StoreError, StoreErrorKind};
+use crate::{folder, layout, shortage};
 
+mod mark;
 mod uploads;
+
+pub use mark::FILE as STORE_MARK;
 
 const PAGE: usize = 1000;
 
@@ -29,33 +32,69 @@ const PAGE: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     root: Arc<PathBuf>,
+    /// Which store it is, once that is known: it was found, or made.
+    id: Arc<OnceLock<String>>,
 }
 
 impl LocalStore {
-    /// Opens a folder, and makes it if only its last component is missing: a network folder that is not mounted
-    /// must not be replaced by a local one.
+    /// Opens a folder. One that is missing is made when it is first written to, if only its last component is missing:
+    /// a network folder that is not mounted must not be replaced by a local one.
     ///
     /// # Errors
     /// `NoSuchStore` when the folder above does not exist either.
     pub async fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        let store = Self { root: Arc::new(root) };
-        store
-            .run("use the folder", "", |store, _| match fs::metadata(&*store.root) {
-                Ok(found) if found.is_dir() => Ok(()),
-                Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory).into()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    create_folder(&store.root).map_err(|e| match e.kind() {
-                        io::ErrorKind::NotFound => {
-                            Fault(StoreErrorKind::NoSuchStore, "the folder above does not exist".into())
-                        }
-                        _ => e.into(),
-                    })
-                }
-                Err(e) => Err(e.into()),
-            })
-            .await?;
+        let store = Self { root: Arc::new(root), id: Arc::default() };
+        store.run("use the folder", "", |store, _| store.open_now()).await?;
         Ok(store)
+    }
+
+    fn open_now(&self) -> Outcome<()> {
+        match fs::metadata(&*self.root) {
+            Ok(found) if !found.is_dir() => return Err(io::Error::from(io::ErrorKind::NotADirectory).into()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let is_there = self.root.parent().is_some_and(Path::is_dir);
+                return if is_there { Ok(()) } else { Err(nothing_above()) };
+            }
+            Err(e) => return Err(e.into()),
+        }
+        // Whoever only reads need not be able to read the mark.
+        if let Ok(Some(id)) = mark::read(&self.root) {
+            self.id.get_or_init(|| id);
+        }
+        Ok(())
+    }
+
+    /// Makes the folder ready to be written to: a new one is made and gets its mark, and one that was seen before must
+    /// still bear it, for its disk may have been unmounted since.
+    fn prepare_now(&self) -> Outcome<()> {
+        if let Some(id) = self.id.get() {
+            return match mark::read(&self.root)? {
+                Some(found) if found == *id => Ok(()),
+                _ => {
+                    Err(Fault(StoreErrorKind::OtherStore, "its mark (.intellistor-store) is gone".to_owned()))
+                }
+            };
+        }
+        let is_new = !self.root.exists();
+        if is_new {
+            create_folder(&self.root).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => nothing_above(),
+                _ => e.into(),
+            })?;
+        }
+        let held_backups = self.root.join(layout::BACKUPS).exists();
+        let id = mark::read_or_make(&self.root)?;
+        self.id.get_or_init(|| id);
+        if !held_backups {
+            tracing::warn!(
+                folder = %self.root.display(),
+                "a new store begins in this folder, which held no backups. If a disk should be mounted there, mount it \
+                 and back up again"
+            );
+        }
+        Ok(())
     }
 
     async fn run<T: Send + 'static>(
@@ -81,7 +120,7 @@ impl LocalStore {
         if plain { Ok(self.root.join(relative)) } else { Err(rejected("the key is no plain relative path")) }
     }
 
-    /// Makes the folders of a path below the root; the root itself must be there.
+    /// Makes the folders of a path below the root, which itself must be there.
     fn create_folders(&self, folder: &Path) -> io::Result<()> {
         if folder == self.root.as_path() || folder.is_dir() {
             return Ok(());
@@ -95,6 +134,7 @@ impl LocalStore {
     fn put_now(&self, key: &str, body: &[u8], options: PutOptions) -> Outcome<()> {
         let target = self.path(key)?;
         let folder = target.parent().unwrap_or(&self.root);
+        self.prepare_now()?;
         self.create_folders(folder)?;
         let hidden = folder.join(format!(".put-{}", Uuid::new_v4()));
         let written: Outcome<()> = (|| {
@@ -164,6 +204,14 @@ impl LocalStore {
 impl ObjectStore for LocalStore {
     fn url(&self) -> String {
         StoreUrl::local(&self.root).to_string()
+    }
+
+    fn folders(&self) -> Vec<StoreFolder> {
+        vec![StoreFolder { path: (*self.root).clone(), id: self.id.get().cloned() }]
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.run("write to", "the folder", |store, _| store.prepare_now()).await
     }
 
     async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
@@ -250,6 +298,10 @@ impl From<io::Error> for Fault {
         };
         Self(kind, format!("{e}{}", shortage::advice(&e)))
     }
+}
+
+fn nothing_above() -> Fault {
+    Fault(StoreErrorKind::NoSuchStore, "the folder above does not exist".to_owned())
 }
 
 fn rejected(reason: impl Into<String>) -> Fault {

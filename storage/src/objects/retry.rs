@@ -14,7 +14,8 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::{
-    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
+    Upload,
 };
 use crate::{Error, Result, RetryAdvice, RetryClass, StoreErrorKind};
 
@@ -171,6 +172,14 @@ fn after(error: Error, attempts: u32) -> Error {
 impl ObjectStore for Retry {
     fn url(&self) -> String {
         self.store.url()
+    }
+
+    fn folders(&self) -> Vec<StoreFolder> {
+        self.store.folders()
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.store.prepare().await
     }
 
     async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
+    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
+    Upload,
 };
 use crate::{Error, Result};
 
@@ -60,6 +61,14 @@ impl Tee {
 impl ObjectStore for Tee {
     fn url(&self) -> String {
         self.primary.url()
+    }
+
+    fn folders(&self) -> Vec<StoreFolder> {
+        self.primary.folders()
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.primary.prepare().await
     }
 
     async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::SegmentRecord;
 use crate::job::JobState;
 use crate::layout::BackupName;
+use crate::manifest::RootRecord;
 use crate::objects::{PartReceipt, Upload};
 
 /// One attempt to make one backup.
@@ -46,6 +47,9 @@ pub struct Job {
     pub run_span: Option<RunSpan>,
     /// What its backup holds, as JSON, once it is published.
     pub summary: Option<String>,
+    /// What the scan found besides.
+    #[serde(default)]
+    pub findings: Findings,
 }
 
 impl fmt::Debug for Job {
@@ -64,6 +68,17 @@ pub struct RunSpan {
     pub began_ms: i64,
     /// Whether the run itself could end it; one that died could not.
     pub ended: bool,
+}
+
+/// What a person should know of a scan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The policy's folders.
+    pub roots: Vec<RootRecord>,
+    /// What is worth knowing, and no reason to worry.
+    pub notes: Vec<String>,
+    /// What needs a person's eye.
+    pub alarms: Vec<String>,
 }
 
 /// What a scan found.

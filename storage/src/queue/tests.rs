@@ -34,6 +34,7 @@ fn job(timestamp: &str) -> Job {
         trace_id: None,
         run_span: None,
         summary: None,
+        findings: Default::default(),
     }
 }
 

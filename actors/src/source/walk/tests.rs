@@ -1,4 +1,4 @@
-use super::super::make_roots;
+use super::super::{KeptOut, make_roots};
 use super::*;
 use proptest::prelude::*;
 use std::ffi::OsStr;
@@ -52,6 +52,100 @@ fn an_excluded_folder_is_left_out_whole() {
 }
 
 #[test]
+fn what_is_excluded_below_one_root_is_excluded_below_each_of_several() {
+    let dir = tree(&["a/cache/x", "a/src/node_modules/m", "a/f", "b/cache/y", "b/node_modules/n", "b/g"]);
+    let at = |p: &str| dir.path().join(p);
+    let exclude = ["cache/*", "*node_modules"];
+    assert_eq!(walk(&[at("a")], &exclude), [".", "cache", "f", "src"]);
+    let both = ["a", "a/cache", "a/f", "a/src", "b", "b/cache", "b/g"];
+    assert_eq!(walk(&[at("a"), at("b")], &exclude), both);
+    // A pattern is not matched on the root's own name: a new root of that name is not left out.
+    assert_eq!(walk(&[at("a"), at("b")], &["b", "b/*", "*/cache", "src"])[..2], ["a", "a/cache"]);
+    assert!(walk(&[at("a"), at("b")], &["b", "b/*"]).contains(&"b/g".to_owned()));
+}
+
+#[test]
+fn patterns_that_matched_nothing_and_files_below_roots_are_known_after_the_walk() {
+    let dir = tree(&["a/x.tmp", "a/f", "b/g", "b/h"]);
+    let roots = [dir.path().join("a"), dir.path().join("b"), dir.path().join("none")];
+    let excludes = Excludes::new(&["*.tmp", "cache\\*", "h"].map(str::to_owned)).unwrap();
+    Walk::new(make_roots(&roots), excludes.clone()).for_each(|walked| drop(walked.unwrap()));
+    assert_eq!(excludes.unmatched(), ["cache\\*"]);
+    assert_eq!(roots.each_ref().map(|root| excludes.files_below(root)), [Some(1), Some(1), None]);
+}
+
+#[test]
+fn a_folder_that_a_walk_is_kept_out_of_is_known_by_any_name() {
+    let dir = tree(&["data/f", "data/store/backups/b", "data/store/x"]);
+    let at = |p: &str| dir.path().join(p);
+    symlink(at("data/store"), at("link")).unwrap();
+    for spelling in ["data/store", "data/./store/", "data/store/../store", "link"] {
+        let kept_out = KeptOut::new(at(spelling), "the backup is written there");
+        let excludes = Excludes::new(&[]).unwrap().and_keep_out_of([kept_out.clone()]);
+        let found = Walk::new(make_roots(&[at("data")]), excludes.clone());
+        assert_eq!(found.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>(), [".", "f"], "{spelling}");
+        let met = excludes.met_kept_out();
+        assert_eq!(met.len(), 1, "{met:?}");
+        assert!(met[0].0.ends_with("data/store") && met[0].1.contains("written there"), "{met:?}");
+        assert!(kept_out.holds(&at("data/store/backups")) && kept_out.holds(&at("link")));
+        assert!(!kept_out.holds(&at("data")) && !kept_out.holds(&at("none")));
+        // One that is a root was named on purpose.
+        let root = Walk::new(make_roots(&[at("link")]), excludes);
+        assert_eq!(root.count(), 4);
+    }
+}
+
+#[test]
+fn a_folder_that_is_made_later_is_kept_out_of_too() {
+    let dir = tree(&["f"]);
+    let store = dir.path().join("store");
+    let excludes = Excludes::new(&[]).unwrap().and_keep_out_of([KeptOut::new(&store, "ours")]);
+    fs::create_dir(&store).unwrap();
+    let found = Walk::new(make_roots(&[dir.path().into()]), excludes);
+    assert_eq!(found.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>(), [".", "f"]);
+}
+
+#[test]
+fn of_a_folder_that_is_marked_as_a_cache_the_mark_alone_is_found() {
+    const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
+    let dir = tree(&["a/x", "a/sub/y", "b/x", "b/CACHEDIR.TAG", "c/x", "f"]);
+    fs::write(dir.path().join("a/CACHEDIR.TAG"), format!("{SIGNATURE}\n# made by a test\n")).unwrap();
+    symlink("../a/CACHEDIR.TAG", dir.path().join("c/CACHEDIR.TAG")).unwrap();
+    let found = |root: &str, caches| {
+        let excludes = Excludes::new(&[]).unwrap().and_caches(caches);
+        let walk = Walk::new(make_roots(&[dir.path().join(root)]), excludes);
+        walk.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>()
+    };
+    let all = [".", "a", "a/CACHEDIR.TAG", "b", "b/CACHEDIR.TAG", "b/x", "c", "c/CACHEDIR.TAG", "c/x", "f"];
+    assert_eq!(found("", true), all);
+    assert_eq!(found("", false).len(), all.len() + 3);
+    assert_eq!(found("a", true).len(), 5, "a root was named on purpose");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_mounted_below_is_an_empty_folder_where_the_walk_stays_on_its_file_system() {
+    // Every Linux mounts /dev/shm or /dev/pts below /dev.
+    let mounted = ["shm", "pts"].map(|name| Path::new("/dev").join(name));
+    let device = |path: &Path| facts_at(path).unwrap().identity.unwrap().device;
+    let mounted =
+        mounted.iter().find(|path| path.is_dir() && device(path) != device(Path::new("/dev"))).unwrap();
+    let name = mounted.file_name().unwrap().to_str().unwrap();
+    let file = tempfile::NamedTempFile::new_in("/dev/shm").ok();
+    let found = |root: &Path, stays| {
+        let excludes = Excludes::new(&[]).unwrap().one_file_system(stays);
+        let walk = Walk::new(make_roots(&[root.to_owned()]), excludes);
+        walk.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>()
+    };
+    let within = |found: &[String]| found.iter().filter(|path| path.contains(&format!("{name}/"))).count();
+    let stayed = found(Path::new("/dev"), true);
+    assert!(stayed.contains(&name.to_owned()) && within(&stayed) == 0, "{stayed:?}");
+    assert!(within(&found(Path::new("/dev"), false)) > 0);
+    assert!(found(mounted, true).len() > 1, "each root is on a file system of its own");
+    drop(file);
+}
+
+#[test]
 fn what_is_excluded_is_not_looked_at() {
     let dir = tempfile::tempdir().unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s.sock")).unwrap();
@@ -65,7 +159,7 @@ fn several_roots_have_prefixes_and_a_file_can_be_a_root() {
     let roots = [at("a/docs"), at("b/docs"), at("c.txt")];
     let expected = ["docs", "docs/x", "docs-2", "docs-2/y", "c.txt/c.txt"];
     assert_eq!(walk(&roots, &[]), expected);
-    assert_eq!(walk(&roots, &["docs-2", "*.txt"]), ["docs", "docs/x"]);
+    assert_eq!(walk(&roots, &["y", "*.txt"]), ["docs", "docs/x", "docs-2"]);
     assert_eq!(walk(&[at("c.txt")], &[]), ["c.txt"]);
 }
 

@@ -35,6 +35,10 @@ pub(crate) struct Run {
     /// A folder for a copy of the backup, made at the same time; it is laid out as a store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Take the folder of the store, or of --out, for what it is now, although it is not the one that earlier runs
+    /// wrote to: for once, after a disk was replaced
+    #[arg(long)]
+    new_store: bool,
     /// A file to write the policy's metrics into when the run ends, for Prometheus' node exporter (its textfile
     /// collector); one for each policy, NAME.prom
     #[arg(long, value_name = "FILE", env = "INTELLISTOR_METRICS_FILE")]
@@ -112,7 +116,12 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     intellistor::privilege::read_everything();
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
-    let options = AgentOptions { copy_to: command.out.clone(), take_over: command.ownership.take_over, run };
+    let options = AgentOptions {
+        copy_to: command.out.clone(),
+        take_over: command.ownership.take_over,
+        new_store: command.new_store,
+        run,
+    };
     let report = agent.run(&vault, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;

@@ -206,6 +206,7 @@ impl LocalStore {
         let upload = Upload { key: key.to_owned(), id: Uuid::new_v4().to_string() };
         let (data, journal, _) = self.upload_paths(&upload)?;
         let folder = data.parent().unwrap_or(&self.root);
+        self.prepare_now()?;
         self.create_folders(folder)?;
         new_file(&data)?;
         new_file(&journal)?;

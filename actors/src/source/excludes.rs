@@ -1,0 +1,155 @@
+//! What a walk leaves out: what the policy excludes, and what is our own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::facts::{Facts, Identity, facts_at};
+use super::roots::resolve;
+use super::source_path::SourcePath;
+use crate::globs::{BadGlob, PathGlobs};
+
+/// A folder or file that no walk takes up on its way, although it lies below a root: what would be backed up there is our
+/// own doing. It is known by its identity, so that links, other spellings and second mounts make no difference.
+#[derive(Debug, Clone)]
+pub struct KeptOut {
+    path: PathBuf,
+    reason: String,
+    /// Known once it is there: a store makes its folders when it is first written to.
+    identity: Arc<OnceLock<Identity>>,
+}
+
+impl KeptOut {
+    /// Keeps a walk out of the folder at `path`, because of `reason`, as in "the backup is written there".
+    pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        let kept_out = Self { path: path.into(), reason: reason.into(), identity: Arc::default() };
+        kept_out.identity();
+        kept_out
+    }
+
+    /// Where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why it is left out.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        if let Some(identity) = self.identity.get() {
+            return Some(*identity);
+        }
+        let found = facts_at(&resolve(&self.path).ok()?).ok()?.identity?;
+        Some(*self.identity.get_or_init(|| found))
+    }
+
+    /// Whether a path leads to the folder, or to something in it.
+    pub fn holds(&self, path: &Path) -> bool {
+        let (Some(identity), Ok(path)) = (self.identity(), resolve(path)) else { return false };
+        path.ancestors().any(|above| facts_at(above).is_ok_and(|facts| facts.identity == Some(identity)))
+    }
+}
+
+/// What a policy leaves out. An excluded folder is left out with all that it holds. Clones remember together what they
+/// have met.
+#[derive(Debug, Clone)]
+pub struct Excludes {
+    globs: PathGlobs,
+    kept_out: Vec<KeptOut>,
+    one_file_system: bool,
+    caches: bool,
+    met: Arc<Mutex<Met>>,
+}
+
+#[derive(Debug, Default)]
+struct Met {
+    /// Where the walk came to a folder that it is kept out of, and why it is.
+    kept_out: BTreeMap<PathBuf, String>,
+    /// Files below each root, once it was walked to its end.
+    files: BTreeMap<PathBuf, u64>,
+}
+
+impl Excludes {
+    /// Compiles the patterns. Each is matched on the path relative to the root, without the root's own name, so that a
+    /// policy with one more root leaves out what it did before. Where the system's names have no case, nor have they.
+    ///
+    /// # Errors
+    /// [`BadGlob`] names the first that is not valid.
+    pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
+        let globs = if cfg!(windows) { PathGlobs::ignoring_case(patterns) } else { PathGlobs::new(patterns) };
+        let (kept_out, met) = (Vec::new(), Arc::default());
+        Ok(Self { globs: globs?, kept_out, one_file_system: false, caches: false, met })
+    }
+
+    /// Keeps the walk on the file system of each root, if so: of what is mounted below, the folder alone is found.
+    #[must_use]
+    pub fn one_file_system(mut self, stays: bool) -> Self {
+        self.one_file_system = stays;
+        self
+    }
+
+    /// Leaves out what is in folders that are marked as caches, if so.
+    #[must_use]
+    pub fn and_caches(mut self, leaves_out: bool) -> Self {
+        self.caches = leaves_out;
+        self
+    }
+
+    /// Keeps the walk out of these folders as well.
+    #[must_use]
+    pub fn and_keep_out_of(mut self, folders: impl IntoIterator<Item = KeptOut>) -> Self {
+        self.kept_out.extend(folders);
+        self
+    }
+
+    /// Whether a path, relative to its root, is excluded. The root itself has no name that a pattern could mean; `*`
+    /// and `?` would match its `.`.
+    pub(super) fn leave_out(&self, below_root: &[u8]) -> bool {
+        !below_root.is_empty()
+            && !self.globs.is_empty()
+            && self.globs.is_match(&String::from_utf8_lossy(below_root))
+    }
+
+    pub(super) fn stay_on_file_system(&self) -> bool {
+        self.one_file_system
+    }
+
+    pub(super) fn leave_out_caches(&self) -> bool {
+        self.caches
+    }
+
+    /// Whether the walk is kept out of a place below a root.
+    pub(super) fn keep_out(&self, place: &SourcePath, facts: &Facts) -> bool {
+        let Some(found) = facts.identity.filter(|_| !self.kept_out.is_empty()) else { return false };
+        let Some(kept_out) = self.kept_out.iter().find(|kept| kept.identity() == Some(found)) else {
+            return false;
+        };
+        self.met().kept_out.insert(place.as_path().to_owned(), kept_out.reason.clone());
+        true
+    }
+
+    pub(super) fn root_walked(&self, root: &Path, files: u64) {
+        self.met().files.insert(root.to_owned(), files);
+    }
+
+    /// Patterns that have matched nothing so far.
+    pub fn unmatched(&self) -> Vec<String> {
+        self.globs.unmatched().map(str::to_owned).collect()
+    }
+
+    /// Folders that a walk was kept out of, with the reason.
+    pub fn met_kept_out(&self) -> Vec<(PathBuf, String)> {
+        self.met().kept_out.clone().into_iter().collect()
+    }
+
+    /// How many files were found below a root, once it was walked to its end; links count.
+    pub fn files_below(&self, root: &Path) -> Option<u64> {
+        self.met().files.get(root).copied()
+    }
+
+    fn met(&self) -> std::sync::MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
