@@ -107,7 +107,7 @@ impl HonestService {
         let completing = self.completing.clone();
         let _one_after_the_other = completing.lock().await;
         let parts = parts.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
-        let equal = self.traffic.speaks(Dialect::EqualParts);
+        let (count, equal) = (parts.len(), self.traffic.speaks(Dialect::EqualParts));
         self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts, equal))?;
         if self.traffic.heeds(if_none_match.as_ref()) && self.folder.join(&bucket).join(&key).exists() {
             return Err(s3_error!(PreconditionFailed));
@@ -117,7 +117,7 @@ impl HonestService {
         let answer = self.files.complete_multipart_upload(request).await?;
         self.traffic.change(|state| {
             let upload = state.uploads.open(&bucket, &key, &id)?;
-            let composite = upload.composite();
+            let composite = upload.composite(count);
             upload.end(Fate::Completed);
             state.composites.remove(&(bucket.clone(), key.clone()));
             state.composites.extend(composite.map(|composite| ((bucket, key.clone()), composite)));

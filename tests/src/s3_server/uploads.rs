@@ -59,13 +59,14 @@ impl HeldUpload {
         self.parts.clear();
     }
 
-    /// The object's checksum: that of its parts' checksums, and their number. None where a part came without one.
-    pub(super) fn composite(&self) -> Option<String> {
+    /// The checksum of the object that the first `count` parts make: that of their checksums, and their number. None where
+    /// a part came without one. Parts that were sent and are not asked for count for nothing.
+    pub(super) fn composite(&self, count: usize) -> Option<String> {
         let mut digest = Sha256::new();
-        for part in self.parts.values() {
+        for part in self.parts.values().take(count) {
             digest.update(STANDARD.decode(part.sha256.as_ref()?).ok()?);
         }
-        Some(format!("{}-{}", STANDARD.encode(digest.finalize()), self.parts.len()))
+        Some(format!("{}-{count}", STANDARD.encode(digest.finalize())))
     }
 
     /// Whether these parts make the object.
