@@ -26,7 +26,7 @@ fn valid(text: &str) -> Option<String> {
 }
 
 #[cfg(windows)]
-#[allow(unsafe_code)]
+#[expect(unsafe_code)]
 fn system_id() -> Option<String> {
     use windows::Win32::System::Registry::{
         HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, RRF_SUBKEY_WOW6464KEY, RegGetValueW,

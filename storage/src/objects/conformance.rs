@@ -151,7 +151,12 @@ async fn unfinished(store: &dyn ObjectStore, prefix: &str) {
     for key in [&two, &one, &two, &other] {
         begun.push(store.begin_upload(key).await.expect("begin"));
     }
+    assert_eq!(store.last_part_ms(&begun[1]).await.expect("an upload without parts"), None);
     store.put_part(&begun[1], &part(1, 0, 9, 1)).await.expect("part 1");
+    let arrived = store.last_part_ms(&begun[1]).await.expect("an upload with a part");
+    let now = chrono::Utc::now().timestamp_millis();
+    assert!(arrived.is_none_or(|arrived| (now - arrived).abs() < 60_000), "{arrived:?} is not now, {now}");
+    assert!(store.now_ms().is_none_or(|theirs| (now - theirs).abs() < 60_000));
 
     let all = listed(store, &format!("{prefix}/")).await;
     assert!(all.is_sorted_by_key(|upload| (&upload.key, &upload.id)), "{all:?}");

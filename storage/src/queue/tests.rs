@@ -287,6 +287,19 @@ fn the_history_holds_the_newest_hundred_newest_first() {
 }
 
 #[test]
+fn the_history_is_in_the_order_in_which_jobs_ended_whatever_the_clock_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(dir.path()).unwrap();
+    let named = ["20261126T020000Z", "20311126T020000Z", "20261127T020000Z"];
+    for timestamp in named {
+        let ledger = queue.begin(job(timestamp)).unwrap();
+        end(&ledger);
+        queue.close(ledger).unwrap();
+    }
+    assert_eq!(timestamps(&queue), [named[2], named[1], named[0]]);
+}
+
+#[test]
 fn a_job_that_is_closed_again_after_a_crash_drops_none_of_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(dir.path()).unwrap();
