@@ -9,7 +9,7 @@ use intellistor_actors::progress::Progress;
 use intellistor_storage::RetryClass;
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::keys::UserKey;
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::layout::{self, BackupName};
 use intellistor_storage::manifest::{Peeked, VerifiedManifest};
 use intellistor_storage::objects::{SharedStore, StoreUrl};
 use intellistor_storage::ownership::{self, Machine, Owner};
@@ -97,6 +97,9 @@ impl Vault {
     /// person has to look at.
     pub(crate) async fn claim(&self, policy_id: &str, take_over: bool) -> Result<Option<String>> {
         let claim = ownership::claim(&*self.store, policy_id, &self.machine, TOOL, take_over).await?;
+        // That writing and reading are permitted has been shown. A look at an archive, without which it is not published,
+        // is a request of its own, which something between may refuse: better before than after it was sent.
+        self.store.head(&layout::machine_key(policy_id)).await?;
         let alert = alerts::of_claim(claim, policy_id, self.machine.host());
         if let Some(alert) = &alert {
             tracing::warn!("{alert}");

@@ -92,7 +92,7 @@ fn try_to_start(
     let place = Place { runtime: runtime.handle().clone(), teller: teller.clone() };
     let entered = runtime.enter();
     let resource = resource(settings, service, version);
-    let traces = settings.traces.map(|signal| {
+    let traces = settings.traces.as_ref().map(|signal| {
         let config = BatchConfigBuilder::default();
         let config = if settings.own_delay { config } else { config.with_scheduled_delay(BETWEEN_BATCHES) };
         let spans = exporter::spans(signal, &place)?;
@@ -104,7 +104,7 @@ fn try_to_start(
             .build();
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(provider)
     });
-    let metrics = settings.metrics.map(|signal| {
+    let metrics = settings.metrics.as_ref().map(|signal| {
         let reader = PeriodicReader::builder(exporter::metrics(signal, &place)?).build();
         let provider =
             SdkMeterProvider::builder().with_reader(reader).with_resource(resource.clone()).build();

@@ -111,6 +111,11 @@ impl Collector {
         Self { wire, address: bound.recv().unwrap(), received, stop: Some(stop), thread: Some(thread) }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The variables that make a child process send to it, soon.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         variables(self.wire, self.address)

@@ -13,6 +13,7 @@ use intellistor_storage::objects::Operation;
 use intellistor_telemetry::names;
 use intellistor_tests::collector::{Collector, Span, Wire, variables};
 use intellistor_tests::governed::Governed;
+use intellistor_tests::network::{Authority, Certificate, Listening};
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::s3_server::Failure;
 
@@ -420,4 +421,24 @@ fn every_name_is_in_the_documentation() {
         let row = format!("| `{}` | `{}` |", metric.name, metric.unit);
         assert!(text.lines().any(|line| line.starts_with(&row)), "no {row}");
     }
+}
+
+#[test]
+fn a_collector_with_an_authority_of_its_own_is_trusted_by_either_variable() {
+    let (collector, authority) = (Collector::start(Wire::Http), Authority::named("the collector's"));
+    let tls = Listening::tls(&authority, Certificate::Good, collector.address());
+    let place = place(1);
+    fs::write(place.at("ca.pem"), authority.pem()).unwrap();
+    let client = place.client.clone().vars(variables(Wire::Http, tls.address()));
+    let client = client.var("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://{}", tls.address()));
+    let refused = backup(&client).expect(0);
+    assert!(refused.stderr.contains("do not all reach the collector"), "{}", refused.stderr);
+    assert_eq!(collector.spans().len(), 0);
+    for variable in ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"] {
+        let before = collector.spans().len();
+        let told = backup(&client.clone().var(variable, place.at("ca.pem"))).expect(0).stderr;
+        assert!(collector.spans().len() > before, "{variable}: {told}");
+    }
+    let told = backup(&client.var("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem")).expect(0).stderr;
+    assert!(told.contains("OTEL_EXPORTER_OTLP_CERTIFICATE=/no/such.pem"), "{told}");
 }

@@ -269,7 +269,14 @@ impl S3Store {
                     StoreErrorKind::Rejected => StoreErrorKind::ServerFault,
                     kind => kind,
                 };
-                return Err(StoreError { kind, reason: format!("HTTP status {status}"), ..refused }.into());
+                let words = format!("HTTP status {status}");
+                let reason = match kind {
+                    StoreErrorKind::AccessDenied => {
+                        permissions::refused("look up", &self.bucket, &self.full_key(key), &words)
+                    }
+                    _ => words,
+                };
+                return Err(StoreError { kind, reason, ..refused }.into());
             }
         };
         match error.kind {

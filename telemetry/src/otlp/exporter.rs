@@ -1,6 +1,8 @@
 //! Exporters that run on a runtime of their own, and whose failures cost one warning.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry_http::HttpClient;
 use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{
     MetricExporter, Protocol as Otlp, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
     WithTonicConfig as _,
@@ -19,6 +21,9 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as ExportSpans};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
@@ -130,13 +135,13 @@ macro_rules! build {
         match $signal.protocol {
             Protocol::Grpc => {
                 let builder = $exporter::builder().with_tonic().with_retry_policy(retries());
-                if $signal.https { builder.with_tls_config(tls()).build() } else { builder.build() }
+                if $signal.https { builder.with_tls_config(tls($signal)?).build() } else { builder.build() }
             }
             Protocol::HttpProtobuf => $exporter::builder()
                 .with_http()
                 .with_retry_policy(retries())
                 .with_protocol(Otlp::HttpBinary)
-                .with_shared_http_client(http($signal.https)?)
+                .with_shared_http_client(http($signal)?)
                 .build(),
         }
     };
@@ -145,26 +150,50 @@ macro_rules! build {
 type Built<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Must be called within the runtime.
-pub(super) fn spans(signal: Signal, place: &Place) -> Built<Spans> {
+pub(super) fn spans(signal: &Signal, place: &Place) -> Built<Spans> {
     Ok(Spans { inner: build!(SpanExporter, signal)?, place: place.clone() })
 }
 
 /// Must be called within the runtime.
-pub(super) fn metrics(signal: Signal, place: &Place) -> Built<Metrics> {
+pub(super) fn metrics(signal: &Signal, place: &Place) -> Built<Metrics> {
     Ok(Metrics { inner: build!(MetricExporter, signal)?, place: place.clone() })
 }
 
-fn tls() -> ClientTlsConfig {
-    ClientTlsConfig::new().with_enabled_roots()
+fn tls(signal: &Signal) -> Result<ClientTlsConfig, io::Error> {
+    let config = ClientTlsConfig::new();
+    let Some((variable, file)) = &signal.authorities else { return Ok(config.with_enabled_roots()) };
+    let pem = std::fs::read(file).map_err(|error| unusable(variable, file, error))?;
+    Ok(config.ca_certificate(Certificate::from_pem(pem)))
 }
 
 /// The system's certificates are read only where TLS is asked for.
-fn http(https: bool) -> Result<Arc<dyn HttpClient>, std::io::Error> {
-    if !https {
+fn http(signal: &Signal) -> Result<Arc<dyn HttpClient>, io::Error> {
+    if !signal.https {
         return Ok(Arc::new(HyperClient::with_default_connector(LONGEST, None)));
     }
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let connector = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;
+    let connector = HttpsConnectorBuilder::new();
+    let connector = match &signal.authorities {
+        None => connector.with_provider_and_native_roots(provider)?,
+        Some((variable, file)) => {
+            let roots = authorities(file).map_err(|error| unusable(variable, file, error))?;
+            let config = ClientConfig::builder_with_provider(Arc::new(provider));
+            let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+            connector.with_tls_config(config.with_root_certificates(roots).with_no_client_auth())
+        }
+    };
     let connector = connector.https_or_http().enable_http1().build();
     Ok(Arc::new(HyperClient::new(connector, LONGEST, None)))
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, io::Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
+        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+    }
+    if roots.is_empty() { Err(io::Error::other("it holds no certificate (PEM)")) } else { Ok(roots) }
+}
+
+fn unusable(variable: &str, file: &Path, error: io::Error) -> io::Error {
+    io::Error::other(format!("{variable}={} cannot be used: {error}", file.display()))
 }

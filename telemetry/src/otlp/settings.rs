@@ -4,6 +4,8 @@
 //! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`, `OTEL_TRACES_SAMPLER*`, `OTEL_SPAN_*_LIMIT`, `OTEL_METRIC_EXPORT_INTERVAL` and
 //! `..._TEMPORALITY_PREFERENCE`. Whether anything is sent at all, and how, is decided here.
 
+use std::path::PathBuf;
+
 /// How to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -12,11 +14,13 @@ pub(super) enum Protocol {
 }
 
 /// Traces, or metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signal {
     pub(super) protocol: Protocol,
     /// Whether the endpoint asks for TLS.
     pub(super) https: bool,
+    /// The file of authorities that are trusted instead of the system's, and the variable that names it.
+    pub(super) authorities: Option<(String, PathBuf)>,
 }
 
 /// What the standard variables ask for. At least one signal is on.
@@ -90,7 +94,8 @@ fn signal(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Si
         }
     };
     let https = endpoint.is_some_and(|(_, url)| url.to_ascii_lowercase().starts_with("https:"));
-    Ok(Some(Signal { protocol, https }))
+    let authorities = either("CERTIFICATE").filter(|_| https).map(|(name, path)| (name, path.into()));
+    Ok(Some(Signal { protocol, https, authorities }))
 }
 
 #[cfg(test)]
@@ -106,8 +111,8 @@ mod tests {
         read(variables).unwrap().map_or((None, None), |settings| (settings.traces, settings.metrics))
     }
 
-    const HTTP: Signal = Signal { protocol: Protocol::HttpProtobuf, https: false };
-    const GRPC: Signal = Signal { protocol: Protocol::Grpc, https: false };
+    const HTTP: Signal = Signal { protocol: Protocol::HttpProtobuf, https: false, authorities: None };
+    const GRPC: Signal = Signal { protocol: Protocol::Grpc, https: false, authorities: None };
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
 
     #[test]
@@ -125,6 +130,17 @@ mod tests {
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "HTTPS://c/v1/traces");
         assert_eq!(signals(&[traces]), (Some(Signal { https: true, ..HTTP }), None));
         assert_eq!(signals(&[("OTEL_METRICS_EXPORTER", "otlp")]), (None, Some(HTTP)));
+    }
+
+    #[test]
+    fn authorities_of_ones_own_are_for_tls() {
+        let file = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem");
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/own.pem");
+        let tls = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318");
+        let (traces, metrics) = signals(&[tls, file, own]);
+        assert_eq!(traces.unwrap().authorities, Some((file.0.to_owned(), file.1.into())));
+        assert_eq!(metrics.unwrap().authorities, Some((own.0.to_owned(), own.1.into())));
+        assert_eq!(signals(&[ENDPOINT, file]), (Some(HTTP), Some(HTTP)));
     }
 
     #[test]
