@@ -3,8 +3,9 @@
 //! **Sandbox law (must).** Every path is taken apart, refused unless each component is a plain name, and walked
 //! from `--out` handle by handle without following a link. A parent that is a symbolic link is refused, whether
 //! the archive planted it or it was there before. Files, links and their attributes go to a temporary name that
-//! only this run can know, and take their own name by a rename: what was there before is replaced, never
-//! written to.
+//! nobody can foresee, and take their own name by a rename: what was there before is replaced, never
+//! written to. Owner, mode and times are set through a handle of what was made here, never by a name: whoever may write the
+//! folder could put something else under it.
 //!
 //! **No loss law (must).** What cannot have its own name here gets another, and is told of: see `naming`.
 //!
@@ -19,10 +20,11 @@ mod folder;
 mod folders;
 mod naming;
 mod path;
+mod temporary;
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +39,7 @@ pub use file_writer::{FilePlace, FileWriter};
 use folder::Folder;
 use folders::Folders;
 use naming::Naming;
+use temporary::{Identity, temporary_name};
 
 /// Why an entry was not restored. The texts do not name the entry.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,6 @@ pub struct Target {
     whole: std::fs::File,
     folders: Folders,
     naming: Naming,
-    names: TemporaryNames,
     restored: Restored,
 }
 
@@ -89,14 +91,16 @@ impl Target {
         let created = !out.try_exists()?;
         std::fs::create_dir_all(out)?;
         let root = Folder::root(out)?;
-        let mut names = TemporaryNames::new();
-        let probe = names.next();
+        if !created {
+            temporary::sweep(&root);
+        }
+        let probe = temporary_name();
         root.open_with(&probe, OpenOptions::new().write(true).create_new(true))?;
         root.remove_file(&probe)?;
         let whole = attributes::open_whole(&root)?;
         let (out, folders) = (out.to_owned(), Folders::new(root));
         let (naming, restored) = (Naming::new(), Restored::default());
-        Ok(Self { out, created, whole, folders, naming, names, restored })
+        Ok(Self { out, created, whole, folders, naming, restored })
     }
 
     /// The folder, as it was given.
@@ -126,7 +130,7 @@ impl Target {
         };
         let text = raw_name::from_bytes(text);
         let (dir, name) = self.place(entry.raw_path())?;
-        let temporary = self.names.next();
+        let temporary = temporary_name();
         let attributes = Attributes::from(entry);
         attributes.symlink(&dir, &text, &temporary).map_err(|e| TargetError::from_io("make the link", e))?;
         let problems = attributes.apply_to_symlink(&dir, &temporary);
@@ -152,21 +156,24 @@ impl Target {
         let Some((target_name, target_parents)) = target_path.split_last() else { return Err(missing()) };
         let (dir, name) = self.place(entry.raw_path())?;
         let target_dir = self.folders.find(target_parents)?;
-        let is_file = target_dir.symlink_metadata(target_name).is_ok_and(|found| found.is_file());
-        if !is_file || !self.restored.contains(target) {
-            return Err(missing());
-        }
-        let temporary = self.names.next();
+        let found =
+            Identity::of_name(&target_dir, target_name).filter(|it| self.restored.contains(target, *it));
+        let Some(found) = found else { return Err(missing()) };
+        let temporary = temporary_name();
         match target_dir.hard_link(target_name, &dir, &temporary) {
             Ok(()) => {
+                if Identity::of_name(&dir, &temporary) != Some(found) {
+                    let _ = dir.remove_file(&temporary);
+                    return Err(missing());
+                }
                 take_name(&dir, &temporary, &name)?;
                 // A rename does nothing when both names are the same file already.
                 let _ = dir.remove_file(&temporary);
-                self.restored.insert(entry.raw_path());
+                self.restored.insert(entry.raw_path(), found);
                 Ok(self.folders.take_warnings())
             }
             Err(e) => {
-                let mut warnings = self.copy(&target_dir, target_name, entry)?;
+                let mut warnings = self.copy(&target_dir, target_name, found, entry)?;
                 warnings
                     .push(format!("{}: restored as a copy, not as a hard link: {e}", entry.relative_path));
                 Ok(warnings)
@@ -180,7 +187,7 @@ impl Target {
     /// [`TargetError`].
     pub fn file(&mut self, entry: &Entry) -> Result<FilePlace, TargetError> {
         let (dir, name) = self.place(entry.raw_path())?;
-        let (temporary, restored) = (self.names.next(), self.restored.clone());
+        let (temporary, restored) = (temporary_name(), self.restored.clone());
         let first_mode = attributes::first_mode(entry);
         Ok(FilePlace { dir, name, temporary, first_mode, restored })
     }
@@ -216,9 +223,18 @@ impl Target {
         Ok((self.folders.enter(parents)?, name.clone()))
     }
 
-    fn copy(&mut self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Vec<String>, TargetError> {
+    fn copy(
+        &mut self,
+        dir: &Dir,
+        name: &OsStr,
+        restored: Identity,
+        entry: &Entry,
+    ) -> Result<Vec<String>, TargetError> {
         let failed = |e| TargetError::from_io("copy the file that it is another name of", e);
-        let mut source = file_writer::open_existing(dir, name).map_err(failed)?;
+        let mut source = temporary::open_existing(dir, name).map_err(failed)?;
+        if Identity::of_file(&source).map_err(failed)? != restored {
+            return Err(failed(io::Error::other("it was replaced meanwhile")));
+        }
         let mut writer = self.file(entry)?.create()?;
         let mut buffer = vec![0; 64 << 10];
         let mut at = 0;
@@ -242,40 +258,23 @@ fn take_name(dir: &Folder, temporary: &OsStr, name: &OsStr) -> Result<(), Target
     })
 }
 
-/// Names that nobody can have planted something under.
-#[derive(Debug)]
-struct TemporaryNames {
-    random: u64,
-    used: u64,
-}
-
-impl TemporaryNames {
-    fn new() -> Self {
-        Self { random: RandomState::new().build_hasher().finish(), used: 0 }
-    }
-
-    fn next(&mut self) -> OsString {
-        self.used += 1;
-        format!(".intellistor-{:016x}-{}.part", self.random, self.used).into()
-    }
-}
-
-/// The regular files that have got their name in this run, by a hash of their path.
+/// The regular files that have got their name in this run, by a hash of their path and of what they are: under the name of
+/// one, another may be by now.
 #[derive(Debug, Clone, Default)]
 struct Restored {
-    paths: Arc<Mutex<HashSet<u64>>>,
+    files: Arc<Mutex<HashSet<u64>>>,
     hasher: RandomState,
 }
 
 impl Restored {
-    fn insert(&self, raw_path: &[u8]) {
-        let path = self.hasher.hash_one(raw_path);
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+    fn insert(&self, raw_path: &[u8], identity: Identity) {
+        let file = self.hasher.hash_one((raw_path, identity));
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
     }
 
-    fn contains(&self, raw_path: &[u8]) -> bool {
-        let path = self.hasher.hash_one(raw_path);
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner).contains(&path)
+    fn contains(&self, raw_path: &[u8], identity: Identity) -> bool {
+        let file = self.hasher.hash_one((raw_path, identity));
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
     }
 }
 

@@ -80,7 +80,7 @@ pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
 pub use intellistor_storage::ownership::{Machine, Owner};
-pub use intellistor_storage::{queue, shortage, trust};
+pub use intellistor_storage::{leftovers, queue, shortage, trust};
 pub use machine::this_machine;
 pub use policy::{Policy, PolicyError};
 pub use restore::{RestoreOptions, RestoreReport};

@@ -16,6 +16,7 @@
 //! | [`queue`] | what a run remembers on this machine, so that a crash costs little; knows sled |
 //! | [`shortage`] | file handles and memory that run out, and how they are shared out |
 //! | `folder` | folders that are this user's alone |
+//! | [`leftovers`] | temporary files of processes that died |
 //! | [`trust`] | who else can write what decides what runs |
 //! | [`failpoint`] | where tests make the process die |
 //!
@@ -33,6 +34,7 @@ mod holes;
 pub mod job;
 pub mod keys;
 pub mod layout;
+pub mod leftovers;
 pub mod manifest;
 pub mod objects;
 pub mod ownership;

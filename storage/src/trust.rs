@@ -9,6 +9,7 @@
 //! On Windows access lists say all this, and folders of users are theirs by default: nothing is checked.
 
 use std::fs::File;
+#[cfg(unix)]
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub struct Untrusted {
     reason: String,
 }
 
+#[cfg(unix)]
 impl Untrusted {
     fn new(component: &Path, reason: impl Into<String>) -> Self {
         Self { component: component.to_owned(), reason: reason.into() }

@@ -99,6 +99,7 @@ fn files_that_powershell_and_notepad_wrote_are_read() {
         fs::write(place.at(".env"), encode("INTELLISTOR_PASSPHRASE='maçã verde, três'\r\n")).unwrap();
         place.backup().expect(0);
         place.restores_with("maçã verde, três").expect(0);
+        let place = Place::new();
         fs::write(place.at("key"), encode(&format!("{}\r\n", key.as_str()))).unwrap();
         fs::write(place.at(".env"), encode("INTELLISTOR_KEY_FILE=key\r\n")).unwrap();
         place.backup().expect(0);

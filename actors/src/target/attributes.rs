@@ -33,13 +33,16 @@ impl From<&Entry> for Attributes {
 }
 
 /// The mode to create a file with. Until it has its owner and its attributes, among them an access list, nobody may read
-/// it who may not in the end: it is its own mode only where that says the same of everybody but the owner, and all.
+/// it who may not in the end: it is its own mode only where that says the same of everybody but the owner, and all. What will
+/// run as its owner is nobody else's to write before.
 pub(super) fn first_mode(entry: &Entry) -> Option<u32> {
-    let mode = entry.unix.as_ref()?.mode & 0o777;
+    let all = entry.unix.as_ref()?.mode;
+    let mode = all & 0o777;
     let (owner, group, others) = (mode >> 6, mode >> 3 & 0o7, mode & 0o7);
     // An owner who may not write could not give it its attributes either.
     let is_all = group == others && owner & 0o6 == 0o6 && entry.xattrs.is_empty();
-    Some(if is_all { mode } else { 0o600 })
+    let is_safe = all & 0o6000 == 0 || others & 0o2 == 0;
+    Some(if is_all && is_safe { mode } else { 0o600 })
 }
 
 impl Attributes {

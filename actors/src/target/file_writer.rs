@@ -1,17 +1,18 @@
 //! A regular file on its way to its name.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::OpenOptions;
+use intellistor_storage::leftovers;
 use intellistor_storage::manifest::Entry;
 use intellistor_storage::shortage::wait_out;
 
 use super::attributes::Attributes;
 use super::folder::Folder;
+use super::temporary::Identity;
 use super::{Restored, TargetError, take_name};
 
 /// Where a regular file will be. Whoever has it may be on another thread than the target.
@@ -47,8 +48,10 @@ impl FilePlace {
         let _ = first_mode;
         let file = wait_out(|| dir.open_with(&temporary, &options))
             .map_err(|e| TargetError::from_io("create the file", e))?;
+        let file = file.into_std();
+        leftovers::hold(&file);
         let unnamed = Unnamed { dir, temporary, named: false };
-        Ok(FileWriter { unnamed, file: file.into_std(), name, position: 0, restored })
+        Ok(FileWriter { unnamed, file, name, position: 0, restored })
     }
 }
 
@@ -103,18 +106,14 @@ impl FileWriter {
             self.file.set_len(size).map_err(|e| TargetError::from_io("set the file's size", e))?;
         }
         let problems = Attributes::from(entry).apply_to_file(&self.file);
-        // Windows does not rename a file that is open.
+        let identity =
+            Identity::of_file(&self.file).map_err(|e| TargetError::from_io("look at the file", e))?;
+        // Windows does not rename a file that is open. Elsewhere its lock keeps it from others until it has its name.
+        #[cfg(windows)]
         drop(self.file);
         take_name(&self.unnamed.dir, &self.unnamed.temporary, &self.name)?;
         self.unnamed.named = true;
-        self.restored.insert(entry.raw_path());
+        self.restored.insert(entry.raw_path(), identity);
         Ok(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)).collect())
     }
-}
-
-/// A file that was restored before, to read.
-pub(super) fn open_existing(dir: &Dir, name: &OsStr) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).follow(FollowSymlinks::No);
-    Ok(dir.open_with(name, &options)?.into_std())
 }

@@ -11,6 +11,7 @@ use intellistor_storage::shortage::share_of_handles;
 use super::TargetError;
 use super::attributes::{self, Attributes};
 use super::folder::Folder;
+use super::temporary;
 use crate::shown::shortened;
 
 /// More levels are open by name only, so that no depth exhausts the system's file handles.
@@ -246,6 +247,9 @@ impl Folders {
             }
             (opened, _) => opened.map_err(|e| refusal(&parent, name, e))?,
         };
+        if found {
+            temporary::sweep(&dir);
+        }
         let was_settled = found && self.settled.contains(&key);
         let attributes = if was_settled { Attributes::of_dir(&dir) } else { None };
         let above = self.below.last().and_then(|level| level.path.clone());

@@ -442,6 +442,100 @@ fn a_target_that_cannot_be_written_to_is_seen_at_once() {
     assert_eq!(fs::read_dir(made).unwrap().count(), 0);
 }
 
+#[test]
+fn nobody_can_foresee_a_temporary_name() {
+    let names: std::collections::HashSet<_> = (0..100)
+        .map(|_| temporary::temporary_name().into_string().unwrap()[".intellistor-".len()..][..16].to_owned())
+        .collect();
+    assert_eq!(names.len(), 100, "one tells nothing of the next");
+}
+
+#[test]
+fn what_took_a_links_place_gets_none_of_its_attributes() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = std::sync::Arc::new(Folder::root(temp.path()).unwrap());
+    let mut link = entry(b"link", EntryKind::Symlink, Some(b"anywhere"));
+    if rustix::process::geteuid().is_root() {
+        (link.unix.as_mut().unwrap().uid, link.unix.as_mut().unwrap().gid) = (54_321, 54_321);
+    }
+    let attributes = Attributes::from(&link);
+    let planted = temp.path().join("planted");
+    fs::write(&planted, "precious").unwrap();
+    fs::hard_link(&planted, temp.path().join("temporary")).unwrap();
+    let before = (mtime_ns(&planted), fs::metadata(&planted).unwrap().uid());
+    let problems = attributes.apply_to_symlink(&folder, OsStr::new("temporary"));
+    if cfg!(target_os = "linux") {
+        assert_eq!((mtime_ns(&planted), fs::metadata(&planted).unwrap().uid()), before);
+        assert!(problems[0].contains("another file was put in its place"), "{problems:?}");
+    }
+
+    symlink("anywhere", temp.path().join("made")).unwrap();
+    assert_eq!(attributes.apply_to_symlink(&folder, OsStr::new("made")), [""; 0]);
+    assert_eq!(mtime_ns(&temp.path().join("made")), MTIME);
+    let owner = fs::symlink_metadata(temp.path().join("made")).unwrap().uid();
+    assert_eq!(owner, link.unix.unwrap().uid);
+}
+
+#[test]
+fn a_hard_link_is_made_to_what_was_restored_and_to_nothing_in_its_place() {
+    let (_temp, out, mut target) = sandbox();
+    put(&mut target, &file("a"), b"restored").unwrap();
+    target.hardlink(&entry(b"b", EntryKind::Hardlink, Some(b"a"))).unwrap();
+    target.hardlink(&entry(b"c", EntryKind::Hardlink, Some(b"b"))).unwrap();
+    fs::write(out.join("other"), "planted").unwrap();
+    fs::rename(out.join("other"), out.join("a")).unwrap();
+    assert!(target.hardlink(&entry(b"d", EntryKind::Hardlink, Some(b"a"))).is_err());
+    assert!(!out.join("d").exists());
+    assert_eq!(fs::read(out.join("c")).unwrap(), b"restored");
+}
+
+#[test]
+fn what_will_run_as_its_owner_is_nobody_elses_to_write_before() {
+    let mut setuid = file("a");
+    for (mode, first) in [(0o666, 0o666), (0o4755, 0o755), (0o4777, 0o600), (0o2666, 0o600), (0o640, 0o600)] {
+        setuid.unix.as_mut().unwrap().mode = mode;
+        assert_eq!(attributes::first_mode(&setuid), Some(first), "{mode:o}");
+    }
+}
+
+#[test]
+fn what_a_restore_that_died_has_left_is_removed_by_the_next_one() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir_all(temp.path().join("out/sub")).unwrap();
+    let two_days_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(48 * 3600);
+    let make = |name: String, is_old: bool| {
+        let made = fs::File::create(temp.path().join("out").join(name)).unwrap();
+        if is_old {
+            made.set_modified(two_days_ago).unwrap();
+        }
+        made
+    };
+    let name = |n: u8| format!(".intellistor-{}.part", format!("{n:02x}").repeat(16));
+    make(name(1), true);
+    make(format!("sub/{}", name(2)), true);
+    make(name(3), false);
+    make(".intellistor-mine.part".to_owned(), true);
+    make(format!("{}x", name(5)), true);
+    let held = make(name(4), true);
+    held.lock().unwrap();
+
+    let mut target = Target::open(&temp.path().join("out")).unwrap();
+    target.directory(&dir(".", 0o755)).unwrap();
+    target.directory(&dir("sub", 0o755)).unwrap();
+    put(&mut target, &file("sub/a"), b"a").unwrap();
+    target.finish().unwrap();
+    let left = |folder: &str| -> std::collections::BTreeSet<String> {
+        fs::read_dir(temp.path().join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    let expected =
+        [name(3), name(4), ".intellistor-mine.part".to_owned(), format!("{}x", name(5)), "sub".to_owned()];
+    assert_eq!(left("out"), expected.into());
+    assert_eq!(left("out/sub"), ["a".to_owned()].into());
+}
+
 /// What was restored may refuse its owner, who can then neither look into it nor delete it.
 fn make_accessible(path: &Path) {
     let kind = fs::symlink_metadata(path).unwrap().file_type();

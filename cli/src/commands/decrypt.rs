@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use intellistor::{BackupName, Vault};
+use intellistor::{BackupName, Vault, leftovers};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -16,6 +16,8 @@ use crate::failure::Failure;
 use crate::output::Done;
 use crate::selection::{PolicyArgument, Which};
 use crate::session::Session;
+
+const TEMPORARY: &str = ".decrypt-";
 
 /// Turn a backup into a plain tar.gz, which `tar xzf` restores
 #[derive(Debug, Args)]
@@ -75,7 +77,10 @@ async fn to_file(vault: &Vault, name: &BackupName, out: &Path, session: &Session
         return Err(refused(ErrorKind::AlreadyExists.into()));
     }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let part = NamedTempFile::with_prefix_in(".decrypt-", folder).map_err(refused)?;
+    // Plain text that a decrypt which was killed has left.
+    leftovers::remove_abandoned_in(folder, |name| leftovers::is_temporary(name, TEMPORARY));
+    let part = NamedTempFile::with_prefix_in(TEMPORARY, folder).map_err(refused)?;
+    leftovers::hold(part.as_file());
     let writer: File = part.as_file().try_clone().map_err(refused)?;
     let report = vault.decrypt(name, Box::new(writer), session.run_options()).await.map_err(failed(name))?;
     part.as_file().sync_all().map_err(refused)?;

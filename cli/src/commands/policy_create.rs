@@ -4,13 +4,15 @@ use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use intellistor::{Policy, StoreUrl};
+use intellistor::{Policy, StoreUrl, leftovers};
 use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::session::Session;
+
+const TEMPORARY: &str = ".policy-";
 
 /// Write a policy: what to back up, what to leave out, where to
 #[derive(Debug, Args)]
@@ -83,11 +85,12 @@ fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|e| {
         Failure::new(Exit::Failed, format!("cannot make the folder {}: {e}", folder.display()))
     })?;
+    leftovers::remove_abandoned_in(folder, |name| leftovers::is_temporary(name, TEMPORARY));
     let mut builder = tempfile::Builder::new();
     // A policy holds no secret; what others may read is up to the umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".policy-").tempfile_in(folder).map_err(refused)?;
+    let mut file = builder.prefix(TEMPORARY).tempfile_in(folder).map_err(refused)?;
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(refused)?;
     let kept = if force { file.persist(out) } else { file.persist_noclobber(out) };
     kept.map(drop).map_err(|e| refused(e.error))

@@ -3,12 +3,12 @@
 //! An object is a file that was written beside its place, synced, and renamed. Names that begin with a dot are
 //! what is under way, and no objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::{
     Upload,
 };
 use crate::{Result, StoreError, StoreErrorKind};
-use crate::{folder, layout, shortage};
+use crate::{folder, layout, leftovers, shortage};
 
 mod mark;
 mod uploads;
@@ -27,6 +27,8 @@ mod uploads;
 pub use mark::FILE as STORE_MARK;
 
 const PAGE: usize = 1000;
+/// What an object is called before it has its name.
+const PUT: &str = ".put-";
 
 /// A folder as a store.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct LocalStore {
     root: Arc<PathBuf>,
     /// Which store it is, once that is known: it was found, or made.
     id: Arc<OnceLock<String>>,
+    /// Folders below which this store has looked for what processes that died have left.
+    swept: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl LocalStore {
@@ -44,7 +48,7 @@ impl LocalStore {
     /// `NoSuchStore` when the folder above does not exist either.
     pub async fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        let store = Self { root: Arc::new(root), id: Arc::default() };
+        let store = Self { root: Arc::new(root), id: Arc::default(), swept: Arc::default() };
         store.run("use the folder", "", |store, _| store.open_now()).await?;
         Ok(store)
     }
@@ -136,9 +140,11 @@ impl LocalStore {
         let folder = target.parent().unwrap_or(&self.root);
         self.prepare_now()?;
         self.create_folders(folder)?;
-        let hidden = folder.join(format!(".put-{}", Uuid::new_v4()));
+        self.sweep(key);
+        let hidden = folder.join(format!("{PUT}{}", Uuid::new_v4()));
         let written: Outcome<()> = (|| {
             let mut file = new_file(&hidden)?;
+            leftovers::hold(&file);
             file.write_all(body)?;
             file.sync_all()?;
             give_name(&hidden, &target, options)?;
@@ -149,6 +155,16 @@ impl LocalStore {
             let _ = fs::remove_file(&hidden);
         }
         written
+    }
+
+    /// Removes what earlier puts of a policy have left, once; listings pass all folders anyway, and do the same.
+    fn sweep(&self, key: &str) {
+        let policy: PathBuf = Path::new(key).components().take(2).collect();
+        let folder = self.root.join(policy);
+        let is_first = self.swept.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
+        if is_first {
+            sweep_below(&folder);
+        }
     }
 
     fn list_now(&self, prefix: &str, after: Option<&str>) -> Outcome<Page> {
@@ -178,6 +194,7 @@ impl LocalStore {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
+            remove_if_left(&entry);
             // What is no text or hidden is none of ours.
             let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
             let child = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
@@ -321,6 +338,23 @@ fn give_name(hidden: &Path, target: &Path, options: PutOptions) -> Outcome<()> {
             Ok(fs::rename(hidden, target)?)
         }
         Err(_) => Err(Fault(StoreErrorKind::AlreadyExists, "there is such an object already".to_owned())),
+    }
+}
+
+/// What a put that was killed has left.
+fn remove_if_left(entry: &fs::DirEntry) {
+    if entry.file_name().to_str().is_some_and(|name| name.starts_with(PUT)) {
+        leftovers::remove_abandoned(&entry.path());
+    }
+}
+
+fn sweep_below(folder: &Path) {
+    // What cannot be listed says so to those who need it.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        remove_if_left(&entry);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep_below(&entry.path());
+        }
     }
 }
 

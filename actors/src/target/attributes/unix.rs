@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
@@ -71,18 +70,19 @@ impl Attributes {
         dir.symlink_contents(text, name)
     }
 
-    /// Applies owner, extended attributes and time to a link itself; it has no mode.
+    /// Applies owner, extended attributes and time to a link itself, which was just made; it has no mode.
     pub(in crate::target) fn apply_to_symlink(&self, dir: &Dir, name: &OsStr) -> Vec<String> {
         let mut problems = Vec::new();
-        self.owner_and_mode(&mut problems, |uid, gid| {
-            rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-        });
+        let link = match Link::open(dir, name) {
+            Ok(link) => link,
+            Err(e) => return vec![format!("its owner and time were not applied: {e}")],
+        };
+        self.owner_and_mode(&mut problems, |uid, gid| link.chown(uid, gid));
         for xattr in &self.xattrs {
-            let set = set_link_xattr(dir.as_fd(), name, OsStr::from_bytes(&xattr.name), &xattr.value);
+            let set = link.set_xattr(OsStr::from_bytes(&xattr.name), &xattr.value);
             note_xattr(&mut problems, &xattr.name, set);
         }
-        let set = |times: &Timestamps| rustix::fs::utimensat(dir, name, times, AtFlags::SYMLINK_NOFOLLOW);
-        self.time(&mut problems, set);
+        self.time(&mut problems, |times| link.set_times(times));
         problems
     }
 
@@ -159,15 +159,70 @@ fn note_xattr(problems: &mut Vec<String>, name: &[u8], set: io::Result<()>) {
     }
 }
 
-/// There is no call for a link below a handle; the handle's own path in `/proc` does, and the last component
-/// is not followed.
-fn set_link_xattr(dir: BorrowedFd<'_>, name: &OsStr, attribute: &OsStr, value: &[u8]) -> io::Result<()> {
-    if cfg!(not(target_os = "linux")) {
-        return Err(io::ErrorKind::Unsupported.into());
+/// A symbolic link of ours, by a handle: between two calls by name whoever may write the folder could put another file in
+/// its place, and be given that.
+#[cfg(target_os = "linux")]
+struct Link(std::os::fd::OwnedFd);
+
+#[cfg(target_os = "linux")]
+impl Link {
+    fn open(dir: &Dir, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        let found = rustix::fs::fstat(&handle)?;
+        let is_link = rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::Symlink;
+        if is_link && found.st_nlink == 1 && found.st_uid == rustix::process::geteuid().as_raw() {
+            Ok(Self(handle))
+        } else {
+            Err(io::Error::other("another file was put in its place"))
+        }
     }
-    let handle = std::os::fd::AsRawFd::as_raw_fd(&dir).to_string();
-    let path = std::path::Path::new("/proc/self/fd").join(handle).join(name);
-    xattr::set(path, attribute, value)
+
+    fn chown(&self, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io::Result<()> {
+        rustix::fs::chownat(&self.0, "", uid, gid, AtFlags::EMPTY_PATH)
+    }
+
+    fn set_times(&self, times: &Timestamps) -> rustix::io::Result<()> {
+        match rustix::fs::utimensat(&self.0, "", times, AtFlags::EMPTY_PATH) {
+            // Linux before 5.8.
+            Err(rustix::io::Errno::INVAL) => {
+                rustix::fs::utimensat(rustix::fs::CWD, self.path(), times, AtFlags::empty())
+            }
+            set => set,
+        }
+    }
+
+    fn set_xattr(&self, attribute: &OsStr, value: &[u8]) -> io::Result<()> {
+        xattr::set_deref(self.path(), attribute, value)
+    }
+
+    /// Leads to the link, and no further.
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.0))
+    }
+}
+
+/// Elsewhere a link has no handle.
+#[cfg(not(target_os = "linux"))]
+struct Link<'a>(&'a Dir, &'a OsStr);
+
+#[cfg(not(target_os = "linux"))]
+impl<'a> Link<'a> {
+    fn open(dir: &'a Dir, name: &'a OsStr) -> io::Result<Self> {
+        Ok(Self(dir, name))
+    }
+
+    fn chown(&self, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io::Result<()> {
+        rustix::fs::chownat(self.0, self.1, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn set_times(&self, times: &Timestamps) -> rustix::io::Result<()> {
+        rustix::fs::utimensat(self.0, self.1, times, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn set_xattr(&self, _: &OsStr, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A handle that attributes can be set through; the one that paths are walked with is no such.

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use intellistor::agent::PolicyStatus;
 use intellistor::queue::{Job, Peek, View};
 use intellistor::{Agent, BackupReport};
+use intellistor::{agent::PolicyStatus, leftovers};
 
 use crate::exit::Exit;
 use crate::screen::Screen;
+
+const TEMPORARY: &str = ".metrics";
 
 /// Writes the policy's metrics. What cannot be written is a warning: the backup is as it is.
 pub(crate) fn write(file: &Path, agent: &Agent, policy_id: &str, exit: Exit, screen: &Screen) {
@@ -18,7 +20,8 @@ pub(crate) fn write(file: &Path, agent: &Agent, policy_id: &str, exit: Exit, scr
     let written = status.and_then(|status| {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The collector must never see half a file, and reads it as another user.
-        let mut whole = tempfile::Builder::new().prefix(".metrics").tempfile_in(folder)?;
+        leftovers::remove_abandoned_in(folder, |name| leftovers::is_temporary(name, TEMPORARY));
+        let mut whole = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
         whole.write_all(render(&status, exit, chrono::Utc::now().timestamp()).as_bytes())?;
         #[cfg(unix)]
         whole.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;

@@ -347,6 +347,7 @@ fn collect(
     };
     for entry in entries {
         let entry = entry?;
+        super::remove_if_left(&entry);
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let child = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
