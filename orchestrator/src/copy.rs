@@ -54,7 +54,7 @@ impl Copies {
     pub(crate) fn new<'f>(folders: impl IntoIterator<Item = &'f Path>) -> Self {
         let mut copies: Vec<Copy> = Vec::new();
         for folder in folders {
-            let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+            let folder = absolute(folder);
             if copies.iter().all(|copy| copy.folder != folder) {
                 let (tee, trouble) = Default::default();
                 copies.push(Copy { folder, expected: None, tee, trouble });
@@ -266,6 +266,11 @@ impl Copy {
 pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError {
     let reason = "earlier runs wrote to a store there that bears a mark (.intellistor-store), and this folder lacks it";
     StoreError::new(StoreErrorKind::OtherStore, store.url(), "write to", folder.to_string_lossy(), reason)
+}
+
+/// A folder's path from the root; where the system does not tell, as it is.
+pub(crate) fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// The upload of an archive that holds most of its segments, and those, without a gap.

@@ -16,6 +16,7 @@ impl SmallDisk {
     /// Where all tests must run.
     pub fn mount(at: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir_all(&at).unwrap();
+        // The agent uses no home that others can write.
         let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
         let why = match mounted {

@@ -1,11 +1,14 @@
-//! The agent when its own queue is not what it wrote: cut, flipped, emptied, missing, or a newer program's.
+//! The agent when its own queue is not what it wrote: cut, flipped, emptied, missing, or a newer program's; and when a
+//! folder store is not.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use intellistor_tests::governed::Governed;
 use intellistor_tests::s3_server::Fate;
@@ -35,7 +38,7 @@ enum Damage {
 
 fn harm(database: &Path, damage: Damage) {
     let db = database.join("db");
-    let open = || fs::File::options().write(true).read(true).open(&db).unwrap();
+    let open = || File::options().write(true).read(true).open(&db).unwrap();
     let length = || fs::metadata(&db).unwrap().len();
     match damage {
         Damage::Cut(percent) => open().set_len(length() * percent / 100).unwrap(),
@@ -156,4 +159,64 @@ fn what_a_dead_run_leaves_of_its_lock_holds_nobody_up() {
     assert_eq!(status["activity"], "stopped", "{status:#}");
     assert_eq!(status["job"]["state"], "transferring", "{status:#}");
     place.assert_resumed(&place.run().expect(0), 2);
+}
+
+/// What a folder store may lose of an upload: its bytes, or what it knows of them.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// The file of the bytes ends amid the second part.
+    End,
+    /// It was cut there and filled up with zeros.
+    Bytes,
+    /// Another file of the same size is in its place.
+    File,
+    /// The journal has a line that is no text.
+    Line,
+    /// One of the two files is gone.
+    Data,
+    Journal,
+}
+
+#[test]
+fn what_a_folder_store_lost_of_an_upload_is_made_again() {
+    for lost in [Lost::End, Lost::Bytes, Lost::File, Lost::Line, Lost::Data, Lost::Journal] {
+        let place = Governed::new("damage");
+        place.write_policy(&format!("store: 'file://{}'\n", place.at("store").display()));
+        place.fill(34);
+        assert!(place.run_until("part_recorded", 3));
+        let hidden =
+            Command::new("find").arg(place.at("store")).args(["-name", ".*.upload-*"]).output().unwrap();
+        let hidden = String::from_utf8(hidden.stdout).unwrap();
+        let (journal, data): (Vec<&str>, Vec<&str>) =
+            hidden.lines().partition(|path| path.ends_with(".parts"));
+        let (journal, data) = (journal[0], data[0]);
+        let open = |path| File::options().write(true).open(path).unwrap();
+        let length = fs::metadata(data).unwrap().len();
+        match lost {
+            Lost::End => open(data).set_len(12 << 20).unwrap(),
+            Lost::Bytes => {
+                open(data).set_len(12 << 20).unwrap();
+                open(data).set_len(length).unwrap();
+            }
+            Lost::File => fs::write(data, vec![7; length as usize]).unwrap(),
+            Lost::Line => {
+                let mut file = File::options().append(true).open(journal).unwrap();
+                file.write_all(b"\xff\xfe{\"number\":4}\n").unwrap();
+            }
+            Lost::Data => fs::remove_file(data).unwrap(),
+            Lost::Journal => fs::remove_file(journal).unwrap(),
+        }
+        let output = place.run();
+        assert_eq!(output.code, 0, "{lost:?}: {}\n{:#}", output.stderr, output.json);
+        let reused = match lost {
+            Lost::End | Lost::Bytes => 1,
+            Lost::Line => 3,
+            Lost::File | Lost::Data | Lost::Journal => 0,
+        };
+        assert_eq!(output.json["parts_reused"], reused, "{lost:?}: {:#}", output.json);
+        assert_eq!(output.warnings().is_empty(), reused == 3, "{lost:?}: a person is told");
+        assert_eq!(place.backups(), [output.key_backup()], "{lost:?}");
+        place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+        place.assert_restores(output.key_backup());
+    }
 }

@@ -12,6 +12,7 @@ use intellistor_storage::failpoint::Failpoint;
 use intellistor_tests::governed::Governed;
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::running::Running;
+use intellistor_tests::s3_server::Dialect;
 
 /// Three parts, the first of them recorded at the second hit of a point that is passed for each.
 const MIB: u64 = 18;
@@ -21,8 +22,8 @@ const RUN: [&str; 3] = ["run", "--policy", "policy.yaml"];
 enum Store {
     Folder,
     S3,
-    /// One that does not know conditions.
-    S3WithoutConditions,
+    /// One that takes no notice of conditions, or refuses them.
+    Other(Dialect),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Twins {
                 place.write_policy(&format!("store: 'file://{}'\n", folder.display()));
             }
             Store::S3 => {}
-            Store::S3WithoutConditions => place.server.traffic().ignore_conditions(),
+            Store::Other(dialect) => place.server.traffic().speak(dialect),
         }
         place.fill(MIB);
         assert!(place.run_until(point.name(), nth), "{} {nth} was never reached", point.name());
@@ -125,7 +126,9 @@ fn copies_end_well_in_a_store_that_does_not_know_conditions() {
     for point in
         [Failpoint::JobRecorded, Failpoint::UploadBegun, Failpoint::PartRecorded, Failpoint::BeforeManifest]
     {
-        assert_both_end_well(point, 1, Store::S3WithoutConditions, Resumed::OneAfterTheOther);
+        for dialect in [Dialect::IgnoresConditions, Dialect::NoConditions] {
+            assert_both_end_well(point, 1, Store::Other(dialect), Resumed::OneAfterTheOther);
+        }
     }
 }
 

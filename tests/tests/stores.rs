@@ -521,6 +521,14 @@ async fn a_listing_ends_whatever_the_store_makes_of_its_pages() {
 }
 
 #[tokio::test]
+async fn a_store_that_refuses_conditions_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    server.traffic().speak(Dialect::NoConditions);
+    conformance::check(server.store()).await;
+}
+
+#[tokio::test]
 async fn a_store_without_checksum_headers_conforms() {
     for dialects in [&[Dialect::NoChecksums][..], &[Dialect::NoChecksums, Dialect::NoContentMd5]] {
         let dir = tempfile::tempdir().unwrap();

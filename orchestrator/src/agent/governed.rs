@@ -1,6 +1,6 @@
 //! One run of the agent: which job it works on, in which log, and how that ends.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -26,7 +26,7 @@ use super::{Agent, AgentOptions, AgentReport, Resumed, recovery};
 use crate::alerts;
 use crate::backup::{new_backup_id, new_name};
 use crate::clock::{self, TIMESTAMP};
-use crate::copy::Copies;
+use crate::copy::{Copies, absolute};
 use crate::operation::{self, Sums};
 use crate::{BackupReport, Error, Policy, Result, Vault};
 
@@ -130,7 +130,10 @@ impl Run<'_> {
         if !matches!(job.state, JobState::Ended(_)) {
             ledger.advance(JobEvent::Resumed)?;
         }
-        ledger.update(|job| job.runs += 1)?;
+        ledger.update(|job| {
+            job.runs += 1;
+            job.copy_to = job.copy_to.take().or_else(|| self.copy_to());
+        })?;
         let began = DateTime::from_timestamp_millis(job.began_ms).unwrap_or_default();
         let alerts = self.alerts(queue, &job.name, began)?;
         Ok(Opened { ledger, header, data_key, resumed: Some(resumed), alerts })
@@ -148,9 +151,6 @@ impl Run<'_> {
         let data_key = DataKey::generate();
         let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
         queue.rename(ledger, name, header.encoded().to_vec())?;
-        if let Some(copy_to) = &self.options.copy_to {
-            ledger.update(|job| job.copy_to = Some(copy_to.clone()))?;
-        }
         // Where this fails the clean-up looks again.
         let aborted = match recovery::store_of(&job, self.vault).await {
             Ok(store) => recovery::abort_strays(&*store, &job.name.archive_key()).await,
@@ -161,6 +161,11 @@ impl Run<'_> {
             Err(error) => tracing::warn!(%error, "cannot look for an upload that was begun and not recorded"),
         }
         Ok(())
+    }
+
+    /// Where this run is asked to copy to, wherever the next one is started.
+    fn copy_to(&self) -> Option<PathBuf> {
+        self.options.copy_to.as_deref().map(absolute)
     }
 
     /// What the names of this run and of the one before say about the clock.
@@ -188,7 +193,7 @@ impl Run<'_> {
             name,
             header: header.encoded().to_vec(),
             store: self.vault.url(),
-            copy_to: self.options.copy_to.clone(),
+            copy_to: self.copy_to(),
             policy_digest: policy.digest(),
             upload: None,
             state: JobState::Queued,

@@ -255,6 +255,14 @@ impl S3Store {
         completed.map_err(self.store_error("complete", &upload.key)).map(drop)
     }
 
+    /// For a store that refuses a condition: a look has to do.
+    async fn look_before(&self, operation: &'static str, key: &str) -> Result<()> {
+        let found = self.head(key).await?;
+        let reason = "there is such an object already";
+        let exists = || StoreError::new(StoreErrorKind::AlreadyExists, self.url(), operation, key, reason);
+        found.map_or(Ok(()), |_| Err(exists().into()))
+    }
+
     /// What a refused HEAD means. Its answer has no body; that to the same question as a GET says why.
     async fn missing_or_refused(&self, key: &str, refused: StoreError, status: u16) -> Result<Option<u64>> {
         let request =
@@ -308,7 +316,14 @@ impl ObjectStore for S3Store {
 
     async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
         let body = &Hashed::new(body);
-        self.checksums.call(|checksum| self.put_once(key, body, options, checksum)).await
+        let put = async |options| self.checksums.call(|c| self.put_once(key, body, options, c)).await;
+        match put(options).await {
+            Err(Error::Store(refused)) if may_be_for_the_condition(&refused, options) => {
+                self.look_before("write", key).await?;
+                put(PutOptions::default()).await
+            }
+            outcome => outcome,
+        }
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
@@ -368,8 +383,15 @@ impl ObjectStore for S3Store {
     }
 
     async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
-        let completed =
-            self.checksums.call(|checksum| self.complete_once(upload, parts, options, checksum)).await;
+        let complete =
+            async |options| self.checksums.call(|c| self.complete_once(upload, parts, options, c)).await;
+        let completed = match complete(options).await {
+            Err(Error::Store(refused)) if may_be_for_the_condition(&refused, options) => {
+                self.look_before("complete", &upload.key).await?;
+                complete(PutOptions::default()).await
+            }
+            outcome => outcome,
+        };
         if matches!(&completed, Err(Error::Store(error)) if error.kind == StoreErrorKind::UnequalParts) {
             self.equal_parts.store(true, Ordering::Relaxed);
         }
@@ -415,6 +437,11 @@ impl ObjectStore for S3Store {
     fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
         Some(Arc::new(Self { trace_id: Some(trace_id.to_owned()), ..self.clone() }))
     }
+}
+
+/// A refusal of the request as it stands. Asked again without the condition, the store gives its true reason.
+fn may_be_for_the_condition(refused: &StoreError, options: PutOptions) -> bool {
+    options.if_absent && matches!(refused.kind, StoreErrorKind::Rejected | StoreErrorKind::Unsupported)
 }
 
 /// Reads `<base64 of the digest>-<number of parts>`. The checksum of an object that was put whole has no number.

@@ -35,6 +35,14 @@ pub(super) struct HonestService {
 }
 
 impl HonestService {
+    /// Whether an object is to be put only where there is none.
+    fn heeds(&self, is_conditional: bool) -> S3Result<bool> {
+        if is_conditional && self.traffic.speaks(Dialect::NoConditions) {
+            return Err(s3_error!(NotImplemented, "If-None-Match is not implemented"));
+        }
+        Ok(is_conditional && !self.traffic.speaks(Dialect::IgnoresConditions))
+    }
+
     /// Does `work` to its end, also when the client goes away meanwhile.
     async fn carried_out<T: Send + 'static>(
         &self,
@@ -54,7 +62,7 @@ impl HonestService {
         // One at a time, so that of two conditional puts the second sees the first.
         let completing = self.completing.clone();
         let _one_after_the_other = completing.lock().await;
-        if self.traffic.heeds(if_none_match.as_ref()) && self.folder.join(bucket).join(&key).exists() {
+        if self.heeds(if_none_match.is_some())? && self.folder.join(bucket).join(&key).exists() {
             return Err(s3_error!(PreconditionFailed));
         }
         let mut request = request;
@@ -109,7 +117,7 @@ impl HonestService {
         let parts = parts.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
         let (count, equal) = (parts.len(), self.traffic.speaks(Dialect::EqualParts));
         self.traffic.change(|state| state.uploads.open(&bucket, &key, &id)?.verify(parts, equal))?;
-        if self.traffic.heeds(if_none_match.as_ref()) && self.folder.join(&bucket).join(&key).exists() {
+        if self.heeds(if_none_match.is_some())? && self.folder.join(&bucket).join(&key).exists() {
             return Err(s3_error!(PreconditionFailed));
         }
         let mut request = request;

@@ -51,6 +51,10 @@ pub enum Failure {
 pub enum Dialect {
     /// It refuses requests with a checksum of S3's kinds.
     NoChecksums,
+    /// It takes `If-None-Match` for nothing.
+    IgnoresConditions,
+    /// It refuses `If-None-Match`.
+    NoConditions,
     /// It refuses `Content-MD5`.
     NoContentMd5,
     /// It ignores `Range`.
@@ -90,7 +94,6 @@ pub(super) struct State {
     gate: Gate,
     held: usize,
     busy: usize,
-    ignores_conditions: bool,
     /// Of objects that were made of parts, by bucket and key.
     pub(super) composites: HashMap<(String, String), String>,
 }
@@ -200,15 +203,6 @@ impl Traffic {
             let upload = state.uploads.any(id).expect("the upload is open");
             upload.parts.remove(&(number as i32)).expect("the part is stored");
         });
-    }
-
-    /// From now on `If-None-Match` is taken for nothing, as some compatible stores do.
-    pub fn ignore_conditions(&self) {
-        self.change(|state| state.ignores_conditions = true);
-    }
-
-    pub(super) fn heeds(&self, condition: Option<&impl Sized>) -> bool {
-        condition.is_some() && !self.state().ignores_conditions
     }
 
     /// From now on parts are received, but neither stored nor answered. One whose client goes away is
