@@ -40,7 +40,10 @@ fn all_below(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() { all_below(&path) } else { vec![path] }
     };
-    fs::read_dir(folder).into_iter().flatten().flat_map(below).collect()
+    let mut all: Vec<_> = fs::read_dir(folder).into_iter().flatten().flat_map(below).collect();
+    // What marks a folder as a store.
+    all.retain(|path| !path.ends_with(".intellistor-store"));
+    all
 }
 
 /// The copy has the backup, and nothing else.

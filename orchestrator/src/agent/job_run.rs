@@ -353,7 +353,11 @@ impl JobRun {
             identity::manifest(&*self.store, &self.header, &self.data_key, &segments).await?
         };
         match found {
-            Some(found) => report.warnings = self.copy(&segments, found.document()).await?,
+            Some(found) => {
+                let warnings = self.copy(&segments, found.document()).await?;
+                report.warnings.retain(|warning| !warnings.contains(warning));
+                report.warnings.extend(warnings);
+            }
             None => report.warnings.push(format!(
                 "the backup was not copied: {} is not in the store as it was put there",
                 report.key_manifest
