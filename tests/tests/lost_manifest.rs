@@ -69,7 +69,7 @@ fn a_lost_or_altered_manifest_is_told_with_the_command_that_restores_without_it(
             Some(bytes) => fs::write(&file, bytes).unwrap(),
             None => fs::remove_file(&file).unwrap(),
         }
-        let only = ["--key", &key, "--out", "part", "--only", "a/*", "[z].txt"];
+        let only = ["--key", &key, "--out", "part", "--only", "a/*", r"\[z\].txt"];
         let refused = client(&place, "restore", &only).expect(code);
         let command = refused.json["error"]["try"].as_str().unwrap();
         assert!(command.contains("--without-manifest") && command.contains(&key), "{command}");

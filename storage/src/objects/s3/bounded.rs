@@ -71,7 +71,7 @@ mod tests {
         let mut endless = SdkBody::from_body_1_x(Endless);
         bound(&mut endless, 1 << 20);
         let error = ByteStream::new(endless).collect().await.unwrap_err();
-        assert!(format!("{error:?}").contains("length limit"), "{error:?}");
+        assert!(format!("{error:?}").contains("LengthLimit"), "{error:?}");
         let mut short = SdkBody::from("an answer");
         bound(&mut short, 9);
         assert_eq!(ByteStream::new(short).collect().await.unwrap().into_bytes(), "an answer");
