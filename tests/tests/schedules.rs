@@ -179,3 +179,31 @@ fn serve_finishes_what_was_stopped_and_stops_cleanly() {
     place.assert_no_open_upload();
     place.assert_restores(&place.backups()[0]);
 }
+
+#[test]
+fn a_schedule_is_shown_in_the_machines_time_zone_and_not_in_the_shells() {
+    let Some(mut place) = place() else { return };
+    place.agent = place.agent.clone().var("TZ", "XYZ-09:30");
+    let applied = apply(&place, "0 2 * * *").expect(0).json;
+    let times = applied["next_runs"].as_array().unwrap();
+    assert_eq!(times.len(), 5);
+    for time in times.iter().chain([&applied["next_run"]]).map(|time| time.as_str().unwrap()) {
+        assert!(time.contains("T02:00:00") && !time.ends_with("+09:30"), "{applied:#}");
+    }
+    let zone = applied["time_zone"].as_str().unwrap();
+    let notes = applied["notes"].to_string();
+    assert!(notes.contains("XYZ-09:30") && notes.contains(zone), "{applied:#}");
+    let listed = place.agent.run(["-q", "list-schedules"]).expect(0).json.to_string();
+    assert!(listed.contains("T02:00:00") && !listed.contains("+09:30"), "{listed}");
+}
+
+#[test]
+fn a_time_zone_that_is_unknown_here_is_told() {
+    let place = Governed::new("copia");
+    for (tz, told) in [("America/Sao_Palo", true), ("XYZ3", false)] {
+        let agent = place.agent.clone().var("TZ", tz);
+        let refused = agent.run(["serve", "--policies", "no-such-folder"]);
+        assert_ne!(refused.code, 0);
+        assert_eq!(refused.stderr.contains(tz), told, "{}", refused.stderr);
+    }
+}
