@@ -253,8 +253,8 @@ fn no_secret_is_printed_or_stored() {
     ];
     for (line, code) in lines {
         let output = client.run(line.split(' ')).expect(code);
-        assert!(!output.stderr.is_empty(), "{line} said nothing, in which no secret could be");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr;
+        assert!(said.len() > 100, "{line} said nothing in which a secret could be: {said}");
         assert!(!said.contains(KEY) && !said.contains(&secret), "{line}");
     }
     let mut grep = Command::new("grep");
