@@ -209,6 +209,16 @@ impl Session {
         }
     }
 
+    /// A disk that is not mounted looks the same.
+    pub(crate) fn tell_of_new_stores(&self, folders: &[PathBuf]) {
+        for folder in folders {
+            self.screen.note(format_args!(
+                "a new store begins in {}, which held no backups. If a disk should be mounted there, mount it and back up again",
+                folder.display()
+            ));
+        }
+    }
+
     /// Runs what cannot be cancelled from inside.
     pub(crate) async fn unless_cancelled<T>(
         &self,

@@ -1,6 +1,7 @@
 //! A store and the key to the backups in it: the door to every operation.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -81,6 +82,13 @@ impl Vault {
     /// The store's URL.
     pub fn url(&self) -> String {
         self.store.url()
+    }
+
+    /// Folders of this machine that the store would be begun in, since they hold no backups: a disk that is not mounted
+    /// looks the same.
+    pub fn new_folders(&self) -> Vec<PathBuf> {
+        let folders = self.store.folders().into_iter().filter(|folder| folder.id.is_none());
+        folders.map(|folder| folder.path).filter(|path| !path.join(layout::BACKUPS).exists()).collect()
     }
 
     /// Backs up what the policy names. The backup exists once this has returned `Ok`.

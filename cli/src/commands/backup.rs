@@ -81,6 +81,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     policy.check_paths()?;
     intellistor::privilege::read_everything();
     let vault = session.open_to_seal(&policy, &command.seal).await?;
+    session.tell_of_new_stores(&vault.new_folders());
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = BackupOptions {

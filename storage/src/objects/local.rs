@@ -92,11 +92,7 @@ impl LocalStore {
         let id = mark::read_or_make(&self.root)?;
         self.id.get_or_init(|| id);
         if !held_backups {
-            tracing::warn!(
-                folder = %self.root.display(),
-                "a new store begins in this folder, which held no backups. If a disk should be mounted there, mount it \
-                 and back up again"
-            );
+            tracing::info!(folder = %self.root.display(), "a new store begins");
         }
         Ok(())
     }

@@ -122,9 +122,11 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
         new_store: command.new_store,
         run,
     };
+    let new_stores = vault.new_folders();
     let report = agent.run(&vault, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
+    session.tell_of_new_stores(&new_stores);
     match meter {
         Some(meter) if report.outcome.is_ok() => meter.finish(&told(&report)),
         meter => drop(meter),
