@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::job::IllegalTransition;
 use crate::layout::BackupName;
+use crate::ownership::Owner;
 use crate::queue::Holder;
 use crate::shortage;
 
@@ -99,17 +100,17 @@ pub enum Error {
     },
     /// Occurs when a policy belongs to another machine in the store.
     #[error(
-        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written. Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them"
+        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written. Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them",
+        host = owner.host,
+        since = owner.since
     )]
     NotOwner {
         /// The policy.
         policy_id: String,
         /// The store's URL.
         store: String,
-        /// The machine that it belongs to, by name.
-        host: String,
-        /// Since when, in RFC 3339.
-        since: String,
+        /// The machine that it belongs to.
+        owner: Box<Owner>,
         /// The name of this machine.
         this_host: String,
     },
