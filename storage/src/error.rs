@@ -46,9 +46,9 @@ pub enum Error {
         /// "the archive", "the manifest", ...
         what: String,
         /// Whose it is.
-        found: BackupName,
+        found: Box<BackupName>,
         /// Whose it should be.
-        expected: BackupName,
+        expected: Box<BackupName>,
     },
     /// Occurs when an archive or manifest states a format version that this program does not know.
     #[error(

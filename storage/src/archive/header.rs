@@ -89,7 +89,8 @@ impl Header {
         if found == *name {
             Ok(header)
         } else {
-            Err(Error::OtherBackup { what: what.to_owned(), found, expected: name.clone() })
+            let (found, expected) = (Box::new(found), Box::new(name.clone()));
+            Err(Error::OtherBackup { what: what.to_owned(), found, expected })
         }
     }
 
