@@ -98,7 +98,9 @@ impl Vault {
     pub async fn backup(&self, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
         let policy_id = &policy.policy_id;
         let root = root!(span::BACKUP, policy_id, Empty);
-        traced(span::BACKUP, policy_id, root, backup::backup(self, policy, options)).await
+        let cancel = options.run.cancel.clone();
+        let made = stopped_by(&cancel, backup::backup(self, policy, options));
+        traced(span::BACKUP, policy_id, root, made).await
     }
 
     /// Makes sure that the policy is this machine's in the store, before anything else is written there. Gives what a
@@ -152,6 +154,7 @@ impl Vault {
     /// files is no error but in the report.
     pub async fn restore(&self, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
         let BackupName { policy_id, backup_id, .. } = name;
+        let cancel = options.run.cancel.clone();
         let restored = async {
             if options.without_manifest {
                 salvage::restore(self, name, options).await
@@ -159,6 +162,7 @@ impl Vault {
                 restore::restore(self, name, options).await
             }
         };
+        let restored = stopped_by(&cancel, restored);
         traced(span::RESTORE, policy_id, root!(span::RESTORE, policy_id, backup_id), restored).await
     }
 
@@ -169,7 +173,9 @@ impl Vault {
     pub async fn verify(&self, name: &BackupName, run: RunOptions) -> Result<VerifyReport> {
         let BackupName { policy_id, backup_id, .. } = name;
         let root = root!(span::VERIFY, policy_id, backup_id);
-        traced(span::VERIFY, policy_id, root, verify::verify(self, name, run)).await
+        let cancel = run.cancel.clone();
+        let verified = stopped_by(&cancel, verify::verify(self, name, run));
+        traced(span::VERIFY, policy_id, root, verified).await
     }
 
     /// Writes a backup as plain `tar.gz`.
@@ -185,6 +191,7 @@ impl Vault {
         let key = self.key.clone();
         let BackupName { policy_id, backup_id, .. } = name;
         let expected = name.clone();
+        let cancel = run.cancel.clone();
         let written = stream::read_archive(self.store.clone(), name.archive_key(), run, move |source| {
             let failed = |e| intellistor_storage::Error::io("write", "the output")(e);
             let mut archive = ArchiveReader::open(source, &expected, &key)?;
@@ -197,6 +204,7 @@ impl Vault {
             out.flush().map_err(failed)?;
             Ok(report)
         });
+        let written = stopped_by(&cancel, written);
         traced(span::DECRYPT, policy_id, root!(span::DECRYPT, policy_id, backup_id), written).await
     }
 
@@ -289,5 +297,15 @@ impl Vault {
             return Err(Error::ManifestLost { name: name.clone(), source: Box::new(source) });
         }
         Err(source.into())
+    }
+}
+
+/// An operation that was stopped amid the pauses of a store that fails was stopped, whatever the store's last error.
+async fn stopped_by<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match work.await {
+        Err(Error::Storage(intellistor_storage::Error::Store(_))) if cancel.is_cancelled() => {
+            Err(Error::Interrupted)
+        }
+        done => done,
     }
 }

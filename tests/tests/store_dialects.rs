@@ -1,11 +1,16 @@
 //! Backups and restores by the programs where the network or the store is not what S3 promises.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+
+use std::time::{Duration, Instant};
 
 use intellistor_storage::objects::Operation;
 use intellistor_tests::governed::Governed;
 use intellistor_tests::program::Output;
+use intellistor_tests::running::Running;
 use intellistor_tests::s3_server::{Dialect, Failure, Fate};
+use rustix::process::Signal;
 
 const POLICY: &str = "dialects";
 const MIB: u64 = 30;
@@ -86,7 +91,7 @@ fn no_command_takes_a_login_page_for_its_answer() {
 fn a_restore_and_a_verify_outlive_what_passes() {
     let place = place();
     let key = place.run().expect(0).key_backup().to_owned();
-    for failure in [Failure::SlowDown, Failure::Cut, Failure::Page(502)] {
+    for failure in [Failure::SlowDown, Failure::Cut] {
         // More than five calls of each, which took three seconds.
         place.server.traffic().fail_next(1, Operation::Head, failure);
         place.server.traffic().fail_next(7, Operation::GetRange, failure);
@@ -111,6 +116,31 @@ fn a_backup_by_the_client_outlives_what_passes() {
         assert_eq!(place.server.traffic().failures_left(operation), 0, "{operation:?}");
     }
     verify(&place).expect(0);
+}
+
+#[test]
+fn ctrl_c_ends_the_pauses_of_every_command_at_once() {
+    let place = place();
+    place.client.run(["-q", "backup", "--policy", "policy.yaml"]).expect(0);
+    let traffic = place.server.traffic();
+    for (line, operation) in [
+        ("backup --policy policy.yaml", Operation::BeginUpload),
+        ("backup --policy policy.yaml", Operation::CompleteUpload),
+        ("restore --policy policy.yaml --latest --out out", Operation::GetRange),
+        ("verify --policy policy.yaml --latest", Operation::GetRange),
+        ("list --policy policy.yaml", Operation::List),
+    ] {
+        traffic.fail_next(1_000, operation, Failure::SlowDownFor(100));
+        let run = Running::start(place.client.command(line.split(' ')));
+        run.wait_for("trying again");
+        run.signal(Signal::INT);
+        let begun = Instant::now();
+        let output = run.end_within(Duration::from_secs(8));
+        assert_eq!(output.code, 130, "{line}: {}", output.stderr);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{line} took {:?}", begun.elapsed());
+        traffic.fail_no_more();
+    }
+    place.assert_no_open_upload();
 }
 
 // 3. Stores without S3's checksums
