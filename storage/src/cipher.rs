@@ -25,6 +25,13 @@ impl Cipher {
         room.copy_from_slice(tag.as_ref());
     }
 
+    /// GMAC (NIST SP 800-38D) of `data` under the first nonce, for a key that seals nothing.
+    pub(crate) fn tag(&self, data: &[u8]) -> [u8; TAG_BYTES] {
+        let mut tag = [0; TAG_BYTES];
+        self.seal([0; NONCE_BYTES], data, &mut tag);
+        tag
+    }
+
     /// Opens ciphertext and tag into `out`, which may be larger; `None` when they are not what was sealed so.
     pub(crate) fn open<'o>(
         &self,
