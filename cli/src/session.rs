@@ -224,7 +224,12 @@ impl Session {
         &self,
         work: impl Future<Output = intellistor::Result<T>>,
     ) -> intellistor::Result<T> {
-        self.cancel.run_until_cancelled(work).await.unwrap_or(Err(Error::Interrupted))
+        match self.cancel.run_until_cancelled(work).await {
+            // A store that is amid its pauses ends them with its last error at the same moment.
+            Some(Err(Error::Storage(_))) if self.cancel.is_cancelled() => Err(Error::Interrupted),
+            None => Err(Error::Interrupted),
+            Some(done) => done,
+        }
     }
 
     /// Options of an operation that Ctrl-C stops.
