@@ -30,7 +30,7 @@ fn backed_up() -> (Governed, Client) {
 
 #[test]
 fn puts_that_were_killed_leave_nothing_in_a_folder_store() {
-    let put = |c: char| format!(".put-{}", format!("{c}0000000-0000-4000-8000-000000000000"));
+    let put = |c: char| format!(".put-{c}0000000-0000-4000-8000-000000000000");
     for command in [&["backup"][..], &["list"], &["verify", "--latest"]] {
         let (place, client) = backed_up();
         let policy = place.at("store/backups/resto");

@@ -519,7 +519,7 @@ mod tests {
         let (bytes, head, key) = document(20);
         let how = Fetching { range_bytes: 512, unseen_bytes: 1024, most_bytes: 1 << 20 };
         let size = bytes.len() as u64;
-        assert!(size > 4 * how.unseen_bytes && size % how.range_bytes != 0);
+        assert!(size > 4 * how.unseen_bytes && !size.is_multiple_of(how.range_bytes));
         let object = head.name.manifest_key();
         let fetched = async |store: &MemoryStore, how| {
             let before = store.bytes_read();

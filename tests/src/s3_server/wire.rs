@@ -156,9 +156,10 @@ fn refused_header(headers: &HeaderMap, traffic: &Traffic) -> Option<String> {
     let (no_checksums, no_md5) =
         (traffic.speaks(Dialect::NoChecksums), traffic.speaks(Dialect::NoContentMd5));
     let refused = headers.keys().map(HeaderName::as_str).find(|name| {
-        no_checksums && (name.starts_with("x-amz-checksum-") || name.starts_with("x-amz-sdk-checksum-"))
-            || no_checksums && *name == "x-amz-trailer"
-            || no_md5 && *name == "content-md5"
+        let is_checksum = name.starts_with("x-amz-checksum-")
+            || name.starts_with("x-amz-sdk-checksum-")
+            || *name == "x-amz-trailer";
+        no_checksums && is_checksum || no_md5 && *name == "content-md5"
     });
     refused.map(str::to_owned)
 }
