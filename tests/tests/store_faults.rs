@@ -139,9 +139,10 @@ async fn what_stays_refused_leaves_no_backup() {
         (Operation::PutPart, 1),
         (Operation::PutPart, 3),
         (Operation::CompleteUpload, 1),
-        // The policy's machine, and the manifest.
+        // The look that proves the permission before the first byte.
+        (Operation::Head, 1),
+        // The manifest.
         (Operation::Put, 1),
-        (Operation::Put, 2),
     ] {
         let place = Place::new();
         let (memory, faulty, store) =
