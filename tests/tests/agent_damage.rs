@@ -82,8 +82,12 @@ fn is_survived(database: &str, damages: &[Damage]) {
         let output = place.run();
         assert_eq!(output.code, 0, "{what}: {}", output.stderr);
         assert_eq!(place.backups(), [output.key_backup()], "{what}");
-        let open = place.server.traffic().uploads();
-        assert!(open.iter().all(|upload| upload.fate != Fate::Open), "{what}: {open:?}");
+        let uploads = place.server.traffic().uploads();
+        let open = uploads.iter().filter(|upload| upload.fate == Fate::Open).count();
+        // A ledger that was cut may be that of a time before its upload was recorded, as the one of a copied home is:
+        // the upload may be the copy's, and is left to the clean-up after a week.
+        let may_be_a_copys = matches!(damage, Damage::Cut(_)) && output.json["parts_reused"] == 0;
+        assert!(open <= usize::from(may_be_a_copys), "{what}: {uploads:?}");
         place.assert_restores(output.key_backup());
         let aside = fs::read_dir(place.queue()).unwrap();
         let aside =
