@@ -191,7 +191,8 @@ pub(crate) fn warn_if_others_read(path: &Path, file: &fs::File, screen: &Screen)
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        if file.metadata().is_ok_and(|of| of.permissions().mode() & 0o044 != 0) {
+        // A folder that was named by mistake would no longer be usable.
+        if file.metadata().is_ok_and(|of| of.is_file() && of.permissions().mode() & 0o044 != 0) {
             let path = path.display();
             screen.warn(format_args!(
                 "{path} can be read by other users of this system; `chmod 600` keeps them out"

@@ -239,6 +239,13 @@ fn a_key_that_others_can_read_gets_a_warning() {
 }
 
 #[test]
+fn nobody_is_told_to_take_the_rights_from_a_folder() {
+    let desk = Desk::new();
+    let named = desk.client.run(["--env-file", "/tmp", "list", "--policy", "policy.yaml"]).expect(2);
+    assert!(named.stderr.contains("s a directory") && !named.stderr.contains("chmod"), "{}", named.stderr);
+}
+
+#[test]
 fn no_secret_is_printed_or_stored() {
     let desk = Desk::new();
     desk.write_policy("");
