@@ -77,6 +77,20 @@ fn no_credentials_are_told_at_once_with_where_they_were_looked_for() {
 }
 
 #[test]
+fn a_metadata_service_that_is_switched_off_has_no_credentials() {
+    let place = place();
+    let metadata = Listening::canned(answer("403 Forbidden", &[], ""));
+    let client = place
+        .client
+        .clone()
+        .var("AWS_ACCESS_KEY_ID", "")
+        .var("AWS_SECRET_ACCESS_KEY", "")
+        .var("HOME", place.dir())
+        .var("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", metadata.address()));
+    refused(&client, 2, &["no credentials", "AWS_ACCESS_KEY_ID", "~/.aws/credentials", "switched off"]);
+}
+
+#[test]
 fn the_role_of_an_instance_is_used() {
     let place = place();
     let variables: std::collections::HashMap<_, _> = place.server.env().into_iter().collect();

@@ -9,6 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials, Region, SharedCredentialsProvider};
 
+use super::connection::causes;
 use super::errors::innermost;
 use crate::StoreErrorKind;
 
@@ -29,6 +30,11 @@ pub(super) async fn find(
         Err(CredentialsError::CredentialsNotLoaded(_)) => {
             return Err((StoreErrorKind::NoCredentials, looked_for.to_owned()));
         }
+        // Asked last: there were none anywhere else.
+        Err(error) if is_switched_off(&error) => {
+            let reason = format!("{looked_for}, which is switched off here (HTTP status 403)");
+            return Err((StoreErrorKind::NoCredentials, reason));
+        }
         Err(error @ CredentialsError::InvalidConfiguration(_)) => {
             let reason = format!("the credentials' configuration cannot be used: {}", innermost(&error));
             return Err((StoreErrorKind::Credentials, reason));
@@ -36,6 +42,11 @@ pub(super) async fn find(
         Err(_) => None,
     };
     Ok(SharedCredentialsProvider::new(Found { first: Mutex::new(first), chain }))
+}
+
+/// Whether the metadata service gives nothing to anybody. The SDK has no type for it that can be named.
+fn is_switched_off(error: &CredentialsError) -> bool {
+    causes(error).any(|cause| cause.to_string().contains("IMDS is disabled"))
 }
 
 /// What a person reads where nothing was found.
