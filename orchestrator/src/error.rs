@@ -131,6 +131,11 @@ impl Error {
         matches!(self, Self::Storage(Storage::NotOwner { .. } | Storage::UnreadableOwner { .. }))
     }
 
+    /// Whether the store cannot be used at all as it is set, so that another request would only be told the same.
+    pub(crate) fn is_of_no_store(&self) -> bool {
+        matches!(self, Self::Storage(intellistor_storage::Error::Store(error)) if error.kind.is_of_the_store())
+    }
+
     /// The error's kind.
     pub fn category(&self) -> Category {
         use intellistor_storage::Error as Storage;

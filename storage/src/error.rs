@@ -372,6 +372,20 @@ impl StoreErrorKind {
         matches!(self, Self::NoCredentials | Self::WrongRegion | Self::BadSetting | Self::BadEndpoint)
     }
 
+    /// Whether the store itself cannot be used until a person has changed something: each request would end so.
+    pub fn is_of_the_store(self) -> bool {
+        self.is_configuration()
+            || matches!(
+                self,
+                Self::NoSuchStore
+                    | Self::OtherStore
+                    | Self::Credentials
+                    | Self::Certificate
+                    | Self::BadCertificate
+                    | Self::Proxy
+            )
+    }
+
     /// What the reader can do about it.
     pub fn hint(self) -> &'static str {
         match self {

@@ -183,6 +183,27 @@ fn a_missing_bucket_is_said_once() {
     assert_eq!(message.matches("NoSuchBucket").count(), 1, "{message}");
 }
 
+/// A run says at once that it stops, and at its end why: the log is not tried on a store that was just found to be of no use.
+#[test]
+fn a_store_that_cannot_be_used_is_not_asked_for_the_log_too() {
+    let place = place();
+    let no_bucket = Listening::canned(answer("404 Not Found", &[], &error("NoSuchBucket", "")));
+    let missing = at(&place.client, &format!("http://{}", no_bucket.address()));
+    let other_secret = place.client.clone().var("AWS_SECRET_ACCESS_KEY", "another");
+    let tls = at(&place.client, &format!("https://{}", place.server.address()));
+    for (client, code, word) in
+        [(missing, 1, "NoSuchBucket"), (other_secret, 1, "SignatureDoesNotMatch"), (tls, 2, "no TLS")]
+    {
+        let run = client.agent().run(["run", "--policy", "policy.yaml"]).expect(code);
+        let lines: Vec<_> = run.stderr.lines().filter(|line| line.contains(word)).collect();
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(!run.stderr.contains("log could not be sent"), "{}", run.stderr);
+    }
+    // It goes with the next run.
+    let run = place.client.agent().run(["run", "--policy", "policy.yaml"]).expect(0);
+    assert!(run.json["log"]["s3"].is_string(), "{:#}", run.json);
+}
+
 #[test]
 fn the_wrong_scheme_is_named_both_ways() {
     let place = place();

@@ -158,6 +158,8 @@ impl Run<'_> {
         };
         match aborted {
             Ok(()) => queue.forget_lost_job(&job.name)?,
+            // The run itself is about to say so.
+            Err(error) if error.is_of_no_store() => {}
             Err(error) => tracing::warn!(%error, "cannot look for an upload that was begun and not recorded"),
         }
         Ok(())
@@ -376,9 +378,10 @@ impl Run<'_> {
         let Some(event) = event else {
             let (state, parts) = (ledger.job().state.name(), ledger.part_count());
             tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
-            // Whoever interrupts a run does not wait for a log, which the next run will send.
+            // Whoever interrupts a run does not wait for a log, which the next run will send. Nor is a store asked again
+            // that was said to be of no use.
             let log_key = match (evidence.queue(queue), &error) {
-                (Ok(()), Error::Interrupted) => None,
+                (Ok(()), error) if matches!(error, Error::Interrupted) || error.is_of_no_store() => None,
                 (Ok(()), _) => evidence.ship(queue, self.vault).await,
                 (Err(error), _) => {
                     tracing::warn!(%error, "the log is not in the outbox; it is with the next run's");
