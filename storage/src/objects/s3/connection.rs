@@ -55,8 +55,15 @@ where
         _ => {
             let is_refused = |cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionRefused;
             let mut of_io = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
-            let what = if of_io.any(is_refused) { "nothing listens at" } else { "no answer from" };
-            (StoreErrorKind::Unreachable, format!("{what} {place}: {}", innermost(error)))
+            let what = match (of_io.any(is_refused), route.proxy()) {
+                // The proxy is all that this machine connects to.
+                (true, Some(proxy)) => {
+                    format!("nothing listens at the proxy {proxy}, by which {} is reached", route.place())
+                }
+                (true, None) => format!("nothing listens at {place}"),
+                (false, _) => format!("no answer from {place}"),
+            };
+            (StoreErrorKind::Unreachable, format!("{what}: {}", innermost(error)))
         }
     }
 }

@@ -25,9 +25,13 @@ impl Route {
 
     /// ` through the proxy ...`, where there is one.
     pub(super) fn through(&self) -> String {
+        self.proxy().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"))
+    }
+
+    /// The proxy that is connected to, and who names it.
+    pub(super) fn proxy(&self) -> Option<String> {
         let endpoint = self.endpoint.as_deref().unwrap_or("https://amazonaws.com");
-        let proxy = self.network.as_ref().and_then(|network| network.proxy_of(endpoint));
-        proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"))
+        self.network.as_ref()?.proxy_of(endpoint)
     }
 
     /// Whose certificates are trusted.
