@@ -70,6 +70,8 @@ struct Salvage {
     /// Hard links that were asked for without their file, by the file's path.
     waiting: HashMap<Vec<u8>, Waiting>,
     waiting_bytes: u64,
+    /// Where in the archive it reads, for a person: all before it was restored.
+    place: String,
 }
 
 #[derive(Default)]
@@ -83,11 +85,12 @@ impl Salvage {
     fn new(out: PathBuf, only: Option<PathGlobs>, progress: Arc<Progress>) -> Result<Self> {
         let target = open_target(&out)?;
         let (extracted, waiting) = (Extracted::default(), HashMap::new());
-        Ok(Self { target, out, only, extracted, progress, waiting, waiting_bytes: 0 })
+        Ok(Self { target, out, only, extracted, progress, waiting, waiting_bytes: 0, place: String::new() })
     }
 
     fn restore_selected(mut self, archive: Archive) -> Result<Self> {
-        for_each(archive, |entry, stretches, content| {
+        let read = for_each(archive, |entry, stretches, content| {
+            self.place = format!("{} and what follows it in the archive", entry.relative_path);
             if self.only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
                 return Ok(());
             }
@@ -100,9 +103,26 @@ impl Salvage {
                 EntryKind::Hardlink => self.target.hardlink(&entry),
                 EntryKind::File => self.file(&entry, &stretches, content)?,
             };
+            self.place = format!("what follows {} in the archive", entry.relative_path);
             self.record(&entry, made)
-        })?;
+        });
+        self.keep_what_was_restored(read)?;
         Ok(self)
+    }
+
+    /// Damage ends the reading. What was restored before it is whole, and is all that is left: the report counts it, and
+    /// names the place.
+    fn keep_what_was_restored(&mut self, read: Result<()>) -> Result<()> {
+        match read {
+            Err(Error::Storage(StorageError::Integrity { what, reason })) if self.extracted.restored > 0 => {
+                // The second reading ends where the first one did.
+                if self.extracted.damaged_count == 0 {
+                    self.extracted.damage(&self.place, &format!("{what}: {reason}"));
+                }
+                Ok(())
+            }
+            read => read,
+        }
     }
 
     fn is_without_its_file(&self, link: &Entry) -> bool {
@@ -128,7 +148,7 @@ impl Salvage {
 
     fn restore_waiting(mut self, archive: Archive) -> Result<Self> {
         let mut waiting = std::mem::take(&mut self.waiting);
-        for_each(archive, |file, stretches, content| {
+        let read = for_each(archive, |file, stretches, content| {
             if file.kind != EntryKind::File {
                 return Ok(());
             }
@@ -152,7 +172,8 @@ impl Salvage {
                 self.record_once(&other, made, counts)?;
             }
             Ok(())
-        })?;
+        });
+        self.keep_what_was_restored(read)?;
         for link in
             waiting.into_values().filter(|waiting| !waiting.restored).flat_map(|waiting| waiting.links)
         {

@@ -124,6 +124,29 @@ fn an_archive_without_a_manifest_is_listed_and_restored_as_the_latest() {
 }
 
 #[test]
+fn what_lies_before_the_damage_is_restored_and_counted_without_a_manifest() {
+    let (place, _) = backed_up();
+    for (seed, name) in [(1, "m1"), (2, "m2")] {
+        fs::write(place.source().join(name), tree::noise(seed, 3 << 20)).unwrap();
+    }
+    let key = place.run().expect(0).key_backup().to_owned();
+    let file = object(&place, &key);
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() - (1 << 20);
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    fs::remove_file(object(&place, &manifest(&key))).unwrap();
+
+    let part = client(&place, "restore", &["--key", &key, "--without-manifest", "--out", "part"]).expect(4);
+    assert_eq!(part.json["integrity"], "failed", "{:#}", part.json);
+    assert!(part.json["restored"].as_u64().unwrap() > 1, "{:#}", part.json);
+    let damaged = part.json["damaged"][0].as_str().unwrap();
+    assert!(damaged.contains("m2") && damaged.contains("segment"), "{damaged}");
+    assert_eq!(fs::read(place.at("part/m1")).unwrap(), fs::read(place.source().join("m1")).unwrap());
+    assert!(!place.at("part/m2").exists());
+}
+
+#[test]
 fn a_hard_link_is_restored_without_the_file_that_it_names() {
     let (place, key) = backed_up();
     for (out, more) in [("with", &[][..]), ("without", &["--without-manifest"])] {

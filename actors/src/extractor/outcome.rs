@@ -46,7 +46,8 @@ impl Extracted {
         self.damaged.sort();
     }
 
-    pub(super) fn damage(&mut self, path: &str, reason: &str) {
+    /// Records what failed its integrity check.
+    pub fn damage(&mut self, path: &str, reason: &str) {
         self.damaged_count += 1;
         if self.damaged.len() < MOST_LISTED {
             self.damaged.push(shortened(format!("{path}: {reason}")));
