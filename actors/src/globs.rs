@@ -138,7 +138,7 @@ pub fn mistake(pattern: &str) -> Option<String> {
     }
     if let Some(rest) = pattern.strip_prefix('!') {
         return Some(format!(
-            "a `!` takes nothing back here, and what no pattern matches is left alone anyway. Remove it, or {} for a \
+            "`!` cannot re-include anything; only matching files are excluded. Remove it, or {} for a \
              name that begins with `!`",
             quoted(&format!("\\!{rest}"))
         ));

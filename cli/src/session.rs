@@ -62,8 +62,8 @@ impl Session {
                 environment::PASSPHRASE
             ))
             .hint(
-                "use a longer one, of several words; or a key that `backup-client key-create` makes. With \
-                 --weak-passphrase it is used all the same. It opens what it sealed in any case",
+                "use a longer one, of several words; or a key that `backup-client key-create` makes. \
+                 --weak-passphrase uses it anyway; restores always accept it",
             ));
         }
         self.open_with(&url, key).await
@@ -129,7 +129,7 @@ impl Session {
         let Some(name) = self.environment.get(MACHINE)? else { return Ok(None) };
         if name.len() > MOST_MACHINE_BYTES || name.trim() != name.as_str() || name.contains(char::is_control)
         {
-            let told = format!("{MACHINE} names no machine");
+            let told = format!("{MACHINE} is not a valid machine name");
             return Err(Failure::configuration(told).because(format!(
                 "a name has at most {MOST_MACHINE_BYTES} bytes, no control characters and no spaces around it"
             )));
@@ -148,7 +148,7 @@ impl Session {
                 let text = bucket.as_str();
                 let url = if text.contains("://") { text.to_owned() } else { format!("s3://{text}") };
                 StoreUrl::parse(&url)
-                    .map_err(|e| Failure::configuration(format!("{BUCKET} names no bucket")).because(e))
+                    .map_err(|e| Failure::configuration(format!("{BUCKET} is not a valid bucket")).because(e))
             }
         }
     }
@@ -213,7 +213,7 @@ impl Session {
     pub(crate) fn tell_of_new_stores(&self, folders: &[PathBuf]) {
         for folder in folders {
             self.screen.note(format_args!(
-                "a new store begins in {}, which held no backups. If a disk should be mounted there, mount it and back up again",
+                "created a new store in {}, which held no backups. If a disk should be mounted there, mount it and back up again",
                 folder.display()
             ));
         }

@@ -26,7 +26,7 @@ pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<Stri
              {before} is refused"
         )),
         Claim::TakenOver(None) => Some(format!(
-            "the policy {policy_id} belongs to the machine {host} from now on; its machine.json was junk"
+            "the policy {policy_id} belongs to the machine {host} from now on; its machine.json was unreadable"
         )),
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn of_name(name: &BackupName, began: DateTime<Utc>) -> Option<String>
     let is_forced = clock::parse(&name.timestamp).is_some_and(|named| named - began > SUCCESSION);
     is_forced.then(|| {
         format!(
-            "the clock ({}) is behind the run before: this run is named {}, as if it came after that one. Check this \
+            "the clock ({}) is behind the run before: this run is dated {} to stay after the previous run. Check this \
              machine's clock",
             began.format(TIMESTAMP),
             name.timestamp
@@ -74,7 +74,7 @@ async fn of_backups(vault: &Vault, mut before: Vec<BackupName>, now: DateTime<Ut
         before.drain(..).partition(|name| clock::is_future(&name.timestamp, now));
     if let Some(newest) = future.last() {
         alerts.push(format!(
-            "the store holds a backup of the future, {} (the clock says {}): it was made under a wrong clock, or this \
+            "the store holds a backup dated in the future, {} (the clock says {}): it was made under a wrong clock, or this \
              one is wrong. `--latest` passes it over. If it is of no use, remove it from the store",
             newest.archive_key(),
             now.format(TIMESTAMP)

@@ -110,7 +110,7 @@ pub(crate) async fn backup(vault: &Vault, policy: &Policy, options: BackupOption
         Err(Error::Storage(intellistor_storage::Error::Store(error)))
             if error.kind == StoreErrorKind::UnequalParts =>
         {
-            tracing::warn!(%error, "the backup is made anew, in parts of one size");
+            tracing::warn!(%error, "restarting the backup with equal parts");
             make().await
         }
         made => made,

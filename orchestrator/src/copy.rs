@@ -129,7 +129,7 @@ impl Copies {
             copy.clear(&source.header.name().archive_key()).await;
             let folder = copy.folder.display();
             let warning = format!(
-                "the backup was made, but {folder} has no copy of it: {trouble}. Mend what is named there; the next backup is copied again"
+                "backup made, but not copied to {folder}: {trouble}. Fix that; the next backup is copied again"
             );
             tracing::warn!("{warning}");
             warnings.push(warning);
@@ -157,7 +157,7 @@ impl Copy {
     }
 
     fn give_up(&self, trouble: String) {
-        tracing::warn!(folder = %self.folder.display(), error = trouble, "the copy is given up");
+        tracing::warn!(folder = %self.folder.display(), error = trouble, "the copy was abandoned");
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(trouble);
     }
 
@@ -264,7 +264,7 @@ impl Copy {
 
 /// What is wrong with a folder that lacks the mark of the store that earlier runs wrote to.
 pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError {
-    let reason = "earlier runs wrote to a store there that bears a mark (.intellistor-store), and this folder lacks it";
+    let reason = "this folder lacks the mark (.intellistor-store) of the store earlier runs wrote to";
     StoreError::new(StoreErrorKind::OtherStore, store.url(), "write to", folder.to_string_lossy(), reason)
 }
 

@@ -61,7 +61,7 @@ pub enum Error {
     NotAsSent(String),
     /// Occurs when something else stands in the store under the name of what this job has sent.
     #[error(
-        "{key} in {store} is not what this job has sent: the agent's home was copied (a restored or twice started snapshot?), and the other copy has gone on with the same job. What it has in the store is left alone; every machine needs a home and a policy_id of its own"
+        "{key} in {store} is not what this job has sent: the agent's home was copied (was a snapshot restored or started twice?), and the other copy continued the same job. Its data is not touched; give each machine its own home and policy_id"
     )]
     Overtaken {
         /// The object's key.
@@ -90,7 +90,7 @@ pub enum Error {
     },
     /// Occurs when others can write what decides what the agent does, or where its state lies.
     #[error(
-        "{what} is not used, since others can write it: {others}. Give it and the folders above it to the account that runs this, and nobody else (`chown`, `chmod go-w`)"
+        "{what} is not used, since others can write it: {others}. Make it and its parent folders writable only by the account that runs this (`chown`, `chmod go-w`)"
     )]
     Untrusted {
         /// What it is for.
@@ -102,7 +102,7 @@ pub enum Error {
     #[error("{0}")]
     Defect(String),
     /// Occurs when somebody asked for the job's end while a run worked on it.
-    #[error("the job was cancelled on request. The next run begins anew")]
+    #[error("the job was cancelled; the next run starts a new one")]
     Cancelled,
     /// Occurs when the operation was cancelled.
     #[error("interrupted")]

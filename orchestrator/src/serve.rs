@@ -64,7 +64,7 @@ pub enum Past {
     Never,
     /// Its last run began then, and has ended.
     Began(DateTime<Local>),
-    /// A job waits to be gone on with.
+    /// A job waits to be resumed.
     Unfinished,
 }
 
@@ -115,7 +115,7 @@ pub async fn serve<R: Runs>(
             }
             planned.due = planned.cron.next_after(moment);
             if running.get(id).is_some_and(|run| !run.is_finished()) {
-                tracing::warn!(policy = id, "it still runs: this time is left out");
+                tracing::warn!(policy = id, "still running; skipping this start");
                 overlaps += 1;
                 continue;
             }
@@ -160,7 +160,7 @@ async fn ended(id: &str, run: Option<JoinHandle<()>>) {
     if let Some(run) = run
         && let Err(error) = run.await
     {
-        tracing::error!(policy = id, %error, "its run ended abruptly; the next one goes on from there");
+        tracing::error!(policy = id, %error, "the run crashed; the next one resumes");
     }
 }
 

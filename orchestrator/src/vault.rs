@@ -258,14 +258,14 @@ impl Vault {
                     passed_over,
                     of_the_future = future.timestamp,
                     chosen = newest.timestamp,
-                    "backups that are named after a time to come are passed over; --key restores them"
+                    "backups that are dated in the future are passed over; --key restores them"
                 );
                 Some(newest)
             }
             (None, Some(future)) => {
                 tracing::warn!(
                     chosen = future.timestamp,
-                    "every backup is named after a time to come: this machine's clock may be wrong"
+                    "every backup is dated in the future: this machine's clock may be wrong"
                 );
                 Some(future)
             }

@@ -55,7 +55,7 @@ pub(crate) async fn verify(vault: &Vault, name: &BackupName, run: RunOptions) ->
     stream::read_archive(vault.store.clone(), name.archive_key(), run, move |source| {
         let archive = ArchiveReader::open(source, &name, &key)?;
         if archive.header() != manifest.header() {
-            return Err(contradiction("the archive has another header than the manifest says").into());
+            return Err(contradiction("the archive's header differs from the manifest's").into());
         }
         let mut tar = TarBytes { archive, frame: Vec::new(), position: 0, progress };
         let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));

@@ -116,7 +116,7 @@ pub enum Error {
     },
     /// Occurs when what should say which machine a policy belongs to is something else.
     #[error(
-        "{store}: {key} should say which machine the policy belongs to, but {reason}. Nothing else was written. Look at that object; if no other machine backs up this policy there, run once with --take-over, which writes it anew"
+        "{store}: {key} should say which machine the policy belongs to, but {reason}. Nothing else was written. Look at that object; if no other machine backs up this policy there, run once with --take-over, which rewrites it"
     )]
     UnreadableOwner {
         /// The object.
@@ -231,13 +231,13 @@ pub enum QueueErrorKind {
 impl QueueErrorKind {
     fn hint(self) -> &'static str {
         match self {
-            Self::Full => "Free some space, then run again: the job goes on from where it is",
+            Self::Full => "Free some space, then run again to resume",
             Self::Short => {
                 "Nothing is wrong with the disk. Where files are too many, raise the limit, as with `ulimit -n 1024`, or \
                  LimitNOFILE=1024 in a systemd unit; then run again"
             }
             Self::Io => "Check the disk and who may write there; INTELLISTOR_HOME names another place",
-            Self::Damaged => "The next run moves it aside and begins anew; no backup is affected",
+            Self::Damaged => "The next run moves it aside and starts a new job; no backup is affected",
         }
     }
 }
@@ -397,14 +397,14 @@ impl StoreErrorKind {
                 "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
             }
             Self::OtherStore => {
-                "Mount the disk that holds the store, then run again; if another one took its place on purpose, \
-                 `intellistor-agent run --new-store` says so once"
+                "Mount the disk that holds the store, then run again; if it was replaced on purpose, run \
+                 `intellistor-agent run --new-store` once"
             }
             Self::Credentials => {
                 "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"
             }
             Self::AccessDenied => {
-                "Give it to the credentials; docs/STORES.md has the whole policy that a backup needs"
+                "Grant this permission to the credentials; docs/STORES.md has the whole policy that a backup needs"
             }
             Self::Unreachable => {
                 "Check AWS_ENDPOINT_URL, AWS_REGION, the proxy (HTTPS_PROXY, NO_PROXY) and the network"
@@ -421,7 +421,7 @@ impl StoreErrorKind {
                 "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
             }
             Self::WrongRegion => {
-                "It belongs to the other AWS_* variables, in the file of --env-file if there is one"
+                "Set it where the other AWS_* variables are set, such as the file of --env-file"
             }
             Self::BadSetting => "Correct the variable, or unset it",
             Self::BadEndpoint => "Correct AWS_ENDPOINT_URL",
@@ -449,12 +449,12 @@ impl StoreErrorKind {
                 "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
             }
             Self::UnequalParts => {
-                "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; without it each run learns it anew"
+                "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; otherwise each run has to detect it"
             }
             Self::Unsupported => {
                 "The store lacks what was asked of it; docs/STORES.md says what a store must have"
             }
-            Self::Rejected => "The store refused the request as it stands; its own words above say why",
+            Self::Rejected => "The store rejected the request; its message is above",
         }
     }
 }

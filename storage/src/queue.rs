@@ -13,7 +13,7 @@
 //! **In:** what a run does, step by step. **Out:** where the next run has to go on. **Guarantees:** what a method's doc
 //! calls flushed survives a crash of process and machine; what a batch holds survives as a whole or not at all; a part
 //! is recorded only after the part before it. **After a crash:** a ledger is read whole before it is used. One that is
-//! damaged, or written by a newer program, is moved aside and told; the job is then begun anew, for the bucket, and
+//! damaged, or written by a newer program, is moved aside and told; a new job is then started, for the bucket, and
 //! not this folder, is the truth. The folder `job/` goes when its job is closed, which bounds what sled takes on the
 //! disk.
 
@@ -147,7 +147,7 @@ impl Queue {
             Err(problem @ Error::Queue { kind: crate::QueueErrorKind::Damaged, .. }) => {
                 let aside = database::move_aside(&folder)?;
                 self.notices
-                    .push(format!("{problem}. It was moved to {}; the job begins anew", aside.display()));
+                    .push(format!("{problem}. It was moved to {}; a new job is started", aside.display()));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -157,7 +157,7 @@ impl Queue {
     fn tell_of_lost_jobs(&mut self) -> Result<()> {
         for lost in self.begun()? {
             let timestamp = &lost.timestamp;
-            self.notices.push(format!("the ledger of the job of {timestamp} is gone; the job begins anew"));
+            self.notices.push(format!("the ledger of the job of {timestamp} is gone; a new job is started"));
         }
         Ok(())
     }

@@ -141,7 +141,7 @@ impl Governed {
         self.assert_restores(key);
     }
 
-    /// The job was begun anew in the same run, which says why; nothing is left of the old one.
+    /// The job was restarted in the same run, which says why; nothing is left of the old one.
     #[track_caller]
     pub fn assert_anew(&self, output: &Output, why: &str) {
         let told = output.warnings();

@@ -238,7 +238,7 @@ fn the_latest_backup_is_not_one_of_the_future() {
     let latest = ["restore", "--policy", "policy.yaml", "--latest", "--out", "newest"];
     let restored = place.client.run(latest).expect(0);
     assert_eq!(fs::read_to_string(place.at("newest/n.txt")).unwrap(), "today");
-    assert!(restored.stderr.contains("time to come"), "{}", restored.stderr);
+    assert!(restored.stderr.contains("dated in the future"), "{}", restored.stderr);
     // Where all are of the future it is this clock that is wrong.
     for entry in fs::read_dir(&backups).unwrap() {
         let path = entry.unwrap().path();

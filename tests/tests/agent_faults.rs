@@ -189,7 +189,7 @@ fn two_policies_run_at_the_same_time() {
 
 // 3. Cancelling
 
-/// The job is gone, its log tells so, and the next run begins anew.
+/// The job is gone, its log tells so, and the next run starts a new one.
 #[track_caller]
 fn assert_cancelled(place: &Governed) {
     assert_eq!(place.upload(0).fate, Fate::Aborted);
@@ -275,12 +275,12 @@ fn a_store_that_refuses_parts_stops_the_run_and_the_next_goes_on() {
     assert_eq!(stopped.json["parts_sent"], 0, "{:#}", stopped.json);
     let error = &stopped.json["error"];
     assert!(error["message"].as_str().unwrap().contains("permission"), "{error:#}");
-    assert!(error["try"].as_str().unwrap().contains("goes on"), "{error:#}");
+    assert!(error["try"].as_str().unwrap().contains("to resume"), "{error:#}");
     let status = place.status();
     assert_eq!(status["job"]["state"], "transferring", "{status:#}");
     assert!(status["job"]["error"].as_str().is_some_and(|e| e.contains("permission")), "{status:#}");
     let log_key = stopped.json["log"]["s3"].as_str().expect("the log of a failed run is in the store");
-    assert!(place.object(log_key).unwrap().contains("the run stops here"), "{log_key}");
+    assert!(place.object(log_key).unwrap().contains("the run stopped"), "{log_key}");
 
     place.server.traffic().fail_no_more();
     let next = place.run().expect(0);
@@ -288,7 +288,7 @@ fn a_store_that_refuses_parts_stops_the_run_and_the_next_goes_on() {
     assert_eq!(next.json["log"], stopped.json["log"]);
     let log = place.object(log_key).unwrap();
     assert_eq!(log.matches("run begins").count(), 3, "{log}");
-    assert!(log.contains("the run stops here") && log.contains("the backup exists"), "{log}");
+    assert!(log.contains("the run stopped") && log.contains("the backup exists"), "{log}");
     assert_eq!(place.log("last.log"), log);
 }
 

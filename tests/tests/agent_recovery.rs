@@ -34,7 +34,7 @@ fn an_upload_that_the_store_forgot_is_begun_anew() {
     let place = crashed(3);
     place.server.traffic().forget_upload(&place.upload(0).id);
     let output = place.run().expect(0);
-    place.assert_anew(&output, "anew");
+    place.assert_anew(&output, "restarted");
     assert_eq!(output.json["parts"], output.json["parts_sent"], "{:#}", output.json);
     place.assert_restores(output.key_backup());
     let status = place.status();
@@ -65,7 +65,7 @@ fn a_lost_part_is_told_and_counted() {
     let output = place.run().expect(0);
     let sent = place.server.traffic().parts().values().sum::<u32>() - before;
     let timestamp = output.json["timestamp"].as_str().unwrap();
-    assert!(place.log(&format!("run_{timestamp}.log")).contains("the store has 1 of 4 parts"));
+    assert!(place.log(&format!("run_{timestamp}.log")).contains("the store has 1 of 4 recorded parts"));
     let total = output.json["parts"].as_u64().unwrap();
     assert_eq!(output.json["parts_sent"], total - 1, "{:#}", output.json);
     assert_eq!(u64::from(sent), total - 1, "{:#}", output.json);
@@ -132,7 +132,7 @@ fn another_store_begins_anew_and_frees_what_the_old_one_has() {
     assert!(told.contains("another store"), "{told}");
     assert_eq!(place.backups(), [output.key_backup()]);
     place.assert_restores(output.key_backup());
-    assert_eq!(place.upload(0).fate, Fate::Aborted, "the old store is paid for what nobody goes on with");
+    assert_eq!(place.upload(0).fate, Fate::Aborted, "the old store is paid for what no run resumes");
 }
 
 #[test]

@@ -255,12 +255,12 @@ fn a_name_that_is_not_known_and_a_port_where_nothing_listens_are_said() {
     refused(
         &at(&place.client, "http://no-such-host.invalid:9000"),
         1,
-        &["not known", "no-such-host.invalid"],
+        &["cannot resolve", "no-such-host.invalid"],
     );
     refused(
         &at(&place.client, &format!("http://127.0.0.1:{port}")),
         1,
-        &["nothing listens at", &port.to_string()],
+        &["connection refused by", &port.to_string()],
     );
 }
 
@@ -322,7 +322,7 @@ fn a_proxy_that_is_away_or_wants_a_password_is_named_without_it() {
     let away = Listening::canned("").address();
     let through = client.clone().var("HTTPS_PROXY", format!("http://ana:hush@{away}"));
     let message =
-        refused(&through, 1, &[&format!("nothing listens at the proxy http://{away}"), "HTTPS_PROXY"]);
+        refused(&through, 1, &[&format!("connection refused by the proxy http://{away}"), "HTTPS_PROXY"]);
     assert!(!message.contains("hush"), "{message}");
     let proxy = Listening::proxy(Some("ana:s3nha"));
     let without = client.clone().var("HTTPS_PROXY", format!("http://{}", proxy.address()));

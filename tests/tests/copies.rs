@@ -62,7 +62,7 @@ fn assert_copied(place: &Governed, copy: &str, output: &Output) {
 fn assert_without_copy(place: &Governed, output: &Output, names: &Path) {
     assert_eq!(output.code, 3, "{}\n{:#}", output.stderr, output.json);
     let told = output.warnings();
-    assert!(told.contains("has no copy of it") && told.contains(names.to_str().unwrap()), "{told}");
+    assert!(told.contains("not copied to") && told.contains(names.to_str().unwrap()), "{told}");
     place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
     place.assert_restores(output.key_backup());
     place.assert_no_open_upload();

@@ -24,7 +24,7 @@ fn hits(point: Failpoint) -> &'static [u32] {
     }
 }
 
-/// Whether the job is still to be gone on with when a run dies there.
+/// Whether the job is still to be resumed when a run dies there.
 fn leaves_a_job(point: Failpoint) -> bool {
     !matches!(point, Failpoint::JobEnded | Failpoint::JobInHistory | Failpoint::JobClosed)
 }

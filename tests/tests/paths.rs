@@ -263,7 +263,7 @@ fn a_store_whose_disk_is_away_is_missed_by_the_agent() {
     place.policy(&["data"], "disk/backups", "");
     fs::create_dir(place.at("disk")).unwrap();
     let first = place.run(&[]).expect(0);
-    assert!(first.stderr.contains("a new store begins"), "{}", first.stderr);
+    assert!(first.stderr.contains("created a new store"), "{}", first.stderr);
     assert!(!place.run(&[]).expect(0).stderr.contains("a new store"));
     // The disk is unmounted: its mount point is an empty folder.
     fs::rename(place.at("disk"), place.at("away")).unwrap();
@@ -304,7 +304,7 @@ fn a_copy_whose_disk_is_away_is_missed_by_the_agent() {
     fs::rename(place.at("disk"), place.at("away")).unwrap();
     fs::create_dir(place.at("disk")).unwrap();
     let told = place.run(&with_copy).expect(3);
-    assert!(told.warnings().contains("no copy") && told.warnings().contains("Mount the disk"));
+    assert!(told.warnings().contains("not copied to") && told.warnings().contains("Mount the disk"));
     assert_eq!(fs::read_dir(place.at("disk")).unwrap().count(), 0, "something was written there");
     fs::remove_dir(place.at("disk")).unwrap();
     fs::rename(place.at("away"), place.at("disk")).unwrap();
@@ -323,7 +323,7 @@ fn a_store_is_not_made_by_looking_for_backups_in_it() {
     place.restore(&[]).expect(1);
     assert!(!place.at("stroe").exists());
     let told = place.back_up(&[]).expect(0).stderr;
-    assert!(told.contains("a new store begins") && told.contains("stroe"), "{told}");
+    assert!(told.contains("created a new store") && told.contains("stroe"), "{told}");
     assert!(!place.back_up(&[]).expect(0).stderr.contains("a new store"));
     assert!(Path::new(&place.at("stroe/backups/p")).exists());
 }

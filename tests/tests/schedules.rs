@@ -156,7 +156,7 @@ fn a_try_names_what_its_account_lacks() {
     fs::rename(place.at("policy.yaml"), place.at("gone.yaml")).unwrap();
     let lost = place.agent.run(["test-schedule", "--policy-id", "copia"]).expect(2);
     assert_eq!(lost.json["log"], Value::Null, "an older log is not this run's: {:#}", lost.json);
-    assert!(lost.stderr.contains("it left no log"), "{}", lost.stderr);
+    assert!(lost.stderr.contains("left no log"), "{}", lost.stderr);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn serve_finishes_what_was_stopped_and_stops_cleanly() {
     let output = serving.end_within(Duration::from_secs(20));
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(output.json["runs"], 1, "{:#}", output.json);
-    assert!(output.stderr.contains("an earlier run had sent"), "it was gone on with: {}", output.stderr);
+    assert!(output.stderr.contains("sent by an earlier run"), "it was resumed: {}", output.stderr);
     assert!(output.stderr.contains("broken.yaml"), "a file that is no policy is told: {}", output.stderr);
     place.assert_no_open_upload();
     place.assert_restores(&place.backups()[0]);

@@ -23,7 +23,7 @@ Examples:
   backup-client backup --policy policy.yaml --out /mnt/usb    also keep a copy on a disk
 
 The result has `cli_restore`, the command that restores this very backup. \
-Exit code 3: the backup was made, but `warnings` has what needs a person's eye: entries that were skipped or changed \
+Exit code 3: the backup was made, but `warnings` has what needs attention: entries that were skipped or changed \
 while they were read, another key than last time, a wrong clock, a copy \
 that is missing. Exit code 2 where the policy belongs to another \
 machine: nothing was written.")]

@@ -103,7 +103,7 @@ impl Evidence {
             tracing::info!(path = %path.display(), "backs up");
         }
         if let Some(Resumed { state, parts, bytes }) = resumed {
-            tracing::info!(state, parts, bytes, "goes on with the job of an earlier run");
+            tracing::info!(state, parts, bytes, "resuming an earlier run's job");
         }
     }
 
@@ -147,8 +147,8 @@ impl Evidence {
         match self.try_to_ship(queue, vault).instrument(info_span!(span::SHIP_LOGS)).await {
             Ok(key) => key,
             Err(error) => {
-                tracing::warn!(%error, "the log could not be sent; it goes with the next run");
-                let told = format!("the log could not be sent; it goes with the next run: {error}");
+                tracing::warn!(%error, "the log could not be sent; the next run sends it");
+                let told = format!("the log could not be sent; the next run sends it: {error}");
                 *self.unshipped.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
                 None
             }
@@ -161,7 +161,7 @@ impl Evidence {
         let mut shipped = None;
         for log in queue.outbox()? {
             if !log.file.exists() {
-                tracing::warn!(path = %log.file.display(), "a log that was to be sent is not there any more");
+                tracing::warn!(path = %log.file.display(), "a queued log file no longer exists");
                 queue.log_shipped(&log)?;
                 continue;
             }

@@ -65,7 +65,7 @@ impl Run<'_> {
         if let Some(ledger) = &found
             && let Some(why) = self.obstacle(ledger)
         {
-            notices.push(format!("the job of {} was not gone on with: {why}", ledger.job().name.timestamp));
+            notices.push(format!("the job of {} was not resumed: {why}", ledger.job().name.timestamp));
             notices.extend(self.drop_job(queue, found.take(), why).await?);
         }
         let opened = match found {
@@ -76,7 +76,7 @@ impl Run<'_> {
         if let (Err(error), true) = (&report.outcome, report.state == Ending::Failed.name())
             && Verdict::of(error) == Verdict::Lost
         {
-            notices.push(format!("the job of {} was lost, and begun anew: {error}", report.name.timestamp));
+            notices.push(format!("the job of {} was lost and restarted: {error}", report.name.timestamp));
             let anew = self.begin(queue)?;
             report = self.governed(queue, anew, &mut notices).await?;
         }
@@ -98,7 +98,7 @@ impl Run<'_> {
         Ok((header, data_key))
     }
 
-    /// Ends a job that cannot be gone on with, in its own log. Gives what stays of it in its store.
+    /// Ends a job that cannot be resumed, in its own log. Gives what stays of it in its store.
     async fn drop_job(
         &self,
         queue: &mut Queue,
@@ -109,7 +109,7 @@ impl Run<'_> {
         let job = ledger.job();
         let evidence = self.evidence(&job.name.timestamp)?;
         let end = async {
-            tracing::warn!(why, "the job cannot be gone on with, and ends");
+            tracing::warn!(why, "the job cannot be resumed and is ended");
             ledger.update(|job| job.last_error = Some(why))?;
             let leftover = recovery::abandon(&ledger, self.vault, JobEvent::GaveUp).await?;
             close(queue, ledger, &evidence, self.vault).await?;
@@ -301,10 +301,8 @@ impl Run<'_> {
                     }
                 };
                 if let Some(Err(error)) = run.cancel.run_until_cancelled(clean_up).await {
-                    tracing::warn!(%error, "cannot look for uploads that no run resumes");
-                    told.push(format!(
-                        "unfinished uploads that no run resumes were not looked for, and are billed: {error}"
-                    ));
+                    tracing::warn!(%error, "cannot look for abandoned uploads");
+                    told.push(format!("could not check for abandoned uploads, which are billed: {error}"));
                 }
                 run.run().await
             }
@@ -377,14 +375,14 @@ impl Run<'_> {
         };
         let Some(event) = event else {
             let (state, parts) = (ledger.job().state.name(), ledger.part_count());
-            tracing::error!(error = told, state, parts, "the run stops here; the next one goes on from here");
+            tracing::error!(error = told, state, parts, "the run stopped; the next run resumes it");
             // Whoever interrupts a run does not wait for a log, which the next run will send. Nor is a store asked again
             // that was said to be of no use.
             let log_key = match (evidence.queue(queue), &error) {
                 (Ok(()), error) if matches!(error, Error::Interrupted) || error.is_of_no_store() => None,
                 (Ok(()), _) => evidence.ship(queue, self.vault).await,
                 (Err(error), _) => {
-                    tracing::warn!(%error, "the log is not in the outbox; it is with the next run's");
+                    tracing::warn!(%error, "the log could not be queued; the next run sends it");
                     None
                 }
             };

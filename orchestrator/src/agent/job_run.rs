@@ -165,7 +165,7 @@ impl JobRun {
                 JobState::ShippingLogs(_) | JobState::Ended(_) => return self.published().await,
             };
             let state = self.ledger.advance(next)?;
-            tracing::info!(state = state.name(), "job goes on");
+            tracing::info!(state = state.name(), "job state changed");
             watch::tell(&self.folder, &self.ledger, &self.progress);
         }
     }
@@ -294,7 +294,7 @@ impl JobRun {
         publish::archive(&*self.store, &self.header, &upload, &parts).await?;
         // One whose beginning was never heard of, since the answer was lost and the request repeated.
         if let Err(error) = recovery::abort_strays(&*self.store, &upload.key).await {
-            tracing::warn!(%error, "cannot look for uploads that nobody goes on with");
+            tracing::warn!(%error, "cannot look for abandoned uploads");
         }
         Ok(())
     }
@@ -308,12 +308,7 @@ impl JobRun {
                     if kind == ProblemKind::Note {
                         continue;
                     }
-                    tracing::warn!(
-                        path = relative_path,
-                        reason,
-                        ?kind,
-                        "not as it was, or not in the backup"
-                    );
+                    tracing::warn!(path = relative_path, reason, ?kind, "skipped or changed");
                 }
             }
             draft.commit(part.segment, listed)?;

@@ -74,8 +74,7 @@ pub(super) async fn reconcile(
         .iter()
         .any(|part| !is_held(part, &held) && held.iter().any(|h| h.number == part.segment.number));
     let (recorded, kept) = (parts.len() as u32, kept as u32);
-    let told =
-        format!("the store has {kept} of {recorded} parts that were recorded; the others are made again");
+    let told = format!("the store has {kept} of {recorded} recorded parts; the rest is uploaded again");
     tracing::warn!(has_others, "{told}");
     ledger.truncate(kept)?;
     // The archive's end is among what was forgotten.
@@ -140,7 +139,7 @@ pub(super) async fn clear_lost(store: &dyn ObjectStore, lost: &BackupName) -> Re
     Ok(())
 }
 
-/// Whether a job can be gone on with under this policy, store and key; else why not.
+/// Whether a job can be resumed under this policy, store and key; else why not.
 pub(super) fn obstacle(job: &Job, policy_digest: [u8; 32], store_url: &str) -> Option<&'static str> {
     if job.policy_digest != policy_digest {
         Some("the policy was changed since")

@@ -15,11 +15,11 @@ use crate::Error;
 pub(super) enum Verdict {
     /// It may pass: try again from the last checkpoint.
     Retry,
-    /// A person has to mend something; then the next run goes on where this one stops.
+    /// A person has to fix something; then the next run resumes the job.
     Pause,
-    /// Nothing can go on from here: the job ends, and the next run begins anew.
+    /// Nothing can be resumed: the job ends, and the next run starts a new one.
     Fail,
-    /// What was sent is gone, or another has gone on with it: the job ends, and this run begins anew.
+    /// What was sent is gone, or another has continued it: the job ends, and this run starts a new one.
     Lost,
 }
 

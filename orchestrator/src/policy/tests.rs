@@ -66,13 +66,13 @@ fn errors_name_file_line_and_text() {
     assert!(field.ends_with("\n  4 | excludes: []"), "{field}");
     let variant = told("policy_id: a\npaths: [x]\ncompression: zip\n");
     assert!(
-        variant.contains("line 3") && variant.contains("\"zip\" is none of fast, balanced, best"),
+        variant.contains("line 3") && variant.contains("\"zip\" is not one of fast, balanced, best"),
         "{variant}"
     );
     let span = told("policy_id: a\npaths: [x]\nresume: { fresh_after: soon }\n");
     assert!(span.contains("line 3") && span.contains("\"soon\" is no span of time"), "{span}");
     let nested = told("policy_id: a\npaths: [x]\nlogs: { keep: 7 }\n");
-    assert!(nested.contains("line 3") && nested.contains("Known here are keep_days"), "{nested}");
+    assert!(nested.contains("line 3") && nested.contains("Known fields: keep_days"), "{nested}");
     let missing = told("policy_id: a\n");
     assert!(missing.contains("`paths` is missing"), "{missing}");
     let twice = told("policy_id: a\npaths: [x]\npolicy_id: b\n");
@@ -192,7 +192,7 @@ fn a_path_that_is_named_twice_is_refused_with_its_line() {
 #[test]
 fn a_pattern_that_can_match_nothing_is_refused_with_what_to_write() {
     for (pattern, right) in
-        [("/srv/cache", "\"cache\""), ("./cache", "\"cache\""), ("!x", "takes nothing back")]
+        [("/srv/cache", "\"cache\""), ("./cache", "\"cache\""), ("!x", "cannot re-include")]
     {
         let told = told(&format!("policy_id: a\npaths: [x]\nexclude: ['ok', '{pattern}']\n"));
         assert!(told.contains("line 3, column 17") && told.contains(right), "{told}");

@@ -197,10 +197,10 @@ fn reason(error: &serde_yaml::Error) -> String {
     let error = error.without_snippet();
     match error {
         Yaml::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown field {field:?}. Known here are {}", expected.join(", "))
+            format!("unknown field {field:?}. Known fields: {}", expected.join(", "))
         }
         Yaml::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("{variant:?} is none of {}", expected.join(", "))
+            format!("{variant:?} is not one of {}", expected.join(", "))
         }
         Yaml::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
         _ => {

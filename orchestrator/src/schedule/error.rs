@@ -97,7 +97,7 @@ pub enum ScheduleError {
     },
     /// Occurs when others could change what is run, or what it is told.
     #[error(
-        "{what} {} is not scheduled, since others can write it: {others}. Give it and the folders above it to the account that runs it, and nobody else (`chown`, `chmod go-w`)", path.display()
+        "{what} {} is not scheduled, since others can write it: {others}. Make it and its parent folders writable only by the account that runs it (`chown`, `chmod go-w`)", path.display()
     )]
     Untrusted {
         /// What it is for.
@@ -135,7 +135,7 @@ pub enum ScheduleError {
     },
     /// Occurs when the system has no scheduler.
     #[error(
-        "neither systemd nor cron is here to keep a schedule. `intellistor-agent serve` runs policies at the times of their `schedule`, in one process"
+        "neither systemd nor cron is available. `intellistor-agent serve` runs policies at the times of their `schedule`, in one process"
     )]
     NoScheduler,
     /// Occurs when Windows refuses.
@@ -160,7 +160,7 @@ pub enum ScheduleError {
     },
     /// Occurs when a run that was started through the scheduler goes on for longer than one would wait.
     #[error(
-        "the run of {policy_id} was started and still goes on after {seconds} seconds. It was left running; `intellistor-agent status` shows how it ends"
+        "the run of {policy_id} is still running after {seconds} seconds; it was not stopped. `intellistor-agent status` shows how it ends"
     )]
     StillRunning {
         /// The policy.

@@ -92,7 +92,7 @@ impl LocalStore {
         let id = mark::read_or_make(&self.root)?;
         self.id.get_or_init(|| id);
         if !held_backups {
-            tracing::info!(folder = %self.root.display(), "a new store begins");
+            tracing::info!(folder = %self.root.display(), "created a new store");
         }
         Ok(())
     }

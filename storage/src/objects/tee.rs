@@ -50,7 +50,7 @@ impl Tee {
         if !is_first {
             return;
         }
-        tracing::warn!(store = self.copy.url(), error = self.failure(), "the copy is given up");
+        tracing::warn!(store = self.copy.url(), error = self.failure(), "the copy was abandoned");
         if let Err(error) = self.copy.abort_upload(&self.upload).await {
             tracing::warn!(%error, "what was copied so far stays there");
         }

@@ -77,7 +77,7 @@ pub struct Findings {
     pub roots: Vec<RootRecord>,
     /// What is worth knowing, and no reason to worry.
     pub notes: Vec<String>,
-    /// What needs a person's eye.
+    /// What needs attention.
     pub alarms: Vec<String>,
 }
 

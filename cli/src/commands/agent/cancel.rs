@@ -11,7 +11,7 @@ use crate::output::Done;
 use crate::selection::PolicyArgument;
 use crate::session::Session;
 
-/// End the policy's job for good, and free what it has sent
+/// End the policy's job and delete its uploaded parts
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -19,7 +19,7 @@ Example:
 
 A run that is active is asked to end, and does so within seconds. Without one, the job that waits to be resumed \
 is ended, and what it had sent is removed from the store that it was sent to; exit code 3 where that cannot be \
-done, with what is left and where. The next run begins anew. Ctrl-C, in contrast, stops a run whose job is gone on with.")]
+done, with what is left and where. The next run starts a new job. Ctrl-C instead stops a run that can be resumed.")]
 pub(crate) struct Cancel {
     #[command(flatten)]
     policy: PolicyArgument,

@@ -43,7 +43,7 @@ struct Show {
     /// The run's timestamp, as `logs list` shows it
     #[arg(long, value_name = "TIMESTAMP", conflicts_with = "follow")]
     run: Option<String>,
-    /// Go on with what is written, until Ctrl-C; of a new run too
+    /// Follow the log until Ctrl-C, including new runs
     #[arg(short, long)]
     follow: bool,
 }

@@ -56,7 +56,7 @@ fn render(status: &PolicyStatus, exit: Exit, now: i64) -> String {
     let warnings = report.totals.skipped + report.totals.changed + report.warnings.len() as u64;
     gauge(
         "last_success_warnings",
-        "Entries that were skipped or changed, and what else needs a person's eye.",
+        "Entries that were skipped or changed, and what else needs attention.",
         &warnings.to_string(),
     );
     text

@@ -25,7 +25,7 @@ Examples:
   intellistor-agent run --policy policy.yaml
   intellistor-agent run --policy policy.yaml --env-file /etc/intellistor.env --out /mnt/usb
 
-A run that was killed, interrupted or cut off is gone on with: what the store has is not sent again. \
+An interrupted run is resumed; parts already stored are not sent again. \
 Its log goes to the store, whatever its outcome. Exit code 5: another run of this policy is active.")]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -35,8 +35,7 @@ pub(crate) struct Run {
     /// A folder for a copy of the backup, made at the same time; it is laid out as a store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Take the folder of the store, or of --out, for what it is now, although it is not the one that earlier runs
-    /// wrote to: for once, after a disk was replaced
+    /// Accept a replaced disk: use the folder of the store or --out although its mark differs
     #[arg(long)]
     new_store: bool,
     /// A file to write the policy's metrics into when the run ends, for Prometheus' node exporter (its textfile
@@ -198,7 +197,7 @@ fn finish(
             };
             let failure = failure.with_members(&members);
             Err(match goes_on {
-                true => failure.hint(format!("run it again: it goes on from here, in {}", vault.url())),
+                true => failure.hint(format!("run it again to resume the job in {}", vault.url())),
                 false => failure,
             })
         }
@@ -236,7 +235,7 @@ pub(super) fn told(report: &AgentReport) -> String {
     let Ok(backup) = &report.outcome else { return String::new() };
     let (files, bytes) = (counted(backup.totals.files, "file"), size(backup.totals.bytes));
     let resumed = match report.resumed {
-        Some(resumed) => format!(", {} of which an earlier run had sent", size(resumed.bytes)),
+        Some(resumed) => format!(", {} of it sent by an earlier run", size(resumed.bytes)),
         None => String::new(),
     };
     format!("backed up {files}, {bytes}{resumed}, in {}", duration(backup.seconds))

@@ -27,8 +27,8 @@ Examples:
   intellistor-agent serve --policies policies --at-once 1
 
 For containers, and machines without a scheduler of their own. Files that are added, changed or removed are noticed \
-within seconds. A time that was missed is made up for once. Ctrl-C or SIGTERM stops it: runs end within 10 s and are \
-gone on with by the next one.")]
+within seconds. A missed time is run once. Ctrl-C or SIGTERM stops it: runs stop within 10 s and are resumed by the \
+next one.")]
 pub(crate) struct Serve {
     /// A folder; its files *.yaml and *.yml are policies
     #[arg(long, value_name = "DIR")]

@@ -258,7 +258,7 @@ fn details(row: &Row) -> String {
         let since = short(&job.began);
         let error = job.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
         let runs = counted(job.runs.into(), "run");
-        lines.push(format!("the job of {since} waits to be gone on with, after {runs}{error}"));
+        lines.push(format!("the job of {since} is unfinished and will be resumed, after {runs}{error}"));
     }
     if let Some(error) =
         row.last.as_ref().filter(|last| last.state == "failed").and_then(|last| last.error.as_ref())
@@ -344,7 +344,7 @@ running-one  transferring, 25 %, 1.0/4.0 MiB  -                 -               
 stopped-one  stopped at transferring          -                 -                 -
 idle-one     idle                             2026-11-24 02:00  2026-11-23 02:00  completed: 1,234 files, 5.0 MiB, 12 s
 
-stopped-one: the job of 2026-11-23 02:00 waits to be gone on with, after 2 runs: no\\nnetwork
+stopped-one: the job of 2026-11-23 02:00 is unfinished and will be resumed, after 2 runs: no\\nnetwork
 
 idle-one: 1 log could not be sent to the store yet
 ";

@@ -38,7 +38,7 @@ where
         );
     }
     if says("dns error") {
-        let reason = format!("a name is not known for {place}: {}", innermost(error));
+        let reason = format!("cannot resolve a host name for {place}: {}", innermost(error));
         return (StoreErrorKind::Unreachable, reason);
     }
     if route.is_plain() && says("invalid HTTP version parsed") {
@@ -58,9 +58,9 @@ where
             let what = match (of_io.any(is_refused), route.proxy()) {
                 // The proxy is all that this machine connects to.
                 (true, Some(proxy)) => {
-                    format!("nothing listens at the proxy {proxy}, by which {} is reached", route.place())
+                    format!("connection refused by the proxy {proxy}, by which {} is reached", route.place())
                 }
-                (true, None) => format!("nothing listens at {place}"),
+                (true, None) => format!("connection refused by {place}"),
                 (false, _) => format!("no answer from {place}"),
             };
             (StoreErrorKind::Unreachable, format!("{what}: {}", innermost(error)))

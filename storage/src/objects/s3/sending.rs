@@ -64,7 +64,7 @@ impl Outgoing {
             .interceptor(OnItsWay { sha256, connection: self.connection.clone() })
     }
 
-    /// The answer to the request, or that nothing moved any more.
+    /// The answer to the request, or that the transfer stalled.
     pub(super) async fn watch<T, E, R>(
         &self,
         answer: impl Future<Output = Result<T, SdkError<E, R>>>,
@@ -88,7 +88,7 @@ impl Outgoing {
                 if let Some(connection) = self.connection.get().and_then(CaptureSmithyConnection::get) {
                     connection.poison();
                 }
-                return Err(SdkError::timeout_error("nothing moved any more"));
+                return Err(SdkError::timeout_error("the transfer stalled"));
             }
         }
     }

@@ -29,8 +29,8 @@ Examples:
   intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env   as the policy says
   intellistor-agent test-schedule --policy-id docs                                                and then try it
 
-A scheduled run sees no variables of this shell: give --env-file. A start that was missed, for the machine was off, \
-is made up for. On Windows it needs a console that was opened with \"Run as administrator\".")]
+A scheduled run sees no variables of this shell: give --env-file. A start missed while the machine was off runs \
+later. On Windows it needs a console that was opened with \"Run as administrator\".")]
 pub(crate) struct ApplySchedule {
     #[command(flatten)]
     policy: PolicyIdArgument,
@@ -156,5 +156,5 @@ fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> R
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
-        .map_err(|e| Failure::configuration(format!("{} names no place: {e}", path.display())))
+        .map_err(|e| Failure::configuration(format!("{} is not a valid path: {e}", path.display())))
 }

@@ -27,7 +27,7 @@ It makes a real backup. The exit code is that of the run.")]
 pub(crate) struct TestSchedule {
     #[command(flatten)]
     policy: PolicyIdArgument,
-    /// How many seconds to wait for its end; it goes on after that
+    /// How many seconds to wait for its end; it is not stopped after that
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     timeout: u64,
 }
@@ -72,7 +72,7 @@ pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Don
     Err(match log {
         Some(log) => failure.hint(format!("read {log}")),
         None => failure.hint(
-            "it left no log, so it did not come as far as its policy: see that its account may run the agent, read \
+            "the run left no log: it failed before reading its policy. Check that the account may run the agent, read \
              the policy, the file of --env-file and the key's file, and write into the agent's folder",
         ),
     })
