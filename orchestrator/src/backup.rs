@@ -235,12 +235,11 @@ impl Job {
         counted.total_bytes.get()
     }
 
-    /// The folders of the newest backup. Where it cannot be seen nothing is compared.
+    /// The folders of the backup that `--latest` means. Where it cannot be seen nothing is compared.
     async fn roots_before(&self) -> Option<Vec<RootRecord>> {
         let found = async {
-            let newest = self.vault.list(&self.policy.policy_id).await?.pop();
-            match newest {
-                Some(newest) => Ok(peek_roots(&*self.store, &newest.name).await?),
+            match self.vault.newest_before(&self.policy.policy_id).await? {
+                Some(newest) => Ok(peek_roots(&*self.store, &newest).await?),
                 None => Ok(None),
             }
         };

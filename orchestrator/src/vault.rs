@@ -236,6 +236,14 @@ impl Vault {
         newest.ok_or_else(|| self.no_backup(policy_id, holdings.orphans().count()))
     }
 
+    /// As [`latest`](Self::latest), without a word about those of the future; None where there is none.
+    pub(crate) async fn newest_before(&self, policy_id: &str) -> Result<Option<BackupName>> {
+        let holdings = self.holdings(policy_id).await?;
+        let mut names = holdings.backups().map(|backup| backup.name).collect();
+        let of_the_future = self.split_off_future(&mut names);
+        Ok(names.pop().or_else(|| of_the_future.into_iter().next_back()))
+    }
+
     /// As [`latest`](Self::latest), of archives, whether or not they have a manifest.
     ///
     /// # Errors
@@ -245,11 +253,16 @@ impl Vault {
         self.newest(holdings.archives().cloned().collect()).ok_or_else(|| self.no_backup(policy_id, 0))
     }
 
-    /// Of names, oldest first.
-    fn newest(&self, mut names: Vec<BackupName>) -> Option<BackupName> {
+    /// Takes from names, oldest first, those of the future.
+    fn split_off_future(&self, names: &mut Vec<BackupName>) -> Vec<BackupName> {
         let now = self.store.now_ms().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now);
         let newest = names.iter().rposition(|name| !clock::is_future(&name.timestamp, now));
-        let of_the_future = names.split_off(newest.map_or(0, |newest| newest + 1));
+        names.split_off(newest.map_or(0, |newest| newest + 1))
+    }
+
+    /// Of names, oldest first.
+    fn newest(&self, mut names: Vec<BackupName>) -> Option<BackupName> {
+        let of_the_future = self.split_off_future(&mut names);
         let passed_over = of_the_future.len();
         match (names.pop(), of_the_future.into_iter().next_back()) {
             (Some(newest), None) => Some(newest),

@@ -258,6 +258,25 @@ fn a_folder_that_is_empty_and_was_not_is_told_every_night_until_it_is_filled() {
 }
 
 #[test]
+fn a_folder_is_compared_with_the_latest_backup_and_not_with_one_of_the_future() {
+    let place = Place::new("home");
+    place.policy(&["data"], "store", "");
+    place.back_up(&[]).expect(0);
+    fs::rename(place.at("data"), place.at("mounted")).unwrap();
+    fs::create_dir(place.at("data")).unwrap();
+    // A backup of the empty folder, as a clock that was years ahead would have named it.
+    let empty = place.back_up(&[]).expect(3);
+    assert!(empty.warnings().contains("holds no files"), "{}", empty.warnings());
+    let made = place.at("store").join(Path::new(empty.key_backup()).parent().unwrap());
+    let future = place.at("store/backups/p/20990101T000000Z");
+    fs::create_dir(&future).unwrap();
+    fs::rename(&made, future.join(made.file_name().unwrap())).unwrap();
+    let told = place.back_up(&[]).expect(3);
+    assert!(told.warnings().contains("dated in the future"), "{}", told.warnings());
+    assert!(told.warnings().contains("holds no files"), "{}", told.warnings());
+}
+
+#[test]
 fn a_store_whose_disk_is_away_is_missed_by_the_agent() {
     let place = Place::new("home");
     place.policy(&["data"], "disk/backups", "");
