@@ -27,7 +27,8 @@ Exit codes:
   0    success
   1    failed
   2    wrong usage or configuration
-  3    finished, but something needs attention: entries skipped or changed, a wrong clock, another key
+  3    finished, but something needs attention: entries skipped or changed, a path missing or empty,
+       a copy missing, a policy taken over, another key, a wrong clock
   4    integrity failure
   5    another run of this policy is active
   130  interrupted"

@@ -13,7 +13,8 @@ pub(crate) enum Exit {
     Failed,
     /// Wrong usage or configuration.
     Configuration,
-    /// Done, with some entries skipped or changed, or without a copy that was asked for.
+    /// Done, but something needs attention: entries skipped or changed, a path missing or empty, a copy missing, a policy
+    /// taken over, another key, a wrong clock.
     Incomplete,
     /// Bytes are not what was sealed.
     Integrity,

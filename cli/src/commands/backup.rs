@@ -24,8 +24,8 @@ Examples:
 
 The result has `cli_restore`, the command that restores this very backup. \
 Exit code 3: the backup was made, but `warnings` has what needs attention: entries that were skipped or changed \
-while they were read, another key than last time, a wrong clock, a copy \
-that is missing. Exit code 2 where the policy belongs to another \
+while they were read, a path that is missing or empty, a copy that is missing, a policy that was taken over, another \
+key than last time, a wrong clock. Exit code 2 where the policy belongs to another \
 machine: nothing was written.")]
 pub(crate) struct Backup {
     #[command(flatten)]

@@ -26,7 +26,7 @@ Examples:
   intellistor-agent run --policy policy.yaml --env-file /etc/intellistor.env --out /mnt/usb
 
 An interrupted run is resumed; parts already stored are not sent again. \
-Its log goes to the store, whatever its outcome. Exit code 5: another run of this policy is active.")]
+The log goes to the store, whatever the outcome. Exit code 5: another run of this policy is active.")]
 pub(crate) struct Run {
     #[command(flatten)]
     policy: PolicyArgument,
