@@ -83,6 +83,8 @@ pub struct ScheduleSpec {
     pub env_file: Option<PathBuf>,
     /// `--out`.
     pub out: Option<PathBuf>,
+    /// `--weak-passphrase`.
+    pub weak_passphrase: bool,
     /// The account.
     pub run_as: RunAs,
 }
@@ -137,6 +139,11 @@ impl ScheduleSpec {
         ]
         .into_iter()
         .filter_map(|(flag, what, path)| path.map(|path| (flag, what, path)))
+    }
+
+    /// Those of `run`'s flags that take no value, each behind a space.
+    fn switches(&self) -> &'static str {
+        if self.weak_passphrase { " --weak-passphrase" } else { "" }
     }
 
     /// Nobody but the account that runs it may decide what runs every night, and where its backups go.

@@ -93,6 +93,24 @@ fn a_schedule_is_made_tried_changed_and_removed() {
 }
 
 #[test]
+fn a_schedule_seals_with_a_weak_passphrase_where_it_was_told_to() {
+    let Some(place) = place() else { return };
+    let settings = fs::read_to_string(place.at("b.env")).unwrap();
+    let line = |line: &str| match line.starts_with("INTELLISTOR_KEY=") {
+        true => "INTELLISTOR_PASSPHRASE='segredo'\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    fs::write(place.at("b.env"), settings.lines().map(line).collect::<String>()).unwrap();
+    apply(&place, "@daily").expect(0);
+    let refused = place.agent.run(["test-schedule", "--policy-id", "copia"]).expect(2);
+    assert!(refused.stderr.contains("easily guessed"), "{}", refused.stderr);
+    let line = ["apply-schedule", "--policy-id", "copia", "--cron", "@daily", "--policy-path", "policy.yaml"];
+    place.agent.run(line.into_iter().chain(["--env-file", "b.env", "--weak-passphrase"])).expect(0);
+    let tried = place.agent.run(["-q", "test-schedule", "--policy-id", "copia"]).expect(0).json;
+    assert_eq!(tried["result"], "success", "{tried:#}");
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused_and_changes_nothing() {
     let Some(place) = place() else { return };
     let refused = apply(&place, "0 25 * * *").expect(2);

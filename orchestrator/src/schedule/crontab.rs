@@ -37,6 +37,7 @@ pub(crate) fn line(spec: &ScheduleSpec) -> Result<String> {
     for (flag, what, path) in spec.path_arguments() {
         command.push_str(&format!(" {flag} {}", quoted(plain_path(what, path)?)));
     }
+    command.push_str(spec.switches());
     // The JSON of a run is for programs; what a person should read comes on the other channel, and cron mails it.
     Ok(format!("{} {command} >/dev/null{}{}", spec.cron, String::from_utf8_lossy(MARK), spec.policy_id))
 }

@@ -103,6 +103,7 @@ pub(crate) fn service_unit(spec: &ScheduleSpec, folder: &Path) -> Result<String>
         let text = escaped(plain_path(what, path)?).replace('$', "$$");
         start.push_str(&format!(" {flag} \"{text}\""));
     }
+    start.push_str(spec.switches());
     let in_folder = || -> Result<String> {
         Ok(format!("WorkingDirectory={}\n", bare(plain_path("the folder", folder)?)))
     };

@@ -33,6 +33,7 @@ pub(crate) fn wrapper(spec: &ScheduleSpec) -> Result<String> {
     for (flag, what, path) in spec.path_arguments() {
         run.push_str(&format!(" {flag} {}", quoted(what, path)?));
     }
+    run.push_str(spec.switches());
     // A variable that is named ERRORLEVEL would hide the exit code.
     let lines = [
         "@echo off",
@@ -204,6 +205,8 @@ mod tests {
         let mut spec = spec("0 2 * * *");
         (spec.env_file, spec.out) = (None, None);
         assert_eq!(received(&spec)[1..], ["run", "--policy", r"C:\Backup\policy.yaml"]);
+        spec.weak_passphrase = true;
+        assert_eq!(received(&spec)[2..], ["--policy", r"C:\Backup\policy.yaml", "--weak-passphrase"]);
     }
 
     #[test]

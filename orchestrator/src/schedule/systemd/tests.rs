@@ -179,13 +179,16 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn words_come_through_systemd_unchanged() {
     let dir = tempfile::tempdir().unwrap();
-    let spec = here(dir.path());
+    let spec = ScheduleSpec { weak_passphrase: true, ..here(dir.path()) };
     let unit = service_unit(&spec, dir.path()).unwrap();
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     let paths = [&spec.policy, spec.env_file.as_ref().unwrap(), spec.out.as_ref().unwrap()];
     let [policy, env_file, out] = paths.map(|path| path.to_str().unwrap());
     let program = spec.program.to_str().unwrap();
-    assert_eq!(words(line), [program, "run", "--policy", policy, "--env-file", env_file, "--out", out]);
+    assert_eq!(
+        words(line),
+        [program, "run", "--policy", policy, "--env-file", env_file, "--out", out, "--weak-passphrase"]
+    );
 }
 
 #[test]

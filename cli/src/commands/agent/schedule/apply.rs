@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
 use crate::output::Done;
-use crate::selection::PolicyIdArgument;
+use crate::selection::{PolicyIdArgument, SealArgument};
 use crate::session::Session;
 
 /// The variable with the account's password, which Windows alone asks for.
@@ -44,6 +44,8 @@ pub(crate) struct ApplySchedule {
     /// A folder for a copy of each backup
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    seal: SealArgument,
     /// The account that runs it; without it SYSTEM on Windows, and elsewhere whoever asks
     #[arg(long, value_enum, value_name = "WHO", conflicts_with = "user")]
     run_as: Option<Who>,
@@ -78,6 +80,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
         policy: absolute(&command.policy_path)?,
         env_file,
         out: command.out.as_deref().map(absolute).transpose()?,
+        weak_passphrase: command.seal.weak_passphrase,
         run_as: account(command, &session.environment)?,
     };
     let applied = ask(&session.environment, format!("cannot schedule policy {id}"), move |scheduler| {
