@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use intellistor_actors::globs;
 use intellistor_actors::source::{Excludes, KeptOut, Overlap, find_overlap, make_roots};
-use intellistor_storage::layout;
+use intellistor_storage::layout::{self, BackupName};
 use intellistor_storage::manifest::RootRecord;
 use intellistor_storage::objects::{ObjectStore, STORE_MARK};
 use intellistor_storage::queue::Findings;
@@ -49,7 +49,10 @@ pub(crate) fn excludes(
         kept_out
             .extend(roots.map(|path| KeptOut::new(path, "`paths` names it as well, and it is stored once")));
     }
-    let excludes = Excludes::new(&policy.exclude)?.and_keep_out_of(kept_out);
+    let own_backups = BackupName::policy_prefix(&policy.policy_id);
+    let excludes = Excludes::new(&policy.exclude)?
+        .and_keep_out_of(kept_out)
+        .and_stores_with(own_backups.trim_end_matches('/'));
     Ok(excludes.one_file_system(policy.one_file_system).and_caches(policy.exclude_caches))
 }
 

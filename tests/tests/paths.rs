@@ -104,6 +104,28 @@ fn the_store_its_copy_and_the_home_inside_the_source_are_left_out_and_told() {
 }
 
 #[test]
+fn a_copy_of_an_earlier_run_is_left_out_and_the_store_of_another_policy_is_not() {
+    let place = Place::new("home");
+    place.policy(&["data"], "store", "");
+    place.back_up(&["--out", "data/copy"]).expect(0);
+    for made in [place.back_up(&[]).expect(0), place.run(&[]).expect(0)] {
+        assert!(
+            made.warnings().contains("data/copy was left out: it is a store that holds"),
+            "{}",
+            made.warnings()
+        );
+        assert!(
+            place.held(&made).iter().all(|path| !path.contains("copy/backups")),
+            "{:?}",
+            place.held(&made)
+        );
+    }
+    std::fs::rename(place.at("data/copy/backups/p"), place.at("data/copy/backups/another")).unwrap();
+    let made = place.back_up(&[]).expect(0);
+    assert!(place.held(&made).iter().any(|path| path.ends_with("manifest.json")), "{:?}", place.held(&made));
+}
+
+#[test]
 fn a_store_that_is_the_source_keeps_its_own_objects_out() {
     let place = Place::new("home");
     place.policy(&["data"], "data", "");

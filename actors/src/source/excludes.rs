@@ -60,6 +60,8 @@ pub struct Excludes {
     kept_out: Vec<KeptOut>,
     one_file_system: bool,
     caches: bool,
+    /// Where a store keeps the policy's backups, relative to the store.
+    own_backups: Option<String>,
     met: Arc<Mutex<Met>>,
 }
 
@@ -80,7 +82,7 @@ impl Excludes {
     pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
         let globs = if cfg!(windows) { PathGlobs::ignoring_case(patterns) } else { PathGlobs::new(patterns) };
         let (kept_out, met) = (Vec::new(), Arc::default());
-        Ok(Self { globs: globs?, kept_out, one_file_system: false, caches: false, met })
+        Ok(Self { globs: globs?, kept_out, one_file_system: false, caches: false, own_backups: None, met })
     }
 
     /// Keeps the walk on the file system of each root, if so: of what is mounted below, the folder alone is found.
@@ -94,6 +96,13 @@ impl Excludes {
     #[must_use]
     pub fn and_caches(mut self, leaves_out: bool) -> Self {
         self.caches = leaves_out;
+        self
+    }
+
+    /// Leaves out what is in stores that hold backups at `own_backups`, a path relative to the store.
+    #[must_use]
+    pub fn and_stores_with(mut self, own_backups: impl Into<String>) -> Self {
+        self.own_backups = Some(own_backups.into());
         self
     }
 
@@ -118,6 +127,15 @@ impl Excludes {
 
     pub(super) fn leave_out_caches(&self) -> bool {
         self.caches
+    }
+
+    pub(super) fn own_backups(&self) -> Option<&str> {
+        self.own_backups.as_deref()
+    }
+
+    pub(super) fn own_store_met(&self, place: &SourcePath) {
+        let reason = "it is a store that holds backups of this policy".to_owned();
+        self.met().kept_out.insert(place.as_path().to_owned(), reason);
     }
 
     /// Whether the walk is kept out of a place below a root.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use intellistor_storage::Error;
 use intellistor_storage::manifest::{Problem, ProblemKind};
+use intellistor_storage::objects::STORE_MARK;
 use intellistor_storage::shortage::is_shortage;
 use serde::{Deserialize, Serialize};
 
@@ -231,11 +232,29 @@ impl Walk {
         read.is_ok() && begins == CACHE_SIGNATURE
     }
 
+    /// Whether a folder is a store that holds backups of this policy: what an earlier `--out` left there, or a store from
+    /// before the policy had another one. Each backup of it would hold all the earlier ones.
+    fn is_own_store(&mut self, names: &Names) -> bool {
+        let Some(backups) = self.excludes.own_backups() else { return false };
+        if self.is_root() || !names.contains(STORE_MARK) {
+            return false;
+        }
+        let backups = self.place.source.join(backups);
+        self.beneath.facts_at(&backups).is_ok_and(|facts| facts.kind == SourceKind::Directory)
+    }
+
     fn enter(&mut self, facts: Facts) -> Result<Walked, Error> {
         match Listing::of(&self.place.source, &mut self.beneath) {
             Ok(listing) => {
-                let is_cache = self.is_cache(&listing.names);
-                self.folders.push(if is_cache { Names::of(CACHE_TAG) } else { listing.names });
+                let names = if self.is_own_store(&listing.names) {
+                    self.excludes.own_store_met(&self.place.source);
+                    Names::of(STORE_MARK)
+                } else if self.is_cache(&listing.names) {
+                    Names::of(CACHE_TAG)
+                } else {
+                    listing.names
+                };
+                self.folders.push(names);
                 self.pending = match listing.failed {
                     Some(e) => Some(self.left_out(told("list all of the folder", &e), e)?),
                     None => None,
