@@ -8,7 +8,7 @@
 //!
 //! Law (must): of two machines that claim a policy at once at most one goes on. Where a store honours
 //! [`PutOptions::if_absent`], it decides. Where it ignores the condition, the later object replaces the earlier one; each
-//! claimant waits [`SETTLING`] and reads back whose is there in the end. [`confirm`] looks once more before a manifest.
+//! claimant waits `SETTLING` and reads back whose is there in the end. [`confirm`] looks once more before a manifest.
 
 use std::time::Duration;
 
