@@ -98,15 +98,13 @@ async fn of_key(vault: &Vault, newest: &BackupName) -> Option<String> {
     let header = peeked.header;
     let differs = |sealed_with: &str, configured: &str| {
         format!(
-            "this backup is sealed with another key than the one before: {} opens with key {sealed_with}, this one with \
-             {configured}. Keep both, or set the key right and run again",
+            "this backup is sealed with another key than the one before: {} opens with key {sealed_with}, and what is \
+             configured now is {configured}. Keep both, or set the key right and run again",
             newest.archive_key()
         )
     };
     match vault.key.unwrap(header.keys(), header.backup_id()) {
-        Err(Storage::WrongKey { sealed_with, configured }) => {
-            Some(differs(&sealed_with, &format!("key {configured}")))
-        }
+        Err(Storage::WrongKey { sealed_with, configured }) => Some(differs(&sealed_with, &configured)),
         Err(Storage::WrongPassphrase { sealed_with }) => Some(differs(&sealed_with, "another passphrase")),
         Ok(_) => None,
         Err(error) => {
