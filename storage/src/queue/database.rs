@@ -73,7 +73,7 @@ impl Database {
         let is_new = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
         // sled panics on some kinds of damage.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open().map_err(|e| told("open", path, e))?;
+            let db = open_unlocked(&config).map_err(|e| told("open", path, e))?;
             let tree = db.open_tree(TREE).map_err(|e| told("open", path, e))?;
             let this = Self { db, tree, path: path.to_owned() };
             this.check_schema(is_new)?;
@@ -201,6 +201,23 @@ pub(super) fn remove_snapshots(path: &Path, suffix: &str) -> Result<()> {
 
 fn damaged(action: &'static str, path: &Path, reason: String) -> Error {
     Error::Queue { action, path: path.to_owned(), reason, kind: QueueErrorKind::Damaged }
+}
+
+/// Opens a database that a thread of the run before may still be letting go of. No other process has it: the queue's
+/// own lock is held.
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+    let mut attempt = 0;
+    loop {
+        match config.open() {
+            // sled gives this no kind of its own.
+            Err(sled::Error::Io(e)) if attempt < 100 && e.to_string().contains("could not acquire lock") => {
+                attempt += 1;
+                std::thread::sleep(PAUSE);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn told(action: &'static str, path: &Path, error: sled::Error) -> Error {
