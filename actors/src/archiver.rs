@@ -70,7 +70,7 @@ pub struct Resume {
     pub links: LinkTable,
 }
 
-/// See the module.
+/// The stage that puts files into a tar stream, cut into frames of at most 1 MiB.
 #[derive(Debug)]
 pub struct Archiver {
     beneath: Beneath,

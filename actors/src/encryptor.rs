@@ -30,7 +30,7 @@ pub struct EncryptorConfig {
     pub failures: Failures,
 }
 
-/// See the module.
+/// The stage that puts compressed frames in order and seals them into segments, one for each part of the upload.
 #[derive(Debug)]
 pub struct Encryptor {
     sealer: SegmentSealer,

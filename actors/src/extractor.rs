@@ -51,7 +51,7 @@ pub struct ExtractorConfig {
     pub progress: Arc<Progress>,
 }
 
-/// See the module.
+/// The stage that puts opened runs in order, makes folders and links, and gives files to the writers.
 #[derive(Debug)]
 pub struct Extractor {
     waiting: BTreeMap<u64, RunOpened>,

@@ -47,7 +47,7 @@ pub struct FetcherConfig {
     pub progress: Arc<Progress>,
 }
 
-/// See the module.
+/// The stage that reads planned byte ranges from the store, several at a time.
 #[derive(Debug)]
 pub struct Fetcher {
     config: Arc<FetcherConfig>,

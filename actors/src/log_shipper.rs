@@ -19,7 +19,7 @@ use intellistor_storage::{Error, Result, StoreErrorKind};
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Shipped>")]
 pub struct ShipLog {
-    /// Which.
+    /// The log in the outbox that is to be shipped.
     pub log: PendingLog,
     /// A second key for the same bytes, where this is the newest log.
     pub also: Option<String>,
@@ -37,7 +37,7 @@ pub enum Shipped {
 /// What is compared at a time.
 const COMPARED_BYTES: u64 = 4 << 20;
 
-/// See the module.
+/// The stage that puts logs of runs into the store.
 #[derive(Debug)]
 pub struct LogShipper {
     store: SharedStore,

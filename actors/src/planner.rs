@@ -43,7 +43,7 @@ pub struct PlannerConfig {
     pub progress: Arc<Progress>,
 }
 
-/// See the module.
+/// The stage that groups the entries of a verified manifest into ranges to fetch.
 #[derive(Debug)]
 pub struct Planner {
     manifest: Arc<VerifiedManifest>,

@@ -38,7 +38,7 @@ pub struct ReadAheadConfig {
     pub failures: Failures,
 }
 
-/// See the module.
+/// The stage that opens small files ahead of the archiver, so that the system reads them meanwhile.
 #[derive(Debug)]
 pub struct ReadAhead {
     next: Link<FilesOpened>,
