@@ -19,32 +19,16 @@
 //! [`Failures`](link::Failures) and answers `Err(Stopped)` from then on; so do its neighbours, and the
 //! pipeline ends with the first report.
 
-pub mod archiver;
-pub mod compressor;
-mod content;
-pub mod encryptor;
-pub mod extractor;
-pub mod fetcher;
-mod frames;
+pub mod backup;
 pub mod globs;
 pub mod link;
-pub mod links;
 pub mod log_shipper;
 pub mod messages;
-pub mod opener;
-pub mod planner;
 pub mod progress;
-pub mod read_ahead;
-pub mod scan_reader;
-pub mod scan_recorder;
-pub mod scanner;
-pub mod sequencer;
+pub mod restore;
 mod shown;
 pub mod source;
 mod stage;
-pub mod tar_header;
 pub mod target;
-pub mod uploader;
 #[cfg(any(windows, test))]
 mod verbatim;
-pub mod writer;

@@ -11,7 +11,7 @@ use std::io::Read as _;
 
 use actix::prelude::*;
 use intellistor_storage::objects::{ObjectStore, PutOptions, SharedStore, put_stream};
-use intellistor_storage::queue::PendingLog;
+use intellistor_storage::state::PendingLog;
 use intellistor_storage::{Error, Result, StoreErrorKind};
 
 /// Command to the log shipper: put a run's log. It may be repeated; the log as it is then replaces the one before, of

@@ -4,15 +4,15 @@ use actix::Message;
 use bytes::Bytes;
 use intellistor_storage::Hashed;
 use intellistor_storage::archive::{FrameRef, SegmentRecord};
-use intellistor_storage::buffers::Buffer;
 use intellistor_storage::manifest::{Entry, Listed, Problem};
+use intellistor_storage::memory::buffers::Buffer;
 use intellistor_storage::objects::PartReceipt;
-use intellistor_storage::queue::Cursor;
+use intellistor_storage::state::Cursor;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::read_ahead::Opened;
+use crate::backup::read_ahead::Opened;
+use crate::restore::writer::{Frames, PlacedFile};
 use crate::source::Walked;
-use crate::writer::{Frames, PlacedFile};
 
 /// A stage downstream has stopped; the reason is in [`Failures`](crate::link::Failures).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

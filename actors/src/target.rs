@@ -30,8 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::fs::{Dir, OpenOptions};
+use intellistor_storage::disk::shortage::is_shortage;
 use intellistor_storage::manifest::Entry;
-use intellistor_storage::shortage::is_shortage;
 
 use crate::source::raw_name;
 use attributes::Attributes;

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use intellistor::{
-    Addressing, BackupName, CancellationToken, Error, Machine, OpenOptions, Policy, RunOptions, S3Options,
-    StoreUrl, UserKey, Vault,
+    Addressing, BackupName, CancellationToken, Catalog, Error, Identity, Machine, OpenOptions, Policy,
+    Recipients, RunOptions, S3Options, StoreUrl,
 };
 
 use crate::commands::backup::restore_command;
@@ -46,14 +46,19 @@ impl Session {
         Ok(policy)
     }
 
-    /// Opens the policy's store with the configured key.
-    pub(crate) async fn open(&self, policy: &Policy) -> Result<Vault, Failure> {
+    /// The policy's store, and who opens what lies in it.
+    pub(crate) async fn open(&self, policy: &Policy) -> Result<(Catalog, Identity), Failure> {
         let url = self.store_url(policy)?;
-        self.open_with(&url, keys::user_key(&self.environment, &self.screen)?).await
+        let key = keys::user_key(&self.environment, &self.screen)?;
+        Ok((self.open_store(&url).await?, key.into()))
     }
 
-    /// The same for a backup, which no easily guessed passphrase should seal.
-    pub(crate) async fn open_to_seal(&self, policy: &Policy, seal: &SealArgument) -> Result<Vault, Failure> {
+    /// The policy's store, and whom a backup is sealed for: no easily guessed passphrase.
+    pub(crate) async fn open_to_seal(
+        &self,
+        policy: &Policy,
+        seal: &SealArgument,
+    ) -> Result<(Catalog, Recipients), Failure> {
         let url = self.store_url(policy)?;
         let key = keys::user_key(&self.environment, &self.screen)?;
         if let Some(weakness) = key.weakness().filter(|_| !seal.weak_passphrase) {
@@ -66,13 +71,12 @@ impl Session {
                  --weak-passphrase uses it anyway; restores always accept it",
             ));
         }
-        self.open_with(&url, key).await
+        Ok((self.open_store(&url).await?, key.into()))
     }
 
-    /// Opens the policy's store for what needs no key.
-    pub(crate) async fn open_without_key(&self, policy: &Policy) -> Result<Vault, Failure> {
-        // Names are not sealed; a key that nobody has cannot be used for anything else by mistake.
-        self.open_with(&self.store_url(policy)?, UserKey::generate()).await
+    /// The policy's store, for what needs no key.
+    pub(crate) async fn open_catalog(&self, policy: &Policy) -> Result<Catalog, Failure> {
+        self.open_store(&self.store_url(policy)?).await
     }
 
     /// The files of the AWS SDK may name a program that gives credentials, and where requests go.
@@ -93,16 +97,16 @@ impl Session {
         Ok(())
     }
 
-    async fn open_with(&self, url: &StoreUrl, key: UserKey) -> Result<Vault, Failure> {
+    async fn open_store(&self, url: &StoreUrl) -> Result<Catalog, Failure> {
         self.trust_aws_files(url)?;
         let machine = self.machine()?;
         let options = OpenOptions { s3: self.s3_options()?, stop: self.cancel.clone() };
-        let store = async { Ok(Vault::new(url.open_with(options).await?, key)) };
-        let vault = self.unless_cancelled(store).await;
-        let vault = vault.map_err(Failure::engine(format!("cannot open {url}")))?;
+        let store = async { Ok(Catalog::new(url.open_with(options).await?)) };
+        let catalog = self.unless_cancelled(store).await;
+        let catalog = catalog.map_err(Failure::engine(format!("cannot open {url}")))?;
         Ok(match machine {
-            Some(machine) => vault.on_machine(machine),
-            None => vault,
+            Some(machine) => catalog.on_machine(machine),
+            None => catalog,
         })
     }
 
@@ -156,14 +160,14 @@ impl Session {
     /// The backup that the arguments mean.
     pub(crate) async fn choose(
         &self,
-        vault: &Vault,
+        catalog: &Catalog,
         policy: &Policy,
         which: &Which,
     ) -> Result<BackupName, Failure> {
         match &which.key {
             Some(key) => name_of(key),
             None => {
-                let latest = self.unless_cancelled(vault.latest(&policy.policy_id)).await;
+                let latest = self.unless_cancelled(catalog.latest(&policy.policy_id)).await;
                 latest.map_err(Failure::engine("cannot find the newest backup"))
             }
         }
@@ -172,14 +176,14 @@ impl Session {
     /// As [`choose`](Self::choose), also where no manifest says that the backup exists.
     pub(crate) async fn choose_archive(
         &self,
-        vault: &Vault,
+        catalog: &Catalog,
         policy: &Policy,
         which: &Which,
     ) -> Result<BackupName, Failure> {
         match &which.key {
             Some(key) => name_of(key),
             None => {
-                let latest = self.unless_cancelled(vault.latest_archive(&policy.policy_id)).await;
+                let latest = self.unless_cancelled(catalog.latest_archive(&policy.policy_id)).await;
                 latest.map_err(Failure::engine("cannot find the newest archive"))
             }
         }

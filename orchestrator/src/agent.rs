@@ -5,7 +5,7 @@
 //! <home>/logs/<policy_id>/    its logs: run_<timestamp>.log, last.log
 //! ```
 //! [`Agent::run`] first finishes the job that a crash, an error or a signal has stopped, or else begins one. A job
-//! goes from state to state ([`JobState`](intellistor_storage::job::JobState)) and every step is recorded before the next; whatever stops a run, the
+//! goes from state to state ([`JobState`](intellistor_storage::state::job::JobState)) and every step is recorded before the next; whatever stops a run, the
 //! next one goes on from there. In the end the run's log goes to the store; what cannot go waits in the outbox.
 //!
 //! | room | holds |
@@ -29,19 +29,25 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use intellistor_storage::job::JobEvent;
-use intellistor_storage::layout::BackupName;
+use intellistor_storage as storage;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::create_private_folder;
+use intellistor_storage::disk::trust;
+use intellistor_storage::keys::Recipients;
 use intellistor_storage::objects::{RetryPolicy, SharedStore, StoreFolder, UnfinishedUpload};
-use intellistor_storage::queue::{self, Queue};
-use intellistor_storage::{self as storage, create_private_folder, trust};
+use intellistor_storage::state;
+use intellistor_storage::state::Queue;
+use intellistor_storage::state::job::JobEvent;
 use tracing::Instrument as _;
 
 pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed};
 pub use watch::RunProgress;
 
+use crate::catalog::Catalog;
 use crate::clock::{self, TIMESTAMP};
-use crate::copy::other_store;
-use crate::{Error, Policy, Result, Vault};
+use crate::error::{Error, Result};
+use crate::operations::copies::other_store;
+use crate::policy::Policy;
 use evidence::Evidence;
 use governed::{Run, close};
 
@@ -98,17 +104,23 @@ impl Agent {
     /// # Errors
     /// `Busy` when another run of the policy is active, at once; those of the state folder. What happens to the job
     /// is told in the report.
-    pub async fn run(&self, vault: &Vault, policy: &Policy, options: AgentOptions) -> Result<AgentReport> {
+    pub async fn run(
+        &self,
+        catalog: &Catalog,
+        recipients: &Recipients,
+        policy: &Policy,
+        options: AgentOptions,
+    ) -> Result<AgentReport> {
         policy.check()?;
         let folder = self.own_folder(&policy.policy_id)?;
         let mut queue = Queue::open(&folder)?;
         // Before anything is written to it, be it a log.
         let checked = self
-            .check_stores(&queue, &vault.store, options.new_store)
+            .check_stores(&queue, &catalog.store, options.new_store)
             .and_then(|()| Ok(policy.check_overlap()?))
             .and_then(|()| {
                 let mut copies = options.copy_to.iter();
-                copies.try_for_each(|copy| crate::sources::check_copy(&*vault.store, copy))
+                copies.try_for_each(|copy| crate::operations::sources::check_copy(&*catalog.store, copy))
             });
         if let Err(error) = checked {
             self.note_failed_start_in(&mut queue, &policy.policy_id, &error.to_string())?;
@@ -116,7 +128,7 @@ impl Agent {
         }
         // Only while the queue is locked are requests left there: one that came before was meant for another run.
         watch::forget_requests(&folder);
-        let run = Run { agent: self, vault, policy, options };
+        let run = Run { agent: self, catalog, recipients, policy, options };
         let found = queue.job()?;
         let began_ms = found.as_ref().map(|ledger| ledger.job().began_ms);
         let first = run.one(&mut queue, found).await?;
@@ -172,7 +184,8 @@ impl Agent {
             listed => listed.map_err(intellistor_storage::Error::io("list", &folder))?,
         };
         let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names: Vec<_> = names.filter(|id| intellistor_storage::layout::is_policy_id(id)).collect();
+        let mut names: Vec<_> =
+            names.filter(|id| intellistor_storage::catalog::layout::is_policy_id(id)).collect();
         names.sort();
         Ok(names)
     }
@@ -183,7 +196,7 @@ impl Agent {
     /// Those of the disk.
     pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
         let folder = self.queue_folder(policy_id);
-        let queue = queue::peek(&folder)?;
+        let queue = state::peek(&folder)?;
         let progress = RunProgress::read(&folder);
         Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress })
     }
@@ -193,15 +206,19 @@ impl Agent {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn unfinished_uploads(&self, vault: &Vault, policy_id: &str) -> Result<Vec<UnfinishedUpload>> {
-        Ok(vault.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?)
+    pub async fn unfinished_uploads(
+        &self,
+        catalog: &Catalog,
+        policy_id: &str,
+    ) -> Result<Vec<UnfinishedUpload>> {
+        Ok(catalog.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?)
     }
 
     /// Ends the policy's job for good, and frees what it has sent. A run that is active is asked to.
     ///
     /// # Errors
     /// Those of the state folder.
-    pub async fn cancel(&self, vault: &Vault, policy: &Policy) -> Result<Cancelled> {
+    pub async fn cancel(&self, catalog: &Catalog, policy: &Policy) -> Result<Cancelled> {
         let folder = self.own_folder(&policy.policy_id)?;
         let mut queue = match Queue::open(&folder) {
             Err(intellistor_storage::Error::Busy { .. }) => {
@@ -217,8 +234,8 @@ impl Agent {
             Evidence::open(&self.logs_folder(&policy.policy_id), &policy.policy_id, &job.name.timestamp)?;
         let end = async {
             tracing::warn!("the job is cancelled on request");
-            let leftover = recovery::abandon(&ledger, vault, JobEvent::Cancelled).await?;
-            close(&mut queue, ledger, &evidence, vault).await?;
+            let leftover = recovery::abandon(&ledger, catalog, JobEvent::Cancelled).await?;
+            close(&mut queue, ledger, &evidence, catalog).await?;
             Ok::<_, Error>(leftover)
         };
         let leftover = end.instrument(evidence.span()).await?;

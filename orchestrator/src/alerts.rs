@@ -2,19 +2,21 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor_storage::Error as Storage;
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::catalog::ownership::{Claim, Owner};
+use intellistor_storage::keys::Recipients;
 use intellistor_storage::manifest::Peeked;
-use intellistor_storage::ownership::{Claim, Owner};
 
+use crate::catalog::Catalog;
 use crate::clock::{self, TIMESTAMP};
-use crate::{Result, Vault};
+use crate::error::Result;
 
 /// Runs in quick succession are named up to a minute ahead.
 const SUCCESSION: TimeDelta = TimeDelta::minutes(1);
 
 /// What a claim of a policy has found.
 pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<String> {
-    match claim {
+    let alert = match claim {
         Claim::Held => None,
         Claim::Renamed(Owner { host: before, .. }) => Some(format!(
             "the policy {policy_id} belongs to the machine {before}, which has the same machine id as this one, {host}. \
@@ -28,7 +30,11 @@ pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<Stri
         Claim::TakenOver(None) => Some(format!(
             "the policy {policy_id} belongs to the machine {host} from now on; its machine.json was unreadable"
         )),
+    };
+    if let Some(alert) = &alert {
+        tracing::warn!("{alert}");
     }
+    alert
 }
 
 /// Whether a run had to be named after one of the future.
@@ -45,14 +51,19 @@ pub(crate) fn of_name(name: &BackupName, began: DateTime<Utc>) -> Option<String>
 }
 
 /// What the policy's other backups and the store's clock say. `name` is this backup's own.
-pub(crate) async fn of_store(vault: &Vault, name: &BackupName, now: DateTime<Utc>) -> Vec<String> {
+pub(crate) async fn of_store(
+    catalog: &Catalog,
+    recipients: &Recipients,
+    name: &BackupName,
+    now: DateTime<Utc>,
+) -> Vec<String> {
     let mut alerts = Vec::new();
-    match backups_before(vault, name).await {
-        Ok(before) => alerts.extend(of_backups(vault, before, now).await),
+    match backups_before(catalog, name).await {
+        Ok(before) => alerts.extend(of_backups(catalog, recipients, before, now).await),
         // Listing is a permission that backups do not need.
         Err(error) => tracing::warn!(%error, "the backups of this policy cannot be compared with this one"),
     }
-    let store_now = vault.store.now_ms().and_then(DateTime::from_timestamp_millis);
+    let store_now = catalog.store.now_ms().and_then(DateTime::from_timestamp_millis);
     if let Some(store_now) = store_now.filter(|store_now| (*store_now - now).abs() > clock::SKEW) {
         alerts.push(format!(
             "this machine's clock says {}, the store's says {}: backups are named after this machine's. Set it right",
@@ -63,12 +74,17 @@ pub(crate) async fn of_store(vault: &Vault, name: &BackupName, now: DateTime<Utc
     alerts
 }
 
-async fn backups_before(vault: &Vault, name: &BackupName) -> Result<Vec<BackupName>> {
-    let listed = vault.list(&name.policy_id).await?;
+async fn backups_before(catalog: &Catalog, name: &BackupName) -> Result<Vec<BackupName>> {
+    let listed = catalog.list(&name.policy_id).await?;
     Ok(listed.into_iter().map(|listing| listing.name).filter(|other| other != name).collect())
 }
 
-async fn of_backups(vault: &Vault, mut before: Vec<BackupName>, now: DateTime<Utc>) -> Vec<String> {
+async fn of_backups(
+    catalog: &Catalog,
+    recipients: &Recipients,
+    mut before: Vec<BackupName>,
+    now: DateTime<Utc>,
+) -> Vec<String> {
     let mut alerts = Vec::new();
     let (future, past): (Vec<_>, Vec<_>) =
         before.drain(..).partition(|name| clock::is_future(&name.timestamp, now));
@@ -81,14 +97,14 @@ async fn of_backups(vault: &Vault, mut before: Vec<BackupName>, now: DateTime<Ut
         ));
     }
     if let Some(newest) = past.last().or(future.last()) {
-        alerts.extend(of_key(vault, newest).await);
+        alerts.extend(of_key(catalog, recipients, newest).await);
     }
     alerts
 }
 
 /// Whether the newest backup opens with the configured key.
-async fn of_key(vault: &Vault, newest: &BackupName) -> Option<String> {
-    let peeked = match Peeked::fetch(&*vault.store, newest).await {
+async fn of_key(catalog: &Catalog, recipients: &Recipients, newest: &BackupName) -> Option<String> {
+    let peeked = match Peeked::fetch(&*catalog.store, newest).await {
         Ok(peeked) => peeked,
         Err(error) => {
             tracing::warn!(%error, backup_id = newest.backup_id, "the key of the newest backup is not known");
@@ -103,7 +119,7 @@ async fn of_key(vault: &Vault, newest: &BackupName) -> Option<String> {
             newest.archive_key()
         )
     };
-    match vault.key.unwrap(header.keys(), header.backup_id()) {
+    match recipients.reopen(header.keys(), header.backup_id()) {
         Err(Storage::WrongKey { sealed_with, configured }) => Some(differs(&sealed_with, &configured)),
         Err(Storage::WrongPassphrase { sealed_with }) => Some(differs(&sealed_with, "another passphrase")),
         Ok(_) => None,

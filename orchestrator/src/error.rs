@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use intellistor_actors::link::Failure;
 use intellistor_storage::StoreErrorKind;
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::catalog::layout::BackupName;
 
 use crate::policy::PolicyError;
 
@@ -96,7 +96,7 @@ pub enum Error {
         /// What it is for.
         what: &'static str,
         /// Which component, and who they are.
-        others: intellistor_storage::trust::Untrusted,
+        others: intellistor_storage::disk::trust::Untrusted,
     },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]

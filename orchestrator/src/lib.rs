@@ -1,6 +1,6 @@
 //! Intellistor as a library: encrypted backups of folders, restored whole or in part.
 //!
-//! A [`Vault`] is a store and the key to the backups in it; a [`Policy`] says what to back up.
+//! A [`Catalog`] is a store; a [`Policy`] says what to back up, [`Recipients`] can open it, an [`Identity`] opens it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -8,13 +8,14 @@
 //! # std::fs::create_dir(dir.path().join("documents"))?;
 //! # std::fs::write(dir.path().join("documents/Relatório.txt"), "olá")?;
 //! # let (documents, store, out) = (dir.path().join("documents"), dir.path().join("store"), dir.path().join("out"));
-//! use intellistor::{BackupOptions, Policy, RestoreOptions, StoreUrl, UserKey, Vault};
+//! use intellistor::{BackupOptions, Catalog, Policy, RestoreOptions, StoreUrl, UserKey, backup, restore};
 //!
 //! let policy = Policy::new("documents", vec![documents])?;
 //! let key = UserKey::generate();
-//! let vault = Vault::open(&StoreUrl::local(&store), key).await?;
-//! let backup = vault.backup(&policy, BackupOptions::default()).await?;
-//! let restored = vault.restore(&backup.name, RestoreOptions::to(&out).only(["*.txt"])).await?;
+//! let catalog = Catalog::open(&StoreUrl::local(&store)).await?;
+//! let report = backup(&catalog, &key.clone().into(), &policy, BackupOptions::default()).await?;
+//! let options = RestoreOptions::to(&out).only(["*.txt"]);
+//! let restored = restore(&catalog, &key.into(), &report.name, options).await?;
 //! assert_eq!(restored.restored, 1);
 //! # assert_eq!(std::fs::read_to_string(out.join("Relatório.txt"))?, "olá");
 //! # Ok(()) }
@@ -23,67 +24,56 @@
 //! | room | holds |
 //! | --- | --- |
 //! | [`policy`] | what to back up, as a person writes it |
-//! | `vault` | the door: every operation begins here |
-//! | `backup`, `restore`, `salvage`, `verify` | one operation each, from its options to its report |
-//! | [`agent`] | the governed layer: jobs that survive anything, logs that are evidence |
-//! | `operation` | each of them as the root of a trace, and as what it is counted as |
-//! | `machine` | which machine this is |
-//! | `alerts`, `clock` | what a person has to look at after a backup; timestamps, and clocks that are wrong |
-//! | `holdings` | what a store holds of a policy |
-//! | `sources` | a policy's folders as a run finds them |
-//! | `publish` | the last steps of a backup: archive, then manifest |
-//! | `identity` | whether what has a backup's name in a store is what this job has sent |
-//! | `copy` | the copy that `--out` asks for, and what becomes of it |
-//! | [`schedule`] | when to run: cron onto Task Scheduler, systemd or a crontab |
-//! | [`serve`] | many policies on their own schedules, in one process |
+//! | `catalog` | what lies in a store; needs no key |
+//! | `operations` | backup, restore, verify, decrypt, show: each from its options to its report |
+//! | [`agent`] | runs of policies: jobs that are resumed, logs that are evidence |
+//! | `alerts`, `clock`, `machine` | reasons for exit code 3; timestamps and wrong clocks; which machine this is |
+//! | `cron` | cron expressions |
+//! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
-//! | `stream` | an archive as one stream of bytes, for what reads all of it |
+//! | [`privilege`] | the rights of this process |
 //! | `error` | what can go wrong, and of what kind it is |
 
 pub mod agent;
 mod alerts;
-mod backup;
-mod changed;
+mod catalog;
 mod clock;
-mod copy;
+mod cron;
 mod error;
-mod holdings;
-mod identity;
 mod machine;
-mod operation;
+mod operations;
 mod pipeline;
 pub mod policy;
 pub mod privilege;
-mod publish;
-mod restore;
-mod salvage;
 pub mod schedule;
 pub mod serve;
-mod sources;
-mod stream;
-mod vault;
-mod verify;
 
 pub use agent::{Agent, AgentOptions, AgentReport};
-pub use backup::{BackupOptions, BackupReport};
+pub use catalog::Catalog;
 pub use error::{Category, Error, Result};
-pub use holdings::{BackupListing, Holdings, OrphanArchive};
 pub use intellistor_actors::globs;
 pub use intellistor_actors::progress::Progress;
 pub use intellistor_storage::archive::Compression;
-pub use intellistor_storage::keys::UserKey;
-pub use intellistor_storage::layout::{BackupName, is_policy_id};
+pub use intellistor_storage::catalog::contents::{Contents, ListedBackup, OrphanArchive};
+pub use intellistor_storage::catalog::layout::{BackupName, is_policy_id};
+pub use intellistor_storage::catalog::ownership::{Machine, Owner};
+pub use intellistor_storage::disk::{leftovers, shortage, trust};
+pub use intellistor_storage::keys::{Identity, Recipients, UserKey};
 pub use intellistor_storage::manifest::{
     Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
 pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
-pub use intellistor_storage::ownership::{Machine, Owner};
-pub use intellistor_storage::{leftovers, queue, shortage, trust};
+pub use intellistor_storage::state;
 pub use machine::this_machine;
+pub use operations::backup::{BackupOptions, backup};
+pub use operations::decrypt::decrypt;
+pub use operations::report::{BackupReport, DecryptReport, RestoreReport, VerifyReport};
+pub use operations::restore::options::RestoreOptions;
+pub use operations::restore::restore;
+pub use operations::run_options::RunOptions;
+pub use operations::show::show;
+pub use operations::verify::verify;
 pub use policy::{Policy, PolicyError};
-pub use restore::{RestoreOptions, RestoreReport};
 pub use tokio_util::sync::CancellationToken;
-pub use vault::{DecryptReport, RunOptions, Vault};
-pub use verify::VerifyReport;

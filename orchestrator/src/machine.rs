@@ -1,6 +1,9 @@
-//! Which machine this is: as stores know it, and as people do.
+//! Which machine and program this is: as stores know them, and as people do.
 
-use intellistor_storage::ownership::Machine;
+use intellistor_storage::catalog::ownership::Machine;
+
+/// Program and version, as manifests and owners' files name it.
+pub(crate) const TOOL: &str = concat!("intellistor ", env!("CARGO_PKG_VERSION"));
 
 /// What tells this machine from others: a keyed hash of the system's id; where it has none, of the host's name.
 pub fn this_machine() -> Machine {

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 pub(crate) use backup::{BackupPipeline, WalkSource, scan};
 pub(crate) use restore::RestorePipeline;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// More compressors would need more frames in memory than the promise of 128 MiB has room for.
 const MOST_COMPRESSORS: usize = 8;

@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use intellistor_actors::globs::{self, PathGlobs};
 use intellistor_storage::archive::Compression;
-use intellistor_storage::layout::is_policy_id;
+use intellistor_storage::catalog::layout::is_policy_id;
 use intellistor_storage::objects::StoreUrl;
 
-use crate::schedule::Cron;
+use crate::cron::Cron;
 pub use error::{Place, PolicyError};
 
 type Result<T, E = PolicyError> = std::result::Result<T, E>;

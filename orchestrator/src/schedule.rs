@@ -31,7 +31,6 @@
 
 #[cfg(windows)]
 mod access;
-mod cron;
 #[cfg(not(windows))]
 mod crontab;
 mod error;
@@ -54,14 +53,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use intellistor_storage::catalog::layout::is_policy_id;
 #[cfg(not(windows))]
 use intellistor_storage::create_private_folder;
-use intellistor_storage::layout::is_policy_id;
-use intellistor_storage::trust;
+use intellistor_storage::disk::trust;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-pub use cron::Cron;
+pub use crate::cron::Cron;
 pub use error::{Result, ScheduleError};
 #[cfg(not(windows))]
 use runner::{Processes, Runner};

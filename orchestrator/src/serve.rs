@@ -21,13 +21,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta};
-use intellistor_storage::shortage::{LEAST_OPEN_FILES, open_files_limit, too_few_open_files};
+use intellistor_storage::disk::shortage::{LEAST_OPEN_FILES, open_files_limit, too_few_open_files};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::schedule::Cron;
-use crate::{Policy, Result};
+use crate::cron::Cron;
+use crate::error::Result;
+use crate::policy::Policy;
 use folder::Folder;
 
 /// How often the folder is looked at, and the longest sleep: a clock that was set is noticed as late.

@@ -11,8 +11,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use intellistor_storage::archive::{
     Compression, FRAME_BYTES, FrameCompressor, Header, SegmentSealer, inflate,
 };
-use intellistor_storage::keys::{DataKey, UserKey};
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::{DataKey, Recipients, UserKey};
 use sha2::{Digest, Sha256};
 
 /// Numbers that are the same each time (splitmix64).
@@ -64,7 +64,7 @@ fn stages(criterion: &mut Criterion) {
     // Sealing hashes the part, too.
     let (key, data_key) = (UserKey::generate(), DataKey::generate());
     let name = BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() };
-    let header = Header::new(&name, vec![key.wrap(&data_key, "b")]);
+    let header = Header::new(&name, Recipients::from(key.clone()).wrap(&data_key, "b"));
     let sealer = || SegmentSealer::new(header.clone(), data_key.clone());
     let (mut segments, mut sealed) = (sealer(), 0);
     group.bench_function("seal and hash", |b| {

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use intellistor_storage::archive::{
     ArchiveReader, Compression, FRAME_BYTES, FrameCompressor, Header, SegmentSealer,
 };
-use intellistor_storage::keys::{DataKey, UserKey};
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::{DataKey, Recipients, UserKey};
 use sha2::{Digest, Sha256};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -58,7 +58,7 @@ fn main() -> Outcome<()> {
     backup.of("find", || find(folder, &mut files))?;
     let name = BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() };
     let (key, data_key) = (UserKey::generate(), DataKey::generate());
-    let header = Header::new(&name, vec![key.wrap(&data_key, "b")]);
+    let header = Header::new(&name, Recipients::from(key.clone()).wrap(&data_key, "b"));
     let mut sealer = SegmentSealer::new(header, data_key);
     let mut compressor = FrameCompressor::new(Compression::Fast);
     let archive_path = scratch.join("archive");
@@ -95,7 +95,7 @@ fn main() -> Outcome<()> {
     backup.print("backup", cores);
 
     let mut restore = Times::default();
-    let mut reader = ArchiveReader::open(File::open(&archive_path)?, &name, &key)?;
+    let mut reader = ArchiveReader::open(File::open(&archive_path)?, &name, &key.into())?;
     while restore.of("read, open and inflate", || reader.next_frame())?.is_some() {}
     let out = scratch.join("out");
     for path in &files {

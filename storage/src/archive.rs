@@ -30,6 +30,7 @@
 //! spliced in, and a segment cannot be moved, dropped or repeated. The archive's end is sealed too:
 //! only its last frame carries `last in archive`, so a cut is seen.
 
+pub(crate) mod cipher;
 mod frame;
 mod header;
 #[cfg(feature = "isal")]
@@ -52,8 +53,8 @@ mod tests {
 
     use super::header::tests::sample;
     use super::*;
+    use crate::error::{Error, Result};
     use crate::keys::{DataKey, UserKey};
-    use crate::{Error, Result};
 
     /// Two segments: eight frames of noise, which do not compress, fill the first.
     struct Made {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], key: &UserKey) -> Result<(Vec<Vec<u8>>, Vec<SegmentRecord>)> {
-        let mut reader = ArchiveReader::open(bytes, &sample().0.name(), key)?;
+        let mut reader = ArchiveReader::open(bytes, &sample().0.name(), &key.clone().into())?;
         let mut tar = Vec::new();
         while let Some(frame) = reader.next_frame()? {
             tar.push(frame.tar);

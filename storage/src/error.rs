@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::job::IllegalTransition;
-use crate::layout::BackupName;
-use crate::ownership::Owner;
-use crate::queue::Holder;
-use crate::shortage;
+use crate::catalog::layout::BackupName;
+use crate::catalog::ownership::Owner;
+use crate::disk::shortage;
+use crate::state::Holder;
+use crate::state::job::IllegalTransition;
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

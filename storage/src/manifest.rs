@@ -14,6 +14,7 @@
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+pub(crate) mod content_digest;
 mod first_roots;
 mod peek;
 mod reader;
@@ -21,11 +22,11 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ContentDigest;
-use crate::Result;
 use crate::archive::SegmentRecord;
-use crate::layout::BackupName;
-use crate::packed::Packed;
+use crate::catalog::layout::BackupName;
+use crate::error::Result;
+use crate::memory::packed::Packed;
+use content_digest::ContentDigest;
 
 pub use first_roots::peek_roots;
 pub use peek::Peeked;
@@ -62,7 +63,7 @@ pub struct Head {
 pub struct Origin {
     /// The machine's name.
     pub host: String,
-    /// The machine's id, as in [`Owner`](crate::ownership::Owner).
+    /// The machine's id, as in [`Owner`](crate::catalog::ownership::Owner).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
     /// `linux`, `windows`, ...

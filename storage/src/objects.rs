@@ -14,12 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Hashed, Result};
+use crate::error::Result;
+use hashed::Hashed;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
+pub(crate) mod hashed;
 mod listing;
 mod local;
 #[cfg(any(test, feature = "testing"))]
@@ -246,7 +248,7 @@ fn unix_ms(time: SystemTime) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, StoreErrorKind};
+    use crate::error::{Error, StoreErrorKind};
 
     #[tokio::test]
     async fn memory_conforms() {

@@ -212,8 +212,8 @@ mod tests {
     fn chatter() {
         tracing::info!(target: "hyper", "theirs");
         tracing::warn!(target: "hyper", "theirs");
-        tracing::info!(target: "intellistor_actors::scanner", "ours");
-        tracing::warn!(target: "intellistor_actors::scanner", "ours");
+        tracing::info!(target: "intellistor_actors::backup::scanner", "ours");
+        tracing::warn!(target: "intellistor_actors::backup::scanner", "ours");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-use crate::Escaped;
+use crate::escape::Escaped;
 
 /// The message, then `name=value` for each other field.
 pub(crate) struct Fields;

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
-use intellistor_storage::keys::DataKey;
+use intellistor_storage::keys::{DataKey, Recipients};
 use intellistor_storage::manifest::{Listed, ManifestDraft, Origin};
 use intellistor_storage::objects::{MemoryStore, ObjectStore};
 
@@ -30,7 +30,7 @@ impl Forge {
             backup_id: "00000000-0000-7000-8000-000000000000".into(),
         };
         let (key, data_key) = (UserKey::generate(), DataKey::generate());
-        let header = Header::new(&name, vec![key.wrap(&data_key, &name.backup_id)]);
+        let header = Header::new(&name, Recipients::from(key.clone()).wrap(&data_key, &name.backup_id));
         Self { store: MemoryStore::default(), key, name, data_key, header }
     }
 

@@ -91,7 +91,8 @@ impl Governed {
     pub fn claim(&self) {
         let store = self.server.store();
         let machine = intellistor::this_machine();
-        let claim = intellistor_storage::ownership::claim(&*store, &self.policy_id, &machine, "test", false);
+        let claim =
+            intellistor_storage::catalog::ownership::claim(&*store, &self.policy_id, &machine, "test", false);
         tokio::runtime::Runtime::new().unwrap().block_on(claim).unwrap();
     }
 

@@ -19,6 +19,7 @@ pub mod s3_server;
 pub mod tree;
 #[cfg(unix)]
 pub mod trial;
+pub mod vault;
 #[cfg(unix)]
 pub mod wine;
 

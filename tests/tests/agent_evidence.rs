@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor::BackupName;
-use intellistor::queue::{Job, Queue};
-use intellistor_storage::job::{JobEvent, JobState};
+use intellistor::state::{Job, Queue};
 use intellistor_storage::objects::Operation;
+use intellistor_storage::state::job::{JobEvent, JobState};
 use intellistor_tests::governed::Governed;
 use intellistor_tests::s3_server::{BUCKET, Done, Failure};
 

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, UserKey, Vault};
+use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, UserKey};
 use intellistor_storage::objects::Operation;
 use intellistor_tests::disk::SmallDisk;
 use intellistor_tests::events::wait_until;
@@ -13,6 +13,7 @@ use intellistor_tests::governed::Governed;
 use intellistor_tests::program::Output;
 use intellistor_tests::s3_server::{Failure, Fate};
 use intellistor_tests::tree::{self, Ignore};
+use intellistor_tests::vault::Vault;
 use serde_json::Value;
 
 const POLICY: &str = "recovery";
@@ -360,7 +361,7 @@ async fn a_network_that_stays_away_stops_the_run_and_the_next_goes_on() {
     let vault = Vault::new(place.server.store(), key.clone());
     let policy = Policy::load(&place.at("policy.yaml")).unwrap();
     let traffic = place.server.traffic();
-    let run = agent.run(&vault, &policy, AgentOptions::default());
+    let run = agent.run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default());
     let cut = async {
         traffic.until(|traffic| traffic.parts().len() >= 2).await;
         place.server.stop_listening();
@@ -371,14 +372,14 @@ async fn a_network_that_stays_away_stops_the_run_and_the_next_goes_on() {
     assert!(told.contains("network"), "{told}");
     assert_eq!((stopped.state, stopped.log_key), ("transferring", None));
     place.server.listen_again();
-    let next = agent.run(&vault, &policy, AgentOptions::default()).await.unwrap();
+    let next = agent.run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default()).await.unwrap();
     let report = next.outcome.unwrap();
     assert_eq!(next.resumed.unwrap().parts, stopped.parts_sent);
     assert_eq!((&next.name, &next.log), (&stopped.name, &stopped.log));
     for (number, times) in traffic.parts() {
         assert!(number > stopped.parts_sent || times == 1, "part {number} was stored {times} times");
     }
-    assert_eq!(vault.list(POLICY).await.unwrap().len(), 1);
+    assert_eq!(vault.catalog.list(POLICY).await.unwrap().len(), 1);
     place.assert_no_open_upload();
     let out = place.at("restored");
     let restored = vault.restore(&report.name, intellistor::RestoreOptions::to(&out)).await.unwrap();

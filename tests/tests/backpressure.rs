@@ -7,13 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use intellistor::{
-    Agent, AgentOptions, BackupOptions, BackupReport, Policy, RunOptions, StoreUrl, UserKey, Vault,
-};
+use intellistor::{Agent, AgentOptions, BackupOptions, BackupReport, Policy, RunOptions, StoreUrl, UserKey};
 use intellistor_storage::objects::{Faulty, MemoryStore};
 use intellistor_tests::events::{until, until_at_rest};
 use intellistor_tests::program::Client;
 use intellistor_tests::tree;
+use intellistor_tests::vault::Vault;
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -85,7 +84,8 @@ async fn a_store_that_stands_still_stops_the_agents_reading() {
     let options = AgentOptions { run: still.run.clone(), ..AgentOptions::default() };
     let mut sent = 0;
     let run = async {
-        let report = agent.run(&still.vault, &still.policy, options).await.unwrap();
+        let report =
+            agent.run(&still.vault.catalog, &still.vault.recipients, &still.policy, options).await.unwrap();
         sent = report.parts_sent;
         report.outcome.unwrap()
     };

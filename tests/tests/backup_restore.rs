@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use intellistor::{
     BackupOptions, BackupReport, Error, Note, Policy, ProblemKind, Progress, RestoreOptions, RestoreReport,
-    RunOptions, StoreUrl, UserKey, Vault,
+    RunOptions, StoreUrl, UserKey,
 };
 use intellistor_storage::objects::{Faulty, MemoryStore, ObjectStore, STORE_MARK, SharedStore};
 use intellistor_tests::events::{until, until_at_rest};
 use intellistor_tests::s3_server::S3Server;
 use intellistor_tests::tree::{self, Ignore, Tree};
+use intellistor_tests::vault::Vault;
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -139,7 +140,7 @@ async fn a_whole_tree_comes_back(store: SharedStore) {
     assert_eq!(verified.entries, backup.totals.entries);
     assert_eq!(verified.archive_sha256, backup.archive_sha256);
     assert_eq!(verified.archive_bytes, backup.archive_bytes);
-    let listed = vault.list(POLICY).await.unwrap();
+    let listed = vault.catalog.list(POLICY).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!((&listed[0].name, listed[0].archive_bytes), (&backup.name, backup.archive_bytes));
     assert_eq!(listed[0].manifest_bytes, backup.manifest_bytes);
@@ -182,7 +183,7 @@ async fn the_archive_alone_restores_when_the_manifest_is_lost() {
     fs::remove_file(store.join(&backup.key_manifest)).unwrap();
     vault.restore(&backup.name, RestoreOptions::to(place.at("no"))).await.unwrap_err();
     assert!(!place.at("no").exists(), "nothing is written before the manifest was verified");
-    assert_eq!(vault.list(POLICY).await.unwrap(), [], "without a manifest there is no backup");
+    assert_eq!(vault.catalog.list(POLICY).await.unwrap(), [], "without a manifest there is no backup");
     let options = RestoreOptions::to(place.at("out")).without_manifest();
     assert_clean(&vault.restore(&backup.name, options).await.unwrap());
     tree::assert_same(
@@ -353,9 +354,9 @@ async fn the_latest_backup_is_the_newest() {
     for i in 0..6 {
         write(&place.source().join("contador"), i.to_string());
         let backup = place.back_up().await;
-        assert_eq!(place.vault.latest(POLICY).await.unwrap(), backup.name, "backup {i}");
+        assert_eq!(place.vault.catalog.latest(POLICY).await.unwrap(), backup.name, "backup {i}");
     }
-    let all = place.vault.list(POLICY).await.unwrap();
+    let all = place.vault.catalog.list(POLICY).await.unwrap();
     assert_eq!(all.len(), 6);
     for (i, listing) in all.iter().enumerate() {
         let out = tempfile::tempdir().unwrap();
@@ -382,7 +383,7 @@ async fn a_copy_restores_by_itself() {
         walk(&copy).into_iter().filter(|path| path.is_file() && !path.ends_with(STORE_MARK)).count();
     assert_eq!(objects, 2, "nothing else is left in the copy: {:?}", walk(&copy));
     let vault = Vault::open(&StoreUrl::local(&copy), key).await.unwrap();
-    assert_eq!(vault.latest(POLICY).await.unwrap(), backup.name);
+    assert_eq!(vault.catalog.latest(POLICY).await.unwrap(), backup.name);
     assert_clean(&vault.restore(&backup.name, RestoreOptions::to(place.at("out"))).await.unwrap());
     tree::assert_same(
         &tree::snapshot(&place.source()),

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use intellistor::{
     BackupName, BackupOptions, Category, Entry, EntryKind, Error, Policy, RestoreOptions, RestoreReport,
-    RunOptions, UserKey, Vault,
+    RunOptions, UserKey,
 };
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::manifest::Extent;
 use intellistor_storage::objects::{MemoryStore, ObjectStore};
 use intellistor_tests::forge::{Forge, entry, members};
 use intellistor_tests::tree;
+use intellistor_tests::vault::Vault;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -414,7 +415,7 @@ fn archive_and_key() -> (Vec<u8>, UserKey, Vec<Vec<u8>>) {
 }
 
 fn read(bytes: &[u8], key: &UserKey) -> Result<Vec<Vec<u8>>, intellistor_storage::Error> {
-    let mut reader = ArchiveReader::open(bytes, &Forge::new().name, key)?;
+    let mut reader = ArchiveReader::open(bytes, &Forge::new().name, &key.clone().into())?;
     let mut frames = Vec::new();
     while let Some(frame) = reader.next_frame()? {
         frames.push(frame.tar);

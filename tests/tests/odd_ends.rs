@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, RunOptions, UserKey, Vault};
+use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, RunOptions, UserKey};
 use intellistor_storage::objects::{
     Fault, Faulty, MemoryStore, ObjectStore, Operation, Page, Part, PartReceipt, PutOptions,
     UnfinishedUpload, Upload,
@@ -20,6 +20,7 @@ use intellistor_storage::objects::{
 use intellistor_storage::{Result, StoreErrorKind};
 use intellistor_tests::governed::Governed;
 use intellistor_tests::tree;
+use intellistor_tests::vault::Vault;
 
 #[test]
 fn the_run_after_a_crash_amid_the_end_of_a_cancelled_job_makes_a_backup() {
@@ -131,7 +132,7 @@ async fn an_archive_that_a_dead_process_has_completed_is_not_sent_again() {
     let vault = Vault::new(Arc::new(store), UserKey::generate());
     let policy = Policy::new("odd", [source]).unwrap();
     let report =
-        Agent::new(dir.path().join("home")).run(&vault, &policy, AgentOptions::default()).await.unwrap();
+        Agent::new(dir.path().join("home")).run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default()).await.unwrap();
     let backup = report.outcome.unwrap();
     vault.verify(&backup.name, RunOptions::default()).await.unwrap();
     assert_eq!(report.notices, [""; 0], "the archive was there");
@@ -156,12 +157,12 @@ async fn a_run_right_after_one_that_failed_gets_the_queue() {
     for round in 0..12 {
         let next = faulty.calls(Operation::PutPart) + 1 + round % 3;
         faulty.fail(Operation::PutPart, next, Fault::Fails(StoreErrorKind::AccessDenied));
-        let report = agent.run(&vault, &policy, AgentOptions::default()).await;
+        let report = agent.run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default()).await;
         let report = report.unwrap_or_else(|e| panic!("round {round}: {e}"));
         if report.outcome.is_ok() {
             continue;
         }
-        let again = agent.run(&vault, &policy, AgentOptions::default()).await;
+        let again = agent.run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default()).await;
         let again = again.unwrap_or_else(|e| panic!("round {round}, right after: {e}"));
         assert!(again.resumed.is_some(), "round {round}: {again:?}");
         assert_eq!(again.notices, [""; 0], "round {round}");

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use intellistor_storage::Hashed;
+use intellistor_storage::catalog::ownership;
+use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::objects::{Operation, Part, Upload};
-use intellistor_storage::ownership::{self, Machine};
 use intellistor_tests::governed::Governed;
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::running::Running;

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use intellistor::{BackupOptions, BackupReport, Policy, StoreUrl, UserKey, Vault};
+use intellistor::{BackupOptions, BackupReport, Policy, StoreUrl, UserKey};
 use intellistor_tests::program::{Output, finish};
 use intellistor_tests::tree::{self, Ignore};
+use intellistor_tests::vault::Vault;
 use tempfile::TempDir;
 
 const PASSPHRASE: &str = "maçã verde, 3 $ & 'aspas'";

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use intellistor::{
     BackupOptions, BackupReport, CancellationToken, Category, Error, Policy, Progress, RestoreOptions,
-    RunOptions, UserKey, Vault, this_machine,
+    RunOptions, UserKey, this_machine,
 };
-use intellistor_storage::layout::machine_key;
+use intellistor_storage::StoreErrorKind;
+use intellistor_storage::catalog::layout::machine_key;
+use intellistor_storage::catalog::ownership;
 use intellistor_storage::objects::{
     Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, STORE_MARK, SharedStore,
 };
-use intellistor_storage::{StoreErrorKind, ownership};
 use intellistor_tests::events::until;
 use intellistor_tests::s3_server::{Failure, S3Server};
 use intellistor_tests::tree;
+use intellistor_tests::vault::Vault;
 use tempfile::TempDir;
 
 const POLICY: &str = "faults";
@@ -159,8 +161,8 @@ async fn what_stays_refused_leaves_no_backup() {
         assert_eq!(memory.open_uploads(), 0, "{operation:?} {nth}");
         assert!(objects(&memory).iter().all(|key| !key.ends_with("manifest.json")), "{:?}", objects(&memory));
         let vault = place.vault(store);
-        assert_eq!(vault.list(POLICY).await.unwrap(), [], "{operation:?}");
-        assert!(matches!(vault.latest(POLICY).await, Err(Error::NoBackup { .. })), "{operation:?}");
+        assert_eq!(vault.catalog.list(POLICY).await.unwrap(), [], "{operation:?}");
+        assert!(matches!(vault.catalog.latest(POLICY).await, Err(Error::NoBackup { .. })), "{operation:?}");
     }
 }
 
@@ -289,7 +291,7 @@ async fn backups_at_the_same_time_do_not_mix() {
     let (a, b) = tokio::join!(place.back_up(store.clone()), place.back_up(store.clone()));
     let (a, b) = (a.unwrap(), b.unwrap());
     let listed: BTreeSet<_> =
-        place.vault(store.clone()).list(POLICY).await.unwrap().into_iter().map(|l| l.name).collect();
+        place.vault(store.clone()).catalog.list(POLICY).await.unwrap().into_iter().map(|l| l.name).collect();
     assert_eq!(listed, BTreeSet::from([a.name.clone(), b.name.clone()]));
     for report in [a, b] {
         place.vault(store.clone()).verify(&report.name, RunOptions::default()).await.unwrap();

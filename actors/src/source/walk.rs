@@ -7,9 +7,9 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use intellistor_storage::Error;
+use intellistor_storage::disk::shortage::is_shortage;
 use intellistor_storage::manifest::{Problem, ProblemKind};
 use intellistor_storage::objects::STORE_MARK;
-use intellistor_storage::shortage::is_shortage;
 use serde::{Deserialize, Serialize};
 
 #[cfg(unix)]

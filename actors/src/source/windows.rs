@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cap_fs_ext::MetadataExt as _;
+use intellistor_storage::disk::shortage;
 use intellistor_storage::manifest::{WindowsAttributes, Xattr};
-use intellistor_storage::shortage;
 
 use super::facts::{Facts, Identity, SourceKind};
 use super::raw_name;

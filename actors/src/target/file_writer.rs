@@ -6,9 +6,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use cap_std::fs::OpenOptions;
-use intellistor_storage::leftovers;
+use intellistor_storage::disk::leftovers;
+use intellistor_storage::disk::shortage::wait_out;
 use intellistor_storage::manifest::Entry;
-use intellistor_storage::shortage::wait_out;
 
 use super::attributes::Attributes;
 use super::folder::Folder;

@@ -15,7 +15,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 #[cfg(unix)]
 use cap_std::fs::DirBuilder;
-use intellistor_storage::shortage::wait_out;
+use intellistor_storage::disk::shortage::wait_out;
 
 /// See the module.
 #[derive(Debug)]

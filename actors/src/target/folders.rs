@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Weak};
 
-use intellistor_storage::shortage::share_of_handles;
+use intellistor_storage::disk::shortage::share_of_handles;
 
 use super::TargetError;
 use super::attributes::{self, Attributes};

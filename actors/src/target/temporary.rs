@@ -6,7 +6,7 @@ use std::io;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, OpenOptions};
-use intellistor_storage::leftovers;
+use intellistor_storage::disk::leftovers;
 
 use super::folder::Folder;
 

@@ -80,8 +80,8 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     // Before the store is asked: it is the likelier mistake.
     policy.check_paths()?;
     intellistor::privilege::read_everything();
-    let vault = session.open_to_seal(&policy, &command.seal).await?;
-    session.tell_of_new_stores(&vault.new_folders());
+    let (catalog, recipients) = session.open_to_seal(&policy, &command.seal).await?;
+    session.tell_of_new_stores(&catalog.new_folders());
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = BackupOptions {
@@ -90,7 +90,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
         estimate: meter.is_some(),
         take_over: command.ownership.take_over,
     };
-    let report = vault.backup(&policy, options).await;
+    let report = intellistor::backup(&catalog, &recipients, &policy, options).await;
     let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;
     if let Some(meter) = meter {
         let files = counted(report.totals.files, "file");

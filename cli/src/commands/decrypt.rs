@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use intellistor::{BackupName, Vault, leftovers};
+use intellistor::{BackupName, Catalog, Identity, leftovers};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -44,19 +44,24 @@ pub(crate) async fn run(command: &Decrypt, session: &Session) -> Result<Done, Fa
             .hint("--out FILE, or `--out - | tar tzv`"));
     }
     let policy = session.policy(&command.policy.policy)?;
-    let vault = session.open(&policy).await?;
-    let name = session.choose(&vault, &policy, &command.which).await?;
+    let (catalog, identity) = session.open(&policy).await?;
+    let name = session.choose(&catalog, &policy, &command.which).await?;
     if to_stdout {
-        to_standard_output(&vault, &name, session).await
+        to_standard_output(&catalog, &identity, &name, session).await
     } else {
-        to_file(&vault, &name, &command.out, session).await
+        to_file(&catalog, &identity, &name, &command.out, session).await
     }
 }
 
-async fn to_standard_output(vault: &Vault, name: &BackupName, session: &Session) -> Result<Done, Failure> {
+async fn to_standard_output(
+    catalog: &Catalog,
+    identity: &Identity,
+    name: &BackupName,
+    session: &Session,
+) -> Result<Done, Failure> {
     let nobody_reads = Arc::new(AtomicBool::new(false));
     let out = Pipe { nobody_reads: nobody_reads.clone() };
-    match vault.decrypt(name, Box::new(out), session.run_options()).await {
+    match intellistor::decrypt(catalog, identity, name, Box::new(out), session.run_options()).await {
         Ok(_) => Ok(Done::Written),
         Err(_) if nobody_reads.load(Ordering::Relaxed) => Err(Failure::nobody_reads(Exit::Failed)),
         Err(error) => Err(failed(name)(error)
@@ -65,7 +70,13 @@ async fn to_standard_output(vault: &Vault, name: &BackupName, session: &Session)
     }
 }
 
-async fn to_file(vault: &Vault, name: &BackupName, out: &Path, session: &Session) -> Result<Done, Failure> {
+async fn to_file(
+    catalog: &Catalog,
+    identity: &Identity,
+    name: &BackupName,
+    out: &Path,
+    session: &Session,
+) -> Result<Done, Failure> {
     let refused = |e: io::Error| match e.kind() {
         ErrorKind::AlreadyExists => {
             Failure::new(Exit::Failed, format!("{} exists already", out.display())).hint("another --out")
@@ -82,7 +93,9 @@ async fn to_file(vault: &Vault, name: &BackupName, out: &Path, session: &Session
     let part = NamedTempFile::with_prefix_in(TEMPORARY, folder).map_err(refused)?;
     leftovers::hold(part.as_file());
     let writer: File = part.as_file().try_clone().map_err(refused)?;
-    let report = vault.decrypt(name, Box::new(writer), session.run_options()).await.map_err(failed(name))?;
+    let report = intellistor::decrypt(catalog, identity, name, Box::new(writer), session.run_options())
+        .await
+        .map_err(failed(name))?;
     part.as_file().sync_all().map_err(refused)?;
     part.persist_noclobber(out).map_err(|e| refused(e.error))?;
     let document =

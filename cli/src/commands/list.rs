@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use intellistor::{BackupListing, OrphanArchive, Policy, Vault};
+use intellistor::{Catalog, ListedBackup, OrphanArchive, Policy};
 use serde::Serialize;
 
 use crate::commands::backup::restore_command;
@@ -70,8 +70,8 @@ struct Row {
     manifest_bytes: u64,
 }
 
-impl From<BackupListing> for Row {
-    fn from(listing: BackupListing) -> Self {
+impl From<ListedBackup> for Row {
+    fn from(listing: ListedBackup) -> Self {
         Self {
             key: listing.name.archive_key(),
             key_manifest: listing.name.manifest_key(),
@@ -95,11 +95,11 @@ impl Orphan {
 
 pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
-    let vault = session.open_without_key(&policy).await?;
+    let catalog = session.open_catalog(&policy).await?;
     let found = session
         .unless_cancelled(async {
-            let holdings = vault.holdings(&policy.policy_id).await?;
-            Ok((holdings.backups().collect::<Vec<_>>(), holdings.orphans().collect::<Vec<_>>()))
+            let contents = catalog.contents(&policy.policy_id).await?;
+            Ok((contents.backups().collect::<Vec<_>>(), contents.orphans().collect::<Vec<_>>()))
         })
         .await;
     let what = format!("cannot list the backups of policy {}", policy.policy_id);
@@ -115,18 +115,18 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
         orphans.into_iter().map(with_command).collect()
     });
     let names = backups.iter().map(|listing| listing.name.clone()).collect();
-    let hosts = session.unless_cancelled(vault.hosts(names)).await;
+    let hosts = session.unless_cancelled(catalog.hosts(names)).await;
     let hosts = hosts.map_err(Failure::engine("cannot read which machines made the backups"))?;
     let rows = backups.into_iter().map(Row::from).zip(hosts);
     let backups = rows.map(|(row, host)| Row { host, ..row }).collect();
-    let machine = owner(&vault, &policy, session).await;
-    let document = Document { policy: policy.policy_id, store: vault.url(), machine, backups, orphans };
+    let machine = owner(&catalog, &policy, session).await;
+    let document = Document { policy: policy.policy_id, store: catalog.url(), machine, backups, orphans };
     Done::document(&document, Exit::Success)
 }
 
 /// A listing is for whoever may read; that nobody can say whose the policy is does not end it.
-async fn owner(vault: &Vault, policy: &Policy, session: &Session) -> Option<MachineRow> {
-    match session.unless_cancelled(vault.owner(&policy.policy_id)).await {
+async fn owner(catalog: &Catalog, policy: &Policy, session: &Session) -> Option<MachineRow> {
+    match session.unless_cancelled(catalog.owner(&policy.policy_id)).await {
         Ok(owner) => owner.map(|owner| MachineRow { host: owner.host, since: owner.since }),
         Err(error) => {
             session.screen.warn(format_args!("it is not known which machine the policy belongs to: {error}"));

@@ -65,11 +65,11 @@ struct Document {
 
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
-    let vault = session.open(&policy).await?;
+    let (catalog, identity) = session.open(&policy).await?;
     let name = if command.without_manifest {
-        session.choose_archive(&vault, &policy, &command.which).await?
+        session.choose_archive(&catalog, &policy, &command.which).await?
     } else {
-        session.choose(&vault, &policy, &command.which).await?
+        session.choose(&catalog, &policy, &command.which).await?
     };
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "restoring", run.progress.clone());
@@ -79,7 +79,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         run,
         ..RestoreOptions::to(&command.out)
     };
-    let report = vault.restore(&name, options).await;
+    let report = intellistor::restore(&catalog, &identity, &name, options).await;
     let report = report
         .map_err(session.backup_failure(
             format!("cannot restore backup {}", name.backup_id),

@@ -102,9 +102,9 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     let refused = |e: BadGlob| Failure::configuration(e.to_string());
     PathGlobs::new(&globs).map_err(refused)?;
     let policy = session.policy(&command.policy.policy)?;
-    let vault = session.open(&policy).await?;
-    let name = session.choose(&vault, &policy, &command.which).await?;
-    let manifest = session.unless_cancelled(vault.show(&name)).await;
+    let (catalog, identity) = session.open(&policy).await?;
+    let name = session.choose(&catalog, &policy, &command.which).await?;
+    let manifest = session.unless_cancelled(intellistor::show(&catalog, &identity, &name)).await;
     let what = format!("cannot show backup {}", name.backup_id);
     let manifest = manifest.map_err(session.backup_failure(what, &command.policy.policy, &[], None))?;
     let only = match manifest.head().origin.os == "windows" {

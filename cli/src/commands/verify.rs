@@ -51,11 +51,11 @@ struct Document {
 
 pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
-    let vault = session.open(&policy).await?;
-    let name = session.choose(&vault, &policy, &command.which).await?;
+    let (catalog, identity) = session.open(&policy).await?;
+    let name = session.choose(&catalog, &policy, &command.which).await?;
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
-    let report = vault.verify(&name, run).await;
+    let report = intellistor::verify(&catalog, &identity, &name, run).await;
     let report = report
         .map_err(session.backup_failure(
             format!("cannot verify backup {}", name.backup_id),

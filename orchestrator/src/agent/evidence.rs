@@ -7,18 +7,21 @@ use std::time::{Duration, UNIX_EPOCH};
 use chrono::Utc;
 use intellistor_actors::log_shipper::{LogShipper, ShipLog, Shipped};
 use intellistor_storage::archive::Header;
-use intellistor_storage::layout;
-use intellistor_storage::queue::{Job, Ledger, PendingLog, Queue, RunSpan};
+use intellistor_storage::catalog::layout;
+use intellistor_storage::state::{Job, Ledger, PendingLog, Queue, RunSpan};
 use intellistor_telemetry::RunLog;
 use intellistor_telemetry::names::span;
 use intellistor_telemetry::run_log::retain;
 use intellistor_telemetry::trace::{self, SpanName};
 use tracing::{Instrument as _, Span, info_span};
 
-use super::Resumed;
-use crate::operation::labelled;
+use crate::agent::report::Resumed;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::operations::report::BackupReport;
+use crate::operations::root_span::labelled;
 use crate::pipeline::on_system;
-use crate::{BackupReport, Error, Policy, Result, Vault};
+use crate::policy::Policy;
 
 /// A run does not wait longer for its logs to go; the next run sends what could not.
 const SHIPPING: Duration = Duration::from_secs(60);
@@ -143,8 +146,8 @@ impl Evidence {
 
     /// Ships what is in the outbox, oldest first. Gives this log's key if it is in the store; what is not stays in the
     /// outbox, and is a warning.
-    pub(super) async fn ship(&self, queue: &Queue, vault: &Vault) -> Option<String> {
-        match self.try_to_ship(queue, vault).instrument(info_span!(span::SHIP_LOGS)).await {
+    pub(super) async fn ship(&self, queue: &Queue, catalog: &Catalog) -> Option<String> {
+        match self.try_to_ship(queue, catalog).instrument(info_span!(span::SHIP_LOGS)).await {
             Ok(key) => key,
             Err(error) => {
                 tracing::warn!(%error, "the log could not be sent; the next run sends it");
@@ -155,9 +158,9 @@ impl Evidence {
         }
     }
 
-    async fn try_to_ship(&self, queue: &Queue, vault: &Vault) -> Result<Option<String>> {
+    async fn try_to_ship(&self, queue: &Queue, catalog: &Catalog) -> Result<Option<String>> {
         // `last.log` is the owner's.
-        vault.confirm(&self.policy_id).await?;
+        catalog.confirm(&self.policy_id).await?;
         let mut shipped = None;
         for log in queue.outbox()? {
             if !log.file.exists() {
@@ -167,7 +170,7 @@ impl Evidence {
             }
             let is_this = log.timestamp == self.timestamp;
             let also = is_this.then(|| layout::last_log_key(&self.policy_id));
-            let (store, sent) = (labelled(vault.store.clone()), log.clone());
+            let (store, sent) = (labelled(catalog.store.clone()), log.clone());
             let ship = on_system("log shipping", move || async move {
                 let shipper = actix::Actor::start(LogShipper::new(store));
                 let answer = shipper.send(ShipLog { log: sent, also }).await;

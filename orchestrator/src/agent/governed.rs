@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use intellistor_storage::archive::Header;
+use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::job::{Ending, JobEvent, JobState};
-use intellistor_storage::keys::DataKey;
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::keys::{DataKey, Recipients};
 use intellistor_storage::manifest::RootRecord;
 use intellistor_storage::objects::{StoreFolder, UnfinishedUpload};
-use intellistor_storage::queue::{Job, Ledger, Queue};
+use intellistor_storage::state::job::{Ending, JobEvent, JobState};
+use intellistor_storage::state::{Job, Ledger, Queue};
 use intellistor_telemetry::names::span;
 use intellistor_telemetry::run_log;
 use tracing::Instrument as _;
@@ -22,13 +22,18 @@ use super::evidence::Evidence;
 use super::job_run::{Ended, JobRun};
 use super::supervisor::Verdict;
 use super::watch::Watch;
-use super::{Agent, AgentOptions, AgentReport, Resumed, recovery};
+use super::{Agent, recovery};
+use crate::agent::report::{AgentOptions, AgentReport, Resumed};
 use crate::alerts;
-use crate::backup::{new_backup_id, new_name};
+use crate::catalog::Catalog;
 use crate::clock::{self, TIMESTAMP};
-use crate::copy::{Copies, absolute};
-use crate::operation::{self, Sums};
-use crate::{BackupReport, Error, Policy, Result, Vault};
+use crate::error::{Error, Result};
+use crate::operations::backup::{new_backup_id, new_name};
+use crate::operations::copies::{Copies, absolute};
+use crate::operations::report::BackupReport;
+use crate::operations::report::Sums;
+use crate::operations::root_span;
+use crate::policy::Policy;
 
 /// An upload of which no part has arrived for so long is abandoned: its parts are only billed.
 const ABANDONED_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -36,7 +41,8 @@ const ABANDONED_MS: i64 = 7 * 24 * 3600 * 1000;
 /// What a run works with.
 pub(super) struct Run<'a> {
     pub(super) agent: &'a Agent,
-    pub(super) vault: &'a Vault,
+    pub(super) catalog: &'a Catalog,
+    pub(super) recipients: &'a Recipients,
     pub(super) policy: &'a Policy,
     pub(super) options: AgentOptions,
 }
@@ -59,7 +65,7 @@ impl Run<'_> {
         if let Some(ledger) = found.take_if(|ledger| is_without_backup(&ledger.job())) {
             // Only its log was still to be sent when the run before died.
             let evidence = self.evidence(&ledger.job().name.timestamp)?;
-            let end = close(queue, ledger, &evidence, self.vault);
+            let end = close(queue, ledger, &evidence, self.catalog);
             end.instrument(evidence.span()).await?;
         }
         if let Some(ledger) = &found
@@ -86,7 +92,7 @@ impl Run<'_> {
 
     fn obstacle(&self, ledger: &Ledger) -> Option<String> {
         let job = ledger.job();
-        if let Some(why) = recovery::obstacle(&job, self.policy.digest(), &self.vault.url()) {
+        if let Some(why) = recovery::obstacle(&job, self.policy.digest(), &self.catalog.url()) {
             return Some(why.to_owned());
         }
         self.data_key(&job).err().map(|error| error.to_string())
@@ -94,7 +100,7 @@ impl Run<'_> {
 
     fn data_key(&self, job: &Job) -> Result<(Header, DataKey)> {
         let header = Header::of(&job.name, "the job's header", &job.header)?;
-        let data_key = self.vault.key.unwrap(header.keys(), header.backup_id())?;
+        let data_key = self.recipients.reopen(header.keys(), header.backup_id())?;
         Ok((header, data_key))
     }
 
@@ -111,8 +117,8 @@ impl Run<'_> {
         let end = async {
             tracing::warn!(why, "the job cannot be resumed and is ended");
             ledger.update(|job| job.last_error = Some(why))?;
-            let leftover = recovery::abandon(&ledger, self.vault, JobEvent::GaveUp).await?;
-            close(queue, ledger, &evidence, self.vault).await?;
+            let leftover = recovery::abandon(&ledger, self.catalog, JobEvent::GaveUp).await?;
+            close(queue, ledger, &evidence, self.catalog).await?;
             Ok(leftover)
         };
         end.instrument(evidence.span()).await
@@ -149,10 +155,10 @@ impl Run<'_> {
         }
         let name = BackupName { backup_id: new_backup_id(), ..job.name.clone() };
         let data_key = DataKey::generate();
-        let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
+        let header = Header::new(&name, self.recipients.wrap(&data_key, &name.backup_id));
         queue.rename(ledger, name, header.encoded().to_vec())?;
         // Where this fails the clean-up looks again.
-        let aborted = match recovery::store_of(&job, self.vault).await {
+        let aborted = match recovery::store_of(&job, self.catalog).await {
             Ok(store) => recovery::abort_strays(&*store, &job.name.archive_key()).await,
             Err(error) => Err(error),
         };
@@ -190,11 +196,11 @@ impl Run<'_> {
         let name = new_name(policy, clock::next_name(taken.iter().map(String::as_str), now));
         let alerts = self.alerts(queue, &name, now)?;
         let data_key = DataKey::generate();
-        let header = Header::new(&name, vec![self.vault.key.wrap(&data_key, &name.backup_id)]);
+        let header = Header::new(&name, self.recipients.wrap(&data_key, &name.backup_id));
         let ledger = queue.begin(Job {
             name,
             header: header.encoded().to_vec(),
-            store: self.vault.url(),
+            store: self.catalog.url(),
             copy_to: self.copy_to(),
             policy_digest: policy.digest(),
             upload: None,
@@ -233,7 +239,7 @@ impl Run<'_> {
         report.trace_id = trace_id;
         report.tell_in(&root);
         let done = report.outcome.as_ref().map(Sums::from);
-        operation::count(span::RUN, &self.policy.policy_id, begun, &root, done);
+        root_span::count(span::RUN, &self.policy.policy_id, begun, &root, done);
         drop(root);
         notices.append(&mut report.notices);
         notices.extend(evidence.trouble());
@@ -253,7 +259,7 @@ impl Run<'_> {
     ) -> Result<AgentReport> {
         let Opened { ledger, header, data_key, resumed, alerts } = opened;
         let job = ledger.job();
-        evidence.begin(self.policy, &job, &header, resumed, self.vault.machine.host());
+        evidence.begin(self.policy, &job, &header, resumed, self.catalog.machine.host());
         notices.iter().chain(&alerts).for_each(|text| tracing::warn!("{text}"));
         let mut told = Vec::new();
         let cancel = self.options.run.cancel.child_token();
@@ -272,8 +278,9 @@ impl Run<'_> {
             policy: self.policy.clone(),
             home: self.agent.home.clone(),
             before: before(queue)?,
-            store: operation::labelled(self.vault.store.clone()),
-            vault: self.vault.clone(),
+            store: root_span::labelled(self.catalog.store.clone()),
+            catalog: self.catalog.clone(),
+            recipients: self.recipients.clone(),
             take_over: self.options.take_over,
             copies,
             header,
@@ -333,8 +340,8 @@ impl Run<'_> {
 
     /// Makes the store ready, and remembers which one it is before anything is sent.
     async fn make_ready(&self, queue: &Queue) -> Result<()> {
-        self.vault.store.prepare().await?;
-        remember(queue, self.vault.store.folders())
+        self.catalog.store.prepare().await?;
+        remember(queue, self.catalog.store.folders())
     }
 
     /// Ends the job or keeps it, and sends the log.
@@ -349,7 +356,7 @@ impl Run<'_> {
         let (verdict, error) = match ended {
             Ended::Published(report) => {
                 evidence.published(&report);
-                let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
+                let (state, log_key) = close(queue, ledger, evidence, self.catalog).await?;
                 return Ok((state, log_key, Ok(*report)));
             }
             Ended::Stopped(verdict, _) if is_cancelled => (verdict, Error::Cancelled),
@@ -380,7 +387,7 @@ impl Run<'_> {
             // that was said to be of no use.
             let log_key = match (evidence.queue(queue), &error) {
                 (Ok(()), error) if matches!(error, Error::Interrupted) || error.is_of_no_store() => None,
-                (Ok(()), _) => evidence.ship(queue, self.vault).await,
+                (Ok(()), _) => evidence.ship(queue, self.catalog).await,
                 (Err(error), _) => {
                     tracing::warn!(%error, "the log could not be queued; the next run sends it");
                     None
@@ -398,21 +405,21 @@ impl Run<'_> {
             queue.close(ledger)?;
             return Ok((state, None, Err(error)));
         }
-        recovery::abandon(&ledger, self.vault, event).await?;
-        let (state, log_key) = close(queue, ledger, evidence, self.vault).await?;
+        recovery::abandon(&ledger, self.catalog, event).await?;
+        let (state, log_key) = close(queue, ledger, evidence, self.catalog).await?;
         Ok((state, log_key, Err(error)))
     }
 
     /// Aborts uploads of the policy that are this machine's by its own records (those of jobs whose ledger was lost), and
     /// those of which no part has arrived for a week. The policy must be this machine's.
     async fn clean_up(&self, queue: &Queue, job: &Job) -> Result<()> {
-        let (store, policy_id) = (&self.vault.store, &self.policy.policy_id);
+        let (store, policy_id) = (&self.catalog.store, &self.policy.policy_id);
         for lost in queue.lost_jobs(&job.name)? {
             recovery::clear_lost(&**store, &lost).await?;
             queue.forget_lost_job(&lost)?;
         }
         for UnfinishedUpload { upload, began_ms } in
-            self.agent.unfinished_uploads(self.vault, policy_id).await?
+            self.agent.unfinished_uploads(self.catalog, policy_id).await?
         {
             // Our own clock may be years ahead.
             let now_ms = store.now_ms().unwrap_or_else(|| Utc::now().timestamp_millis());
@@ -442,7 +449,7 @@ pub(super) async fn close(
     queue: &mut Queue,
     ledger: Ledger,
     evidence: &Evidence,
-    vault: &Vault,
+    catalog: &Catalog,
 ) -> Result<(&'static str, Option<String>)> {
     let state = match ledger.job().state {
         JobState::ShippingLogs(ending) | JobState::Ended(ending) => ending.name(),
@@ -451,7 +458,7 @@ pub(super) async fn close(
     tracing::info!(state, "the job has ended");
     evidence.queue(queue)?;
     Failpoint::LogQueued.reached();
-    let log_key = evidence.ship(queue, vault).await;
+    let log_key = evidence.ship(queue, catalog).await;
     Failpoint::LogShipped.reached();
     if !ledger.job().state.is_ended() {
         ledger.update(|job| job.ended_ms = Some(Utc::now().timestamp_millis()))?;

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use intellistor_actors::archiver::Resume;
-use intellistor_actors::links::LinkTable;
+use intellistor_actors::backup::archiver::Resume;
+use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Walked, make_roots};
 use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::job::{JobEvent, JobState};
-use intellistor_storage::keys::DataKey;
+use intellistor_storage::keys::{DataKey, Recipients};
 use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem, ProblemKind, RootRecord};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
-use intellistor_storage::queue::Ledger;
+use intellistor_storage::state::Ledger;
+use intellistor_storage::state::job::{JobEvent, JobState};
 use intellistor_storage::{Spool, StoreErrorKind};
 use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +26,14 @@ use tracing::{Instrument as _, info_span};
 
 use super::supervisor::Verdict;
 use super::{recovery, watch};
-use crate::copy::{Copies, Source};
+use crate::alerts;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::operations::copies::{Copies, Source};
+use crate::operations::report::BackupReport;
+use crate::operations::{identity, publish, sources};
 use crate::pipeline::{BackupPipeline, WalkSource, on_system, scan};
-use crate::{BackupReport, Error, Policy, Result, Vault, identity, publish, sources};
+use crate::policy::Policy;
 
 /// How long parts that are on their way may take to arrive when a run is stopped. Whoever stops it waits 10 s.
 const LAST_PARTS: Duration = Duration::from_secs(8);
@@ -45,7 +50,8 @@ pub(super) struct JobRun {
     /// The folders of earlier backups, the newest first.
     pub(super) before: Vec<Vec<RootRecord>>,
     pub(super) store: SharedStore,
-    pub(super) vault: Vault,
+    pub(super) catalog: Catalog,
+    pub(super) recipients: Recipients,
     pub(super) take_over: bool,
     pub(super) copies: Copies,
     pub(super) header: Header,
@@ -173,7 +179,8 @@ impl JobRun {
     /// Makes the policy this machine's. Until then nothing is written into the store.
     pub(super) async fn claim(&self) -> Result<()> {
         if self.claimed.get().is_none() {
-            let alert = self.vault.claim(&self.policy.policy_id, self.take_over).await?;
+            let claim = self.catalog.claim(&self.policy.policy_id, self.take_over).await?;
+            let alert = alerts::of_claim(claim, &self.policy.policy_id, self.catalog.machine.host());
             self.alerts.lock().unwrap_or_else(PoisonError::into_inner).extend(alert);
             self.claimed.get_or_init(|| ());
         }
@@ -314,8 +321,15 @@ impl JobRun {
             draft.commit(part.segment, listed)?;
         }
         let (findings, segments) = (self.ledger.job().findings, draft.segments().to_vec());
-        let published =
-            publish::manifest(&*self.store, &self.header, &self.data_key, draft, findings, &self.vault);
+        let published = publish::manifest(
+            &*self.store,
+            &self.header,
+            &self.data_key,
+            draft,
+            findings,
+            &self.catalog,
+            &self.recipients,
+        );
         let published = published.await?;
         let of_copies = self.copy(&segments, published.manifest.document()).await?;
         let mut report = published.report;

@@ -18,16 +18,18 @@
 use std::fmt::Display;
 
 use intellistor_storage::archive::Header;
-use intellistor_storage::job::{JobEvent, JobState};
-use intellistor_storage::layout::BackupName;
+use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::objects::{ObjectStore, PartReceipt, SharedStore, StoreUrl};
-use intellistor_storage::queue::{Job, Ledger, PartRecord};
+use intellistor_storage::state::job::{JobEvent, JobState};
+use intellistor_storage::state::{Job, Ledger, PartRecord};
 use intellistor_storage::{Error as Storage, RetryClass, StoreErrorKind};
 
-use crate::copy::Copies;
-use crate::identity::{self, Held};
-use crate::publish::overtaken;
-use crate::{Result, Vault};
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::operations::copies::Copies;
+use crate::operations::identity;
+use crate::operations::identity::Held;
+use crate::operations::publish::overtaken;
 
 /// What a ledger had to forget.
 #[derive(Debug, Default)]
@@ -152,10 +154,10 @@ pub(super) fn obstacle(job: &Job, policy_digest: [u8; 32], store_url: &str) -> O
 
 /// Ends a job for good, and frees the space of what it had sent, in the store where it sent it: the policy's may be
 /// another one by now. Gives what stays there, and why.
-pub(super) async fn abandon(ledger: &Ledger, vault: &Vault, event: JobEvent) -> Result<Option<String>> {
+pub(super) async fn abandon(ledger: &Ledger, catalog: &Catalog, event: JobEvent) -> Result<Option<String>> {
     let job = ledger.job();
     Copies::new(job.copy_to.as_deref()).clear(&job.name.archive_key()).await;
-    let leftover = free(&job, vault).await.err();
+    let leftover = free(&job, catalog).await.err();
     if let Some(leftover) = &leftover {
         tracing::warn!("{leftover}");
     }
@@ -167,7 +169,7 @@ pub(super) async fn abandon(ledger: &Ledger, vault: &Vault, event: JobEvent) -> 
 }
 
 /// Aborts a job's uploads. Fails with what stays, where, and what to do about it.
-async fn free(job: &Job, vault: &Vault) -> Result<(), String> {
+async fn free(job: &Job, catalog: &Catalog) -> Result<(), String> {
     let key = job.name.archive_key();
     let stays = |why: &dyn Display| {
         let id = job.upload.as_ref().map_or(String::new(), |upload| format!(" (upload {})", upload.id));
@@ -177,7 +179,7 @@ async fn free(job: &Job, vault: &Vault) -> Result<(), String> {
             job.store
         )
     };
-    let store = store_of(job, vault).await.map_err(|error| stays(&error))?;
+    let store = store_of(job, catalog).await.map_err(|error| stays(&error))?;
     let Some(upload) = &job.upload else {
         // One that a crash left unrecorded.
         return abort_strays(&*store, &key).await.map_err(|error| stays(&error));
@@ -217,9 +219,9 @@ async fn completed(store: &dyn ObjectStore, job: &Job) -> Option<String> {
 }
 
 /// The store that a job sends to, which need not be the policy's any more.
-pub(super) async fn store_of(job: &Job, vault: &Vault) -> Result<SharedStore> {
-    if job.store == vault.url() {
-        return Ok(vault.store.clone());
+pub(super) async fn store_of(job: &Job, catalog: &Catalog) -> Result<SharedStore> {
+    if job.store == catalog.url() {
+        return Ok(catalog.store.clone());
     }
     Ok(StoreUrl::parse(&job.store)?.open().await?)
 }

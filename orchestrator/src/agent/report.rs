@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use intellistor_storage::layout::BackupName;
-use intellistor_storage::queue::Peek;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::state::Peek;
 use tracing::Span;
 
-use super::RunProgress;
-use crate::{BackupReport, Result, RunOptions};
+use crate::agent::watch::RunProgress;
+use crate::error::Result;
+use crate::operations::report::BackupReport;
+use crate::operations::run_options::RunOptions;
 
 /// How to run.
 #[derive(Debug, Clone, Default)]

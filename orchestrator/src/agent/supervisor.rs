@@ -8,7 +8,7 @@ use std::time::Duration;
 use intellistor_storage::objects::RetryPolicy;
 use intellistor_storage::{QueueErrorKind, RetryAdvice, RetryClass, StoreErrorKind};
 
-use crate::Error;
+use crate::error::Error;
 
 /// What an error means for the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +77,10 @@ pub(super) const ATTEMPTS: RetryPolicy =
 mod tests {
     use super::Verdict::{Fail, Lost, Pause, Retry};
     use super::*;
-    use crate::PolicyError;
+    use crate::policy::PolicyError;
     use intellistor_storage::Error as Storage;
     use intellistor_storage::StoreError;
-    use intellistor_storage::job::{Ending, JobEvent, JobState};
+    use intellistor_storage::state::job::{Ending, JobEvent, JobState};
 
     fn store(kind: StoreErrorKind) -> Error {
         Error::Storage(StoreError::new(kind, "", "use", "", "").into())

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use intellistor_actors::progress::Progress;
-use intellistor_storage::queue::Ledger;
+use intellistor_storage::state::Ledger;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use intellistor_actors::archiver::{Archiver, ArchiverConfig, Resume};
-use intellistor_actors::compressor::{Compressor, CompressorConfig};
-use intellistor_actors::encryptor::{Encryptor, EncryptorConfig};
+use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, Resume};
+use intellistor_actors::backup::compressor::{Compressor, CompressorConfig};
+use intellistor_actors::backup::encryptor::{Encryptor, EncryptorConfig};
+use intellistor_actors::backup::read_ahead::{ReadAhead, ReadAheadConfig};
+use intellistor_actors::backup::scan_reader::{ScanReader, ScanReaderConfig};
+use intellistor_actors::backup::scan_recorder::{ScanRecorder, ScanRecorderConfig};
+use intellistor_actors::backup::scanner::{Scanner, ScannerConfig};
+use intellistor_actors::backup::sequencer::{Book, Sequencer};
+use intellistor_actors::backup::uploader::{Slots, Uploader, UploaderConfig};
 use intellistor_actors::link::Failures;
 use intellistor_actors::messages::{FilesScanned, Scan};
 use intellistor_actors::progress::Progress;
-use intellistor_actors::read_ahead::{ReadAhead, ReadAheadConfig};
-use intellistor_actors::scan_reader::{ScanReader, ScanReaderConfig};
-use intellistor_actors::scan_recorder::{ScanRecorder, ScanRecorderConfig};
-use intellistor_actors::scanner::{Scanner, ScannerConfig};
-use intellistor_actors::sequencer::{Book, Sequencer};
 use intellistor_actors::source::{Excludes, Root};
-use intellistor_actors::uploader::{Slots, Uploader, UploaderConfig};
 use intellistor_storage::archive::{Compression, SegmentSealer};
 use intellistor_storage::objects::{SharedStore, Upload};
-use intellistor_storage::queue::{Ledger, Scanned};
+use intellistor_storage::state::{Ledger, Scanned};
 use intellistor_telemetry::names::span;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use tracing::field::Empty;
 use tracing::info_span;
 
 use super::{cores, finish, on_thread};
-use crate::Result;
+use crate::error::Result;
 
 /// Where the archiver learns what to archive.
 #[derive(Debug)]

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use intellistor_actors::extractor::{Extracted, Extractor, ExtractorConfig};
-use intellistor_actors::fetcher::{Fetcher, FetcherConfig};
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::link::Failures;
 use intellistor_actors::messages::Plan;
-use intellistor_actors::opener::{FrameOpener, FrameOpenerConfig};
-use intellistor_actors::planner::{Planner, PlannerConfig};
 use intellistor_actors::progress::Progress;
+use intellistor_actors::restore::extractor::{Extracted, Extractor, ExtractorConfig};
+use intellistor_actors::restore::fetcher::{Fetcher, FetcherConfig};
+use intellistor_actors::restore::opener::{FrameOpener, FrameOpenerConfig};
+use intellistor_actors::restore::planner::{Planner, PlannerConfig};
+use intellistor_actors::restore::writer::{Writer, WriterConfig};
 use intellistor_actors::target::Target;
-use intellistor_actors::writer::{Writer, WriterConfig};
 use intellistor_storage::archive::{ArchiveIndex, Opener};
 use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::SharedStore;
@@ -24,7 +24,7 @@ use tracing::field::Empty;
 use tracing::info_span;
 
 use super::{cores, finish, on_thread};
-use crate::Result;
+use crate::error::Result;
 
 /// How long a pipeline that comes down waits for its last stages to clean up.
 const LAST_WORD: Duration = Duration::from_secs(5);

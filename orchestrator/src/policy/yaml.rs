@@ -10,9 +10,10 @@ use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options, Sp
 
 use super::correction::corrected;
 use super::{
-    LogPolicy, Place, Policy, PolicyError, Result, ResumePolicy, check_duration, check_glob, check_id,
-    check_path, check_repeated, check_schedule, check_store,
+    LogPolicy, Policy, Result, ResumePolicy, check_duration, check_glob, check_id, check_path,
+    check_repeated, check_schedule, check_store,
 };
+use crate::policy::error::{Place, PolicyError};
 
 /// A policy's members as they stand in the text.
 #[derive(Deserialize)]

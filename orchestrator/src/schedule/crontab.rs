@@ -13,11 +13,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::cron::Cron;
 use super::error::{Result, ScheduleError};
 use super::runner::{Call, Runner};
 use super::zone::Zone;
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy_id, plain_path};
+use crate::cron::Cron;
 
 const MARK: &[u8] = b" # intellistor-agent ";
 const HINT: &str = "Check that cron is installed and that you may use it (/etc/cron.allow, /etc/cron.deny)";

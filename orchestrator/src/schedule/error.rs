@@ -105,7 +105,7 @@ pub enum ScheduleError {
         /// Its path.
         path: PathBuf,
         /// Which component, and who they are.
-        others: intellistor_storage::trust::Untrusted,
+        others: intellistor_storage::disk::trust::Untrusted,
     },
     /// Occurs when a file of the schedule cannot be read, written or removed.
     #[error("cannot {action} {}: {source}.{}", path.display(), rights(source))]

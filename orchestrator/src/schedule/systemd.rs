@@ -23,11 +23,11 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::cron::{Cron, Days, runs};
 use super::error::{Result, ScheduleError};
 use super::runner::{Answer, Call, Runner};
 use super::zone::Zone;
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, plain_path};
+use crate::cron::{Cron, Days, runs};
 
 const PREFIX: &str = "intellistor-agent-";
 const CRON_FOLLOWS: &str = "# Schedule: ";

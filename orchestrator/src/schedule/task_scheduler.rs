@@ -28,12 +28,12 @@ use windows::Win32::System::Variant::VARIANT;
 use windows::Win32::System::WindowsProgramming::DRIVE_REMOTE;
 use windows::core::{BSTR, HRESULT, HSTRING, PWSTR};
 
-use super::cron::Cron;
 use super::error::{Result, ScheduleError};
 use super::task_xml::{TASK_PREFIX, cron_of, task_name, task_xml};
 use super::triggers::triggers;
 use super::wrapper::{wrapper, wrapper_name};
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, access, is_policy_id};
+use crate::cron::Cron;
 
 const TASK_ACCESS: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;BU)";
 const FILE_NOT_FOUND: HRESULT = HRESULT::from_win32(2);

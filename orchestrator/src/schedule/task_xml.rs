@@ -133,7 +133,7 @@ mod tests {
     use roxmltree::{Document, Node};
 
     use super::*;
-    use crate::schedule::cron::Cron;
+    use crate::cron::Cron;
     use crate::schedule::triggers::{On, triggers};
     use crate::schedule::{Password, tests::spec};
 

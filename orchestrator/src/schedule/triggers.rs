@@ -26,8 +26,8 @@ use std::fmt::Write as _;
 
 use chrono::{Duration, NaiveDateTime, NaiveTime};
 
-use super::cron::{Cron, Days};
 use super::error::{Result, ScheduleError};
+use crate::cron::{Cron, Days};
 pub(crate) use repetition::Repetition;
 use repetition::cover;
 

@@ -143,7 +143,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::schedule::Cron;
+    use crate::cron::Cron;
 
     #[test]
     fn a_machine_without_its_zone_says_that_times_are_utc() {

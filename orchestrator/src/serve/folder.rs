@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use intellistor_storage::trust;
+use intellistor_storage::disk::trust;
 
-use crate::schedule::Cron;
-use crate::{Error, Policy, Result};
+use crate::cron::Cron;
+use crate::error::{Error, Result};
+use crate::policy::Policy;
 
 /// A file, as it was when it was read.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "isal")]
 use super::igzip::Igzip;
-use crate::buffers::{Buffer, Buffers};
+use crate::memory::buffers::{Buffer, Buffers};
 
 /// The most tar bytes that a frame holds.
 pub const FRAME_BYTES: usize = 1 << 20;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::FRAME_BYTES;
+use crate::archive::frame::FRAME_BYTES;
+use crate::catalog::layout::BackupName;
+use crate::error::{Error, Result};
 use crate::keys::WrappedKey;
-use crate::layout::BackupName;
-use crate::{Error, Result};
 
 const MAGIC: &[u8; 4] = b"ISBK";
 /// The version that this program writes and reads.
@@ -143,7 +143,7 @@ impl Header {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::keys::{DataKey, UserKey};
+    use crate::keys::{DataKey, Recipients, UserKey};
     use proptest::prelude::*;
 
     pub(crate) fn sample() -> (Header, DataKey, UserKey) {
@@ -153,7 +153,11 @@ pub(crate) mod tests {
             backup_id: "b-1".into(),
         };
         let (data_key, user_key) = (DataKey::generate(), UserKey::generate());
-        (Header::new(&name, vec![user_key.wrap(&data_key, &name.backup_id)]), data_key, user_key)
+        (
+            Header::new(&name, Recipients::from(user_key.clone()).wrap(&data_key, &name.backup_id)),
+            data_key,
+            user_key,
+        )
     }
 
     #[test]

@@ -7,11 +7,13 @@ use sha2::{Digest, Sha256};
 
 use super::header::PREFIX_BYTES;
 use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES};
-use super::{FrameRecord, Header, MAX_SEALED_BYTES, SegmentRecord, inflate};
-use crate::cipher::{Cipher, TAG_BYTES};
-use crate::keys::{DataKey, UserKey};
-use crate::layout::BackupName;
-use crate::{Error, Result};
+use crate::archive::cipher::{Cipher, TAG_BYTES};
+use crate::archive::frame::{MAX_SEALED_BYTES, inflate};
+use crate::archive::header::Header;
+use crate::archive::segment::{FrameRecord, SegmentRecord};
+use crate::catalog::layout::BackupName;
+use crate::error::{Error, Result};
+use crate::keys::{DataKey, Identity};
 
 /// A frame that was opened.
 #[derive(Debug)]
@@ -52,9 +54,9 @@ impl<R: Read> ArchiveReader<R> {
     /// Reads the header, sees that it is that of `name`, and opens the data key.
     ///
     /// # Errors
-    /// [`Error::OtherBackup`] when it is another backup's archive; those of [`Header`] and of [`UserKey::unwrap`], and
+    /// [`Error::OtherBackup`] when it is another backup's archive; those of [`Header`] and of [`Identity::unwrap`], and
     /// [`Error::Io`] from `source`.
-    pub fn open(source: R, name: &BackupName, key: &UserKey) -> Result<Self> {
+    pub fn open(source: R, name: &BackupName, identity: &Identity) -> Result<Self> {
         let mut source =
             Checked { source, ahead: None, position: 0, segment_start: 0, digest: Sha256::new() };
         let mut encoded = vec![0; PREFIX_BYTES];
@@ -63,7 +65,7 @@ impl<R: Read> ArchiveReader<R> {
         encoded.resize(Header::length(prefix)?, 0);
         source.read_all(&mut encoded[PREFIX_BYTES..])?;
         let header = Header::of(name, "the archive", &encoded)?;
-        let data_key = key.unwrap(header.keys(), header.backup_id())?;
+        let data_key = identity.unwrap(header.keys(), header.backup_id())?;
         Ok(Self {
             source,
             header,

@@ -5,12 +5,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Header, MAX_SEALED_BYTES};
-use crate::buffers::{Buffer, Buffers};
-use crate::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
-use crate::hashed::Hashed;
+use crate::archive::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
+use crate::archive::frame::MAX_SEALED_BYTES;
+use crate::archive::header::Header;
+use crate::error::{Error, Result};
 use crate::keys::{DataKey, random};
-use crate::{Error, Result};
+use crate::memory::buffers::{Buffer, Buffers};
+use crate::objects::hashed::Hashed;
 
 const MIB: u64 = 1 << 20;
 /// S3 takes parts 1 to 10,000.

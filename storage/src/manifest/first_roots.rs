@@ -9,8 +9,8 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use super::RootRecord;
-use crate::Result;
-use crate::layout::BackupName;
+use crate::catalog::layout::BackupName;
+use crate::error::Result;
 use crate::objects::ObjectStore;
 
 /// Hundreds of folders fit in it, behind the header.

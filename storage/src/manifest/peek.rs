@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::reader::{PREAMBLE_BYTES, parse_preamble, refused};
-use crate::Result;
 use crate::archive::Header;
-use crate::layout::BackupName;
+use crate::catalog::layout::BackupName;
+use crate::error::Result;
 use crate::objects::ObjectStore;
 
 /// The first lines of most manifests.

@@ -15,11 +15,11 @@ use super::{
     Entry, FORMAT, Head, MANIFEST_VERSION, Note, Problem, TRAILER_BYTES, TRAILER_END, TRAILER_START,
 };
 use crate::archive::Header;
-use crate::keys::{DataKey, UserKey};
-use crate::layout::BackupName;
+use crate::catalog::layout::BackupName;
+use crate::disk::spool::{Spool, SpoolReader};
+use crate::error::{Error, Result};
+use crate::keys::{DataKey, Identity};
 use crate::objects::ObjectStore;
-use crate::spool::{Spool, SpoolReader};
-use crate::{Error, Result};
 
 /// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
 pub(super) const PREAMBLE_BYTES: u64 = 128 << 10;
@@ -59,8 +59,9 @@ impl VerifiedManifest {
     /// # Errors
     /// Those of the store; [`Error::WrongKey`]; [`Error::UnsupportedVersion`]; [`Error::OtherBackup`];
     /// [`Error::Integrity`] when the document was altered.
-    pub async fn fetch(store: &dyn ObjectStore, name: &BackupName, key: &UserKey) -> Result<Self> {
-        Self::fetch_as(FETCHING, store, name, |header| key.unwrap(header.keys(), header.backup_id())).await
+    pub async fn fetch(store: &dyn ObjectStore, name: &BackupName, identity: &Identity) -> Result<Self> {
+        Self::fetch_as(FETCHING, store, name, |header| identity.unwrap(header.keys(), header.backup_id()))
+            .await
     }
 
     /// Fetches the manifest that has a backup's name, and verifies that the holder of the backup's data key made it.
@@ -119,12 +120,12 @@ impl VerifiedManifest {
     ///
     /// # Errors
     /// As for [`fetch`](Self::fetch).
-    pub fn verify(mut spool: Spool, name: &BackupName, key: &UserKey) -> Result<Self> {
+    pub fn verify(mut spool: Spool, name: &BackupName, identity: &Identity) -> Result<Self> {
         spool.flush().map_err(temporary)?;
         let mut start = Vec::new();
         spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
         let header = read_preamble(&start, name)?;
-        let data_key = key.unwrap(header.keys(), header.backup_id())?;
+        let data_key = identity.unwrap(header.keys(), header.backup_id())?;
         Self::authenticate(spool, header, data_key)
     }
 
@@ -396,6 +397,7 @@ mod tests {
     use super::super::*;
     use super::*;
     use crate::archive::{FrameRecord, SegmentRecord};
+    use crate::keys::{Recipients, UserKey};
     use crate::objects::MemoryStore;
     use proptest::prelude::*;
 
@@ -416,10 +418,10 @@ mod tests {
         }
     }
 
-    fn document(entries: u32) -> (Vec<u8>, Head, UserKey) {
+    fn document(entries: u32) -> (Vec<u8>, Head, Identity) {
         let name = BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() };
         let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
-        let header = Header::new(&name, vec![user_key.wrap(&data_key, "b")]);
+        let header = Header::new(&name, Recipients::from(user_key.clone()).wrap(&data_key, "b"));
         let mut draft = ManifestDraft::default();
         let frames = vec![FrameRecord { sealed_bytes: 40, tar_bytes: 9 }];
         let segment =
@@ -439,10 +441,10 @@ mod tests {
         let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();
         let mut bytes = Vec::new();
         spool.reader().read_to_end(&mut bytes).unwrap();
-        (bytes, head, user_key)
+        (bytes, head, user_key.into())
     }
 
-    fn verify(bytes: &[u8], name: &BackupName, key: &UserKey) -> Result<VerifiedManifest> {
+    fn verify(bytes: &[u8], name: &BackupName, key: &Identity) -> Result<VerifiedManifest> {
         let mut spool = Spool::default();
         spool.write_all(bytes).unwrap();
         VerifiedManifest::verify(spool, name, key)
@@ -572,7 +574,10 @@ mod tests {
         let other = BackupName { backup_id: "c".into(), ..head.name };
         let told = verify(&bytes, &other, &key).unwrap_err().to_string();
         assert!(told.contains("backup b") && told.contains('c'), "{told}");
-        assert!(matches!(verify(&bytes, &head_name(), &UserKey::generate()), Err(Error::WrongKey { .. })));
+        assert!(matches!(
+            verify(&bytes, &head_name(), &UserKey::generate().into()),
+            Err(Error::WrongKey { .. })
+        ));
     }
 
     fn head_name() -> BackupName {
@@ -582,11 +587,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(noise: Vec<u8>, start in 0usize..400) {
-            let _ = verify(&noise, &head_name(), &UserKey::generate());
+            let _ = verify(&noise, &head_name(), &UserKey::generate().into());
             let (mut bytes, ..) = document(0);
             bytes.truncate(start.min(bytes.len()));
             bytes.extend(noise);
-            let _ = verify(&bytes, &head_name(), &UserKey::generate());
+            let _ = verify(&bytes, &head_name(), &UserKey::generate().into());
         }
     }
 }

@@ -13,11 +13,11 @@ use super::{
     TRAILER_BYTES, TRAILER_END, TRAILER_START, Totals,
 };
 use crate::archive::{Header, SegmentRecord, archive_digest};
+use crate::catalog::layout::BackupName;
+use crate::disk::spool::Spool;
+use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::keys::DataKey;
-use crate::layout::BackupName;
 use crate::objects::{ObjectStore, PutOptions, put_stream};
-use crate::spool::Spool;
-use crate::{Error, Result, StoreError, StoreErrorKind};
 
 /// What a backup has committed so far. In memory it holds the segments (some bytes for each MiB); entries and
 /// problems are spooled.

@@ -13,7 +13,7 @@ use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
     Upload,
 };
-use crate::{Result, StoreError, StoreErrorKind};
+use crate::error::{Result, StoreError, StoreErrorKind};
 
 /// The calls that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

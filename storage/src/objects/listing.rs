@@ -1,7 +1,7 @@
 //! A whole listing, page by page.
 
 use super::{ObjectInfo, ObjectStore};
-use crate::{Result, StoreError, StoreErrorKind};
+use crate::error::{Result, StoreError, StoreErrorKind};
 
 /// The pages of a listing; each is asked for when it is wanted.
 #[derive(Debug)]

@@ -15,11 +15,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, StoreFolder, StoreUrl, UnfinishedUpload,
-    Upload,
+    ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, StoreFolder, UnfinishedUpload, Upload,
 };
-use crate::{Result, StoreError, StoreErrorKind};
-use crate::{folder, layout, leftovers, shortage};
+use crate::catalog::layout;
+use crate::disk::{leftovers, private_folder, shortage};
+use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::objects::url::StoreUrl;
 
 mod mark;
 mod uploads;
@@ -363,7 +364,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 }
 
 fn create_folder(path: &Path) -> io::Result<()> {
-    match folder::private().create(path) {
+    match private_folder::private().create(path) {
         // Another run may have made it in the same moment.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) => Err(e),

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, UnfinishedUpload, Upload};
-use crate::{Result, StoreError, StoreErrorKind};
+use crate::error::{Result, StoreError, StoreErrorKind};
 
 const PAGE: usize = 1000;
 

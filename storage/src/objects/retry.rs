@@ -17,7 +17,7 @@ use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
     Upload,
 };
-use crate::{Error, Result, RetryAdvice, RetryClass, StoreErrorKind};
+use crate::error::{Error, Result, RetryAdvice, RetryClass, StoreErrorKind};
 
 /// How long one call may be repeated: a router that restarts, a store that is upgraded, a night's burst of requests.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
@@ -249,8 +249,9 @@ impl ObjectStore for Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StoreError;
-    use crate::objects::{Fault, Faulty, MemoryStore, Operation};
+    use crate::error::StoreError;
+    use crate::objects::faulty::{Fault, Faulty, Operation};
+    use crate::objects::memory::MemoryStore;
 
     fn failing(kind: StoreErrorKind, calls: u32) -> (Arc<Faulty>, Retry) {
         let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));

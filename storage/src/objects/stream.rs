@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use bytes::Bytes;
 
 use super::{ObjectStore, Part, PutOptions, Upload};
-use crate::{Error, Hashed, Result, StoreErrorKind};
+use crate::error::{Error, Result, StoreErrorKind};
+use crate::objects::hashed::Hashed;
 
 /// S3 takes up to 10,000 parts: 78 GiB.
 const PART_BYTES: usize = 8 << 20;
@@ -96,7 +97,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::objects::{Fault, Faulty, MemoryStore, Operation, Retry, RetryPolicy};
+    use crate::objects::faulty::{Fault, Faulty, Operation};
+    use crate::objects::memory::MemoryStore;
+    use crate::objects::retry::{Retry, RetryPolicy};
 
     const REPLACE: PutOptions = PutOptions { if_absent: false };
 

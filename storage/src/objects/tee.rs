@@ -10,7 +10,7 @@ use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
     Upload,
 };
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Parts go to both stores, all else to the first. Who asked for the copy completes it when the object exists: a copy
 /// of what was never made is none.
@@ -130,8 +130,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::objects::{Fault, Faulty, MemoryStore, Operation, conformance};
-    use crate::{Hashed, StoreErrorKind};
+    use crate::error::StoreErrorKind;
+    use crate::objects::conformance;
+    use crate::objects::faulty::{Fault, Faulty, Operation};
+    use crate::objects::hashed::Hashed;
+    use crate::objects::memory::MemoryStore;
 
     async fn teed(copy: SharedStore) -> (MemoryStore, Tee, Upload) {
         let primary = MemoryStore::default();

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio_util::sync::CancellationToken;
 
-use super::{LocalStore, Retry, RetryPolicy, S3Options, S3Store, SharedStore};
-use crate::{Error, Result};
+use super::SharedStore;
+use crate::error::{Error, Result};
+use crate::objects::local::LocalStore;
+use crate::objects::retry::{Retry, RetryPolicy};
+use crate::objects::s3::{S3Options, S3Store};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::Escaped;
+use crate::escape::Escaped;
 
 /// Read at once, at most. A line longer than this is no line of ours, and comes in pieces.
 const CHUNK: usize = 64 * 1024;

@@ -52,7 +52,7 @@ fn a_line_is_time_level_message_fields_and_trace() {
     let (_room, folder) = room();
     let log = RunLog::open(&folder, RUN).unwrap();
     in_run(&log, || {
-        tracing::info!(target: "intellistor_actors::uploader", part = 12, bytes = 8_391_203_u64, "part stored");
+        tracing::info!(target: "intellistor_actors::backup::uploader", part = 12, bytes = 8_391_203_u64, "part stored");
         log.set_trace_id("4bf92f3577b34da6a3ce929d0e0e4736");
         tracing::error!(target: "intellistor", path = "a b", "gone");
     });
@@ -90,8 +90,8 @@ fn a_log_has_its_own_filter() {
     let chatter = || {
         tracing::info!(target: "hyper", "theirs");
         tracing::warn!(target: "hyper", "theirs");
-        tracing::debug!(target: "intellistor_actors::scanner", "ours");
-        tracing::info!(target: "intellistor_actors::scanner", "ours");
+        tracing::debug!(target: "intellistor_actors::backup::scanner", "ours");
+        tracing::info!(target: "intellistor_actors::backup::scanner", "ours");
     };
     in_run(&log, chatter);
     assert_eq!(lines(&log), ["WARN  theirs", "INFO  ours"]);

@@ -1,5 +1,6 @@
-use super::super::{KeptOut, make_roots};
 use super::*;
+use crate::source::excludes::KeptOut;
+use crate::source::roots::make_roots;
 use proptest::prelude::*;
 use std::ffi::OsStr;
 use std::fs;

@@ -28,8 +28,8 @@ pub(crate) struct Cancel {
 pub(crate) async fn run(command: &Cancel, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
     let agent = home::agent(&session.environment)?;
-    let vault = session.open_without_key(&policy).await?;
-    let cancelled = session.unless_cancelled(agent.cancel(&vault, &policy)).await;
+    let catalog = session.open_catalog(&policy).await?;
+    let cancelled = session.unless_cancelled(agent.cancel(&catalog, &policy)).await;
     let cancelled = cancelled
         .map_err(Failure::engine(format!("cannot cancel the job of policy {}", policy.policy_id)))?;
     let (word, leftover) = match cancelled {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use intellistor::queue::{Job, Peek, View};
+use intellistor::state::{Job, Peek, View};
 use intellistor::{Agent, BackupReport};
 use intellistor::{agent::PolicyStatus, leftovers};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use intellistor::agent::Resumed;
-use intellistor::{Agent, AgentOptions, AgentReport, Error, Policy, Vault};
+use intellistor::{Agent, AgentOptions, AgentReport, Catalog, Error, Policy, Recipients};
 use serde::Serialize;
 
 use super::metrics_file;
@@ -111,7 +111,7 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
 }
 
 async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {
-    let vault = open(policy, agent, &command.seal, session).await?;
+    let (catalog, recipients) = open(policy, agent, &command.seal, session).await?;
     intellistor::privilege::read_everything();
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
@@ -121,8 +121,8 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
         new_store: command.new_store,
         run,
     };
-    let new_stores = vault.new_folders();
-    let report = agent.run(&vault, policy, options).await;
+    let new_stores = catalog.new_folders();
+    let report = agent.run(&catalog, &recipients, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
     session.tell_of_new_stores(&new_stores);
@@ -133,7 +133,7 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     for notice in &report.notices {
         session.screen.warn(notice);
     }
-    finish(report, &what, command, session, &vault)
+    finish(report, &what, command, session, &catalog)
 }
 
 /// Opens the policy's store. Whoever looks for last night's run must find that there was none, and why.
@@ -142,7 +142,7 @@ pub(super) async fn open(
     agent: &Agent,
     seal: &SealArgument,
     session: &Session,
-) -> Result<Vault, Failure> {
+) -> Result<(Catalog, Recipients), Failure> {
     session.open_to_seal(policy, seal).await.map_err(|failure| {
         match agent.note_failed_start(&policy.policy_id, &failure.to_string()) {
             Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
@@ -159,7 +159,7 @@ fn finish(
     what: &str,
     command: &Run,
     session: &Session,
-    vault: &Vault,
+    catalog: &Catalog,
 ) -> Result<Done, Failure> {
     let restore = |key: &str| cli_restore(session.env_file.as_deref(), &command.policy.policy, key);
     let AgentReport { ref name, ref notices, .. } = report;
@@ -197,7 +197,7 @@ fn finish(
             };
             let failure = failure.with_members(&members);
             Err(match goes_on {
-                true => failure.hint(format!("run it again to resume the job in {}", vault.url())),
+                true => failure.hint(format!("run it again to resume the job in {}", catalog.url())),
                 false => failure,
             })
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Local};
 use clap::Args;
-use intellistor::queue::{Peek, View};
 use intellistor::serve::{Past, Runs, ServeOptions, serve};
+use intellistor::state::{Peek, View};
 use intellistor::{Agent, AgentOptions, AgentReport, Policy};
 use serde_json::json;
 
@@ -87,13 +87,13 @@ impl Runs for Runner {
 
 impl Runner {
     async fn back_up(&self, policy: &Policy) -> Result<AgentReport, Failure> {
-        let vault = run::open(policy, &self.agent, &self.seal, &self.session).await?;
+        let (catalog, recipients) = run::open(policy, &self.agent, &self.seal, &self.session).await?;
         let options = AgentOptions {
             copy_to: self.copy_to.clone(),
             run: self.session.run_options(),
             ..AgentOptions::default()
         };
-        let report = self.agent.run(&vault, policy, options).await;
+        let report = self.agent.run(&catalog, &recipients, policy, options).await;
         report.map_err(Failure::engine("cannot back up"))
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Local};
 use clap::Args;
 use intellistor::agent::{PolicyStatus, RunProgress};
-use intellistor::queue::{Job, Peek, View};
 use intellistor::schedule::ScheduleInfo;
+use intellistor::state::{Job, Peek, View};
 use intellistor::{Agent, BackupReport, Policy, is_policy_id};
 use serde::Serialize;
 
@@ -117,8 +117,8 @@ pub(crate) async fn run(command: &Status, session: &Session) -> Result<Done, Fai
 }
 
 async fn unfinished(agent: &Agent, policy: &Policy, session: &Session) -> Result<Vec<UploadRow>, Failure> {
-    let vault = session.open_without_key(policy).await?;
-    let found = session.unless_cancelled(agent.unfinished_uploads(&vault, &policy.policy_id)).await;
+    let catalog = session.open_catalog(policy).await?;
+    let found = session.unless_cancelled(agent.unfinished_uploads(&catalog, &policy.policy_id)).await;
     let found = found.map_err(Failure::engine("cannot list the unfinished uploads"))?;
     let row = |found: intellistor::UnfinishedUpload| UploadRow {
         key: found.upload.key,

@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Fault, LocalStore, Outcome, give_name, new_file, rejected, sync_folder};
-use crate::StoreErrorKind;
+use crate::disk::spool::read_at;
+use crate::error::StoreErrorKind;
 use crate::objects::{Part, PartReceipt, PutOptions, UnfinishedUpload, Upload, in_order, unix_ms};
-use crate::spool::read_at;
 
 const MARK: &str = ".upload-";
 const JOURNAL: &str = ".parts";

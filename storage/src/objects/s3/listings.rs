@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{S3Store, quoted};
+use crate::error::{Result, StoreError, StoreErrorKind};
 use crate::objects::{ObjectInfo, ObjectStore as _, Page, PartReceipt, UnfinishedUpload, Upload, in_order};
-use crate::{Result, StoreError, StoreErrorKind};
 
 /// Pages in a row that may bring nothing new. S3 gives empty ones where much was deleted.
 const FRUITLESS: u32 = 1_000;

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::patience::unlimited;
-use crate::Hashed;
+use crate::objects::hashed::Hashed;
 
 /// How long nothing may move: within twice this time it is noticed. hyper takes half a MiB of a body at once, and sends it
 /// before it takes more: with four parts side by side, a line of 150 kbit/s does that in this time.

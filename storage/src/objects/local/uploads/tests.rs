@@ -4,8 +4,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::Error;
 use crate::objects::ObjectStore;
-use crate::{Error, Hashed};
+use crate::objects::hashed::Hashed;
 
 const ABSENT: PutOptions = PutOptions { if_absent: true };
 

@@ -1,0 +1,305 @@
+//! The tar stream, cut into frames as it is written.
+//!
+//! With each frame goes what a run that finds the archive cut off behind it needs to know: a [`Cursor`]. A stream
+//! that is [resumed](Frames::resume) inside an entry has that entry made again from its first byte; what was
+//! sent of it before is compared instead of sent, and where it differs the entry has [diverged](Halt::Diverged).
+
+use intellistor_storage::ContentDigest;
+use intellistor_storage::archive::FRAME_BYTES;
+use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::memory::buffers::{Buffer, Buffers};
+use intellistor_storage::state::{Cursor, HalfSent};
+
+use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER};
+use crate::link::Link;
+use crate::messages::{FrameArchived, Recorded, Reply, Stopped};
+use crate::source::Identity;
+
+/// Why writing ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// The pipeline comes down.
+    Stopped,
+    /// The entry is no longer what was sent of it before the crash.
+    Diverged,
+}
+
+impl From<Stopped> for Halt {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Fills frames and hands over each one that is full. What is recorded travels with the frame that holds the
+/// last byte written before.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    next: Link<FrameArchived>,
+    seq: u64,
+    buffers: Buffers,
+    frame: Buffer,
+    filled: usize,
+    position: u64,
+    recorded: Recorded,
+    /// Index of the entry that is being written, or comes next.
+    entry: u64,
+    open: Option<Open>,
+    sent_before: Option<SentBefore>,
+}
+
+/// The entry whose header has been written.
+#[derive(Debug)]
+struct Open {
+    tar_offset: u64,
+    header: Vec<u8>,
+    stored_bytes: u64,
+    identity: Option<Identity>,
+    digest: ContentDigest,
+    read_bytes: u64,
+}
+
+/// What an earlier run sent of the entry at which this one begins.
+#[derive(Debug)]
+struct SentBefore {
+    half: HalfSent,
+    /// Where its sent bytes end: where this run's first frame begins.
+    until: u64,
+}
+
+impl Frames {
+    /// A stream of which `position` bytes were sent before, up to where `cursor` says.
+    pub(crate) fn resume(next: Link<FrameArchived>, position: u64, cursor: Cursor) -> Self {
+        // Of an entry that was about to begin nothing was sent.
+        let half = cursor.half_sent.filter(|half| half.tar_offset < position);
+        Self {
+            next,
+            seq: 0,
+            buffers: Buffers::default(),
+            frame: Buffer::default(),
+            filled: 0,
+            position: half.as_ref().map_or(position, |half| half.tar_offset),
+            recorded: Recorded::default(),
+            entry: cursor.entry,
+            open: None,
+            sent_before: half.map(|half| SentBefore { half, until: position }),
+        }
+    }
+
+    /// Where the next byte goes in the tar stream.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The entry with this index comes next.
+    pub(crate) fn begin(&mut self, entry: u64) {
+        self.entry = entry;
+        self.open = None;
+    }
+
+    /// Whether what is written was sent before.
+    pub(crate) fn is_sent_before(&self) -> bool {
+        self.sent_before.is_some()
+    }
+
+    /// Writes an entry's header. `stored_bytes` of content follow, not counting what fills up the last block, and
+    /// `hole_bytes` of it are not stored.
+    pub(crate) fn header(
+        &mut self,
+        header: Vec<u8>,
+        stored_bytes: u64,
+        hole_bytes: u64,
+        identity: Option<Identity>,
+    ) -> Result<(), Halt> {
+        if let Some(SentBefore { half, .. }) = &self.sent_before {
+            let same_file = half.identity == identity.map(|id| (id.device, id.inode));
+            // Size, times, mode, owner and attributes stand in the header.
+            if !same_file || half.header != header {
+                return Err(Halt::Diverged);
+            }
+            self.position = half.tar_offset;
+        }
+        let (tar_offset, bytes) = (self.position, header.clone());
+        let digest = ContentDigest::of(stored_bytes.saturating_add(hole_bytes), stored_bytes);
+        self.open = Some(Open { tar_offset, header, stored_bytes, identity, digest, read_bytes: 0 });
+        self.write(&bytes)
+    }
+
+    /// Room for at least one byte, to be read into; say with [`advance`](Self::advance) how much was.
+    pub(crate) fn room(&mut self) -> Result<&mut [u8], Halt> {
+        if let Some(SentBefore { until, .. }) = &self.sent_before {
+            let left = *until - self.position;
+            if left > 0 {
+                self.frame.resize(FRAME_BYTES, 0);
+                return Ok(&mut self.frame[..FRAME_BYTES.min(left as usize)]);
+            }
+            self.compare()?;
+        }
+        if self.filled == FRAME_BYTES {
+            self.hand_over(false)?;
+        }
+        self.frame.resize(FRAME_BYTES, 0);
+        Ok(&mut self.frame[self.filled..])
+    }
+
+    /// Whether the content up to here is the content that was sent.
+    fn compare(&mut self) -> Result<(), Halt> {
+        let now = self.open.as_ref().map(|open| (open.read_bytes, open.read_sha256()));
+        match &self.sent_before {
+            Some(SentBefore { half, .. }) if now != Some((half.read_bytes, half.read_sha256)) => {
+                Err(Halt::Diverged)
+            }
+            _ => {
+                self.sent_before = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts `bytes` of the room as written, and shows them.
+    fn advance(&mut self, bytes: usize) -> &[u8] {
+        let from = self.filled;
+        self.position += bytes as u64;
+        if self.sent_before.is_none() {
+            self.filled += bytes;
+        }
+        &self.frame[from..from + bytes]
+    }
+
+    /// Counts `bytes` of the room as written and as content that was read.
+    pub(crate) fn advance_content(&mut self, bytes: usize) {
+        let mut open = self.open.take();
+        let read = self.advance(bytes);
+        if let Some(open) = &mut open {
+            open.digest.data(read);
+            open.read_bytes += bytes as u64;
+        }
+        self.open = open;
+    }
+
+    /// Whether holes of the open entry are counted at once.
+    pub(crate) fn leaves_out_holes(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.digest.leaves_out_holes())
+    }
+
+    /// Counts a hole as content that was read.
+    pub(crate) fn hole(&mut self, bytes: u64) {
+        if let Some(open) = &mut self.open {
+            open.digest.hole(bytes);
+            open.read_bytes = open.read_bytes.saturating_add(bytes);
+        }
+    }
+
+    /// The digest of the content that was read since the header.
+    pub(crate) fn content_sha256(&self) -> [u8; 32] {
+        self.open.as_ref().map_or_else(|| ContentDigest::default().finish(), Open::read_sha256)
+    }
+
+    /// Writes all of `bytes`.
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Halt> {
+        while !bytes.is_empty() {
+            let room = self.room()?;
+            let n = room.len().min(bytes.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            self.advance(n);
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Writes zeros.
+    pub(crate) fn write_zeros(&mut self, mut bytes: u64) -> Result<(), Halt> {
+        while bytes > 0 {
+            let room = self.room()?;
+            let n = (room.len() as u64).min(bytes) as usize;
+            room[..n].fill(0);
+            self.advance(n);
+            bytes -= n as u64;
+        }
+        Ok(())
+    }
+
+    /// Fills up the last block of an entry.
+    pub(crate) fn pad(&mut self) -> Result<(), Halt> {
+        self.write_zeros(self.position.next_multiple_of(BLOCK_BYTES) - self.position)
+    }
+
+    /// Ends the entry that was sent in part and is not the same any more: the stream stays valid tar, and
+    /// whatever comes next in it overrides this.
+    pub(crate) fn give_up_on_sent_before(&mut self) -> Result<(), Halt> {
+        let Some(SentBefore { half, until }) = self.sent_before.take() else { return Ok(()) };
+        self.position = until;
+        let header_end = half.tar_offset + half.header.len() as u64;
+        let end = (header_end + half.stored_bytes).next_multiple_of(BLOCK_BYTES);
+        let unsent = header_end.saturating_sub(until).min(half.header.len() as u64) as usize;
+        let header_rest = half.header[half.header.len() - unsent..].to_vec();
+        self.open = Some(Open::given_up(half));
+        self.write(&header_rest)?;
+        self.write_zeros(end.saturating_sub(self.position))
+    }
+
+    /// What was recorded since the last frame was handed over.
+    pub(crate) fn take_recorded(&mut self) -> Recorded {
+        std::mem::take(&mut self.recorded)
+    }
+
+    /// Records again what was [taken](Self::take_recorded).
+    pub(crate) fn put_back(&mut self, recorded: Recorded) {
+        self.recorded.append(recorded);
+    }
+
+    /// Records an entry that is complete.
+    pub(crate) fn record(&mut self, entry: Entry) {
+        self.recorded.entries.push(entry);
+    }
+
+    /// Records an entry that was skipped or changed.
+    pub(crate) fn problem(&mut self, problem: Problem) {
+        self.recorded.problems.push(problem);
+    }
+
+    /// Closes the stream with a frame that holds the end marker and nothing else; waits until all is taken over.
+    pub(crate) fn close(&mut self) -> Reply {
+        self.give_up_on_sent_before().map_err(|_| Stopped)?;
+        if self.filled > 0 {
+            self.hand_over(false)?;
+        }
+        self.write(&END_MARKER).map_err(|_| Stopped)?;
+        self.hand_over(true)?;
+        self.next.flush()
+    }
+
+    fn hand_over(&mut self, last: bool) -> Reply {
+        let mut tar = std::mem::replace(&mut self.frame, self.buffers.take());
+        tar.truncate(std::mem::take(&mut self.filled));
+        let seq = self.seq;
+        self.seq += 1;
+        let mut recorded = std::mem::take(&mut self.recorded);
+        recorded.cursor = Cursor { entry: self.entry, half_sent: self.open.as_ref().map(Open::half_sent) };
+        self.next.send(FrameArchived { seq, tar, recorded, last })
+    }
+}
+
+impl Open {
+    /// An entry that no run can go on with: should this one end amid the zeros, the next one writes the rest of
+    /// them, whatever it finds on the disk.
+    fn given_up(half: HalfSent) -> Self {
+        let HalfSent { tar_offset, header, stored_bytes, .. } = half;
+        let (digest, read_bytes) = (ContentDigest::default(), u64::MAX);
+        Self { tar_offset, header, stored_bytes, identity: None, digest, read_bytes }
+    }
+
+    fn read_sha256(&self) -> [u8; 32] {
+        self.digest.finish()
+    }
+
+    fn half_sent(&self) -> HalfSent {
+        HalfSent {
+            tar_offset: self.tar_offset,
+            header: self.header.clone(),
+            stored_bytes: self.stored_bytes,
+            identity: self.identity.map(|id| (id.device, id.inode)),
+            read_sha256: self.read_sha256(),
+            read_bytes: self.read_bytes,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Puts compressed frames back in order and seals them into segments, and packs what ended in each.
+//!
+//! - **In:** [`FrameCompressed`], in any order. **Out:** [`SegmentSealed`], in order.
+//! - **Bound:** a frame that came early waits for those before it; the archiver's window allows no more than
+//!   its size of them. One segment is being built, and one more waits for the uploader (window 1): the
+//!   uploader's slots are the place for more.
+//! - **Blocks:** on the processor (sealing runs at about memory speed, so one thread keeps up with the
+//!   compressors of many cores), and on the uploader.
+//! - **Survives a crash:** nothing. What was being built is built again, under another salt (nonce law).
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+use intellistor_storage::archive::{Sealed, SegmentSealer};
+use intellistor_storage::manifest::{Entry, Listed, Problem};
+use intellistor_storage::memory::packed::Packer;
+use intellistor_storage::state::Cursor;
+
+use crate::link::{Failures, Link};
+use crate::messages::{FrameCompressed, Recorded, Reply, SegmentSealed};
+
+/// What the encryptor needs.
+#[derive(Debug)]
+pub struct EncryptorConfig {
+    /// The archive's keys and chain.
+    pub sealer: SegmentSealer,
+    /// The uploader.
+    pub next: Recipient<SegmentSealed>,
+    /// Where to report.
+    pub failures: Failures,
+}
+
+/// The stage that puts compressed frames in order and seals them into segments, one for each part of the upload.
+#[derive(Debug)]
+pub struct Encryptor {
+    sealer: SegmentSealer,
+    next: Link<SegmentSealed>,
+    failures: Failures,
+    early: BTreeMap<u64, FrameCompressed>,
+    next_seq: u64,
+    /// What ended in the segment that is being built.
+    entries: Packer<Entry>,
+    problems: Packer<Problem>,
+    /// Where in the walk the last frame ends.
+    cursor: Cursor,
+}
+
+impl Encryptor {
+    /// An encryptor at the beginning of an archive.
+    pub fn new(config: EncryptorConfig) -> Self {
+        Self {
+            sealer: config.sealer,
+            next: Link::new(config.next, 1),
+            failures: config.failures,
+            early: BTreeMap::new(),
+            next_seq: 0,
+            entries: Packer::default(),
+            problems: Packer::default(),
+            cursor: Cursor::default(),
+        }
+    }
+
+    fn seal(&mut self, frame: FrameCompressed) -> Result<Reply, intellistor_storage::Error> {
+        if let Some(full) = self.sealer.close_before(frame.gzip.len(), frame.last) {
+            let sent = self.hand_over(full, false)?;
+            if sent.is_err() {
+                return Ok(sent);
+            }
+        }
+        let Recorded { entries, problems, cursor } = frame.recorded;
+        entries.iter().try_for_each(|entry| self.entries.push(entry))?;
+        problems.iter().try_for_each(|problem| self.problems.push(problem))?;
+        self.cursor = cursor;
+        let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? else {
+            return Ok(Ok(()));
+        };
+        let sent = self.hand_over(sealed, frame.last)?;
+        if !frame.last {
+            return Ok(sent);
+        }
+        let flushed = sent.and_then(|()| self.next.flush());
+        // The compressors share it: what they have made is here.
+        self.failures.end_stage();
+        Ok(flushed)
+    }
+
+    /// Sends a segment with what ended in it.
+    fn hand_over(&mut self, sealed: Sealed, last: bool) -> Result<Reply, intellistor_storage::Error> {
+        Ok(self.next.send(SegmentSealed {
+            segment: sealed.record,
+            body: sealed.body,
+            listed: Listed {
+                entries: std::mem::take(&mut self.entries).finish()?,
+                problems: std::mem::take(&mut self.problems).finish()?,
+            },
+            cursor: self.cursor.clone(),
+            last,
+        }))
+    }
+}
+
+impl Actor for Encryptor {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<FrameCompressed> for Encryptor {
+    type Result = Reply;
+
+    fn handle(&mut self, frame: FrameCompressed, _: &mut Self::Context) -> Reply {
+        let failures = self.failures.clone();
+        failures.guard("encryptor", || {
+            self.early.insert(frame.seq, frame);
+            while let Some(frame) = self.early.remove(&self.next_seq) {
+                self.next_seq += 1;
+                let reply = self.seal(frame)?;
+                if reply.is_err() {
+                    return Ok(reply);
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+}

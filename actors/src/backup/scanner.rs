@@ -1,0 +1,157 @@
+//! Finds what is to be backed up.
+//!
+//! - **In:** [`Scan`], once. **Out:** [`FilesScanned`], in the order of the archive: batches of at most
+//!   [`BATCH`] entries and some [`BATCH_PATH_BYTES`] of their paths.
+//! - **Bound:** [`WINDOW`] batches are ahead of the archiver, and one is being made. Reading 1,024 files
+//!   takes longer than a slow disk's listing of the next ones, and however long the paths are it is less than
+//!   1 MiB. Besides, the names in the folders above the current one are held: their length and 5 bytes each.
+//! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
+//! - **Survives a crash:** nothing by itself. Where the [recorder](crate::backup::scan_recorder) has the whole walk, it is
+//!   not made again; where not, it is, and finds what is there then.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use intellistor_storage::Error;
+
+use crate::link::{Failures, Link};
+use crate::messages::{FilesScanned, Reply, Scan, Stopped};
+use crate::progress::Progress;
+use crate::source::{Excludes, Facts, Identity, Root, SourceKind, Walk, Walked};
+
+/// Entries in a batch.
+pub const BATCH: usize = 256;
+/// A batch ends with the entry that brings its paths to this size.
+pub const BATCH_PATH_BYTES: usize = 64 << 10;
+/// Batches ahead of the archiver.
+pub const WINDOW: usize = 4;
+
+/// What the scanner needs.
+#[derive(Debug)]
+pub struct ScannerConfig {
+    /// Where to begin.
+    pub roots: Vec<Root>,
+    /// What to leave out.
+    pub excludes: Excludes,
+    /// The archiver.
+    pub next: Recipient<FilesScanned>,
+    /// Where to report.
+    pub failures: Failures,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Scanner {
+    roots: Vec<Root>,
+    excludes: Excludes,
+    next: Link<FilesScanned>,
+    failures: Failures,
+}
+
+impl Scanner {
+    /// A scanner that waits for [`Scan`].
+    pub fn new(config: ScannerConfig) -> Self {
+        let ScannerConfig { roots, excludes, next, failures } = config;
+        Self { roots, excludes, next: Link::new(next, WINDOW), failures }
+    }
+
+    fn scan(&mut self) -> Result<Reply, Error> {
+        let mut walked = Vec::with_capacity(BATCH);
+        let (mut path_bytes, mut first) = (0, 0);
+        for step in Walk::new(self.roots.clone(), self.excludes.clone()) {
+            // The archiver answers late while it reads a large file; a listing need not go on until then.
+            if self.failures.is_stopped() {
+                return Ok(Err(Stopped));
+            }
+            let step = step?;
+            path_bytes += path_bytes_of(&step);
+            walked.push(step);
+            if walked.len() == BATCH || path_bytes >= BATCH_PATH_BYTES {
+                let walked = std::mem::replace(&mut walked, Vec::with_capacity(BATCH));
+                let next = first + walked.len() as u64;
+                if self.next.send(FilesScanned { first, walked, last: false }).is_err() {
+                    return Ok(Err(Stopped));
+                }
+                (path_bytes, first) = (0, next);
+            }
+        }
+        let ended = self.next.send(FilesScanned { first, walked, last: true });
+        Ok(ended.and_then(|()| self.next.flush()))
+    }
+}
+
+fn path_bytes_of(step: &Walked) -> usize {
+    match step {
+        Walked::Entry(entry) => entry.relative_path.len() + entry.source.as_path().as_os_str().len(),
+        Walked::Problem(problem) => problem.relative_path.len() + problem.reason.len(),
+    }
+}
+
+impl Actor for Scanner {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<Scan> for Scanner {
+    type Result = Reply;
+
+    fn handle(&mut self, Scan: Scan, _: &mut Self::Context) -> Reply {
+        let failures = self.failures.clone();
+        let scanned = failures.guard("scanner", || self.scan());
+        failures.end_stage();
+        scanned
+    }
+}
+
+/// Counts what a scan will find, so that a time left can be told; ends early when `stop` is set.
+pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
+    let mut census = Census::default();
+    for step in Walk::new(roots, excludes) {
+        // The backup meets what this walk cannot get past, and reports it.
+        let (Ok(step), false) = (step, stop.load(Ordering::Relaxed)) else { return };
+        if let Some(bytes) = census.count(&step) {
+            progress.total_entries.add(1);
+            progress.total_bytes.add(bytes);
+        }
+    }
+}
+
+/// Counts what a walk finds. Holds the files with several names, and how many of these are still to come: their
+/// content is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Census(HashMap<Identity, u64>);
+
+impl Census {
+    /// Some 12 MiB; beyond it every name counts, since a count is only an estimate.
+    const MOST: usize = 1 << 18;
+
+    /// The bytes of content that an entry adds; `None` when the step is no entry.
+    pub(crate) fn count(&mut self, step: &Walked) -> Option<u64> {
+        let Walked::Entry(entry) = step else { return None };
+        let is_read = entry.facts.kind == SourceKind::File && self.is_first(&entry.facts);
+        Some(if is_read { entry.facts.size } else { 0 })
+    }
+
+    fn is_first(&mut self, facts: &Facts) -> bool {
+        let (Some(identity), true) = (facts.identity, facts.links > 1) else { return true };
+        match self.0.get_mut(&identity) {
+            Some(1) => {
+                self.0.remove(&identity);
+                false
+            }
+            Some(to_come) => {
+                *to_come -= 1;
+                false
+            }
+            None => {
+                if self.0.len() < Self::MOST {
+                    self.0.insert(identity, facts.links - 1);
+                }
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

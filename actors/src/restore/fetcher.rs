@@ -1,0 +1,123 @@
+//! Fetches runs of frames from the store, several at a time.
+//!
+//! - **In:** [`RunPlanned`], in order. **Out:** [`RunFetched`], in the order in which the store answers.
+//! - **Bound:** [`MEMORY_BYTES`] for everything from here to the disk. A run takes its share, sealed and opened,
+//!   before it is fetched, in the order of the plan, and holds it until it is written: a run that the store
+//!   delays stops those behind it from piling up. 40 MiB are eight runs that do not compress, on their way
+//!   from the store at once; that hides a request's latency, and it is a third of the memory that we promise.
+//! - **Blocks:** never; it waits for the network on an arbiter.
+//! - **Survives a crash:** nothing, and nothing needs to.
+//!
+//! A store that delivers fewer bytes than asked is not an error here: the frames that lack bytes are damaged,
+//! and the others are restored.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use intellistor_storage::manifest::Entry;
+use intellistor_storage::objects::SharedStore;
+use intellistor_telemetry::metrics;
+use intellistor_telemetry::names::span;
+use tokio::sync::Semaphore;
+use tracing::{Instrument as _, info_span};
+
+use crate::link::Failures;
+use crate::messages::{Reply, RunFetched, RunPlanned, Share, Stopped};
+use crate::progress::Progress;
+use crate::restore::planner::RUN_ENTRIES_BYTES;
+
+/// The most bytes of runs, sealed or opened, between the store and the disk.
+pub const MEMORY_BYTES: u64 = 40 << 20;
+/// The most requests at once.
+pub const IN_FLIGHT: usize = 8;
+
+/// What the fetcher needs.
+#[derive(Debug)]
+pub struct FetcherConfig {
+    /// Where the archive is.
+    pub store: SharedStore,
+    /// The archive's key.
+    pub key: String,
+    /// The openers.
+    pub next: Recipient<RunFetched>,
+    /// Where to report.
+    pub failures: Failures,
+    /// Counts delivered bytes.
+    pub progress: Arc<Progress>,
+}
+
+/// The stage that reads planned byte ranges from the store, several at a time.
+#[derive(Debug)]
+pub struct Fetcher {
+    config: Arc<FetcherConfig>,
+    memory: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+}
+
+/// A permit stands for one KiB.
+pub(crate) fn permits(bytes: u64) -> usize {
+    bytes.min(MEMORY_BYTES).div_ceil(1 << 10) as usize
+}
+
+/// What a run takes once it is opened.
+pub(crate) fn opened_bytes(run: &RunPlanned) -> u64 {
+    // A whole share for few entries, too: whoever writes them keeps something of each.
+    let entries = run.entries.iter().map(Entry::memory_bytes).sum::<u64>().max(RUN_ENTRIES_BYTES);
+    entries + run.frames.iter().map(|frame| u64::from(frame.tar_bytes)).sum::<u64>()
+}
+
+impl Fetcher {
+    /// A fetcher with all its memory free.
+    pub fn new(config: FetcherConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+            memory: Arc::new(Semaphore::new(permits(MEMORY_BYTES))),
+            requests: Arc::new(Semaphore::new(IN_FLIGHT)),
+        }
+    }
+}
+
+impl Actor for Fetcher {
+    type Context = Context<Self>;
+}
+
+impl Handler<RunPlanned> for Fetcher {
+    type Result = ResponseFuture<Reply>;
+
+    fn handle(&mut self, run: RunPlanned, _: &mut Self::Context) -> Self::Result {
+        let (config, memory, requests) = (self.config.clone(), self.memory.clone(), self.requests.clone());
+        Box::pin(async move {
+            if config.failures.is_stopped() {
+                return Err(Stopped);
+            }
+            let sealed: u64 = run.frames.iter().map(|frame| frame.end() - frame.offset).sum();
+            let bytes = sealed + opened_bytes(&run);
+            let share = memory.acquire_many_owned(permits(bytes) as u32).await.map_err(|_| Stopped)?.into();
+            let span = config.failures.span();
+            let fetching = async move {
+                // A failure is reported inside; the planner learns of it when the pipeline comes down.
+                let _ = fetch(&config, &requests, run, share).await;
+            };
+            actix::spawn(fetching.instrument(span));
+            Ok(())
+        })
+    }
+}
+
+async fn fetch(config: &FetcherConfig, requests: &Semaphore, run: RunPlanned, share: Share) -> Reply {
+    let sealed = match (run.frames.first(), run.frames.last()) {
+        (Some(first), Some(last)) => {
+            let _request = requests.acquire().await.map_err(|_| Stopped)?;
+            let range = first.offset..last.end();
+            let span =
+                info_span!(span::FETCH_RANGE, intellistor.range.size = (range.end - range.start) as i64);
+            let fetched = config.store.get_range(&config.key, range).instrument(span).await;
+            fetched.map_err(|error| config.failures.report(error))?
+        }
+        _ => Bytes::new(),
+    };
+    config.progress.stored_bytes.add(sealed.len() as u64);
+    metrics::received(sealed.len() as u64);
+    config.next.send(RunFetched { run, sealed, share }).await.map_err(|_| Stopped)?
+}

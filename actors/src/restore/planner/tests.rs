@@ -1,0 +1,273 @@
+//! The way back as a whole: a sealed backup in a store, through all four stages, onto the disk.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use intellistor_storage::archive::{
+    Compression, FRAME_BYTES, FrameCompressor, FrameRef, Header, Opener, SegmentSealer,
+};
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::{DataKey, Recipients, UserKey};
+use intellistor_storage::manifest::{Listed, ManifestDraft, Origin};
+use intellistor_storage::objects::{LocalStore, ObjectStore, SharedStore};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+
+use super::runs::tests::file;
+use super::*;
+use crate::link::Failure;
+use crate::restore::extractor::{Extracted, Extractor, ExtractorConfig};
+use crate::restore::fetcher::{Fetcher, FetcherConfig};
+use crate::restore::opener::{FrameOpener, FrameOpenerConfig};
+use crate::restore::writer::{Writer, WriterConfig};
+use crate::target::Target;
+
+const ARCHIVE: &str = "archive";
+
+/// A backup of made-up content; its tar stream has no headers, since nobody here looks at them.
+struct Backup {
+    manifest: Arc<VerifiedManifest>,
+    index: Arc<ArchiveIndex>,
+    sealed: Vec<u8>,
+}
+
+fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+impl Backup {
+    fn of(files: &[(String, Vec<u8>)], more: Vec<Entry>) -> Self {
+        let name =
+            BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
+        let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
+        let header = Header::new(&name, Recipients::from(user_key.clone()).wrap(&data_key, &name.backup_id));
+        let mut tar = Vec::new();
+        let mut entries = Vec::new();
+        for (path, content) in files {
+            let entry = file(path, &[(tar.len() as u64, content.len() as u64)]);
+            entries.push(Entry { sha256: Some(Sha256::digest(content).into()), ..entry });
+            tar.extend_from_slice(content);
+        }
+        entries.extend(more);
+
+        let mut sealer = SegmentSealer::new(header.clone(), data_key.clone());
+        let mut compressor = FrameCompressor::new(Compression::Fast);
+        let mut draft = ManifestDraft::default();
+        let mut sealed = Vec::new();
+        let mut records = Vec::new();
+        let mut seal = |tar: &[u8], last: bool| {
+            if let Some(part) = sealer.seal(&compressor.compress(tar), tar.len() as u32, last).unwrap() {
+                sealed.extend_from_slice(&part.body);
+                records.push(part.record);
+            }
+        };
+        tar.chunks(FRAME_BYTES).for_each(|frame| seal(frame, false));
+        seal(&[0; 1024], true);
+        let index = Arc::new(ArchiveIndex::new(header.clone(), &records).unwrap());
+        for record in records {
+            draft.commit(record, Listed::of(&std::mem::take(&mut entries), &[]).unwrap()).unwrap();
+        }
+        let (mut spool, _) = draft.finish(&header, &data_key, Origin::default(), Vec::new()).unwrap();
+        spool.flush().unwrap();
+        let manifest = Arc::new(VerifiedManifest::verify(spool, &name, &user_key.into()).unwrap());
+        Self { manifest, index, sealed }
+    }
+
+    fn frames(&self) -> Vec<FrameRef> {
+        (0..self.index.frame_count()).map(|i| self.index.frame(i)).collect()
+    }
+
+    /// Restores, from a store that holds the archive as it is now.
+    fn restore(&self, only: Option<&[&str]>) -> Restored {
+        let work = tempfile::tempdir().unwrap();
+        let out = work.path().join("out");
+        let (failures, mut failed) = Failures::channel();
+        let progress = Arc::new(Progress::default());
+        let only = only.map(|only| PathGlobs::new(only).unwrap());
+        let outcome = System::new().block_on(async {
+            let store = LocalStore::open(&work.path().join("store")).await.unwrap();
+            if !self.sealed.is_empty() {
+                store.put(ARCHIVE, Bytes::copy_from_slice(&self.sealed)).await.unwrap();
+            }
+            let store: SharedStore = Arc::new(store);
+            let (done, outcome) = oneshot::channel();
+            let target = Target::open(&out).unwrap();
+            let writer = WriterConfig {
+                out: out.clone(),
+                alive: mpsc::channel(1).0,
+                failures: failures.clone(),
+                progress: progress.clone(),
+            };
+            let writers = Writer::start(3, &writer);
+            let extractor = one(Extractor::new(ExtractorConfig {
+                target,
+                writers: writers.iter().map(|writer| writer.clone().recipient()).collect(),
+                done,
+                failures: failures.clone(),
+                progress: progress.clone(),
+            }));
+            let opener = FrameOpenerConfig {
+                opener: Opener::new(self.index.clone(), self.manifest.data_key().clone()),
+                next: extractor.clone().recipient(),
+                failures: failures.clone(),
+            };
+            let opener = SyncArbiter::start(3, move || FrameOpener::new(opener.clone()));
+            let fetcher = FetcherConfig {
+                store,
+                key: ARCHIVE.to_owned(),
+                next: opener.clone().recipient(),
+                failures: failures.clone(),
+                progress: progress.clone(),
+            };
+            let fetcher = Fetcher::new(fetcher).start();
+            let planner = one(Planner::new(PlannerConfig {
+                manifest: self.manifest.clone(),
+                index: self.index.clone(),
+                only,
+                next: fetcher.clone().recipient(),
+                failures: failures.clone(),
+                progress: progress.clone(),
+            }));
+            let planned = planner.send(Plan);
+            tokio::select! {
+                Some(failure) = failed.recv() => Err(failure),
+                (_, outcome) = futures::future::join(planned, outcome) => Ok(outcome.unwrap()),
+            }
+        });
+        Restored { _work: work, out, outcome, progress }
+    }
+}
+
+fn one<A: Actor<Context = SyncContext<A>> + Send>(actor: A) -> Addr<A> {
+    let actor = std::sync::Mutex::new(Some(actor));
+    SyncArbiter::start(1, move || actor.lock().unwrap().take().unwrap())
+}
+
+struct Restored {
+    _work: TempDir,
+    out: PathBuf,
+    outcome: Result<Extracted, Failure>,
+    progress: Arc<Progress>,
+}
+
+/// Small files, then one that fills many runs, then small files again.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let small = |i: usize| (format!("small/{i:03}"), noise(20_000, i as u64 + 1));
+    let large = ("large".to_owned(), noise(21 << 20, 99));
+    let zeros = ("zeros".to_owned(), vec![0; 30 << 20]);
+    (0..150).map(small).chain([large, zeros]).chain((150..400).map(small)).collect()
+}
+
+fn links() -> Vec<Entry> {
+    let link =
+        |path: &str, kind, to: &str| Entry { kind, link_target: Some(to.to_owned()), ..file(path, &[]) };
+    vec![
+        Entry { kind: EntryKind::Directory, ..file("empty folder", &[]) },
+        link("soft", EntryKind::Symlink, "../nowhere"),
+        Entry {
+            extents: file("", &[(20_000, 20_000)]).extents,
+            size: 20_000,
+            sha256: Some(Sha256::digest(noise(20_000, 2)).into()),
+            ..link("hard", EntryKind::Hardlink, "small/001")
+        },
+    ]
+}
+
+#[test]
+fn a_backup_comes_back_whole() {
+    let files = files();
+    let backup = Backup::of(&files, links());
+    let restored = backup.restore(None);
+    let outcome = restored.outcome.unwrap();
+    assert_eq!((&outcome.warnings, &outcome.damaged), (&vec![], &vec![]));
+    let bytes: usize = files.iter().map(|(_, content)| content.len()).sum();
+    assert_eq!((outcome.found, outcome.restored, outcome.bytes), (405, 405, bytes as u64));
+    for (path, content) in &files {
+        assert!(fs::read(restored.out.join(path)).unwrap() == *content, "{path}");
+    }
+    assert_eq!(fs::read(restored.out.join("hard")).unwrap(), noise(20_000, 2));
+    let progress = &restored.progress;
+    assert_eq!((progress.entries.get(), progress.total_entries.get()), (405, 405));
+    assert_eq!((progress.bytes.get(), progress.total_bytes.get()), (bytes as u64, bytes as u64));
+    // Each frame but the end marker once, and the heads of segments between them.
+    let all = backup.frames();
+    let fetched = progress.stored_bytes.get();
+    assert!(fetched <= all[all.len() - 2].end() - all[0].offset, "{fetched}");
+}
+
+#[test]
+fn one_file_costs_its_own_frames() {
+    let backup = Backup::of(&files(), links());
+    let restored = backup.restore(Some(&["small/399", "hard"]));
+    let outcome = restored.outcome.unwrap();
+    assert_eq!((outcome.found, outcome.restored, outcome.damaged_count), (2, 2, 0));
+    assert_eq!(
+        fs::read(restored.out.join("hard")).unwrap(),
+        noise(20_000, 2),
+        "its own content, without small/001"
+    );
+    assert!(!restored.out.join("small/001").exists());
+    assert!(restored.progress.stored_bytes.get() < 4 << 20, "{}", restored.progress.stored_bytes.get());
+}
+
+#[test]
+fn a_damaged_frame_costs_only_its_files() {
+    let files = files();
+    let mut backup = Backup::of(&files, Vec::new());
+    let frame = backup.frames()[1];
+    backup.sealed[frame.offset as usize + 100] ^= 1;
+    let restored = backup.restore(None);
+    let outcome = restored.outcome.unwrap();
+    let mut at = 0u64;
+    let mut lost = Vec::new();
+    let (start, end) = (frame.tar_offset, frame.tar_offset + u64::from(frame.tar_bytes));
+    for (path, content) in &files {
+        let past = at + content.len() as u64;
+        if at < end && past > start {
+            lost.push(path.as_str());
+        }
+        assert_eq!(restored.out.join(path).exists(), !(at < end && past > start), "{path}");
+        at = past;
+    }
+    let told: Vec<&str> = outcome.damaged.iter().map(|told| told.split(':').next().unwrap()).collect();
+    assert_eq!(told, lost, "in the order of their paths");
+    assert_eq!(outcome.restored, 402 - lost.len() as u64);
+}
+
+#[test]
+fn an_archive_that_is_cut_short_gives_what_is_there() {
+    let files = files();
+    let mut backup = Backup::of(&files, Vec::new());
+    let cut = backup.frames()[12].offset as usize + 50;
+    backup.sealed.truncate(cut);
+    let outcome = backup.restore(None).outcome.unwrap();
+    assert_eq!((outcome.restored, outcome.damaged_count), (150, 252));
+    let told = outcome.damaged.iter().find(|told| told.starts_with("large: "));
+    assert!(told.is_some_and(|told| told.contains("cut short")), "{told:?}");
+}
+
+#[test]
+fn a_store_that_refuses_ends_the_restore() {
+    let mut backup = Backup::of(&files(), Vec::new());
+    backup.sealed.clear();
+    let restored = backup.restore(None);
+    assert!(matches!(restored.outcome, Err(Failure::Error(Error::Store(_)))), "{:?}", restored.outcome);
+}
+
+#[test]
+fn a_backup_of_nothing_comes_back() {
+    let backup = Backup::of(&[], Vec::new());
+    assert_eq!(backup.restore(None).outcome.unwrap(), Extracted::default());
+    assert_eq!(backup.restore(Some(&["x"])).outcome.unwrap(), Extracted::default());
+}

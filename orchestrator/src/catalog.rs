@@ -1,0 +1,180 @@
+//! What lies in a store: backups, archives without a manifest, and which machine owns a policy. No key is needed for it.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
+use intellistor_storage::RetryClass;
+use intellistor_storage::catalog::contents::{Contents, ListedBackup};
+use intellistor_storage::catalog::layout::{self, BackupName};
+use intellistor_storage::catalog::ownership::{self, Claim, Machine, Owner};
+use intellistor_storage::manifest::Peeked;
+use intellistor_storage::objects::{SharedStore, StoreUrl};
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::machine::{self, TOOL};
+
+/// So many manifests are looked into at once.
+const PEEKED_AT_ONCE: usize = 16;
+
+/// A store, as one machine sees it.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(crate) store: SharedStore,
+    pub(crate) machine: Machine,
+}
+
+impl Catalog {
+    /// Opens a store. Nothing is read or written yet.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn open(url: &StoreUrl) -> Result<Self> {
+        Ok(Self::new(url.open().await?))
+    }
+
+    /// Uses a store that is open already.
+    pub fn new(store: SharedStore) -> Self {
+        Self { store, machine: machine::this_machine() }
+    }
+
+    /// Backs up as another machine than [`this_machine`](crate::this_machine): one that containers share by a name.
+    #[must_use]
+    pub fn on_machine(self, machine: Machine) -> Self {
+        Self { machine, ..self }
+    }
+
+    /// The store's URL.
+    pub fn url(&self) -> String {
+        self.store.url()
+    }
+
+    /// Folders of this machine that the store would be begun in, since they hold no backups: a disk that is not mounted
+    /// looks the same.
+    pub fn new_folders(&self) -> Vec<PathBuf> {
+        let folders = self.store.folders().into_iter().filter(|folder| folder.id.is_none());
+        folders.map(|folder| folder.path).filter(|path| !path.join(layout::BACKUPS).exists()).collect()
+    }
+
+    /// Makes sure that the policy is this machine's in the store, before anything else is written there.
+    pub(crate) async fn claim(&self, policy_id: &str, take_over: bool) -> Result<Claim> {
+        let claim = ownership::claim(&*self.store, policy_id, &self.machine, TOOL, take_over).await?;
+        // That writing and reading are permitted has been shown. A look at an archive, without which it is not published,
+        // is a request of its own, which something between may refuse: better before than after it was sent.
+        self.store.head(&layout::machine_key(policy_id)).await?;
+        Ok(claim)
+    }
+
+    /// Fails when the policy has become another machine's since it was claimed.
+    pub(crate) async fn confirm(&self, policy_id: &str) -> Result<()> {
+        Ok(ownership::confirm(&*self.store, policy_id, &self.machine).await?)
+    }
+
+    /// The machine that a policy belongs to in this store, if it was ever run.
+    ///
+    /// # Errors
+    /// Those of the store; `UnreadableOwner` when what should say so is something else.
+    pub async fn owner(&self, policy_id: &str) -> Result<Option<Owner>> {
+        Ok(ownership::owner(&*self.store, policy_id).await?)
+    }
+
+    /// The machines that made backups, by name, in their order; `None` where a manifest does not say. Nothing is
+    /// verified: of each manifest the first lines are read.
+    ///
+    /// # Errors
+    /// Those of a store that cannot be reached.
+    pub async fn hosts(&self, names: Vec<BackupName>) -> Result<Vec<Option<String>>> {
+        let peeks = streams::iter(names).map(|name| async move {
+            match Peeked::fetch(&*self.store, &name).await {
+                Ok(peeked) => Ok(Some(peeked.host)),
+                Err(error) if error.retry_class() == RetryClass::Temporary => Err(error.into()),
+                // One that was altered, or that this user may not read, is listed all the same.
+                Err(_) => Ok(None),
+            }
+        });
+        peeks.buffered(PEEKED_AT_ONCE).try_collect().await
+    }
+
+    /// The backups of a policy, oldest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self, policy_id: &str) -> Result<Vec<ListedBackup>> {
+        Ok(self.contents(policy_id).await?.backups().collect())
+    }
+
+    /// All that the store holds of a policy, archives without a manifest included.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn contents(&self, policy_id: &str) -> Result<Contents> {
+        Ok(Contents::of(&*self.store, policy_id).await?)
+    }
+
+    /// The newest backup of a policy that is not of the future: one whose clock was ahead would stay the newest for
+    /// years. The future begins a day from now, by the store's clock where it is known. Where all are of the future, this
+    /// clock is wrong, and the newest of them is it.
+    ///
+    /// # Errors
+    /// [`Error::NoBackup`], and those of the store.
+    pub async fn latest(&self, policy_id: &str) -> Result<BackupName> {
+        let contents = self.contents(policy_id).await?;
+        let newest = self.newest(contents.backups().map(|backup| backup.name).collect());
+        newest.ok_or_else(|| self.no_backup(policy_id, contents.orphans().count()))
+    }
+
+    /// As [`latest`](Self::latest), without a word about those of the future; None where there is none.
+    pub(crate) async fn newest_before(&self, policy_id: &str) -> Result<Option<BackupName>> {
+        let contents = self.contents(policy_id).await?;
+        let mut names = contents.backups().map(|backup| backup.name).collect();
+        let of_the_future = self.split_off_future(&mut names);
+        Ok(names.pop().or_else(|| of_the_future.into_iter().next_back()))
+    }
+
+    /// As [`latest`](Self::latest), of archives, whether or not they have a manifest.
+    ///
+    /// # Errors
+    /// [`Error::NoBackup`], and those of the store.
+    pub async fn latest_archive(&self, policy_id: &str) -> Result<BackupName> {
+        let contents = self.contents(policy_id).await?;
+        self.newest(contents.archives().cloned().collect()).ok_or_else(|| self.no_backup(policy_id, 0))
+    }
+
+    /// Takes from names, oldest first, those of the future.
+    fn split_off_future(&self, names: &mut Vec<BackupName>) -> Vec<BackupName> {
+        let now = self.store.now_ms().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now);
+        let newest = names.iter().rposition(|name| !clock::is_future(&name.timestamp, now));
+        names.split_off(newest.map_or(0, |newest| newest + 1))
+    }
+
+    /// Of names, oldest first.
+    fn newest(&self, mut names: Vec<BackupName>) -> Option<BackupName> {
+        let of_the_future = self.split_off_future(&mut names);
+        let passed_over = of_the_future.len();
+        match (names.pop(), of_the_future.into_iter().next_back()) {
+            (Some(newest), None) => Some(newest),
+            (Some(newest), Some(future)) => {
+                tracing::warn!(
+                    passed_over,
+                    of_the_future = future.timestamp,
+                    chosen = newest.timestamp,
+                    "backups that are dated in the future are passed over; --key restores them"
+                );
+                Some(newest)
+            }
+            (None, Some(future)) => {
+                tracing::warn!(
+                    chosen = future.timestamp,
+                    "every backup is dated in the future: this machine's clock may be wrong"
+                );
+                Some(future)
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn no_backup(&self, policy_id: &str, orphans: usize) -> Error {
+        Error::NoBackup { policy_id: policy_id.to_owned(), store: self.url(), orphans }
+    }
+}

@@ -1,0 +1,24 @@
+//! One operation each, from its options to its report, and what they share.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `backup`, `restore`, `verify`, `decrypt`, `show` | the operations |
+//! | `report`, `run_options`, `root_span` | what each gives and takes; each as the root of a trace, counted |
+//! | `sources` | checks of a policy's folders before a run, and findings after the scan |
+//! | `publish`, `identity`, `copies` | archive and manifest into the store; whether what is there is ours; copies of `--out` |
+//! | `stream`, `changed_entries` | an archive as one stream; entries that changed while they were read |
+
+pub(crate) mod backup;
+pub(crate) mod changed_entries;
+pub(crate) mod copies;
+pub(crate) mod decrypt;
+pub(crate) mod identity;
+pub(crate) mod publish;
+pub(crate) mod report;
+pub(crate) mod restore;
+pub(crate) mod root_span;
+pub(crate) mod run_options;
+pub(crate) mod show;
+pub(crate) mod sources;
+pub(crate) mod stream;
+pub(crate) mod verify;

@@ -1,0 +1,268 @@
+//! Backs up: from a policy to a manifest in the store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use intellistor_actors::backup::archiver::Resume;
+use intellistor_actors::backup::scanner;
+use intellistor_actors::backup::sequencer::Draft;
+use intellistor_actors::progress::Progress;
+use intellistor_actors::source::{Excludes, make_roots};
+use intellistor_storage::StoreErrorKind;
+use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::{DataKey, Recipients};
+use intellistor_storage::manifest::{RootRecord, peek_roots};
+use intellistor_storage::objects::{SharedStore, Upload};
+use intellistor_telemetry::names::span;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
+use uuid::Uuid;
+
+use crate::alerts;
+use crate::catalog::Catalog;
+use crate::clock::TIMESTAMP;
+use crate::error::{Error, Result};
+use crate::operations::copies::{Copies, Source};
+use crate::operations::report::BackupReport;
+use crate::operations::root_span::{labelled, root, stopped_by, traced};
+use crate::operations::run_options::RunOptions;
+use crate::operations::{publish, sources};
+use crate::pipeline::{BackupPipeline, WalkSource, on_system};
+use crate::policy::Policy;
+
+/// How to back up.
+#[derive(Debug, Clone, Default)]
+pub struct BackupOptions {
+    /// A folder that gets a copy of archive and manifest, written as the bytes are made. It is laid out as a
+    /// store, so that it can be restored from. A copy that cannot be made is a warning of the report.
+    pub copy_to: Option<PathBuf>,
+    /// Who watches, and who may stop it.
+    pub run: RunOptions,
+    /// Count files and bytes beforehand, on a thread beside the backup, so that a time left can be told.
+    pub estimate: bool,
+    /// Take the policy over from the machine that it belongs to in this store.
+    pub take_over: bool,
+}
+
+/// Backs up what the policy names, so that the recipients can restore it. The backup exists once this has returned `Ok`.
+///
+/// # Errors
+/// [`Error::Policy`] when a path is missing; those of the store; [`Error::Interrupted`].
+pub async fn backup(
+    catalog: &Catalog,
+    recipients: &Recipients,
+    policy: &Policy,
+    options: BackupOptions,
+) -> Result<BackupReport> {
+    let policy_id = &policy.policy_id;
+    let root = root!(span::BACKUP, policy_id, Empty);
+    let cancel = options.run.cancel.clone();
+    let made = stopped_by(&cancel, back_up(catalog, recipients, policy, options));
+    traced(span::BACKUP, policy_id, root, made).await
+}
+
+async fn back_up(
+    catalog: &Catalog,
+    recipients: &Recipients,
+    policy: &Policy,
+    options: BackupOptions,
+) -> Result<BackupReport> {
+    policy.check_paths()?;
+    let policy_id = &policy.policy_id;
+    let copies: Vec<_> = options.copy_to.iter().cloned().collect();
+    let excludes = sources::excludes(policy, &*catalog.store, &copies, None)?;
+    // Nothing is written before: the policy may be another machine's.
+    let claimed = catalog.claim(policy_id, options.take_over);
+    let claimed = options.run.cancel.run_until_cancelled(claimed).await;
+    let claim = claimed.unwrap_or(Err(Error::Interrupted))?;
+    let alert = alerts::of_claim(claim, policy_id, catalog.machine.host());
+    let store = labelled(catalog.store.clone());
+    let make = || {
+        let name = new_name(policy, Utc::now());
+        Span::current().record("intellistor.backup.id", &name.backup_id);
+        let (store, catalog, recipients) = (store.clone(), catalog.clone(), recipients.clone());
+        let policy = policy.clone();
+        let job = Job {
+            name,
+            store,
+            catalog,
+            recipients,
+            policy,
+            excludes: excludes.clone(),
+            options: options.clone(),
+        };
+        on_system("backup", move || job.run())
+    };
+    let made = match make().await {
+        Err(Error::Storage(intellistor_storage::Error::Store(error)))
+            if error.kind == StoreErrorKind::UnequalParts =>
+        {
+            tracing::warn!(%error, "restarting the backup with equal parts");
+            make().await
+        }
+        made => made,
+    };
+    let mut report = made?;
+    report.warnings.splice(0..0, alert);
+    Ok(report)
+}
+
+/// Names a backup that begins now.
+pub(crate) fn new_name(policy: &Policy, now: DateTime<Utc>) -> BackupName {
+    BackupName {
+        policy_id: policy.policy_id.clone(),
+        timestamp: now.format(TIMESTAMP).to_string(),
+        backup_id: new_backup_id(),
+    }
+}
+
+/// Version 7: two backups within one second are still listed in their order.
+pub(crate) fn new_backup_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+struct Job {
+    name: BackupName,
+    store: SharedStore,
+    catalog: Catalog,
+    recipients: Recipients,
+    policy: Policy,
+    excludes: Excludes,
+    options: BackupOptions,
+}
+
+impl Job {
+    async fn run(self) -> Result<BackupReport> {
+        let copies = Copies::new(self.options.copy_to.as_deref());
+        let report = self.make(&copies).await;
+        if report.is_err() {
+            copies.clear(&self.name.archive_key()).await;
+        }
+        report
+    }
+
+    async fn make(&self, copies: &Copies) -> Result<BackupReport> {
+        let started = Instant::now();
+        let data_key = DataKey::generate();
+        let header = Header::new(&self.name, self.recipients.wrap(&data_key, &self.name.backup_id));
+        let key = self.name.archive_key();
+        let upload = self.store.begin_upload(&key).await?;
+        let _estimate = self.options.estimate.then(|| self.estimate());
+        let teed = copies.tee(&self.store, &key, &[]).await;
+        let sent = self.send(&header, &data_key, &upload, teed).await;
+        let draft = match sent {
+            Ok(committed) => committed.manifest,
+            Err(error) => {
+                // The error is what matters; parts that stay behind are only worth a warning.
+                if let Err(kept) = self.store.abort_upload(&upload).await {
+                    tracing::warn!(error = %kept, key = %upload.key, "the parts sent so far stay in the store");
+                }
+                return Err(error);
+            }
+        };
+        let segments = draft.segments().to_vec();
+        let before: Vec<_> = self.roots_before().await.into_iter().collect();
+        let findings = sources::findings(&self.policy, &self.excludes, &before);
+        let published = publish::manifest(
+            &*self.store,
+            &header,
+            &data_key,
+            draft,
+            findings,
+            &self.catalog,
+            &self.recipients,
+        );
+        let published = published.instrument(info_span!(span::MANIFEST)).await?;
+        let segments = &segments.iter().collect::<Vec<_>>()[..];
+        let source = Source { store: &*self.store, header: &header, data_key: &data_key, segments };
+        let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
+        let of_copies = match warnings.await {
+            // The backup exists; whoever stopped it then has a copy less.
+            Err(Error::Interrupted) => vec!["the copy was not completed: interrupted".to_owned()],
+            completed => completed?,
+        };
+        let mut report = published.report;
+        report.seconds = started.elapsed().as_secs_f64();
+        report.warnings.extend(of_copies);
+        Ok(report)
+    }
+
+    /// Sends the archive and makes it appear, after checking that the store has what was sent.
+    async fn send(
+        &self,
+        header: &Header,
+        data_key: &DataKey,
+        upload: &Upload,
+        teed: SharedStore,
+    ) -> Result<Draft> {
+        let equal = match self.store.wants_equal_parts() {
+            true => Some(equal_part_bytes(self.count().await)),
+            false => None,
+        };
+        let pipeline = BackupPipeline {
+            walk: WalkSource::Disk { roots: make_roots(&self.policy.paths), excludes: self.excludes.clone() },
+            resume: Resume::default(),
+            compression: self.policy.compression,
+            sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),
+            store: teed,
+            upload: upload.clone(),
+            book: Draft::default(),
+            next_part: 1,
+            progress: self.options.run.progress.clone(),
+            // Nothing goes on with what was sent.
+            last_parts: Duration::ZERO,
+        };
+        let committed = pipeline.run(&self.options.run.cancel).await?;
+        let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();
+        let published = publish::archive(&*self.store, header, upload, &parts);
+        published.instrument(info_span!(span::COMPLETE)).await?;
+        Ok(committed)
+    }
+
+    /// Bytes of files, as far as they can be counted. Cancelled, the backup ends before it sends anything.
+    async fn count(&self) -> u64 {
+        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let counted = Arc::new(Progress::default());
+        let stop = StopOnDrop(Arc::default());
+        let (progress, stopped) = (counted.clone(), stop.0.clone());
+        let count = tokio::task::spawn_blocking(move || scanner::count(roots, excludes, &progress, &stopped));
+        // A walk that panicked has counted less; the pipeline's own reports why.
+        let _ = self.options.run.cancel.run_until_cancelled(count).await;
+        counted.total_bytes.get()
+    }
+
+    /// The folders of the backup that `--latest` means. Where it cannot be seen nothing is compared.
+    async fn roots_before(&self) -> Option<Vec<RootRecord>> {
+        let found = async {
+            match self.catalog.newest_before(&self.policy.policy_id).await? {
+                Some(newest) => Ok(peek_roots(&*self.store, &newest).await?),
+                None => Ok(None),
+            }
+        };
+        let found: Result<_> = found.await;
+        found.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the backup before cannot be seen");
+            None
+        })
+    }
+
+    fn estimate(&self) -> StopOnDrop {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let (progress, stopped) = (self.options.run.progress.clone(), stop.clone());
+        std::thread::spawn(move || scanner::count(roots, excludes, &progress, &stopped));
+        StopOnDrop(stop)
+    }
+}
+
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

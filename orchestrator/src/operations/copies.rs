@@ -1,0 +1,312 @@
+//! The copy that `--out` asks for: a folder, laid out as a store.
+//!
+//! Parts are copied as they go to the store. When the backup exists, the copy is completed: what is missing in it, for
+//! the job was begun without it or the folder was away for a while, is read from the store and compared with the digests
+//! in the manifest. The copy's manifest comes last, so that no half a copy looks whole. Whatever goes wrong with a copy
+//! is a warning of a backup that was made.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use intellistor_storage::archive::{Header, SegmentRecord};
+use intellistor_storage::keys::DataKey;
+use intellistor_storage::manifest::put_manifest;
+use intellistor_storage::objects::{
+    LocalStore, ObjectStore, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, Tee, Upload,
+};
+use intellistor_storage::{Error as Storage, Hashed, Spool, StoreError, StoreErrorKind};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::operations::identity;
+use crate::operations::identity::Held;
+use crate::operations::publish;
+
+/// What is read from the store at a time.
+const PIECE_BYTES: u64 = 16 << 20;
+
+/// The backup of which copies are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) store: &'a dyn ObjectStore,
+    pub(crate) header: &'a Header,
+    pub(crate) data_key: &'a DataKey,
+    pub(crate) segments: &'a [&'a SegmentRecord],
+}
+
+/// The copies that a run makes.
+#[derive(Debug, Default)]
+pub(crate) struct Copies(Vec<Copy>);
+
+/// One of them.
+#[derive(Debug)]
+struct Copy {
+    folder: PathBuf,
+    /// Which store the folder was when earlier runs wrote to it, where that is known.
+    expected: Option<String>,
+    tee: Mutex<Option<Arc<Tee>>>,
+    /// Why it was given up.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Copies {
+    /// One copy for each folder.
+    pub(crate) fn new<'f>(folders: impl IntoIterator<Item = &'f Path>) -> Self {
+        let mut copies: Vec<Copy> = Vec::new();
+        for folder in folders {
+            let folder = absolute(folder);
+            if copies.iter().all(|copy| copy.folder != folder) {
+                let (tee, trouble) = Default::default();
+                copies.push(Copy { folder, expected: None, tee, trouble });
+            }
+        }
+        Self(copies)
+    }
+
+    /// Takes a folder for a copy's only if it is the store that is known; `None` is as good as any.
+    pub(crate) fn expect<E>(
+        &mut self,
+        known: impl Fn(&Path) -> std::result::Result<Option<String>, E>,
+    ) -> std::result::Result<(), E> {
+        for copy in &mut self.0 {
+            copy.expected = known(&copy.folder)?;
+        }
+        Ok(())
+    }
+
+    /// The folders.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        self.0.iter().map(|copy| copy.folder.clone()).collect()
+    }
+
+    /// Which store each folder is by now; those that were refused are left out.
+    pub(crate) async fn stores(&self) -> Vec<StoreFolder> {
+        let mut stores = Vec::new();
+        for copy in &self.0 {
+            stores.extend(copy.open().await.into_iter().flat_map(|local| local.folders()));
+        }
+        stores
+    }
+
+    /// Whether no copy was asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The store to which parts go behind those that were `sent`; what goes there goes to the copies too.
+    pub(crate) async fn tee(&self, store: &SharedStore, key: &str, sent: &[SegmentRecord]) -> SharedStore {
+        let mut teed = store.clone();
+        for copy in &self.0 {
+            match copy.tee(&teed, key, sent).await {
+                Ok(Some(tee)) => teed = tee,
+                Ok(None) => {}
+                Err(error) => copy.give_up(error.to_string()),
+            }
+        }
+        teed
+    }
+
+    /// Completes the copies of a backup that exists. Gives a warning for each that is missing.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    pub(crate) async fn complete(
+        &self,
+        source: Source<'_>,
+        manifest: &Spool,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        for copy in &self.0 {
+            let trouble = match copy.trouble() {
+                Some(trouble) => trouble,
+                None => match copy.complete(source, manifest, cancel).await {
+                    Ok(()) => continue,
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(error) => error.to_string(),
+                },
+            };
+            copy.clear(&source.header.name().archive_key()).await;
+            let folder = copy.folder.display();
+            let warning = format!(
+                "backup made, but not copied to {folder}: {trouble}. Fix that; the next backup is copied again"
+            );
+            tracing::warn!("{warning}");
+            warnings.push(warning);
+        }
+        Ok(warnings)
+    }
+
+    /// Removes what was copied for a backup that will not be.
+    pub(crate) async fn clear(&self, key: &str) {
+        for copy in &self.0 {
+            copy.clear(key).await;
+        }
+    }
+}
+
+impl Copy {
+    /// The folder as a store, if it is the one that it was: a disk that is not mounted leaves an empty folder.
+    async fn open(&self) -> Result<LocalStore, Storage> {
+        let local = LocalStore::open(&self.folder).await?;
+        let is_other = |folder: &StoreFolder| self.expected.is_some() && folder.id != self.expected;
+        if local.folders().iter().any(is_other) {
+            return Err(other_store(&local, &self.folder).into());
+        }
+        Ok(local)
+    }
+
+    fn give_up(&self, trouble: String) {
+        tracing::warn!(folder = %self.folder.display(), error = trouble, "the copy was abandoned");
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(trouble);
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let given_up = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tee = self.tee.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.or_else(|| tee.as_ref().and_then(|tee| tee.failure()))
+    }
+
+    /// None where the copy has to wait for the backup: it lacks parts that the store has.
+    async fn tee(
+        &self,
+        store: &SharedStore,
+        key: &str,
+        sent: &[SegmentRecord],
+    ) -> Result<Option<SharedStore>, Storage> {
+        if self.trouble().is_some() {
+            return Ok(None);
+        }
+        let local = self.open().await?;
+        let upload = match furthest(&local, key, sent).await? {
+            Some((upload, held)) if held.len() == sent.len() => upload,
+            None if sent.is_empty() => local.begin_upload(key).await?,
+            _ => return Ok(None),
+        };
+        let tee = Arc::new(Tee::new(store.clone(), Arc::new(local), upload));
+        *self.tee.lock().unwrap_or_else(PoisonError::into_inner) = Some(tee.clone());
+        Ok(Some(tee))
+    }
+
+    async fn complete(&self, source: Source<'_>, manifest: &Spool, cancel: &CancellationToken) -> Result<()> {
+        let Source { header, data_key, segments, .. } = source;
+        let (name, local) = (header.name(), self.open().await?);
+        match identity::archive(&local, header, segments).await? {
+            Held::Ours => {}
+            Held::Other => return Err(publish::overtaken(&local, &name.archive_key())),
+            Held::Absent => self.complete_archive(&local, source, cancel).await?,
+        }
+        if local.head(&name.manifest_key()).await?.is_none() {
+            put_manifest(&local, &name.manifest_key(), manifest).await?;
+        } else if identity::manifest(&local, header, data_key, segments).await?.is_none() {
+            return Err(publish::overtaken(&local, &name.manifest_key()));
+        }
+        self.clear(&name.archive_key()).await;
+        Ok(())
+    }
+
+    async fn complete_archive(
+        &self,
+        local: &LocalStore,
+        source: Source<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let key = source.header.name().archive_key();
+        let sent: Vec<_> = source.segments.iter().copied().cloned().collect();
+        let (upload, mut receipts) = match furthest(local, &key, &sent).await? {
+            Some(found) => found,
+            None => (local.begin_upload(&key).await?, Vec::new()),
+        };
+        let missing = &sent[receipts.len()..];
+        if !missing.is_empty() {
+            tracing::info!(folder = %self.folder.display(), parts = missing.len(), "the copy is made from the store");
+        }
+        for segment in missing {
+            let (mut at, end) = (segment.offset, segment.offset + segment.bytes);
+            let mut digest = Sha256::new();
+            while at < end {
+                if cancel.is_cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                let piece = source.store.get_range(&key, at..end.min(at + PIECE_BYTES)).await?;
+                if piece.is_empty() {
+                    return Err(not_as_sealed(segment));
+                }
+                digest.update(&piece);
+                receipts.push(put_piece(local, &upload, receipts.len() as u32 + 1, at, piece).await?);
+                at += receipts.last().map_or(0, |receipt| receipt.bytes);
+            }
+            if digest.finalize()[..] != segment.sha256 {
+                return Err(not_as_sealed(segment));
+            }
+        }
+        Ok(local.complete_with(&upload, &receipts, PutOptions { if_absent: true }).await?)
+    }
+
+    /// Removes what is left of uploads of an archive: with the archive, or without it, nothing goes on with them.
+    async fn clear(&self, key: &str) {
+        // A folder that is not there is not to be made now.
+        if !self.folder.is_dir() {
+            return;
+        }
+        let cleared = async {
+            let local = self.open().await?;
+            for left in local.list_uploads(key).await? {
+                local.abort_upload(&left.upload).await?;
+            }
+            Ok::<_, Storage>(())
+        };
+        if let Err(error) = cleared.await {
+            tracing::warn!(%error, "parts of a copy that was not completed stay in its folder");
+        }
+    }
+}
+
+/// What is wrong with a folder that lacks the mark of the store that earlier runs wrote to.
+pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError {
+    let reason = "this folder lacks the mark (.intellistor-store) of the store earlier runs wrote to";
+    StoreError::new(StoreErrorKind::OtherStore, store.url(), "write to", folder.to_string_lossy(), reason)
+}
+
+/// A folder's path from the root; where the system does not tell, as it is.
+pub(crate) fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The upload of an archive that holds most of its segments, and those, without a gap.
+async fn furthest(
+    local: &LocalStore,
+    key: &str,
+    segments: &[SegmentRecord],
+) -> Result<Option<(Upload, Vec<PartReceipt>)>, Storage> {
+    let mut furthest: Option<(Upload, Vec<PartReceipt>)> = None;
+    for found in local.list_uploads(key).await? {
+        // One that is listed may be half an upload, which a crash has left.
+        let Ok(mut held) = local.list_parts(&found.upload).await else { continue };
+        let same = held.iter().zip(segments).take_while(|(part, segment)| {
+            (part.number, part.bytes, part.sha256) == (segment.number, segment.bytes, Some(segment.sha256))
+        });
+        held.truncate(same.count());
+        if furthest.as_ref().is_none_or(|(_, most)| most.len() < held.len()) {
+            furthest = Some((found.upload, held));
+        }
+    }
+    Ok(furthest)
+}
+
+async fn put_piece(
+    local: &LocalStore,
+    upload: &Upload,
+    number: u32,
+    offset: u64,
+    piece: Bytes,
+) -> Result<PartReceipt> {
+    Ok(local.put_part(upload, &Part { number, offset, body: Hashed::new(piece) }).await?)
+}
+
+fn not_as_sealed(segment: &SegmentRecord) -> Error {
+    let reason = "the store gave other bytes than were sent";
+    Error::Storage(Storage::integrity(format!("segment {}", segment.number), reason))
+}

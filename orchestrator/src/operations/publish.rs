@@ -1,0 +1,186 @@
+//! The last steps of every backup: the archive appears, then the manifest, which makes the backup exist.
+//!
+//! Neither ever takes the place of something else: see `identity`.
+
+use chrono::Utc;
+use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
+use intellistor_storage::catalog::ownership::Machine;
+use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::keys::{DataKey, Recipients};
+use intellistor_storage::manifest::{ManifestDraft, Origin, VerifiedManifest, put_manifest};
+use intellistor_storage::objects::{ObjectStore, PartReceipt, PutOptions, Upload};
+use intellistor_storage::state::Findings;
+use intellistor_storage::{Error as Storage, Spool, StoreErrorKind};
+use intellistor_telemetry::trace;
+
+use crate::alerts;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::machine::TOOL;
+use crate::operations::identity;
+use crate::operations::identity::Held;
+use crate::operations::report::BackupReport;
+
+/// A report names no more problems than this; the manifest has them all.
+const MOST_PROBLEMS: usize = 100;
+
+/// Makes the archive appear in the store, after checking that the store has what was sent. One that is there already
+/// and was made of these parts counts, since a crash may have come between the store's work and its answer.
+///
+/// Ordering law (must): the sizes and digests of all parts are compared before, and the archive itself after.
+pub(crate) async fn archive(
+    store: &dyn ObjectStore,
+    header: &Header,
+    upload: &Upload,
+    parts: &[(&SegmentRecord, &PartReceipt)],
+) -> Result<()> {
+    let differs = |(segment, receipt): &&(&SegmentRecord, &PartReceipt)| {
+        receipt.number != segment.number
+            || receipt.bytes != segment.bytes
+            || receipt.sha256.is_some_and(|digest| digest != segment.sha256)
+    };
+    if let Some((segment, _)) = parts.iter().find(differs) {
+        return Err(Error::NotAsSent(format!("part {} has another size or checksum", segment.number)));
+    }
+    let segments: Vec<_> = parts.iter().map(|(segment, _)| *segment).collect();
+    // Not every store knows the condition below.
+    match identity::archive_before(store, header, &segments).await? {
+        Held::Ours => return Ok(()),
+        Held::Other => return Err(overtaken(store, &upload.key)),
+        Held::Absent => {}
+    }
+    Failpoint::BeforeComplete.reached();
+    let receipts: Vec<_> = parts.iter().map(|(_, receipt)| (*receipt).clone()).collect();
+    let completed = store.complete_with(upload, &receipts, PutOptions { if_absent: true }).await;
+    Failpoint::ArchiveCompleted.reached();
+    match completed {
+        Ok(()) => match identity::archive(store, header, &segments).await? {
+            Held::Ours => Ok(()),
+            _ => Err(Error::NotAsSent(format!("{} is not what its parts were", upload.key))),
+        },
+        // What this process, or one that died, had asked for before may be done.
+        Err(Storage::Store(error))
+            if matches!(error.kind, StoreErrorKind::UploadGone | StoreErrorKind::AlreadyExists) =>
+        {
+            match identity::archive(store, header, &segments).await? {
+                Held::Ours => Ok(()),
+                Held::Other => Err(overtaken(store, &upload.key)),
+                Held::Absent => Err(Error::Storage(error.into())),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A backup that exists.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// Its time is left for the caller to fill in.
+    pub(crate) report: BackupReport,
+    pub(crate) manifest: PublishedManifest,
+}
+
+/// The manifest as it is in the store.
+#[derive(Debug)]
+pub(crate) enum PublishedManifest {
+    /// It was put now.
+    Put(Spool),
+    /// It was there, put by a run that died right behind it.
+    Found(Box<VerifiedManifest>),
+}
+
+impl PublishedManifest {
+    pub(crate) fn document(&self) -> &Spool {
+        match self {
+            Self::Put(document) => document,
+            Self::Found(manifest) => manifest.document(),
+        }
+    }
+}
+
+/// Makes the manifest and puts it.
+pub(crate) async fn manifest(
+    store: &dyn ObjectStore,
+    header: &Header,
+    data_key: &DataKey,
+    mut draft: ManifestDraft,
+    findings: Findings,
+    catalog: &Catalog,
+    recipients: &Recipients,
+) -> Result<Published> {
+    let Findings { roots, notes, alarms } = findings;
+    let name = header.name();
+    let segments = draft.segments().to_vec();
+    let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
+    let archive_bytes = segments.iter().map(|s| s.bytes).sum();
+    let problems = draft.first_problems(MOST_PROBLEMS)?;
+    let (document, head) = draft.finish(header, data_key, origin(&catalog.machine), roots)?;
+    let mut warnings = alerts::of_store(catalog, recipients, &name, Utc::now()).await;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings.extend(alarms);
+    // Another machine may have taken the policy over while this one was sending.
+    catalog.confirm(&name.policy_id).await?;
+    Failpoint::BeforeManifest.reached();
+    // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
+    let manifest = put(store, header, data_key, &segments, document).await?;
+    Failpoint::ManifestPut.reached();
+    let report = BackupReport {
+        store: store.url(),
+        key_backup: name.archive_key(),
+        key_manifest: name.manifest_key(),
+        name,
+        totals: head.totals,
+        archive_bytes,
+        manifest_bytes: manifest.document().bytes(),
+        parts,
+        archive_sha256: sha256.iter().map(|b| format!("{b:02x}")).collect(),
+        seconds: 0.0,
+        problems,
+        warnings,
+        notes,
+        roots: head.roots,
+        trace_id: trace::current_id(),
+    };
+    Ok(Published { report, manifest })
+}
+
+async fn put(
+    store: &dyn ObjectStore,
+    header: &Header,
+    data_key: &DataKey,
+    segments: &[SegmentRecord],
+    document: Spool,
+) -> Result<PublishedManifest> {
+    let key = header.name().manifest_key();
+    let segments: Vec<_> = segments.iter().collect();
+    // Not every store knows the condition under which it is put. Who may not list is denied what does not exist.
+    let is_there = match store.head(&key).await {
+        Err(Storage::Store(error)) if error.kind == StoreErrorKind::AccessDenied => false,
+        found => found?.is_some(),
+    };
+    if !is_there {
+        match put_manifest(store, &key, &document).await {
+            Ok(()) => return Ok(PublishedManifest::Put(document)),
+            Err(Storage::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match identity::manifest(store, header, data_key, &segments).await? {
+        Some(found) => Ok(PublishedManifest::Found(Box::new(found))),
+        None => Err(overtaken(store, &key)),
+    }
+}
+
+pub(crate) fn overtaken(store: &dyn ObjectStore, key: &str) -> Error {
+    Error::Overtaken { key: key.to_owned(), store: store.url() }
+}
+
+fn origin(machine: &Machine) -> Origin {
+    Origin {
+        host: machine.host().to_owned(),
+        machine: Some(machine.id().to_owned()),
+        os: std::env::consts::OS.to_owned(),
+        tool: TOOL.to_owned(),
+        trace_id: trace::current_id(),
+    }
+}

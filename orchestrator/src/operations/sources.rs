@@ -1,0 +1,234 @@
+//! The folders that a policy names, as a run finds them: what is checked before a byte is sent, and what a person
+//! should know once they were walked.
+
+use std::path::{Path, PathBuf};
+
+use intellistor_actors::globs;
+use intellistor_actors::source::{Excludes, KeptOut, Overlap, find_overlap, make_roots};
+use intellistor_storage::catalog::layout;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::manifest::RootRecord;
+use intellistor_storage::objects::{ObjectStore, STORE_MARK};
+use intellistor_storage::state::Findings;
+
+use crate::error::Result;
+use crate::policy::Policy;
+use crate::policy::PolicyError;
+
+/// What the walk of a policy's folders leaves out, after a check that these can be backed up at all.
+///
+/// # Errors
+/// [`PolicyError`] when none of the folders is there, when two overlap, or when one lies where the backup itself or the
+/// agent's state is written.
+pub(crate) fn excludes(
+    policy: &Policy,
+    store: &dyn ObjectStore,
+    copies: &[PathBuf],
+    home: Option<&Path>,
+) -> Result<Excludes> {
+    const STORE: [&str; 3] = [layout::BACKUPS, layout::LOGS, STORE_MARK];
+    const HOME: [&str; 2] = ["queue", "logs"];
+    policy.check_paths()?;
+    policy.check_overlap()?;
+    copies.iter().try_for_each(|copy| check_copy(store, copy))?;
+    let stores = store.folders().into_iter().map(|folder| folder.path).chain(copies.iter().cloned());
+    let stores = stores.map(|folder| (folder, &STORE[..], "this backup is written there"));
+    let home = home.map(|home| (home.to_owned(), &HOME[..], "the agent keeps its queues and logs there"));
+    let mut kept_out = Vec::new();
+    for (folder, inner, reason) in stores.chain(home) {
+        for inner in inner.iter().map(|name| KeptOut::new(folder.join(name), reason)) {
+            if let Some(path) = policy.paths.iter().find(|path| inner.holds(path)) {
+                let (path, place) = (path.clone(), inner.path().to_owned());
+                return Err(PolicyError::OwnFolder { path, place, reason }.into());
+            }
+            kept_out.push(inner);
+        }
+        kept_out.push(KeptOut::new(folder, reason));
+    }
+    if policy.paths.len() > 1 {
+        // A second mount of a folder is seen only when the walk comes to it.
+        let roots = policy.paths.iter().filter(|path| path.is_dir());
+        kept_out
+            .extend(roots.map(|path| KeptOut::new(path, "`paths` names it as well, and it is stored once")));
+    }
+    let own_backups = BackupName::policy_prefix(&policy.policy_id);
+    let excludes = Excludes::new(&policy.exclude)?
+        .and_keep_out_of(kept_out)
+        .and_stores_with(own_backups.trim_end_matches('/'));
+    Ok(excludes.one_file_system(policy.one_file_system).and_caches(policy.exclude_caches))
+}
+
+/// What a person should know of a walk that has ended. `before` are the folders of earlier backups, the newest first.
+pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootRecord>]) -> Findings {
+    let roots = root_records(policy, excludes);
+    let alarms = alarms(&roots, before);
+    let mut notes: Vec<_> = excludes
+        .met_kept_out()
+        .into_iter()
+        .map(|(folder, reason)| format!("{} was left out: {reason}", folder.display()))
+        .collect();
+    for pattern in excludes.unmatched() {
+        let hint = prefix_of(&pattern, &roots).map_or_else(
+            || globs::suspicion(&pattern),
+            |(prefix, rest)| {
+                format!(
+                    ": patterns are matched below each of `paths`, without the name {prefix:?}. Perhaps {rest:?} is meant"
+                )
+            },
+        );
+        notes.push(format!("the pattern {pattern:?} in `exclude` matched nothing{hint}"));
+    }
+    notes.iter().chain(&alarms).for_each(|line| tracing::warn!("{line}"));
+    Findings { roots, notes, alarms }
+}
+
+/// The root that a pattern begins with the name of, and what follows it.
+fn prefix_of<'p>(pattern: &'p str, roots: &'p [RootRecord]) -> Option<(&'p str, &'p str)> {
+    roots.iter().find_map(|root| {
+        let rest = pattern.strip_prefix(root.prefix.as_str()).filter(|_| !root.prefix.is_empty())?;
+        Some((root.prefix.as_str(), rest.strip_prefix('/').filter(|rest| !rest.is_empty())?))
+    })
+}
+
+/// The policy's folders, as the manifest names them.
+fn root_records(policy: &Policy, excludes: &Excludes) -> Vec<RootRecord> {
+    let record = |root: intellistor_actors::source::Root| RootRecord {
+        files: excludes.files_below(&root.path),
+        path: root.path.to_string_lossy().into_owned(),
+        prefix: root.prefix,
+    };
+    make_roots(&policy.paths).into_iter().map(record).collect()
+}
+
+/// Brakes: a disk that is not mounted looks like a folder from which everything was removed.
+fn alarms(roots: &[RootRecord], before: &[Vec<RootRecord>]) -> Vec<String> {
+    let files_of = |roots: &[RootRecord], path: &str| {
+        roots.iter().find(|root| root.path == path).and_then(|root| root.files)
+    };
+    let mut alarms = Vec::new();
+    for root in roots.iter().filter(|root| root.files == Some(0)) {
+        // A folder that was empty last night as well is still missed.
+        let last = before.iter().filter_map(|roots| files_of(roots, &root.path)).find(|&files| files > 0);
+        if let Some(files) = last {
+            alarms.push(format!(
+                "{:?} holds no files, and an earlier backup found {files} there. Is its disk mounted? If it is to be \
+                 empty, take it out of `paths`",
+                root.path
+            ));
+        }
+    }
+    let in_both = roots.iter().filter_map(|root| {
+        Some((root.files?, before.first().and_then(|roots| files_of(roots, &root.path))?))
+    });
+    let (now, last) = in_both.fold((0, 0), |(now, last), (n, l)| (now + n, last + l));
+    if alarms.is_empty() && now * 2 < last {
+        alarms.push(format!(
+            "of {last} files in the backup before, less than half are left: {now}. Check that nothing was lost; \
+             earlier backups have them"
+        ));
+    }
+    alarms
+}
+
+impl Policy {
+    /// Checks that no two paths lead to the same files, which would be stored twice.
+    ///
+    /// # Errors
+    /// [`PolicyError::SamePath`] and [`PolicyError::PathWithin`] name both.
+    pub fn check_overlap(&self) -> Result<(), PolicyError> {
+        match find_overlap(&self.paths, self.one_file_system) {
+            None => Ok(()),
+            Some(Overlap::Same(path, other)) => Err(PolicyError::SamePath { path, other }),
+            Some(Overlap::Within(path, outer)) => Err(PolicyError::PathWithin { path, outer }),
+        }
+    }
+}
+
+/// Refuses a copy that would be written over the store, or among its objects.
+///
+/// # Errors
+/// [`Error::CopyInStore`](crate::Error::CopyInStore).
+pub(crate) fn check_copy(store: &dyn ObjectStore, copy: &Path) -> Result<()> {
+    let among_objects = |folder: &Path, other: &Path| {
+        let inner = [layout::BACKUPS, layout::LOGS].map(|name| KeptOut::new(folder.join(name), ""));
+        inner.iter().any(|inner| inner.holds(existing(other)))
+    };
+    for folder in store.folders() {
+        let store = &folder.path;
+        let (in_store, in_copy) = (KeptOut::new(store, ""), KeptOut::new(copy, ""));
+        let is_same = located(store) == located(copy) || (in_store.holds(copy) && in_copy.holds(store));
+        if is_same || among_objects(store, copy) || among_objects(copy, store) {
+            return Err(crate::Error::CopyInStore { copy: copy.to_owned(), store: store.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A folder, or the one above that it will be made in.
+fn existing(folder: &Path) -> &Path {
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    if folder.exists() { folder } else { above.unwrap_or(Path::new(".")) }
+}
+
+/// Where a folder is, or will be made, without links; `None` where not even the one above is there.
+fn located(folder: &Path) -> Option<PathBuf> {
+    let there = existing(folder);
+    let resolved = there.canonicalize().ok()?;
+    Some(if there == folder { resolved } else { resolved.join(folder.file_name()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(files: &[(&str, u64)]) -> Vec<RootRecord> {
+        let record = |&(path, files): &(&str, u64)| RootRecord {
+            path: path.to_owned(),
+            prefix: String::new(),
+            files: Some(files),
+        };
+        files.iter().map(record).collect()
+    }
+
+    #[test]
+    fn a_folder_that_is_empty_and_was_not_raises_an_alarm_until_it_is_filled() {
+        let before = [roots(&[("/a", 0), ("/b", 5)]), roots(&[("/a", 9), ("/b", 5)])];
+        let told = alarms(&roots(&[("/a", 0), ("/b", 5)]), &before);
+        assert!(told.len() == 1 && told[0].contains("\"/a\"") && told[0].contains('9'), "{told:?}");
+        assert!(alarms(&roots(&[("/a", 1), ("/b", 5)]), &before).is_empty());
+        assert!(alarms(&roots(&[("/new", 0), ("/b", 5)]), &before).is_empty());
+        assert!(alarms(&roots(&[("/a", 0)]), &[]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_told_from_the_store_before_either_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("real/backups")).unwrap();
+        for (store, copy) in [
+            ("new", "new"),
+            ("new", "new/"),
+            ("new", "real/../new"),
+            ("real", "real"),
+            ("real", "real/backups/p"),
+            ("real/backups/x", "real"),
+        ] {
+            let store = intellistor_storage::objects::LocalStore::open(&at(store)).await.unwrap();
+            let refused = check_copy(&store, &at(copy)).unwrap_err();
+            assert_eq!(refused.category(), crate::Category::Configuration);
+            assert!(refused.to_string().contains("would overwrite"), "{copy}: {refused}");
+        }
+        for (store, copy) in [("new", "copy"), ("real", "real/copy"), ("real", "real/backups-2")] {
+            let store = intellistor_storage::objects::LocalStore::open(&at(store)).await.unwrap();
+            check_copy(&store, &at(copy)).unwrap();
+        }
+    }
+
+    #[test]
+    fn less_than_half_of_the_files_raises_an_alarm() {
+        let before = [roots(&[("/a", 10), ("/b", 10), ("/gone", 90)])];
+        assert!(alarms(&roots(&[("/a", 5), ("/b", 5)]), &before).is_empty());
+        let told = alarms(&roots(&[("/a", 8), ("/b", 1), ("/new", 50)]), &before);
+        assert!(told.len() == 1 && told[0].contains("20 files") && told[0].contains('9'), "{told:?}");
+    }
+}

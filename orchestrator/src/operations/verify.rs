@@ -1,0 +1,170 @@
+//! Verifies a backup: every byte of the archive against its seals, and what it holds against the manifest.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use intellistor_actors::progress::Progress;
+use intellistor_storage::archive::{ArchiveReader, archive_digest};
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::Identity;
+use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::{ContentDigest, Error as StorageError};
+use intellistor_telemetry::names::span;
+use intellistor_telemetry::trace;
+
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::operations::changed_entries::Changed;
+use crate::operations::report::VerifyReport;
+use crate::operations::root_span::{root, stopped_by, traced};
+use crate::operations::run_options::RunOptions;
+use crate::operations::show::show;
+use crate::operations::stream;
+
+/// Checks every byte of a backup in the store against its seals and its manifest, without writing files.
+///
+/// # Errors
+/// Those of the store and the key; `Integrity` names the first place that is not as it was sealed.
+pub async fn verify(
+    catalog: &Catalog,
+    identity: &Identity,
+    name: &BackupName,
+    run: RunOptions,
+) -> Result<VerifyReport> {
+    let BackupName { policy_id, backup_id, .. } = name;
+    let root = root!(span::VERIFY, policy_id, backup_id);
+    let cancel = run.cancel.clone();
+    let verified = stopped_by(&cancel, check(catalog, identity, name, run));
+    traced(span::VERIFY, policy_id, root, verified).await
+}
+
+async fn check(
+    catalog: &Catalog,
+    identity: &Identity,
+    name: &BackupName,
+    run: RunOptions,
+) -> Result<VerifyReport> {
+    let (started, trace_id) = (Instant::now(), trace::current_id());
+    let manifest = show(catalog, identity, name).await?;
+    let head = manifest.head();
+    run.progress.total_entries.add(head.totals.entries);
+    run.progress.total_bytes.add(head.totals.bytes);
+    let (key, progress, name) = (identity.clone(), run.progress.clone(), name.clone());
+    stream::read_archive(catalog.store.clone(), name.archive_key(), run, move |source| {
+        let archive = ArchiveReader::open(source, &name, &key)?;
+        if archive.header() != manifest.header() {
+            return Err(contradiction("the archive's header differs from the manifest's").into());
+        }
+        let mut tar = TarBytes { archive, frame: Vec::new(), position: 0, progress };
+        let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));
+        manifest.for_each_entry(|entry| {
+            entries += 1;
+            outcome = tar.check(&entry).map(|checked| bytes = u64::saturating_add(bytes, checked));
+            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        outcome?;
+        while tar.next_frame()? {}
+        let segments = tar.archive.segments();
+        let record = &manifest.head().archives[0];
+        if segments != record.segments || archive_digest(segments) != record.sha256 {
+            return Err(contradiction("its segments are not those of the manifest").into());
+        }
+        let changed = Changed::among(&manifest, None)?;
+        Ok(VerifyReport {
+            name,
+            changed: changed.listed,
+            changed_count: changed.count,
+            skipped: manifest.head().totals.skipped,
+            entries,
+            bytes,
+            archive_bytes: segments.iter().map(|s| s.bytes).sum(),
+            segments: segments.len() as u32,
+            frames: segments.iter().map(|s| s.frames.len() as u64).sum(),
+            archive_sha256: record.sha256.iter().map(|b| format!("{b:02x}")).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+            trace_id,
+        })
+    })
+    .await
+}
+
+/// The tar stream, read forward only: entries stand in the manifest in the order of their bytes.
+struct TarBytes<R> {
+    archive: ArchiveReader<R>,
+    frame: Vec<u8>,
+    /// Where `frame` begins in the tar stream.
+    position: u64,
+    progress: Arc<Progress>,
+}
+
+impl<R: Read> TarBytes<R> {
+    fn next_frame(&mut self) -> Result<bool, StorageError> {
+        self.position += self.frame.len() as u64;
+        self.frame = match self.archive.next_frame()? {
+            Some(frame) => frame.tar,
+            None => return Ok(false),
+        };
+        Ok(true)
+    }
+
+    /// Hashes an entry's content; gives its size.
+    fn check(&mut self, entry: &Entry) -> Result<u64, StorageError> {
+        self.progress.entries.add(1);
+        // A hard link's content is its first name's, which was checked.
+        if entry.kind != EntryKind::File {
+            return Ok(0);
+        }
+        let mut digest = entry.content_digest();
+        let mut at = 0;
+        for extent in &entry.extents {
+            let end = extent.at.unwrap_or(at).checked_add(extent.length);
+            if end.is_none_or(|end| end > entry.size) {
+                return Err(contradiction("an entry's extents exceed its size"));
+            }
+            let hole = extent.at.unwrap_or(at).saturating_sub(at);
+            digest.hole(hole);
+            self.progress.bytes.add(hole);
+            at = extent.at.unwrap_or(at);
+            self.hash(&mut digest, extent.offset, extent.length)?;
+            at += extent.length;
+        }
+        let hole = entry.size.saturating_sub(at);
+        digest.hole(hole);
+        self.progress.bytes.add(hole);
+        if entry.sha256 != Some(digest.finish()) {
+            return Err(StorageError::integrity(
+                format!("{:?}", entry.relative_path),
+                "its content has another SHA-256 than the manifest says",
+            ));
+        }
+        Ok(entry.size)
+    }
+
+    fn hash(&mut self, digest: &mut ContentDigest, offset: u64, length: u64) -> Result<(), StorageError> {
+        let (mut offset, mut left) = (offset, length);
+        if offset < self.position {
+            return Err(contradiction("its entries are not in the order of the archive"));
+        }
+        while left > 0 {
+            let skip = usize::try_from(offset - self.position).unwrap_or(usize::MAX);
+            let Some(rest) = self.frame.get(skip..).filter(|rest| !rest.is_empty()) else {
+                if !self.next_frame()? {
+                    return Err(contradiction("an entry lies beyond the archive's end"));
+                }
+                continue;
+            };
+            let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            digest.data(&rest[..n]);
+            self.progress.bytes.add(n as u64);
+            offset += n as u64;
+            left -= n as u64;
+        }
+        Ok(())
+    }
+}
+
+fn contradiction(reason: &str) -> StorageError {
+    StorageError::integrity("the backup", reason)
+}

@@ -1,0 +1,132 @@
+//! What a store holds of a policy: backups, and archives that have no manifest.
+//!
+//! Other objects may lie beside them: what is not named as ours are hides nothing.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::layout::BackupName;
+use crate::error::Result;
+use crate::objects::{Listing, ObjectStore};
+
+/// A backup that exists: its manifest is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBackup {
+    /// What names it.
+    pub name: BackupName,
+    /// Size of its archive, 0 when the archive is missing.
+    pub archive_bytes: u64,
+    /// Size of its manifest.
+    pub manifest_bytes: u64,
+}
+
+/// An archive without a manifest: the manifest was lost, or a run was stopped before it put one, or is about to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrphanArchive {
+    /// What names it.
+    pub name: BackupName,
+    /// Its size.
+    pub archive_bytes: u64,
+}
+
+/// The objects of one name.
+#[derive(Debug, Default)]
+struct Objects {
+    archive_bytes: Option<u64>,
+    manifest_bytes: Option<u64>,
+}
+
+/// All that a store holds of a policy.
+#[derive(Debug, Default)]
+pub struct Contents(BTreeMap<BackupName, Objects>);
+
+impl Contents {
+    /// Lists the policy's objects.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn of(store: &dyn ObjectStore, policy_id: &str) -> Result<Self> {
+        let mut found = Self::default();
+        let mut pages = Listing::new(store, BackupName::policy_prefix(policy_id));
+        while let Some(objects) = pages.next_page().await? {
+            for object in objects {
+                if let Some(name) = BackupName::from_archive_key(&object.key) {
+                    found.0.entry(name).or_default().archive_bytes = Some(object.bytes);
+                } else if let Some(name) = BackupName::from_manifest_key(&object.key) {
+                    found.0.entry(name).or_default().manifest_bytes = Some(object.bytes);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Backups, oldest first.
+    pub fn backups(&self) -> impl DoubleEndedIterator<Item = ListedBackup> {
+        self.0.iter().filter_map(|(name, objects)| {
+            Some(ListedBackup {
+                name: name.clone(),
+                archive_bytes: objects.archive_bytes.unwrap_or(0),
+                manifest_bytes: objects.manifest_bytes?,
+            })
+        })
+    }
+
+    /// Archives without a manifest, oldest first. A restore without manifest opens them.
+    pub fn orphans(&self) -> impl DoubleEndedIterator<Item = OrphanArchive> {
+        let orphans = self.0.iter().filter(|(_, objects)| objects.manifest_bytes.is_none());
+        orphans.filter_map(|(name, objects)| {
+            Some(OrphanArchive { name: name.clone(), archive_bytes: objects.archive_bytes? })
+        })
+    }
+
+    /// Archives, whether or not they have a manifest, oldest first.
+    pub fn archives(&self) -> impl DoubleEndedIterator<Item = &BackupName> {
+        self.0.iter().filter(|(_, objects)| objects.archive_bytes.is_some()).map(|(name, _)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::objects::MemoryStore;
+
+    fn name(timestamp: &str, backup_id: &str) -> BackupName {
+        BackupName { policy_id: "p".into(), timestamp: timestamp.into(), backup_id: backup_id.into() }
+    }
+
+    #[tokio::test]
+    async fn junk_hides_nothing_and_is_no_backup() {
+        let store = MemoryStore::default();
+        let (whole, lost, later) =
+            (name("20260101T000000Z", "a"), name("20260102T000000Z", "b"), name("20260103T000000Z", "c"));
+        let junk = [
+            "backups/p/".to_owned(),
+            "backups/p/readme.txt".to_owned(),
+            "backups/p/x/y/backup.tar.gz.enc".to_owned(),
+            "backups/p/zzzzzzzz/y/manifest.json".to_owned(),
+            "backups/p/20260101T000000Z/a/backup.tar.gz.enc.old".to_owned(),
+            "backups/p/20260101T000000Z/a/junk".to_owned(),
+            "backups/p/20260101T000000Z/a/manifest.json/x".to_owned(),
+            "backups/p/20260101T000000Z/a0/backup.tar.gz.enc/".to_owned(),
+        ];
+        // More than a page of it between the two objects of a backup.
+        let more = (0..1500).map(|i| format!("backups/p/20260101T000000Z/a/between-{i}"));
+        for key in junk.into_iter().chain(more) {
+            store.put(&key, Bytes::new()).await.unwrap();
+        }
+        for key in [whole.archive_key(), whole.manifest_key(), lost.archive_key(), later.manifest_key()] {
+            store.put(&key, Bytes::from_static(b"12")).await.unwrap();
+        }
+        let contents = Contents::of(&store, "p").await.unwrap();
+        let backup = |name: &BackupName, archive_bytes| ListedBackup {
+            name: name.clone(),
+            archive_bytes,
+            manifest_bytes: 2,
+        };
+        assert_eq!(contents.backups().collect::<Vec<_>>(), [backup(&whole, 2), backup(&later, 0)]);
+        let orphan = OrphanArchive { name: lost.clone(), archive_bytes: 2 };
+        assert_eq!(contents.orphans().collect::<Vec<_>>(), [orphan]);
+        assert_eq!(contents.archives().collect::<Vec<_>>(), [&whole, &lost]);
+    }
+}

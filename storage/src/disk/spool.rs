@@ -1,0 +1,144 @@
+//! A byte buffer that moves to an unlinked temporary file when it grows: a manifest of a million files must
+//! not live in memory. Nothing of it remains after the process, however that ends.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+
+use crate::disk::shortage::wait_out;
+
+/// Up to here it stays in memory.
+const MEMORY_BYTES: usize = 4 << 20;
+
+/// Write once, then read from the start as often as needed.
+#[derive(Debug)]
+pub struct Spool {
+    held: Held,
+    bytes: u64,
+    memory_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Held {
+    Memory(Vec<u8>),
+    File(BufWriter<File>),
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self::new(MEMORY_BYTES)
+    }
+}
+
+impl Spool {
+    /// One that takes so much memory at most.
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self { held: Held::Memory(Vec::new()), bytes: 0, memory_bytes }
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A reader from the start. Call [`flush`](Write::flush) first if anything was written since the last one.
+    pub fn reader(&self) -> SpoolReader<'_> {
+        SpoolReader { spool: self, position: 0 }
+    }
+
+    /// Fills a buffer from a place. Call [`flush`](Write::flush) before, as for a [`reader`](Self::reader).
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        SpoolReader { spool: self, position }.read_exact(buffer)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &self.held {
+            Held::Memory(bytes) => {
+                let rest = bytes.get(offset as usize..).unwrap_or_default();
+                let n = rest.len().min(buffer.len());
+                buffer[..n].copy_from_slice(&rest[..n]);
+                Ok(n)
+            }
+            Held::File(file) => read_at(file.get_ref(), buffer, offset),
+        }
+    }
+}
+
+/// Reads at a place of a file, wherever its cursor is.
+///
+/// # Errors
+/// The system's.
+#[cfg(unix)]
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+/// Reads at a place of a file, wherever its cursor is.
+///
+/// # Errors
+/// The system's.
+#[cfg(windows)]
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Held::Memory(held) = &mut self.held
+            && held.len() + bytes.len() > self.memory_bytes
+        {
+            let mut file = BufWriter::with_capacity(64 << 10, wait_out(tempfile::tempfile)?);
+            file.write_all(held)?;
+            self.held = Held::File(file);
+        }
+        match &mut self.held {
+            Held::Memory(held) => held.extend_from_slice(bytes),
+            Held::File(file) => file.write_all(bytes)?,
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.held {
+            Held::Memory(_) => Ok(()),
+            Held::File(file) => file.flush(),
+        }
+    }
+}
+
+/// Reads a [`Spool`] from its start.
+#[derive(Debug)]
+pub struct SpoolReader<'a> {
+    spool: &'a Spool,
+    position: u64,
+}
+
+impl Read for SpoolReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.spool.read_at(buffer, self.position)?;
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_back_from_memory_and_from_disk() {
+        for memory_bytes in [4, 1 << 20] {
+            let mut spool = Spool::new(memory_bytes);
+            for i in 0..1000u32 {
+                spool.write_all(&i.to_be_bytes()).unwrap();
+            }
+            spool.flush().unwrap();
+            for _ in 0..2 {
+                let mut read = Vec::new();
+                spool.reader().read_to_end(&mut read).unwrap();
+                assert_eq!(read.len() as u64, spool.bytes());
+                assert!(read.chunks(4).zip(0u32..).all(|(c, i)| c == i.to_be_bytes()));
+            }
+        }
+    }
+}

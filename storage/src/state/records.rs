@@ -1,0 +1,143 @@
+//! What a queue keeps, record by record.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::SegmentRecord;
+use crate::catalog::layout::BackupName;
+use crate::manifest::RootRecord;
+use crate::objects::{PartReceipt, Upload};
+use crate::state::job::JobState;
+
+/// One attempt to make one backup.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// What names the backup, and the run's log.
+    pub name: BackupName,
+    /// The archive's header; in it the data key, wrapped.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// The store's URL.
+    pub store: String,
+    /// Where a copy goes.
+    pub copy_to: Option<PathBuf>,
+    /// Of what decides about the archive's bytes in the policy.
+    #[serde(with = "serde_bytes")]
+    pub policy_digest: [u8; 32],
+    /// The upload, once it has begun.
+    pub upload: Option<Upload>,
+    /// Where the job stands. Only [`Ledger::advance`](super::Ledger::advance) changes it.
+    pub state: JobState,
+    /// When it began, in milliseconds since 1970 UTC.
+    pub began_ms: i64,
+    /// When it ended.
+    pub ended_ms: Option<i64>,
+    /// How many runs have worked on it.
+    pub runs: u32,
+    /// What the scan found.
+    pub scanned: Option<Scanned>,
+    /// Why the last run stopped, if it did.
+    pub last_error: Option<String>,
+    /// The trace of the last run that had one.
+    pub trace_id: Option<String>,
+    /// The root of that trace.
+    #[serde(default)]
+    pub run_span: Option<RunSpan>,
+    /// What its backup holds, as JSON, once it is published.
+    pub summary: Option<String>,
+    /// What the scan found besides.
+    #[serde(default)]
+    pub findings: Findings,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, state, runs, .. } = self;
+        write!(f, "Job({}/{}, {state:?}, {runs} runs)", name.policy_id, name.timestamp)
+    }
+}
+
+/// The span of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSpan {
+    /// Its id, in hex.
+    pub span_id: String,
+    /// When the run began, in milliseconds since 1970 UTC.
+    pub began_ms: i64,
+    /// Whether the run itself could end it; one that died could not.
+    pub ended: bool,
+}
+
+/// What a person should know of a scan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The policy's folders.
+    pub roots: Vec<RootRecord>,
+    /// What is worth knowing, and no reason to worry.
+    pub notes: Vec<String>,
+    /// What needs attention.
+    pub alarms: Vec<String>,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanned {
+    /// Steps of the walk: entries, and what could not be looked at.
+    pub steps: u64,
+    /// Files, folders and links.
+    pub entries: u64,
+    /// Bytes of content, each hard-linked file once.
+    pub bytes: u64,
+}
+
+/// A part that the store holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Its segment, as the manifest will have it.
+    pub segment: SegmentRecord,
+    /// What the store answered.
+    pub receipt: PartReceipt,
+    /// Whether it closes the archive.
+    pub last: bool,
+}
+
+/// Where in the walk a part ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Index of the entry to go on with.
+    pub entry: u64,
+    /// What is in the archive of that entry already.
+    pub half_sent: Option<HalfSent>,
+}
+
+/// An entry that is in the archive in part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfSent {
+    /// Where its header begins in the tar stream, in bytes.
+    pub tar_offset: u64,
+    /// The header: name, kind, size, times, owner, attributes.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// Bytes of content that the header announces, without what fills up the last block.
+    pub stored_bytes: u64,
+    /// Device and number of the file.
+    pub identity: Option<(u64, u64)>,
+    /// SHA-256 of what was read of it, holes as zeros.
+    #[serde(with = "serde_bytes")]
+    pub read_sha256: [u8; 32],
+    /// How much that was, in bytes.
+    pub read_bytes: u64,
+}
+
+/// A log that is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingLog {
+    /// Of the run.
+    pub timestamp: String,
+    /// On this machine.
+    pub file: PathBuf,
+    /// In the store.
+    pub key: String,
+}

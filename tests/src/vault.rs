@@ -1,0 +1,56 @@
+//! A store and the key to the backups in it, as most tests use them together.
+
+use std::io::Write;
+
+use intellistor::{
+    BackupName, BackupOptions, BackupReport, Catalog, DecryptReport, Identity, Policy, Recipients,
+    RestoreOptions, RestoreReport, Result, RunOptions, SharedStore, StoreUrl, UserKey, VerifiedManifest,
+    VerifyReport,
+};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    /// The store.
+    pub catalog: Catalog,
+    /// For whom backups are sealed.
+    pub recipients: Recipients,
+    /// Who opens them.
+    pub identity: Identity,
+}
+
+#[allow(missing_docs, reason = "each is the operation of its name")]
+impl Vault {
+    pub async fn open(url: &StoreUrl, key: UserKey) -> Result<Self> {
+        Ok(Self::new(url.open().await?, key))
+    }
+
+    pub fn new(store: SharedStore, key: UserKey) -> Self {
+        Self { catalog: Catalog::new(store), recipients: key.clone().into(), identity: key.into() }
+    }
+
+    pub async fn backup(&self, policy: &Policy, options: BackupOptions) -> Result<BackupReport> {
+        intellistor::backup(&self.catalog, &self.recipients, policy, options).await
+    }
+
+    pub async fn restore(&self, name: &BackupName, options: RestoreOptions) -> Result<RestoreReport> {
+        intellistor::restore(&self.catalog, &self.identity, name, options).await
+    }
+
+    pub async fn verify(&self, name: &BackupName, run: RunOptions) -> Result<VerifyReport> {
+        intellistor::verify(&self.catalog, &self.identity, name, run).await
+    }
+
+    pub async fn decrypt(
+        &self,
+        name: &BackupName,
+        out: Box<dyn Write + Send>,
+        run: RunOptions,
+    ) -> Result<DecryptReport> {
+        intellistor::decrypt(&self.catalog, &self.identity, name, out, run).await
+    }
+
+    pub async fn show(&self, name: &BackupName) -> Result<VerifiedManifest> {
+        intellistor::show(&self.catalog, &self.identity, name).await
+    }
+}
