@@ -2,7 +2,6 @@
 //!
 //! `cargo bench -p intellistor-storage --features isal`; without the feature `fast` is libdeflate's.
 
-#![allow(missing_docs, reason = "criterion writes them")]
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;

@@ -45,7 +45,6 @@ pub enum Wire {
 
 /// A span as it was received, its ids in hex and its attributes as text.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct Span {
     pub name: String,
     pub trace_id: String,

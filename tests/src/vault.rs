@@ -19,7 +19,6 @@ pub struct Vault {
     pub identity: Identity,
 }
 
-#[allow(missing_docs, reason = "each is the operation of its name")]
 impl Vault {
     pub async fn open(url: &StoreUrl, key: UserKey) -> Result<Self> {
         Ok(Self::new(url.open().await?, key))

@@ -131,8 +131,10 @@ async fn an_archive_that_a_dead_process_has_completed_is_not_sent_again() {
     let store = Overtaken { store: memory.clone(), done: AtomicBool::new(false) };
     let vault = Vault::new(Arc::new(store), UserKey::generate());
     let policy = Policy::new("odd", [source]).unwrap();
-    let report =
-        Agent::new(dir.path().join("home")).run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default()).await.unwrap();
+    let report = Agent::new(dir.path().join("home"))
+        .run(&vault.catalog, &vault.recipients, &policy, AgentOptions::default())
+        .await
+        .unwrap();
     let backup = report.outcome.unwrap();
     vault.verify(&backup.name, RunOptions::default()).await.unwrap();
     assert_eq!(report.notices, [""; 0], "the archive was there");

@@ -17,7 +17,6 @@ use crate::error::{Result, StoreError, StoreErrorKind};
 
 /// The calls that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is the method of that name")]
 pub enum Operation {
     Put,
     GetRange,

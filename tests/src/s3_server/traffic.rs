@@ -12,7 +12,6 @@ use super::uploads::{Fate, SeenUpload, Uploads};
 
 /// Something that the server stored or ended, named by its key in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Done {
     Begun { key: String, id: String },
     PartStored { id: String, number: u32 },

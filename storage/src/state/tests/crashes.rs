@@ -22,7 +22,7 @@ fn child_that_holds_a_queue() {
 /// Starts a child that holds the queue, and waits until it does.
 fn child(folder: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "queue::tests::crashes::child_that_holds_a_queue"]).env(CHILD, folder);
+    command.args(["--exact", "state::tests::crashes::child_that_holds_a_queue"]).env(CHILD, folder);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while !folder.join("held").exists() {
         assert_eq!(child.try_wait().unwrap(), None, "the child ended");
