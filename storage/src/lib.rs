@@ -29,7 +29,8 @@ mod text;
 
 pub use disk::private_folder::create_private_folder;
 pub use disk::spool::{Spool, SpoolReader, read_at};
-pub use error::{Error, QueueErrorKind, Result, RetryAdvice, RetryClass, StoreError, StoreErrorKind};
+pub use error::{Error, QueueErrorKind, Result};
 pub use manifest::content_digest::{ContentDigest, MOST_HASHED_HOLES};
 pub use memory::spooled_records::SpooledRecords;
+pub use objects::error::{RetryAdvice, RetryClass, StoreError, StoreErrorKind};
 pub use objects::hashed::Hashed;

@@ -19,6 +19,7 @@ use hashed::Hashed;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod error;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 pub(crate) mod hashed;
@@ -248,7 +249,8 @@ fn unix_ms(time: SystemTime) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, StoreErrorKind};
+    use crate::error::Error;
+    use crate::objects::error::StoreErrorKind;
 
     #[tokio::test]
     async fn memory_conforms() {

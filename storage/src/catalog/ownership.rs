@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::catalog::layout::machine_key;
-use crate::error::{Error, Result, StoreErrorKind};
+use crate::error::{Error, Result};
+use crate::objects::error::StoreErrorKind;
 use crate::objects::{ObjectStore, PutOptions};
 
 /// An owner's file has some 200 bytes.

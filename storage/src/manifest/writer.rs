@@ -15,8 +15,9 @@ use super::{
 use crate::archive::{Header, SegmentRecord, archive_digest};
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
-use crate::error::{Error, Result, StoreError, StoreErrorKind};
+use crate::error::{Error, Result};
 use crate::keys::DataKey;
+use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::{ObjectStore, PutOptions, put_stream};
 
 /// What a backup has committed so far. In memory it holds the segments (some bytes for each MiB); entries and

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{ObjectStore, Part, PartReceipt, PutOptions, SharedStore, Upload};
-use crate::error::{Error, StoreErrorKind};
+use crate::error::Error;
+use crate::objects::error::StoreErrorKind;
 use crate::objects::hashed::Hashed;
 
 /// The least size of a part that is not the last.

@@ -13,7 +13,8 @@ use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
     Upload,
 };
-use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::error::Result;
+use crate::objects::error::{StoreError, StoreErrorKind};
 
 /// The calls that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

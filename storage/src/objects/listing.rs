@@ -1,7 +1,8 @@
 //! A whole listing, page by page.
 
 use super::{ObjectInfo, ObjectStore};
-use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::error::Result;
+use crate::objects::error::{StoreError, StoreErrorKind};
 
 /// The pages of a listing; each is asked for when it is wanted.
 #[derive(Debug)]

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::catalog::layout;
 use crate::disk::{leftovers, private_folder, shortage};
-use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::error::Result;
+use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::url::StoreUrl;
 
 mod mark;

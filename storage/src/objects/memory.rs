@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, UnfinishedUpload, Upload};
-use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::error::Result;
+use crate::objects::error::{StoreError, StoreErrorKind};
 
 const PAGE: usize = 1000;
 

@@ -17,7 +17,8 @@ use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
     Upload,
 };
-use crate::error::{Error, Result, RetryAdvice, RetryClass, StoreErrorKind};
+use crate::error::{Error, Result};
+use crate::objects::error::{RetryAdvice, RetryClass, StoreErrorKind};
 
 /// How long one call may be repeated: a router that restarts, a store that is upgraded, a night's burst of requests.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
@@ -249,7 +250,7 @@ impl ObjectStore for Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::StoreError;
+    use crate::objects::error::StoreError;
     use crate::objects::faulty::{Fault, Faulty, Operation};
     use crate::objects::memory::MemoryStore;
 

@@ -32,7 +32,8 @@ use self::settings::Settings;
 use super::{
     Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, UnfinishedUpload, Upload,
 };
-use crate::error::{Error, Result, StoreError, StoreErrorKind};
+use crate::error::{Error, Result};
+use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::hashed::Hashed;
 
 mod addressing;

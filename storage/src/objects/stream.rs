@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use bytes::Bytes;
 
 use super::{ObjectStore, Part, PutOptions, Upload};
-use crate::error::{Error, Result, StoreErrorKind};
+use crate::error::{Error, Result};
+use crate::objects::error::StoreErrorKind;
 use crate::objects::hashed::Hashed;
 
 /// S3 takes up to 10,000 parts: 78 GiB.

@@ -130,8 +130,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::error::StoreErrorKind;
     use crate::objects::conformance;
+    use crate::objects::error::StoreErrorKind;
     use crate::objects::faulty::{Fault, Faulty, Operation};
     use crate::objects::hashed::Hashed;
     use crate::objects::memory::MemoryStore;

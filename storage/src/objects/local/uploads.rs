@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::{Fault, LocalStore, Outcome, give_name, new_file, rejected, sync_folder};
 use crate::disk::spool::read_at;
-use crate::error::StoreErrorKind;
+use crate::objects::error::StoreErrorKind;
 use crate::objects::{Part, PartReceipt, PutOptions, UnfinishedUpload, Upload, in_order, unix_ms};
 
 const MARK: &str = ".upload-";

@@ -11,7 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
-use crate::error::{Error, Result, StoreError, StoreErrorKind};
+use crate::error::{Error, Result};
+use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::hashed::Hashed;
 
 /// What a store takes.

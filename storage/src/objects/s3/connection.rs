@@ -12,7 +12,7 @@ use rustls::pki_types::UnixTime;
 
 use super::errors::{innermost, one_line};
 use super::route::Route;
-use crate::error::StoreErrorKind;
+use crate::objects::error::StoreErrorKind;
 
 /// The kind of an error that is no service's, and what to tell of it.
 pub(super) fn classify<E>(error: &SdkError<E, HttpResponse>, route: &Route) -> (StoreErrorKind, String)

@@ -11,7 +11,7 @@ use aws_sdk_s3::config::{Credentials, ProvideCredentials, Region, SharedCredenti
 
 use super::connection::causes;
 use super::errors::innermost;
-use crate::error::StoreErrorKind;
+use crate::objects::error::StoreErrorKind;
 
 /// Looks where every AWS program looks.
 ///

@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 use super::S3Store;
 use super::errors::{innermost, is_behind_the_end};
 use super::foreign::NotS3;
-use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::error::Result;
 use crate::objects::ObjectStore as _;
+use crate::objects::error::{StoreError, StoreErrorKind};
 
 /// How often a range is continued at once; more connections that break are an error, with a pause before the next.
 const CONTINUED: u32 = 8;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::connection;
 use super::foreign::{NotS3, is_s3};
 use super::route::Route;
-use crate::error::{RetryAdvice, StoreErrorKind};
+use crate::objects::error::{RetryAdvice, StoreErrorKind};
 
 /// What an error is to those above.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{S3Store, quoted};
-use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::error::Result;
+use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::{ObjectInfo, ObjectStore as _, Page, PartReceipt, UnfinishedUpload, Upload, in_order};
 
 /// Pages in a row that may bring nothing new. S3 gives empty ones where much was deleted.

@@ -14,7 +14,7 @@ use aws_sdk_s3::config::Region;
 use super::credentials;
 use super::network::{Network, display_of};
 use super::route::Route;
-use crate::error::StoreErrorKind;
+use crate::objects::error::StoreErrorKind;
 
 /// An instance's metadata service is a neighbour: it answers at once, or is not there.
 const METADATA: Duration = Duration::from_secs(1);
