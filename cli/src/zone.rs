@@ -2,18 +2,14 @@
 
 use crate::screen::Screen;
 
-/// The zone of this shell, where it has one of its own. `chrono` takes it from here and from nowhere else.
-#[cfg(not(windows))]
+/// `TZ`, which `chrono` reads too. `None` on Windows, where programs do not.
 pub(crate) fn of_the_shell() -> Option<String> {
-    std::env::var_os("TZ").map(|tz| tz.to_string_lossy().into_owned())
+    std::env::var_os("TZ").filter(|_| cfg!(unix)).map(|tz| tz.to_string_lossy().into_owned())
 }
 
 /// Warns where times will not be in the zone that was meant.
 pub(crate) fn warn(screen: &Screen) {
-    #[cfg(not(windows))]
-    if let Some(problem) = intellistor::schedule::zone::problem_with(of_the_shell().as_deref()) {
+    if let Some(problem) = intellistor::zone::problem_with(of_the_shell().as_deref()) {
         screen.warn(problem);
     }
-    #[cfg(windows)]
-    let _ = screen;
 }

@@ -38,7 +38,7 @@ pub mod agent;
 mod alerts;
 mod catalog;
 mod clock;
-mod cron;
+pub mod cron;
 mod error;
 mod machine;
 mod operations;
@@ -47,6 +47,7 @@ pub mod policy;
 pub mod privilege;
 pub mod schedule;
 pub mod serve;
+pub mod zone;
 
 pub use agent::{Agent, AgentOptions, AgentReport};
 pub use catalog::Catalog;

@@ -229,7 +229,7 @@ fn check_glob(glob: &str) -> Result<()> {
 }
 
 fn check_schedule(schedule: &str) -> Result<()> {
-    Cron::parse(schedule).map(drop).map_err(|e| PolicyError::BadSchedule { reason: e.to_string() })
+    Ok(Cron::parse(schedule).map(drop)?)
 }
 
 fn check_duration(text: &str) -> Result<Duration> {

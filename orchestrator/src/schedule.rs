@@ -46,8 +46,6 @@ mod task_xml;
 mod triggers;
 #[cfg(any(windows, test))]
 mod wrapper;
-#[cfg(not(windows))]
-pub mod zone;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -60,12 +58,13 @@ use intellistor_storage::disk::trust;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-pub use crate::cron::Cron;
 pub use error::{Result, ScheduleError};
 #[cfg(not(windows))]
 use runner::{Processes, Runner};
 
+use crate::cron::Cron;
 use crate::policy::Policy;
+use crate::zone::Zone;
 
 /// What to run, when, and as whom.
 #[derive(Debug)]
@@ -260,22 +259,10 @@ pub struct Applied {
 
 impl Applied {
     fn new(schedule: ScheduleInfo, cron: &Cron, replaced: bool, notes: Vec<String>) -> Self {
-        let (time_zone, next) = zone_and_next(cron);
-        Self { schedule, next_runs: next, time_zone, replaced, notes }
+        let zone = Zone::of_this_machine();
+        let next_runs = cron.next_five(zone.now()).iter().map(|time| time.to_rfc3339()).collect();
+        Self { schedule, next_runs, time_zone: zone.name, replaced, notes }
     }
-}
-
-#[cfg(windows)]
-fn zone_and_next(cron: &Cron) -> (String, Vec<String>) {
-    let next = cron.next_five(chrono::Local::now());
-    ("the machine's".to_owned(), next.iter().map(|time| time.to_rfc3339()).collect())
-}
-
-#[cfg(not(windows))]
-fn zone_and_next(cron: &Cron) -> (String, Vec<String>) {
-    let zone = zone::Zone::of_this_machine();
-    let next = cron.next_five(zone.now());
-    (zone.name, next.iter().map(|time| time.to_rfc3339()).collect())
 }
 
 /// A schedule that is gone.

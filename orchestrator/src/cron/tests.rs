@@ -11,7 +11,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_means_the_same_reads_the_same() {
+fn equal_schedules_have_equal_text() {
     for (text, canonical) in [
         ("0 2 * * *", "0 2 * * *"),
         ("00 02 * * *", "0 2 * * *"),
@@ -42,9 +42,9 @@ fn what_means_the_same_reads_the_same() {
 }
 
 #[test]
-fn an_error_names_the_field_and_what_is_allowed() {
-    for (text, told) in [
-        ("60 * * * *", "the minute field \"60\" is wrong: 60 is not between 0 and 59. Allowed are 0-59"),
+fn errors_name_the_field_and_its_allowed_values() {
+    for (text, expected) in [
+        ("60 * * * *", "the minute field \"60\" is wrong: 60 is not between 0 and 59. Allowed: 0-59"),
         ("0 24 * * *", "the hour field"),
         ("0 0 0 * *", "the day-of-month field"),
         ("0 0 1 13 *", "the month field"),
@@ -64,30 +64,33 @@ fn an_error_names_the_field_and_what_is_allowed() {
         ("0 0 ? * 1", "an extension"),
         ("0 0 * * +1", "an extension"),
         ("0 0 * * montag", "neither a number nor a name"),
-        ("0 0 2 * * *", "seconds and years are not known"),
-        ("0 0 2 * * * 2026", "seconds and years are not known"),
-        ("0 2 * *", "it has 4 of five fields"),
-        ("", "it has 0 of five fields"),
-        ("@reboot", "no time of the clock"),
-        ("@noon", "not known"),
+        ("0 0 2 * * *", "seconds and years are not supported"),
+        ("0 0 2 * * * 2026", "seconds and years are not supported"),
+        ("0 2 * *", "it has 4 of the five fields"),
+        ("", "it has 0 of the five fields"),
+        ("@reboot", "not a time"),
+        ("@noon", "is unknown"),
         ("0 2 * * *\n* * * * *", "control character"),
         ("0 2 * * \u{0664}", "neither a number"),
     ] {
         let error = refused(text);
-        assert!(error.contains(told) || (told == "write" && error.contains("0-59/2")), "{text}: {error}");
+        assert!(
+            error.contains(expected) || (expected == "write" && error.contains("0-59/2")),
+            "{text}: {error}"
+        );
     }
 }
 
 #[test]
-fn what_cron_programs_read_in_two_ways_is_refused() {
+fn ambiguous_steps_are_refused() {
     assert!(refused("0 0 */2 * 1").contains("`1-31/2`"));
     assert!(refused("0 0 13 * */2").contains("`0-6/2`"));
     assert_eq!(parse("0 0 1-31/2 * 1").to_string(), "0 0 1-31/2 * 1");
 }
 
 #[test]
-fn what_never_happens_is_refused() {
-    assert!(refused("0 0 30 2 *").contains("never happens"));
+fn impossible_dates_are_refused() {
+    assert!(refused("0 0 30 2 *").contains("never runs"));
     assert!(refused("0 0 31 4,6,9,11 *").contains("a day 31"));
     parse("0 0 29 2 *");
     parse("0 0 30 2 1");

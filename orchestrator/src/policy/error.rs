@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::cron::CronError;
+
 /// A policy's error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -127,11 +129,8 @@ pub enum PolicyError {
         reason: &'static str,
     },
     /// Occurs when `schedule` is no cron expression.
-    #[error("the schedule cannot be kept: {reason}")]
-    BadSchedule {
-        /// What is wrong with it, and what is right.
-        reason: String,
-    },
+    #[error("`schedule` is not usable: {0}")]
+    BadSchedule(#[from] CronError),
     /// Occurs when a span of time is not written as one.
     #[error("{text:?} is no span of time: {reason}. Write 6h, 90m or 1h 30m")]
     BadDuration {

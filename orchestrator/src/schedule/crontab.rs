@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use super::error::{Result, ScheduleError};
 use super::runner::{Call, Runner};
-use super::zone::Zone;
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy_id, plain_path};
 use crate::cron::Cron;
+use crate::zone::Zone;
 
 const MARK: &[u8] = b" # intellistor-agent ";
 const HINT: &str = "Check that cron is installed and that you may use it (/etc/cron.allow, /etc/cron.deny)";

@@ -12,55 +12,9 @@ pub type Result<T, E = ScheduleError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleError {
-    /// Occurs when an expression has not five fields and is no `@word`.
-    #[error(
-        "{cron:?} is not a cron expression: {reason}. It has five fields, minute hour day-of-month month day-of-week, as in \"0 2 * * *\" (every night at two), or is one of @hourly @daily @midnight @weekly @monthly @yearly @annually"
-    )]
-    NotCron {
-        /// The expression.
-        cron: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// Occurs when the policy's file is not usable.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// Occurs when one field of an expression is wrong.
-    #[error("{cron:?}: the {field} field {text:?} is wrong: {reason}. Allowed are {allowed}")]
-    BadField {
-        /// The expression.
-        cron: String,
-        /// The field's name.
-        field: &'static str,
-        /// What stands there.
-        text: String,
-        /// What is wrong.
-        reason: String,
-        /// What may stand there.
-        allowed: &'static str,
-    },
-    /// Occurs when cron programs read an expression in different ways.
-    #[error(
-        "{cron:?} can be read in two ways: with `{stepped}` beside `{other}`, some cron programs ask for both days to match and some for either. Write the steps with their range, `{clear}`, for either; both together cannot be said in cron"
-    )]
-    Ambiguous {
-        /// The expression.
-        cron: String,
-        /// The field that begins with a star.
-        stepped: String,
-        /// The other restricted field.
-        other: String,
-        /// The field without the star.
-        clear: String,
-    },
-    /// Occurs when no date ever matches.
-    #[error("{cron:?} never happens: none of its months has a day {day}. Correct the day or the month")]
-    Never {
-        /// The expression.
-        cron: String,
-        /// Its earliest day of the month.
-        day: u8,
-    },
     /// Occurs when Task Scheduler cannot hold an expression.
     #[error(
         "Task Scheduler cannot keep {cron:?} exactly: its {starts} times of day {days}need {needed} triggers, and a task has at most {most}. Use fewer or evenly spaced times (`*/15`, `8-18/2`), or split the policy in two"

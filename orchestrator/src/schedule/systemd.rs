@@ -25,9 +25,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, ScheduleError};
 use super::runner::{Answer, Call, Runner};
-use super::zone::Zone;
 use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, plain_path};
-use crate::cron::{Cron, Days, runs};
+use crate::cron::{Cron, Days, ranges};
+use crate::zone::Zone;
 
 const PREFIX: &str = "intellistor-agent-";
 const CRON_FOLLOWS: &str = "# Schedule: ";
@@ -51,7 +51,7 @@ pub(crate) fn unit_name(policy_id: &str) -> String {
 /// The values of `OnCalendar=` that together are the expression.
 pub(crate) fn on_calendar(cron: &Cron) -> Vec<String> {
     let list = |values: &[u8], all: usize| {
-        if values.len() == all { "*".to_owned() } else { runs(values, "..").join(",") }
+        if values.len() == all { "*".to_owned() } else { ranges(values, "..").join(",") }
     };
     let months = list(cron.months(), 12);
     let time = format!("{}:{}:00", list(cron.hours(), 24), list(cron.minutes(), 60));

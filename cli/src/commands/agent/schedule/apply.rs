@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use intellistor::Policy;
-#[cfg(not(windows))]
-use intellistor::schedule::zone::Zone;
-use intellistor::schedule::{Cron, Password, RunAs, ScheduleSpec};
+use intellistor::cron::Cron;
+use intellistor::schedule::{Password, RunAs, ScheduleSpec};
+use intellistor::zone::Zone;
 
 use super::ask;
 use crate::environment::{self, Environment, variables};
@@ -101,19 +101,13 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     Done::document(&applied, Exit::Success)
 }
 
-/// The scheduler goes by the machine's zone. That the shell has another one, or that the machine has none, is not seen in a
-/// list of times.
-#[cfg(not(windows))]
+/// The scheduler uses the machine's zone. A list of times does not show that the shell has another one, or that the
+/// machine has none.
 fn zone_notes(zone: &str) -> Vec<String> {
     let shells = crate::zone::of_the_shell().filter(|tz| tz != zone).map(|tz| {
         format!("TZ is {tz:?} in this shell, and the scheduler goes by the machine's time zone, {zone}: so do the times above")
     });
     shells.into_iter().chain(Zone::of_this_machine().problem).collect()
-}
-
-#[cfg(windows)]
-fn zone_notes(_: &str) -> Vec<String> {
-    Vec::new()
 }
 
 fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, Failure> {

@@ -1,7 +1,6 @@
-//! The time zone of a schedule: that of the machine, by which cron and systemd go, whatever `TZ` says in the shell of the one
-//! who asks.
+//! The machine's zone from `/etc/localtime`, as cron and systemd read it.
 //!
-//! `chrono`'s own zone of the machine is the shell's, and where that cannot be read it is another one, or UTC, without a word.
+//! `chrono::Local` follows `TZ`, and falls back to UTC without an error when the zone cannot be read.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,13 +16,13 @@ const LOCALTIME: &str = "/etc/localtime";
 /// Where zones are installed; the first is nearly always the one.
 const ZONES: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
 
-/// A zone, and what it is called.
+/// A time zone with its rules.
 #[derive(Debug, Clone)]
 pub struct Zone {
     rules: Rules,
     /// As in `America/Sao_Paulo`.
     pub name: String,
-    /// Why it is UTC, where nobody chose that.
+    /// Why it fell back to UTC.
     pub problem: Option<String>,
 }
 
@@ -61,18 +60,17 @@ impl Zone {
         }
     }
 
-    /// What time it is there.
+    /// The current time in it.
     pub fn now(&self) -> DateTime<Self> {
         Utc::now().with_timezone(self)
     }
 }
 
-/// What is wrong with the zone that a program takes from its environment: with the value of `TZ`, or, without one, with the
-/// machine's.
+/// What is wrong with the zone that a process uses: with the value of `TZ`, or else with the machine's.
 pub fn problem_with(tz: Option<&str>) -> Option<String> {
     match tz {
         None => Zone::of_this_machine().problem,
-        // By convention UTC.
+        // An empty TZ means UTC.
         Some("") => None,
         Some(tz) => {
             let name = tz.strip_prefix(':').unwrap_or(tz);
@@ -81,7 +79,7 @@ pub fn problem_with(tz: Option<&str>) -> Option<String> {
             let known = files.any(|bytes| Rules::tzif(name, &bytes).is_ok());
             (!known && Rules::posix(tz).is_err()).then(|| {
                 format!(
-                    "TZ is {tz:?}, which names no time zone that is installed here: times are not in it. \
+                    "TZ is {tz:?}, which is not a time zone installed here, so times are not in it. \
                      Correct it, or install tzdata"
                 )
             })
@@ -160,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tz_that_means_nothing_here_is_told() {
+    fn an_unknown_tz_is_reported() {
         for good in ["", "UTC0", "EST5EDT,M3.2.0,M11.1.0", "<-03>3"] {
             assert_eq!(problem_with(Some(good)), None, "{good}");
         }
@@ -171,8 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_the_zone_also_where_its_clocks_change() {
-        // Central Europe, without the help of installed zones: the clocks go forward on 2027-03-28 at 2 and back on 2027-10-31.
+    fn times_follow_the_zone_through_clock_changes() {
+        // Central Europe, without installed zones: clocks go forward on 2027-03-28 at 2:00 and back on 2027-10-31.
         let rules = Rules::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let zone = Zone { rules, name: "CET".to_owned(), problem: None };
         let next = |from: &str, cron: &str| {
