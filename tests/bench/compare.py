@@ -7,7 +7,7 @@
 The tree has a fixed seed: small files like source code, larger ones like libraries, and noise; with --alike, so many
 invoices of about 1 KiB and nothing else. With --s3 the stores are on the S3 server of the tests, on 127.0.0.1. Each round runs every tool
 once, in turn, so that a machine that slows down slows them all; the table has medians, and ratios to restic. Everything
-lies below --dir, in a folder that goes in the end. Between rounds nothing is deleted, since ext4 is slow to reuse inodes
+is below --dir, in a folder that goes in the end. Between rounds nothing is deleted, since ext4 is slow to reuse inodes
 that were just freed, but with --delete: in /dev/shm memory that was never used is slow on a virtual machine.
 """
 
@@ -106,10 +106,10 @@ class Tool:
             [str(word) for word in command], cwd=cwd or self.room, env=self.env(),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
-        told = child.stderr.read()
+        message = child.stderr.read()
         _, status, usage = os.wait4(child.pid, 0)
         if status != 0:
-            sys.exit(f"{command} failed: {told.decode(errors='replace')}")
+            sys.exit(f"{command} failed: {message.decode(errors='replace')}")
         return time.monotonic() - begun, usage.ru_maxrss / 1024
 
     def env(self):

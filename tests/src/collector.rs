@@ -94,14 +94,14 @@ impl Collector {
         let received = Arc::new(Mutex::new(Received::default()));
         let (stop, stopped) = oneshot::channel();
         let (ready, bound) = mpsc::channel();
-        let keeper = Keeper(received.clone());
+        let receiver = Receiver(received.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
                 ready.send(listener.local_addr().unwrap()).unwrap();
                 tokio::select! {
-                    () = serve(wire, listener, keeper) => {}
+                    () = serve(wire, listener, receiver) => {}
                     _ = stopped => {}
                 }
             });
@@ -175,19 +175,19 @@ pub fn variables(wire: Wire, address: SocketAddr) -> Vec<(&'static str, String)>
     ]
 }
 
-async fn serve(wire: Wire, listener: TcpListener, keeper: Keeper) {
+async fn serve(wire: Wire, listener: TcpListener, receiver: Receiver) {
     match wire {
         Wire::Grpc => {
             let server = tonic::transport::Server::builder()
-                .add_service(TraceServiceServer::new(keeper.clone()))
-                .add_service(MetricsServiceServer::new(keeper));
+                .add_service(TraceServiceServer::new(receiver.clone()))
+                .add_service(MetricsServiceServer::new(receiver));
             server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
         }
         Wire::Http => loop {
             let Ok((socket, _)) = listener.accept().await else { continue };
-            let keeper = keeper.clone();
+            let receiver = receiver.clone();
             tokio::spawn(async move {
-                let answer = service_fn(|request| keeper.clone().answer(request));
+                let answer = service_fn(|request| receiver.clone().answer(request));
                 let builder = Builder::new(TokioExecutor::new());
                 // A connection that breaks is the client's to report.
                 let _ = builder.serve_connection(TokioIo::new(socket), answer).await;
@@ -197,9 +197,9 @@ async fn serve(wire: Wire, listener: TcpListener, keeper: Keeper) {
 }
 
 #[derive(Debug, Clone)]
-struct Keeper(Arc<Mutex<Received>>);
+struct Receiver(Arc<Mutex<Received>>);
 
-impl Keeper {
+impl Receiver {
     async fn answer(
         self,
         request: Request<hyper::body::Incoming>,
@@ -208,11 +208,11 @@ impl Keeper {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let answer = match path.as_str() {
             "/v1/traces" => {
-                self.keep_traces(ExportTraceServiceRequest::decode(body).unwrap());
+                self.record_traces(ExportTraceServiceRequest::decode(body).unwrap());
                 ExportTraceServiceResponse::default().encode_to_vec()
             }
             "/v1/metrics" => {
-                self.keep_metrics(ExportMetricsServiceRequest::decode(body).unwrap());
+                self.record_metrics(ExportMetricsServiceRequest::decode(body).unwrap());
                 ExportMetricsServiceResponse::default().encode_to_vec()
             }
             _ => {
@@ -224,7 +224,7 @@ impl Keeper {
         Ok(Response::new(Full::from(answer)))
     }
 
-    fn keep_traces(&self, request: ExportTraceServiceRequest) {
+    fn record_traces(&self, request: ExportTraceServiceRequest) {
         let mut received = self.0.lock().unwrap();
         received.bytes.extend(request.encode_to_vec());
         for resource_spans in request.resource_spans {
@@ -251,7 +251,7 @@ impl Keeper {
         }
     }
 
-    fn keep_metrics(&self, request: ExportMetricsServiceRequest) {
+    fn record_metrics(&self, request: ExportMetricsServiceRequest) {
         let mut received = self.0.lock().unwrap();
         received.bytes.extend(request.encode_to_vec());
         let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
@@ -280,23 +280,23 @@ impl Keeper {
 }
 
 #[tonic::async_trait]
-impl TraceService for Keeper {
+impl TraceService for Receiver {
     async fn export(
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        self.keep_traces(request.into_inner());
+        self.record_traces(request.into_inner());
         Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
 #[tonic::async_trait]
-impl MetricsService for Keeper {
+impl MetricsService for Receiver {
     async fn export(
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
-        self.keep_metrics(request.into_inner());
+        self.record_metrics(request.into_inner());
         Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
     }
 }

@@ -4,21 +4,21 @@
 // A test that cannot be set up should say so at the line where it failed.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+pub mod agent_sandbox;
 pub mod collector;
 pub mod disk;
 pub mod events;
-pub mod forge;
-#[cfg(unix)]
-pub mod governed;
+pub mod hostile_backup;
 pub mod network;
 pub mod program;
+#[cfg(unix)]
+pub mod run_history;
 #[cfg(unix)]
 pub mod running;
 pub mod s3_server;
 #[cfg(unix)]
 pub mod tree;
-#[cfg(unix)]
-pub mod trial;
 pub mod vault;
 #[cfg(unix)]
 pub mod wine;

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::events::wait_until;
 use crate::program::Output;
 
-/// See the module. One that is dropped is killed.
+/// Killed when dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,

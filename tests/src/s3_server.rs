@@ -29,7 +29,7 @@ mod wire;
 
 use traffic::Counted;
 pub use traffic::{Dialect, Done, Failure, Traffic};
-pub use uploads::{Fate, SeenUpload};
+pub use uploads::{SeenUpload, UploadState};
 
 const ACCESS_KEY: &str = "AKIATESTTESTTESTTEST";
 const SECRET_KEY: &str = "secret/of+the+test/server+0123456789abcd";
@@ -184,7 +184,7 @@ async fn run(
     mut orders: UnboundedReceiver<Order>,
     ready: &mpsc::Sender<SocketAddr>,
 ) {
-    // Bound and never listening: it keeps the port ours while nobody listens.
+    // Bound and never listening: it reserves the port while the server is down.
     let reserved = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let address = reserved.local_addr().unwrap();
     ready.send(address).unwrap();

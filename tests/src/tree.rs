@@ -188,7 +188,7 @@ pub enum Kind {
 
 /// What there is to know about a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct TreeEntry {
     /// What it is.
     pub kind: Kind,
     /// Permission bits, `0o7777`.
@@ -214,7 +214,7 @@ pub struct Facts {
 }
 
 /// A tree: facts by the paths' bytes, relative to the root, which itself is `.`.
-pub type Tree = BTreeMap<Vec<u8>, Facts>;
+pub type Tree = BTreeMap<Vec<u8>, TreeEntry>;
 
 /// Reads a tree. It must not change meanwhile.
 pub fn snapshot(dir: &Path) -> Tree {
@@ -255,7 +255,7 @@ fn add(path: &Path, name: Vec<u8>, tree: &mut Tree, identities: &mut BTreeMap<Ve
         let value = xattr::get(path, &name).unwrap().unwrap();
         (name.into_vec(), value)
     };
-    let facts = Facts {
+    let facts = TreeEntry {
         kind,
         mode: found.mode() & 0o7777,
         uid: found.uid(),
@@ -334,7 +334,7 @@ pub fn assert_same(expected: &Tree, actual: &Tree, ignoring: &[Ignore<'_>]) {
 }
 
 fn comparable(tree: &Tree, ignoring: &[Ignore<'_>]) -> Tree {
-    let left_out = |path: &[u8], facts: &Facts| {
+    let left_out = |path: &[u8], facts: &TreeEntry| {
         ignoring.iter().any(|ignore| match ignore {
             Ignore::Special => facts.kind == Kind::Special,
             Ignore::Root => path == b".",
@@ -347,7 +347,7 @@ fn comparable(tree: &Tree, ignoring: &[Ignore<'_>]) -> Tree {
     tree.iter().filter(|(path, facts)| !left_out(path, facts)).map(|(p, f)| (p.clone(), f.clone())).collect()
 }
 
-fn differ(path: &[u8], expected: &Facts, actual: &Facts, ignoring: &[Ignore<'_>]) -> Vec<String> {
+fn differ(path: &[u8], expected: &TreeEntry, actual: &TreeEntry, ignoring: &[Ignore<'_>]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare =
         |what: &str, left_out: bool, expected: &dyn std::fmt::Debug, actual: &dyn std::fmt::Debug| {
@@ -371,7 +371,7 @@ fn differ(path: &[u8], expected: &Facts, actual: &Facts, ignoring: &[Ignore<'_>]
     compare("sha256", false, &expected.sha256, &actual.sha256);
     compare("target", false, &expected.target.as_deref().map(lossy), &actual.target.as_deref().map(lossy));
     compare("xattrs", ignored(Ignore::Xattrs), &expected.xattrs, &actual.xattrs);
-    let first_name = |facts: &Facts| facts.same_file_as.as_deref().map(lossy);
+    let first_name = |facts: &TreeEntry| facts.same_file_as.as_deref().map(lossy);
     compare("first name", ignored(Ignore::HardLinks), &first_name(expected), &first_name(actual));
     let allocated_alike = expected.allocated.abs_diff(actual.allocated) <= ALLOCATION_TOLERANCE;
     let allocated = ignored(Ignore::Allocation) || allocated_alike;
@@ -384,8 +384,8 @@ fn lossy(path: &[u8]) -> String {
 }
 
 /// What a path's facts say of it by themselves.
-fn own(facts: &Facts) -> (Kind, u32, i128, u64, Option<&String>, Option<&Vec<u8>>) {
-    let Facts { kind, mode, mtime_ns, size, sha256, target, .. } = facts;
+fn own(facts: &TreeEntry) -> (Kind, u32, i128, u64, Option<&String>, Option<&Vec<u8>>) {
+    let TreeEntry { kind, mode, mtime_ns, size, sha256, target, .. } = facts;
     (*kind, *mode, *mtime_ns, *size, sha256.as_ref(), target.as_ref())
 }
 

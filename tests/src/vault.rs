@@ -8,14 +8,10 @@ use intellistor::{
     VerifyReport,
 };
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub struct Vault {
-    /// The store.
     pub catalog: Catalog,
-    /// For whom backups are sealed.
     pub recipients: Recipients,
-    /// Who opens them.
     pub identity: Identity,
 }
 

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::governed::Governed;
+use crate::agent_sandbox::AgentSandbox;
 use crate::program::{Output, finish};
 use crate::running::Running;
 use crate::tree::{self, Ignore};
@@ -22,7 +22,7 @@ const NOT_IN_COMMON: [Ignore<'static>; 6] =
 #[derive(Debug)]
 pub struct Wine {
     /// The other machine.
-    pub here: Governed,
+    pub here: AgentSandbox,
     bin: PathBuf,
     prefix: PathBuf,
     policy_id: String,
@@ -31,7 +31,7 @@ pub struct Wine {
 }
 
 impl Wine {
-    /// A machine with an empty folder `source`, and variables in `b.env`. `shared` is where its drive lies, or is made.
+    /// A machine with an empty folder `source`, and variables in `b.env`. Its drive is in `shared`, and is made there by the first test.
     /// `None`, and a line that says so, where [`BIN`] is not set.
     #[allow(clippy::print_stderr, reason = "a test that does nothing must be seen to")]
     pub fn new(shared: &Path, policy_id: &str) -> Option<Self> {
@@ -40,7 +40,7 @@ impl Wine {
             return None;
         };
         let mut this = Self {
-            here: Governed::new(policy_id),
+            here: AgentSandbox::new(policy_id),
             bin: bin.into(),
             prefix: shared.join("wine"),
             policy_id: policy_id.to_owned(),
@@ -109,7 +109,7 @@ impl Wine {
             .env("HOME", &self.prefix)
             .env("WINEPREFIX", &self.prefix)
             .env("WINEDEBUG", "-all")
-            // Neither .NET nor a browser is asked for, and nobody is there to answer whether to install them.
+            // Without these, Wine would ask whether to install .NET and a browser.
             .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
             // Wine names files in the encoding of the locale.
             .env("LC_ALL", "C.UTF-8");

@@ -2,7 +2,7 @@
 //! folder store is not.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -10,16 +10,16 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use intellistor_tests::governed::Governed;
-use intellistor_tests::s3_server::Fate;
+use intellistor_tests::agent_sandbox::AgentSandbox;
+use intellistor_tests::s3_server::UploadState;
 use intellistor_tests::tree;
 
 /// A run has died after it recorded `parts` of its seven parts.
-fn crashed(parts: u32) -> Governed {
-    let place = Governed::new("damage");
-    place.fill(50);
-    assert!(place.run_until("part_recorded", parts));
-    place
+fn crashed(parts: u32) -> AgentSandbox {
+    let sandbox = AgentSandbox::new("damage");
+    sandbox.fill(50);
+    assert!(sandbox.run_until("part_recorded", parts));
+    sandbox
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,35 +77,39 @@ fn harm(database: &Path, damage: Damage) {
 fn is_survived(database: &str, damages: &[Damage]) {
     for damage in damages {
         let what = format!("{database} {damage:?}");
-        let place = crashed(3);
-        harm(&place.queue().join(database), *damage);
-        let output = place.run();
+        let sandbox = crashed(3);
+        harm(&sandbox.queue().join(database), *damage);
+        let output = sandbox.run();
         assert_eq!(output.code, 0, "{what}: {}", output.stderr);
-        assert_eq!(place.backups(), [output.key_backup()], "{what}");
-        let uploads = place.server.traffic().uploads();
-        let open = uploads.iter().filter(|upload| upload.fate == Fate::Open).count();
+        assert_eq!(sandbox.backups(), [output.key_backup()], "{what}");
+        let uploads = sandbox.server.traffic().uploads();
+        let open = uploads.iter().filter(|upload| upload.state == UploadState::Open).count();
         // A ledger that was cut may be that of a time before its upload was recorded, as the one of a copied home is:
         // the upload may be the copy's, and is left to the clean-up after a week.
         let may_be_a_copys = matches!(damage, Damage::Cut(_)) && output.json["parts_reused"] == 0;
         assert!(open <= usize::from(may_be_a_copys), "{what}: {uploads:?}");
-        place.assert_restores(output.key_backup());
-        let aside = fs::read_dir(place.queue()).unwrap();
+        sandbox.assert_restores(output.key_backup());
+        let aside = fs::read_dir(sandbox.queue()).unwrap();
         let aside =
             aside.filter(|e| e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-"));
-        let (aside, told) = (aside.count(), output.warnings());
-        assert_eq!(aside > 0, told.contains("moved to"), "{what}: what is moved aside is told: {told}");
+        let (aside, message) = (aside.count(), output.warnings());
+        assert_eq!(
+            aside > 0,
+            message.contains("moved to"),
+            "{what}: a warning names what was moved aside: {message}"
+        );
         // What a queue can be opened without is no loss of the job.
         if matches!(damage, Damage::Generating | Damage::BadSnapshot) || database == "history" {
             assert_eq!(output.json["resumed"], true, "{what}: {:#}", output.json);
         }
         if matches!(damage, Damage::Garbage | Damage::AFile) {
-            assert!(aside > 0, "{what}: {told}");
+            assert!(aside > 0, "{what}: {message}");
         }
         if matches!(damage, Damage::Remove("db") | Damage::NoFiles | Damage::NoFolder) && database == "job" {
-            assert!(told.contains("is gone"), "{what}: {told}");
+            assert!(message.contains("is gone"), "{what}: {message}");
         }
         // And the queue works again.
-        assert_eq!(place.run().expect(0).json["resumed"], false, "{what}");
+        assert_eq!(sandbox.run().expect(0).json["resumed"], false, "{what}");
     }
 }
 
@@ -142,33 +146,33 @@ fn a_missing_history_costs_no_job() {
 
 #[test]
 fn a_queue_of_a_newer_program_is_moved_aside_and_told() {
-    let place = crashed(3);
-    let db = sled::Config::new().path(place.queue().join("job")).segment_size(512 << 10).open().unwrap();
+    let sandbox = crashed(3);
+    let db = sled::Config::new().path(sandbox.queue().join("job")).segment_size(512 << 10).open().unwrap();
     db.open_tree("intellistor").unwrap().insert("schema", &2u32.to_be_bytes()).unwrap();
     db.flush().unwrap();
     drop(db);
-    let output = place.run().expect(0);
-    place.assert_anew(&output, "layout 2");
-    place.assert_restores(output.key_backup());
+    let output = sandbox.run().expect(0);
+    sandbox.assert_anew(&output, "layout 2");
+    sandbox.assert_restores(output.key_backup());
 }
 
 #[test]
 fn what_a_dead_run_leaves_of_its_lock_holds_nobody_up() {
-    let place = crashed(2);
-    assert!(place.queue().join("lock").exists());
-    fs::write(place.queue().join("lock"), "1").unwrap();
-    fs::write(place.queue().join("holder.json"), r#"{"pid":1,"since_ms":0}"#).unwrap();
-    fs::write(place.queue().join("cancel"), "").unwrap();
-    let status = place.status();
+    let sandbox = crashed(2);
+    assert!(sandbox.queue().join("lock").exists());
+    fs::write(sandbox.queue().join("lock"), "1").unwrap();
+    fs::write(sandbox.queue().join("holder.json"), r#"{"pid":1,"since_ms":0}"#).unwrap();
+    fs::write(sandbox.queue().join("cancel"), "").unwrap();
+    let status = sandbox.status();
     assert_eq!(status["activity"], "stopped", "{status:#}");
     assert_eq!(status["job"]["state"], "transferring", "{status:#}");
-    place.assert_resumed(&place.run().expect(0), 2);
+    sandbox.assert_resumed(&sandbox.run().expect(0), 2);
 }
 
 /// What a folder store may lose of an upload: its bytes, or what it knows of them.
 #[derive(Debug, Clone, Copy)]
 enum Lost {
-    /// The file of the bytes ends amid the second part.
+    /// The data file ends in the middle of the second part.
     End,
     /// It was cut there and filled up with zeros.
     Bytes,
@@ -184,12 +188,12 @@ enum Lost {
 #[test]
 fn what_a_folder_store_lost_of_an_upload_is_made_again() {
     for lost in [Lost::End, Lost::Bytes, Lost::File, Lost::Line, Lost::Data, Lost::Journal] {
-        let place = Governed::new("damage");
-        place.write_policy(&format!("store: 'file://{}'\n", place.at("store").display()));
-        place.fill(34);
-        assert!(place.run_until("part_recorded", 3));
+        let sandbox = AgentSandbox::new("damage");
+        sandbox.write_policy(&format!("store: 'file://{}'\n", sandbox.at("store").display()));
+        sandbox.fill(34);
+        assert!(sandbox.run_until("part_recorded", 3));
         let hidden =
-            Command::new("find").arg(place.at("store")).args(["-name", ".*.upload-*"]).output().unwrap();
+            Command::new("find").arg(sandbox.at("store")).args(["-name", ".*.upload-*"]).output().unwrap();
         let hidden = String::from_utf8(hidden.stdout).unwrap();
         let (journal, data): (Vec<&str>, Vec<&str>) =
             hidden.lines().partition(|path| path.ends_with(".parts"));
@@ -210,7 +214,7 @@ fn what_a_folder_store_lost_of_an_upload_is_made_again() {
             Lost::Data => fs::remove_file(data).unwrap(),
             Lost::Journal => fs::remove_file(journal).unwrap(),
         }
-        let output = place.run();
+        let output = sandbox.run();
         assert_eq!(output.code, 0, "{lost:?}: {}\n{:#}", output.stderr, output.json);
         let reused = match lost {
             Lost::End | Lost::Bytes => 1,
@@ -218,9 +222,9 @@ fn what_a_folder_store_lost_of_an_upload_is_made_again() {
             Lost::File | Lost::Data | Lost::Journal => 0,
         };
         assert_eq!(output.json["parts_reused"], reused, "{lost:?}: {:#}", output.json);
-        assert_eq!(output.warnings().is_empty(), reused == 3, "{lost:?}: a person is told");
-        assert_eq!(place.backups(), [output.key_backup()], "{lost:?}");
-        place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
-        place.assert_restores(output.key_backup());
+        assert_eq!(output.warnings().is_empty(), reused == 3, "{lost:?}: lost parts are a warning");
+        assert_eq!(sandbox.backups(), [output.key_backup()], "{lost:?}");
+        sandbox.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+        sandbox.assert_restores(output.key_backup());
     }
 }

@@ -2,7 +2,7 @@
 //! back, no secrets; and that `backup-client` leaves nothing.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use intellistor::BackupName;
 use intellistor::state::{Job, Queue};
 use intellistor_storage::objects::Operation;
 use intellistor_storage::state::job::{JobEvent, JobState};
-use intellistor_tests::governed::Governed;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::s3_server::{BUCKET, Done, Failure};
 
 const POLICY: &str = "evidence";
 
-fn place(mib: u64) -> Governed {
-    let place = Governed::new(POLICY);
-    place.fill(mib);
-    place
+fn sandbox(mib: u64) -> AgentSandbox {
+    let sandbox = AgentSandbox::new(POLICY);
+    sandbox.fill(mib);
+    sandbox
 }
 
 fn log_key(timestamp: &str) -> String {
@@ -30,11 +30,11 @@ fn log_key(timestamp: &str) -> String {
 }
 
 /// A run whose logs the store refuses.
-fn run_without_logs(place: &Governed) -> intellistor_tests::program::Output {
-    let traffic = place.server.traffic();
-    place.claim();
+fn run_without_logs(sandbox: &AgentSandbox) -> intellistor_tests::program::Output {
+    let traffic = sandbox.server.traffic();
+    sandbox.claim();
     traffic.hold(Operation::Put);
-    let run = place.start();
+    let run = sandbox.start();
     // The manifest, which was let in before the refusals.
     traffic.wait_until(|traffic| traffic.held() == 1);
     traffic.fail_next(1000, Operation::Put, Failure::AccessDenied);
@@ -49,88 +49,92 @@ fn run_without_logs(place: &Governed) -> intellistor_tests::program::Output {
 
 #[test]
 fn a_log_that_cannot_be_shipped_waits_for_the_next_run() {
-    let place = place(1);
-    let output = run_without_logs(&place).expect(0);
+    let sandbox = sandbox(1);
+    let output = run_without_logs(&sandbox).expect(0);
     assert_eq!(output.json["state"], "completed");
     assert_eq!(output.json["log"]["s3"], serde_json::Value::Null, "{:#}", output.json);
     assert!(output.stderr.contains("the log could not be sent"), "{}", output.stderr);
-    assert!(output.json["warnings"].to_string().contains("log"), "programs are told: {:#}", output.json);
+    assert!(
+        output.json["warnings"].to_string().contains("log"),
+        "the JSON has the warning: {:#}",
+        output.json
+    );
     let timestamp = output.json["timestamp"].as_str().unwrap();
-    assert!(place.log(&format!("run_{timestamp}.log")).contains("the backup exists"));
-    assert_eq!(place.object(&log_key(timestamp)), None);
-    assert_eq!(place.status()["logs_to_send"], 1, "{:#}", place.status());
+    assert!(sandbox.log(&format!("run_{timestamp}.log")).contains("the backup exists"));
+    assert_eq!(sandbox.object(&log_key(timestamp)), None);
+    assert_eq!(sandbox.status()["logs_to_send"], 1, "{:#}", sandbox.status());
 
-    let next = place.run().expect(0);
+    let next = sandbox.run().expect(0);
     let newest = next.json["timestamp"].as_str().unwrap();
     assert_eq!(next.json["log"]["s3"], log_key(newest));
-    assert_eq!(place.object(&log_key(timestamp)), Some(place.log(&format!("run_{timestamp}.log"))));
-    let log = place.object(&log_key(newest)).unwrap();
+    assert_eq!(sandbox.object(&log_key(timestamp)), Some(sandbox.log(&format!("run_{timestamp}.log"))));
+    let log = sandbox.object(&log_key(newest)).unwrap();
     assert!(log.contains(next.json["backup_id"].as_str().unwrap()), "{log}");
-    assert_eq!(place.object(&format!("logs/{POLICY}/last.log")), Some(log));
-    assert_eq!(place.status()["logs_to_send"], 0);
+    assert_eq!(sandbox.object(&format!("logs/{POLICY}/last.log")), Some(log));
+    assert_eq!(sandbox.status()["logs_to_send"], 0);
 }
 
 #[test]
 fn one_log_that_is_lost_keeps_no_other_from_being_shipped() {
-    let place = place(1);
-    let first = run_without_logs(&place).expect(0);
-    let second = run_without_logs(&place).expect(0);
+    let sandbox = sandbox(1);
+    let first = run_without_logs(&sandbox).expect(0);
+    let second = run_without_logs(&sandbox).expect(0);
     fs::remove_file(first.json["log"]["local"].as_str().unwrap()).unwrap();
-    let third = place.run().expect(0);
+    let third = sandbox.run().expect(0);
     for run in [second, third] {
         let key = log_key(run.json["timestamp"].as_str().unwrap());
-        assert!(place.object(&key).is_some_and(|log| log.contains("the backup exists")), "{key}");
+        assert!(sandbox.object(&key).is_some_and(|log| log.contains("the backup exists")), "{key}");
     }
-    assert_eq!(place.status()["logs_to_send"], 0);
+    assert_eq!(sandbox.status()["logs_to_send"], 0);
 }
 
 #[test]
 fn a_run_that_fails_leaves_its_log_in_the_store() {
-    let place = place(1);
-    fs::rename(place.source(), place.at("elsewhere")).unwrap();
-    let failed = place.run();
+    let sandbox = sandbox(1);
+    fs::rename(sandbox.source(), sandbox.at("elsewhere")).unwrap();
+    let failed = sandbox.run();
     assert!(matches!(failed.code, 1 | 2), "{}: {}", failed.code, failed.stderr);
     let message = failed.json["error"]["message"].as_str().unwrap();
-    assert!(message.contains(place.source().to_str().unwrap()), "{message}");
+    assert!(message.contains(sandbox.source().to_str().unwrap()), "{message}");
     let key = failed.json["log"]["s3"].as_str().expect("its log is in the store");
-    let log = place.object(key).unwrap();
+    let log = sandbox.object(key).unwrap();
     assert!(log.contains("does not exist") && log.contains("ERROR"), "{log}");
-    assert_eq!(place.object(&format!("logs/{POLICY}/last.log")), Some(log));
-    let status = place.status();
+    assert_eq!(sandbox.object(&format!("logs/{POLICY}/last.log")), Some(log));
+    let status = sandbox.status();
     assert!(status.to_string().contains("does not exist"), "{status:#}");
-    fs::rename(place.at("elsewhere"), place.source()).unwrap();
-    let output = place.run().expect(0);
-    assert_eq!(place.backups().len(), 1);
-    place.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());
+    fs::rename(sandbox.at("elsewhere"), sandbox.source()).unwrap();
+    let output = sandbox.run().expect(0);
+    assert_eq!(sandbox.backups().len(), 1);
+    sandbox.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());
 }
 
 #[test]
 fn a_run_that_cannot_begin_leaves_a_log_that_the_next_one_ships() {
-    let mut place = place(1);
-    let agent = place.agent.clone();
-    place.agent = place.agent.var("INTELLISTOR_KEY", "");
-    let failed = place.run().expect(2);
+    let mut sandbox = sandbox(1);
+    let agent = sandbox.agent.clone();
+    sandbox.agent = sandbox.agent.var("INTELLISTOR_KEY", "");
+    let failed = sandbox.run().expect(2);
     let local = PathBuf::from(failed.json["log"]["local"].as_str().expect("it has a log"));
     assert!(fs::read_to_string(&local).unwrap().contains("could not begin"));
-    place.agent = agent;
-    assert_eq!(place.status()["logs_to_send"], 1, "{:#}", place.status());
-    let next = place.run().expect(0);
+    sandbox.agent = agent;
+    assert_eq!(sandbox.status()["logs_to_send"], 1, "{:#}", sandbox.status());
+    let next = sandbox.run().expect(0);
     let key = format!("logs/{POLICY}/{}", local.file_name().unwrap().to_str().unwrap());
-    assert!(place.object(&key).is_some_and(|log| log.contains("could not begin")), "{key}");
-    assert_eq!(place.status()["logs_to_send"], 0);
-    let last = place.object(&format!("logs/{POLICY}/last.log")).unwrap();
+    assert!(sandbox.object(&key).is_some_and(|log| log.contains("could not begin")), "{key}");
+    assert_eq!(sandbox.status()["logs_to_send"], 0);
+    let last = sandbox.object(&format!("logs/{POLICY}/last.log")).unwrap();
     assert!(last.contains(next.json["backup_id"].as_str().unwrap()), "{last}");
 }
 
 #[test]
 fn a_run_that_cannot_begin_does_not_touch_the_log_of_the_run_before() {
-    let mut place = place(1);
-    let before = place.run().expect(0);
-    let agent = place.agent.clone();
-    place.agent = place.agent.var("INTELLISTOR_KEY", "");
+    let mut sandbox = sandbox(1);
+    let before = sandbox.run().expect(0);
+    let agent = sandbox.agent.clone();
+    sandbox.agent = sandbox.agent.var("INTELLISTOR_KEY", "");
     // Within the same second too.
-    let failed = place.run().expect(2);
-    place.agent = agent;
+    let failed = sandbox.run().expect(2);
+    sandbox.agent = agent;
     assert_ne!(failed.json["log"]["local"], before.json["log"]["local"], "two runs share a log");
 }
 
@@ -139,8 +143,8 @@ fn a_run_that_cannot_begin_does_not_touch_the_log_of_the_run_before() {
 const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// Puts a job that ended at `moment` into the history.
-fn remember_a_run_at(place: &Governed, moment: DateTime<Utc>) {
-    let mut queue = Queue::open(&place.queue()).unwrap();
+fn remember_a_run_at(sandbox: &AgentSandbox, moment: DateTime<Utc>) {
+    let mut queue = Queue::open(&sandbox.queue()).unwrap();
     let name = BackupName {
         policy_id: POLICY.to_owned(),
         timestamp: moment.format(TIMESTAMP).to_string(),
@@ -172,14 +176,14 @@ fn remember_a_run_at(place: &Governed, moment: DateTime<Utc>) {
 
 #[test]
 fn names_stay_in_order_when_the_clock_is_set_back() {
-    let place = place(1);
+    let sandbox = sandbox(1);
     let future = Utc::now() + TimeDelta::hours(3);
-    remember_a_run_at(&place, future);
+    remember_a_run_at(&sandbox, future);
     let mut last = future.format(TIMESTAMP).to_string();
     let mut keys = Vec::new();
     for n in 0..3 {
-        fs::write(place.source().join("n.txt"), n.to_string()).unwrap();
-        let output = place.run().expect(3);
+        fs::write(sandbox.source().join("n.txt"), n.to_string()).unwrap();
+        let output = sandbox.run().expect(3);
         assert_eq!(output.json["state"], "completed_with_warnings", "{:#}", output.json);
         let timestamp = output.json["timestamp"].as_str().unwrap().to_owned();
         assert!(timestamp > last, "{timestamp} comes before {last}");
@@ -187,29 +191,29 @@ fn names_stay_in_order_when_the_clock_is_set_back() {
         last = timestamp;
         keys.push(output.json["s3"]["key_backup"].as_str().unwrap().to_owned());
     }
-    assert_eq!(place.backups(), keys, "they are listed in their order");
-    place.client.run(["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "newest"]).expect(0);
-    assert_eq!(fs::read_to_string(place.at("newest/n.txt")).unwrap(), "2");
-    let last_log = place.object(&format!("logs/{POLICY}/last.log")).unwrap();
-    assert_eq!(Some(last_log), place.object(&log_key(&last)));
+    assert_eq!(sandbox.backups(), keys, "they are listed in their order");
+    sandbox.client.run(["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "newest"]).expect(0);
+    assert_eq!(fs::read_to_string(sandbox.at("newest/n.txt")).unwrap(), "2");
+    let last_log = sandbox.object(&format!("logs/{POLICY}/last.log")).unwrap();
+    assert_eq!(Some(last_log), sandbox.object(&log_key(&last)));
 }
 
 #[test]
 fn a_run_of_a_clock_years_ahead_does_not_drag_the_names_of_later_runs_along() {
-    let place = place(1);
+    let sandbox = sandbox(1);
     let future = Utc::now() + TimeDelta::days(5 * 365);
-    remember_a_run_at(&place, future);
+    remember_a_run_at(&sandbox, future);
     let day_ahead = (Utc::now() + TimeDelta::hours(23)).format(TIMESTAMP).to_string();
-    let output = place.run().expect(3);
+    let output = sandbox.run().expect(3);
     assert!(output.warnings().contains("clock"), "{}", output.warnings());
     let first = output.json["timestamp"].as_str().unwrap().to_owned();
     assert!(first < day_ahead, "{first} is named after the run of the future");
     // It was the run before, once.
-    let output = place.run().expect(0);
+    let output = sandbox.run().expect(0);
     let second = output.json["timestamp"].as_str().unwrap().to_owned();
     assert!(first < second && second < day_ahead, "{first} {second}");
     assert_eq!(
-        place.status()["last"]["timestamp"],
+        sandbox.status()["last"]["timestamp"],
         second.as_str(),
         "the last run is the one that ended last"
     );
@@ -217,11 +221,11 @@ fn a_run_of_a_clock_years_ahead_does_not_drag_the_names_of_later_runs_along() {
 
 #[test]
 fn the_latest_backup_is_not_one_of_the_future() {
-    let place = place(1);
-    let output = place.run().expect(0);
+    let sandbox = sandbox(1);
+    let output = sandbox.run().expect(0);
     // The same backup, as a clock that was years ahead would have named it.
     let named = output.json["timestamp"].as_str().unwrap();
-    let backups = place.at("s3").join(BUCKET).join("backups").join(POLICY);
+    let backups = sandbox.at("s3").join(BUCKET).join("backups").join(POLICY);
     let future = (Utc::now() + TimeDelta::days(5 * 365)).format(TIMESTAMP).to_string();
     let copied = std::process::Command::new("cp")
         .arg("-r")
@@ -229,15 +233,15 @@ fn the_latest_backup_is_not_one_of_the_future() {
         .arg(backups.join(&future))
         .status();
     assert!(copied.unwrap().success());
-    fs::write(place.source().join("n.txt"), "today").unwrap();
-    for (program, command) in [(&place.agent, "run"), (&place.client, "backup")] {
+    fs::write(sandbox.source().join("n.txt"), "today").unwrap();
+    for (program, command) in [(&sandbox.agent, "run"), (&sandbox.client, "backup")] {
         let output = program.run(["-q", command, "--policy", "policy.yaml"]).expect(3);
-        let told = output.warnings();
-        assert!(told.contains(&future) && told.contains("clock"), "{told}");
+        let message = output.warnings();
+        assert!(message.contains(&future) && message.contains("clock"), "{message}");
     }
     let latest = ["restore", "--policy", "policy.yaml", "--latest", "--out", "newest"];
-    let restored = place.client.run(latest).expect(0);
-    assert_eq!(fs::read_to_string(place.at("newest/n.txt")).unwrap(), "today");
+    let restored = sandbox.client.run(latest).expect(0);
+    assert_eq!(fs::read_to_string(sandbox.at("newest/n.txt")).unwrap(), "today");
     assert!(restored.stderr.contains("dated in the future"), "{}", restored.stderr);
     // Where all are of the future it is this clock that is wrong.
     for entry in fs::read_dir(&backups).unwrap() {
@@ -246,21 +250,21 @@ fn the_latest_backup_is_not_one_of_the_future() {
             fs::remove_dir_all(path).unwrap();
         }
     }
-    let shown = place.client.run(["verify", "--policy", "policy.yaml", "--latest"]);
+    let shown = sandbox.client.run(["verify", "--policy", "policy.yaml", "--latest"]);
     assert!(shown.stderr.contains("clock may be wrong"), "{}", shown.stderr);
 }
 
 #[test]
 fn two_runs_within_a_second_have_names_and_logs_of_their_own() {
-    let place = place(1);
-    let runs: Vec<_> = (0..4).map(|_| place.run().expect(0)).collect();
+    let sandbox = sandbox(1);
+    let runs: Vec<_> = (0..4).map(|_| sandbox.run().expect(0)).collect();
     let of = |n: usize| runs[n].json["timestamp"].as_str().unwrap().to_owned();
     for n in 1..4 {
         assert!(of(n) > of(n - 1), "{} {}", of(n - 1), of(n));
-        let log = place.object(&log_key(&of(n))).unwrap();
+        let log = sandbox.object(&log_key(&of(n))).unwrap();
         assert_eq!(log.matches("the backup exists").count(), 1, "{log}");
     }
-    assert_eq!(place.backups().len(), 4);
+    assert_eq!(sandbox.backups().len(), 4);
 }
 
 // 12. `backup-client` leaves nothing
@@ -280,8 +284,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_client_leaves_no_log_and_no_state() {
-    let place = place(12);
-    let empty = place.at("empty");
+    let sandbox = sandbox(12);
+    let empty = sandbox.at("empty");
     fs::create_dir(&empty).unwrap();
     let variables = [
         "HOME",
@@ -292,12 +296,15 @@ fn the_client_leaves_no_log_and_no_state() {
         "TMPDIR",
         "INTELLISTOR_HOME",
     ];
-    let client = variables.iter().fold(place.client.clone(), |client, name| client.var(name, &empty));
-    let outside = |place: &Governed| {
-        let of_server = place.at("s3");
-        files_below(place.dir()).into_iter().filter(|path| !path.starts_with(&of_server)).collect::<Vec<_>>()
+    let client = variables.iter().fold(sandbox.client.clone(), |client, name| client.var(name, &empty));
+    let outside = |sandbox: &AgentSandbox| {
+        let of_server = sandbox.at("s3");
+        files_below(sandbox.dir())
+            .into_iter()
+            .filter(|path| !path.starts_with(&of_server))
+            .collect::<Vec<_>>()
     };
-    let before = outside(&place);
+    let before = outside(&sandbox);
     let backup = client.run(["-vvv", "backup", "--policy", "policy.yaml"]).expect(0);
     let key = backup.json["s3"]["key_backup"].as_str().unwrap();
     for command in ["list", "show", "verify"] {
@@ -307,11 +314,11 @@ fn the_client_leaves_no_log_and_no_state() {
         }
         client.run(args).expect(0);
     }
-    fs::rename(place.source(), place.at("gone")).unwrap();
+    fs::rename(sandbox.source(), sandbox.at("gone")).unwrap();
     assert_ne!(client.run(["backup", "--policy", "policy.yaml"]).code, 0);
-    fs::rename(place.at("gone"), place.source()).unwrap();
-    assert_eq!(outside(&place), before);
-    let puts: Vec<_> = place.server.traffic().log();
+    fs::rename(sandbox.at("gone"), sandbox.source()).unwrap();
+    assert_eq!(outside(&sandbox), before);
+    let puts: Vec<_> = sandbox.server.traffic().log();
     let puts = puts.iter().filter_map(|done| match done {
         Done::Put { key } => Some(key.as_str()),
         _ => None,
@@ -319,7 +326,7 @@ fn the_client_leaves_no_log_and_no_state() {
     let expected =
         [format!("backups/{POLICY}/machine.json"), key.replace("backup.tar.gz.enc", "manifest.json")];
     assert_eq!(puts.collect::<Vec<_>>(), expected);
-    assert!(!place.at("s3").join(BUCKET).join("logs").exists());
+    assert!(!sandbox.at("s3").join(BUCKET).join("logs").exists());
 }
 
 // 15. No secret
@@ -344,38 +351,38 @@ fn assert_not_in(secrets: &[Vec<u8>], bytes: &[u8], what: &str) {
 
 #[test]
 fn no_secret_is_in_anything_that_a_run_writes() {
-    let mut place = Governed::new(POLICY);
-    place.write_policy("resume: { fresh_after: 2h }\n");
-    fs::write(place.source().join("a.txt"), "content").unwrap();
-    intellistor_tests::tree::write_noise(&place.source().join("b.bin"), 9, 20 << 20);
+    let mut sandbox = AgentSandbox::new(POLICY);
+    sandbox.write_policy("resume: { fresh_after: 2h }\n");
+    fs::write(sandbox.source().join("a.txt"), "content").unwrap();
+    intellistor_tests::tree::write_noise(&sandbox.source().join("b.bin"), 9, 20 << 20);
     let key = intellistor::UserKey::generate().to_base64().unwrap();
     let passphrase = "correct horse battery staple";
-    let aws = place.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
+    let aws = sandbox.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
     let mut secrets = forms(&key);
     secrets.extend(forms(passphrase));
     secrets.push(aws.into_bytes());
-    let bare = place.agent.clone().var("INTELLISTOR_KEY", "");
+    let bare = sandbox.agent.clone().var("INTELLISTOR_KEY", "");
     let with_key = bare.clone().var("INTELLISTOR_KEY", key.as_str());
     let with_passphrase = bare.clone().var("INTELLISTOR_PASSPHRASE", passphrase);
     let mut said = 0;
     // The second seals with another key than the first, which a person has to look at.
     for (agent, code) in [(with_key, 0), (with_passphrase, 3)] {
-        place.agent = agent.clone();
+        sandbox.agent = agent.clone();
         // One that dies, one that is refused, one that succeeds, one that asks.
-        let marker = place.at("fired");
+        let marker = sandbox.at("fired");
         let _ = fs::remove_file(&marker);
         let dying =
             agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
         let mut outputs = vec![dying.run(["-vvv", "run", "--policy", "policy.yaml"])];
         assert!(marker.exists());
-        let kept: Vec<_> = files_below(&place.queue()).into_iter().filter(|path| path.is_file()).collect();
+        let kept: Vec<_> = files_below(&sandbox.queue()).into_iter().filter(|path| path.is_file()).collect();
         assert!(!kept.is_empty(), "a run that was killed has left nothing");
         for path in &kept {
             assert_not_in(&secrets, &fs::read(path).unwrap(), &path.display().to_string());
         }
-        place.server.traffic().fail_next(1000, Operation::PutPart, Failure::AccessDenied);
+        sandbox.server.traffic().fail_next(1000, Operation::PutPart, Failure::AccessDenied);
         outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(1));
-        place.server.traffic().fail_no_more();
+        sandbox.server.traffic().fail_no_more();
         outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(code));
         outputs.push(agent.run(["-vvv", "status", "--json"]).expect(0));
         outputs.push(agent.run(["-vvv", "logs", "show", "--policy-id", POLICY]).expect(0));
@@ -386,7 +393,7 @@ fn no_secret_is_in_anything_that_a_run_writes() {
         }
     }
     assert!(said > 10_000, "-vvv said only {said} bytes");
-    let written = files_below(&place.at("home")).into_iter().chain(files_below(&place.at("s3")));
+    let written = files_below(&sandbox.at("home")).into_iter().chain(files_below(&sandbox.at("s3")));
     let written: Vec<_> =
         written.filter(|path| path.is_file() && !path.ends_with("backup.tar.gz.enc")).collect();
     let has = |name: &str| written.iter().any(|path| path.ends_with(name));

@@ -1,6 +1,6 @@
 //! Memory stays bounded: by what the store has taken, whatever the size of the source.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::Path;
@@ -19,8 +19,8 @@ const MIB: u64 = 1 << 20;
 /// What `backup-client` promises.
 const MOST_RESIDENT: u64 = 128 * MIB;
 
-/// 300 MiB, and a store that takes no part until it is told to.
-struct Still {
+/// 300 MiB, and a store that takes no part until it is released.
+struct BlockedStore {
     dir: TempDir,
     memory: MemoryStore,
     faulty: Arc<Faulty>,
@@ -29,7 +29,7 @@ struct Still {
     run: RunOptions,
 }
 
-impl Still {
+impl BlockedStore {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("source");
@@ -45,11 +45,11 @@ impl Still {
         Self { dir, memory, faulty, vault, policy, run: RunOptions::default() }
     }
 
-    /// Runs a backup. While the store stands still, what was read is bounded; when it moves again all of it is stored.
-    async fn judge(&self, backup: impl Future<Output = BackupReport>) -> BackupReport {
+    /// Runs a backup. While the store is blocked, the bytes read are bounded; once it is released, all of them are stored.
+    async fn assert_bounded(&self, backup: impl Future<Output = BackupReport>) -> BackupReport {
         let progress = &self.run.progress;
         let watch = async {
-            until("a part is on its way", || self.faulty.most_parts_in_flight() > 0).await;
+            until("a part is in flight", || self.faulty.most_parts_in_flight() > 0).await;
             let read = until_at_rest("nothing more is read", || progress.bytes.get()).await;
             let in_flight = self.faulty.most_parts_in_flight();
             assert_eq!(progress.stored_bytes.get(), 0);
@@ -57,11 +57,11 @@ impl Still {
             (read, in_flight)
         };
         let (backup, (read, in_flight)) = tokio::join!(backup, watch);
-        assert_eq!(in_flight, 4, "four parts of 8 MiB were on their way");
+        assert_eq!(in_flight, 4, "four parts of 8 MiB were in flight");
         // Four parts, one that is being built, and the frames before it.
         assert!((32 * MIB..110 * MIB).contains(&read), "{} MiB were read", read / MIB);
         let most = self.faulty.most_parts_in_flight();
-        assert!(most <= 4, "{most} parts were on their way");
+        assert!(most <= 4, "{most} parts were in flight");
         assert_eq!(progress.bytes.get(), 300 * MIB);
         assert_eq!(progress.stored_bytes.get(), backup.archive_bytes);
         assert_eq!(self.memory.parts_sent().len() as u32, backup.parts);
@@ -71,35 +71,37 @@ impl Still {
 }
 
 #[tokio::test]
-async fn a_store_that_stands_still_stops_the_reading() {
-    let still = Still::new();
-    let options = BackupOptions { run: still.run.clone(), ..BackupOptions::default() };
-    still.judge(async { still.vault.backup(&still.policy, options).await.unwrap() }).await;
+async fn a_blocked_store_stops_the_reading() {
+    let blocked = BlockedStore::new();
+    let options = BackupOptions { run: blocked.run.clone(), ..BackupOptions::default() };
+    blocked.assert_bounded(async { blocked.vault.backup(&blocked.policy, options).await.unwrap() }).await;
 }
 
 #[tokio::test]
-async fn a_store_that_stands_still_stops_the_agents_reading() {
-    let still = Still::new();
-    let agent = Agent::new(still.dir.path().join("home"));
-    let options = AgentOptions { run: still.run.clone(), ..AgentOptions::default() };
+async fn a_blocked_store_stops_the_agents_reading() {
+    let blocked = BlockedStore::new();
+    let agent = Agent::new(blocked.dir.path().join("home"));
+    let options = AgentOptions { run: blocked.run.clone(), ..AgentOptions::default() };
     let mut sent = 0;
     let run = async {
-        let report =
-            agent.run(&still.vault.catalog, &still.vault.recipients, &still.policy, options).await.unwrap();
+        let report = agent
+            .run(&blocked.vault.catalog, &blocked.vault.recipients, &blocked.policy, options)
+            .await
+            .unwrap();
         sent = report.parts_sent;
         report.outcome.unwrap()
     };
-    let backup = still.judge(run).await;
+    let backup = blocked.assert_bounded(run).await;
     assert_eq!(sent, backup.parts);
 }
 
 /// A source, a store in a folder, and a client that is set up to back up one to the other.
-struct Place {
+struct Sandbox {
     dir: TempDir,
     client: Client,
 }
 
-impl Place {
+impl Sandbox {
     fn new(fill: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("source");
@@ -154,28 +156,28 @@ fn assert_within(peak: u64, what: &str) {
 
 #[test]
 fn a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
-    let place = Place::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
-    assert_within(place.measure(&["-q", "backup", "--policy", "policy.yaml"]), "backup");
+    let sandbox = Sandbox::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
+    assert_within(sandbox.measure(&["-q", "backup", "--policy", "policy.yaml"]), "backup");
     assert_within(
-        place.measure(&["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"]),
+        sandbox.measure(&["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"]),
         "restore",
     );
-    let at = |name: &str| place.dir.path().join(name).join("grande.bin");
+    let at = |name: &str| sandbox.dir.path().join(name).join("grande.bin");
     assert_eq!(tree::sha256(&at("out")), tree::sha256(&at("source")));
 }
 
 #[test]
 fn many_small_files_take_no_more_memory_than_is_promised() {
-    let place = Place::new(small_files(20));
+    let sandbox = Sandbox::new(small_files(20));
     for args in [
         &["-q", "backup", "--policy", "policy.yaml"][..],
         &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"],
         &["-q", "verify", "--policy", "policy.yaml", "--latest"],
         &["-q", "show", "--policy", "policy.yaml", "--latest"],
     ] {
-        assert_within(place.measure(args), args[1]);
+        assert_within(sandbox.measure(args), args[1]);
     }
-    assert_eq!(fs::read_dir(place.dir.path().join("out/19")).unwrap().count(), 1000);
+    assert_eq!(fs::read_dir(sandbox.dir.path().join("out/19")).unwrap().count(), 1000);
 }
 
 /// Folders each in the one before, `depth` of them, with names of 255 bytes; in each some small files with such names. Paths of
@@ -204,17 +206,17 @@ for depth in range(int(sys.argv[2])):
 #[test]
 fn deep_folders_with_long_names_take_no_more_memory_than_is_promised() {
     // A path has 38 KB on average, and the manifest 100 MB.
-    let place = Place::new(deep_and_long(300));
+    let sandbox = Sandbox::new(deep_and_long(300));
     for args in [
         &["-q", "backup", "--policy", "policy.yaml"][..],
         &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"],
         &["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "salvaged", "--without-manifest"],
     ] {
-        assert_within(place.measure(args), &args.join(" "));
+        assert_within(sandbox.measure(args), &args.join(" "));
     }
     let count = |folder: &str| {
         let mut find = Command::new("find");
-        let found = find.arg(place.dir.path().join(folder)).args(["-printf", "."]).output().unwrap();
+        let found = find.arg(sandbox.dir.path().join(folder)).args(["-printf", "."]).output().unwrap();
         found.stdout.len()
     };
     assert_eq!([count("out"), count("salvaged")], [1 + 300 * 9; 2]);
@@ -222,13 +224,13 @@ fn deep_folders_with_long_names_take_no_more_memory_than_is_promised() {
 
 #[test]
 fn an_agents_run_of_a_file_of_a_gib_takes_no_more_memory_than_is_promised() {
-    let place = Place::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
-    assert_within(place.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
+    let sandbox = Sandbox::new(|source| tree::write_noise(&source.join("grande.bin"), 1, 1024 * MIB));
+    assert_within(sandbox.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
 }
 
 #[test]
 fn an_agents_run_of_many_small_files_takes_no_more_memory_than_is_promised() {
     // A few parts hold them all: what ended in one part is a long list.
-    let place = Place::new(small_files(250));
-    assert_within(place.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
+    let sandbox = Sandbox::new(small_files(250));
+    assert_within(sandbox.measure_agent(&["-q", "run", "--policy", "policy.yaml"]), "run");
 }

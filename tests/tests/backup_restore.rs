@@ -1,6 +1,6 @@
 //! Backups and their restores through the library: what comes back is what was there.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -25,14 +25,14 @@ const MIB: u64 = 1 << 20;
 const POLICY: &str = "everything";
 
 /// A folder for a test, with a source in it, and a vault in memory.
-struct Place {
+struct Sandbox {
     dir: TempDir,
     memory: MemoryStore,
     key: UserKey,
     vault: Vault,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("source")).unwrap();
@@ -42,9 +42,9 @@ impl Place {
     }
 
     fn with_odd_files() -> Self {
-        let place = Self::new();
-        tree::make(&place.source());
-        place
+        let sandbox = Self::new();
+        tree::make(&sandbox.source());
+        sandbox
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -114,10 +114,10 @@ fn leaves(tree: &Tree) -> Vec<String> {
 }
 
 async fn a_whole_tree_comes_back(store: SharedStore) {
-    let place = Place::with_odd_files();
-    let before = tree::snapshot(&place.source());
+    let sandbox = Sandbox::with_odd_files();
+    let before = tree::snapshot(&sandbox.source());
     let vault = Vault::new(store, UserKey::generate());
-    let backup = vault.backup(&place.policy(), BackupOptions::default()).await.unwrap();
+    let backup = vault.backup(&sandbox.policy(), BackupOptions::default()).await.unwrap();
     assert_eq!(backup.problems, []);
     assert_eq!((backup.totals.skipped, backup.totals.changed, backup.totals.notes), (0, 0, 2));
     let mut noted = Vec::new();
@@ -129,12 +129,12 @@ async fn a_whole_tree_comes_back(store: SharedStore) {
     assert_eq!(noted, tree::SPECIAL);
     assert_eq!(backup.totals.entries, before.len() as u64 - 2);
 
-    let out = place.at("restored");
+    let out = sandbox.at("restored");
     let restored = vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap();
     assert_clean(&restored);
     assert_eq!(restored.restored, backup.totals.entries);
     tree::assert_same(&before, &tree::snapshot(&out), &[Ignore::Special]);
-    tree::assert_same(&before, &tree::snapshot(&place.source()), &[]);
+    tree::assert_same(&before, &tree::snapshot(&sandbox.source()), &[]);
 
     let verified = vault.verify(&backup.name, RunOptions::default()).await.unwrap();
     assert_eq!(verified.entries, backup.totals.entries);
@@ -161,43 +161,43 @@ async fn a_whole_tree_comes_back_from_a_folder() {
 
 #[tokio::test]
 async fn the_archive_alone_restores_the_same_tree() {
-    let place = Place::with_odd_files();
-    let before = tree::snapshot(&place.source());
-    let backup = place.back_up().await;
-    let alone = place.restore(&backup, RestoreOptions::without_manifest).await;
+    let sandbox = Sandbox::with_odd_files();
+    let before = tree::snapshot(&sandbox.source());
+    let backup = sandbox.back_up().await;
+    let alone = sandbox.restore(&backup, RestoreOptions::without_manifest).await;
     tree::assert_same(&before, &alone, &[Ignore::Special]);
     let some = |options: RestoreOptions| options.only(["tempos/*", "esparso/*"]);
-    let part = place.restore(&backup, |options| some(options).without_manifest()).await;
-    // Folders that were not asked for are made as need be; their facts are nobody's.
-    tree::assert_same(&place.restore(&backup, some).await, &part, &[Ignore::Times]);
+    let part = sandbox.restore(&backup, |options| some(options).without_manifest()).await;
+    // Folders that were not asked for are made as needed, without their recorded metadata.
+    tree::assert_same(&sandbox.restore(&backup, some).await, &part, &[Ignore::Times]);
     assert_eq!(leaves(&part).len(), 6, "{:?}", names(&part));
     assert_eq!(part[tree::SPARSE.as_bytes()], before[tree::SPARSE.as_bytes()]);
 }
 
 #[tokio::test]
 async fn the_archive_alone_restores_when_the_manifest_is_lost() {
-    let place = Place::with_odd_files();
-    let store = place.at("store");
+    let sandbox = Sandbox::with_odd_files();
+    let store = sandbox.at("store");
     let vault = Vault::open(&StoreUrl::local(&store), UserKey::generate()).await.unwrap();
-    let backup = vault.backup(&place.policy(), BackupOptions::default()).await.unwrap();
+    let backup = vault.backup(&sandbox.policy(), BackupOptions::default()).await.unwrap();
     fs::remove_file(store.join(&backup.key_manifest)).unwrap();
-    vault.restore(&backup.name, RestoreOptions::to(place.at("no"))).await.unwrap_err();
-    assert!(!place.at("no").exists(), "nothing is written before the manifest was verified");
+    vault.restore(&backup.name, RestoreOptions::to(sandbox.at("no"))).await.unwrap_err();
+    assert!(!sandbox.at("no").exists(), "nothing is written before the manifest was verified");
     assert_eq!(vault.catalog.list(POLICY).await.unwrap(), [], "without a manifest there is no backup");
-    let options = RestoreOptions::to(place.at("out")).without_manifest();
+    let options = RestoreOptions::to(sandbox.at("out")).without_manifest();
     assert_clean(&vault.restore(&backup.name, options).await.unwrap());
     tree::assert_same(
-        &tree::snapshot(&place.source()),
-        &tree::snapshot(&place.at("out")),
+        &tree::snapshot(&sandbox.source()),
+        &tree::snapshot(&sandbox.at("out")),
         &[Ignore::Special],
     );
 }
 
 #[tokio::test]
 async fn only_what_is_asked_for_comes_back() {
-    let place = Place::with_odd_files();
-    let before = tree::snapshot(&place.source());
-    let backup = place.back_up().await;
+    let sandbox = Sandbox::with_odd_files();
+    let before = tree::snapshot(&sandbox.source());
+    let backup = sandbox.back_up().await;
     let (nfc_as_nfd, nfd_as_nfc) =
         ("Relato\u{301}rio de func\u{327}a\u{303}o.txt", "C\u{f3}pia de relat\u{f3}rio.txt");
     for (globs, expected) in [
@@ -220,7 +220,7 @@ async fn only_what_is_asked_for_comes_back() {
         (&["esparso/*"], &["esparso/ilhas.img", "esparso/so buraco.img"]),
     ] {
         let (found, report) =
-            place.restore_with_report(&backup, |options| options.only(globs.iter().copied())).await;
+            sandbox.restore_with_report(&backup, |options| options.only(globs.iter().copied())).await;
         assert_eq!(leaves(&found), expected, "{globs:?}");
         for (path, facts) in found.iter().filter(|(_, facts)| facts.kind != tree::Kind::Folder) {
             let (expected, actual) =
@@ -233,10 +233,10 @@ async fn only_what_is_asked_for_comes_back() {
 
 #[tokio::test]
 async fn a_folder_that_is_asked_for_keeps_its_own_facts() {
-    let place = Place::with_odd_files();
-    let before = tree::snapshot(&place.source());
-    let backup = place.back_up().await;
-    let found = place.restore(&backup, |options| options.only(["modos"])).await;
+    let sandbox = Sandbox::with_odd_files();
+    let before = tree::snapshot(&sandbox.source());
+    let backup = sandbox.back_up().await;
+    let found = sandbox.restore(&backup, |options| options.only(["modos"])).await;
     let mut expected = before;
     expected.retain(|path, _| path == b"." || path.starts_with(b"modos"));
     tree::assert_same(&expected, &found, &[Ignore::Root]);
@@ -244,99 +244,99 @@ async fn a_folder_that_is_asked_for_keeps_its_own_facts() {
 
 #[tokio::test]
 async fn what_matches_nothing_is_an_error_that_writes_nothing() {
-    let place = Place::with_odd_files();
-    let backup = place.back_up().await;
-    let out = place.at("out");
+    let sandbox = Sandbox::with_odd_files();
+    let backup = sandbox.back_up().await;
+    let out = sandbox.at("out");
     let asked = RestoreOptions::to(&out).only(["*.png", "nada"]);
     for options in [asked.clone(), asked.without_manifest()] {
-        let error = place.vault.restore(&backup.name, options).await.unwrap_err();
+        let error = sandbox.vault.restore(&backup.name, options).await.unwrap_err();
         assert!(matches!(error, Error::NothingMatches { .. }), "{error}");
         assert!(error.to_string().contains("\"*.png\" or \"nada\""), "{error}");
         let written = fs::read_dir(&out).map_or(0, Iterator::count);
         assert_eq!(written, 0);
     }
-    let error = place.vault.restore(&backup.name, RestoreOptions::to(&out).only(["a["])).await.unwrap_err();
+    let error = sandbox.vault.restore(&backup.name, RestoreOptions::to(&out).only(["a["])).await.unwrap_err();
     assert!(matches!(error, Error::Pattern(_)), "{error}");
 }
 
 #[tokio::test]
 async fn a_hard_link_that_is_asked_for_alone_is_a_file() {
-    let place = Place::with_odd_files();
-    let backup = place.back_up().await;
+    let sandbox = Sandbox::with_odd_files();
+    let backup = sandbox.back_up().await;
     for name in tree::LINKED {
         let out = tempfile::tempdir().unwrap();
         let report =
-            place.vault.restore(&backup.name, RestoreOptions::to(out.path()).only([name])).await.unwrap();
+            sandbox.vault.restore(&backup.name, RestoreOptions::to(out.path()).only([name])).await.unwrap();
         assert_clean(&report);
         assert_eq!(fs::read_to_string(out.path().join(name)).unwrap(), tree::LINKED_TEXT, "{name}");
         assert_eq!(leaves(&tree::snapshot(out.path())), [name]);
     }
-    let both = place.restore(&backup, |options| options.only(["nomes/*"])).await;
+    let both = sandbox.restore(&backup, |options| options.only(["nomes/*"])).await;
     assert_eq!(both[tree::LINKED[1].as_bytes()].same_file_as.as_deref(), Some(tree::LINKED[0].as_bytes()));
 }
 
 #[tokio::test]
 async fn roots_of_one_name_stay_apart() {
-    let place = Place::new();
-    write(&place.at("a/docs/x.txt"), "a");
-    write(&place.at("b/docs/x.txt"), "b");
-    write(&place.at("nota.txt"), "nota");
-    let paths = ["a/docs", "b/docs", "nota.txt"].map(|path| place.at(path));
+    let sandbox = Sandbox::new();
+    write(&sandbox.at("a/docs/x.txt"), "a");
+    write(&sandbox.at("b/docs/x.txt"), "b");
+    write(&sandbox.at("nota.txt"), "nota");
+    let paths = ["a/docs", "b/docs", "nota.txt"].map(|path| sandbox.at(path));
     let policy = Policy::new(POLICY, paths).unwrap();
-    let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
-    let found = place.restore(&backup, |options| options).await;
+    let backup = sandbox.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    let found = sandbox.restore(&backup, |options| options).await;
     assert_eq!(
         names(&found),
         [".", "docs", "docs-2", "docs-2/x.txt", "docs/x.txt", "nota.txt", "nota.txt/nota.txt"]
     );
-    assert_eq!(found[&b"docs/x.txt"[..]], tree::snapshot(&place.at("a/docs"))[&b"x.txt"[..]]);
-    assert_eq!(found[&b"docs-2/x.txt"[..]], tree::snapshot(&place.at("b/docs"))[&b"x.txt"[..]]);
-    let one = place.restore(&backup, |options| options.only(["docs-2/*"])).await;
+    assert_eq!(found[&b"docs/x.txt"[..]], tree::snapshot(&sandbox.at("a/docs"))[&b"x.txt"[..]]);
+    assert_eq!(found[&b"docs-2/x.txt"[..]], tree::snapshot(&sandbox.at("b/docs"))[&b"x.txt"[..]]);
+    let one = sandbox.restore(&backup, |options| options.only(["docs-2/*"])).await;
     assert_eq!(leaves(&one), ["docs-2/x.txt"]);
-    let manifest = place.vault.show(&backup.name).await.unwrap();
+    let manifest = sandbox.vault.show(&backup.name).await.unwrap();
     let prefixes: Vec<_> = manifest.head().roots.iter().map(|root| root.prefix.as_str()).collect();
     assert_eq!(prefixes, ["docs", "docs-2", "nota.txt"]);
 }
 
 #[tokio::test]
 async fn what_is_excluded_is_not_there() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for name in
         ["fica.txt", "sai.tmp", "pasta/sai.tmp", "cache/a/b.txt", "Co\u{301}pia/x", "pasta/fica.tmp.txt"]
     {
-        write(&place.source().join(name), name);
+        write(&sandbox.source().join(name), name);
     }
     let policy =
-        Policy { exclude: ["*.tmp", "cache", "C\u{f3}pia"].map(str::to_owned).into(), ..place.policy() };
-    let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
-    let found = place.restore(&backup, |options| options).await;
+        Policy { exclude: ["*.tmp", "cache", "C\u{f3}pia"].map(str::to_owned).into(), ..sandbox.policy() };
+    let backup = sandbox.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    let found = sandbox.restore(&backup, |options| options).await;
     assert_eq!(names(&found), [".", "fica.txt", "pasta", "pasta/fica.tmp.txt"]);
     assert_eq!(backup.totals.skipped, 0, "what was not wanted is not missing");
 }
 
 #[tokio::test]
 async fn a_root_may_be_a_file_or_an_empty_folder() {
-    let place = Place::new();
-    write(&place.at("só este.txt"), "um");
+    let sandbox = Sandbox::new();
+    write(&sandbox.at("só este.txt"), "um");
     for (root, expected) in [("só este.txt", &[".", "só este.txt"][..]), ("source", &["."])] {
-        let policy = Policy::new(POLICY, [place.at(root)]).unwrap();
-        let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
-        assert_eq!(names(&place.restore(&backup, |options| options).await), expected);
-        assert_eq!(names(&place.restore(&backup, RestoreOptions::without_manifest).await), expected);
-        place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+        let policy = Policy::new(POLICY, [sandbox.at(root)]).unwrap();
+        let backup = sandbox.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+        assert_eq!(names(&sandbox.restore(&backup, |options| options).await), expected);
+        assert_eq!(names(&sandbox.restore(&backup, RestoreOptions::without_manifest).await), expected);
+        sandbox.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_passphrase_opens_what_it_sealed_and_nothing_else_does() {
-    let place = Place::with_odd_files();
-    let store: SharedStore = Arc::new(place.memory.clone());
+    let sandbox = Sandbox::with_odd_files();
+    let store: SharedStore = Arc::new(sandbox.memory.clone());
     let with = |passphrase: &str| {
         Vault::new(store.clone(), UserKey::from_passphrase("test", passphrase.to_owned()).unwrap())
     };
-    let backup = with("maçã verde").backup(&place.policy(), BackupOptions::default()).await.unwrap();
-    let out = place.at("out");
-    for stranger in [with("maca verde"), place.vault.clone()] {
+    let backup = with("maçã verde").backup(&sandbox.policy(), BackupOptions::default()).await.unwrap();
+    let out = sandbox.at("out");
+    for stranger in [with("maca verde"), sandbox.vault.clone()] {
         for options in [RestoreOptions::to(&out), RestoreOptions::to(&out).without_manifest()] {
             let error = stranger.restore(&backup.name, options).await.unwrap_err();
             assert_eq!(error.category(), intellistor::Category::Configuration, "{error}");
@@ -344,39 +344,39 @@ async fn a_passphrase_opens_what_it_sealed_and_nothing_else_does() {
         }
     }
     assert_clean(&with("maçã verde").restore(&backup.name, RestoreOptions::to(&out)).await.unwrap());
-    tree::assert_same(&tree::snapshot(&place.source()), &tree::snapshot(&out), &[Ignore::Special]);
+    tree::assert_same(&tree::snapshot(&sandbox.source()), &tree::snapshot(&out), &[Ignore::Special]);
 }
 
 #[tokio::test]
 async fn the_latest_backup_is_the_newest() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     // Several within one second, so that their timestamps alone do not tell.
     for i in 0..6 {
-        write(&place.source().join("contador"), i.to_string());
-        let backup = place.back_up().await;
-        assert_eq!(place.vault.catalog.latest(POLICY).await.unwrap(), backup.name, "backup {i}");
+        write(&sandbox.source().join("contador"), i.to_string());
+        let backup = sandbox.back_up().await;
+        assert_eq!(sandbox.vault.catalog.latest(POLICY).await.unwrap(), backup.name, "backup {i}");
     }
-    let all = place.vault.catalog.list(POLICY).await.unwrap();
+    let all = sandbox.vault.catalog.list(POLICY).await.unwrap();
     assert_eq!(all.len(), 6);
     for (i, listing) in all.iter().enumerate() {
         let out = tempfile::tempdir().unwrap();
-        place.vault.restore(&listing.name, RestoreOptions::to(out.path())).await.unwrap();
+        sandbox.vault.restore(&listing.name, RestoreOptions::to(out.path())).await.unwrap();
         assert_eq!(fs::read_to_string(out.path().join("contador")).unwrap(), i.to_string(), "oldest first");
     }
 }
 
 #[tokio::test]
 async fn a_copy_restores_by_itself() {
-    let place = Place::with_odd_files();
-    let copy = place.at("copy");
+    let sandbox = Sandbox::with_odd_files();
+    let copy = sandbox.at("copy");
     let options = BackupOptions { copy_to: Some(copy.clone()), ..BackupOptions::default() };
     let key = UserKey::generate();
     let backup = {
-        let vault = Vault::new(Arc::new(place.memory.clone()), key.clone());
-        vault.backup(&place.policy(), options).await.unwrap()
+        let vault = Vault::new(Arc::new(sandbox.memory.clone()), key.clone());
+        vault.backup(&sandbox.policy(), options).await.unwrap()
     };
     for object in [&backup.key_backup, &backup.key_manifest] {
-        let in_store = place.memory.get_range(object, 0..u64::MAX).await.unwrap();
+        let in_store = sandbox.memory.get_range(object, 0..u64::MAX).await.unwrap();
         assert!(in_store == fs::read(copy.join(object)).unwrap(), "{object} differs in the copy");
     }
     let objects =
@@ -384,10 +384,10 @@ async fn a_copy_restores_by_itself() {
     assert_eq!(objects, 2, "nothing else is left in the copy: {:?}", walk(&copy));
     let vault = Vault::open(&StoreUrl::local(&copy), key).await.unwrap();
     assert_eq!(vault.catalog.latest(POLICY).await.unwrap(), backup.name);
-    assert_clean(&vault.restore(&backup.name, RestoreOptions::to(place.at("out"))).await.unwrap());
+    assert_clean(&vault.restore(&backup.name, RestoreOptions::to(sandbox.at("out"))).await.unwrap());
     tree::assert_same(
-        &tree::snapshot(&place.source()),
-        &tree::snapshot(&place.at("out")),
+        &tree::snapshot(&sandbox.source()),
+        &tree::snapshot(&sandbox.at("out")),
         &[Ignore::Special],
     );
 }
@@ -404,11 +404,11 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn a_decrypted_backup_is_a_tar_gz_like_any_other() {
-    let place = Place::with_odd_files();
-    let backup = place.back_up().await;
-    let plain = place.at("backup.tar.gz");
+    let sandbox = Sandbox::with_odd_files();
+    let backup = sandbox.back_up().await;
+    let plain = sandbox.at("backup.tar.gz");
     let out = Box::new(fs::File::create(&plain).unwrap());
-    let report = place.vault.decrypt(&backup.name, out, RunOptions::default()).await.unwrap();
+    let report = sandbox.vault.decrypt(&backup.name, out, RunOptions::default()).await.unwrap();
     assert_eq!(report.bytes_written, fs::metadata(&plain).unwrap().len());
     let listed = Command::new("tar").args(["--quoting-style=literal", "-tzf"]).arg(&plain).output().unwrap();
     assert!(
@@ -416,7 +416,7 @@ async fn a_decrypted_backup_is_a_tar_gz_like_any_other() {
         "{}",
         String::from_utf8_lossy(&listed.stderr)
     );
-    let before = tree::snapshot(&place.source());
+    let before = tree::snapshot(&sandbox.source());
     // A name with a newline takes two lines.
     let lines = listed.stdout.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(lines, before.len() - tree::SPECIAL.len() + 1);
@@ -424,17 +424,17 @@ async fn a_decrypted_backup_is_a_tar_gz_like_any_other() {
 }
 
 /// Backs up while the store holds every part back, and changes the source once the archiver cannot go on.
-async fn back_up_while(place: &Place, change: impl FnOnce()) -> (BackupReport, u64) {
-    let faulty = Arc::new(Faulty::new(Arc::new(place.memory.clone())));
+async fn back_up_while(sandbox: &Sandbox, change: impl FnOnce()) -> (BackupReport, u64) {
+    let faulty = Arc::new(Faulty::new(Arc::new(sandbox.memory.clone())));
     faulty.stall_parts();
     let progress = Arc::new(Progress::default());
     let run = RunOptions { progress: progress.clone(), ..RunOptions::default() };
     let options = BackupOptions { run, ..BackupOptions::default() };
-    let vault = Vault::new(faulty.clone(), place.key.clone());
-    let policy = place.policy();
+    let vault = Vault::new(faulty.clone(), sandbox.key.clone());
+    let policy = sandbox.policy();
     let meanwhile = async {
         until("all slots are taken", || faulty.most_parts_in_flight() >= 3).await;
-        let read = until_at_rest("the archiver stands still", || progress.bytes.get()).await;
+        let read = until_at_rest("the archiver is blocked", || progress.bytes.get()).await;
         change();
         faulty.release_parts();
         read
@@ -444,10 +444,10 @@ async fn back_up_while(place: &Place, change: impl FnOnce()) -> (BackupReport, u
 }
 
 /// What GNU tar makes of a backup.
-async fn untarred(place: &Place, backup: &BackupReport) -> PathBuf {
-    let (plain, out) = (place.at("plain.tar.gz"), place.at("untarred"));
+async fn untarred(sandbox: &Sandbox, backup: &BackupReport) -> PathBuf {
+    let (plain, out) = (sandbox.at("plain.tar.gz"), sandbox.at("untarred"));
     let file = Box::new(fs::File::create(&plain).unwrap());
-    place.vault.decrypt(&backup.name, file, RunOptions::default()).await.unwrap();
+    sandbox.vault.decrypt(&backup.name, file, RunOptions::default()).await.unwrap();
     fs::create_dir(&out).unwrap();
     let done = Command::new("tar")
         .arg("-xzf")
@@ -467,14 +467,14 @@ fn append(path: &Path, bytes: &[u8]) {
 
 #[tokio::test]
 async fn a_file_that_changes_is_read_again_and_one_that_vanishes_is_told() {
-    let place = Place::new();
-    let at = |name: &str| place.source().join(name);
+    let sandbox = Sandbox::new();
+    let at = |name: &str| sandbox.source().join(name);
     tree::write_noise(&at("a antes"), 1, 24 * MIB);
     tree::write_noise(&at("b cresce"), 2, 60 * MIB);
     // A smaller one would be open already, and in the backup.
     tree::write_noise(&at("c some"), 3, 2 * MIB);
     write(&at("d fica"), "y");
-    let (backup, read) = back_up_while(&place, || {
+    let (backup, read) = back_up_while(&sandbox, || {
         append(&at("b cresce"), b"mais");
         fs::remove_file(at("c some")).unwrap();
     })
@@ -485,20 +485,20 @@ async fn a_file_that_changes_is_read_again_and_one_that_vanishes_is_told() {
     assert!(backup.problems[0].reason.contains("vanished"), "{}", backup.problems[0].reason);
     assert_eq!((backup.totals.skipped, backup.totals.changed, backup.totals.entries), (1, 0, 4));
 
-    let now = tree::snapshot(&place.source());
+    let now = tree::snapshot(&sandbox.source());
     // The folder's own time was read before the file was removed from it.
     let ignoring = [Ignore::Root];
-    tree::assert_same(&now, &place.restore(&backup, |options| options).await, &ignoring);
-    let (alone, _) = salvage(&place, &backup).await;
+    tree::assert_same(&now, &sandbox.restore(&backup, |options| options).await, &ignoring);
+    let (alone, _) = salvage(&sandbox, &backup).await;
     tree::assert_same(&now, &alone, &ignoring);
-    tree::assert_same(&now, &tree::snapshot(&untarred(&place, &backup).await), &ignoring);
-    place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    tree::assert_same(&now, &tree::snapshot(&untarred(&sandbox, &backup).await), &ignoring);
+    sandbox.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
 }
 
-async fn salvage(place: &Place, backup: &BackupReport) -> (Tree, RestoreReport) {
-    let out = tempfile::tempdir_in(place.dir.path()).unwrap();
+async fn salvage(sandbox: &Sandbox, backup: &BackupReport) -> (Tree, RestoreReport) {
+    let out = tempfile::tempdir_in(sandbox.dir.path()).unwrap();
     let options = RestoreOptions::to(out.path()).without_manifest();
-    let report = place.vault.restore(&backup.name, options).await.unwrap();
+    let report = sandbox.vault.restore(&backup.name, options).await.unwrap();
     assert_clean(&report);
     (tree::snapshot(out.path()), report)
 }
@@ -506,13 +506,13 @@ async fn salvage(place: &Place, backup: &BackupReport) -> (Tree, RestoreReport) 
 #[tokio::test]
 async fn a_large_file_that_changes_is_kept_as_it_was_read_and_told() {
     for grows in [true, false] {
-        let place = Place::new();
-        let large = place.source().join("grande");
+        let sandbox = Sandbox::new();
+        let large = sandbox.source().join("grande");
         tree::write_noise(&large, 3, 96 * MIB);
-        write(&place.source().join("depois"), "z");
-        write(&place.source().join("zzz"), "z");
+        write(&sandbox.source().join("depois"), "z");
+        write(&sandbox.source().join("zzz"), "z");
         let original = fs::read(&large).unwrap();
-        let (backup, read) = back_up_while(&place, || {
+        let (backup, read) = back_up_while(&sandbox, || {
             if grows {
                 append(&large, b"mais");
             } else {
@@ -530,97 +530,97 @@ async fn a_large_file_that_changes_is_kept_as_it_was_read_and_told() {
         assert!(backup.problems[0].reason.contains(verb), "{}", backup.problems[0].reason);
         assert_eq!((backup.totals.changed, backup.totals.skipped), (1, 0));
 
-        let found = place.restore(&backup, |options| options).await;
+        let found = sandbox.restore(&backup, |options| options).await;
         assert_eq!(names(&found), [".", "depois", "grande", "zzz"]);
-        let out = untarred(&place, &backup).await;
+        let out = untarred(&sandbox, &backup).await;
         let held = fs::read(out.join("grande")).unwrap();
         let kept = found[&b"grande"[..]].size as usize;
         assert_eq!(held.len(), original.len(), "tar has what its header announced");
         assert!(held[..kept] == original[..kept] && held[kept..].iter().all(|byte| *byte == 0));
         assert!(if grows { kept == original.len() } else { kept < original.len() && kept as u64 >= MIB });
         assert_eq!(fs::read_to_string(out.join("zzz")).unwrap(), "z");
-        assert_eq!(names(&salvage(&place, &backup).await.0), names(&found));
-        place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+        assert_eq!(names(&salvage(&sandbox, &backup).await.0), names(&found));
+        sandbox.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_file_whose_size_is_a_lie_does_not_break_the_archive() {
-    let place = Place::new();
-    write(&place.source().join("a"), "a");
+    let sandbox = Sandbox::new();
+    write(&sandbox.source().join("a"), "a");
     // Files of /proc have content, and a size of 0.
-    let policy = Policy::new(POLICY, ["/proc/self/status".into(), place.source()]).unwrap();
-    let backup = place.vault.backup(&policy, BackupOptions::default()).await.unwrap();
+    let policy = Policy::new(POLICY, ["/proc/self/status".into(), sandbox.source()]).unwrap();
+    let backup = sandbox.vault.backup(&policy, BackupOptions::default()).await.unwrap();
     assert_eq!((backup.totals.skipped, backup.totals.changed), (0, 1));
     assert!(backup.problems[0].reason.contains("0 bytes"), "{:?}", backup.problems);
-    let found = place.restore(&backup, |options| options).await;
+    let found = sandbox.restore(&backup, |options| options).await;
     assert_eq!(names(&found), [".", "source", "source/a", "status", "status/status"]);
     assert!(found[&b"status/status"[..]].size > 100, "its content came along");
-    place.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
-    untarred(&place, &backup).await;
+    sandbox.vault.verify(&backup.name, RunOptions::default()).await.unwrap();
+    untarred(&sandbox, &backup).await;
 }
 
 #[tokio::test]
 async fn a_restore_fetches_what_it_needs_and_nothing_twice() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for i in 0..208 {
-        tree::write_noise(&place.source().join(format!("{i:03}.bin")), i, MIB);
+        tree::write_noise(&sandbox.source().join(format!("{i:03}.bin")), i, MIB);
     }
-    let backup = place.back_up().await;
+    let backup = sandbox.back_up().await;
     assert!(backup.archive_bytes > 200 * MIB);
 
     for name in ["000.bin", "100.bin", "207.bin"] {
-        let before = place.memory.bytes_read();
-        let (found, report) = place.restore_with_report(&backup, |options| options.only([name])).await;
-        let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+        let before = sandbox.memory.bytes_read();
+        let (found, report) = sandbox.restore_with_report(&backup, |options| options.only([name])).await;
+        let read = sandbox.memory.bytes_read() - before - backup.manifest_bytes;
         assert_eq!(
             found[name.as_bytes()].sha256.as_deref(),
-            Some(&*tree::sha256(&place.source().join(name)))
+            Some(&*tree::sha256(&sandbox.source().join(name)))
         );
         assert!(read <= 3 * MIB, "{name}: {read} bytes of archive were read for 1 MiB");
         assert_eq!(report.fetched_bytes, read, "the report tells what was read");
     }
 
-    let before = place.memory.bytes_read();
-    let (found, report) = place.restore_with_report(&backup, |options| options).await;
-    let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+    let before = sandbox.memory.bytes_read();
+    let (found, report) = sandbox.restore_with_report(&backup, |options| options).await;
+    let read = sandbox.memory.bytes_read() - before - backup.manifest_bytes;
     assert!(read <= backup.archive_bytes + backup.archive_bytes / 50, "{read} of {}", backup.archive_bytes);
     assert_eq!(report.fetched_bytes, read);
-    tree::assert_same(&tree::snapshot(&place.source()), &found, &[]);
+    tree::assert_same(&tree::snapshot(&sandbox.source()), &found, &[]);
 
-    // Every other file: what lies between them may be fetched along, but only once.
-    let before = place.memory.bytes_read();
-    place.restore(&backup, |options| options.only(["*[02468].bin"])).await;
-    let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+    // Every other file: what is between them may be fetched too, but only once.
+    let before = sandbox.memory.bytes_read();
+    sandbox.restore(&backup, |options| options.only(["*[02468].bin"])).await;
+    let read = sandbox.memory.bytes_read() - before - backup.manifest_bytes;
     assert!(read <= backup.archive_bytes + backup.archive_bytes / 50, "{read} of {}", backup.archive_bytes);
 }
 
 #[tokio::test]
 async fn a_restore_of_two_far_files_does_not_read_what_is_between() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for i in 0..64 {
-        tree::write_noise(&place.source().join(format!("{i:03}.bin")), i, MIB);
+        tree::write_noise(&sandbox.source().join(format!("{i:03}.bin")), i, MIB);
     }
-    let backup = place.back_up().await;
-    let before = place.memory.bytes_read();
-    let found = place.restore(&backup, |options| options.only(["000.bin", "063.bin"])).await;
-    let read = place.memory.bytes_read() - before - backup.manifest_bytes;
+    let backup = sandbox.back_up().await;
+    let before = sandbox.memory.bytes_read();
+    let found = sandbox.restore(&backup, |options| options.only(["000.bin", "063.bin"])).await;
+    let read = sandbox.memory.bytes_read() - before - backup.manifest_bytes;
     assert_eq!(leaves(&found), ["000.bin", "063.bin"]);
     assert!(read <= 6 * MIB, "{read} bytes were read for 2 MiB");
 }
 
 #[tokio::test]
 async fn restoring_again_over_a_tree_gives_the_same_tree() {
-    let place = Place::with_odd_files();
-    let before = tree::snapshot(&place.source());
-    let backup = place.back_up().await;
-    let out = place.at("out");
-    place.vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap();
+    let sandbox = Sandbox::with_odd_files();
+    let before = tree::snapshot(&sandbox.source());
+    let backup = sandbox.back_up().await;
+    let out = sandbox.at("out");
+    sandbox.vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap();
     fs::write(out.join("vazio.txt"), "no longer").unwrap();
     fs::remove_file(out.join(tree::SPARSE)).unwrap();
     fs::remove_file(out.join("pendurada")).unwrap();
     fs::set_permissions(out.join("modos/0400"), fs::Permissions::from_mode(0o777)).unwrap();
-    assert_clean(&place.vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap());
+    assert_clean(&sandbox.vault.restore(&backup.name, RestoreOptions::to(&out)).await.unwrap());
     // A folder that was there before keeps what it is.
     tree::assert_same(&before, &tree::snapshot(&out), &[Ignore::Special, Ignore::Root]);
 }

@@ -1,7 +1,7 @@
 //! `backup-client` as its users meet it: exit codes, messages that name the thing and say what to do next, one
 //! JSON document on standard output, and no secret anywhere.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ impl Desk {
 
 /// The run failed with `code`, its message holds all of `words`, and standard output is one JSON document.
 #[track_caller]
-fn assert_told(output: Output, code: i32, words: &[&str]) {
+fn assert_message(output: Output, code: i32, words: &[&str]) {
     let output = output.expect(code);
     let message = &output.json["error"]["message"];
     assert!(message.is_string(), "stdout is no error document: {}", String::from_utf8_lossy(&output.stdout));
@@ -81,15 +81,15 @@ fn keys_are_checked_before_anything_is_done() {
     let restore =
         |client: &Client| client.run(["restore", "--policy", "policy.yaml", "--latest", "--out", "out"]);
     let wrong = restore(&with("INTELLISTOR_KEY", OTHER_KEY));
-    assert_told(wrong, 2, &["is sealed with key", "the configured key is", "INTELLISTOR_KEY"]);
-    assert_told(restore(&with("INTELLISTOR_PASSPHRASE", "x")), 2, &["INTELLISTOR_KEY"]);
-    assert_told(restore(&Client::new(desk.dir.path())), 2, &["INTELLISTOR_KEY_FILE", "key-create"]);
+    assert_message(wrong, 2, &["is sealed with key", "the configured key is", "INTELLISTOR_KEY"]);
+    assert_message(restore(&with("INTELLISTOR_PASSPHRASE", "x")), 2, &["INTELLISTOR_KEY"]);
+    assert_message(restore(&Client::new(desk.dir.path())), 2, &["INTELLISTOR_KEY_FILE", "key-create"]);
     let both = restore(&with("INTELLISTOR_KEY", KEY).var("INTELLISTOR_PASSPHRASE", "x"));
-    assert_told(both, 2, &["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE"]);
+    assert_message(both, 2, &["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE"]);
     let malformed = restore(&with("INTELLISTOR_KEY", "bm8gc2VjcmV0"));
     assert!(!malformed.stderr.contains("bm8gc2VjcmV0"), "{}", malformed.stderr);
-    assert_told(malformed, 2, &["INTELLISTOR_KEY", "32"]);
-    assert_told(restore(&with("INTELLISTOR_KEY_FILE", "no-such-file")), 2, &["no-such-file"]);
+    assert_message(malformed, 2, &["INTELLISTOR_KEY", "32"]);
+    assert_message(restore(&with("INTELLISTOR_KEY_FILE", "no-such-file")), 2, &["no-such-file"]);
     assert!(!desk.at("out").exists());
 }
 
@@ -99,7 +99,7 @@ fn a_wrong_passphrase_is_told() {
     let with = |value: &str| Client::new(desk.dir.path()).var("INTELLISTOR_PASSPHRASE", value);
     with("maçã verde").run(["backup", "--policy", "policy.yaml"]).expect(0);
     let restore = ["restore", "--policy", "policy.yaml", "--latest", "--out", "out"];
-    assert_told(with("maca verde").run(restore), 2, &["passphrase"]);
+    assert_message(with("maca verde").run(restore), 2, &["passphrase"]);
     assert!(!desk.at("out").exists());
     with("maçã verde").run(restore).expect(0);
 }
@@ -110,13 +110,13 @@ fn damage_is_told_by_its_exit_code() {
     let archive = desk.archive();
     let whole = fs::read(&archive).unwrap();
     let mut damaged = whole.clone();
-    let amid = damaged.len() - 300;
-    damaged[amid] ^= 1;
+    let middle = damaged.len() - 300;
+    damaged[middle] ^= 1;
     for (bytes, words) in [(&damaged[..], "sealed"), (&whole[..whole.len() / 2], "cut short")] {
         fs::write(&archive, bytes).unwrap();
-        assert_told(desk.run("verify --policy policy.yaml --latest"), 4, &[words]);
+        assert_message(desk.run("verify --policy policy.yaml --latest"), 4, &[words]);
     }
-    fs::write(&archive, &damaged[..amid]).unwrap();
+    fs::write(&archive, &damaged[..middle]).unwrap();
     let restored = desk.run("restore --policy policy.yaml --latest --out out").expect(4);
     assert_eq!(restored.json["integrity"], "failed");
     assert_eq!(tree::snapshot(&desk.at("out")).values().filter(|f| f.sha256.is_some()).count(), 0);
@@ -124,7 +124,7 @@ fn damage_is_told_by_its_exit_code() {
     let mut later = whole.clone();
     later[4] = 9;
     fs::write(&archive, &later).unwrap();
-    assert_told(desk.run("verify --policy policy.yaml --latest"), 1, &["version 9", "version 1", "newer"]);
+    assert_message(desk.run("verify --policy policy.yaml --latest"), 1, &["version 9", "version 1", "newer"]);
     fs::write(&archive, &whole).unwrap();
     desk.run("verify --policy policy.yaml --latest").expect(0);
 }
@@ -135,46 +135,46 @@ fn a_manifest_of_a_later_version_is_told() {
     let manifest = desk.archive().with_file_name("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap().replacen("\"version\":1", "\"version\":7", 1);
     fs::write(&manifest, text).unwrap();
-    assert_told(desk.run("show --policy policy.yaml --latest"), 1, &["version 7", "newer"]);
+    assert_message(desk.run("show --policy policy.yaml --latest"), 1, &["version 7", "newer"]);
 }
 
 #[test]
 fn what_cannot_be_found_is_named() {
     let desk = Desk::new();
-    assert_told(desk.run("restore --policy policy.yaml --latest --out out"), 1, &["desk", "no backup"]);
+    assert_message(desk.run("restore --policy policy.yaml --latest --out out"), 1, &["desk", "no backup"]);
     let desk = desk.backed_up();
     let nothing = desk.run("restore --policy policy.yaml --latest --out out --only *.nope");
-    assert_told(nothing, 1, &["*.nope", "backup-client show"]);
-    assert_told(desk.run("restore --policy policy.yaml --latest --out out --only a["), 2, &["a["]);
-    assert_told(desk.run("restore --policy policy.yaml --key nonsense --out out"), 2, &["nonsense"]);
+    assert_message(nothing, 1, &["*.nope", "backup-client show"]);
+    assert_message(desk.run("restore --policy policy.yaml --latest --out out --only a["), 2, &["a["]);
+    assert_message(desk.run("restore --policy policy.yaml --key nonsense --out out"), 2, &["nonsense"]);
     let absent =
         "restore --policy policy.yaml --key backups/desk/20260101T000000Z/x/backup.tar.gz.enc --out out";
-    assert_told(desk.run(absent), 1, &["manifest.json", "backup-client list"]);
+    assert_message(desk.run(absent), 1, &["manifest.json", "backup-client list"]);
     fs::write(desk.at("file"), "").unwrap();
-    assert_told(desk.run("restore --policy policy.yaml --latest --out file"), 1, &["file"]);
-    assert_told(desk.run("frobnicate"), 2, &["frobnicate"]);
+    assert_message(desk.run("restore --policy policy.yaml --latest --out file"), 1, &["file"]);
+    assert_message(desk.run("frobnicate"), 2, &["frobnicate"]);
 }
 
 #[test]
 fn a_bad_policy_is_shown_with_its_line() {
     let desk = Desk::new();
-    assert_told(desk.run("backup --policy absent.yaml"), 2, &["absent.yaml"]);
+    assert_message(desk.run("backup --policy absent.yaml"), 2, &["absent.yaml"]);
     desk.write_policy("compression: [\n");
-    assert_told(desk.run("backup --policy policy.yaml"), 2, &["policy.yaml", "line 3"]);
+    assert_message(desk.run("backup --policy policy.yaml"), 2, &["policy.yaml", "line 3"]);
     desk.write_policy("exclud: []\n");
-    assert_told(desk.run("backup --policy policy.yaml"), 2, &["exclud", "line 3"]);
+    assert_message(desk.run("backup --policy policy.yaml"), 2, &["exclud", "line 3"]);
     desk.write_policy("store: ftp://x\n");
-    assert_told(desk.run("backup --policy policy.yaml"), 2, &["s3://", "file:///"]);
+    assert_message(desk.run("backup --policy policy.yaml"), 2, &["s3://", "file:///"]);
     fs::write(
         desk.at("policy.yaml"),
         format!("policy_id: desk\npaths: [/no/such/folder]\n{}", desk.local_store()),
     )
     .unwrap();
-    assert_told(desk.run("backup --policy policy.yaml"), 2, &["/no/such/folder"]);
+    assert_message(desk.run("backup --policy policy.yaml"), 2, &["/no/such/folder"]);
     fs::write(desk.at("policy.yaml"), "policy_id: ../x\npaths: [/tmp]\n").unwrap();
-    assert_told(desk.run("backup --policy policy.yaml"), 2, &["../x"]);
+    assert_message(desk.run("backup --policy policy.yaml"), 2, &["../x"]);
     desk.write_policy("");
-    assert_told(desk.run("backup --policy policy.yaml"), 2, &["AWS_S3_BUCKET", "file:///"]);
+    assert_message(desk.run("backup --policy policy.yaml"), 2, &["AWS_S3_BUCKET", "file:///"]);
 }
 
 #[test]
@@ -186,13 +186,17 @@ fn a_store_that_refuses_says_what_to_check() {
     let backup = |client: &Client| client.run(["backup", "--policy", "policy.yaml"]);
     backup(&client).expect(0);
     let wrong = client.clone().var("AWS_SECRET_ACCESS_KEY", "no-such-secret");
-    let told = backup(&wrong);
-    assert!(!told.stderr.contains("no-such-secret"), "{}", told.stderr);
-    assert_told(told, 1, &["AWS_SECRET_ACCESS_KEY"]);
+    let message = backup(&wrong);
+    assert!(!message.stderr.contains("no-such-secret"), "{}", message.stderr);
+    assert_message(message, 1, &["AWS_SECRET_ACCESS_KEY"]);
     let elsewhere = client.clone().var("AWS_S3_BUCKET", "no-such-bucket");
-    assert_told(elsewhere.run(["list", "--policy", "policy.yaml"]), 1, &["no-such-bucket", "AWS_S3_BUCKET"]);
+    assert_message(
+        elsewhere.run(["list", "--policy", "policy.yaml"]),
+        1,
+        &["no-such-bucket", "AWS_S3_BUCKET"],
+    );
     drop(server);
-    assert_told(backup(&client), 1, &["AWS_ENDPOINT_URL", "after 5 attempts"]);
+    assert_message(backup(&client), 1, &["AWS_ENDPOINT_URL", "after 5 attempts"]);
 }
 
 #[test]
@@ -202,7 +206,7 @@ fn files_are_not_overwritten_unasked() {
     let key = fs::read(desk.at("key")).unwrap();
     assert_ne!(desk.run("key-create --out key").code, 0);
     assert_eq!(fs::read(desk.at("key")).unwrap(), key);
-    assert_told(desk.run("policy-create --out policy.yaml"), 1, &["policy.yaml", "--force"]);
+    assert_message(desk.run("policy-create --out policy.yaml"), 1, &["policy.yaml", "--force"]);
     desk.run("policy-create --out policy.yaml --force").expect(0);
 }
 
@@ -212,7 +216,11 @@ fn settings_come_from_files_and_the_environment_wins() {
     fs::write(desk.at(".env"), format!("INTELLISTOR_KEY={OTHER_KEY}\n")).unwrap();
     desk.run("backup --policy policy.yaml").expect(0);
     let from_file = Client::new(desk.dir.path());
-    assert_told(from_file.run(["show", "--policy", "policy.yaml", "--latest"]), 2, &["is sealed with key"]);
+    assert_message(
+        from_file.run(["show", "--policy", "policy.yaml", "--latest"]),
+        2,
+        &["is sealed with key"],
+    );
     fs::write(desk.at("my settings.env"), format!("INTELLISTOR_KEY={KEY}\n")).unwrap();
     let made =
         from_file.run(["--env-file", "my settings.env", "backup", "--policy", "policy.yaml"]).expect(0);
@@ -222,7 +230,7 @@ fn settings_come_from_files_and_the_environment_wins() {
     finish(shell).expect(0);
     assert!(desk.at("restore/pasta/Relatório.txt").is_file(), "{pasted}");
     fs::write(desk.at(".env"), "INTELLISTOR_KEY=ok\nthis is no setting\n").unwrap();
-    assert_told(from_file.run(["list", "--policy", "policy.yaml"]), 2, &[".env", "line 2"]);
+    assert_message(from_file.run(["list", "--policy", "policy.yaml"]), 2, &[".env", "line 2"]);
 }
 
 #[test]
@@ -234,8 +242,8 @@ fn a_key_that_others_can_read_gets_a_warning() {
     let backup = || client.run(["backup", "--policy", "policy.yaml"]).expect(0).stderr;
     assert!(!backup().contains("warning"));
     fs::set_permissions(desk.at("key"), fs::Permissions::from_mode(0o644)).unwrap();
-    let told = backup();
-    assert!(told.to_lowercase().contains("warn") && told.contains("chmod"), "{told}");
+    let message = backup();
+    assert!(message.to_lowercase().contains("warn") && message.contains("chmod"), "{message}");
 }
 
 #[test]
@@ -289,7 +297,7 @@ fn an_interrupted_backup_leaves_nothing_and_says_so() {
     tree::write_noise(&desk.at("source/large.bin"), 1, 64 << 20);
     let server = S3Server::start(&desk.at("s3"));
     let client = desk.client.clone().vars(server.env());
-    // The store refuses part after part, so the run is amid retries when the signal comes.
+    // The store refuses part after part, so the run is retrying when the signal comes.
     server.traffic().fail_next(1_000, Operation::PutPart, Failure::SlowDown);
     let mut command = client.command(["backup", "--policy", "policy.yaml"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

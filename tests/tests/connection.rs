@@ -2,20 +2,20 @@
 //! is one sentence that says what to set.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use intellistor_tests::governed::Governed;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::network::{Authority, Certificate, Listening, answer};
 use intellistor_tests::program::{Client, Output};
 
-fn place() -> Governed {
-    let place = Governed::new("connection");
-    fs::write(place.source().join("a.txt"), "a").unwrap();
-    place
+fn sandbox() -> AgentSandbox {
+    let sandbox = AgentSandbox::new("connection");
+    fs::write(sandbox.source().join("a.txt"), "a").unwrap();
+    sandbox
 }
 
 fn list(client: &Client) -> Output {
@@ -38,10 +38,10 @@ fn at(client: &Client, endpoint: &str) -> Client {
 }
 
 /// A client of a server that always gives the same answer.
-fn answered(answer: impl Into<Vec<u8>>) -> (Governed, Listening, Client) {
-    let (place, server) = (place(), Listening::canned(answer));
-    let client = at(&place.client, &format!("http://{}", server.address()));
-    (place, server, client)
+fn answered(answer: impl Into<Vec<u8>>) -> (AgentSandbox, Listening, Client) {
+    let (sandbox, server) = (sandbox(), Listening::canned(answer));
+    let client = at(&sandbox.client, &format!("http://{}", server.address()));
+    (sandbox, server, client)
 }
 
 fn error(code: &str, more: &str) -> String {
@@ -52,15 +52,15 @@ fn error(code: &str, more: &str) -> String {
 
 #[test]
 fn no_credentials_are_told_at_once_with_where_they_were_looked_for() {
-    let place = place();
+    let sandbox = sandbox();
     // A metadata service that takes connections and never answers, as a firewall makes of it.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = place
+    let client = sandbox
         .client
         .clone()
         .var("AWS_ACCESS_KEY_ID", "")
         .var("AWS_SECRET_ACCESS_KEY", "")
-        .var("HOME", place.dir())
+        .var("HOME", sandbox.dir())
         .var("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", silent.local_addr().unwrap()));
     let begun = Instant::now();
     let output = list(&client).expect(2);
@@ -78,22 +78,22 @@ fn no_credentials_are_told_at_once_with_where_they_were_looked_for() {
 
 #[test]
 fn a_metadata_service_that_is_switched_off_has_no_credentials() {
-    let place = place();
+    let sandbox = sandbox();
     let metadata = Listening::canned(answer("403 Forbidden", &[], ""));
-    let client = place
+    let client = sandbox
         .client
         .clone()
         .var("AWS_ACCESS_KEY_ID", "")
         .var("AWS_SECRET_ACCESS_KEY", "")
-        .var("HOME", place.dir())
+        .var("HOME", sandbox.dir())
         .var("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", metadata.address()));
     refused(&client, 2, &["no credentials", "AWS_ACCESS_KEY_ID", "~/.aws/credentials", "switched off"]);
 }
 
 #[test]
 fn the_role_of_an_instance_is_used() {
-    let place = place();
-    let variables: std::collections::HashMap<_, _> = place.server.env().into_iter().collect();
+    let sandbox = sandbox();
+    let variables: std::collections::HashMap<_, _> = sandbox.server.env().into_iter().collect();
     let (key, secret) = (&variables["AWS_ACCESS_KEY_ID"], &variables["AWS_SECRET_ACCESS_KEY"]);
     let role = format!(
         r#"{{"Code":"Success","AccessKeyId":"{key}","SecretAccessKey":"{secret}","Token":"t","Expiration":"2099-01-01T00:00:00Z"}}"#
@@ -106,15 +106,15 @@ fn the_role_of_an_instance_is_used() {
         };
         answer("200 OK", &["x-aws-ec2-metadata-token-ttl-seconds: 60"], body).into()
     });
-    let client = place
+    let client = sandbox
         .client
         .clone()
         .var("AWS_ACCESS_KEY_ID", "")
         .var("AWS_SECRET_ACCESS_KEY", "")
-        .var("HOME", place.dir())
+        .var("HOME", sandbox.dir())
         // It would hide the metadata service.
         .var("HTTP_PROXY", "http://127.0.0.1:1")
-        .var("NO_PROXY", place.server.address().to_string())
+        .var("NO_PROXY", sandbox.server.address().to_string())
         .var("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", metadata.address()));
     list(&client).expect(0);
     assert!(metadata.seen().iter().any(|line| line.contains("backup-role")), "{:?}", metadata.seen());
@@ -122,20 +122,20 @@ fn the_role_of_an_instance_is_used() {
 
 #[test]
 fn an_endpoint_that_is_no_url_is_refused_at_once() {
-    let place = place();
+    let sandbox = sandbox();
     for endpoint in ["localhost:9000", "minio", "http//minio:9000", "ftp://minio"] {
         let begun = Instant::now();
-        refused(&at(&place.client, endpoint), 2, &["AWS_ENDPOINT_URL", endpoint, "https://host:port"]);
+        refused(&at(&sandbox.client, endpoint), 2, &["AWS_ENDPOINT_URL", endpoint, "https://host:port"]);
         assert!(begun.elapsed() < Duration::from_secs(5), "{endpoint}");
     }
-    let own = place.client.clone().var("AWS_ENDPOINT_URL_S3", "minio");
+    let own = sandbox.client.clone().var("AWS_ENDPOINT_URL_S3", "minio");
     refused(&own, 2, &["AWS_ENDPOINT_URL_S3"]);
 }
 
 #[test]
 fn an_empty_variable_is_one_that_is_not_set() {
-    let place = place();
-    let client = place.client.clone().var("AWS_ENDPOINT_URL_S3", "").var("AWS_DEFAULT_REGION", "");
+    let sandbox = sandbox();
+    let client = sandbox.client.clone().var("AWS_ENDPOINT_URL_S3", "").var("AWS_DEFAULT_REGION", "");
     let client = client
         .var("AWS_PROFILE", "")
         .var("AWS_CA_BUNDLE", "")
@@ -143,7 +143,7 @@ fn an_empty_variable_is_one_that_is_not_set() {
         .var("HTTPS_PROXY", "");
     list(&client).expect(0);
     // No endpoint is AWS: the message is of the real service, which is not there, or of its refusal.
-    let aws = at(&place.client, "").var("HTTPS_PROXY", "http://127.0.0.1:1");
+    let aws = at(&sandbox.client, "").var("HTTPS_PROXY", "http://127.0.0.1:1");
     let message = list(&aws).json["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("AWS S3 in us-east-1") && message.contains("HTTPS_PROXY"), "{message}");
 }
@@ -177,8 +177,8 @@ fn an_archived_object_names_its_class_and_what_to_call() {
 
 #[test]
 fn a_missing_bucket_is_said_once() {
-    let place = place();
-    let client = place.client.clone().var("AWS_S3_BUCKET", "no-such-bucket");
+    let sandbox = sandbox();
+    let client = sandbox.client.clone().var("AWS_S3_BUCKET", "no-such-bucket");
     let message = refused(&client, 1, &["no-such-bucket", "the bucket does not exist", "beforehand"]);
     assert_eq!(message.matches("NoSuchBucket").count(), 1, "{message}");
 }
@@ -186,11 +186,11 @@ fn a_missing_bucket_is_said_once() {
 /// A run says at once that it stops, and at its end why: the log is not tried on a store that was just found to be of no use.
 #[test]
 fn a_store_that_cannot_be_used_is_not_asked_for_the_log_too() {
-    let place = place();
+    let sandbox = sandbox();
     let no_bucket = Listening::canned(answer("404 Not Found", &[], &error("NoSuchBucket", "")));
-    let missing = at(&place.client, &format!("http://{}", no_bucket.address()));
-    let other_secret = place.client.clone().var("AWS_SECRET_ACCESS_KEY", "another");
-    let tls = at(&place.client, &format!("https://{}", place.server.address()));
+    let missing = at(&sandbox.client, &format!("http://{}", no_bucket.address()));
+    let other_secret = sandbox.client.clone().var("AWS_SECRET_ACCESS_KEY", "another");
+    let tls = at(&sandbox.client, &format!("https://{}", sandbox.server.address()));
     for (client, code, word) in
         [(missing, 1, "NoSuchBucket"), (other_secret, 1, "SignatureDoesNotMatch"), (tls, 2, "no TLS")]
     {
@@ -200,16 +200,16 @@ fn a_store_that_cannot_be_used_is_not_asked_for_the_log_too() {
         assert!(!run.stderr.contains("log could not be sent"), "{}", run.stderr);
     }
     // It goes with the next run.
-    let run = place.client.agent().run(["run", "--policy", "policy.yaml"]).expect(0);
+    let run = sandbox.client.agent().run(["run", "--policy", "policy.yaml"]).expect(0);
     assert!(run.json["log"]["s3"].is_string(), "{:#}", run.json);
 }
 
 #[test]
 fn the_wrong_scheme_is_named_both_ways() {
-    let place = place();
-    let plain = place.server.address();
+    let sandbox = sandbox();
+    let plain = sandbox.server.address();
     refused(
-        &at(&place.client, &format!("https://{plain}")),
+        &at(&sandbox.client, &format!("https://{plain}")),
         2,
         &["no TLS", "write http://", "AWS_ENDPOINT_URL"],
     );
@@ -226,73 +226,73 @@ fn the_wrong_scheme_is_named_both_ways() {
 
 #[test]
 fn what_is_wrong_with_a_certificate_is_said() {
-    let (place, authority) = (place(), Authority::named("the store's"));
-    fs::write(place.at("ca.pem"), authority.pem()).unwrap();
+    let (sandbox, authority) = (sandbox(), Authority::named("the store's"));
+    fs::write(sandbox.at("ca.pem"), authority.pem()).unwrap();
     for (certificate, words) in [
         (Certificate::Expired, ["has expired", "2020-01-01"]),
         (Certificate::OtherName, ["for other names", "other.example"]),
         (Certificate::AnAuthoritys, ["CaUsedAsEndEntity", "CA:FALSE"]),
     ] {
-        let tls = Listening::tls(&authority, certificate, place.server.address());
-        let client = at(&place.client, &format!("https://{}", tls.address()));
-        let client = client.var("AWS_CA_BUNDLE", place.at("ca.pem"));
+        let tls = Listening::tls(&authority, certificate, sandbox.server.address());
+        let client = at(&sandbox.client, &format!("https://{}", tls.address()));
+        let client = client.var("AWS_CA_BUNDLE", sandbox.at("ca.pem"));
         refused(&client, 1, &words);
     }
-    let tls = Listening::tls(&authority, Certificate::Good, place.server.address());
-    let client = at(&place.client, &format!("https://{}", tls.address()));
+    let tls = Listening::tls(&authority, Certificate::Good, sandbox.server.address());
+    let client = at(&sandbox.client, &format!("https://{}", tls.address()));
     refused(&client, 1, &["UnknownIssuer", "the authorities of this system", "AWS_CA_BUNDLE"]);
     for name in ["the store's", "another"] {
-        fs::write(place.at("other.pem"), Authority::named(name).pem()).unwrap();
-        let client = client.clone().var("AWS_CA_BUNDLE", place.at("other.pem"));
+        fs::write(sandbox.at("other.pem"), Authority::named(name).pem()).unwrap();
+        let client = client.clone().var("AWS_CA_BUNDLE", sandbox.at("other.pem"));
         refused(&client, 1, &["was issued by none of", "other.pem"]);
     }
 }
 
 #[test]
 fn a_name_that_is_not_known_and_a_port_where_nothing_listens_are_said() {
-    let place = place();
+    let sandbox = sandbox();
     let port = Listening::canned("").address().port();
     refused(
-        &at(&place.client, "http://no-such-host.invalid:9000"),
+        &at(&sandbox.client, "http://no-such-host.invalid:9000"),
         1,
         &["cannot resolve", "no-such-host.invalid"],
     );
     refused(
-        &at(&place.client, &format!("http://127.0.0.1:{port}")),
+        &at(&sandbox.client, &format!("http://127.0.0.1:{port}")),
         1,
         &["connection refused by", &port.to_string()],
     );
 }
 
-fn tls_place() -> (Governed, Listening, Client) {
-    let (place, authority) = (place(), Authority::named("the store's"));
-    fs::write(place.at("ca.pem"), authority.pem()).unwrap();
-    let tls = Listening::tls(&authority, Certificate::Good, place.server.address());
-    let client = at(&place.client, &format!("https://{}", tls.address()));
-    (place, tls, client)
+fn tls_place() -> (AgentSandbox, Listening, Client) {
+    let (sandbox, authority) = (sandbox(), Authority::named("the store's"));
+    fs::write(sandbox.at("ca.pem"), authority.pem()).unwrap();
+    let tls = Listening::tls(&authority, Certificate::Good, sandbox.server.address());
+    let client = at(&sandbox.client, &format!("https://{}", tls.address()));
+    (sandbox, tls, client)
 }
 
 #[test]
 fn an_authority_of_ones_own_is_trusted_by_each_variable() {
-    let (place, _tls, client) = tls_place();
-    fs::create_dir(place.at("authorities")).unwrap();
-    fs::copy(place.at("ca.pem"), place.at("authorities/ca.pem")).unwrap();
+    let (sandbox, _tls, client) = tls_place();
+    fs::create_dir(sandbox.at("authorities")).unwrap();
+    fs::copy(sandbox.at("ca.pem"), sandbox.at("authorities/ca.pem")).unwrap();
     for (variable, path) in
         [("AWS_CA_BUNDLE", "ca.pem"), ("SSL_CERT_FILE", "ca.pem"), ("SSL_CERT_DIR", "authorities")]
     {
-        let client = client.clone().var(variable, place.at(path));
+        let client = client.clone().var(variable, sandbox.at(path));
         client.run(["-q", "backup", "--policy", "policy.yaml"]).expect(0);
         list(&client).expect(0);
     }
     for (variable, path) in [("AWS_CA_BUNDLE", "missing.pem"), ("SSL_CERT_FILE", "policy.yaml")] {
-        refused(&client.clone().var(variable, place.at(path)), 2, &[variable, path]);
+        refused(&client.clone().var(variable, sandbox.at(path)), 2, &[variable, path]);
     }
 }
 
 #[test]
 fn a_proxy_is_taken_unless_no_proxy_names_the_host() {
-    let (place, tls, client) = tls_place();
-    let client = client.var("AWS_CA_BUNDLE", place.at("ca.pem"));
+    let (sandbox, tls, client) = tls_place();
+    let client = client.var("AWS_CA_BUNDLE", sandbox.at("ca.pem"));
     let connect = format!("CONNECT {} HTTP/1.1", tls.address());
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
         let proxy = Listening::proxy(None);
@@ -310,15 +310,15 @@ fn a_proxy_is_taken_unless_no_proxy_names_the_host() {
     }
     // Without TLS the request itself goes through.
     let proxy = Listening::proxy(None);
-    let plain = place.client.clone().var("HTTP_PROXY", format!("http://{}", proxy.address()));
+    let plain = sandbox.client.clone().var("HTTP_PROXY", format!("http://{}", proxy.address()));
     plain.run(["-q", "backup", "--policy", "policy.yaml"]).expect(0);
     assert!(proxy.seen().iter().any(|line| line.contains(" http://127.0.0.1:")), "{:?}", proxy.seen());
 }
 
 #[test]
 fn a_proxy_that_is_away_or_wants_a_password_is_named_without_it() {
-    let (place, _tls, client) = tls_place();
-    let client = client.var("AWS_CA_BUNDLE", place.at("ca.pem"));
+    let (sandbox, _tls, client) = tls_place();
+    let client = client.var("AWS_CA_BUNDLE", sandbox.at("ca.pem"));
     let away = Listening::canned("").address();
     let through = client.clone().var("HTTPS_PROXY", format!("http://ana:hush@{away}"));
     let message =
@@ -335,15 +335,15 @@ fn a_proxy_that_is_away_or_wants_a_password_is_named_without_it() {
 
 #[test]
 fn a_folder_that_refuses_does_not_blame_credentials() {
-    let place = place();
+    let sandbox = sandbox();
     let folder = |path: &Path| {
         let policy = format!(
             "policy_id: p\npaths: ['{}']\nstore: 'file://{}'\n",
-            place.source().display(),
+            sandbox.source().display(),
             path.display()
         );
-        fs::write(place.at("folder.yaml"), policy).unwrap();
-        place.client.run(["-q", "backup", "--policy", "folder.yaml"]).expect(1)
+        fs::write(sandbox.at("folder.yaml"), policy).unwrap();
+        sandbox.client.run(["-q", "backup", "--policy", "folder.yaml"]).expect(1)
     };
     // /proc takes no file, whoever asks.
     let message = folder(Path::new("/proc/self/store")).json["error"]["message"].as_str().unwrap().to_owned();

@@ -1,15 +1,15 @@
-//! The agent's home is copied while a job waits in it, as a snapshot of a machine is that is started twice: both copies
-//! go on with the job. Whatever either says it has made is there, whole, and its own.
+//! The agent's home is copied while it holds an unfinished job, as when a machine's snapshot is started twice: both copies
+//! resume the job. Every backup that either reports exists, is whole, and is its own.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_tests::governed::Governed;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::running::Running;
 use intellistor_tests::s3_server::Dialect;
@@ -34,45 +34,45 @@ enum Resumed {
 
 /// A home in which a run was killed, and its copy.
 struct Twins {
-    place: Governed,
+    sandbox: AgentSandbox,
     other: Client,
 }
 
 impl Twins {
     fn killed_at(point: Failpoint, nth: u32, store: Store) -> Self {
-        let place = Governed::new("twins");
+        let sandbox = AgentSandbox::new("twins");
         match store {
             Store::Folder => {
-                let folder = place.at("store");
-                place.write_policy(&format!("store: 'file://{}'\n", folder.display()));
+                let folder = sandbox.at("store");
+                sandbox.write_policy(&format!("store: 'file://{}'\n", folder.display()));
             }
             Store::S3 => {}
-            Store::Other(dialect) => place.server.traffic().speak(dialect),
+            Store::Other(dialect) => sandbox.server.traffic().speak(dialect),
         }
-        place.fill(MIB);
-        assert!(place.run_until(point.name(), nth), "{} {nth} was never reached", point.name());
-        place.server.wait_until_alone();
-        let other = place.agent.clone().var("INTELLISTOR_HOME", place.at("home of the copy"));
-        let this = Self { place, other };
+        sandbox.fill(MIB);
+        assert!(sandbox.run_until(point.name(), nth), "{} {nth} was never reached", point.name());
+        sandbox.server.wait_until_alone();
+        let other = sandbox.agent.clone().var("INTELLISTOR_HOME", sandbox.at("home of the copy"));
+        let this = Self { sandbox, other };
         this.copy_home();
         this
     }
 
     fn copy_home(&self) {
-        let copy = self.place.at("home of the copy");
+        let copy = self.sandbox.at("home of the copy");
         let _ = fs::remove_dir_all(&copy);
-        let copied = Command::new("cp").arg("-a").arg(self.place.at("home")).arg(&copy).status().unwrap();
+        let copied = Command::new("cp").arg("-a").arg(self.sandbox.at("home")).arg(&copy).status().unwrap();
         assert!(copied.success());
     }
 
     /// Every backup that is listed is whole, and each run that says so has made one of them.
     fn assert_sound(&self, outputs: &[Output], what: &str) {
-        let listed = self.place.backups();
+        let listed = self.sandbox.backups();
         for key in &listed {
             let verify = ["-q", "verify", "--policy", "policy.yaml", "--key", key];
-            let verified = self.place.client.run(verify);
+            let verified = self.sandbox.client.run(verify);
             assert_eq!(verified.code, 0, "{what}: {key} is not whole: {}", verified.stderr);
-            self.place.assert_restores(key);
+            self.sandbox.assert_restores(key);
         }
         for output in outputs {
             assert_eq!(output.code, 0, "{what}: {}\n{:#}", output.stderr, output.json);
@@ -85,9 +85,9 @@ fn assert_both_end_well(point: Failpoint, nth: u32, store: Store, resumed: Resum
     let what = format!("{} {nth}, {store:?}, {resumed:?}", point.name());
     let twins = Twins::killed_at(point, nth, store);
     let outputs = match resumed {
-        Resumed::OneAfterTheOther => [twins.place.run(), twins.other.run(RUN)],
+        Resumed::OneAfterTheOther => [twins.sandbox.run(), twins.other.run(RUN)],
         Resumed::AtOnce => {
-            let both = [twins.place.agent.command(RUN), twins.other.command(RUN)].map(Running::start);
+            let both = [twins.sandbox.agent.command(RUN), twins.other.command(RUN)].map(Running::start);
             both.map(|run| run.end_within(Duration::from_secs(120)))
         }
     };
@@ -159,18 +159,18 @@ fn a_copy_that_wakes_up_when_the_other_has_finished_says_so_and_leaves_its_backu
         for point in [Failpoint::ArchiveCommitted, Failpoint::BeforeComplete] {
             let what = format!("{}, {store:?}", point.name());
             let twins = Twins::killed_at(Failpoint::PartRecorded, 1, store);
-            assert!(twins.place.run_until(point.name(), 1), "{what}");
+            assert!(twins.sandbox.run_until(point.name(), 1), "{what}");
             let finished = twins.other.run(RUN);
-            let woken = twins.place.run();
-            let told = woken.warnings();
-            assert!(told.contains("the agent's home was copied"), "{what}: {told}");
+            let woken = twins.sandbox.run();
+            let message = woken.warnings();
+            assert!(message.contains("the agent's home was copied"), "{what}: {message}");
             assert_eq!(woken.json["resumed"], false, "{what}: {:#}", woken.json);
             assert_ne!(finished.key_backup(), woken.key_backup(), "{what}");
             twins.assert_sound(&[finished.clone(), woken], &what);
             // The log of that name tells of the backup that exists under it.
             let timestamp = finished.json["timestamp"].as_str().unwrap();
             if store == Store::S3 {
-                let log = twins.place.object(&format!("logs/twins/run_{timestamp}.log")).unwrap();
+                let log = twins.sandbox.object(&format!("logs/twins/run_{timestamp}.log")).unwrap();
                 assert!(log.contains(finished.key_backup()) && !log.contains("was copied"), "{what}: {log}");
             }
         }
@@ -181,14 +181,14 @@ fn a_copy_that_wakes_up_when_the_other_has_finished_says_so_and_leaves_its_backu
 #[test]
 fn a_copy_does_not_abort_the_upload_that_the_other_still_uses() {
     let twins = Twins::killed_at(Failpoint::UploadBegun, 1, Store::S3);
-    let marker = twins.place.at("other-fired");
+    let marker = twins.sandbox.at("other-fired");
     let armed = format!("part_recorded:1:{}", marker.display());
     let killed = twins.other.clone().var("INTELLISTOR_FAILPOINT", armed).run(RUN);
     assert!(marker.exists(), "{}", killed.stderr);
-    let first = twins.place.run();
+    let first = twins.sandbox.run();
     let second = twins.other.run(RUN);
     assert_eq!(second.json["resumed"], true, "{:#}", second.json);
     assert!(second.json["parts_reused"].as_u64().unwrap() > 0, "{:#}", second.json);
     twins.assert_sound(&[first, second], "begun by both");
-    twins.place.assert_no_open_upload();
+    twins.sandbox.assert_no_open_upload();
 }

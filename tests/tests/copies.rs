@@ -1,13 +1,13 @@
 //! The copy that `--out` asks for: made whenever it can be, and never at the cost of the backup.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::disk::SmallDisk;
-use intellistor_tests::governed::Governed;
 use intellistor_tests::program::Output;
 use intellistor_tests::s3_server::BUCKET;
 
@@ -15,24 +15,24 @@ const POLICY: &str = "copies";
 /// Five parts.
 const MIB: u64 = 34;
 
-fn filled() -> Governed {
-    let place = Governed::new(POLICY);
-    place.fill(MIB);
-    place
+fn filled() -> AgentSandbox {
+    let sandbox = AgentSandbox::new(POLICY);
+    sandbox.fill(MIB);
+    sandbox
 }
 
 /// A run with a copy, or without one, that was killed.
-fn killed(place: &Governed, point: &str, nth: u32, out: Option<&str>) {
-    let marker = place.at(&format!("fired-{point}"));
+fn killed(sandbox: &AgentSandbox, point: &str, nth: u32, out: Option<&str>) {
+    let marker = sandbox.at(&format!("fired-{point}"));
     let armed = format!("{point}:{nth}:{}", marker.display());
-    let agent = place.agent.clone().var("INTELLISTOR_FAILPOINT", armed);
+    let agent = sandbox.agent.clone().var("INTELLISTOR_FAILPOINT", armed);
     let out = out.into_iter().flat_map(|out| ["--out", out]);
     let killed = agent.run(["-q", "run", "--policy", "policy.yaml"].into_iter().chain(out));
     assert!(marker.exists(), "{point} {nth}: {}", killed.stderr);
 }
 
-fn run_with_copy(place: &Governed, out: &str) -> Output {
-    place.agent.run(["-q", "run", "--policy", "policy.yaml", "--out", out])
+fn run_with_copy(sandbox: &AgentSandbox, out: &str) -> Output {
+    sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--out", out])
 }
 
 fn all_below(folder: &Path) -> Vec<PathBuf> {
@@ -48,24 +48,24 @@ fn all_below(folder: &Path) -> Vec<PathBuf> {
 
 /// The copy has the backup, and nothing else.
 #[track_caller]
-fn assert_copied(place: &Governed, copy: &str, output: &Output) {
+fn assert_copied(sandbox: &AgentSandbox, copy: &str, output: &Output) {
     let archive = output.key_backup();
     let manifest = output.json["s3"]["key_manifest"].as_str().unwrap();
     for key in [archive, manifest] {
-        let copied = fs::read(place.at(copy).join(key)).unwrap_or_default();
-        assert!(copied == fs::read(place.at("s3").join(BUCKET).join(key)).unwrap(), "{key} in {copy}");
+        let copied = fs::read(sandbox.at(copy).join(key)).unwrap_or_default();
+        assert!(copied == fs::read(sandbox.at("s3").join(BUCKET).join(key)).unwrap(), "{key} in {copy}");
     }
-    assert_eq!(all_below(&place.at(copy)).len(), 2, "{:?}", all_below(&place.at(copy)));
+    assert_eq!(all_below(&sandbox.at(copy)).len(), 2, "{:?}", all_below(&sandbox.at(copy)));
 }
 
 #[track_caller]
-fn assert_without_copy(place: &Governed, output: &Output, names: &Path) {
+fn assert_without_copy(sandbox: &AgentSandbox, output: &Output, names: &Path) {
     assert_eq!(output.code, 3, "{}\n{:#}", output.stderr, output.json);
-    let told = output.warnings();
-    assert!(told.contains("not copied to") && told.contains(names.to_str().unwrap()), "{told}");
-    place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
-    place.assert_restores(output.key_backup());
-    place.assert_no_open_upload();
+    let message = output.warnings();
+    assert!(message.contains("not copied to") && message.contains(names.to_str().unwrap()), "{message}");
+    sandbox.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+    sandbox.assert_restores(output.key_backup());
+    sandbox.assert_no_open_upload();
 }
 
 #[test]
@@ -79,12 +79,12 @@ fn a_job_begun_without_a_copy_is_copied_wherever_it_was_killed() {
         ("manifest_put", 1),
         ("log_queued", 1),
     ] {
-        let place = filled();
-        killed(&place, point, nth, None);
-        let output = run_with_copy(&place, "copy").expect(0);
+        let sandbox = filled();
+        killed(&sandbox, point, nth, None);
+        let output = run_with_copy(&sandbox, "copy").expect(0);
         assert_eq!(output.json["resumed"], true, "{point}: {:#}", output.json);
-        assert_copied(&place, "copy", &output);
-        place.assert_restores(output.key_backup());
+        assert_copied(&sandbox, "copy", &output);
+        sandbox.assert_restores(output.key_backup());
     }
 }
 
@@ -97,86 +97,86 @@ fn a_job_begun_with_a_copy_keeps_it_wherever_it_was_killed() {
         ("archive_completed", 1),
         ("manifest_put", 1),
     ] {
-        let place = filled();
-        killed(&place, point, nth, Some("copy"));
-        let output = place.run().expect(0);
+        let sandbox = filled();
+        killed(&sandbox, point, nth, Some("copy"));
+        let output = sandbox.run().expect(0);
         assert_eq!(output.json["resumed"], true, "{point}: {:#}", output.json);
-        assert_copied(&place, "copy", &output);
+        assert_copied(&sandbox, "copy", &output);
     }
 }
 
 #[test]
 fn a_job_begun_with_another_copy_has_both() {
-    let place = filled();
-    killed(&place, "part_recorded", 3, Some("one"));
-    let output = run_with_copy(&place, "two").expect(0);
-    place.assert_resumed(&output, 3);
-    assert_copied(&place, "one", &output);
-    assert_copied(&place, "two", &output);
+    let sandbox = filled();
+    killed(&sandbox, "part_recorded", 3, Some("one"));
+    let output = run_with_copy(&sandbox, "two").expect(0);
+    sandbox.assert_resumed(&output, 3);
+    assert_copied(&sandbox, "one", &output);
+    assert_copied(&sandbox, "two", &output);
 }
 
 #[test]
 fn a_copy_that_was_lost_meanwhile_is_made_from_the_store() {
-    let place = filled();
-    killed(&place, "part_recorded", 3, Some("copy"));
-    fs::remove_dir_all(place.at("copy")).unwrap();
-    let output = run_with_copy(&place, "copy").expect(0);
-    place.assert_resumed(&output, 3);
-    assert_copied(&place, "copy", &output);
+    let sandbox = filled();
+    killed(&sandbox, "part_recorded", 3, Some("copy"));
+    fs::remove_dir_all(sandbox.at("copy")).unwrap();
+    let output = run_with_copy(&sandbox, "copy").expect(0);
+    sandbox.assert_resumed(&output, 3);
+    assert_copied(&sandbox, "copy", &output);
 }
 
 /// A copy is made of what was sent, or not at all.
 #[test]
 fn a_copy_is_not_made_of_an_archive_that_was_damaged_in_the_store() {
-    let place = filled();
-    killed(&place, "log_queued", 1, None);
-    let archive = place.at("s3").join(BUCKET).join(&place.backups()[0]);
+    let sandbox = filled();
+    killed(&sandbox, "log_queued", 1, None);
+    let archive = sandbox.at("s3").join(BUCKET).join(&sandbox.backups()[0]);
     let mut bytes = fs::read(&archive).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&archive, bytes).unwrap();
-    let output = run_with_copy(&place, "copy").expect(3);
+    let output = run_with_copy(&sandbox, "copy").expect(3);
     assert!(output.warnings().contains("integrity"), "{}", output.warnings());
-    assert_eq!(all_below(&place.at("copy")), [] as [PathBuf; 0]);
+    assert_eq!(all_below(&sandbox.at("copy")), [] as [PathBuf; 0]);
 }
 
 #[test]
 fn a_full_disk_under_the_copy_costs_the_copy_and_not_the_backup() {
-    let place = filled();
-    let Some(disk) = SmallDisk::mount(place.at("disk"), "12m") else { return };
-    let output = run_with_copy(&place, "disk/copy");
-    assert_without_copy(&place, &output, disk.path());
+    let sandbox = filled();
+    let Some(disk) = SmallDisk::mount(sandbox.at("disk"), "12m") else { return };
+    let output = run_with_copy(&sandbox, "disk/copy");
+    assert_without_copy(&sandbox, &output, disk.path());
     assert_eq!(output.json["state"], "completed_with_warnings", "{:#}", output.json);
     assert_eq!(all_below(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
     let by_hand = ["-q", "backup", "--policy", "policy.yaml", "--out", "disk/copy"];
-    let output = place.client.run(by_hand);
-    assert_without_copy(&place, &output, disk.path());
+    let output = sandbox.client.run(by_hand);
+    assert_without_copy(&sandbox, &output, disk.path());
     assert_eq!(all_below(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
 }
 
 #[test]
 fn a_folder_that_cannot_be_made_costs_the_copy_and_not_the_backup() {
-    let place = filled();
-    fs::write(place.at("a file"), "no folder").unwrap();
+    let sandbox = filled();
+    fs::write(sandbox.at("a file"), "no folder").unwrap();
     for out in ["a file", "a file/copy", "missing/folder/copy"] {
-        let output = run_with_copy(&place, out);
-        assert_without_copy(&place, &output, Path::new(out));
-        let output = place.client.run(["-q", "backup", "--policy", "policy.yaml", "--out", out]);
-        assert_without_copy(&place, &output, Path::new(out));
+        let output = run_with_copy(&sandbox, out);
+        assert_without_copy(&sandbox, &output, Path::new(out));
+        let output = sandbox.client.run(["-q", "backup", "--policy", "policy.yaml", "--out", out]);
+        assert_without_copy(&sandbox, &output, Path::new(out));
     }
 }
 
 #[test]
 fn a_copy_that_fails_when_the_job_is_resumed_costs_the_copy_and_not_the_backup() {
-    let place = filled();
-    killed(&place, "part_recorded", 3, Some("copy"));
-    fs::remove_dir_all(place.at("copy")).unwrap();
-    fs::write(place.at("copy"), "no folder any more").unwrap();
-    let output = place.run();
-    assert_without_copy(&place, &output, &place.at("copy"));
+    let sandbox = filled();
+    killed(&sandbox, "part_recorded", 3, Some("copy"));
+    fs::remove_dir_all(sandbox.at("copy")).unwrap();
+    fs::write(sandbox.at("copy"), "no folder any more").unwrap();
+    let output = sandbox.run();
+    assert_without_copy(&sandbox, &output, &sandbox.at("copy"));
     assert_eq!(output.json["resumed"], true, "{:#}", output.json);
     // The next backup is copied again.
-    fs::remove_file(place.at("copy")).unwrap();
-    let output = run_with_copy(&place, "copy").expect(0);
-    assert_copied(&place, "copy", &output);
+    fs::remove_file(sandbox.at("copy")).unwrap();
+    let output = run_with_copy(&sandbox, "copy").expect(0);
+    assert_copied(&sandbox, "copy", &output);
 }

@@ -1,7 +1,7 @@
 //! What an attacker, a broken disk or a stranger's archive can do to a restore: nothing outside `--out`, nothing
 //! half-restored, nothing unnoticed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use intellistor::{
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::manifest::Extent;
 use intellistor_storage::objects::{MemoryStore, ObjectStore};
-use intellistor_tests::forge::{Forge, entry, members};
+use intellistor_tests::hostile_backup::{HostileBackup, entry, members};
 use intellistor_tests::tree;
 use intellistor_tests::vault::Vault;
 use proptest::prelude::*;
@@ -81,10 +81,10 @@ async fn every_flipped_byte_of_an_archive_is_noticed_and_restores_nothing_wrong(
     let whole = victim.archive().await;
     for i in 0..whole.len() {
         victim.store.alter(&victim.name.archive_key(), |bytes| bytes[i] ^= 1);
-        let told = victim.verify().await.unwrap_err();
+        let message = victim.verify().await.unwrap_err();
         assert!(
-            matches!(told.category(), Category::Integrity | Category::Failed | Category::Configuration),
-            "byte {i}: {told}"
+            matches!(message.category(), Category::Integrity | Category::Failed | Category::Configuration),
+            "byte {i}: {message}"
         );
         let out = victim.dir.path().join(format!("out-{i}"));
         // What the manifest repeats (the header, salts) may be damaged without harm to a restore.
@@ -145,16 +145,16 @@ async fn an_archive_and_a_manifest_of_different_backups_do_not_go_together() {
     let (archive, manifest) = (get(victim.name.archive_key()).await, get(victim.name.manifest_key()).await);
 
     victim.store.put(&victim.name.archive_key(), get(other.archive_key()).await).await.unwrap();
-    let told = victim.verify().await.unwrap_err();
-    assert_eq!(told.category(), Category::Integrity, "{told}");
-    let told = victim.restore(&victim.dir.path().join("out")).await.unwrap_err();
-    assert_eq!(told.category(), Category::Integrity, "{told}");
+    let message = victim.verify().await.unwrap_err();
+    assert_eq!(message.category(), Category::Integrity, "{message}");
+    let message = victim.restore(&victim.dir.path().join("out")).await.unwrap_err();
+    assert_eq!(message.category(), Category::Integrity, "{message}");
     assert_nothing_half_restored(&victim.source(), &victim.dir.path().join("out"));
     victim.store.put(&victim.name.archive_key(), archive).await.unwrap();
 
     victim.store.put(&victim.name.manifest_key(), get(other.manifest_key()).await).await.unwrap();
-    let told = victim.restore(&victim.dir.path().join("out2")).await.unwrap_err().to_string();
-    assert!(told.contains(&other.backup_id) && told.contains(&victim.name.backup_id), "{told}");
+    let message = victim.restore(&victim.dir.path().join("out2")).await.unwrap_err().to_string();
+    assert!(message.contains(&other.backup_id) && message.contains(&victim.name.backup_id), "{message}");
     victim.store.put(&victim.name.manifest_key(), manifest).await.unwrap();
     victim.verify().await.unwrap();
 }
@@ -227,17 +227,20 @@ async fn a_damaged_place_costs_only_the_files_in_it() {
     assert_nothing_half_restored(&source, &out);
 }
 
-/// Restores what a forger made, and sees that the world outside stays as it was.
-async fn restore_forged(forge: &Forge, without_manifest: bool) -> (Result<RestoreReport, Error>, TempDir) {
+/// Restores a hostile backup, and asserts that nothing outside the target changed.
+async fn restore_hostile(
+    hostile: &HostileBackup,
+    without_manifest: bool,
+) -> (Result<RestoreReport, Error>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("outside")).unwrap();
     fs::write(dir.path().join("outside/precious.txt"), "precious").unwrap();
     let before = tree::snapshot(&dir.path().join("outside"));
     let names = || fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
-    let vault = Vault::new(Arc::new(forge.store.clone()), forge.key.clone());
+    let vault = Vault::new(Arc::new(hostile.store.clone()), hostile.key.clone());
     let mut options = RestoreOptions::to(dir.path().join("out"));
     options.without_manifest = without_manifest;
-    let outcome = vault.restore(&forge.name, options).await;
+    let outcome = vault.restore(&hostile.name, options).await;
     tree::assert_same(&before, &tree::snapshot(&dir.path().join("outside")), &[]);
     assert!(names().iter().all(|name| name == "out" || name == "outside"), "{:?}", names());
     (outcome, dir)
@@ -258,12 +261,12 @@ fn link(path: &str, kind: EntryKind, target: &str) -> Entry {
 
 #[tokio::test]
 async fn hostile_names_restore_nothing() {
-    let forge = Forge::new();
+    let hostile = HostileBackup::new();
     let names =
         ["..", "../x", "a/../../x", "/tmp/intellistor-hostile", "", "a//b", "a/./b", "./../x", "a\0b"];
     let entries: Vec<_> = names.iter().map(|name| with_content(name, 0, b"evil")).collect();
-    forge.put(b"evil", &entries).await;
-    let (outcome, dir) = restore_forged(&forge, false).await;
+    hostile.put(b"evil", &entries).await;
+    let (outcome, dir) = restore_hostile(&hostile, false).await;
     let report = outcome.unwrap();
     assert_eq!((report.restored, report.warning_count), (0, names.len() as u64), "{:?}", report.warnings);
     assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 0);
@@ -272,7 +275,7 @@ async fn hostile_names_restore_nothing() {
 
 #[tokio::test]
 async fn nothing_is_written_through_a_planted_link() {
-    let forge = Forge::new();
+    let hostile = HostileBackup::new();
     let entries = [
         link("rel", EntryKind::Symlink, "../outside"),
         with_content("rel/planted.txt", 0, b"evil"),
@@ -285,8 +288,8 @@ async fn nothing_is_written_through_a_planted_link() {
         link("hard3", EntryKind::Hardlink, "never"),
         with_content("good.txt", 0, b"evil"),
     ];
-    forge.put(b"evil", &entries).await;
-    let (outcome, dir) = restore_forged(&forge, false).await;
+    hostile.put(b"evil", &entries).await;
+    let (outcome, dir) = restore_hostile(&hostile, false).await;
     let report = outcome.unwrap();
     assert!(report.warning_count >= 5, "{:?}", report.warnings);
     // The link of that name was replaced, not followed.
@@ -300,7 +303,7 @@ async fn nothing_is_written_through_a_planted_link() {
 
 #[tokio::test]
 async fn lying_extents_are_damage_and_not_memory() {
-    let forge = Forge::new();
+    let hostile = HostileBackup::new();
     let content = b"evil".to_vec();
     let extent = |offset, length, at| Extent { archive: 0, offset, length, at };
     let with = |path: &str, size, extents| Entry { size, extents, ..with_content(path, 0, &content) };
@@ -311,16 +314,16 @@ async fn lying_extents_are_damage_and_not_memory() {
         with("wrong-digest", 3, vec![extent(0, 3, None)]),
         with_content("good", 0, &content),
     ];
-    forge.put(&content, &entries).await;
-    let (outcome, dir) = restore_forged(&forge, false).await;
+    hostile.put(&content, &entries).await;
+    let (outcome, dir) = restore_hostile(&hostile, false).await;
     let report = outcome.unwrap();
     assert_eq!(report.restored, 1, "{report:?}");
     assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 1);
 
     for outside in [extent(1 << 40, 4, None), extent(u64::MAX, 4, None), extent(0, u64::MAX, None)] {
-        let forge = Forge::new();
-        forge.put(&content, &[with("outside", 4, vec![outside])]).await;
-        let (outcome, dir) = restore_forged(&forge, false).await;
+        let hostile = HostileBackup::new();
+        hostile.put(&content, &[with("outside", 4, vec![outside])]).await;
+        let (outcome, dir) = restore_hostile(&hostile, false).await;
         assert!(outcome.map_or(true, |report| report.restored == 0), "{outside:?}");
         assert!(!dir.path().join("out/outside").exists());
     }
@@ -329,7 +332,7 @@ async fn lying_extents_are_damage_and_not_memory() {
 #[tokio::test]
 async fn a_bomb_is_refused_before_it_is_inflated() {
     // Ten GiB of zeros in ten KiB and more: gzip members that claim, and hold, far more than a frame may.
-    let forge = Forge::new();
+    let hostile = HostileBackup::new();
     let bomb = {
         let mut gzip = std::process::Command::new("sh");
         gzip.args(["-c", "head -c 1073741824 /dev/zero | gzip -9"]);
@@ -338,19 +341,19 @@ async fn a_bomb_is_refused_before_it_is_inflated() {
     let bomb = &bomb[..bomb.len().min(1 << 20)];
     let mut frames = vec![(bomb.to_vec(), 1 << 20); 10];
     frames.extend(members(b""));
-    let segments = forge.put_archive(&frames).await;
+    let segments = hostile.put_archive(&frames).await;
     let entries = [Entry {
         size: 10 << 20,
         extents: vec![Extent { archive: 0, offset: 0, length: 10 << 20, at: None }],
         sha256: Some([0; 32]),
         ..entry("bomb", EntryKind::File)
     }];
-    forge.put_manifest(segments, &entries).await;
-    let (outcome, dir) = restore_forged(&forge, false).await;
+    hostile.put_manifest(segments, &entries).await;
+    let (outcome, dir) = restore_hostile(&hostile, false).await;
     let report = outcome.unwrap();
     assert_eq!((report.restored, report.damaged_count), (0, 1));
     assert!(!dir.path().join("out/bomb").exists());
-    let (outcome, _dir) = restore_forged(&forge, true).await;
+    let (outcome, _dir) = restore_hostile(&hostile, true).await;
     assert_eq!(outcome.unwrap_err().category(), Category::Integrity);
 }
 
@@ -375,7 +378,7 @@ fn tar_entry(path: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Ve
 #[tokio::test]
 async fn a_hostile_tar_restores_nothing_outside_without_its_manifest_either() {
     use tar::EntryType::{Directory, Link, Regular, Symlink};
-    let forge = Forge::new();
+    let hostile = HostileBackup::new();
     let tar = [
         tar_entry("../escaped.txt", Regular, "", b"evil"),
         tar_entry("/tmp/intellistor-hostile-tar", Regular, "", b"evil"),
@@ -387,17 +390,17 @@ async fn a_hostile_tar_restores_nothing_outside_without_its_manifest_either() {
         tar_entry("good.txt", Regular, "", b"good"),
     ]
     .concat();
-    forge.put_archive(&members(&tar)).await;
-    let (outcome, dir) = restore_forged(&forge, true).await;
+    hostile.put_archive(&members(&tar)).await;
+    let (outcome, dir) = restore_hostile(&hostile, true).await;
     let report = outcome.unwrap();
     assert!(report.warning_count >= 4, "{:?}", report.warnings);
     assert_eq!(fs::read(dir.path().join("out/good.txt")).unwrap(), b"good");
     assert!(!Path::new("/tmp/intellistor-hostile-tar").exists());
 
     for kind in [tar::EntryType::Char, tar::EntryType::Block, tar::EntryType::Fifo] {
-        let forge = Forge::new();
-        forge.put_archive(&members(&tar_entry("device", kind, "", b""))).await;
-        let (outcome, dir) = restore_forged(&forge, true).await;
+        let hostile = HostileBackup::new();
+        hostile.put_archive(&members(&tar_entry("device", kind, "", b""))).await;
+        let (outcome, dir) = restore_hostile(&hostile, true).await;
         assert!(outcome.is_err());
         assert!(!dir.path().join("out/device").exists());
     }
@@ -405,17 +408,17 @@ async fn a_hostile_tar_restores_nothing_outside_without_its_manifest_either() {
 
 fn archive_and_key() -> (Vec<u8>, UserKey, Vec<Vec<u8>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let forge = Forge::new();
+    let hostile = HostileBackup::new();
     let bytes = runtime.block_on(async {
-        forge.put_archive(&members(b"the only frame")).await;
-        forge.store.get_range(&forge.name.archive_key(), 0..u64::MAX).await.unwrap()
+        hostile.put_archive(&members(b"the only frame")).await;
+        hostile.store.get_range(&hostile.name.archive_key(), 0..u64::MAX).await.unwrap()
     });
-    let frames = read(&bytes, &forge.key).unwrap();
-    (bytes.to_vec(), forge.key, frames)
+    let frames = read(&bytes, &hostile.key).unwrap();
+    (bytes.to_vec(), hostile.key, frames)
 }
 
 fn read(bytes: &[u8], key: &UserKey) -> Result<Vec<Vec<u8>>, intellistor_storage::Error> {
-    let mut reader = ArchiveReader::open(bytes, &Forge::new().name, &key.clone().into())?;
+    let mut reader = ArchiveReader::open(bytes, &HostileBackup::new().name, &key.clone().into())?;
     let mut frames = Vec::new();
     while let Some(frame) = reader.next_frame()? {
         frames.push(frame.tar);

@@ -5,7 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot be set up fails where it stands"
+    reason = "a test that cannot be set up fails at that line"
 )]
 
 use std::fs::{self, File};
@@ -14,9 +14,9 @@ use std::path::PathBuf;
 
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::Operation;
+use intellistor_tests::run_history::{Found, RunHistory};
 use intellistor_tests::s3_server::Failure;
 use intellistor_tests::tree;
-use intellistor_tests::trial::{Found, Trial};
 use proptest::prelude::*;
 
 /// Three parts.
@@ -67,7 +67,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 struct Model {
-    trial: Trial,
+    run_history: RunHistory,
     made: u64,
     /// Whether a run may end without a backup, for the store refuses it.
     is_refused: bool,
@@ -75,19 +75,19 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let trial = Trial::new("model");
-        let source = trial.place.source();
+        let run_history = RunHistory::new("model");
+        let source = run_history.sandbox.source();
         tree::write_noise(&source.join("base.bin"), 1, BASE_MIB << 20);
         for file in 0..40 {
             fs::write(source.join(format!("ficheiro {file}")), format!("conteúdo {file}")).unwrap();
         }
-        Self { trial, made: 0, is_refused: false }
+        Self { run_history, made: 0, is_refused: false }
     }
 
     fn path(&self, name: u8) -> PathBuf {
         // Before the large file, and behind it.
         let prefix = if name.is_multiple_of(2) { "a" } else { "z" };
-        self.trial.place.source().join(format!("{prefix} {name}"))
+        self.run_history.sandbox.source().join(format!("{prefix} {name}"))
     }
 
     fn write_into(&mut self, path: &std::path::Path, at: u64) {
@@ -98,9 +98,9 @@ impl Model {
     }
 
     fn run(&mut self) {
-        let output = self.trial.run();
+        let output = self.run_history.run();
         if matches!(output.code, 0 | 3) {
-            self.trial.assert_restores(&output);
+            self.run_history.assert_restores(&output);
         } else {
             assert!(self.is_refused, "{}\n{:#}", output.stderr, output.json);
             assert_eq!(
@@ -110,7 +110,7 @@ impl Model {
                 output.json
             );
         }
-        self.is_refused = self.trial.place.server.traffic().failures_left(Operation::PutPart) > 0;
+        self.is_refused = self.run_history.sandbox.server.traffic().failures_left(Operation::PutPart) > 0;
     }
 
     fn apply(&mut self, op: &Op) {
@@ -124,15 +124,15 @@ impl Model {
                 let _ = fs::remove_file(self.path(*name));
             }
             Op::ChangeBase { at_mib } => {
-                self.write_into(&self.trial.place.source().join("base.bin"), at_mib << 20);
+                self.write_into(&self.run_history.sandbox.source().join("base.bin"), at_mib << 20);
             }
             Op::Run => self.run(),
             Op::Crash(point, nth) => {
-                self.trial.begin();
-                self.trial.place.run_until(point.name(), *nth);
+                self.run_history.begin();
+                self.run_history.sandbox.run_until(point.name(), *nth);
             }
             Op::FailParts(n, how) => {
-                self.trial.place.server.traffic().fail_next(*n, Operation::PutPart, *how);
+                self.run_history.sandbox.server.traffic().fail_next(*n, Operation::PutPart, *how);
                 self.is_refused |= *how == Failure::AccessDenied;
             }
         }
@@ -155,12 +155,12 @@ proptest! {
         for op in &ops {
             model.apply(op);
         }
-        model.trial.place.server.traffic().fail_no_more();
+        model.run_history.sandbox.server.traffic().fail_no_more();
         model.is_refused = false;
         model.run();
         // The job of before may be finished; what comes then is the tree as it is.
-        let output = model.trial.run();
+        let output = model.run_history.run();
         prop_assert_eq!(&output.json["resumed"], false);
-        prop_assert_eq!(model.trial.assert_restores(&output), Found::Identical);
+        prop_assert_eq!(model.run_history.assert_restores(&output), Found::Identical);
     }
 }

@@ -1,7 +1,7 @@
 //! What people and monitors look at: the tree of a backup, the metrics file, completions, manual pages.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,21 +9,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use intellistor_storage::objects::Operation;
-use intellistor_tests::governed::Governed;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::s3_server::Failure;
 
-/// `promtool check metrics`, the judge; `.ci/test` fetches it.
-fn judge(file: &Path) {
+/// Verifies a metrics file with `promtool check metrics`, which `.ci/test` fetches.
+fn verify_metrics(file: &Path) {
     let promtool = std::env::var_os("INTELLISTOR_TEST_PROMTOOL").unwrap_or_else(|| "promtool".into());
     let text = Stdio::from(fs::File::open(file).unwrap());
-    let judged = Command::new(&promtool).args(["check", "metrics"]).stdin(text).output();
-    let judged = judged.unwrap_or_else(|e| {
-        panic!(
-            "no {promtool:?} judges the metrics here: {e}; set INTELLISTOR_TEST_PROMTOOL, as .ci/test does"
-        )
+    let checked = Command::new(&promtool).args(["check", "metrics"]).stdin(text).output();
+    let checked = checked.unwrap_or_else(|e| {
+        panic!("{promtool:?} cannot run here: {e}; set INTELLISTOR_TEST_PROMTOOL, as .ci/test does")
     });
-    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
-    assert!(judged.stderr.is_empty(), "it has no advice: {}", String::from_utf8_lossy(&judged.stderr));
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(checked.stderr.is_empty(), "it has no advice: {}", String::from_utf8_lossy(&checked.stderr));
 }
 
 fn metrics(file: &Path) -> BTreeMap<String, f64> {
@@ -39,41 +37,41 @@ fn metrics(file: &Path) -> BTreeMap<String, f64> {
 
 #[test]
 fn a_monitor_sees_the_last_success_also_after_a_failure() {
-    let place = Governed::new("people");
-    place.fill(1);
-    let file = place.at("people.prom");
-    let run = || place.agent.run(["-q", "run", "--policy", "policy.yaml", "--metrics-file", "people.prom"]);
+    let sandbox = AgentSandbox::new("people");
+    sandbox.fill(1);
+    let file = sandbox.at("people.prom");
+    let run = || sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--metrics-file", "people.prom"]);
     let output = run().expect(0);
-    judge(&file);
-    let told = metrics(&file);
-    assert_eq!(told["last_run_exit_code"], 0.0);
-    assert_eq!(told["last_success_files"], output.json["files"].as_f64().unwrap());
-    assert_eq!(told["last_success_content_bytes"], output.json["bytes"].as_f64().unwrap());
-    assert_eq!(told["last_success_archive_bytes"], output.json["archive_bytes"].as_f64().unwrap());
-    assert_eq!(told["last_success_warnings"], 0.0);
-    assert!((told["last_run_timestamp_seconds"] - told["last_success_timestamp_seconds"]).abs() < 60.0);
+    verify_metrics(&file);
+    let first = metrics(&file);
+    assert_eq!(first["last_run_exit_code"], 0.0);
+    assert_eq!(first["last_success_files"], output.json["files"].as_f64().unwrap());
+    assert_eq!(first["last_success_content_bytes"], output.json["bytes"].as_f64().unwrap());
+    assert_eq!(first["last_success_archive_bytes"], output.json["archive_bytes"].as_f64().unwrap());
+    assert_eq!(first["last_success_warnings"], 0.0);
+    assert!((first["last_run_timestamp_seconds"] - first["last_success_timestamp_seconds"]).abs() < 60.0);
 
-    place.server.traffic().fail_next(1000, Operation::BeginUpload, Failure::AccessDenied);
+    sandbox.server.traffic().fail_next(1000, Operation::BeginUpload, Failure::AccessDenied);
     run().expect(1);
-    judge(&file);
+    verify_metrics(&file);
     let now = metrics(&file);
     assert_eq!(now["last_run_exit_code"], 1.0);
-    assert_eq!(now["last_success_timestamp_seconds"], told["last_success_timestamp_seconds"]);
+    assert_eq!(now["last_success_timestamp_seconds"], first["last_success_timestamp_seconds"]);
 
     let unwritable =
-        place.agent.run(["run", "--policy", "policy.yaml", "--metrics-file", "no/folder/x.prom"]);
+        sandbox.agent.run(["run", "--policy", "policy.yaml", "--metrics-file", "no/folder/x.prom"]);
     assert!(unwritable.stderr.contains("no/folder/x.prom"), "{}", unwritable.stderr);
 }
 
 #[test]
 fn a_backup_shows_as_a_tree() {
-    let place = Governed::new("people");
-    fs::create_dir_all(place.source().join("pasta/ação")).unwrap();
-    fs::write(place.source().join("pasta/ação/Relatório.txt"), vec![b'x'; 1536]).unwrap();
-    std::os::unix::fs::symlink("ação/Relatório.txt", place.source().join("pasta/ligação")).unwrap();
-    place.run().expect(0);
+    let sandbox = AgentSandbox::new("people");
+    fs::create_dir_all(sandbox.source().join("pasta/ação")).unwrap();
+    fs::write(sandbox.source().join("pasta/ação/Relatório.txt"), vec![b'x'; 1536]).unwrap();
+    std::os::unix::fs::symlink("ação/Relatório.txt", sandbox.source().join("pasta/ligação")).unwrap();
+    sandbox.run().expect(0);
     let show = ["show", "--policy", "policy.yaml", "--latest", "--tree"];
-    let shown = String::from_utf8(place.client.run(show).expect(0).stdout).unwrap();
+    let shown = String::from_utf8(sandbox.client.run(show).expect(0).stdout).unwrap();
     let lines = [
         "            pasta/",
         "              ação/",
@@ -87,7 +85,7 @@ fn a_backup_shows_as_a_tree() {
 }
 
 /// Completes a line at its end in a shell, as it would for a person, and gives the words that the shell proposes.
-fn completed(shell: &str, program: &str, place: &Governed, line: &str) -> String {
+fn completed(shell: &str, program: &str, sandbox: &AgentSandbox, line: &str) -> String {
     const BASH: &str = r#"
         source "$1/$2.bash"
         read -ra COMP_WORDS <<<"$3"
@@ -115,14 +113,14 @@ fn completed(shell: &str, program: &str, place: &Governed, line: &str) -> String
         "zsh" => (&["-f", "-c", ZSH, "zsh"][..], "zsh"),
         _ => (&["--no-config", "-c", FISH][..], "fish"),
     };
-    let generated = if program == "backup-client" { &place.client } else { &place.agent };
-    let folder = place.at(&format!("completions-{shell}"));
+    let generated = if program == "backup-client" { &sandbox.client } else { &sandbox.agent };
+    let folder = sandbox.at(&format!("completions-{shell}"));
     fs::create_dir_all(&folder).unwrap();
     let file = if script == "zsh" { format!("_{program}") } else { format!("{program}.{script}") };
     fs::write(folder.join(file), generated.run(["completions", shell]).expect(0).stdout).unwrap();
     let mut asked = Command::new(shell);
     asked.args(arguments).arg(&folder).args([program, line]);
-    let asked = asked.env("HOME", place.dir()).env("TERM", "dumb").output();
+    let asked = asked.env("HOME", sandbox.dir()).env("TERM", "dumb").output();
     let asked = asked.unwrap_or_else(|e| panic!("{shell} completes nothing here: {e}; .ci/test installs it"));
     assert!(asked.status.success(), "{shell}: {}", String::from_utf8_lossy(&asked.stderr));
     String::from_utf8(asked.stdout).unwrap()
@@ -130,7 +128,7 @@ fn completed(shell: &str, program: &str, place: &Governed, line: &str) -> String
 
 #[test]
 fn shells_complete_words_behind_every_command() {
-    let place = Governed::new("people");
+    let sandbox = AgentSandbox::new("people");
     for shell in ["bash", "zsh", "fish"] {
         for (program, line, word) in [
             ("backup-client", "backup-client rest", "restore"),
@@ -144,10 +142,10 @@ fn shells_complete_words_behind_every_command() {
             ("intellistor-agent", "intellistor-agent logs show --foll", "--follow"),
         ] {
             if shell == "fish" && word == "powershell" {
-                // What clap writes for fish completes commands and flags, and no value that stands by itself.
+                // What clap writes for fish completes commands and flags, and no value without a flag.
                 continue;
             }
-            let proposed = completed(shell, program, &place, line);
+            let proposed = completed(shell, program, &sandbox, line);
             assert!(proposed.contains(word), "{shell} proposes {proposed:?} for {line:?}");
         }
     }
@@ -155,12 +153,12 @@ fn shells_complete_words_behind_every_command() {
 
 #[test]
 fn man_understands_what_is_generated() {
-    let place = Governed::new("people");
-    for program in [&place.client, &place.agent] {
-        fs::create_dir_all(place.at("man")).unwrap();
+    let sandbox = AgentSandbox::new("people");
+    for program in [&sandbox.client, &sandbox.agent] {
+        fs::create_dir_all(sandbox.at("man")).unwrap();
         let made = program.run(["manual", "--out", "man"]).expect(0).json;
         assert!(made["created"].as_array().unwrap().len() > 5, "{made:#}");
     }
-    let page = fs::read_to_string(place.at("man/backup-client-restore.1")).unwrap();
+    let page = fs::read_to_string(sandbox.at("man/backup-client-restore.1")).unwrap();
     assert!(page.starts_with(".ie") && page.contains(".TH") && page.contains("latest"), "{page}");
 }

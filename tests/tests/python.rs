@@ -1,6 +1,6 @@
 //! `docs/decrypt.py`: a backup can be opened with no code of Intellistor.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot be set up fails where it stands"
+    reason = "a test that cannot be set up fails at that line"
 )]
 
 use std::fs::{self, File};
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
+use intellistor_tests::run_history::{Found, RunHistory};
 use intellistor_tests::tree::{self, Kind};
-use intellistor_tests::trial::{Found, Trial};
 
 const KILLS: u32 = 50;
 /// Three parts of noise, and room for what is added.
@@ -57,10 +57,10 @@ struct Count {
 }
 
 struct Kills {
-    trial: Trial,
+    run_history: RunHistory,
     dice: Dice,
     count: Count,
-    /// How long a run takes that nobody kills.
+    /// How long an uninterrupted run takes.
     whole: Duration,
     made: u64,
 }
@@ -68,9 +68,9 @@ struct Kills {
 impl Kills {
     /// Runs and kills at a random moment; whether it was still alive then.
     fn run_and_kill(&mut self) -> bool {
-        self.trial.begin();
-        let mut command = self.trial.place.agent.command(["-q", "run", "--policy", "policy.yaml"]);
-        let said = self.trial.place.at("said.txt");
+        self.run_history.begin();
+        let mut command = self.run_history.sandbox.agent.command(["-q", "run", "--policy", "policy.yaml"]);
+        let said = self.run_history.sandbox.at("said.txt");
         let stderr = File::create(&said).unwrap();
         let mut child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         // The moment is the point: it is to fall anywhere in the run, on no event.
@@ -87,16 +87,19 @@ impl Kills {
         false
     }
 
-    /// Runs to the end, and judges what that made.
+    /// Runs to the end, and checks the backup.
     fn run(&mut self) -> Found {
-        let output = self.trial.run();
+        let output = self.run_history.run();
         if output.json["resumed"] == true {
             self.count.resumed += 1;
             self.count.reused += output.json["parts_reused"].as_u64().unwrap();
         }
-        let found = self.trial.assert_restores(&output);
-        let times =
-            self.trial.place.parts_of(output.json["s3"]["key_backup"].as_str().unwrap()).into_values();
+        let found = self.run_history.assert_restores(&output);
+        let times = self
+            .run_history
+            .sandbox
+            .parts_of(output.json["s3"]["key_backup"].as_str().unwrap())
+            .into_values();
         self.count.sent_twice += times.map(|times| u64::from(times) - 1).sum::<u64>();
         self.count.restores += 1;
         self.count.identical += u32::from(found == Found::Identical);
@@ -105,14 +108,14 @@ impl Kills {
 
     fn new_path(&mut self) -> PathBuf {
         self.made += 1;
-        let folder = self.trial.place.source().join(format!("pasta {}", self.dice.below(4)));
+        let folder = self.run_history.sandbox.source().join(format!("pasta {}", self.dice.below(4)));
         fs::create_dir_all(&folder).unwrap();
         folder.join(format!("novo {}", self.made))
     }
 
     /// One change of the tree.
     fn change(&mut self) {
-        let now = tree::snapshot(&self.trial.place.source());
+        let now = tree::snapshot(&self.run_history.sandbox.source());
         let of = |kind: Kind| {
             let found = now.iter().filter(move |(path, facts)| facts.kind == kind && *path != b".");
             found
@@ -120,7 +123,7 @@ impl Kills {
                 .collect::<Vec<_>>()
         };
         let (files, folders) = (of(Kind::File), of(Kind::Folder));
-        let root = self.trial.place.source();
+        let root = self.run_history.sandbox.source();
         let total: u64 = files.iter().map(|(_, size)| size).sum();
         if total > MOST_BYTES {
             let largest = files.iter().max_by_key(|(_, size)| *size).unwrap();
@@ -195,20 +198,20 @@ fn random_kills_cost_no_backup_and_no_finished_part() {
     let seed = number("INTELLISTOR_SEED").unwrap_or(u64::from(now.subsec_nanos()));
     println!("seed {seed}");
     let mut test = Kills {
-        trial: Trial::new("kills"),
+        run_history: RunHistory::new("kills"),
         dice: Dice::new(seed),
         count: Count::default(),
         whole: Duration::ZERO,
         made: 0,
     };
-    fill(&test.trial.place.source());
+    fill(&test.run_history.sandbox.source());
     for iteration in 1.. {
         if iteration % 10 == 1 {
             let begun = Instant::now();
-            let output = test.trial.run().expect(0);
+            let output = test.run_history.run().expect(0);
             test.whole = begun.elapsed();
             assert_eq!(output.json["resumed"], false, "nothing was left to resume");
-            assert_eq!(test.trial.assert_restores(&output), Found::Identical);
+            assert_eq!(test.run_history.assert_restores(&output), Found::Identical);
             test.count.restores += 1;
             test.count.identical += 1;
             if test.count.kills >= kills {

@@ -1,7 +1,7 @@
 //! Keys and passphrases: what an environment file says is what is used, weak ones seal nothing unasked, and a crash leaves
 //! none behind.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use intellistor_tests::program::{Client, Output};
 use tempfile::TempDir;
 
 /// A source, a policy that stores beside it, and no key.
-struct Place {
+struct Sandbox {
     dir: TempDir,
     client: Client,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -51,7 +51,7 @@ impl Place {
 
 #[test]
 fn a_passphrase_in_an_environment_file_is_used_as_it_is_written_or_refused() {
-    // What stands behind the name, and what its writer knows the passphrase to be.
+    // The text after the variable's name, and the passphrase that its writer means.
     let lines = [
         (r#""D:\net\pasta""#, r"D:\net\pasta"),
         (r"two\ words\ here", r"two\ words\ here"),
@@ -68,9 +68,9 @@ fn a_passphrase_in_an_environment_file_is_used_as_it_is_written_or_refused() {
     ];
     let mut refused = 0;
     for (written, known) in lines {
-        let place = Place::new();
-        fs::write(place.at(".env"), format!("# the key\nINTELLISTOR_PASSPHRASE={written}\r\n")).unwrap();
-        let output = place.backup();
+        let sandbox = Sandbox::new();
+        fs::write(sandbox.at(".env"), format!("# the key\nINTELLISTOR_PASSPHRASE={written}\r\n")).unwrap();
+        let output = sandbox.backup();
         if output.code == 2 {
             assert!(output.stderr.contains(".env, line 2 (INTELLISTOR_PASSPHRASE)"), "{}", output.stderr);
             assert!(
@@ -82,7 +82,7 @@ fn a_passphrase_in_an_environment_file_is_used_as_it_is_written_or_refused() {
             continue;
         }
         output.expect(0);
-        place.restores_with(known).expect(0);
+        sandbox.restores_with(known).expect(0);
     }
     assert!(refused < lines.len() - 4, "quoted as it should be, a passphrase is read");
 }
@@ -95,37 +95,37 @@ fn files_that_powershell_and_notepad_wrote_are_read() {
     let marked = |text: &str| ["\u{feff}", text].concat().into_bytes();
     let key = intellistor::UserKey::generate().to_base64().unwrap();
     for encode in [&utf16 as &dyn Fn(&str) -> Vec<u8>, &marked] {
-        let place = Place::new();
-        fs::write(place.at(".env"), encode("INTELLISTOR_PASSPHRASE='maçã verde, três'\r\n")).unwrap();
-        place.backup().expect(0);
-        place.restores_with("maçã verde, três").expect(0);
-        let place = Place::new();
-        fs::write(place.at("key"), encode(&format!("{}\r\n", key.as_str()))).unwrap();
-        fs::write(place.at(".env"), encode("INTELLISTOR_KEY_FILE=key\r\n")).unwrap();
-        place.backup().expect(0);
+        let sandbox = Sandbox::new();
+        fs::write(sandbox.at(".env"), encode("INTELLISTOR_PASSPHRASE='maçã verde, três'\r\n")).unwrap();
+        sandbox.backup().expect(0);
+        sandbox.restores_with("maçã verde, três").expect(0);
+        let sandbox = Sandbox::new();
+        fs::write(sandbox.at("key"), encode(&format!("{}\r\n", key.as_str()))).unwrap();
+        fs::write(sandbox.at(".env"), encode("INTELLISTOR_KEY_FILE=key\r\n")).unwrap();
+        sandbox.backup().expect(0);
     }
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (name, setting) in [(".env", ""), ("key", "INTELLISTOR_KEY_FILE=key\n")] {
-        fs::write(place.at(".env"), setting).unwrap();
+        fs::write(sandbox.at(".env"), setting).unwrap();
         let cut = &utf16("INTELLISTOR_PASSPHRASE='x'\r\n")[2..];
-        fs::write(place.at(name), cut).unwrap();
-        let refused = place.backup().expect(2);
+        fs::write(sandbox.at(name), cut).unwrap();
+        let refused = sandbox.backup().expect(2);
         assert!(refused.stderr.contains("Save it as UTF-8"), "{}", refused.stderr);
     }
 }
 
 #[test]
 fn a_weak_passphrase_seals_nothing_unasked_and_opens_what_it_sealed() {
-    let place = Place::new();
-    let weak = place.client.clone().var("INTELLISTOR_PASSPHRASE", "segredo");
+    let sandbox = Sandbox::new();
+    let weak = sandbox.client.clone().var("INTELLISTOR_PASSPHRASE", "segredo");
     for (client, command) in [(weak.clone(), "backup"), (weak.agent(), "run")] {
         let refused = client.run([command, "--policy", "policy.yaml"]).expect(2);
         assert!(refused.stderr.contains("--weak-passphrase"), "{}", refused.stderr);
         assert!(!refused.stderr.contains("segredo\""), "{}", refused.stderr);
         client.run([command, "--policy", "policy.yaml", "--weak-passphrase"]).expect(0);
     }
-    place.restores_with("segredo").expect(0);
-    place.restores_with("segredos").expect(2);
+    sandbox.restores_with("segredo").expect(0);
+    sandbox.restores_with("segredos").expect(2);
     weak.run(["verify", "--policy", "policy.yaml", "--latest"]).expect(0);
 }
 
@@ -135,18 +135,18 @@ fn a_crash_dumps_no_memory() {
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::{Command, Stdio};
 
-    let place = Place::new();
-    fs::create_dir(place.at("policies")).unwrap();
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.at("policies")).unwrap();
     // Whoever starts it allows dumps of any size.
     let mut command = Command::new("sh");
-    let serve = place.client.agent().command(["serve", "--policies", "policies"]);
+    let serve = sandbox.client.agent().command(["serve", "--policies", "policies"]);
     command
         .args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""])
         .arg(serve.get_program())
         .args(serve.get_args())
         .env_clear()
         .envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(place.dir.path())
+        .current_dir(sandbox.dir.path())
         .stdin(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -1,6 +1,6 @@
 //! Backups while the store fails: what passes is repeated, what stays leaves nothing that looks like a backup.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,12 +26,12 @@ use tempfile::TempDir;
 const POLICY: &str = "faults";
 
 /// A source of three parts, and a place to restore into.
-struct Place {
+struct Sandbox {
     dir: TempDir,
     key: UserKey,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("source");
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-/// A store in memory that fails where it is told to, with retries in front.
+/// A store in memory that fails at chosen calls, with retries in front.
 fn failing(plan: &[(Operation, u32, Fault)]) -> (MemoryStore, Arc<Faulty>, SharedStore) {
     let memory = MemoryStore::default();
     // The calls that are to fail are those of the backup itself.
@@ -107,27 +107,27 @@ fn all_below(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_part_that_fails_for_a_while_is_sent_again_and_stored_once() {
     use StoreErrorKind::{ServerFault, Throttled, Timeout, Unreachable};
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let plan = [(1, Throttled), (3, Unreachable), (4, Timeout), (6, ServerFault)];
     let plan = plan.map(|(nth, kind)| (Operation::PutPart, nth, Fault::Fails(kind)));
     let (memory, faulty, store) = failing(&plan);
-    let report = place.back_up(store.clone()).await.unwrap();
+    let report = sandbox.back_up(store.clone()).await.unwrap();
     assert!(report.parts >= 3, "{report:?}");
     assert_eq!(faulty.calls(Operation::PutPart), report.parts + plan.len() as u32, "every fault was met");
     let once: Vec<_> = (1..=report.parts).map(|number| (number, 1)).collect();
     assert_eq!(memory.parts_sent().into_iter().collect::<Vec<_>>(), once);
     assert_eq!(memory.open_uploads(), 0);
-    place.assert_restores(store, &report).await;
+    sandbox.assert_restores(store, &report).await;
 }
 
 #[tokio::test]
 async fn whatever_fails_once_is_repeated() {
     for operation in [Operation::BeginUpload, Operation::CompleteUpload, Operation::Head, Operation::Put] {
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let (_, undisturbed, store) = failing(&[]);
-        place.back_up(store).await.unwrap();
+        sandbox.back_up(store).await.unwrap();
         let (memory, faulty, store) = failing(&[(operation, 1, Fault::Fails(StoreErrorKind::Timeout))]);
-        let report = place.back_up(store).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
+        let report = sandbox.back_up(store).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
         assert_eq!(faulty.calls(operation), undisturbed.calls(operation) + 1, "{operation:?}");
         assert_eq!((memory.open_uploads(), objects(&memory).len()), (0, 2), "{operation:?}");
         assert_eq!(objects(&memory)[0], report.key_backup);
@@ -146,21 +146,21 @@ async fn what_stays_refused_leaves_no_backup() {
         // The manifest.
         (Operation::Put, 1),
     ] {
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let (memory, faulty, store) =
             failing(&[(operation, nth, Fault::Fails(StoreErrorKind::AccessDenied))]);
-        let backed_up = place.back_up(store.clone()).await;
+        let backed_up = sandbox.back_up(store.clone()).await;
         let Err(error) = backed_up else { panic!("{operation:?} {nth}: {backed_up:?}") };
         assert_eq!(error.category(), Category::Failed, "{operation:?}");
-        let told = error.to_string();
+        let message = error.to_string();
         assert!(
-            told.contains("was made to fail") && told.contains("docs/STORES.md"),
-            "{operation:?}: {told}"
+            message.contains("was made to fail") && message.contains("docs/STORES.md"),
+            "{operation:?}: {message}"
         );
         assert!(faulty.calls(operation) >= nth, "{operation:?} was never met");
         assert_eq!(memory.open_uploads(), 0, "{operation:?} {nth}");
         assert!(objects(&memory).iter().all(|key| !key.ends_with("manifest.json")), "{:?}", objects(&memory));
-        let vault = place.vault(store);
+        let vault = sandbox.vault(store);
         assert_eq!(vault.catalog.list(POLICY).await.unwrap(), [], "{operation:?}");
         assert!(matches!(vault.catalog.latest(POLICY).await, Err(Error::NoBackup { .. })), "{operation:?}");
     }
@@ -168,13 +168,13 @@ async fn what_stays_refused_leaves_no_backup() {
 
 #[tokio::test]
 async fn a_store_that_stays_away_is_told_after_the_last_attempt() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let plan: Vec<_> =
         (1..=200).map(|nth| (Operation::PutPart, nth, Fault::Fails(StoreErrorKind::Unreachable))).collect();
     let (memory, faulty, store) = failing(&plan);
-    let told = place.back_up(store).await.unwrap_err().to_string();
+    let message = sandbox.back_up(store).await.unwrap_err().to_string();
     let attempts = RetryPolicy::default().attempts;
-    assert!(told.contains(&format!("after {attempts} attempts")), "{told}");
+    assert!(message.contains(&format!("after {attempts} attempts")), "{message}");
     assert!(faulty.calls(Operation::PutPart) >= attempts);
     assert_eq!((memory.open_uploads(), objects(&memory)), (0, vec![]));
 }
@@ -182,9 +182,9 @@ async fn a_store_that_stays_away_is_told_after_the_last_attempt() {
 #[tokio::test]
 async fn an_answer_that_is_lost_loses_no_backup() {
     for operation in [Operation::PutPart, Operation::CompleteUpload, Operation::Put] {
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let (memory, faulty, store) = failing(&[(operation, 1, Fault::AnswerLost(StoreErrorKind::Timeout))]);
-        let report = place.back_up(store.clone()).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
+        let report = sandbox.back_up(store.clone()).await.unwrap_or_else(|e| panic!("{operation:?}: {e}"));
         let asked = faulty.calls(operation);
         assert_eq!(
             asked,
@@ -192,39 +192,39 @@ async fn an_answer_that_is_lost_loses_no_backup() {
             "{operation:?}"
         );
         assert_eq!(memory.open_uploads(), 0, "{operation:?}");
-        place.assert_restores(store, &report).await;
+        sandbox.assert_restores(store, &report).await;
     }
 }
 
 #[tokio::test]
 async fn s3_that_cuts_throttles_and_garbles_gets_each_part_once() {
-    let place = Place::new();
-    let server = S3Server::start(&place.dir.path().join("s3"));
+    let sandbox = Sandbox::new();
+    let server = S3Server::start(&sandbox.dir.path().join("s3"));
     for (n, failure) in [(2, Failure::Cut), (2, Failure::SlowDown), (1, Failure::Altered)] {
         server.traffic().fail_next(n, Operation::PutPart, failure);
     }
-    let report = place.back_up(server.store()).await.unwrap();
+    let report = sandbox.back_up(server.store()).await.unwrap();
     assert!(report.parts >= 3, "{report:?}");
     let once: Vec<_> = (1..=report.parts).map(|number| (number, 1)).collect();
     assert_eq!(server.traffic().parts().into_iter().collect::<Vec<_>>(), once);
-    place.vault(server.store()).verify(&report.name, RunOptions::default()).await.unwrap();
-    place.assert_restores(server.store(), &report).await;
+    sandbox.vault(server.store()).verify(&report.name, RunOptions::default()).await.unwrap();
+    sandbox.assert_restores(server.store(), &report).await;
 }
 
 #[tokio::test]
 async fn a_cancelled_backup_leaves_nothing() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let memory = MemoryStore::default();
-    let folder = place.dir.path().join("folder");
+    let folder = sandbox.dir.path().join("folder");
     let local: SharedStore = Arc::new(LocalStore::open(&folder).await.unwrap());
     for store in [Arc::new(memory.clone()) as SharedStore, local] {
         let faulty = Arc::new(Faulty::new(store));
         faulty.stall_parts();
         let cancel = CancellationToken::new();
         let run = RunOptions { cancel: cancel.clone(), ..RunOptions::default() };
-        let backup = place.back_up_with(faulty.clone(), BackupOptions { run, ..BackupOptions::default() });
+        let backup = sandbox.back_up_with(faulty.clone(), BackupOptions { run, ..BackupOptions::default() });
         let stop = async {
-            until("a part is on its way", || faulty.most_parts_in_flight() > 0).await;
+            until("a part is in flight", || faulty.most_parts_in_flight() > 0).await;
             cancel.cancel();
         };
         let (ended, ()) = tokio::join!(backup, stop);
@@ -238,16 +238,16 @@ async fn a_cancelled_backup_leaves_nothing() {
 
 #[tokio::test]
 async fn a_cancellation_amid_writing_leaves_nothing() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     // So much that the end is far when the first part has arrived.
-    tree::write_noise(&place.source().join("grande.bin"), 99, 100 << 20);
-    let folder = place.dir.path().join("folder");
-    let copy = place.dir.path().join("copy");
+    tree::write_noise(&sandbox.source().join("grande.bin"), 99, 100 << 20);
+    let folder = sandbox.dir.path().join("folder");
+    let copy = sandbox.dir.path().join("copy");
     let store: SharedStore = Arc::new(LocalStore::open(&folder).await.unwrap());
     let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
     let run = RunOptions { cancel: cancel.clone(), progress: progress.clone() };
     let options = BackupOptions { run, copy_to: Some(copy.clone()), ..BackupOptions::default() };
-    let backup = place.back_up_with(store.clone(), options);
+    let backup = sandbox.back_up_with(store.clone(), options);
     let stop = async {
         until("a part arrived", || progress.stored_bytes.get() > 0).await;
         cancel.cancel();
@@ -259,14 +259,14 @@ async fn a_cancellation_amid_writing_leaves_nothing() {
 
 #[tokio::test]
 async fn a_cancelled_restore_leaves_no_half_file() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let memory = MemoryStore::default();
-    let report = place.back_up(Arc::new(memory.clone())).await.unwrap();
+    let report = sandbox.back_up(Arc::new(memory.clone())).await.unwrap();
     let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
-    let out = place.dir.path().join("out");
+    let out = sandbox.dir.path().join("out");
     let mut options = RestoreOptions::to(&out);
     options.run = RunOptions { cancel: cancel.clone(), progress: progress.clone() };
-    let vault = place.vault(Arc::new(memory));
+    let vault = sandbox.vault(Arc::new(memory));
     let stop = async {
         until("something was restored", || progress.entries.get() > 2).await;
         cancel.cancel();
@@ -274,7 +274,7 @@ async fn a_cancelled_restore_leaves_no_half_file() {
     let (ended, ()) = tokio::join!(vault.restore(&report.name, options), stop);
     // A fast restore may win; what is there must be whole either way.
     assert!(matches!(ended, Ok(_) | Err(Error::Interrupted)), "{ended:?}");
-    let (source, restored) = (tree::snapshot(&place.source()), tree::snapshot(&out));
+    let (source, restored) = (tree::snapshot(&sandbox.source()), tree::snapshot(&out));
     assert!(!restored.is_empty(), "nothing was restored, of which something could be half");
     for (path, facts) in restored {
         let name = String::from_utf8_lossy(&path).into_owned();
@@ -285,15 +285,22 @@ async fn a_cancelled_restore_leaves_no_half_file() {
 
 #[tokio::test]
 async fn backups_at_the_same_time_do_not_mix() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let memory = MemoryStore::default();
     let store: SharedStore = Arc::new(memory.clone());
-    let (a, b) = tokio::join!(place.back_up(store.clone()), place.back_up(store.clone()));
+    let (a, b) = tokio::join!(sandbox.back_up(store.clone()), sandbox.back_up(store.clone()));
     let (a, b) = (a.unwrap(), b.unwrap());
-    let listed: BTreeSet<_> =
-        place.vault(store.clone()).catalog.list(POLICY).await.unwrap().into_iter().map(|l| l.name).collect();
+    let listed: BTreeSet<_> = sandbox
+        .vault(store.clone())
+        .catalog
+        .list(POLICY)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|l| l.name)
+        .collect();
     assert_eq!(listed, BTreeSet::from([a.name.clone(), b.name.clone()]));
     for report in [a, b] {
-        place.vault(store.clone()).verify(&report.name, RunOptions::default()).await.unwrap();
+        sandbox.vault(store.clone()).verify(&report.name, RunOptions::default()).await.unwrap();
     }
 }

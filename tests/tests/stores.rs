@@ -1,6 +1,6 @@
 //! The S3 store against a real S3 wire server.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use intellistor_storage::objects::{
     Listing, ObjectStore, Operation, Part, PartReceipt, Retry, RetryPolicy, SharedStore, Upload, conformance,
 };
 use intellistor_storage::{Error, Hashed, RetryAdvice, StoreErrorKind};
-use intellistor_tests::s3_server::{BUCKET, Dialect, Done, Failure, Fate, S3Server};
+use intellistor_tests::s3_server::{BUCKET, Dialect, Done, Failure, S3Server, UploadState};
 
 fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
     match answer {
@@ -40,8 +40,8 @@ async fn wrong_credentials_and_wrong_buckets_are_told_apart() {
     let stranger = server.bare_store(BUCKET, "wrong");
     assert_eq!(kind(stranger.put("k", Bytes::new()).await), StoreErrorKind::Credentials);
     assert_eq!(kind(stranger.list("k", None).await), StoreErrorKind::Credentials);
-    let told = kind(server.other_bucket("no-such-bucket").list("k", None).await);
-    assert_eq!(told, StoreErrorKind::NoSuchStore);
+    let refused = kind(server.other_bucket("no-such-bucket").list("k", None).await);
+    assert_eq!(refused, StoreErrorKind::NoSuchStore);
 }
 
 #[tokio::test]
@@ -51,9 +51,9 @@ async fn an_endpoint_that_is_down_is_told_after_some_attempts() {
     let bare: SharedStore = Arc::new(server.other_bucket(BUCKET));
     drop(server);
     let policy = RetryPolicy { first_delay: std::time::Duration::from_millis(1), ..RetryPolicy::default() };
-    let told = Retry::new(bare, policy).put("k", Bytes::new()).await.unwrap_err();
-    let text = told.to_string();
-    assert_eq!(kind::<()>(Err(told)), StoreErrorKind::Unreachable);
+    let refused = Retry::new(bare, policy).put("k", Bytes::new()).await.unwrap_err();
+    let text = refused.to_string();
+    assert_eq!(kind::<()>(Err(refused)), StoreErrorKind::Unreachable);
     assert!(text.contains("after 5 attempts") && text.contains("AWS_ENDPOINT_URL"), "{text}");
 }
 
@@ -80,8 +80,8 @@ async fn a_body_that_is_altered_on_the_way_is_refused_and_sent_again() {
     for operation in [Operation::PutPart, Operation::Put] {
         server.traffic().fail_next(2, operation, Failure::Altered);
     }
-    let told = kind(store.put_part(&upload, &part(1, 1)).await);
-    assert_eq!(told, StoreErrorKind::ChecksumMismatch);
+    let refused = kind(store.put_part(&upload, &part(1, 1)).await);
+    assert_eq!(refused, StoreErrorKind::ChecksumMismatch);
     assert_eq!(store.list_parts(&upload).await.unwrap(), []);
     assert_eq!(kind(store.put("o", Bytes::from("x")).await), StoreErrorKind::ChecksumMismatch);
     assert_eq!(store.head("o").await.unwrap(), None);
@@ -106,9 +106,9 @@ async fn a_refused_completion_ends_nothing() {
         (vec![last.clone(), small], "InvalidPartOrder"),
         (vec![undigested], "InvalidPart"),
     ] {
-        let told = store.complete_upload(&upload, &parts).await.unwrap_err();
-        assert!(told.to_string().contains(words), "{told}");
-        assert_eq!(kind::<()>(Err(told)), StoreErrorKind::Rejected);
+        let refused = store.complete_upload(&upload, &parts).await.unwrap_err();
+        assert!(refused.to_string().contains(words), "{refused}");
+        assert_eq!(kind::<()>(Err(refused)), StoreErrorKind::Rejected);
     }
     let large = store.put_part(&upload, &part(1, LEAST_PART)).await.unwrap();
     store.complete_upload(&upload, &[large, last]).await.unwrap();
@@ -165,8 +165,8 @@ async fn the_server_remembers_in_order_what_it_did() {
         Done::Aborted { key: b, id: y },
     ];
     assert_eq!(traffic.log(), done);
-    let fates: Vec<_> = traffic.uploads().into_iter().map(|u| (u.key, u.fate)).collect();
-    assert_eq!(fates, [("a".to_owned(), Fate::Completed), ("b".to_owned(), Fate::Aborted)]);
+    let fates: Vec<_> = traffic.uploads().into_iter().map(|u| (u.key, u.state)).collect();
+    assert_eq!(fates, [("a".to_owned(), UploadState::Completed), ("b".to_owned(), UploadState::Aborted)]);
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn a_lost_part_and_a_lost_upload_are_told() {
     assert_eq!(kind(store.put_part(&upload, &part(3, 1)).await), StoreErrorKind::UploadGone);
     assert_eq!(kind(store.complete_upload(&upload, &both).await), StoreErrorKind::UploadGone);
     assert_eq!(store.list_uploads("").await.unwrap(), []);
-    assert_eq!(server.traffic().uploads()[0].fate, Fate::Forgotten);
+    assert_eq!(server.traffic().uploads()[0].state, UploadState::Forgotten);
 }
 
 #[tokio::test]
@@ -303,8 +303,8 @@ async fn a_network_that_was_pulled_comes_back_on_the_same_port() {
             traffic.until(|traffic| traffic.held() == 1).await;
             server.stop_listening();
         };
-        let (told, ()) = tokio::join!(sent, pull);
-        assert_eq!(kind(told), StoreErrorKind::Unreachable);
+        let (refused, ()) = tokio::join!(sent, pull);
+        assert_eq!(kind(refused), StoreErrorKind::Unreachable);
         assert_eq!(kind(store.put("o", Bytes::new()).await), StoreErrorKind::Unreachable);
         traffic.release();
         server.listen_again();
@@ -367,8 +367,8 @@ async fn an_answer_that_is_not_s3s_says_nothing_of_the_store() {
         }
         server.traffic().fail_no_more();
     }
-    let fates: Vec<_> = server.traffic().uploads().into_iter().map(|upload| upload.fate).collect();
-    assert_eq!(fates, [Fate::Open]);
+    let fates: Vec<_> = server.traffic().uploads().into_iter().map(|upload| upload.state).collect();
+    assert_eq!(fates, [UploadState::Open]);
     for status in [502, 503, 504] {
         server.traffic().fail_next(1, Operation::GetRange, Failure::Page(status));
         let kind = kind(store.get_range("o", 0..1).await);

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use intellistor_storage::objects::Operation;
 use intellistor_telemetry::names;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::collector::{Collector, Span, Wire, variables};
-use intellistor_tests::governed::Governed;
 use intellistor_tests::network::{Authority, Certificate, Listening};
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::s3_server::Failure;
@@ -21,17 +21,17 @@ const POLICY: &str = "traced";
 /// What a program may take longer for a collector that is no good.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-fn place(mib: u64) -> Governed {
-    let place = Governed::new(POLICY);
-    place.fill(mib);
-    place
+fn sandbox(mib: u64) -> AgentSandbox {
+    let sandbox = AgentSandbox::new(POLICY);
+    sandbox.fill(mib);
+    sandbox
 }
 
 /// A place whose agent sends to the collector.
-fn traced(collector: &Collector, mib: u64) -> Governed {
-    let mut place = place(mib);
-    place.agent = place.agent.clone().vars(collector.env());
-    place
+fn traced(collector: &Collector, mib: u64) -> AgentSandbox {
+    let mut sandbox = sandbox(mib);
+    sandbox.agent = sandbox.agent.clone().vars(collector.env());
+    sandbox
 }
 
 fn backup(client: &Client) -> Output {
@@ -95,9 +95,9 @@ fn warnings(output: &Output) -> Vec<&str> {
 #[test]
 fn a_run_of_the_agent_is_one_connected_trace() {
     let collector = Collector::start(Wire::Grpc);
-    let place = traced(&collector, 30);
-    place.server.traffic().fail_next(1, Operation::PutPart, Failure::SlowDown);
-    let output = place.run().expect(0);
+    let sandbox = traced(&collector, 30);
+    sandbox.server.traffic().fail_next(1, Operation::PutPart, Failure::SlowDown);
+    let output = sandbox.run().expect(0);
     assert_eq!(warnings(&output), [""; 0], "{}", output.stderr);
     let (json, spans) = (&output.json, collector.spans());
     let (archive_bytes, parts) =
@@ -155,35 +155,35 @@ fn a_run_of_the_agent_is_one_connected_trace() {
 #[test]
 fn the_trace_is_named_wherever_it_is_looked_for() {
     let collector = Collector::start(Wire::Http);
-    let place = traced(&collector, 12);
-    let output = place.run().expect(0);
+    let sandbox = traced(&collector, 12);
+    let output = sandbox.run().expect(0);
     let trace_id = output.json["trace_id"].as_str().unwrap();
     assert_eq!(only(&collector.spans(), "run").trace_id, trace_id);
-    let log = place.log("last.log");
+    let log = sandbox.log("last.log");
     let without: Vec<_> = log.lines().filter(|line| !line.ends_with(&format!(" trace={trace_id}"))).collect();
     assert!(log.lines().count() > 5 && without.is_empty(), "{without:#?}");
     let key = output.key_backup();
-    let shown = place.client.run(["-q", "show", "--policy", "policy.yaml", "--key", key]).expect(0);
+    let shown = sandbox.client.run(["-q", "show", "--policy", "policy.yaml", "--key", key]).expect(0);
     assert_eq!(shown.json["trace_id"], trace_id, "{:#}", shown.json);
     let manifest = output.json["s3"]["key_manifest"].as_str().unwrap();
     for key in [key, manifest] {
-        assert_eq!(place.server.metadata(key).get("trace-id").map(String::as_str), Some(trace_id), "{key}");
+        assert_eq!(sandbox.server.metadata(key).get("trace-id").map(String::as_str), Some(trace_id), "{key}");
     }
 
     // Without the variables nothing of it is there.
-    fs::write(place.source().join("more"), "more").unwrap();
-    let silent = Client::run(&place.client.agent(), ["-q", "run", "--policy", "policy.yaml"]).expect(0);
+    fs::write(sandbox.source().join("more"), "more").unwrap();
+    let silent = Client::run(&sandbox.client.agent(), ["-q", "run", "--policy", "policy.yaml"]).expect(0);
     assert!(silent.json["trace_id"].is_null());
-    assert!(!place.log("last.log").contains("trace="));
-    assert!(place.server.metadata(silent.key_backup()).is_empty());
+    assert!(!sandbox.log("last.log").contains("trace="));
+    assert!(sandbox.server.metadata(silent.key_backup()).is_empty());
     assert_eq!(named(&collector.spans(), "run").len(), 1);
 }
 
 #[test]
 fn backups_and_restores_of_the_client_are_traces_too() {
     let collector = Collector::start(Wire::Http);
-    let place = place(12);
-    let client = place.client.clone().vars(collector.env()).var("OTEL_SERVICE_NAME", "my-backups");
+    let sandbox = sandbox(12);
+    let client = sandbox.client.clone().vars(collector.env()).var("OTEL_SERVICE_NAME", "my-backups");
     let client =
         client.var("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,host.name=elsewhere");
     let made = backup(&client).expect(0);
@@ -223,37 +223,37 @@ fn backups_and_restores_of_the_client_are_traces_too() {
 #[test]
 fn a_resumed_job_is_a_second_trace_that_links_to_the_one_that_died() {
     let collector = Collector::start(Wire::Grpc);
-    let place = traced(&collector, 40);
-    assert!(place.run_until("part_recorded", 3));
-    let output = place.run().expect(0);
-    place.assert_resumed(&output, 3);
+    let sandbox = traced(&collector, 40);
+    assert!(sandbox.run_until("part_recorded", 3));
+    let output = sandbox.run().expect(0);
+    sandbox.assert_resumed(&output, 3);
     let spans = collector.spans();
     let roots = named(&spans, "run");
     assert_eq!(roots.len(), 2, "{roots:#?}");
-    let (dead, alive): (Vec<&Span>, Vec<&Span>) =
+    let (crashed, resumed): (Vec<&Span>, Vec<&Span>) =
         roots.into_iter().partition(|root| root.attributes.contains_key("intellistor.run.died"));
-    let (dead, alive) = (dead[0], alive[0]);
-    assert_ne!(dead.trace_id, alive.trace_id);
-    assert!(dead.is_error && !alive.is_error);
-    assert!(dead.start_ns < alive.start_ns && dead.links.is_empty());
-    assert_eq!(alive.links, [(dead.trace_id.clone(), dead.span_id.clone())]);
-    assert_eq!(output.json["trace_id"], alive.trace_id.as_str());
-    assert_eq!(alive.attributes["intellistor.run.resumed"], "true");
-    assert_eq!(alive.number("intellistor.parts.reused"), output.json["parts_reused"].as_u64().unwrap());
-    let of_alive: Vec<_> = spans.iter().filter(|s| s.trace_id == alive.trace_id).cloned().collect();
-    assert_connected(&of_alive, "run");
-    // What the dead process had sent belongs to the root that was sent for it.
-    let scan = spans.iter().find(|span| span.name == "scan" && span.trace_id == dead.trace_id).unwrap();
-    assert_eq!(scan.parent, dead.span_id);
+    let (crashed, resumed) = (crashed[0], resumed[0]);
+    assert_ne!(crashed.trace_id, resumed.trace_id);
+    assert!(crashed.is_error && !resumed.is_error);
+    assert!(crashed.start_ns < resumed.start_ns && crashed.links.is_empty());
+    assert_eq!(resumed.links, [(crashed.trace_id.clone(), crashed.span_id.clone())]);
+    assert_eq!(output.json["trace_id"], resumed.trace_id.as_str());
+    assert_eq!(resumed.attributes["intellistor.run.resumed"], "true");
+    assert_eq!(resumed.number("intellistor.parts.reused"), output.json["parts_reused"].as_u64().unwrap());
+    let of_resumed: Vec<_> = spans.iter().filter(|s| s.trace_id == resumed.trace_id).cloned().collect();
+    assert_connected(&of_resumed, "run");
+    // The spans that the crashed process had sent belong to the root that was sent for it.
+    let scan = spans.iter().find(|span| span.name == "scan" && span.trace_id == crashed.trace_id).unwrap();
+    assert_eq!(scan.parent, crashed.span_id);
 }
 
 #[test]
 fn a_run_that_stops_in_good_order_ends_its_own_trace() {
     let collector = Collector::start(Wire::Http);
-    let place = traced(&collector, 12);
-    place.server.traffic().fail_next(1, Operation::PutPart, Failure::AccessDenied);
-    let stopped = place.run().expect(1);
-    let output = place.run().expect(0);
+    let sandbox = traced(&collector, 12);
+    sandbox.server.traffic().fail_next(1, Operation::PutPart, Failure::AccessDenied);
+    let stopped = sandbox.run().expect(1);
+    let output = sandbox.run().expect(0);
     assert_eq!(output.json["resumed"], true);
     let spans = collector.spans();
     let roots = named(&spans, "run");
@@ -268,8 +268,8 @@ fn a_run_that_stops_in_good_order_ends_its_own_trace() {
 }
 
 /// How long a run takes with these variables, and what it says.
-fn timed(place: &Governed, variables: Vec<(&'static str, String)>) -> (Duration, Output) {
-    let agent = place.client.agent().vars(variables);
+fn timed(sandbox: &AgentSandbox, variables: Vec<(&'static str, String)>) -> (Duration, Output) {
+    let agent = sandbox.client.agent().vars(variables);
     let begun = Instant::now();
     let output = agent.run(["run", "--policy", "policy.yaml"]).expect(0);
     (begun.elapsed(), output)
@@ -277,12 +277,12 @@ fn timed(place: &Governed, variables: Vec<(&'static str, String)>) -> (Duration,
 
 #[test]
 fn a_collector_that_hangs_costs_two_seconds_at_most() {
-    let place = place(24);
-    let (without, _) = timed(&place, vec![]);
+    let sandbox = sandbox(24);
+    let (without, _) = timed(&sandbox, vec![]);
     for wire in [Wire::Grpc, Wire::Http] {
-        // The system takes the connections; nobody ever reads from them.
+        // The kernel accepts the connections; no program reads from them.
         let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (with, output) = timed(&place, variables(wire, hanging.local_addr().unwrap()));
+        let (with, output) = timed(&sandbox, variables(wire, hanging.local_addr().unwrap()));
         assert!(with < without + PATIENCE, "{wire:?}: {with:?}, and {without:?} without");
         assert_eq!(warnings(&output).len(), 1, "{wire:?}: {}", output.stderr);
         assert_eq!(output.json["state"], "completed");
@@ -291,9 +291,9 @@ fn a_collector_that_hangs_costs_two_seconds_at_most() {
 
 #[test]
 fn a_hanging_collector_is_not_kept_in_memory() {
-    let place = place(200);
+    let sandbox = sandbox(200);
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-    let agent = place.client.agent().vars(variables(Wire::Grpc, hanging.local_addr().unwrap()));
+    let agent = sandbox.client.agent().vars(variables(Wire::Grpc, hanging.local_addr().unwrap()));
     let (output, peak) = agent.run_measured(["run", "--policy", "policy.yaml"]);
     output.expect(0);
     assert!(peak < 128 << 20, "{} MiB", peak >> 20);
@@ -301,46 +301,47 @@ fn a_hanging_collector_is_not_kept_in_memory() {
 
 #[test]
 fn a_collector_that_refuses_is_one_warning() {
-    let place = place(12);
+    let sandbox = sandbox(12);
     for wire in [Wire::Grpc, Wire::Http] {
         let refusing: SocketAddr = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
-        let (_, output) = timed(&place, variables(wire, refusing));
+        let (_, output) = timed(&sandbox, variables(wire, refusing));
         assert_eq!(warnings(&output).len(), 1, "{wire:?}: {}", output.stderr);
-        let client = place.client.clone().vars(variables(wire, refusing));
+        let client = sandbox.client.clone().vars(variables(wire, refusing));
         assert_eq!(warnings(&backup(&client).expect(0)).len(), 1);
     }
 }
 
 #[test]
 fn settings_that_are_wrong_turn_it_off_with_one_warning() {
-    let place = place(1);
+    let sandbox = sandbox(1);
     for (name, value) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         ("OTEL_TRACES_EXPORTER", "zipkin"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "not an address"),
     ] {
         let client =
-            place.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").var(name, value);
+            sandbox.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").var(name, value);
         let output = backup(&client).expect(0);
-        let told: Vec<_> = output.stderr.lines().filter(|line| line.contains("traces and metrics")).collect();
-        assert_eq!(told.len(), 1, "{name}: {}", output.stderr);
+        let message: Vec<_> =
+            output.stderr.lines().filter(|line| line.contains("traces and metrics")).collect();
+        assert_eq!(message.len(), 1, "{name}: {}", output.stderr);
     }
 }
 
 #[test]
 fn no_secret_is_sent() {
     let collector = Collector::start(Wire::Grpc);
-    let place = traced(&collector, 12);
+    let sandbox = traced(&collector, 12);
     let passphrase = "correct horse battery staple";
-    let aws = place.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
-    let key = place.agent.env_file(&["INTELLISTOR_KEY"]);
+    let aws = sandbox.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
+    let key = sandbox.agent.env_file(&["INTELLISTOR_KEY"]);
     let key = key.trim().split_once('=').unwrap().1.trim_matches('\'').to_owned();
-    place.server.traffic().fail_next(2, Operation::PutPart, Failure::Cut);
-    place.run().expect(0);
-    let sealed = place.client.clone().vars(collector.env());
+    sandbox.server.traffic().fail_next(2, Operation::PutPart, Failure::Cut);
+    sandbox.run().expect(0);
+    let sealed = sandbox.client.clone().vars(collector.env());
     let sealed = sealed.var("INTELLISTOR_KEY", "").var("INTELLISTOR_PASSPHRASE", passphrase);
     // Another key than that of the backup before is a warning, which names ids alone.
     backup(&sealed).expect(3);
@@ -355,20 +356,21 @@ fn no_secret_is_sent() {
 #[test]
 fn a_collector_of_others_reads_the_same() {
     let python = std::env::var("INTELLISTOR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let mut judge = Command::new(python);
-    judge.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/judges/otlp.py")).stdin(Stdio::piped());
-    let mut judge = judge.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut verifier = Command::new(python);
+    verifier.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/verifiers/otlp.py")).stdin(Stdio::piped());
+    let mut verifier = verifier.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
-    let mut errors = BufReader::new(judge.stderr.take().unwrap());
+    let mut errors = BufReader::new(verifier.stderr.take().unwrap());
     // What it says instead of its port is why it cannot run; `pip install opentelemetry-proto` is what it needs.
     while !said.ends_with(".\n") && errors.read_line(&mut said).unwrap() > 0 {}
     let port = said.trim().strip_prefix("port ").and_then(|port| port.strip_suffix('.')).expect(&said);
-    let place = place(12);
+    let sandbox = sandbox(12);
     let endpoint = format!("http://127.0.0.1:{port}");
-    let output = backup(&place.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)).expect(0);
+    let output = backup(&sandbox.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)).expect(0);
     assert_eq!(warnings(&output), [""; 0]);
-    drop(judge.stdin.take());
-    let got: serde_json::Value = serde_json::from_slice(&judge.wait_with_output().unwrap().stdout).unwrap();
+    drop(verifier.stdin.take());
+    let got: serde_json::Value =
+        serde_json::from_slice(&verifier.wait_with_output().unwrap().stdout).unwrap();
     let spans = got["spans"].as_array().unwrap();
     let ids: BTreeSet<_> = spans.iter().map(|span| span["span_id"].as_str().unwrap()).collect();
     let mut roots = 0;
@@ -391,12 +393,12 @@ fn a_collector_of_others_reads_the_same() {
 
 #[test]
 fn lines_for_programs_are_json() {
-    let place = place(1);
-    let told = |output: Output| -> Vec<serde_json::Value> {
+    let sandbox = sandbox(1);
+    let message = |output: Output| -> Vec<serde_json::Value> {
         output.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     };
-    let run = place.client.agent().run(["-v", "--log-format", "json", "run", "--policy", "policy.yaml"]);
-    let lines = told(run.expect(0));
+    let run = sandbox.client.agent().run(["-v", "--log-format", "json", "run", "--policy", "policy.yaml"]);
+    let lines = message(run.expect(0));
     assert!(lines.iter().any(|line| line["message"] == "part stored" && line["part"] == 1), "{lines:#?}");
     let known = ["ERROR", "WARN", "INFO"];
     assert!(
@@ -404,8 +406,8 @@ fn lines_for_programs_are_json() {
             .iter()
             .all(|line| line["timestamp"].is_string() && known.contains(&line["level"].as_str().unwrap()))
     );
-    let failed = place.client.run(["--log-format", "json", "backup", "--policy", "missing.yaml"]);
-    let lines = told(failed.expect(2));
+    let failed = sandbox.client.run(["--log-format", "json", "backup", "--policy", "missing.yaml"]);
+    let lines = message(failed.expect(2));
     let last = lines.last().unwrap();
     assert!(last["level"] == "ERROR" && last["message"].as_str().unwrap().contains("missing.yaml"), "{last}");
 }
@@ -428,18 +430,18 @@ fn every_name_is_in_the_documentation() {
 fn a_collector_with_an_authority_of_its_own_is_trusted_by_either_variable() {
     let (collector, authority) = (Collector::start(Wire::Http), Authority::named("the collector's"));
     let tls = Listening::tls(&authority, Certificate::Good, collector.address());
-    let place = place(1);
-    fs::write(place.at("ca.pem"), authority.pem()).unwrap();
-    let client = place.client.clone().vars(variables(Wire::Http, tls.address()));
+    let sandbox = sandbox(1);
+    fs::write(sandbox.at("ca.pem"), authority.pem()).unwrap();
+    let client = sandbox.client.clone().vars(variables(Wire::Http, tls.address()));
     let client = client.var("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://{}", tls.address()));
     let refused = backup(&client).expect(0);
     assert!(refused.stderr.contains("do not all reach the collector"), "{}", refused.stderr);
     assert_eq!(collector.spans().len(), 0);
     for variable in ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"] {
         let before = collector.spans().len();
-        let told = backup(&client.clone().var(variable, place.at("ca.pem"))).expect(0).stderr;
-        assert!(collector.spans().len() > before, "{variable}: {told}");
+        let message = backup(&client.clone().var(variable, sandbox.at("ca.pem"))).expect(0).stderr;
+        assert!(collector.spans().len() > before, "{variable}: {message}");
     }
-    let told = backup(&client.var("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem")).expect(0).stderr;
-    assert!(told.contains("OTEL_EXPORTER_OTLP_CERTIFICATE=/no/such.pem"), "{told}");
+    let message = backup(&client.var("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem")).expect(0).stderr;
+    assert!(message.contains("OTEL_EXPORTER_OTLP_CERTIFICATE=/no/such.pem"), "{message}");
 }

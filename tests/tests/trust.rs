@@ -5,7 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot be set up fails where it stands"
+    reason = "a test that cannot be set up fails at that line"
 )]
 
 use std::fs::{self, Permissions};
@@ -13,10 +13,10 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use intellistor_tests::governed::Governed;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::program::{Client, Output, built, finish};
 
-/// An account that nobody has.
+/// A uid that no account has.
 const SOMEONE: u32 = 54_321;
 
 fn chmod(path: impl AsRef<Path>, mode: u32) {
@@ -37,14 +37,14 @@ fn is_root() -> bool {
 }
 
 /// A place without secrets in the environment, which are in `.env`.
-fn place_with_env() -> (Governed, Client) {
-    let place = Governed::new("confia");
-    fs::write(place.source().join("a.txt"), "a").unwrap();
-    fs::write(place.at(".env"), place.client.env_file(&["AWS_", "INTELLISTOR_KEY"])).unwrap();
-    chmod(place.at(".env"), 0o600);
-    place.write_policy("store: s3://bucket\n");
-    let bare = Client::new(&place.at("")).var("INTELLISTOR_HOME", place.at("home"));
-    (place, bare)
+fn place_with_env() -> (AgentSandbox, Client) {
+    let sandbox = AgentSandbox::new("confia");
+    fs::write(sandbox.source().join("a.txt"), "a").unwrap();
+    fs::write(sandbox.at(".env"), sandbox.client.env_file(&["AWS_", "INTELLISTOR_KEY"])).unwrap();
+    chmod(sandbox.at(".env"), 0o600);
+    sandbox.write_policy("store: s3://bucket\n");
+    let bare = Client::new(&sandbox.at("")).var("INTELLISTOR_HOME", sandbox.at("home"));
+    (sandbox, bare)
 }
 
 fn backup(client: &Client) -> Output {
@@ -61,64 +61,64 @@ fn assert_refused(output: Output, words: &[&str]) {
 
 #[test]
 fn an_env_file_that_nobody_named_must_be_in_ones_own_hands() {
-    let (place, client) = place_with_env();
+    let (sandbox, client) = place_with_env();
     backup(&client).expect(0);
     for mode in [0o666, 0o602] {
-        chmod(place.at(".env"), mode);
+        chmod(sandbox.at(".env"), mode);
         assert_refused(
             backup(&client),
             &[".env in the current directory was not read", "can be written by everyone"],
         );
     }
-    chmod(place.at(".env"), 0o600);
-    chmod(place.at(""), 0o777);
+    chmod(sandbox.at(".env"), 0o600);
+    chmod(sandbox.at(""), 0o777);
     assert_refused(backup(&client), &["can be written by everyone", "--env-file"]);
     assert_refused(client.agent().run(["run", "--policy", "policy.yaml"]), &["can be written by everyone"]);
-    // A folder such as /tmp, where nobody can replace what is another's.
-    chmod(place.at(""), 0o1777);
+    // A folder such as /tmp, where no user can replace another's files.
+    chmod(sandbox.at(""), 0o1777);
     backup(&client).expect(0);
-    chmod(place.at(""), 0o700);
+    chmod(sandbox.at(""), 0o700);
     if is_root() {
-        chown(place.at(".env"), Some(SOMEONE), None).unwrap();
+        chown(sandbox.at(".env"), Some(SOMEONE), None).unwrap();
         assert_refused(backup(&client), &[".env belongs to uid 54321"]);
         // Named, it is read.
         let named = client.run(["--env-file", ".env", "backup", "--policy", "policy.yaml"]).expect(0);
         assert!(named.stderr.contains("belongs to uid 54321"), "{}", named.stderr);
-        chown(place.at(".env"), Some(0), None).unwrap();
-        fs::rename(place.at(".env"), place.at("elsewhere.env")).unwrap();
-        symlink("elsewhere.env", place.at(".env")).unwrap();
+        chown(sandbox.at(".env"), Some(0), None).unwrap();
+        fs::rename(sandbox.at(".env"), sandbox.at("elsewhere.env")).unwrap();
+        symlink("elsewhere.env", sandbox.at(".env")).unwrap();
         backup(&client).expect(0);
-        std::os::unix::fs::lchown(place.at(".env"), Some(SOMEONE), None).unwrap();
+        std::os::unix::fs::lchown(sandbox.at(".env"), Some(SOMEONE), None).unwrap();
         assert_refused(backup(&client), &[".env belongs to uid 54321"]);
     }
     // What needs no settings works beside it.
-    chmod(place.at(""), 0o777);
+    chmod(sandbox.at(""), 0o777);
     client.run(["completions", "bash"]).expect(0);
-    chmod(place.at(""), 0o700);
+    chmod(sandbox.at(""), 0o700);
 }
 
 /// Credentials from a program, which leaves a mark with its variables.
-fn credential_process(place: &Governed) -> (PathBuf, PathBuf) {
-    let (config, mark) = (place.at("aws-config"), place.at("mark"));
-    let keys = place.server.env().into_iter().collect::<std::collections::BTreeMap<_, _>>();
+fn credential_process(sandbox: &AgentSandbox) -> (PathBuf, PathBuf) {
+    let (config, mark) = (sandbox.at("aws-config"), sandbox.at("mark"));
+    let keys = sandbox.server.env().into_iter().collect::<std::collections::BTreeMap<_, _>>();
     let script = format!(
         "#!/bin/sh\nenv > '{}'\necho '{{\"Version\": 1, \"AccessKeyId\": \"{}\", \"SecretAccessKey\": \"{}\"}}'\n",
         mark.display(),
         keys["AWS_ACCESS_KEY_ID"],
         keys["AWS_SECRET_ACCESS_KEY"]
     );
-    fs::write(place.at("credentials.sh"), script).unwrap();
-    chmod(place.at("credentials.sh"), 0o755);
-    let text = format!("[default]\ncredential_process = {}\n", place.at("credentials.sh").display());
+    fs::write(sandbox.at("credentials.sh"), script).unwrap();
+    chmod(sandbox.at("credentials.sh"), 0o755);
+    let text = format!("[default]\ncredential_process = {}\n", sandbox.at("credentials.sh").display());
     fs::write(&config, text).unwrap();
     (config, mark)
 }
 
 #[test]
 fn an_environment_file_sets_documented_variables_alone() {
-    let (place, client) = place_with_env();
-    let (config, mark) = credential_process(&place);
-    let settings = fs::read_to_string(place.at(".env")).unwrap();
+    let (sandbox, client) = place_with_env();
+    let (config, mark) = credential_process(&sandbox);
+    let settings = fs::read_to_string(sandbox.at(".env")).unwrap();
     let others = [
         format!("AWS_CONFIG_FILE='{}'\n", config.display()),
         format!("AWS_SHARED_CREDENTIALS_FILE='{}'\n", config.display()),
@@ -130,10 +130,10 @@ fn an_environment_file_sets_documented_variables_alone() {
         let name = other.split('=').next().unwrap();
         let without_keys: String =
             settings.lines().filter(|l| !l.contains("ACCESS_KEY")).map(|l| format!("{l}\n")).collect();
-        fs::write(place.at(".env"), format!("{without_keys}{other}")).unwrap();
+        fs::write(sandbox.at(".env"), format!("{without_keys}{other}")).unwrap();
         assert_refused(backup(&client), &[name, ".env"]);
-        fs::write(place.at("my.env"), format!("{without_keys}{other}")).unwrap();
-        fs::remove_file(place.at(".env")).unwrap();
+        fs::write(sandbox.at("my.env"), format!("{without_keys}{other}")).unwrap();
+        fs::remove_file(sandbox.at(".env")).unwrap();
         assert_refused(
             client.run(["--env-file", "my.env", "backup", "--policy", "policy.yaml"]),
             &[name, "my.env"],
@@ -144,14 +144,14 @@ fn an_environment_file_sets_documented_variables_alone() {
 
 #[test]
 fn programs_that_are_started_get_no_key() {
-    let (place, _) = place_with_env();
-    let (config, mark) = credential_process(&place);
+    let (sandbox, _) = place_with_env();
+    let (config, mark) = credential_process(&sandbox);
     let settings =
-        [&place.client.env_file(&["INTELLISTOR_KEY"]), "INTELLISTOR_RUN_AS_PASSWORD=hush-hush\n"].concat();
-    fs::write(place.at(".env"), &settings).unwrap();
+        [&sandbox.client.env_file(&["INTELLISTOR_KEY"]), "INTELLISTOR_RUN_AS_PASSWORD=hush-hush\n"].concat();
+    fs::write(sandbox.at(".env"), &settings).unwrap();
     let key = settings.split('\'').nth(1).unwrap();
-    let endpoint = place.server.env().into_iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").unwrap().1;
-    let client = Client::new(&place.at(""))
+    let endpoint = sandbox.server.env().into_iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL").unwrap().1;
+    let client = Client::new(&sandbox.at(""))
         .var("AWS_CONFIG_FILE", &config)
         .var("AWS_REGION", "us-east-1")
         .var("AWS_ENDPOINT_URL", endpoint);
@@ -171,34 +171,34 @@ fn the_scheduler_gets_no_secret() {
     if Path::new("/run/systemd/system").is_dir() {
         return eprintln!("SKIPPED: systemd runs here, and a test does not write into it");
     }
-    let place = Governed::new("confia");
-    fs::create_dir(place.at("bin")).unwrap();
-    fs::write(place.at("bin/crontab"), "#!/bin/sh\nenv >> \"$(dirname \"$0\")/seen\"\n").unwrap();
-    chmod(place.at("bin/crontab"), 0o755);
-    let path = format!("{}:{}", place.at("bin").display(), std::env::var("PATH").unwrap());
-    place.agent.clone().var("PATH", path).run(["list-schedules"]).expect(0);
-    let seen = fs::read_to_string(place.at("bin/seen")).unwrap();
+    let sandbox = AgentSandbox::new("confia");
+    fs::create_dir(sandbox.at("bin")).unwrap();
+    fs::write(sandbox.at("bin/crontab"), "#!/bin/sh\nenv >> \"$(dirname \"$0\")/seen\"\n").unwrap();
+    chmod(sandbox.at("bin/crontab"), 0o755);
+    let path = format!("{}:{}", sandbox.at("bin").display(), std::env::var("PATH").unwrap());
+    sandbox.agent.clone().var("PATH", path).run(["list-schedules"]).expect(0);
+    let seen = fs::read_to_string(sandbox.at("bin/seen")).unwrap();
     assert!(seen.contains("LC_ALL=C"), "it did run: {seen}");
     assert!(!seen.contains("AWS_") && !seen.contains("INTELLISTOR_"), "{seen}");
 }
 
 #[test]
 fn a_schedule_of_what_others_can_write_is_refused() {
-    let (place, _) = place_with_env();
-    fs::create_dir(place.at("bin")).unwrap();
+    let (sandbox, _) = place_with_env();
+    fs::create_dir(sandbox.at("bin")).unwrap();
     fs::write(
-        place.at("bin/crontab"),
+        sandbox.at("bin/crontab"),
         "#!/bin/sh\ntouch \"$(dirname \"$0\")/asked\"\n[ \"$1\" != - ] || cat >/dev/null\n",
     )
     .unwrap();
-    chmod(place.at("bin/crontab"), 0o755);
-    fs::create_dir(place.at("program")).unwrap();
-    fs::hard_link(built("intellistor-agent"), place.at("program/agent"))
-        .or_else(|_| fs::copy(built("intellistor-agent"), place.at("program/agent")).map(drop))
+    chmod(sandbox.at("bin/crontab"), 0o755);
+    fs::create_dir(sandbox.at("program")).unwrap();
+    fs::hard_link(built("intellistor-agent"), sandbox.at("program/agent"))
+        .or_else(|_| fs::copy(built("intellistor-agent"), sandbox.at("program/agent")).map(drop))
         .unwrap();
-    let path = format!("{}:{}", place.at("bin").display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", sandbox.at("bin").display(), std::env::var("PATH").unwrap());
     let apply = || {
-        let mut command = Command::new(place.at("program/agent"));
+        let mut command = Command::new(sandbox.at("program/agent"));
         command.args([
             "apply-schedule",
             "--policy-id",
@@ -209,10 +209,10 @@ fn a_schedule_of_what_others_can_write_is_refused() {
             ".env",
         ]);
         command
-            .current_dir(place.at(""))
+            .current_dir(sandbox.at(""))
             .env_clear()
             .env("PATH", &path)
-            .env("INTELLISTOR_HOME", place.at("home"));
+            .env("INTELLISTOR_HOME", sandbox.at("home"));
         finish({
             command.stdin(Stdio::null());
             command
@@ -221,20 +221,20 @@ fn a_schedule_of_what_others_can_write_is_refused() {
     let is_kept_by_systemd = Path::new("/run/systemd/system").is_dir();
     let refused = |what: &str, why: &str| {
         assert_refused(apply(), &[what, why]);
-        assert!(!place.at("bin/asked").exists(), "nothing was scheduled");
+        assert!(!sandbox.at("bin/asked").exists(), "nothing was scheduled");
     };
     for (file, what, mode) in [
         ("policy.yaml", "the policy", 0o644),
         ("program", "the agent", 0o755),
         (".env", "environment file", 0o600),
     ] {
-        chmod(place.at(file), 0o777);
+        chmod(sandbox.at(file), 0o777);
         refused(what, "can be written by everyone");
-        chmod(place.at(file), mode);
+        chmod(sandbox.at(file), mode);
         if is_root() {
-            chown(place.at(file), Some(SOMEONE), None).unwrap();
+            chown(sandbox.at(file), Some(SOMEONE), None).unwrap();
             refused(what, "belongs to uid 54321");
-            chown(place.at(file), Some(0), None).unwrap();
+            chown(sandbox.at(file), Some(0), None).unwrap();
         }
     }
     if !is_kept_by_systemd {
@@ -244,78 +244,81 @@ fn a_schedule_of_what_others_can_write_is_refused() {
 
 #[test]
 fn a_home_that_others_can_write_is_refused_and_no_link_in_it_is_followed() {
-    let place = Governed::new("confia");
-    fs::write(place.source().join("a.txt"), "a").unwrap();
-    let precious = place.at("precious");
+    let sandbox = AgentSandbox::new("confia");
+    fs::write(sandbox.source().join("a.txt"), "a").unwrap();
+    let precious = sandbox.at("precious");
     fs::create_dir(&precious).unwrap();
     for planted in ["queue", "logs"] {
-        let home = place.at("home");
+        let home = sandbox.at("home");
         fs::create_dir(&home).unwrap();
         symlink(&precious, home.join(planted)).unwrap();
         chmod(&home, 0o1777);
-        assert_refused(place.run(), &["the agent's folder", "can be written by everyone"]);
+        assert_refused(sandbox.run(), &["the agent's folder", "can be written by everyone"]);
         chmod(&home, 0o700);
         if is_root() {
             std::os::unix::fs::lchown(home.join(planted), Some(SOMEONE), None).unwrap();
-            assert_refused(place.run(), &["belongs to uid 54321"]);
+            assert_refused(sandbox.run(), &["belongs to uid 54321"]);
         }
         assert_eq!(fs::read_dir(&precious).unwrap().count(), 0, "nothing was written through the link");
         fs::remove_dir_all(home).unwrap();
     }
-    place.run().expect(0);
-    assert_eq!((mode_of(place.at("home")), mode_of(place.queue())), (0o700, 0o700));
-    chmod(place.logs(), 0o777);
-    assert_refused(place.run(), &["can be written by everyone"]);
+    sandbox.run().expect(0);
+    assert_eq!((mode_of(sandbox.at("home")), mode_of(sandbox.queue())), (0o700, 0o700));
+    chmod(sandbox.logs(), 0o777);
+    assert_refused(sandbox.run(), &["can be written by everyone"]);
 }
 
 #[test]
 fn policies_and_environment_files_of_others_are_refused_unattended_and_told_by_hand() {
-    let (place, client) = place_with_env();
-    fs::rename(place.at(".env"), place.at("b.env")).unwrap();
+    let (sandbox, client) = place_with_env();
+    fs::rename(sandbox.at(".env"), sandbox.at("b.env")).unwrap();
     let run = |client: &Client, command: &str| {
         client.run([command, "--policy", "policy.yaml", "--env-file", "b.env"])
     };
     for (file, what, mode) in [("policy.yaml", "the policy", 0o644), ("b.env", "the environment file", 0o600)]
     {
-        chmod(place.at(file), 0o622);
+        chmod(sandbox.at(file), 0o622);
         assert_refused(run(&client.agent(), "run"), &[what, file, "can be written by everyone"]);
-        let told = run(&client, "backup").expect(0).stderr;
+        let message = run(&client, "backup").expect(0).stderr;
         assert!(
-            told.contains("warning") && told.contains(what) && told.contains("written by everyone"),
-            "{told}"
+            message.contains("warning") && message.contains(what) && message.contains("written by everyone"),
+            "{message}"
         );
-        chmod(place.at(file), mode);
+        chmod(sandbox.at(file), mode);
     }
     run(&client.agent(), "run").expect(0);
 
-    fs::create_dir(place.at("policies")).unwrap();
-    chmod(place.at("policies"), 0o777);
+    fs::create_dir(sandbox.at("policies")).unwrap();
+    chmod(sandbox.at("policies"), 0o777);
     let serve = ["serve", "--policies", "policies", "--env-file", "b.env"];
     assert_refused(client.agent().run(serve), &["folder of policies", "can be written by everyone"]);
 }
 
 #[test]
 fn a_key_that_others_can_write_is_a_warning() {
-    let place = Governed::new("confia");
-    fs::write(place.source().join("a.txt"), "a").unwrap();
-    let key = place.client.env_file(&["INTELLISTOR_KEY"]);
-    fs::write(place.at("key"), key.split('\'').nth(1).unwrap()).unwrap();
-    let client = place.client.clone().var("INTELLISTOR_KEY", "").var("INTELLISTOR_KEY_FILE", "key");
-    chmod(place.at("key"), 0o600);
+    let sandbox = AgentSandbox::new("confia");
+    fs::write(sandbox.source().join("a.txt"), "a").unwrap();
+    let key = sandbox.client.env_file(&["INTELLISTOR_KEY"]);
+    fs::write(sandbox.at("key"), key.split('\'').nth(1).unwrap()).unwrap();
+    let client = sandbox.client.clone().var("INTELLISTOR_KEY", "").var("INTELLISTOR_KEY_FILE", "key");
+    chmod(sandbox.at("key"), 0o600);
     let quiet = backup(&client).expect(0).stderr;
     assert!(!quiet.contains("warning"), "{quiet}");
-    chmod(place.at("key"), 0o622);
-    let told = backup(&client).expect(0).stderr;
-    assert!(told.contains("the key file key") && told.contains("can be written by everyone"), "{told}");
+    chmod(sandbox.at("key"), 0o622);
+    let message = backup(&client).expect(0).stderr;
+    assert!(
+        message.contains("the key file key") && message.contains("can be written by everyone"),
+        "{message}"
+    );
 }
 
 #[test]
 fn what_a_file_store_holds_is_its_owners_alone() {
-    let place = Governed::new("confia");
-    fs::write(place.source().join("a.txt"), "a").unwrap();
-    place.write_policy(&format!("store: file://{}\n", place.at("store").display()));
-    place.agent.run(["-q", "run", "--policy", "policy.yaml", "--out", "copy"]).expect(0);
-    let mut waiting = vec![place.at("store"), place.at("copy")];
+    let sandbox = AgentSandbox::new("confia");
+    fs::write(sandbox.source().join("a.txt"), "a").unwrap();
+    sandbox.write_policy(&format!("store: file://{}\n", sandbox.at("store").display()));
+    sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--out", "copy"]).expect(0);
+    let mut waiting = vec![sandbox.at("store"), sandbox.at("copy")];
     let mut files = 0;
     while let Some(path) = waiting.pop() {
         if path.is_dir() {

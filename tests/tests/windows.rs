@@ -4,7 +4,7 @@
 //! lists that keep somebody out.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use std::process::Stdio;
 
 use intellistor_tests::program::finish;
 use intellistor_tests::running::Running;
-use intellistor_tests::s3_server::{BUCKET, Fate};
+use intellistor_tests::s3_server::{BUCKET, UploadState};
 use intellistor_tests::tree::{self, noise, set_mtime};
 use intellistor_tests::wine::{Wine, assert_alike};
 
@@ -157,13 +157,13 @@ fn what_windows_cannot_name_gets_another_name_and_is_told() {
         let line = ["restore", "--policy", "policy.yaml", "--key", &key, "--out", &out];
         let restored = windows.client(&[&line[..], more].concat()).expect(3);
         assert_eq!(contents(&source), contents(&windows.at(&out)), "{:#}", restored.json);
-        let told = restored.warnings();
+        let refused = restored.warnings();
         for renamed in
             ["CON", "aux.txt", "nul", "nul/com1", "ponto.", "espaco ", "a:b?.txt", "barra\\invertida"]
         {
-            assert!(told.contains(&format!("{renamed}: restored as ")), "{renamed} is not in {told}");
+            assert!(refused.contains(&format!("{renamed}: restored as ")), "{renamed} is not in {refused}");
         }
-        assert_eq!(told.lines().count(), 11, "{told}");
+        assert_eq!(refused.lines().count(), 11, "{refused}");
         let names: BTreeSet<_> =
             fs::read_dir(windows.at(&out)).unwrap().map(|e| e.unwrap().file_name()).collect();
         for name in
@@ -178,7 +178,8 @@ fn what_windows_cannot_name_gets_another_name_and_is_told() {
 fn attributes(folder: &Path) -> BTreeMap<Vec<u8>, (u32, Option<Vec<u8>>)> {
     let mut tree = tree::snapshot(folder);
     tree.remove(&b"."[..]);
-    let kept = |facts: tree::Facts| (facts.mode & 0o222, facts.xattrs.get(&b"user.DOSATTRIB"[..]).cloned());
+    let kept =
+        |facts: tree::TreeEntry| (facts.mode & 0o222, facts.xattrs.get(&b"user.DOSATTRIB"[..]).cloned());
     tree.into_iter().map(|(path, facts)| (path, kept(facts))).collect()
 }
 
@@ -236,7 +237,7 @@ fn the_agent_is_killed_goes_on_and_leaves_its_log() {
     for (number, times) in windows.here.parts_of(output.key_backup()) {
         assert!(u64::from(number) > reused || times == 1, "part {number} was stored {times} times");
     }
-    assert!(traffic.uploads().iter().all(|upload| upload.fate != Fate::Open));
+    assert!(traffic.uploads().iter().all(|upload| upload.state != UploadState::Open));
     windows.assert_restores(output.key_backup());
 
     let log = &result["log"];
@@ -263,14 +264,17 @@ fn exit_codes_tell_what_happened() {
     windows.agent(&["run", "--policy", "broken.yaml"]).expect(2);
     windows.client(&["backup", "--policy", "nowhere.yaml"]).expect(2);
 
-    // Another program has a file, and shares it with nobody.
+    // Another program has a file open without sharing it.
     let mut hold = windows.program("hold", &[&windows.named("source/ocupado.pst")]);
     hold.stdin(Stdio::piped());
     let hold = Running::start(hold);
     hold.wait_for("held");
     let held = windows.run().expect(3);
-    let told = held.warnings();
-    assert!(told.contains("ocupado.pst: skipped: cannot open") && told.contains("os error 32"), "{told}");
+    let refused = held.warnings();
+    assert!(
+        refused.contains("ocupado.pst: skipped: cannot open") && refused.contains("os error 32"),
+        "{refused}"
+    );
     drop(hold);
     let whole = windows.run().expect(0);
 
@@ -326,10 +330,10 @@ fn a_schedule_is_registered_changed_and_removed_and_its_wrapper_backs_up() {
     scheduled().expect(2);
     fs::write(windows.at("policy.yaml"), policy).unwrap();
 
-    // Wine's Task Scheduler does not run tasks, nor lists them; that is told as what it is.
+    // Wine's Task Scheduler does not run tasks, nor lists them; the error says so.
     for words in [&["test-schedule", "--policy-id", "agenda"][..], &["list-schedules"]] {
-        let told = windows.agent(words).expect(1);
-        assert!(told.stderr.contains("This system's Task Scheduler cannot do it"), "{}", told.stderr);
+        let refused = windows.agent(words).expect(1);
+        assert!(refused.stderr.contains("This system's Task Scheduler cannot do it"), "{}", refused.stderr);
     }
 
     let removed = windows.agent(&["remove-schedule", "--policy-id", "agenda"]).expect(0).json;

@@ -1,5 +1,5 @@
 /* A test aid, which never ships: Wine 8 has no bcryptprimitives.dll, and Rust's standard library takes its random
- * bytes from it. It lies beside the programs under test and asks advapi32's generator, which Wine has. */
+ * bytes from it. It is put beside the programs under test and asks advapi32's generator, which Wine has. */
 #include <windows.h>
 
 /* RtlGenRandom, under the name that it is exported by. */

@@ -1,4 +1,4 @@
-/* A test aid: opens a file so that nobody else can, says so, and holds it until its standard input ends. */
+/* A test aid: opens a file without sharing it, says so, and holds it until its standard input ends. */
 #include <stdio.h>
 #include <windows.h>
 

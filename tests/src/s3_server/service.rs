@@ -18,7 +18,7 @@ use s3s_fs::FileSystem;
 use sha2::{Digest, Sha256};
 
 use super::traffic::{Counted, Dialect, Done, Traffic};
-use super::uploads::{Fate, HeldPart};
+use super::uploads::{StoredPart, UploadState};
 
 /// S3 gives a thousand. Pages this small make every listing go through several.
 const PAGE: usize = 2;
@@ -88,7 +88,7 @@ impl HonestService {
         self.traffic.change(|state| state.uploads.open(&bucket, &key, &id).map(|_| ()))?;
         let mut answer = self.files.upload_part(request).await?;
         let etag = answer.output.e_tag.clone().expect("the file system makes one");
-        let part = HeldPart { bytes, etag, sha256: sha256.clone(), stored: SystemTime::now() };
+        let part = StoredPart { bytes, etag, sha256: sha256.clone(), stored: SystemTime::now() };
         self.traffic.change(|state| {
             state.uploads.open(&bucket, &key, &id)?.parts.insert(number, part);
             state.log.push(Done::PartStored { id, number: number as u32 });
@@ -126,7 +126,7 @@ impl HonestService {
         self.traffic.change(|state| {
             let upload = state.uploads.open(&bucket, &key, &id)?;
             let composite = upload.composite(count);
-            upload.end(Fate::Completed);
+            upload.end(UploadState::Completed);
             state.composites.remove(&(bucket.clone(), key.clone()));
             state.composites.extend(composite.map(|composite| ((bucket, key.clone()), composite)));
             state.log.push(Done::Completed { key, id });
@@ -311,7 +311,7 @@ impl S3 for HonestService {
     ) -> Answer<AbortMultipartUploadOutput> {
         let AbortMultipartUploadInput { bucket, key, upload_id: id, .. } = &request.input;
         self.traffic.change(|state| {
-            state.uploads.open(bucket, key, id)?.end(Fate::Aborted);
+            state.uploads.open(bucket, key, id)?.end(UploadState::Aborted);
             state.log.push(Done::Aborted { key: key.clone(), id: id.clone() });
             Ok::<_, S3Error>(())
         })?;

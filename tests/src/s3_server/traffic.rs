@@ -8,7 +8,7 @@ use std::time::Duration;
 use intellistor_storage::objects::Operation;
 use tokio::sync::watch;
 
-use super::uploads::{Fate, SeenUpload, Uploads};
+use super::uploads::{SeenUpload, UploadState, Uploads};
 
 /// Something that the server stored or ended, named by its key in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Failure {
     Refused(u16, &'static str),
     /// Something else answers, as a network's login page does; with 3xx it leads there.
     Page(u16),
-    /// It does what it was asked, and cuts the connection amid the answer's body.
+    /// It does what it was asked, and cuts the connection halfway through the answer's body.
     HalfBody,
 }
 
@@ -178,7 +178,7 @@ impl Traffic {
     /// # Panics
     /// When there is no such upload.
     pub fn forget_upload(&self, id: &str) {
-        self.change(|state| state.uploads.any(id).expect("the upload is open").end(Fate::Forgotten));
+        self.change(|state| state.uploads.any(id).expect("the upload is open").end(UploadState::Forgotten));
     }
 
     /// Makes an open upload, and its parts, as if they had come that long ago.

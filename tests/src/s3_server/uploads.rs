@@ -14,14 +14,14 @@ const LEAST_BYTES: u64 = 5 << 20;
 
 /// What became of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum UploadState {
     /// It waits for parts.
     Open,
     /// Its object appeared.
     Completed,
     /// The client gave it up.
     Aborted,
-    /// The server lost it, as it was told to.
+    /// The server lost it, as the test asked.
     Forgotten,
 }
 
@@ -33,19 +33,19 @@ pub struct SeenUpload {
     /// The object's key in its bucket.
     pub key: String,
     /// What became of it.
-    pub fate: Fate,
+    pub state: UploadState,
 }
 
 #[derive(Debug)]
-pub(super) struct HeldUpload {
+pub(super) struct StoredUpload {
     pub(super) seen: SeenUpload,
     pub(super) bucket: String,
     pub(super) began: SystemTime,
-    pub(super) parts: BTreeMap<i32, HeldPart>,
+    pub(super) parts: BTreeMap<i32, StoredPart>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct HeldPart {
+pub(super) struct StoredPart {
     pub(super) bytes: u64,
     pub(super) etag: ETag,
     /// Base64, if the part came with it.
@@ -53,9 +53,9 @@ pub(super) struct HeldPart {
     pub(super) stored: SystemTime,
 }
 
-impl HeldUpload {
-    pub(super) fn end(&mut self, fate: Fate) {
-        self.seen.fate = fate;
+impl StoredUpload {
+    pub(super) fn end(&mut self, state: UploadState) {
+        self.seen.state = state;
         self.parts.clear();
     }
 
@@ -102,12 +102,12 @@ impl HeldUpload {
 
 /// Every upload, in the order of their beginnings.
 #[derive(Debug, Default)]
-pub(super) struct Uploads(Vec<HeldUpload>);
+pub(super) struct Uploads(Vec<StoredUpload>);
 
 impl Uploads {
     pub(super) fn begin(&mut self, id: String, bucket: String, key: String) {
-        let seen = SeenUpload { id, key, fate: Fate::Open };
-        self.0.push(HeldUpload { seen, bucket, began: SystemTime::now(), parts: BTreeMap::new() });
+        let seen = SeenUpload { id, key, state: UploadState::Open };
+        self.0.push(StoredUpload { seen, bucket, began: SystemTime::now(), parts: BTreeMap::new() });
     }
 
     pub(super) fn seen(&self) -> Vec<SeenUpload> {
@@ -115,27 +115,32 @@ impl Uploads {
     }
 
     /// An upload that is open under that key.
-    pub(super) fn open(&mut self, bucket: &str, key: &str, id: &str) -> S3Result<&mut HeldUpload> {
+    pub(super) fn open(&mut self, bucket: &str, key: &str, id: &str) -> S3Result<&mut StoredUpload> {
         let found = self.0.iter_mut().find(|upload| {
             let seen = &upload.seen;
-            seen.fate == Fate::Open && seen.id == id && seen.key == key && upload.bucket == bucket
+            seen.state == UploadState::Open && seen.id == id && seen.key == key && upload.bucket == bucket
         });
         found.ok_or_else(|| s3_error!(NoSuchUpload, "The specified upload does not exist"))
     }
 
     /// An upload that is open, by its id alone.
-    pub(super) fn any(&mut self, id: &str) -> Option<&mut HeldUpload> {
-        self.0.iter_mut().find(|upload| upload.seen.fate == Fate::Open && upload.seen.id == id)
+    pub(super) fn any(&mut self, id: &str) -> Option<&mut StoredUpload> {
+        self.0.iter_mut().find(|upload| upload.seen.state == UploadState::Open && upload.seen.id == id)
     }
 
     /// The open uploads of a bucket, in the order of keys and ids, that come after a marker. Without the
     /// marker's id, all of its key are passed over.
-    pub(super) fn listed(&self, bucket: &str, prefix: &str, after: (&str, Option<&str>)) -> Vec<&HeldUpload> {
+    pub(super) fn listed(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: (&str, Option<&str>),
+    ) -> Vec<&StoredUpload> {
         let open = self.0.iter().filter(|upload| {
-            let SeenUpload { id, key, fate } = &upload.seen;
+            let SeenUpload { id, key, state } = &upload.seen;
             let after =
                 key.as_str() > after.0 || key == after.0 && after.1.is_some_and(|past| id.as_str() > past);
-            *fate == Fate::Open && upload.bucket == bucket && key.starts_with(prefix) && after
+            *state == UploadState::Open && upload.bucket == bucket && key.starts_with(prefix) && after
         });
         let mut open: Vec<_> = open.collect();
         open.sort_by_key(|upload| (&upload.seen.key, &upload.seen.id));

@@ -1,4 +1,4 @@
-//! One request, from the socket to the answer, with what is to go wrong on its way.
+//! One request, from the socket to the answer, with the failures that a test asked for.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) async fn answer(
         return Err(Cut);
     }
     let (head, body) = request.into_parts();
-    // A client that goes away amid its request gets no answer.
+    // A client that disconnects during its request gets no answer.
     let mut body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     if let Some(operation) = operation {
         traffic.pass(operation).await;

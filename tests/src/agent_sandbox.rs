@@ -9,14 +9,12 @@ use tempfile::TempDir;
 
 use crate::program::{Client, Output};
 use crate::running::Running;
-use crate::s3_server::{Done, Fate, S3Server, SeenUpload};
+use crate::s3_server::{Done, S3Server, SeenUpload, UploadState};
 use crate::tree::{self, Ignore};
 
-/// See the module.
 #[derive(Debug)]
-pub struct Governed {
+pub struct AgentSandbox {
     dir: TempDir,
-    /// The server.
     pub server: S3Server,
     /// `backup-client`.
     pub client: Client,
@@ -25,7 +23,7 @@ pub struct Governed {
     policy_id: String,
 }
 
-impl Governed {
+impl AgentSandbox {
     /// An empty source.
     pub fn new(policy_id: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -145,12 +143,12 @@ impl Governed {
     /// The job was restarted in the same run, which says why; nothing is left of the old one.
     #[track_caller]
     pub fn assert_anew(&self, output: &Output, why: &str) {
-        let told = output.warnings();
-        assert!(told.contains(why), "no {why:?} in: {told}");
+        let message = output.warnings();
+        assert!(message.contains(why), "no {why:?} in: {message}");
         assert_eq!(output.json["resumed"], false, "{:#}", output.json);
         assert_eq!(output.json["parts_reused"], 0, "{:#}", output.json);
         assert_eq!(self.backups(), [output.key_backup()]);
-        assert_ne!(self.upload(0).fate, Fate::Open);
+        assert_ne!(self.upload(0).state, UploadState::Open);
         self.assert_no_open_upload();
         self.assert_order();
     }
@@ -217,8 +215,13 @@ impl Governed {
     /// No upload was left open.
     #[track_caller]
     pub fn assert_no_open_upload(&self) {
-        let open: Vec<_> =
-            self.server.traffic().uploads().into_iter().filter(|upload| upload.fate == Fate::Open).collect();
+        let open: Vec<_> = self
+            .server
+            .traffic()
+            .uploads()
+            .into_iter()
+            .filter(|upload| upload.state == UploadState::Open)
+            .collect();
         assert!(open.is_empty(), "{open:?}");
     }
 

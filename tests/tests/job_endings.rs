@@ -2,7 +2,7 @@
 //! robbed of parts by the store.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::ops::Range;
@@ -18,59 +18,59 @@ use intellistor_storage::objects::{
     UnfinishedUpload, Upload,
 };
 use intellistor_storage::{Result, StoreErrorKind};
-use intellistor_tests::governed::Governed;
+use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::tree;
 use intellistor_tests::vault::Vault;
 
 #[test]
 fn the_run_after_a_crash_amid_the_end_of_a_cancelled_job_makes_a_backup() {
     for point in ["log_queued", "log_shipped", "job_ended", "job_in_history"] {
-        let place = Governed::new("odd");
-        place.fill(20);
-        assert!(place.run_until("part_recorded", 1));
-        let marker = place.at("fired");
+        let sandbox = AgentSandbox::new("odd");
+        sandbox.fill(20);
+        assert!(sandbox.run_until("part_recorded", 1));
+        let marker = sandbox.at("fired");
         let armed = format!("{point}:1:{}", marker.display());
         let cancel = ["-q", "cancel", "--policy", "policy.yaml"];
-        let cancelled = place.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run(cancel);
+        let cancelled = sandbox.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run(cancel);
         assert!(marker.exists() && cancelled.code == -1, "{point}: {}", cancelled.stderr);
-        let output = place.run().expect(0);
+        let output = sandbox.run().expect(0);
         assert_eq!(output.json["state"], "completed", "{point}: {:#}", output.json);
-        place.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());
-        place.assert_no_open_upload();
+        sandbox.assert_restores(output.json["s3"]["key_backup"].as_str().unwrap());
+        sandbox.assert_no_open_upload();
     }
 }
 
 #[test]
 fn parts_that_the_store_lost_do_not_count_as_reused() {
-    let place = Governed::new("odd");
-    place.fill(34);
-    assert!(place.run_until("part_recorded", 3));
-    place.server.wait_until_alone();
-    let upload = place.server.traffic().uploads().remove(0);
-    place.server.traffic().drop_part(&upload.id, 2);
-    let before = place.server.traffic().log().len();
-    let result = place.run().expect(0).json;
+    let sandbox = AgentSandbox::new("odd");
+    sandbox.fill(34);
+    assert!(sandbox.run_until("part_recorded", 3));
+    sandbox.server.wait_until_alone();
+    let upload = sandbox.server.traffic().uploads().remove(0);
+    sandbox.server.traffic().drop_part(&upload.id, 2);
+    let before = sandbox.server.traffic().log().len();
+    let result = sandbox.run().expect(0).json;
     let (reused, sent) = (result["parts_reused"].as_u64().unwrap(), result["parts_sent"].as_u64().unwrap());
-    let stored = place.server.traffic().log()[before..]
+    let stored = sandbox.server.traffic().log()[before..]
         .iter()
         .filter(|done| matches!(done, intellistor_tests::s3_server::Done::PartStored { .. }))
         .count() as u64;
     assert_eq!(sent, stored, "parts_sent is what was sent: {result:#}");
     assert_eq!(reused + sent, result["parts"].as_u64().unwrap(), "{result:#}");
-    place.assert_restores(result["s3"]["key_backup"].as_str().unwrap());
+    sandbox.assert_restores(result["s3"]["key_backup"].as_str().unwrap());
 }
 
 #[test]
 fn a_run_that_died_when_all_parts_were_recorded_makes_no_further_part() {
     // Seventeen MiB: two parts, and a last one that is smaller than the store takes anywhere else.
     for (point, nth) in [("part_recorded", 3), ("archive_committed", 1), ("before_complete", 1)] {
-        let place = Governed::new("odd");
-        tree::write_noise(&place.source().join("base.bin"), 1, 17 << 20);
-        assert!(place.run_until(point, nth), "{point} {nth}");
-        let result = place.run().json;
+        let sandbox = AgentSandbox::new("odd");
+        tree::write_noise(&sandbox.source().join("base.bin"), 1, 17 << 20);
+        assert!(sandbox.run_until(point, nth), "{point} {nth}");
+        let result = sandbox.run().json;
         assert_eq!(result["state"], "completed", "{point} {nth}: {result:#}");
         assert_eq!((&result["parts"], &result["parts_sent"]), (&3.into(), &0.into()), "{point} {nth}");
-        place.assert_restores(result["s3"]["key_backup"].as_str().unwrap());
+        sandbox.assert_restores(result["s3"]["key_backup"].as_str().unwrap());
     }
 }
 

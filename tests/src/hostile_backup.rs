@@ -10,7 +10,7 @@ use intellistor_storage::objects::{MemoryStore, ObjectStore};
 
 /// A forger with a store and a key.
 #[derive(Debug)]
-pub struct Forge {
+pub struct HostileBackup {
     /// Where the backup goes.
     pub store: MemoryStore,
     /// The key that opens it.
@@ -21,7 +21,7 @@ pub struct Forge {
     header: Header,
 }
 
-impl Forge {
+impl HostileBackup {
     /// A forger who has made nothing yet.
     pub fn new() -> Self {
         let name = BackupName {
@@ -69,7 +69,7 @@ impl Forge {
     }
 }
 
-impl Default for Forge {
+impl Default for HostileBackup {
     fn default() -> Self {
         Self::new()
     }

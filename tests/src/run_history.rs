@@ -1,22 +1,21 @@
-//! Runs over a tree that changes between them, judged by all versions that the tree had since a job began.
+//! Runs of the agent over a source that changes between them, checked against every version of the source since the
+//! job began.
 
 use std::fs;
 
-use crate::governed::Governed;
+use crate::agent_sandbox::AgentSandbox;
 use crate::program::Output;
 use crate::s3_server::{BUCKET, Done};
 use crate::tree::{self, Ignore, Tree};
 
-/// See the module.
 #[derive(Debug)]
-pub struct Trial {
-    /// Where it takes place.
-    pub place: Governed,
+pub struct RunHistory {
+    pub sandbox: AgentSandbox,
     /// The tree at the begin of each run since the oldest that may have begun the present job.
     versions: Vec<Tree>,
 }
 
-/// What a restore was found to be. One that is wrong is a panic.
+/// How a restored tree compares with the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// The tree, byte for byte, which was the same since the job began.
@@ -25,26 +24,26 @@ pub enum Found {
     Sound,
 }
 
-impl Trial {
-    /// A trial with an empty tree.
+impl RunHistory {
+    /// With an empty source.
     pub fn new(policy_id: &str) -> Self {
-        Self { place: Governed::new(policy_id), versions: Vec::new() }
+        Self { sandbox: AgentSandbox::new(policy_id), versions: Vec::new() }
     }
 
-    /// A run begins now.
+    /// Records the source as it is when a run begins.
     pub fn begin(&mut self) {
-        self.versions.push(tree::snapshot(&self.place.source()));
+        self.versions.push(tree::snapshot(&self.sandbox.source()));
     }
 
-    /// Runs, and checks what holds for every run that nobody kills: no recorded part is sent again.
+    /// Runs to the end, and asserts that no recorded part is sent again.
     pub fn run(&mut self) -> Output {
         self.begin();
-        let stored_before = self.place.server.traffic().log().len();
-        let output = self.place.run();
+        let stored_before = self.sandbox.server.traffic().log().len();
+        let output = self.sandbox.run();
         let warnings = output.json["warnings"].to_string();
         assert!(!warnings.contains("moved"), "a kill alone damages no queue: {warnings}");
         let reused = output.json["parts_reused"].as_u64().unwrap();
-        for done in &self.place.server.traffic().log()[stored_before..] {
+        for done in &self.sandbox.server.traffic().log()[stored_before..] {
             if let Done::PartStored { number, .. } = done {
                 assert!(
                     u64::from(*number) > reused,
@@ -56,18 +55,18 @@ impl Trial {
             // The job is this run's own.
             self.versions.drain(..self.versions.len() - 1);
         }
-        self.place.assert_order();
+        self.sandbox.assert_order();
         output
     }
 
     /// Verifies and restores what a run has made, and removes it from the store: the disk need not hold all.
     pub fn assert_restores(&mut self, output: &Output) -> Found {
         assert!(matches!(output.code, 0 | 3), "{}\n{:#}", output.stderr, output.json);
-        self.place.assert_no_open_upload();
+        self.sandbox.assert_no_open_upload();
         let key = output.json["s3"]["key_backup"].as_str().unwrap();
-        self.place.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
-        assert_eq!(self.place.backups().last().map(String::as_str), Some(key), "the latest is this one");
-        let out = self.place.restore(key);
+        self.sandbox.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+        assert_eq!(self.sandbox.backups().last().map(String::as_str), Some(key), "the latest is this one");
+        let out = self.sandbox.restore(key);
         let restored = tree::snapshot(&out);
         fs::remove_dir_all(out).unwrap();
         tree::assert_is_of(&restored, &self.versions);
@@ -79,7 +78,7 @@ impl Trial {
         } else {
             Found::Sound
         };
-        fs::remove_dir_all(self.place.at("s3").join(BUCKET).join("backups")).unwrap();
+        fs::remove_dir_all(self.sandbox.at("s3").join(BUCKET).join("backups")).unwrap();
         found
     }
 }
