@@ -23,7 +23,6 @@ pub mod backup;
 pub mod globs;
 pub mod link;
 pub mod log_shipper;
-pub mod messages;
 pub mod progress;
 pub mod restore;
 mod shown;

@@ -15,8 +15,15 @@ use intellistor_storage::Error;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use crate::messages::{Reply, Stopped};
 use crate::stage::{Stage, waiting};
+
+/// A stage downstream has stopped; the reason is in [`Failures`](crate::link::Failures).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a later stage has stopped")]
+pub struct Stopped;
+
+/// What a stage answers: the message was taken over, or the pipeline is coming down.
+pub type Reply = Result<(), Stopped>;
 
 /// Why a pipeline came down.
 #[derive(Debug, thiserror::Error)]

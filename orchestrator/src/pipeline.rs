@@ -12,8 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use actix::prelude::*;
-use intellistor_actors::link::{Failure, Failures, panic_message};
-use intellistor_actors::messages::Reply;
+use intellistor_actors::link::{Failure, Failures, Reply, panic_message};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;

@@ -17,6 +17,7 @@
 //! sent of it before a crash is archived again from its start, behind zeros that complete the old copy.
 
 mod content;
+pub mod frame;
 mod frames;
 pub mod tar_header;
 
@@ -32,12 +33,12 @@ use intellistor_storage::state::Cursor;
 use tar::EntryType;
 
 use crate::backup::archiver::content::{Archived, Body, Content, Copied, Fate};
+use crate::backup::archiver::frame::FrameArchived;
 use crate::backup::archiver::frames::{Frames, Halt};
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::backup::links::LinkTable;
-use crate::backup::read_ahead::Opened;
-use crate::link::{Failures, Link};
-use crate::messages::{FilesOpened, FrameArchived, Reply, Stopped};
+use crate::backup::read_ahead::{FilesOpened, Opened};
+use crate::link::{Failures, Link, Reply, Stopped};
 use crate::progress::Progress;
 use crate::source::{self, Beneath, Facts, ScannedEntry, SourceKind, Walked};
 

@@ -8,9 +8,26 @@
 
 use actix::prelude::*;
 use intellistor_storage::archive::{Compression, FrameCompressor};
+use intellistor_storage::memory::buffers::Buffer;
 
-use crate::link::{Failures, Link};
-use crate::messages::{FrameArchived, FrameCompressed, Reply};
+use crate::backup::archiver::frame::{FrameArchived, Recorded};
+use crate::link::{Failures, Link, Reply};
+
+/// A frame as one gzip member. Arrives in any order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FrameCompressed {
+    /// Order in the archive.
+    pub seq: u64,
+    /// The gzip member.
+    pub gzip: Buffer,
+    /// Size of what it holds.
+    pub tar_bytes: u32,
+    /// As in [`FrameArchived`].
+    pub recorded: Recorded,
+    /// As in [`FrameArchived`].
+    pub last: bool,
+}
 
 /// What a compressor needs.
 #[derive(Debug, Clone)]

@@ -11,13 +11,31 @@
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
-use intellistor_storage::archive::{Sealed, SegmentSealer};
+use intellistor_storage::Hashed;
+use intellistor_storage::archive::{Sealed, SegmentRecord, SegmentSealer};
 use intellistor_storage::manifest::{Entry, Listed, Problem};
 use intellistor_storage::memory::packed::Packer;
 use intellistor_storage::state::Cursor;
 
-use crate::link::{Failures, Link};
-use crate::messages::{FrameCompressed, Recorded, Reply, SegmentSealed};
+use crate::backup::archiver::frame::Recorded;
+use crate::backup::compressor::FrameCompressed;
+use crate::link::{Failures, Link, Reply};
+
+/// A part ready for the store.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct SegmentSealed {
+    /// Number, place, salt, digest and frames.
+    pub segment: SegmentRecord,
+    /// The bytes; those of the first part begin with the archive's header.
+    pub body: Hashed,
+    /// What ended in it.
+    pub listed: Listed,
+    /// Where it ends in the walk.
+    pub cursor: Cursor,
+    /// Whether it closes the archive.
+    pub last: bool,
+}
 
 /// What the encryptor needs.
 #[derive(Debug)]

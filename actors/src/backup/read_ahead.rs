@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::prelude::*;
 use intellistor_storage::disk::shortage::share_of_handles;
 
-use crate::link::{Failures, Link};
-use crate::messages::{FilesOpened, FilesScanned, Reply, Stopped};
+use crate::backup::scanner::FilesScanned;
+use crate::link::{Failures, Link, Reply, Stopped};
 use crate::source::{self, Beneath, Facts, SourceKind, Walked};
 
 /// Entries in a message.
@@ -28,6 +28,18 @@ pub const BATCH: usize = 32;
 pub const WINDOW: usize = 4;
 /// Of a larger file the system reads ahead by itself.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// A batch of the walk, with what was opened ahead.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FilesOpened {
+    /// As in [`FilesScanned`].
+    pub first: u64,
+    /// Entries and problems, in the order of the walk.
+    pub steps: Vec<(Option<Opened>, Walked)>,
+    /// Whether this batch ends the walk.
+    pub last: bool,
+}
 
 /// What reading ahead needs.
 #[derive(Debug)]

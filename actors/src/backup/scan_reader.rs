@@ -10,9 +10,8 @@
 use actix::prelude::*;
 use intellistor_storage::state::Ledger;
 
-use crate::backup::scanner::WINDOW;
-use crate::link::{Failures, Link};
-use crate::messages::{FilesScanned, Reply, Scan, Stopped};
+use crate::backup::scanner::{FilesScanned, Scan, WINDOW};
+use crate::link::{Failures, Link, Reply, Stopped};
 
 /// What the reader needs.
 #[derive(Debug)]

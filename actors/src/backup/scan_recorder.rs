@@ -12,9 +12,8 @@ use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::state::{Ledger, Scanned};
 use tokio::sync::oneshot;
 
-use crate::backup::scanner::Census;
-use crate::link::Failures;
-use crate::messages::{FilesScanned, Reply};
+use crate::backup::scanner::{Census, FilesScanned};
+use crate::link::{Failures, Reply};
 use crate::progress::Progress;
 
 /// What the recorder needs.

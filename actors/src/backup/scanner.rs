@@ -15,8 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix::prelude::*;
 use intellistor_storage::Error;
 
-use crate::link::{Failures, Link};
-use crate::messages::{FilesScanned, Reply, Scan, Stopped};
+use crate::link::{Failures, Link, Reply, Stopped};
 use crate::progress::Progress;
 use crate::source::{Excludes, Facts, Identity, Root, SourceKind, Walk, Walked};
 
@@ -26,6 +25,23 @@ pub const BATCH: usize = 256;
 pub const BATCH_PATH_BYTES: usize = 64 << 10;
 /// Batches ahead of the archiver.
 pub const WINDOW: usize = 4;
+
+/// Command to the first stage: walk the roots, or read the walk that was kept.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct Scan;
+
+/// A batch of the walk, in archive order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FilesScanned {
+    /// Index in the walk of the first of them.
+    pub first: u64,
+    /// Entries and problems, in the order of the walk.
+    pub walked: Vec<Walked>,
+    /// Whether this batch ends the walk.
+    pub last: bool,
+}
 
 /// What the scanner needs.
 #[derive(Debug)]

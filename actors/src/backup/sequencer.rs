@@ -18,8 +18,8 @@ use intellistor_storage::objects::PartReceipt;
 use intellistor_storage::state::{Cursor, Ledger, PartRecord};
 use tokio::sync::oneshot;
 
-use crate::link::Failures;
-use crate::messages::{PartUploaded, Reply};
+use crate::backup::uploader::PartUploaded;
+use crate::link::{Failures, Reply};
 
 /// Where committed parts stand.
 pub trait Book: Debug + Send + Unpin + 'static {

@@ -13,21 +13,42 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
+use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::objects::{Part, SharedStore, Upload};
+use intellistor_storage::manifest::Listed;
+use intellistor_storage::objects::{Part, PartReceipt, SharedStore, Upload};
+use intellistor_storage::state::Cursor;
 use intellistor_telemetry::metrics::{self, Queued};
 use intellistor_telemetry::names::span;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
-use crate::link::Failures;
-use crate::messages::{PartUploaded, Reply, SegmentSealed, Stopped};
+use crate::backup::encryptor::SegmentSealed;
+use crate::link::{Failures, Reply, Stopped};
 use crate::progress::Progress;
 
 mod slots;
 
 pub use slots::{IN_FLIGHT_BYTES, Slots};
+
+/// A part that the store holds. Arrives in any order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct PartUploaded {
+    /// As in [`SegmentSealed`].
+    pub segment: SegmentRecord,
+    /// What the store answered.
+    pub receipt: PartReceipt,
+    /// As in [`SegmentSealed`].
+    pub listed: Listed,
+    /// As in [`SegmentSealed`].
+    pub cursor: Cursor,
+    /// As in [`SegmentSealed`].
+    pub last: bool,
+    /// The part's share of what may be on its way. Ordering law (must): given back when the part is committed.
+    pub slot: OwnedSemaphorePermit,
+}
 
 /// What the uploader needs.
 #[derive(Debug)]

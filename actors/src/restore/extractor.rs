@@ -12,7 +12,10 @@
 //! entry waits for a file of the same path or of one above it, a hard link for the file that it names, and a folder's
 //! attributes for what is on its way into it.
 
+pub mod frames;
 mod outcome;
+pub mod placed;
+pub mod ticket;
 mod writers;
 
 use std::collections::BTreeMap;
@@ -24,10 +27,12 @@ use intellistor_storage::disk::shortage::share_of_handles;
 use intellistor_storage::manifest::{Entry, EntryKind};
 use tokio::sync::oneshot;
 
-use crate::link::Failures;
-use crate::messages::{FilesPlaced, FrameOpened, Reply, RunOpened, Stopped};
+use crate::link::{Failures, Reply, Stopped};
 use crate::progress::Progress;
-use crate::restore::writer::{Ended, Fate, Frames};
+use crate::restore::extractor::frames::Frames;
+use crate::restore::extractor::placed::FilesPlaced;
+use crate::restore::extractor::ticket::{Ended, Fate};
+use crate::restore::opener::{FrameOpened, RunOpened};
 use crate::target::{Target, TargetError};
 
 pub use outcome::{Extracted, MOST_LISTED};

@@ -19,18 +19,48 @@ use intellistor_storage::manifest::Entry;
 use intellistor_storage::objects::SharedStore;
 use intellistor_telemetry::metrics;
 use intellistor_telemetry::names::span;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{Instrument as _, info_span};
 
-use crate::link::Failures;
-use crate::messages::{Reply, RunFetched, RunPlanned, Share, Stopped};
+use crate::link::{Failures, Reply, Stopped};
 use crate::progress::Progress;
-use crate::restore::planner::RUN_ENTRIES_BYTES;
+use crate::restore::planner::runs::{RUN_ENTRIES_BYTES, RunPlanned};
 
 /// The most bytes of runs, sealed or opened, between the store and the disk.
 pub const MEMORY_BYTES: u64 = 40 << 20;
 /// The most requests at once.
 pub const IN_FLIGHT: usize = 8;
+
+/// A run's share of the memory that a restore may use; free again when it is dropped.
+#[derive(Debug, Default)]
+pub struct Share(Option<OwnedSemaphorePermit>);
+
+impl Share {
+    /// Gives back what exceeds `left`.
+    pub fn shrink_to(&mut self, left: usize) {
+        if let Some(permit) = &mut self.0 {
+            drop(permit.split(permit.num_permits().saturating_sub(left)));
+        }
+    }
+}
+
+impl From<OwnedSemaphorePermit> for Share {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
+}
+
+/// A run with its bytes from the store.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct RunFetched {
+    /// What was asked for.
+    pub run: RunPlanned,
+    /// From the first frame's length field to the last frame's tag; less when the archive is cut short.
+    pub sealed: Bytes,
+    /// Held until the run is written.
+    pub share: Share,
+}
 
 /// What the fetcher needs.
 #[derive(Debug)]

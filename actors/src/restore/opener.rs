@@ -8,10 +8,39 @@
 
 use actix::prelude::*;
 use intellistor_storage::archive::{FrameRef, Opener};
+use intellistor_storage::manifest::Entry;
+use intellistor_storage::memory::buffers::Buffer;
 
-use crate::link::{Failures, Link};
-use crate::messages::{FrameOpened, Reply, RunFetched, RunOpened, RunPlanned};
-use crate::restore::fetcher::{opened_bytes, permits};
+use crate::link::{Failures, Link, Reply};
+use crate::restore::fetcher::{RunFetched, Share, opened_bytes, permits};
+use crate::restore::planner::runs::RunPlanned;
+
+/// A frame, or why its bytes cannot be used.
+#[derive(Debug)]
+pub struct FrameOpened {
+    /// Where it lies.
+    pub frame: FrameRef,
+    /// Its tar bytes.
+    pub tar: Result<Buffer, intellistor_storage::Error>,
+}
+
+/// A run whose frames are open. Arrives in any order.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct RunOpened {
+    /// Order of the plan.
+    pub seq: u64,
+    /// Each by itself, so that a damaged one costs only the entries in it.
+    pub frames: Vec<FrameOpened>,
+    /// As in [`RunPlanned`].
+    pub entries: Vec<Entry>,
+    /// As in [`RunPlanned`].
+    pub goes_on: bool,
+    /// As in [`RunPlanned`].
+    pub last: bool,
+    /// As in [`RunFetched`].
+    pub share: Share,
+}
 
 /// What an opener needs.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 //! - **Blocks:** on the disk where the manifest is spooled, and on the fetcher; it has a thread of its own.
 //! - **Survives a crash:** nothing. A restore that was stopped is started again.
 
-pub(crate) mod runs;
+pub mod runs;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -20,11 +20,16 @@ use intellistor_storage::archive::ArchiveIndex;
 use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
 
 use crate::globs::PathGlobs;
-use crate::link::{Failures, Link};
-use crate::messages::{Plan, Reply, RunPlanned};
+use crate::link::{Failures, Link, Reply};
 use crate::progress::Progress;
 
+use runs::RunPlanned;
 pub use runs::{RUN_ENTRIES, RUN_ENTRIES_BYTES, RUN_SEALED_BYTES, RUN_TAR_BYTES, Runs};
+
+/// Command to the planner: read the manifest and plan what to fetch.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct Plan;
 
 /// What the planner needs.
 #[derive(Debug)]

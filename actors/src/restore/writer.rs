@@ -10,26 +10,22 @@
 //! states. A damaged frame costs the files in it and no other; each is told by name.
 
 mod content;
-mod frames;
-mod ticket;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::*;
 use intellistor_storage::Error;
-use intellistor_storage::manifest::Entry;
 use tokio::sync::mpsc;
 
-use crate::link::Failures;
-use crate::messages::{FilesPlaced, Reply, Stopped};
+use crate::link::{Failures, Reply, Stopped};
 use crate::progress::Progress;
-use crate::target::{FilePlace, TargetError};
+use crate::restore::extractor::frames::Frames;
+use crate::restore::extractor::placed::{FilesPlaced, PlacedFile};
+use crate::restore::extractor::ticket::{Fate, Ticket};
+use crate::target::TargetError;
 
 use content::{Content, Step, Trouble};
-pub use frames::Frames;
-pub(crate) use ticket::Told;
-pub use ticket::{Ended, Fate, Ticket};
 
 /// What a writer needs.
 #[derive(Debug, Clone)]
@@ -42,17 +38,6 @@ pub struct WriterConfig {
     pub failures: Failures,
     /// Counts bytes written.
     pub progress: Arc<Progress>,
-}
-
-/// A file with a place.
-#[derive(Debug)]
-pub struct PlacedFile {
-    /// What it is.
-    pub entry: Entry,
-    /// Where it goes.
-    pub place: FilePlace,
-    /// Tells how it came out.
-    pub ticket: Ticket,
 }
 
 /// See the module.

@@ -10,9 +10,9 @@ use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::memory::buffers::{Buffer, Buffers};
 use intellistor_storage::state::{Cursor, HalfSent};
 
+use crate::backup::archiver::frame::{FrameArchived, Recorded};
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER};
-use crate::link::Link;
-use crate::messages::{FrameArchived, Recorded, Reply, Stopped};
+use crate::link::{Link, Reply, Stopped};
 use crate::source::Identity;
 
 /// Why writing ends early.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backup::read_ahead::{ReadAhead, ReadAheadConfig};
-use crate::messages::FilesScanned;
+use crate::backup::scanner::FilesScanned;
 use crate::source::{Excludes, Walk, make_roots};
 
 const FRAME: u64 = FRAME_BYTES as u64;

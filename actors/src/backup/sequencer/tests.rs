@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::link::Failure;
-use crate::messages::Stopped;
+use crate::link::Stopped;
 
 const SLOTS: usize = 100;
 

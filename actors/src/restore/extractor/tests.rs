@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::link::Failure;
-use crate::messages::{RunPlanned, Share};
+use crate::restore::fetcher::Share;
+use crate::restore::planner::runs::RunPlanned;
 use crate::restore::planner::runs::Runs;
 use crate::restore::planner::runs::tests::{file, index, plan_all, small};
 use crate::restore::writer::{Writer, WriterConfig};

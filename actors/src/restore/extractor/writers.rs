@@ -9,9 +9,10 @@ use actix::prelude::*;
 use intellistor_storage::manifest::Entry;
 
 use super::MOST_UNDER_WAY;
-use crate::link::Link;
-use crate::messages::{FilesPlaced, Reply};
-use crate::restore::writer::{Ended, Frames, PlacedFile, Ticket, Told};
+use crate::link::{Link, Reply};
+use crate::restore::extractor::frames::Frames;
+use crate::restore::extractor::placed::{FilesPlaced, PlacedFile};
+use crate::restore::extractor::ticket::{Ended, Ticket, Told};
 use crate::stage::waiting;
 use crate::target::FilePlace;
 

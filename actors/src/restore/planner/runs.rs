@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use actix::Message;
 use intellistor_storage::Error;
 use intellistor_storage::archive::{ArchiveIndex, FrameRef};
 use intellistor_storage::manifest::Entry;
 
-use crate::messages::{Reply, RunPlanned};
+use crate::link::Reply;
 
 /// The most sealed bytes of a run. Several are on their way at once: more and smaller ones hide a store's latency better than
 /// fewer and larger ones in the same memory.
@@ -18,6 +19,24 @@ pub const RUN_ENTRIES: usize = 512;
 
 /// What the entries of a run take in memory at most, in bytes, unless one alone takes more.
 pub const RUN_ENTRIES_BYTES: u64 = 1 << 20;
+
+/// Frames that lie one after the other in the archive, and the entries that begin with them.
+///
+/// An entry may also use the last frame of an earlier run: the last one before that had any.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct RunPlanned {
+    /// Order of the plan.
+    pub seq: u64,
+    /// Frames without a gap; empty when the entries need none.
+    pub frames: Vec<FrameRef>,
+    /// Entries to restore, in order; the last one's content may go on in later runs.
+    pub entries: Vec<Entry>,
+    /// Whether the next run begins with more content of the last entry of this run or, where it has none, of an earlier one.
+    pub goes_on: bool,
+    /// Whether the plan ends here.
+    pub last: bool,
+}
 
 /// How large a run may be.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use crate::link::Failures;
 use crate::progress::Progress;
 use crate::target::{FileWriter, TargetError};
 
-use crate::restore::writer::frames::Frames;
+use crate::restore::extractor::frames::Frames;
 
 /// A file that is being written.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::{EntryKind, Extent};
 
 use super::*;
-use crate::messages::Stopped;
+use crate::link::Stopped;
 
 /// An index over frames of `(sealed, tar)` bytes, with a segment of its own for each list.
 pub(crate) fn index(segments: &[&[(u32, u32)]]) -> ArchiveIndex {

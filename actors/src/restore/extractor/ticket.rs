@@ -80,7 +80,7 @@ impl Ticket {
     }
 
     /// The file has ended so.
-    pub(super) fn end(mut self, fate: Fate) {
+    pub(crate) fn end(mut self, fate: Fate) {
         if let Some(ended) = &mut self.ended {
             ended.fate = fate;
         }

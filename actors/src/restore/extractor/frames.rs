@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::messages::{FrameOpened, Share};
+use crate::restore::fetcher::Share;
+use crate::restore::opener::FrameOpened;
 
 /// The frames at hand: those of a run, ascending, and the last one before it. Their share of memory is held until
 /// the last file of the run is written; the one before it is 1 MiB beside that.
@@ -27,7 +28,7 @@ impl Frames {
     }
 
     /// The frame that holds a place in the tar stream.
-    pub(super) fn holding(&self, position: u64) -> Option<&FrameOpened> {
+    pub(crate) fn holding(&self, position: u64) -> Option<&FrameOpened> {
         let AtHand { before, run, .. } = &*self.0;
         let holds = |opened: &&Arc<FrameOpened>| {
             let start = opened.frame.tar_offset;

@@ -1,0 +1,43 @@
+//! A frame of the archive before it is compressed, and what is recorded with it.
+
+use actix::Message;
+use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::memory::buffers::Buffer;
+use intellistor_storage::state::Cursor;
+
+use crate::link::Reply;
+
+/// What became certain while a stretch of the archive was made; travels with its bytes, so that it is
+/// committed when, and only when, they are.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Entries whose last byte lies in the stretch.
+    pub entries: Vec<Entry>,
+    /// Entries that were skipped or changed.
+    pub problems: Vec<Problem>,
+    /// Where the stretch ends in the walk.
+    pub cursor: Cursor,
+}
+
+impl Recorded {
+    /// Adds what a later stretch recorded.
+    pub fn append(&mut self, mut later: Self) {
+        self.entries.append(&mut later.entries);
+        self.problems.append(&mut later.problems);
+        self.cursor = later.cursor;
+    }
+}
+
+/// At most one frame's worth of tar.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply")]
+pub struct FrameArchived {
+    /// Order in the archive.
+    pub seq: u64,
+    /// The bytes.
+    pub tar: Buffer,
+    /// What ended in them.
+    pub recorded: Recorded,
+    /// Whether this frame is the tar end marker.
+    pub last: bool,
+}
