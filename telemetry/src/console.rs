@@ -45,7 +45,7 @@ impl Verbosity {
         }
     }
 
-    // The target `intellistor` stands for every crate of ours, since targets match by prefix.
+    // Targets match by prefix: `intellistor` is every crate of ours.
     fn directives(self) -> &'static str {
         match self {
             Self::Quiet => "error",
@@ -57,7 +57,7 @@ impl Verbosity {
     }
 }
 
-/// What a line looks like.
+/// How a line is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// Text for a person.
@@ -68,11 +68,10 @@ pub enum Format {
     Json,
 }
 
-/// Occurs when `RUST_LOG` holds no valid filter.
+/// Occurs when `RUST_LOG` is not a valid filter.
 #[derive(Debug)]
 pub struct BadFilter {
-    /// What it holds.
-    pub text: String,
+    text: String,
     reason: String,
 }
 
@@ -81,33 +80,17 @@ impl fmt::Display for BadFilter {
         let Self { text, reason } = self;
         write!(
             f,
-            "RUST_LOG={text:?} is no log filter: {reason}. A level such as `info` is one, or `warn,intellistor=debug`"
+            "RUST_LOG={text:?} is not a log filter: {reason}. Use a level such as `info`, or `warn,intellistor=debug`"
         )
     }
 }
 
 impl StdError for BadFilter {}
 
-/// Starts the console for the whole process, and nothing beside it: no log file.
+/// The console as a layer beside others.
 ///
 /// # Errors
-/// As for [`crate::init`].
-pub fn init<W>(
-    verbosity: Verbosity,
-    format: Format,
-    rust_log: Option<&str>,
-    writer: W,
-) -> Result<(), BadFilter>
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    crate::init(verbosity, format, rust_log, writer, false, None)
-}
-
-/// The console as a layer, for a process that has other layers beside it.
-///
-/// # Errors
-/// [`BadFilter`] when `rust_log` is needed and malformed.
+/// [`BadFilter`] when `rust_log` is used and malformed.
 pub fn layer<S, W>(
     verbosity: Verbosity,
     format: Format,
@@ -136,7 +119,7 @@ where
 
 /// One event, one line.
 struct Lines {
-    /// Set where each line tells its time since then, and its spans.
+    /// Where set, each line begins with the seconds since then and ends with its spans.
     started: Option<Instant>,
 }
 
@@ -218,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_line_is_the_level_the_message_and_the_fields() {
-        let told = lines(Verbosity::Normal, None, || {
+        let text = lines(Verbosity::Normal, None, || {
             let gone = io::Error::new(io::ErrorKind::NotFound, "gone");
             tracing::warn!(
                 attempt = 2,
@@ -228,32 +211,32 @@ mod tests {
                 "trying again"
             );
         });
-        assert_eq!(told, "warning: trying again attempt=2 store=s3://b path=\"a b\" error=gone\n");
+        assert_eq!(text, "warning: trying again attempt=2 store=s3://b path=\"a b\" error=gone\n");
     }
 
     #[test]
     fn no_value_forges_a_line() {
         let hostile = "x\nerror: forged\x1b[31m";
-        let told = lines(Verbosity::Normal, None, || {
+        let text = lines(Verbosity::Normal, None, || {
             tracing::warn!(shown = %hostile, text = hostile, debug = ?hostile, "skipped {hostile}");
         });
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(!told.contains('\x1b'), "{told}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
     }
 
     #[test]
     fn a_line_can_be_json() {
-        let told = lines_of(Format::Json, Verbosity::Normal, None, || {
+        let text = lines_of(Format::Json, Verbosity::Normal, None, || {
             let _run = tracing::info_span!(target: "intellistor", "run", policy = "p").entered();
             tracing::warn!(attempt = 2, path = "a\n\"b", "trying again");
         });
-        assert_eq!(told.lines().count(), 1, "{told}");
+        assert_eq!(text.lines().count(), 1, "{text}");
         for part in
             [r#""level":"WARN""#, r#""message":"trying again""#, r#""attempt":2"#, r#""path":"a\n\"b""#]
         {
-            assert!(told.contains(part), "{part} in {told}");
+            assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(told.contains(r#""timestamp":"20"#), "{told}");
+        assert!(text.contains(r#""timestamp":"20"#), "{text}");
     }
 
     #[test]
@@ -267,26 +250,26 @@ mod tests {
     }
 
     #[test]
-    fn rust_log_holds_where_no_flag_was_given() {
+    fn rust_log_applies_where_no_flag_was_given() {
         assert_eq!(lines(Verbosity::Normal, Some("hyper=info"), chatter), "info: theirs\nwarning: theirs\n");
         assert_eq!(lines(Verbosity::Quiet, Some("trace"), chatter), "");
         assert_eq!(lines(Verbosity::Normal, Some(" "), chatter), "warning: ours\n");
-        let told = layer::<tracing_subscriber::Registry, _>(
+        let text = layer::<tracing_subscriber::Registry, _>(
             Verbosity::Normal,
             Format::Human,
             Some("a=b=c"),
             io::sink,
         );
-        assert!(told.err().unwrap().to_string().contains("RUST_LOG=\"a=b=c\""));
+        assert!(text.err().unwrap().to_string().contains("RUST_LOG=\"a=b=c\""));
     }
 
     #[test]
-    fn details_tell_time_and_spans() {
-        let told = lines(Verbosity::Verbose, None, || {
+    fn details_show_time_and_spans() {
+        let text = lines(Verbosity::Verbose, None, || {
             let _job = tracing::info_span!(target: "intellistor", "job").entered();
             let _scan = tracing::info_span!(target: "intellistor", "scan").entered();
             tracing::info!(target: "intellistor", "walking");
         });
-        assert!(told.starts_with("[") && told.ends_with(" s] info: walking in job>scan\n"), "{told}");
+        assert!(text.starts_with("[") && text.ends_with(" s] info: walking in job>scan\n"), "{text}");
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Write};
 
-/// Shows a value with every character escaped that would move the cursor, start a line, or turn the
-/// direction of the text.
+/// Shows a value with every character escaped that would move the cursor, start a line, or reverse the text.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<T>(pub T);
 
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_steers_is_escaped() {
+    fn only_what_steers_a_terminal_is_escaped() {
         let hostile = "Cópia de ação\n\x1b[2Jerror: forged\r\u{9b}31m\u{202e}gpj.exe\u{2028}x";
         let shown = Escaped(hostile).to_string();
         let expected = "Cópia de ação\\n\\u{1b}[2Jerror: forged\\r\\u{9b}31m\\u{202e}gpj.exe\\u{2028}x";

@@ -1,4 +1,4 @@
-//! How an event's values read, on the console and in a run's log alike.
+//! How an event's values are written, on the console and in a run's log alike.
 //!
 //! ```text
 //! trying again attempt=2 store=s3://b path="a b" error=gone
@@ -62,17 +62,17 @@ impl Visit for Values<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn StdError + 'static)) {
-        let mut told = value.to_string();
+        let mut text = value.to_string();
         let mut cause = value.source();
         while let Some(error) = cause {
             // Many errors repeat their cause in their own text.
-            let text = error.to_string();
-            if !told.contains(&text) {
-                let _ = write!(told, ": {text}");
+            let reason = error.to_string();
+            if !text.contains(&reason) {
+                let _ = write!(text, ": {reason}");
             }
             cause = error.source();
         }
-        self.put(field, told);
+        self.put(field, text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

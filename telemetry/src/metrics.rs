@@ -6,11 +6,11 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
-use crate::names::{Metric, metric};
+use crate::names::metric::{self, Metric};
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 
-/// Seconds, from a small part on a fast line to a night.
+/// In seconds, from a small part on a fast line to a night.
 const BOUNDARIES: [f64; 16] = [
     0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 36_000.0,
 ];
@@ -31,11 +31,11 @@ struct Instruments {
 
 impl Instruments {
     fn new(meter: &Meter) -> Self {
-        let count = |Metric { name, unit, told }| {
-            meter.u64_counter(name).with_unit(unit).with_description(told).build()
+        let count = |Metric { name, unit, description }| {
+            meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
-        let time = |Metric { name, unit, told }| {
-            let times = meter.f64_histogram(name).with_unit(unit).with_description(told);
+        let time = |Metric { name, unit, description }| {
+            let times = meter.f64_histogram(name).with_unit(unit).with_description(description);
             times.with_boundaries(BOUNDARIES.to_vec()).build()
         };
         let (queue, busy) = (metric::QUEUE, metric::BUSY);
@@ -52,54 +52,54 @@ impl Instruments {
             queue: meter
                 .i64_up_down_counter(queue.name)
                 .with_unit(queue.unit)
-                .with_description(queue.told)
+                .with_description(queue.description)
                 .build(),
-            busy: meter.f64_counter(busy.name).with_unit(busy.unit).with_description(busy.told).build(),
+            busy: meter
+                .f64_counter(busy.name)
+                .with_unit(busy.unit)
+                .with_description(busy.description)
+                .build(),
         }
     }
 }
 
-/// Counts from here on.
+/// Counts from now on, with the first meter that is given.
 pub(crate) fn start(meter: &Meter) {
     // A second exporter in one process would find the first one's.
     let _ = INSTRUMENTS.set(Instruments::new(meter));
 }
 
-/// An operation that has ended, whatever came of it.
+/// A backup, restore, verification or decryption that has ended, whatever its outcome.
 #[derive(Debug, Clone, Copy)]
-pub struct Operation<'a> {
+pub struct FinishedOperation<'a> {
     /// Name of its root span.
     pub name: &'a str,
-    /// Whose.
     pub policy_id: &'a str,
-    /// How it ended.
+    /// As `intellistor.outcome` in [`ATTRIBUTES`](crate::names::ATTRIBUTES).
     pub outcome: &'a str,
-    /// How long it took.
     pub took: Duration,
-    /// Bytes of content.
+    /// Of content.
     pub bytes: u64,
-    /// Files.
     pub files: u64,
-    /// Entries that are missing, or not as they were.
+    /// Entries that were skipped, changed while read, damaged or not restored.
     pub problems: u64,
 }
 
-/// An operation has ended.
-pub fn ended(operation: &Operation<'_>) {
+pub fn operation_ended(operation: &FinishedOperation<'_>) {
     let Some(all) = INSTRUMENTS.get() else { return };
-    let of = [
+    let attributes = [
         KeyValue::new("intellistor.operation", operation.name.to_owned()),
         KeyValue::new("intellistor.policy.id", operation.policy_id.to_owned()),
     ];
-    let [name, policy] = of.clone();
+    let [name, policy] = attributes.clone();
     let outcome = KeyValue::new("intellistor.outcome", operation.outcome.to_owned());
     all.duration.record(operation.took.as_secs_f64(), &[name, policy, outcome]);
-    all.content.add(operation.bytes, &of);
-    all.files.add(operation.files, &of);
-    all.problems.add(operation.problems, &of);
+    all.content.add(operation.bytes, &attributes);
+    all.files.add(operation.files, &attributes);
+    all.problems.add(operation.problems, &attributes);
 }
 
-/// The store has a part.
+/// The store acknowledged a part.
 pub fn part_sent(bytes: u64, took: Duration) {
     let Some(all) = INSTRUMENTS.get() else { return };
     all.parts.add(1, &[]);
@@ -114,26 +114,25 @@ pub fn received(bytes: u64) {
     }
 }
 
-/// A call of the store is made again.
+/// A call of the store is retried.
 pub(crate) fn retried(operation: String) {
     if let Some(all) = INSTRUMENTS.get() {
         all.retries.add(1, &[KeyValue::new("intellistor.store.operation", operation)]);
     }
 }
 
-/// A stage has ended.
+/// `busy` is the time that the stage worked and did not wait.
 pub fn stage_ended(stage: &'static str, busy: Duration) {
     if let Some(all) = INSTRUMENTS.get() {
         all.busy.add(busy.as_secs_f64(), &[KeyValue::new("intellistor.stage", stage)]);
     }
 }
 
-/// A part that is sealed, and that the store has not acknowledged yet; it counts until it is dropped.
+/// A sealed part that the store has not acknowledged yet; counted until it is dropped.
 #[derive(Debug)]
 pub struct Queued(());
 
 impl Queued {
-    /// One more.
     pub fn new() -> Self {
         change_queue(1);
         Self(())

@@ -2,9 +2,9 @@
 //! compares both with what a collector receives.
 //!
 //! Where OpenTelemetry's semantic conventions have a name it is theirs; all others begin with `intellistor.`. Units are
-//! those of UCUM: `By`, `s`, `{part}`. Macros of `tracing` want literals for attributes, so these stand here as a list.
+//! those of UCUM: `By`, `s`, `{part}`. The macros of `tracing` need literals for attributes, so these are a list.
 
-/// Of instruments and tracers.
+/// The scope of instruments and tracers.
 pub const SCOPE: &str = "intellistor";
 
 /// Spans.
@@ -25,21 +25,21 @@ pub mod span {
     pub const ARCHIVE: &str = "archive";
     /// Frames are compressed, and sealed into segments.
     pub const SEAL: &str = "seal";
-    /// Parts are on their way, from the first to the last.
+    /// Parts are uploaded, from the first to the last.
     pub const UPLOAD: &str = "upload";
-    /// One part, with all attempts, until the store has it.
+    /// One part, with all attempts, until the store acknowledges it.
     pub const UPLOAD_PART: &str = "upload_part";
-    /// The archive is made to appear in the store.
+    /// The multipart upload is completed: the archive appears in the store.
     pub const COMPLETE: &str = "complete";
     /// The manifest is made and put.
     pub const MANIFEST: &str = "manifest";
-    /// Logs go to the store.
+    /// Logs are sent to the store.
     pub const SHIP_LOGS: &str = "ship_logs";
     /// A backup's manifest is fetched and verified.
     pub const FETCH_MANIFEST: &str = "fetch_manifest";
     /// What to fetch is planned.
     pub const PLAN: &str = "plan";
-    /// Ranges of the archive are on their way.
+    /// Ranges of the archive are fetched.
     pub const FETCH: &str = "fetch";
     /// One range, with all attempts.
     pub const FETCH_RANGE: &str = "fetch_range";
@@ -52,9 +52,8 @@ pub mod span {
     /// One attempt of one call of the store.
     pub const STORE_CALL: &str = "store_call";
 
-    /// Those that may be without a parent; any other span is made only below one.
+    /// Spans that may have no parent; any other span is made only below one.
     pub const ROOTS: [&str; 5] = [RUN, BACKUP, RESTORE, VERIFY, DECRYPT];
-    /// All of them.
     pub const ALL: [&str; 21] = [
         RUN,
         BACKUP,
@@ -114,65 +113,48 @@ pub const RESOURCE: [&str; 8] = [
     "telemetry.sdk.version",
 ];
 
-/// A metric: its name, its unit, and what it tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-    /// What it tells.
-    pub told: &'static str,
-}
-
 /// Metrics.
 pub mod metric {
-    use super::Metric;
-
-    const fn metric(name: &'static str, unit: &'static str, told: &'static str) -> Metric {
-        Metric { name, unit, told }
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Metric {
+        pub name: &'static str,
+        /// As UCUM writes it.
+        pub unit: &'static str,
+        pub description: &'static str,
     }
 
-    /// How long operations took.
+    const fn metric(name: &'static str, unit: &'static str, description: &'static str) -> Metric {
+        Metric { name, unit, description }
+    }
+
     pub const DURATION: Metric =
         metric("intellistor.operation.duration", "s", "How long backups, restores and verifications took");
-    /// Content.
     pub const CONTENT: Metric =
         metric("intellistor.content.size", "By", "Content backed up, restored or verified");
-    /// Files.
     pub const FILES: Metric =
         metric("intellistor.files", "{file}", "Files backed up, or entries restored or verified");
-    /// What is missing, or not as it was.
     pub const PROBLEMS: Metric = metric(
         "intellistor.problems",
         "{entry}",
         "Entries skipped, changed while read, damaged or not restored",
     );
-    /// Parts.
     pub const PARTS: Metric = metric("intellistor.parts", "{part}", "Parts that the store acknowledged");
-    /// Bytes to the store.
     pub const SENT: Metric =
         metric("intellistor.store.sent", "By", "Bytes of parts that the store acknowledged");
-    /// Bytes from the store.
     pub const RECEIVED: Metric =
         metric("intellistor.store.received", "By", "Bytes of archives that the store delivered");
-    /// How long parts took.
     pub const PART_DURATION: Metric =
         metric("intellistor.part.duration", "s", "How long a part took to the store, with all attempts");
-    /// Retries.
     pub const RETRIES: Metric =
         metric("intellistor.store.retries", "{retry}", "Calls of the store that were repeated");
-    /// The uploader's queue.
     pub const QUEUE: Metric =
         metric("intellistor.upload.queue", "{part}", "Parts sealed that the store has not acknowledged yet");
-    /// What kept the processor busy.
     pub const BUSY: Metric = metric(
         "intellistor.stage.busy",
         "s",
         "Time that a stage worked and did not wait for the next one, over all its threads",
     );
 
-    /// All of them.
     pub const ALL: [Metric; 11] =
         [DURATION, CONTENT, FILES, PROBLEMS, PARTS, SENT, RECEIVED, PART_DURATION, RETRIES, QUEUE, BUSY];
 }

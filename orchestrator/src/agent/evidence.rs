@@ -11,8 +11,9 @@ use intellistor_storage::catalog::layout;
 use intellistor_storage::state::{Job, Ledger, PendingLog, Queue, RunSpan};
 use intellistor_telemetry::RunLog;
 use intellistor_telemetry::names::span;
+use intellistor_telemetry::otlp;
 use intellistor_telemetry::run_log::retain;
-use intellistor_telemetry::trace::{self, SpanName};
+use intellistor_telemetry::trace::{self, SpanIds};
 use tracing::{Instrument as _, Span, info_span};
 
 use crate::agent::report::Resumed;
@@ -52,7 +53,7 @@ impl Evidence {
     /// What is logged within this span goes into the log, with the id of the span's trace, where traces are on.
     pub(super) fn span(&self) -> Span {
         let span = self.log.span();
-        if let Some(SpanName { trace_id, .. }) = SpanName::of(&span) {
+        if let Some(SpanIds { trace_id, .. }) = SpanIds::of(&span) {
             self.log.set_trace_id(&trace_id);
         }
         span
@@ -62,14 +63,14 @@ impl Evidence {
     pub(super) fn trace(&self, run: &Span, ledger: &Ledger) -> Result<Option<String>> {
         let job = ledger.job();
         if let (Some(trace_id), Some(RunSpan { span_id, began_ms, ended })) = (job.trace_id, job.run_span) {
-            let earlier = SpanName { trace_id, span_id };
+            let earlier = SpanIds { trace_id, span_id };
             if !ended {
                 let began = UNIX_EPOCH + Duration::from_millis(u64::try_from(began_ms).unwrap_or(0));
-                trace::end_for_the_dead(&earlier, began, &self.policy_id, &self.timestamp);
+                otlp::close_crashed_run(&earlier, began, &self.policy_id, &self.timestamp);
             }
             trace::link(run, &earlier);
         }
-        let Some(SpanName { trace_id, span_id }) = SpanName::of(run) else { return Ok(None) };
+        let Some(SpanIds { trace_id, span_id }) = SpanIds::of(run) else { return Ok(None) };
         let began_ms = Utc::now().timestamp_millis();
         ledger.update(|job| {
             job.trace_id = Some(trace_id.clone());
@@ -85,7 +86,7 @@ impl Evidence {
     /// What went wrong with the log itself, and with its way to the store.
     pub(super) fn trouble(&self) -> Vec<String> {
         let unshipped = self.unshipped.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.log.trouble().into_iter().chain(unshipped).collect()
+        self.log.write_failure().into_iter().chain(unshipped).collect()
     }
 
     /// The first lines of a run.

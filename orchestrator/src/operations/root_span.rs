@@ -67,7 +67,15 @@ pub(crate) fn count(
     }
     let Sums { bytes, files, problems } = done.unwrap_or_default();
     let took = begun.elapsed();
-    metrics::ended(&metrics::Operation { name, policy_id, outcome, took, bytes, files, problems });
+    metrics::operation_ended(&metrics::FinishedOperation {
+        name,
+        policy_id,
+        outcome,
+        took,
+        bytes,
+        files,
+        problems,
+    });
 }
 
 /// The store, where what is written carries the current trace's id, if there is one and the store can.

@@ -1,4 +1,4 @@
-//! Names for spans: random ones, or the ones of a span that a dead process had begun.
+//! Ids for spans: random ones, or those of a span that a process that crashed had begun.
 
 use std::cell::Cell;
 
@@ -22,10 +22,10 @@ impl IdGenerator for Ids {
     }
 }
 
-/// Root spans that `work` begins on this thread have these names.
-pub(super) fn named<T>(ids: (TraceId, SpanId), work: impl FnOnce() -> T) -> T {
+/// A root span that `begin` begins on this thread gets these ids.
+pub(super) fn with_ids<T>(ids: (TraceId, SpanId), begin: impl FnOnce() -> T) -> T {
     NEXT.set(Some(ids));
-    let done = work();
+    let begun = begin();
     NEXT.take();
-    done
+    begun
 }

@@ -1,7 +1,7 @@
 //! From the spans of `tracing` to those of OpenTelemetry.
 //!
-//! Spans of this program go, and nothing else: no event, so that no file name and no text of an error leaves the machine
-//! this way. A span that is no root is made only below another one, so that none is an orphan.
+//! Only spans of this program are sent, and no event, so that no file name and no error text leaves the machine this way. A
+//! span that is not a root is made only below another one, so that none is an orphan.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::names::span;
 
 /// How many spans are open.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Open(Arc<AtomicUsize>);
+pub(super) struct OpenSpans(Arc<AtomicUsize>);
 
-impl Open {
+impl OpenSpans {
     pub(super) fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-pub(super) fn layer<S>(tracer: Option<SdkTracer>, open: Open) -> impl Layer<S> + use<S>
+pub(super) fn layer<S>(tracer: Option<SdkTracer>, open: OpenSpans) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
@@ -48,26 +48,26 @@ where
     let filter = dynamic_filter_fn(|metadata, context: &Context<'_, S>| {
         is_ours(metadata) && (span::ROOTS.contains(&metadata.name()) || context.lookup_current().is_some())
     });
-    Layer::and_then(spans, Watch { open }).with_filter(filter.with_max_level_hint(LevelFilter::INFO))
+    Layer::and_then(spans, SpanCounter { open }).with_filter(filter.with_max_level_hint(LevelFilter::INFO))
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with("intellistor")
 }
 
-/// Counts open spans, and repeated calls of the store.
-struct Watch {
-    open: Open,
+/// Counts open spans, and retried calls of the store.
+struct SpanCounter {
+    open: OpenSpans,
 }
 
-impl<S> Layer<S> for Watch
+impl<S> Layer<S> for SpanCounter
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         self.open.0.fetch_add(1, Ordering::SeqCst);
         if attributes.metadata().name() == span::STORE_CALL {
-            let mut call = Call::default();
+            let mut call = StoreCall::default();
             attributes.record(&mut call);
             if call.attempt > 1 {
                 metrics::retried(call.operation);
@@ -81,12 +81,12 @@ where
 }
 
 #[derive(Default)]
-struct Call {
+struct StoreCall {
     attempt: i64,
     operation: String,
 }
 
-impl Visit for Call {
+impl Visit for StoreCall {
     fn record_i64(&mut self, field: &Field, value: i64) {
         if field.name() == "intellistor.store.attempt" {
             self.attempt = value;

@@ -1,4 +1,4 @@
-//! Which of the standard variables are set, as far as the SDK does not look at them itself.
+//! The standard variables that the SDK does not read itself.
 //!
 //! The SDK reads from the process's environment: endpoints, `..._HEADERS`, `..._TIMEOUT`, `..._INSECURE`,
 //! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`, `OTEL_TRACES_SAMPLER*`, `OTEL_SPAN_*_LIMIT`, `OTEL_METRIC_EXPORT_INTERVAL` and
@@ -6,20 +6,19 @@
 
 use std::path::PathBuf;
 
-/// How to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Grpc,
     HttpProtobuf,
 }
 
-/// Traces, or metrics.
+/// How traces, or metrics, are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signal {
     pub(super) protocol: Protocol,
-    /// Whether the endpoint asks for TLS.
+    /// Whether the endpoint uses TLS.
     pub(super) https: bool,
-    /// The file of authorities that are trusted instead of the system's, and the variable that names it.
+    /// The file of certificate authorities that replaces the system's, and the variable that names it.
     pub(super) authorities: Option<(String, PathBuf)>,
 }
 
@@ -29,11 +28,11 @@ pub struct Settings {
     pub(super) traces: Option<Signal>,
     pub(super) metrics: Option<Signal>,
     pub(super) service_name: Option<String>,
-    /// Whether the time between two batches is the user's.
+    /// Whether the user set the time between two batches.
     pub(super) own_delay: bool,
 }
 
-/// Occurs when a variable has a value that nothing can be made of.
+/// Occurs when a variable has a value that is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSetting(String);
 
@@ -46,10 +45,7 @@ impl std::fmt::Display for BadSetting {
 impl std::error::Error for BadSetting {}
 
 impl Settings {
-    /// What the variables ask for, as `get` knows them; `None` when nothing is to be sent.
-    ///
-    /// # Errors
-    /// [`BadSetting`].
+    /// From the variables that `get` returns; `None` when nothing is sent.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BadSetting> {
         let get = |name: &str| get(name).map(|v| v.trim().to_owned()).filter(|value| !value.is_empty());
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -66,7 +62,7 @@ impl Settings {
 }
 
 fn signal(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Signal>, BadSetting> {
-    // The one for a signal wins over the one for all.
+    // The variable of one signal wins over that of both.
     let either = |what: &str| {
         let own = format!("OTEL_EXPORTER_OTLP_{name}_{what}");
         let all = format!("OTEL_EXPORTER_OTLP_{what}");
@@ -80,7 +76,7 @@ fn signal(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Si
         None if endpoint.is_some() => {}
         None => return Ok(None),
         Some(other) => {
-            return Err(BadSetting(format!("{exporter}={other:?} is not known here; `otlp` and `none` are")));
+            return Err(BadSetting(format!("{exporter}={other:?} is not supported; use `otlp` or `none`")));
         }
     }
     let protocol = match either("PROTOCOL") {
@@ -89,7 +85,7 @@ fn signal(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Si
         Some((_, value)) if value.eq_ignore_ascii_case("grpc") => Protocol::Grpc,
         Some((variable, value)) => {
             return Err(BadSetting(format!(
-                "{variable}={value:?} is not known here; `grpc` and `http/protobuf` are"
+                "{variable}={value:?} is not supported; use `grpc` or `http/protobuf`"
             )));
         }
     };
@@ -116,7 +112,7 @@ mod tests {
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
 
     #[test]
-    fn nothing_is_sent_unless_a_variable_says_so() {
+    fn nothing_is_sent_unless_a_variable_asks_for_it() {
         assert_eq!(signals(&[]), (None, None));
         assert_eq!(signals(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]), (None, None));
         assert_eq!(signals(&[("OTEL_SERVICE_NAME", "x")]), (None, None));
@@ -133,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_of_ones_own_are_for_tls() {
+    fn certificate_authorities_are_for_tls() {
         let file = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem");
         let own = ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/own.pem");
         let tls = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318");
@@ -152,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named() {
-        let told = read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]).unwrap_err().to_string();
+    fn an_unsupported_value_is_named() {
+        let text = read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]).unwrap_err().to_string();
         assert!(
-            told.contains("OTEL_EXPORTER_OTLP_PROTOCOL=\"http/json\"") && told.contains("`grpc`"),
-            "{told}"
+            text.contains("OTEL_EXPORTER_OTLP_PROTOCOL=\"http/json\"") && text.contains("`grpc`"),
+            "{text}"
         );
-        let told = read(&[("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err().to_string();
-        assert!(told.contains("OTEL_TRACES_EXPORTER"), "{told}");
+        let text = read(&[("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err().to_string();
+        assert!(text.contains("OTEL_TRACES_EXPORTER"), "{text}");
     }
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::escape::Escaped;
 
-/// Read at once, at most. A line longer than this is no line of ours, and comes in pieces.
+/// The most that is read at once. A line longer than this is not one of ours, and comes in pieces.
 const CHUNK: usize = 64 * 1024;
 
-/// By so many first bytes a log is known again. A line begins with its time in milliseconds.
+/// A log is recognized by its first bytes, this many. A line begins with its time in milliseconds.
 const HEAD: usize = 64;
 
-/// Follows a log, from its beginning and across its replacement: `last.log` becomes another file with each run. A job
-/// that resumes goes on with the same log, and so does this.
+/// Follows a log from its beginning and across its replacement: `last.log` becomes another file with each run. A resumed job
+/// appends to the same log, which is not read again.
 #[derive(Debug)]
 pub struct Follow {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Follows the file at a path, which may come later.
+    /// The file need not exist yet.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), file: None, head: Vec::new(), at: 0 }
     }
@@ -31,11 +31,10 @@ impl Follow {
     /// The whole lines that came since the last call, without their newlines; none when there is nothing new, or no file.
     /// Call again until none come, then wait.
     ///
-    /// Each is [`Escaped`]: a line of ours has nothing left to escape, and a file that somebody planted steers no
-    /// terminal.
+    /// Each is [`Escaped`]: that changes no line of ours, and a planted file cannot steer the terminal.
     ///
     /// # Errors
-    /// The file is there and cannot be read. The next call tries again.
+    /// The file exists and cannot be read. The next call tries again.
     pub fn read(&mut self) -> io::Result<Vec<String>> {
         let fresh = match File::open(&self.path) {
             Ok(file) => file,
@@ -47,7 +46,7 @@ impl Follow {
             self.file = Some(fresh);
             return self.more();
         }
-        // Another log. Nobody appends to the one before any more: its rest comes first.
+        // Another log. The one before does not grow any more: its rest comes first.
         let rest = self.more()?;
         if !rest.is_empty() {
             return Ok(rest);
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_run_goes_on() {
+    fn a_resumed_run_is_followed() {
         let room = tempfile::tempdir().unwrap();
         let path = room.path().join("last.log");
         let mut follow = Follow::new(&path);

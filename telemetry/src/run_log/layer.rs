@@ -1,7 +1,7 @@
 //! From an event to the log of the run that it belongs to.
 //!
-//! An event belongs to the run whose span ([`RunLog::span`]) it is in, however deep, on whatever thread. An event in no
-//! run's span goes to no log. The nearest run wins.
+//! An event belongs to the run whose span ([`RunLog::span`]) it is in, at any depth, on any thread; of two runs to the inner
+//! one. An event in no run's span goes to no log.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::RunLog;
+use super::log::RunLog;
 use crate::fields::Fields;
 use crate::names;
 
@@ -23,18 +23,17 @@ use crate::names;
 pub const TARGET: &str = "intellistor::run";
 
 thread_local! {
-    // A layer hears of a new span on the thread that makes it, before the maker has it. This is how the log comes
-    // along, where a field could carry no more than a number.
-    static HANDED: Cell<Option<RunLog>> = const { Cell::new(None) };
+    // A layer is called for a new span on the thread that makes it. This passes the log to it, which a field could not.
+    static PASSED: Cell<Option<RunLog>> = const { Cell::new(None) };
 }
 
 impl RunLog {
     /// A span; every event in it, or in a span below it, goes to this log. The files stay open as long as the span.
     ///
-    /// A task or thread of its own has to be given it, or a span below it: `tokio::spawn(work.instrument(span))`.
+    /// Another task or thread needs it, or a span below it: `tokio::spawn(work.instrument(span))`.
     pub fn span(&self) -> Span {
         let policy_id = self.folder().file_name().unwrap_or_default().to_string_lossy();
-        HANDED.set(Some(self.clone()));
+        PASSED.set(Some(self.clone()));
         let span = info_span!(
             target: TARGET,
             // It is also the root of the run's trace.
@@ -50,14 +49,14 @@ impl RunLog {
             error.type = Empty,
             otel.status_code = Empty,
         );
-        // Still there when nobody keeps logs.
-        HANDED.take();
+        // Still there where no layer keeps logs.
+        PASSED.take();
         span
     }
 }
 
-/// The logs of all runs as a layer. It has a filter of its own, so that neither `-q` nor `RUST_LOG` takes evidence
-/// away: what our own crates say from INFO on, and all others from WARN on.
+/// The logs of all runs as a layer. Its own filter keeps `-q` and `RUST_LOG` from removing evidence: events of our crates
+/// from INFO on, of all others from WARN on.
 pub fn layer<S>() -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
@@ -84,7 +83,7 @@ where
         if attributes.metadata().target() != TARGET {
             return;
         }
-        if let (Some(log), Some(span)) = (HANDED.take(), ctx.span(id)) {
+        if let (Some(log), Some(span)) = (PASSED.take(), ctx.span(id)) {
             span.extensions_mut().insert(log);
         }
     }
@@ -95,7 +94,7 @@ where
             return;
         };
         let mut text = String::new();
-        // A value that cannot be shown ends the line early; what was told until then is kept.
+        // A value that cannot be formatted ends the line early; what precedes it stays.
         let _ = Fields.format_fields(Writer::new(&mut text), event);
         log.write(*event.metadata().level(), &text);
     }

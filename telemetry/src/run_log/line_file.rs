@@ -9,19 +9,19 @@ use crate::fields::Text;
 /// A file that lines are appended to.
 pub(super) struct LineFile<W = File> {
     path: PathBuf,
-    /// `None` while it cannot be made.
+    /// `None` while it cannot be created.
     out: Option<W>,
     /// The file ends inside a line.
     torn: bool,
     /// Lines that it lacks.
     lost: u64,
-    /// Those of them that the file does not tell of yet.
-    untold: u64,
+    /// Those of them that the file does not mention yet.
+    unreported: u64,
     first_error: Option<String>,
 }
 
 impl LineFile {
-    /// A file that may hold lines already. A torn last line is ended.
+    /// A file that may have lines already. A torn last line is ended.
     pub(super) fn resumed(path: &Path, mut file: File) -> io::Result<Self> {
         let mut torn = false;
         if file.seek(SeekFrom::End(0))? > 0 {
@@ -35,15 +35,20 @@ impl LineFile {
         Ok(Self::new(path, Some(file), torn))
     }
 
-    /// A file that could not be made yet.
+    /// A file that could not be created yet.
     pub(super) fn missing(path: &Path) -> Self {
         Self::new(path, None, false)
     }
 
     /// A copy of this file, which lacks what this one lacks.
-    pub(super) fn twin(&self, path: &Path, copy: File) -> Self {
+    pub(super) fn copied_to(&self, path: &Path, copy: File) -> Self {
         let first_error = self.first_error.clone();
-        Self { lost: self.lost, untold: self.untold, first_error, ..Self::new(path, Some(copy), self.torn) }
+        Self {
+            lost: self.lost,
+            unreported: self.unreported,
+            first_error,
+            ..Self::new(path, Some(copy), self.torn)
+        }
     }
 
     /// As `File::sync_all`.
@@ -54,7 +59,7 @@ impl LineFile {
 
 impl<W: Write> LineFile<W> {
     fn new(path: &Path, out: Option<W>, torn: bool) -> Self {
-        Self { path: path.to_owned(), out, torn, lost: 0, untold: 0, first_error: None }
+        Self { path: path.to_owned(), out, torn, lost: 0, unreported: 0, first_error: None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -65,15 +70,15 @@ impl<W: Write> LineFile<W> {
         self.out.is_some()
     }
 
-    /// Appends a line, which ends with a newline, with one write. Where lines before it were lost, that is told first, in
-    /// the same write.
+    /// Appends a line, which ends with a newline, with one write. Where lines before it were lost, the same write says so
+    /// first.
     pub(super) fn put(&mut self, now: &str, line: &str) {
         let Some(out) = &mut self.out else {
             self.lost += 1;
             return;
         };
         let mut before = String::from(if self.torn { "\n" } else { "" });
-        if let (lines @ 1.., Some(error)) = (self.untold, &self.first_error) {
+        if let (lines @ 1.., Some(error)) = (self.unreported, &self.first_error) {
             before += &format!("{now} WARN  lines are missing here lines={lines} error={}\n", Text(error));
         }
         let bytes = [before.as_bytes(), line.as_bytes()].concat();
@@ -82,21 +87,21 @@ impl<W: Write> LineFile<W> {
             self.torn = *last != b'\n';
         }
         if written >= before.len() {
-            self.untold = 0;
+            self.unreported = 0;
         }
         if let Some(error) = refused {
             self.lost += 1;
-            self.untold += 1;
+            self.unreported += 1;
             self.first_error.get_or_insert_with(|| error.to_string());
         }
     }
 
-    /// Remembers why the file could not be made.
-    pub(super) fn not_made(&mut self, error: &io::Error) {
+    /// Why the file could not be created; the first error stays.
+    pub(super) fn set_error(&mut self, error: &io::Error) {
         self.first_error.get_or_insert_with(|| error.to_string());
     }
 
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn failure(&self) -> Option<String> {
         let error = self.first_error.as_ref()?;
         let path = self.path.display();
         Some(match (&self.out, self.lost) {
@@ -107,7 +112,7 @@ impl<W: Write> LineFile<W> {
     }
 }
 
-/// One write, and more only where the system took a part. How far it came, and what kept it from the end.
+/// One write, and more only where the system took a part. Gives the bytes written, and the error that stopped it.
 fn append(out: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while written < bytes.len() {
@@ -157,7 +162,7 @@ mod tests {
         file.out.as_mut().unwrap()
     }
 
-    fn told(file: &mut LineFile<Disk>) -> String {
+    fn text(file: &mut LineFile<Disk>) -> String {
         String::from_utf8(disk(file).holds.clone()).unwrap()
     }
 
@@ -166,26 +171,26 @@ mod tests {
         let mut file = file(1000);
         file.put("T", "one\n");
         file.put("T", "two\n");
-        assert_eq!(told(&mut file), "one\ntwo\n");
+        assert_eq!(text(&mut file), "one\ntwo\n");
         assert_eq!(disk(&mut file).writes, 2);
-        assert_eq!(file.trouble(), None);
+        assert_eq!(file.failure(), None);
     }
 
     #[test]
-    fn a_full_disk_is_counted_told_in_the_file_and_tried_again() {
+    fn a_full_disk_is_counted_reported_in_the_file_and_tried_again() {
         let mut file = file(6);
         for line in ["one\n", "two\n", "three\n"] {
             file.put("T", line);
         }
-        assert_eq!(told(&mut file), "one\ntw");
-        assert_eq!(file.trouble().unwrap(), "2 lines are missing in /logs/run.log: no storage space");
+        assert_eq!(text(&mut file), "one\ntw");
+        assert_eq!(file.failure().unwrap(), "2 lines are missing in /logs/run.log: no storage space");
 
         disk(&mut file).room = 1000;
         file.put("T", "four\n");
         file.put("T", "five\n");
         let gap = "T WARN  lines are missing here lines=2 error=\"no storage space\"\n";
-        assert_eq!(told(&mut file), format!("one\ntw\n{gap}four\nfive\n"));
-        assert_eq!(file.trouble().unwrap(), "2 lines are missing in /logs/run.log: no storage space");
+        assert_eq!(text(&mut file), format!("one\ntw\n{gap}four\nfive\n"));
+        assert_eq!(file.failure().unwrap(), "2 lines are missing in /logs/run.log: no storage space");
     }
 
     #[test]
@@ -198,15 +203,15 @@ mod tests {
             }
             disk(&mut file).room = 1000;
             file.put("T", "d-fourth\n");
-            let text = told(&mut file);
+            let text = text(&mut file);
             let whole = ["a-long-first-line", "b-second", "c-third", "d-fourth"];
-            let kept = whole.iter().filter(|line| text.lines().any(|l| l == **line)).count() as u64;
+            let present = whole.iter().filter(|line| text.lines().any(|l| l == **line)).count() as u64;
             let missing: u64 = text
                 .lines()
                 .filter_map(|line| line.split("lines=").nth(1)?.split(' ').next()?.parse::<u64>().ok())
                 .sum();
-            // A line of which only the newline was lost counts as missing, and stands there all the same.
-            assert!(kept >= 4 - file.lost && text.ends_with("d-fourth\n"), "{room}: {text}");
+            // A line of which only the newline was lost counts as missing, although it is there.
+            assert!(present >= 4 - file.lost && text.ends_with("d-fourth\n"), "{room}: {text}");
             assert_eq!(missing, file.lost, "{room}: {text}");
             assert!(!text.contains("\n\n"), "{room}: {text}");
         }

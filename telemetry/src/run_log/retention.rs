@@ -1,4 +1,4 @@
-//! Which logs a folder holds, and which of them are old enough to go.
+//! The logs in a folder, and the removal of old ones.
 
 use std::fs;
 use std::io;
@@ -11,16 +11,12 @@ const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 /// The log of one run, as found in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
-    /// What names the run.
     pub timestamp: String,
-    /// Where it is.
     pub path: PathBuf,
-    /// Its size.
     pub bytes: u64,
 }
 
-/// The logs of a folder, oldest first. Files that are no run's log are passed over, `last.log` too. A folder that is
-/// not there holds none.
+/// The logs in a folder, oldest first; other files, `last.log` too, are ignored. Empty where the folder does not exist.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -37,7 +33,7 @@ pub fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
         let Some(timestamp) = name.to_str().and_then(timestamp_of) else {
             continue;
         };
-        // Of the entry itself: a link is none of ours.
+        // Of the entry itself: a symlink is not one of ours.
         match entry.metadata() {
             Ok(found) if found.is_file() => {
                 logs.push(LogFile { timestamp: timestamp.to_owned(), path: entry.path(), bytes: found.len() })
@@ -45,41 +41,39 @@ pub fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
             Ok(_) => {}
             // Removed meanwhile.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(cannot("look at the log", &entry.path(), &e)),
+            Err(e) => return Err(cannot("read the metadata of the log", &entry.path(), &e)),
         }
     }
     logs.sort_by(|a, b| a.timestamp.cmp(&b.timestamp));
     Ok(logs)
 }
 
-/// Removes the logs of runs that began more than `keep_days` before `now`, by the timestamp in the name, and tells how
-/// many. Never `last.log`, never one whose file name is that of a path in `except` (a log not shipped yet, the run's own),
-/// never a file that is no run's log.
+/// Removes the logs of runs that began more than `keep_days` before `now`, by the timestamp in the name. Gives their number.
+/// Never removes `last.log`, a file named as a path in `except` (a log not shipped yet, the run's own), or any other file.
 ///
 /// # Errors
-/// The folder cannot be read; or a log cannot be removed, which is told after all others were.
+/// The folder cannot be read; or a log cannot be removed, after all others were.
 pub fn retain(folder: &Path, keep_days: u32, now: DateTime<Utc>, except: &[PathBuf]) -> io::Result<usize> {
     let keep = TimeDelta::days(keep_days.into());
     let mut removed = 0;
-    let mut trouble = None;
+    let mut failure = None;
     for log in list(folder)? {
         let old = parse(&log.timestamp).is_some_and(|began| now - began > keep);
-        let kept = except.iter().any(|path| path.file_name() == log.path.file_name());
-        if !old || kept {
+        let excepted = except.iter().any(|path| path.file_name() == log.path.file_name());
+        if !old || excepted {
             continue;
         }
         match fs::remove_file(&log.path) {
             Ok(()) => removed += 1,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
-                trouble.get_or_insert_with(|| cannot("remove the old log", &log.path, &e));
+                failure.get_or_insert_with(|| cannot("remove the old log", &log.path, &e));
             }
         }
     }
-    trouble.map_or(Ok(removed), Err)
+    failure.map_or(Ok(removed), Err)
 }
 
-/// The name of a run's log.
 pub(super) fn file_name(timestamp: &str) -> String {
     format!("run_{timestamp}.log")
 }
@@ -162,8 +156,8 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink("last.log", room.path().join("run_20231124T020000Z.log")).unwrap();
         let logs = list(room.path()).unwrap();
-        let told: Vec<_> = logs.iter().map(|log| (log.timestamp.as_str(), log.bytes)).collect();
-        assert_eq!(told, [("20251124T020000Z", 5), ("20261124T020000Z", 5)]);
+        let found: Vec<_> = logs.iter().map(|log| (log.timestamp.as_str(), log.bytes)).collect();
+        assert_eq!(found, [("20251124T020000Z", 5), ("20261124T020000Z", 5)]);
         assert_eq!(logs[0].path, room.path().join("run_20251124T020000Z.log"));
         assert_eq!(list(&room.path().join("none")).unwrap(), []);
     }

@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 use crate::console::{self, Format, Verbosity};
+use crate::run_log::{Follow, layer};
 
 const RUN: &str = "20261124T020000Z";
 
@@ -32,12 +33,12 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The lines without their times, which are looked at.
+/// The lines without their times, which are checked.
 fn lines(log: &RunLog) -> Vec<String> {
-    let told = text(log.path());
-    assert_eq!(told, text(log.last_path()), "twins");
-    assert!(told.is_empty() || told.ends_with('\n'));
-    told.lines().map(|line| untimed(line).to_owned()).collect()
+    let logged = text(log.path());
+    assert_eq!(logged, text(log.last_path()), "last.log is a copy");
+    assert!(logged.is_empty() || logged.ends_with('\n'));
+    logged.lines().map(|line| untimed(line).to_owned()).collect()
 }
 
 fn untimed(line: &str) -> &str {
@@ -65,7 +66,7 @@ fn a_line_is_time_level_message_fields_and_trace() {
     );
     assert_eq!(log.path(), folder.join("run_20261124T020000Z.log"));
     assert_eq!(log.last_path(), folder.join("last.log"));
-    assert_eq!(log.trouble(), None);
+    assert_eq!(log.write_failure(), None);
     log.sync().unwrap();
 }
 
@@ -78,9 +79,12 @@ fn no_value_forges_a_line() {
     in_run(&log, || {
         tracing::warn!(target: "intellistor", shown = %hostile, text = hostile, debug = ?hostile, "skipped {hostile}");
     });
-    let told = lines(&log);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(!told[0].chars().any(|c| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)), "{told:?}");
+    let logged = lines(&log);
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert!(
+        !logged[0].chars().any(|c| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)),
+        "{logged:?}"
+    );
 }
 
 #[test]
@@ -121,10 +125,10 @@ fn without_logs_the_console_is_as_it_was() {
     let console = console::layer(Verbosity::Normal, Format::Human, None, page.reopen().unwrap()).unwrap();
     let none = false.then(layer);
     with_default(tracing_subscriber::registry().with(none).with(console), || {
-        tracing::warn!(target: "intellistor", "told");
-        tracing::info!(target: "intellistor", "not told");
+        tracing::warn!(target: "intellistor", "logged");
+        tracing::info!(target: "intellistor", "not logged");
     });
-    assert_eq!(text(page.path()), "warning: told\n");
+    assert_eq!(text(page.path()), "warning: logged\n");
 }
 
 #[test]
@@ -160,11 +164,11 @@ fn two_runs_in_many_threads_do_not_mix() {
         });
     });
     for (run, log) in logs.iter().enumerate() {
-        let told = lines(log);
-        assert_eq!(told.len(), 4 * 50 * 2);
-        assert!(told.iter().all(|line| line.contains(&format!(" run={run} "))), "{told:?}");
-        let told = text(log.path());
-        assert!(told.lines().is_sorted_by_key(|line| &line[..24]));
+        let logged = lines(log);
+        assert_eq!(logged.len(), 4 * 50 * 2);
+        assert!(logged.iter().all(|line| line.contains(&format!(" run={run} "))), "{logged:?}");
+        let logged = text(log.path());
+        assert!(logged.lines().is_sorted_by_key(|line| &line[..24]));
     }
 }
 
@@ -172,9 +176,9 @@ fn two_runs_in_many_threads_do_not_mix() {
 fn the_inner_of_two_runs_gets_the_event() {
     let (_room, folder) = room();
     let logs = ["a", "b"].map(|policy| RunLog::open(&folder.join(policy), RUN).unwrap());
-    in_run(&logs[0], || logs[1].span().in_scope(|| tracing::info!(target: "intellistor", "told")));
+    in_run(&logs[0], || logs[1].span().in_scope(|| tracing::info!(target: "intellistor", "logged")));
     assert!(lines(&logs[0]).is_empty());
-    assert_eq!(lines(&logs[1]), ["INFO  told"]);
+    assert_eq!(lines(&logs[1]), ["INFO  logged"]);
 }
 
 #[test]
@@ -206,7 +210,7 @@ fn a_resumed_run_appends_and_ends_a_torn_line() {
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_may_read_it() {
+fn others_may_not_read_it() {
     use std::os::unix::fs::PermissionsExt;
     let (room, folder) = room();
     let log = RunLog::open(&folder, RUN).unwrap();
@@ -219,7 +223,7 @@ fn nobody_else_may_read_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_stops_nothing_and_is_told() {
+fn a_full_disk_stops_nothing_and_is_reported() {
     let (_room, folder) = room();
     let log = RunLog::open(&folder, RUN).unwrap();
     in_run(&log, || {
@@ -229,49 +233,49 @@ fn a_full_disk_stops_nothing_and_is_told() {
         let whole = std::mem::replace(&mut log.state().run, full.unwrap());
         tracing::info!(target: "intellistor", "two");
         tracing::info!(target: "intellistor", "three");
-        let trouble = log.trouble().unwrap();
+        let failure = log.write_failure().unwrap();
         let path = log.path().display();
         assert!(
-            trouble.starts_with(&format!("2 lines are missing in {path}: No space left on device")),
-            "{trouble}"
+            failure.starts_with(&format!("2 lines are missing in {path}: No space left on device")),
+            "{failure}"
         );
         log.state().run = whole;
         tracing::info!(target: "intellistor", "four");
     });
     assert!(text(log.path()).contains("four"));
-    // The twin had room.
+    // `last.log` had room.
     assert_eq!(text(log.last_path()).lines().count(), 4);
 }
 
 #[test]
-fn a_twin_that_cannot_be_made_is_told_and_made_later() {
+fn a_last_log_that_cannot_be_made_is_reported_and_made_later() {
     let (_room, folder) = room();
     // A file cannot be renamed onto a folder.
     fs::create_dir_all(folder.join(LAST).join("x")).unwrap();
     let log = RunLog::open(&folder, RUN).unwrap();
     in_run(&log, || tracing::info!(target: "intellistor", "one"));
-    let trouble = log.trouble().unwrap();
-    assert!(trouble.contains("last.log does not hold this run's log: "), "{trouble}");
+    let failure = log.write_failure().unwrap();
+    assert!(failure.contains("last.log does not hold this run's log: "), "{failure}");
     assert_eq!(text(log.path()).lines().count(), 1);
 
     fs::remove_dir_all(folder.join(LAST)).unwrap();
     in_run(&log, || tracing::info!(target: "intellistor", "two"));
     assert_eq!(lines(&log), ["INFO  one", "INFO  two"]);
-    assert_eq!(log.trouble(), None);
+    assert_eq!(log.write_failure(), None);
 }
 
 #[test]
-fn what_names_no_run_opens_no_log() {
+fn a_malformed_timestamp_opens_no_log() {
     let (_room, folder) = room();
-    let told = RunLog::open(&folder, "../../etc/x").unwrap_err();
-    assert_eq!(told.kind(), io::ErrorKind::InvalidInput);
+    let error = RunLog::open(&folder, "../../etc/x").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(!folder.exists());
     fs::create_dir_all(folder.parent().unwrap()).unwrap();
     fs::write(&folder, "a file").unwrap();
-    let told = RunLog::open(&folder, RUN).unwrap_err().to_string();
+    let error = RunLog::open(&folder, RUN).unwrap_err().to_string();
     assert!(
-        told.contains(&*folder.to_string_lossy()) && told.contains("let this user write there"),
-        "{told}"
+        error.contains(&*folder.to_string_lossy()) && error.contains("let this user write there"),
+        "{error}"
     );
 }
 

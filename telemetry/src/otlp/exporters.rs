@@ -1,4 +1,4 @@
-//! Exporters that run on a runtime of their own, and whose failures cost one warning.
+//! Exporters that run on a runtime of their own, and whose failures give one warning.
 
 use std::fmt;
 use std::io;
@@ -29,53 +29,53 @@ use tokio_util::context::TokioContext;
 
 use super::settings::{Protocol, Signal};
 
-/// The crate's own timeout (`OTEL_EXPORTER_OTLP_TIMEOUT`) ends a request; this is for what that may not cover.
+/// The SDK's own timeout (`OTEL_EXPORTER_OTLP_TIMEOUT`) ends a request; this covers what it may not.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Tells of the first failure, and of no other.
+/// Reports the first failure, and no other.
 #[derive(Clone)]
-pub(super) struct Teller(Arc<TellerState>);
+pub(super) struct WarnOnce(Arc<WarnOnceState>);
 
-struct TellerState {
-    told: AtomicBool,
+struct WarnOnceState {
+    warned: AtomicBool,
     warn: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-impl Teller {
+impl WarnOnce {
     pub(super) fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(TellerState { told: AtomicBool::new(false), warn: Box::new(warn) }))
+        Self(Arc::new(WarnOnceState { warned: AtomicBool::new(false), warn: Box::new(warn) }))
     }
 
-    pub(super) fn tell(&self, why: impl fmt::Display) {
-        if !self.0.told.swap(true, Ordering::SeqCst) {
+    pub(super) fn warn(&self, why: impl fmt::Display) {
+        if !self.0.warned.swap(true, Ordering::SeqCst) {
             (self.0.warn)(&format!(
-                "traces and metrics do not all reach the collector: {why}. Nothing else is affected. Check \
+                "not all traces and metrics reach the collector: {why}. The backup itself is not affected. Check \
                  OTEL_EXPORTER_OTLP_ENDPOINT, or turn them off with OTEL_SDK_DISABLED=true"
             ));
         }
     }
 }
 
-impl fmt::Debug for Teller {
+impl fmt::Debug for WarnOnce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Teller")
+        f.write_str("WarnOnce")
     }
 }
 
-/// Where exports run. The SDK drives them from plain threads, and what sends needs a runtime.
+/// Runs exports on a runtime: the SDK drives them from plain threads, and its clients need one.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct Sender {
     pub(super) runtime: Handle,
-    pub(super) teller: Teller,
+    pub(super) warning: WarnOnce,
 }
 
-impl Place {
+impl Sender {
     async fn run(&self, export: impl Future<Output = OTelSdkResult> + Send) -> OTelSdkResult {
         let bounded = async { tokio::time::timeout(LONGEST, export).await };
         let done = TokioContext::new(bounded, self.runtime.clone()).await;
         let done = done.unwrap_or(Err(opentelemetry_sdk::error::OTelSdkError::Timeout(LONGEST)));
         if let Err(error) = &done {
-            self.teller.tell(error);
+            self.warning.warn(error);
         }
         done
     }
@@ -84,12 +84,12 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Spans {
     inner: SpanExporter,
-    place: Place,
+    sender: Sender,
 }
 
 impl ExportSpans for Spans {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.place.run(self.inner.export(batch)).await
+        self.sender.run(self.inner.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -103,12 +103,12 @@ impl ExportSpans for Spans {
 
 pub(super) struct Metrics {
     inner: MetricExporter,
-    place: Place,
+    sender: Sender,
 }
 
 impl PushMetricExporter for Metrics {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.place.run(self.inner.export(metrics)).await
+        self.sender.run(self.inner.export(metrics)).await
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -124,12 +124,12 @@ impl PushMetricExporter for Metrics {
     }
 }
 
-/// Few and short: what fails for longer is not worth a run's time.
+/// Few and short: a failure that lasts longer is not worth a run's time.
 fn retries() -> RetryPolicy {
     RetryPolicy::recommended().with_max_retries(2).with_max_delay(Duration::from_millis(400))
 }
 
-/// Builds either exporter: their builders have the same methods, and no trait in common.
+/// Builds either exporter: their builders have the same methods, but no trait in common.
 macro_rules! build {
     ($exporter:ident, $signal:expr) => {
         match $signal.protocol {
@@ -150,13 +150,13 @@ macro_rules! build {
 type Built<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Must be called within the runtime.
-pub(super) fn spans(signal: &Signal, place: &Place) -> Built<Spans> {
-    Ok(Spans { inner: build!(SpanExporter, signal)?, place: place.clone() })
+pub(super) fn spans(signal: &Signal, sender: &Sender) -> Built<Spans> {
+    Ok(Spans { inner: build!(SpanExporter, signal)?, sender: sender.clone() })
 }
 
 /// Must be called within the runtime.
-pub(super) fn metrics(signal: &Signal, place: &Place) -> Built<Metrics> {
-    Ok(Metrics { inner: build!(MetricExporter, signal)?, place: place.clone() })
+pub(super) fn metrics(signal: &Signal, sender: &Sender) -> Built<Metrics> {
+    Ok(Metrics { inner: build!(MetricExporter, signal)?, sender: sender.clone() })
 }
 
 fn tls(signal: &Signal) -> Result<ClientTlsConfig, io::Error> {
@@ -166,7 +166,7 @@ fn tls(signal: &Signal) -> Result<ClientTlsConfig, io::Error> {
     Ok(config.ca_certificate(Certificate::from_pem(pem)))
 }
 
-/// The system's certificates are read only where TLS is asked for.
+/// The system's certificates are read only where the endpoint is https.
 fn http(signal: &Signal) -> Result<Arc<dyn HttpClient>, io::Error> {
     if !signal.https {
         return Ok(Arc::new(HyperClient::with_default_connector(LONGEST, None)));
@@ -191,7 +191,7 @@ fn authorities(file: &Path) -> Result<RootCertStore, io::Error> {
     for certificate in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
         roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
     }
-    if roots.is_empty() { Err(io::Error::other("it holds no certificate (PEM)")) } else { Ok(roots) }
+    if roots.is_empty() { Err(io::Error::other("it contains no PEM certificate")) } else { Ok(roots) }
 }
 
 fn unusable(variable: &str, file: &Path, error: io::Error) -> io::Error {
