@@ -196,7 +196,7 @@ impl Agent {
     /// Those of the disk.
     pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
         let folder = self.queue_folder(policy_id);
-        let queue = state::peek(&folder)?;
+        let queue = state::snapshot(&folder)?;
         let progress = RunProgress::read(&folder);
         Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress })
     }

@@ -5,7 +5,7 @@ use intellistor_storage::Error as Storage;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::ownership::{Claim, Owner};
 use intellistor_storage::keys::Recipients;
-use intellistor_storage::manifest::Peeked;
+use intellistor_storage::manifest::Preamble;
 
 use crate::catalog::Catalog;
 use crate::clock::{self, TIMESTAMP};
@@ -104,7 +104,7 @@ async fn of_backups(
 
 /// Whether the newest backup opens with the configured key.
 async fn of_key(catalog: &Catalog, recipients: &Recipients, newest: &BackupName) -> Option<String> {
-    let peeked = match Peeked::fetch(&*catalog.store, newest).await {
+    let peeked = match Preamble::fetch(&*catalog.store, newest).await {
         Ok(peeked) => peeked,
         Err(error) => {
             tracing::warn!(%error, backup_id = newest.backup_id, "the key of the newest backup is not known");

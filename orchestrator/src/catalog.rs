@@ -8,7 +8,7 @@ use intellistor_storage::RetryClass;
 use intellistor_storage::catalog::contents::{Contents, ListedBackup};
 use intellistor_storage::catalog::layout::{self, BackupName};
 use intellistor_storage::catalog::ownership::{self, Claim, Machine, Owner};
-use intellistor_storage::manifest::Peeked;
+use intellistor_storage::manifest::Preamble;
 use intellistor_storage::objects::{SharedStore, StoreUrl};
 
 use crate::clock;
@@ -86,7 +86,7 @@ impl Catalog {
     /// Those of a store that cannot be reached.
     pub async fn hosts(&self, names: Vec<BackupName>) -> Result<Vec<Option<String>>> {
         let peeks = streams::iter(names).map(|name| async move {
-            match Peeked::fetch(&*self.store, &name).await {
+            match Preamble::fetch(&*self.store, &name).await {
                 Ok(peeked) => Ok(Some(peeked.host)),
                 Err(error) if error.retry_class() == RetryClass::Temporary => Err(error.into()),
                 // One that was altered, or that this user may not read, is listed all the same.

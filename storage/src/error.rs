@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use crate::catalog::layout::BackupName;
-use crate::catalog::ownership::Owner;
 use crate::disk::shortage;
 use crate::objects::error::{RetryClass, StoreError};
-use crate::state::Holder;
 use crate::state::job::IllegalTransition;
 
 /// The result of everything in this crate.
@@ -90,17 +88,17 @@ pub enum Error {
     },
     /// Occurs when a policy belongs to another machine in the store.
     #[error(
-        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written. Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them",
-        host = owner.host,
-        since = owner.since
+        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written. Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them"
     )]
     NotOwner {
         /// The policy.
         policy_id: String,
         /// The store's URL.
         store: String,
-        /// The machine that it belongs to.
-        owner: Box<Owner>,
+        /// The name of the machine that it belongs to.
+        host: String,
+        /// When that machine claimed it, in RFC 3339.
+        since: String,
         /// The name of this machine.
         this_host: String,
     },
@@ -120,12 +118,12 @@ pub enum Error {
     #[error("the archive is too large: {0}")]
     TooLarge(String),
     /// Occurs when another process is using a queue.
-    #[error("another run of this policy is active{}; its queue is {}", held_by(holder.as_ref()), folder.display())]
+    #[error("another run of this policy is active{}; its queue is {}", held_by(*process), folder.display())]
     Busy {
         /// The queue's folder.
         folder: PathBuf,
-        /// Who has it, as far as that can be told.
-        holder: Option<Holder>,
+        /// The id of that process, where it is known.
+        process: Option<u32>,
     },
     /// Occurs when the queue cannot be read or written.
     #[error("cannot {action} the queue {}: {reason}. {}", path.display(), kind.hint())]
@@ -201,8 +199,8 @@ fn what_to_do(source: &std::io::Error) -> String {
     advice.to_owned()
 }
 
-fn held_by(holder: Option<&Holder>) -> String {
-    holder.map_or_else(String::new, |holder| format!(" (process {})", holder.pid))
+fn held_by(process: Option<u32>) -> String {
+    process.map_or_else(String::new, |id| format!(" (process {id})"))
 }
 
 /// The kinds of queue errors that call for different actions.

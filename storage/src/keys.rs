@@ -18,18 +18,19 @@
 //! | `user_key` | the key that a user keeps, and a data key wrapped by it |
 //! | `passphrase` | Argon2id |
 //! | `data_key` | the key of one backup, and what is derived from it |
+//! | `cipher` | AES-256-GCM |
 //! | `secret` | 32 bytes that are zeroed when dropped |
 
-mod data_key;
-mod identity;
+pub(crate) mod cipher;
+pub(crate) mod data_key;
+pub(crate) mod identity;
 mod passphrase;
-mod recipients;
-mod secret;
-mod user_key;
+pub(crate) mod recipients;
+pub(crate) mod secret;
+pub(crate) mod user_key;
 
 pub use data_key::DataKey;
 pub use identity::Identity;
 pub use recipients::Recipients;
 pub use secret::KeyId;
-pub(crate) use secret::random;
 pub use user_key::{UserKey, WrappedKey};

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{Listed, ManifestDraft, Origin};
+use intellistor_storage::manifest::{ManifestDraft, Origin, PartEntries};
 use intellistor_storage::objects::{MemoryStore, ObjectStore};
 
 /// A forger with a store and a key.
@@ -53,7 +53,9 @@ impl HostileBackup {
         let mut draft = ManifestDraft::default();
         let last = segments.len() - 1;
         for (i, segment) in segments.into_iter().enumerate() {
-            draft.commit(segment, Listed::of(if i == last { entries } else { &[] }, &[]).unwrap()).unwrap();
+            draft
+                .commit(segment, PartEntries::of(if i == last { entries } else { &[] }, &[]).unwrap())
+                .unwrap();
         }
         let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), ..Origin::default() };
         let (manifest, _) = draft.finish(&self.header, &self.data_key, origin, Vec::new()).unwrap();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use actix::prelude::*;
 use intellistor_storage::Hashed;
 use intellistor_storage::archive::{Sealed, SegmentRecord, SegmentSealer};
-use intellistor_storage::manifest::{Entry, Listed, Problem};
+use intellistor_storage::manifest::{Entry, PartEntries, Problem};
 use intellistor_storage::memory::packed::Packer;
 use intellistor_storage::state::Cursor;
 
@@ -30,7 +30,7 @@ pub struct SegmentSealed {
     /// The bytes; those of the first part begin with the archive's header.
     pub body: Hashed,
     /// What ended in it.
-    pub listed: Listed,
+    pub listed: PartEntries,
     /// Where it ends in the walk.
     pub cursor: Cursor,
     /// Whether it closes the archive.
@@ -107,7 +107,7 @@ impl Encryptor {
         Ok(self.next.send(SegmentSealed {
             segment: sealed.record,
             body: sealed.body,
-            listed: Listed {
+            listed: PartEntries {
                 entries: std::mem::take(&mut self.entries).finish()?,
                 problems: std::mem::take(&mut self.problems).finish()?,
             },

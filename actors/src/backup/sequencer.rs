@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use actix::prelude::*;
 use intellistor_storage::Result;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::{Listed, ManifestDraft};
+use intellistor_storage::manifest::{ManifestDraft, PartEntries};
 use intellistor_storage::objects::PartReceipt;
 use intellistor_storage::state::{Cursor, Ledger, PartRecord};
 use tokio::sync::oneshot;
@@ -27,12 +27,12 @@ pub trait Book: Debug + Send + Unpin + 'static {
     ///
     /// # Errors
     /// Those of the disk.
-    fn commit(&mut self, part: PartRecord, listed: Listed, cursor: &Cursor) -> Result<()>;
+    fn commit(&mut self, part: PartRecord, listed: PartEntries, cursor: &Cursor) -> Result<()>;
 }
 
 /// A job's ledger: what is committed survives a crash.
 impl Book for Ledger {
-    fn commit(&mut self, part: PartRecord, listed: Listed, cursor: &Cursor) -> Result<()> {
+    fn commit(&mut self, part: PartRecord, listed: PartEntries, cursor: &Cursor) -> Result<()> {
         Ledger::commit(self, &part, cursor, &listed)
     }
 }
@@ -47,7 +47,7 @@ pub struct Draft {
 }
 
 impl Book for Draft {
-    fn commit(&mut self, part: PartRecord, listed: Listed, _: &Cursor) -> Result<()> {
+    fn commit(&mut self, part: PartRecord, listed: PartEntries, _: &Cursor) -> Result<()> {
         self.manifest.commit(part.segment, listed)?;
         self.receipts.push(part.receipt);
         Ok(())

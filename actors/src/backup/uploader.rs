@@ -15,7 +15,7 @@ use std::time::Instant;
 use actix::prelude::*;
 use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::Listed;
+use intellistor_storage::manifest::PartEntries;
 use intellistor_storage::objects::{Part, PartReceipt, SharedStore, Upload};
 use intellistor_storage::state::Cursor;
 use intellistor_telemetry::metrics::{self, Queued};
@@ -41,7 +41,7 @@ pub struct PartUploaded {
     /// What the store answered.
     pub receipt: PartReceipt,
     /// As in [`SegmentSealed`].
-    pub listed: Listed,
+    pub listed: PartEntries,
     /// As in [`SegmentSealed`].
     pub cursor: Cursor,
     /// As in [`SegmentSealed`].

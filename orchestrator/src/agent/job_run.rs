@@ -15,7 +15,9 @@ use intellistor_actors::source::{Walked, make_roots};
 use intellistor_storage::archive::{Header, SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{EntryKind, Listed, ManifestDraft, Problem, ProblemKind, RootRecord};
+use intellistor_storage::manifest::{
+    EntryKind, ManifestDraft, PartEntries, Problem, ProblemKind, RootRecord,
+};
 use intellistor_storage::objects::{RetryPolicy, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
 use intellistor_storage::state::job::{JobEvent, JobState};
@@ -270,7 +272,7 @@ impl JobRun {
         let entries = (1..=last.segment.number).flat_map(|number| {
             let (listed, failed) = match self.ledger.committed(number) {
                 Ok(listed) => (listed, None),
-                Err(error) => (Listed::default(), Some(Err(error))),
+                Err(error) => (PartEntries::default(), Some(Err(error))),
             };
             listed.entries.into_unpacked().chain(failed)
         });

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::state::Peek;
+use intellistor_storage::state::Snapshot;
 use tracing::Span;
 
 use crate::agent::watch::RunProgress;
@@ -79,7 +79,7 @@ pub struct PolicyStatus {
     /// Which.
     pub policy_id: String,
     /// Whether a run is active, and its job if none is.
-    pub queue: Peek,
+    pub queue: Snapshot,
     /// How far the active run has come, or the one that was stopped had.
     pub progress: Option<RunProgress>,
 }

@@ -97,8 +97,8 @@ mod tests {
     }
 
     fn refused() -> Error {
-        let (policy_id, store, owner, this_host) = Default::default();
-        Error::Storage(Storage::NotOwner { policy_id, store, owner, this_host })
+        let (policy_id, store, host, since, this_host) = Default::default();
+        Error::Storage(Storage::NotOwner { policy_id, store, host, since, this_host })
     }
 
     /// Every error, what it means at first, and what when all attempts were used up.

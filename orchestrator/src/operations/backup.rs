@@ -15,7 +15,7 @@ use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{RootRecord, peek_roots};
+use intellistor_storage::manifest::{RootRecord, fetch_roots};
 use intellistor_storage::objects::{SharedStore, Upload};
 use intellistor_telemetry::names::span;
 use tracing::field::Empty;
@@ -239,7 +239,7 @@ impl Job {
     async fn roots_before(&self) -> Option<Vec<RootRecord>> {
         let found = async {
             match self.catalog.newest_before(&self.policy.policy_id).await? {
-                Some(newest) => Ok(peek_roots(&*self.store, &newest).await?),
+                Some(newest) => Ok(fetch_roots(&*self.store, &newest).await?),
                 None => Ok(None),
             }
         };

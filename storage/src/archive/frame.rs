@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn what_does_not_compress_is_stored() {
-        let noise: Vec<u8> = (0..FRAME_BYTES / 32).flat_map(|_| crate::keys::random::<32>()).collect();
+        let noise: Vec<u8> =
+            (0..FRAME_BYTES / 32).flat_map(|_| crate::keys::secret::random::<32>()).collect();
         let gzip = FrameCompressor::new(Compression::Fast).compress(&noise);
         assert!(gzip.len() < MAX_SEALED_BYTES - 16 && gzip.len() >= noise.len());
         assert_eq!(inflate(&gzip, FRAME_BYTES).unwrap(), noise);

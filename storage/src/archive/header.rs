@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::archive::frame::FRAME_BYTES;
 use crate::catalog::layout::BackupName;
 use crate::error::{Error, Result};
-use crate::keys::WrappedKey;
+use crate::keys::user_key::WrappedKey;
 
 const MAGIC: &[u8; 4] = b"ISBK";
 /// The version that this program writes and reads.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::frame::Inflater;
 use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES};
-use crate::archive::cipher::TAG_BYTES;
 use crate::archive::frame::MAX_SEALED_BYTES;
 use crate::archive::header::Header;
 use crate::archive::segment::SegmentRecord;
 use crate::error::{Error, Result};
-use crate::keys::DataKey;
+use crate::keys::cipher::TAG_BYTES;
+use crate::keys::data_key::DataKey;
 use crate::memory::buffers::{Buffer, Buffers};
 
 /// Where one frame lies, and what it takes to open it.

@@ -7,13 +7,14 @@ use sha2::{Digest, Sha256};
 
 use super::header::PREFIX_BYTES;
 use super::segment::{FramePlace, LAST_IN_SEGMENT, SEGMENT_HEAD_BYTES};
-use crate::archive::cipher::{Cipher, TAG_BYTES};
 use crate::archive::frame::{MAX_SEALED_BYTES, inflate};
 use crate::archive::header::Header;
 use crate::archive::segment::{FrameRecord, SegmentRecord};
 use crate::catalog::layout::BackupName;
 use crate::error::{Error, Result};
-use crate::keys::{DataKey, Identity};
+use crate::keys::cipher::{Cipher, TAG_BYTES};
+use crate::keys::data_key::DataKey;
+use crate::keys::identity::Identity;
 
 /// A frame that was opened.
 #[derive(Debug)]

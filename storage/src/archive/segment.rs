@@ -5,11 +5,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::archive::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::archive::frame::MAX_SEALED_BYTES;
 use crate::archive::header::Header;
 use crate::error::{Error, Result};
-use crate::keys::{DataKey, random};
+use crate::keys::cipher::{Cipher, NONCE_BYTES, TAG_BYTES};
+use crate::keys::data_key::DataKey;
+use crate::keys::secret::random;
 use crate::memory::buffers::{Buffer, Buffers};
 use crate::objects::hashed::Hashed;
 

@@ -265,8 +265,9 @@ pub async fn confirm(store: &dyn ObjectStore, policy_id: &str, machine: &Machine
 }
 
 fn not_owner(store: &dyn ObjectStore, policy_id: &str, owner: Owner, machine: &Machine) -> Error {
+    let Owner { host, since, .. } = owner;
     let (policy_id, store, this_host) = (policy_id.to_owned(), store.url(), machine.host.clone());
-    Error::NotOwner { policy_id, store, owner: Box::new(owner), this_host }
+    Error::NotOwner { policy_id, store, host, since, this_host }
 }
 
 fn unreadable(store: &dyn ObjectStore, policy_id: &str, reason: String) -> Error {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::Sha256;
 
-use crate::archive::cipher::Cipher;
+use crate::keys::cipher::Cipher;
 use crate::keys::secret::{Secret, random};
 
 /// The random key of one backup. Everything in the backup is sealed under keys derived from it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::archive::cipher::Cipher;
+use crate::keys::cipher::Cipher;
 
 /// 32 secret bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::archive::cipher::{NONCE_BYTES, TAG_BYTES};
 use crate::error::{Error, Result};
+use crate::keys::cipher::{NONCE_BYTES, TAG_BYTES};
 use crate::keys::data_key::DataKey;
 use crate::keys::passphrase;
 use crate::keys::passphrase::{ARGON2_MOST_WORK, Argon2id};

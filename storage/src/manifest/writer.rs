@@ -8,15 +8,16 @@ use hmac::{Hmac, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::{
-    ArchiveRecord, FORMAT, Head, Listed, MANIFEST_VERSION, Note, Origin, Problem, ProblemKind, RootRecord,
-    TRAILER_BYTES, TRAILER_END, TRAILER_START, Totals,
-};
-use crate::archive::{Header, SegmentRecord, archive_digest};
+use super::format::{FORMAT, MANIFEST_VERSION, TRAILER_BYTES, TRAILER_END, TRAILER_START};
+use super::head::{ArchiveRecord, Head, Origin, RootRecord, Totals};
+use super::part_entries::PartEntries;
+use super::problem::{Note, Problem, ProblemKind};
+use crate::archive::header::Header;
+use crate::archive::segment::{SegmentRecord, archive_digest};
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
 use crate::error::{Error, Result};
-use crate::keys::DataKey;
+use crate::keys::data_key::DataKey;
 use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::{ObjectStore, PutOptions, put_stream};
 
@@ -36,7 +37,7 @@ impl ManifestDraft {
     ///
     /// # Errors
     /// [`Error::Io`] when the temporary folder is full; [`Error::Integrity`] for a list that is damaged.
-    pub fn commit(&mut self, segment: SegmentRecord, listed: Listed) -> Result<()> {
+    pub fn commit(&mut self, segment: SegmentRecord, listed: PartEntries) -> Result<()> {
         for entries in listed.entries.unpack() {
             for entry in entries? {
                 self.totals.count(&entry);

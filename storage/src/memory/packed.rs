@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_for_memory_comes_back_from_the_disk() {
-        let record = |i: u32| crate::keys::random::<32>().map(|b| b ^ i as u8).to_vec();
+        let record = |i: u32| crate::keys::secret::random::<32>().map(|b| b ^ i as u8).to_vec();
         let records: Vec<Vec<u8>> = (0..60_000).map(record).collect();
         let packed = Packed::of(&records).unwrap();
         assert!(packed.spool.bytes() > MEMORY_BYTES as u64);

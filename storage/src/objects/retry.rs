@@ -55,7 +55,7 @@ impl RetryPolicy {
     /// doubled delay, so that clients do not return in step.
     pub fn pause(&self, attempt: u32) -> Duration {
         let longest = self.first_delay.saturating_mul(1 << (attempt - 1).min(DOUBLINGS)).min(self.max_delay);
-        let [random] = crate::keys::random::<1>();
+        let [random] = crate::keys::secret::random::<1>();
         longest.mul_f64(0.5 + f64::from(random) / 510.0)
     }
 }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::database::Database;
 use crate::error::{Error, Result};
 use crate::failpoint::Failpoint;
-use crate::manifest::Listed;
+use crate::manifest::part_entries::PartEntries;
 use crate::memory::packed;
 use crate::memory::packed::{Packed, Packer};
 use crate::state::job::{JobEvent, JobState};
@@ -164,7 +164,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::Replay`] when it is not the part after the last; those of the disk.
-    pub fn commit(&self, part: &PartRecord, cursor: &Cursor, listed: &Listed) -> Result<()> {
+    pub fn commit(&self, part: &PartRecord, cursor: &Cursor, listed: &PartEntries) -> Result<()> {
         let mut now = self.now();
         let number = part.segment.number;
         if number != now.parts + 1 {
@@ -243,9 +243,9 @@ impl Ledger {
     ///
     /// # Errors
     /// Those of the disk, and damage.
-    pub fn committed(&self, number: u32) -> Result<Listed> {
+    pub fn committed(&self, number: u32) -> Result<PartEntries> {
         let PartRow { entries, problems, .. } = self.record(PART, number)?;
-        let found = Listed {
+        let found = PartEntries {
             entries: self.read_all(ENTRY, number, entries)?,
             problems: self.read_all(PROBLEM, number, problems)?,
         };
@@ -258,7 +258,7 @@ impl Ledger {
     }
 
     /// Writes what ended in a part; flushed.
-    pub(super) fn list(&self, number: u32, Listed { entries, problems }: &Listed) -> Result<()> {
+    pub(super) fn list(&self, number: u32, PartEntries { entries, problems }: &PartEntries) -> Result<()> {
         self.put_all(ENTRY, number, entries)?;
         self.put_all(PROBLEM, number, problems)?;
         // A power failure may keep what was written last and lose what was written before.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::SegmentRecord;
+use crate::archive::segment::SegmentRecord;
 use crate::catalog::layout::BackupName;
-use crate::manifest::RootRecord;
+use crate::manifest::head::RootRecord;
 use crate::objects::{PartReceipt, Upload};
 use crate::state::job::JobState;
 
@@ -28,7 +28,7 @@ pub struct Job {
     pub policy_digest: [u8; 32],
     /// The upload, once it has begun.
     pub upload: Option<Upload>,
-    /// Where the job stands. Only [`Ledger::advance`](super::Ledger::advance) changes it.
+    /// Only [`Ledger::advance`](super::ledger::Ledger::advance) changes it.
     pub state: JobState,
     /// When it began, in milliseconds since 1970 UTC.
     pub began_ms: i64,
@@ -106,15 +106,16 @@ pub struct PartRecord {
 /// Where in the walk a part ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Index of the entry to go on with.
+    /// Index of the entry to resume with.
     pub entry: u64,
     /// What is in the archive of that entry already.
-    pub half_sent: Option<HalfSent>,
+    #[serde(rename = "half_sent")]
+    pub partial_entry: Option<PartialEntry>,
 }
 
 /// An entry that is in the archive in part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HalfSent {
+pub struct PartialEntry {
     /// Where its header begins in the tar stream, in bytes.
     pub tar_offset: u64,
     /// The header: name, kind, size, times, owner, attributes.

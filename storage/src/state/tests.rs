@@ -5,10 +5,18 @@ mod records;
 
 use tempfile::TempDir;
 
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::database::{self, Database};
+use super::queue::{MOST_HISTORY, MOST_VIEWED};
 use super::*;
 use crate::archive::{FrameRecord, SegmentRecord};
+use crate::catalog::layout::BackupName;
+use crate::error::{Error, Result};
 use crate::manifest::{
-    Entry, EntryKind, Extent, Listed, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
+    Entry, EntryKind, Extent, PartEntries, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
 };
 use crate::objects::{PartReceipt, Upload};
 use crate::state::job::{Ending, JobEvent, JobState};
@@ -71,7 +79,7 @@ fn part(number: u32) -> PartRecord {
 }
 
 fn cursor(entry: u64) -> Cursor {
-    Cursor { entry, half_sent: None }
+    Cursor { entry, partial_entry: None }
 }
 
 /// Commits parts 1 to `parts`, each with `entries` entries and a problem.
@@ -79,13 +87,13 @@ fn commit(ledger: &Ledger, parts: std::ops::RangeInclusive<u32>, entries: usize)
     for number in parts {
         let (entries, problems) = ended_in(number, entries);
         ledger
-            .commit(&part(number), &cursor(number.into()), &Listed::of(&entries, &problems).unwrap())
+            .commit(&part(number), &cursor(number.into()), &PartEntries::of(&entries, &problems).unwrap())
             .unwrap();
     }
 }
 
 fn committed(ledger: &Ledger, number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> {
-    let Listed { entries, problems } = ledger.committed(number)?;
+    let PartEntries { entries, problems } = ledger.committed(number)?;
     Ok((all(entries)?, all(problems)?))
 }
 
@@ -143,7 +151,7 @@ fn parts_are_recorded_in_their_order_alone() {
     let mut queue = Queue::open(dir.path()).unwrap();
     let ledger = queue.begin(job("a")).unwrap();
     assert_eq!(ledger.last_part().unwrap(), None);
-    let try_part = |number: u32| ledger.commit(&part(number), &cursor(0), &Listed::default());
+    let try_part = |number: u32| ledger.commit(&part(number), &cursor(0), &PartEntries::default());
     assert!(matches!(try_part(2), Err(Error::Replay { expected: 1, found: 2 })));
     try_part(1).unwrap();
     assert!(matches!(try_part(1), Err(Error::Replay { expected: 2, found: 1 })));
@@ -158,12 +166,12 @@ fn what_a_run_listed_that_died_before_the_part_was_recorded_does_not_count() {
     let mut queue = Queue::open(dir.path()).unwrap();
     let ledger = queue.begin(job("a")).unwrap();
     let (entries, problems) = ended_in(1, 3_000);
-    ledger.list(1, &Listed::of(&entries, &problems).unwrap()).unwrap();
+    ledger.list(1, &PartEntries::of(&entries, &problems).unwrap()).unwrap();
     drop((ledger, queue));
     let (queue, ledger) = reopened(&dir);
     assert_eq!(ledger.part_count(), 0);
     for (number, count) in [(1, 200), (2, 0)] {
-        ledger.list(2, &Listed::of(&entries, &problems).unwrap()).unwrap();
+        ledger.list(2, &PartEntries::of(&entries, &problems).unwrap()).unwrap();
         commit(&ledger, number..=number, count);
         assert_eq!(committed(&ledger, number).unwrap(), ended_in(number, count));
     }
@@ -178,9 +186,9 @@ fn a_temporary_folder_that_cannot_be_used_is_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let mut queue = Queue::open(dir.path()).unwrap();
     let ledger = queue.begin(job("a")).unwrap();
-    let noise = |i: usize| Entry { sha256: Some(crate::keys::random()), ..entry(&format!("{i}")) };
+    let noise = |i: usize| Entry { sha256: Some(crate::keys::secret::random()), ..entry(&format!("{i}")) };
     let entries: Vec<_> = (0..60_000).map(noise).collect();
-    ledger.commit(&part(1), &cursor(1), &Listed::of(&entries, &[]).unwrap()).unwrap();
+    ledger.commit(&part(1), &cursor(1), &PartEntries::of(&entries, &[]).unwrap()).unwrap();
     let nowhere = dir.path().join("nowhere");
     tempfile::env::override_temp_dir(&nowhere).unwrap();
     let told = ledger.committed(1).unwrap_err();
@@ -281,7 +289,7 @@ fn the_history_holds_the_newest_hundred_newest_first() {
     }
     let expected: Vec<_> = (5..105).rev().map(|n| format!("{n:03}")).collect();
     assert_eq!(timestamps(&queue), expected);
-    let Peek::Running(_, view) = peek(dir.path()).unwrap() else { panic!("this process has it") };
+    let Snapshot::Running(_, view) = snapshot(dir.path()).unwrap() else { panic!("this process has it") };
     assert_eq!(view.history.len(), MOST_VIEWED);
     assert_eq!(view.history[0].name.timestamp, "104");
 }

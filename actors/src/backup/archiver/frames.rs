@@ -8,7 +8,7 @@ use intellistor_storage::ContentDigest;
 use intellistor_storage::archive::FRAME_BYTES;
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::memory::buffers::{Buffer, Buffers};
-use intellistor_storage::state::{Cursor, HalfSent};
+use intellistor_storage::state::{Cursor, PartialEntry};
 
 use crate::backup::archiver::frame::{FrameArchived, Recorded};
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER};
@@ -61,7 +61,7 @@ struct Open {
 /// What an earlier run sent of the entry at which this one begins.
 #[derive(Debug)]
 struct SentBefore {
-    half: HalfSent,
+    half: PartialEntry,
     /// Where its sent bytes end: where this run's first frame begins.
     until: u64,
 }
@@ -70,7 +70,7 @@ impl Frames {
     /// A stream of which `position` bytes were sent before, up to where `cursor` says.
     pub(crate) fn resume(next: Link<FrameArchived>, position: u64, cursor: Cursor) -> Self {
         // Of an entry that was about to begin nothing was sent.
-        let half = cursor.half_sent.filter(|half| half.tar_offset < position);
+        let half = cursor.partial_entry.filter(|half| half.tar_offset < position);
         Self {
             next,
             seq: 0,
@@ -274,7 +274,8 @@ impl Frames {
         let seq = self.seq;
         self.seq += 1;
         let mut recorded = std::mem::take(&mut self.recorded);
-        recorded.cursor = Cursor { entry: self.entry, half_sent: self.open.as_ref().map(Open::half_sent) };
+        recorded.cursor =
+            Cursor { entry: self.entry, partial_entry: self.open.as_ref().map(Open::partial_entry) };
         self.next.send(FrameArchived { seq, tar, recorded, last })
     }
 }
@@ -282,8 +283,8 @@ impl Frames {
 impl Open {
     /// An entry that no run can go on with: should this one end amid the zeros, the next one writes the rest of
     /// them, whatever it finds on the disk.
-    fn given_up(half: HalfSent) -> Self {
-        let HalfSent { tar_offset, header, stored_bytes, .. } = half;
+    fn given_up(half: PartialEntry) -> Self {
+        let PartialEntry { tar_offset, header, stored_bytes, .. } = half;
         let (digest, read_bytes) = (ContentDigest::default(), u64::MAX);
         Self { tar_offset, header, stored_bytes, identity: None, digest, read_bytes }
     }
@@ -292,8 +293,8 @@ impl Open {
         self.digest.finish()
     }
 
-    fn half_sent(&self) -> HalfSent {
-        HalfSent {
+    fn partial_entry(&self) -> PartialEntry {
+        PartialEntry {
             tar_offset: self.tar_offset,
             header: self.header.clone(),
             stored_bytes: self.stored_bytes,

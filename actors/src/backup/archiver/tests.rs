@@ -235,7 +235,7 @@ fn a_file_of_several_frames_is_gone_on_with_wherever_it_was_cut() {
     fs::write(dir.path().join("grande"), noise(1, 4 * FRAME + 300_000)).unwrap();
     fs::write(dir.path().join("z"), b"after").unwrap();
     let cursors = cut_everywhere(dir.path());
-    let halves = cursors.iter().filter(|(_, cursor)| cursor.half_sent.is_some()).count();
+    let halves = cursors.iter().filter(|(_, cursor)| cursor.partial_entry.is_some()).count();
     assert_eq!(halves, 4, "{cursors:?}");
 }
 
@@ -251,7 +251,7 @@ fn a_sparse_file_is_gone_on_with_wherever_it_was_cut() {
     fs::write(dir.path().join("z"), noise(7, FRAME)).unwrap();
     let cursors = cut_everywhere(dir.path());
     assert!(cursors.len() >= 4, "{cursors:?}");
-    let header = cursors[0].1.half_sent.as_ref().unwrap();
+    let header = cursors[0].1.partial_entry.as_ref().unwrap();
     assert!(header.stored_bytes < 5 << 20, "the file is archived as a sparse one: {header:?}");
 }
 
@@ -278,7 +278,7 @@ fn cuts_at_the_very_ends_of_headers_contents_and_paddings_lose_nothing() {
     }
     let cursors = cut_everywhere(dir.path());
     let at_an_edge = |(position, cursor): &&(u64, Cursor)| {
-        cursor.half_sent.as_ref().is_some_and(|half| half.tar_offset == *position)
+        cursor.partial_entry.as_ref().is_some_and(|half| half.tar_offset == *position)
     };
     assert!(cursors.iter().any(|c| at_an_edge(&c)), "no entry begins with a frame: {cursors:?}");
 }
@@ -323,7 +323,7 @@ fn a_header_of_many_blocks_may_be_cut_in_itself() {
     }
     let cursors = cut_everywhere(dir.path());
     let in_a_header = |(position, cursor): &&(u64, Cursor)| {
-        cursor.half_sent.as_ref().is_some_and(|half| {
+        cursor.partial_entry.as_ref().is_some_and(|half| {
             half.tar_offset < *position && *position < half.tar_offset + half.header.len() as u64
         })
     };
@@ -416,7 +416,7 @@ impl Place {
 
     /// The numbers of frames behind which the big file is cut.
     fn cuts(&self) -> Vec<usize> {
-        let is_cut = |n: &usize| self.whole[n - 1].recorded.cursor.half_sent.is_some();
+        let is_cut = |n: &usize| self.whole[n - 1].recorded.cursor.partial_entry.is_some();
         let cuts: Vec<_> = (1..self.whole.len()).filter(is_cut).collect();
         assert_eq!(cuts.len(), 4);
         cuts
@@ -516,7 +516,7 @@ fn a_file_that_was_gone_and_is_back_is_no_skipped_one() {
     let again = go_on(&place.walked, &place.whole[..2]);
     fs::rename(&away, place.big()).unwrap();
     for second in 3..again.len() {
-        let amid_zeros = again[second - 1].recorded.cursor.half_sent.is_some();
+        let amid_zeros = again[second - 1].recorded.cursor.partial_entry.is_some();
         if amid_zeros {
             let third = go_on(&place.walked, &again[..second]);
             let paths = assert_sound(&third, place.dir.path(), &format!("cut behind frames 2 and {second}"));

@@ -20,7 +20,7 @@ struct Notebook {
 }
 
 impl Book for Notebook {
-    fn commit(&mut self, part: PartRecord, _: Listed, cursor: &Cursor) -> Result<()> {
+    fn commit(&mut self, part: PartRecord, _: PartEntries, cursor: &Cursor) -> Result<()> {
         let number = part.segment.number;
         if Some(number) == self.full_at {
             let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
@@ -55,7 +55,7 @@ impl Bench {
         let segment =
             SegmentRecord { number, offset: 0, bytes: 1, salt: [0; 32], sha256: [0; 32], frames: Vec::new() };
         let receipt = PartReceipt { number, bytes: 1, sha256: None, etag: number.to_string() };
-        let (listed, cursor) = (Listed::default(), Cursor { entry: number.into(), half_sent: None });
+        let (listed, cursor) = (PartEntries::default(), Cursor { entry: number.into(), partial_entry: None });
         let slot = self.slots.clone().try_acquire_owned().unwrap();
         self.sequencer.send(PartUploaded { segment, receipt, listed, cursor, last, slot }).await.unwrap()
     }

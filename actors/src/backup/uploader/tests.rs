@@ -12,7 +12,7 @@ use intellistor_storage::objects::{Fault, Faulty, MemoryStore, ObjectStore, Oper
 
 use super::*;
 use crate::link::Failure;
-use intellistor_storage::manifest::Listed;
+use intellistor_storage::manifest::PartEntries;
 use intellistor_storage::state::Cursor;
 
 const MIB: usize = 1 << 20;
@@ -72,7 +72,7 @@ impl Bench {
         let request = self.uploader.send(SegmentSealed {
             segment,
             body,
-            listed: Listed::default(),
+            listed: PartEntries::default(),
             cursor: Cursor::default(),
             last: false,
         });

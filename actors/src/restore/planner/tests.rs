@@ -11,7 +11,7 @@ use intellistor_storage::archive::{
 };
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients, UserKey};
-use intellistor_storage::manifest::{Listed, ManifestDraft, Origin};
+use intellistor_storage::manifest::{ManifestDraft, Origin, PartEntries};
 use intellistor_storage::objects::{LocalStore, ObjectStore, SharedStore};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ impl Backup {
         seal(&[0; 1024], true);
         let index = Arc::new(ArchiveIndex::new(header.clone(), &records).unwrap());
         for record in records {
-            draft.commit(record, Listed::of(&std::mem::take(&mut entries), &[]).unwrap()).unwrap();
+            draft.commit(record, PartEntries::of(&std::mem::take(&mut entries), &[]).unwrap()).unwrap();
         }
         let (mut spool, _) = draft.finish(&header, &data_key, Origin::default(), Vec::new()).unwrap();
         spool.flush().unwrap();

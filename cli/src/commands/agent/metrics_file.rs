@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use intellistor::state::{Job, Peek, View};
+use intellistor::state::{Job, Snapshot, View};
 use intellistor::{Agent, BackupReport};
 use intellistor::{agent::PolicyStatus, leftovers};
 
@@ -36,7 +36,7 @@ pub(crate) fn write(file: &Path, agent: &Agent, policy_id: &str, exit: Exit, scr
 /// The metrics of one policy, `now` in seconds since 1970.
 fn render(status: &PolicyStatus, exit: Exit, now: i64) -> String {
     let id = &status.policy_id;
-    let (Peek::Running(_, View { history, .. }) | Peek::Idle(View { history, .. })) = &status.queue;
+    let (Snapshot::Running(_, View { history, .. }) | Snapshot::Idle(View { history, .. })) = &status.queue;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: &str| {
         // Writing to a String cannot fail.
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_policy_without_a_backup_has_no_success() {
-        let queue = Peek::Idle(View::default());
+        let queue = Snapshot::Idle(View::default());
         let status = PolicyStatus { policy_id: "docs".to_owned(), queue, progress: None };
         let text = render(&status, Exit::Failed, 1_800_000_000);
         let expected = "\

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Local};
 use clap::Args;
 use intellistor::serve::{Past, Runs, ServeOptions, serve};
-use intellistor::state::{Peek, View};
+use intellistor::state::{Snapshot, View};
 use intellistor::{Agent, AgentOptions, AgentReport, Policy};
 use serde_json::json;
 
@@ -54,7 +54,7 @@ struct Runner {
 impl Runs for Runner {
     fn past(&self, policy_id: &str) -> Past {
         let Ok(status) = self.agent.status(policy_id) else { return Past::Never };
-        let (Peek::Running(_, View { job, history, .. }) | Peek::Idle(View { job, history, .. })) =
+        let (Snapshot::Running(_, View { job, history, .. }) | Snapshot::Idle(View { job, history, .. })) =
             status.queue;
         match (job, history.into_iter().next()) {
             (Some(_), _) => Past::Unfinished,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Local};
 use clap::Args;
 use intellistor::agent::{PolicyStatus, RunProgress};
 use intellistor::schedule::ScheduleInfo;
-use intellistor::state::{Job, Peek, View};
+use intellistor::state::{Job, Snapshot, View};
 use intellistor::{Agent, BackupReport, Policy, is_policy_id};
 use serde::Serialize;
 
@@ -140,16 +140,16 @@ fn row(status: PolicyStatus) -> Row {
         schedule: None,
         unfinished_uploads: None,
     };
-    let is_stopped = matches!(&queue, Peek::Idle(View { job: Some(_), .. }));
+    let is_stopped = matches!(&queue, Snapshot::Idle(View { job: Some(_), .. }));
     match queue {
-        Peek::Running(holder, View { history, outbox, .. }) => Row {
+        Snapshot::Running(holder, View { history, outbox, .. }) => Row {
             activity: "running",
             pid: holder.map(|holder| holder.pid),
             last: history.into_iter().next().map(JobRow::from),
             logs_to_send: outbox,
             ..empty
         },
-        Peek::Idle(View { job, history, outbox }) => Row {
+        Snapshot::Idle(View { job, history, outbox }) => Row {
             activity: if is_stopped { "stopped" } else { "idle" },
             job: job.map(|job| JobRow::at(job, empty.progress.as_ref())),
             progress: empty.progress.filter(|_| is_stopped),
@@ -289,7 +289,11 @@ mod tests {
     use intellistor::schedule::Kept;
 
     fn idle(policy: &str) -> Row {
-        row(PolicyStatus { policy_id: policy.to_owned(), queue: Peek::Idle(View::default()), progress: None })
+        row(PolicyStatus {
+            policy_id: policy.to_owned(),
+            queue: Snapshot::Idle(View::default()),
+            progress: None,
+        })
     }
 
     fn job(state: &'static str) -> JobRow {

@@ -34,18 +34,18 @@ fn child(folder: &Path) -> Child {
 #[test]
 fn a_queue_is_seen_as_running_while_its_process_lives_and_loses_nothing_when_it_is_killed() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(peek(&dir.path().join("none")).unwrap(), Peek::Idle(View { job: None, .. })));
+    assert!(matches!(snapshot(&dir.path().join("none")).unwrap(), Snapshot::Idle(View { job: None, .. })));
     let mut child = child(dir.path());
-    let Peek::Running(holder, view) = peek(dir.path()).unwrap() else { panic!("the child has it") };
+    let Snapshot::Running(holder, view) = snapshot(dir.path()).unwrap() else { panic!("the child has it") };
     assert_eq!(holder.map(|holder| holder.pid), Some(child.id()));
     assert_eq!(view.job.unwrap().name, job("child").name);
     match Queue::open(dir.path()) {
-        Err(Error::Busy { holder, .. }) => assert_eq!(holder.map(|h| h.pid), Some(child.id())),
+        Err(Error::Busy { process, .. }) => assert_eq!(process, Some(child.id())),
         other => panic!("{other:?}"),
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let Peek::Idle(view) = peek(dir.path()).unwrap() else { panic!("nobody has it") };
+    let Snapshot::Idle(view) = snapshot(dir.path()).unwrap() else { panic!("nobody has it") };
     assert_eq!(view.job.unwrap().name, job("child").name);
     let (mut queue, ledger) = reopened(&dir);
     assert_eq!(queue.take_notices(), [""; 0]);
@@ -204,7 +204,7 @@ fn a_flipped_byte_never_panics_and_never_yields_what_was_not_committed() {
                     problems.len()
                 )),
                 // Told when it is read: the job is then lost, and no file is left out unsaid.
-                Err(Error::Queue { kind: crate::QueueErrorKind::Damaged, .. }) => {}
+                Err(Error::Queue { kind: crate::error::QueueErrorKind::Damaged, .. }) => {}
                 Err(other) => panic!("{other}"),
             }
         }

@@ -62,7 +62,7 @@ fn any_part() -> impl Strategy<Value = PartRecord> {
 
 fn any_cursor() -> impl Strategy<Value = Cursor> {
     let half = any::<(u64, Vec<u8>, u64, Option<(u64, u64)>, [u8; 32], u64)>().prop_map(
-        |(tar_offset, header, stored_bytes, identity, read_sha256, read_bytes)| HalfSent {
+        |(tar_offset, header, stored_bytes, identity, read_sha256, read_bytes)| PartialEntry {
             tar_offset,
             header,
             stored_bytes,
@@ -71,7 +71,8 @@ fn any_cursor() -> impl Strategy<Value = Cursor> {
             read_bytes,
         },
     );
-    (any::<u64>(), proptest::option::of(half)).prop_map(|(entry, half_sent)| Cursor { entry, half_sent })
+    (any::<u64>(), proptest::option::of(half))
+        .prop_map(|(entry, partial_entry)| Cursor { entry, partial_entry })
 }
 
 fn any_problem() -> impl Strategy<Value = Problem> {
@@ -95,7 +96,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut queue = Queue::open(dir.path()).unwrap();
-        queue.begin(job("a")).unwrap().commit(&part, &cursor, &Listed::of(&entries, &problems).unwrap()).unwrap();
+        queue.begin(job("a")).unwrap().commit(&part, &cursor, &PartEntries::of(&entries, &problems).unwrap()).unwrap();
         drop(queue);
         let (_queue, ledger) = reopened(&dir);
         prop_assert_eq!(ledger.last_part().unwrap(), Some((part.clone(), cursor)));

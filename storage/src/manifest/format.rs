@@ -1,0 +1,8 @@
+//! What is constant in every manifest.
+
+/// The version that this program writes and reads.
+pub const MANIFEST_VERSION: u32 = 1;
+pub(super) const FORMAT: &str = "intellistor-manifest";
+pub(super) const TRAILER_START: &str = ",\n\"hmac_sha256\":\"";
+pub(super) const TRAILER_END: &str = "\"}\n";
+pub(super) const TRAILER_BYTES: usize = TRAILER_START.len() + 64 + TRAILER_END.len();

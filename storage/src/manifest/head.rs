@@ -1,0 +1,105 @@
+//! What a manifest says besides its entries.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, EntryKind};
+use crate::archive::segment::SegmentRecord;
+use crate::catalog::layout::BackupName;
+
+/// What a manifest says besides its entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// What names the backup.
+    #[serde(flatten)]
+    pub name: BackupName,
+    /// Where and by what the backup was made.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// The folders that the policy named.
+    pub roots: Vec<RootRecord>,
+    /// Sums over the entries.
+    pub totals: Totals,
+    /// Archives that entries point into; the first is this backup's own.
+    #[serde(default)]
+    pub archives: Vec<ArchiveRecord>,
+}
+
+/// Where and by what a backup was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The machine's name.
+    pub host: String,
+    /// The machine's id, as in [`Owner`](crate::catalog::ownership::Owner).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// `linux`, `windows`, ...
+    pub os: String,
+    /// Program and version.
+    pub tool: String,
+    /// The trace of the run, where traces were on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// A folder that the policy named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRecord {
+    /// As on the machine that was backed up.
+    pub path: String,
+    /// What its entries' `relative_path` begins with; empty when it is the only root.
+    pub prefix: String,
+    /// Files and links that were found below it; absent where it was not walked to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+/// An archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// Its key in the store.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// [`archive_digest`](crate::archive::segment::archive_digest) of its segments.
+    #[serde(with = "crate::text::hex_digest")]
+    pub sha256: [u8; 32],
+    /// Its segments and their frames.
+    pub segments: Vec<SegmentRecord>,
+}
+
+/// Sums over the entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Regular files, hard links included.
+    pub files: u64,
+    /// Folders.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Content in bytes, holes included, each hard-linked file once.
+    pub bytes: u64,
+    /// Entries that are not in the backup.
+    pub skipped: u64,
+    /// Entries that changed while they were read.
+    pub changed: u64,
+    /// What was left out without harm.
+    #[serde(default)]
+    pub notes: u64,
+}
+
+impl Totals {
+    pub(super) fn count(&mut self, entry: &Entry) {
+        self.entries += 1;
+        match entry.kind {
+            EntryKind::File => {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(entry.size);
+            }
+            EntryKind::Hardlink => self.files += 1,
+            EntryKind::Directory => self.directories += 1,
+            EntryKind::Symlink => self.symlinks += 1,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The lines of a verified manifest.
+
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::ops::ControlFlow;
+
+use serde::de::DeserializeOwned;
+
+use super::head::Head;
+use super::refused::refused;
+use crate::disk::spool::{Spool, SpoolReader};
+use crate::error::{Error, Result};
+
+/// The line after which the entries come.
+const ENTRIES: &[u8] = b"\"entries\":[";
+/// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB.
+const MOST_HEAD_BYTES: usize = 128 << 20;
+/// An entry with as many extents as one may have takes 5 MiB.
+const MOST_LINE_BYTES: usize = 64 << 20;
+
+/// One pass over the lines of a verified document. Each member of a list stands on a line of its own, and a line of
+/// JSON is read several times as fast as JSON from a reader.
+pub(super) struct Lines<'s> {
+    reader: BufReader<SpoolReader<'s>>,
+    pub(super) line: Vec<u8>,
+}
+
+impl<'s> Lines<'s> {
+    pub(super) fn of(spool: &'s Spool) -> Self {
+        Self { reader: BufReader::with_capacity(64 << 10, spool.reader()), line: Vec::new() }
+    }
+
+    /// Reads the next line, without its end; fails where there is none.
+    pub(super) fn next(&mut self, most_bytes: usize) -> Result<&[u8]> {
+        self.line.clear();
+        let mut bounded = (&mut self.reader).take(most_bytes as u64 + 1);
+        bounded.read_until(b'\n', &mut self.line).map_err(temporary)?;
+        if self.line.len() > most_bytes {
+            return Err(refused(format!("it has a line of more than {most_bytes} bytes")));
+        }
+        let line = self.line.strip_suffix(b"\n");
+        line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))
+    }
+
+    /// All before the entries.
+    pub(super) fn head(mut self) -> Result<Head> {
+        let mut head = Vec::new();
+        loop {
+            match self.next(MOST_HEAD_BYTES - head.len())? {
+                ENTRIES => break,
+                line => head.extend_from_slice(line),
+            }
+        }
+        let members = head.strip_suffix(b",").unwrap_or(&head);
+        serde_json::from_slice(&[members, b"}"].concat()).map_err(unknown)
+    }
+
+    pub(super) fn for_each<T: DeserializeOwned>(
+        mut self,
+        member: &str,
+        mut wanted: impl FnMut(&[u8]) -> serde_json::Result<bool>,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let start = format!("\"{member}\":[");
+        while self.next(MOST_HEAD_BYTES)? != start.as_bytes() {}
+        loop {
+            let line = self.next(MOST_LINE_BYTES)?;
+            if line.starts_with(b"]") {
+                return Ok(());
+            }
+            let line = line.strip_suffix(b",").unwrap_or(line);
+            if wanted(line).map_err(unknown)?
+                && each(serde_json::from_slice(line).map_err(unknown)?).is_break()
+            {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn unknown(e: serde_json::Error) -> Error {
+    refused(format!("it has an unknown form ({e})"))
+}
+
+fn temporary(e: io::Error) -> Error {
+    Error::io("use the manifest's temporary file in", std::env::temp_dir())(e)
+}
