@@ -12,7 +12,7 @@ pub(crate) mod backup;
 pub(crate) mod changed_entries;
 pub(crate) mod copies;
 pub(crate) mod decrypt;
-pub(crate) mod identity;
+pub(crate) mod provenance;
 pub(crate) mod publish;
 pub(crate) mod report;
 pub(crate) mod restore;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::state::Snapshot;
+use intellistor_storage::state::job::Ending;
+use serde::{Deserialize, Serialize};
 use tracing::Span;
 
-use crate::agent::watch::RunProgress;
 use crate::error::Result;
 use crate::operations::report::BackupReport;
 use crate::operations::run_options::RunOptions;
@@ -52,8 +53,13 @@ pub struct AgentReport {
 }
 
 impl AgentReport {
-    /// Says in a run's root span what came of it.
-    pub(super) fn tell_in(&self, root: &Span) {
+    /// Whether the job ended without a backup, and not by request.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state == Ending::Failed.name()
+    }
+
+    /// Records the outcome in the run's root span.
+    pub(super) fn record_in(&self, root: &Span) {
         root.record("intellistor.backup.id", &self.name.backup_id);
         root.record("intellistor.run.resumed", self.resumed.is_some());
         root.record("intellistor.run.state", self.state);
@@ -73,7 +79,28 @@ pub struct Resumed {
     pub bytes: u64,
 }
 
-/// What there is to know of a policy without running it.
+/// How far a run has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// The job's state, by name.
+    pub state: String,
+    /// Of the run.
+    pub timestamp: String,
+    /// Entries archived.
+    pub entries: u64,
+    /// Entries in all, 0 until the scan is done.
+    pub total_entries: u64,
+    /// Bytes of content read.
+    pub bytes: u64,
+    /// Bytes of content in all, 0 until the scan is done.
+    pub total_bytes: u64,
+    /// Bytes that the store acknowledged in this run.
+    pub stored_bytes: u64,
+    /// When this was written, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+}
+
+/// A policy's status.
 #[derive(Debug)]
 pub struct PolicyStatus {
     /// Which.
@@ -87,13 +114,12 @@ pub struct PolicyStatus {
 /// What came of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
-    /// A run is active, and was asked to cancel its job.
-    Asked,
+    /// A run is active, and was asked to cancel its job; it does so within seconds.
+    Requested,
     /// The job that no run was active on is cancelled.
     Done {
         /// What stays in the store where the job sent to, and why; `None` when nothing does.
         leftover: Option<String>,
     },
-    /// There is no job.
-    Nothing,
+    NoJob,
 }

@@ -26,12 +26,13 @@ use crate::alerts;
 use crate::catalog::Catalog;
 use crate::clock::TIMESTAMP;
 use crate::error::{Error, Result};
-use crate::operations::copies::{Copies, Source};
+use crate::operations::copies::{Copies, CopySource};
 use crate::operations::report::BackupReport;
 use crate::operations::root_span::{labelled, root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
 use crate::operations::{publish, sources};
-use crate::pipeline::{BackupPipeline, WalkSource, on_system};
+use crate::pipeline::backup::{BackupPipeline, WalkSource};
+use crate::pipeline::system::on_system;
 use crate::policy::Policy;
 
 /// How to back up.
@@ -178,7 +179,7 @@ impl Job {
         );
         let published = published.instrument(info_span!(span::MANIFEST)).await?;
         let segments = &segments.iter().collect::<Vec<_>>()[..];
-        let source = Source { store: &*self.store, header: &header, data_key: &data_key, segments };
+        let source = CopySource { store: &*self.store, header: &header, data_key: &data_key, segments };
         let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
         let of_copies = match warnings.await {
             // The backup exists; whoever stopped it then has a copy less.

@@ -20,8 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::operations::identity;
-use crate::operations::identity::Held;
+use crate::operations::provenance::{self, Provenance};
 use crate::operations::publish;
 
 /// What is read from the store at a time.
@@ -29,7 +28,7 @@ const PIECE_BYTES: u64 = 16 << 20;
 
 /// The backup of which copies are made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct CopySource<'a> {
     pub(crate) store: &'a dyn ObjectStore,
     pub(crate) header: &'a Header,
     pub(crate) data_key: &'a DataKey,
@@ -114,7 +113,7 @@ impl Copies {
     /// `Interrupted`.
     pub(crate) async fn complete(
         &self,
-        source: Source<'_>,
+        source: CopySource<'_>,
         manifest: &Spool,
         cancel: &CancellationToken,
     ) -> Result<Vec<String>> {
@@ -190,17 +189,22 @@ impl Copy {
         Ok(Some(tee))
     }
 
-    async fn complete(&self, source: Source<'_>, manifest: &Spool, cancel: &CancellationToken) -> Result<()> {
-        let Source { header, data_key, segments, .. } = source;
+    async fn complete(
+        &self,
+        source: CopySource<'_>,
+        manifest: &Spool,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let CopySource { header, data_key, segments, .. } = source;
         let (name, local) = (header.name(), self.open().await?);
-        match identity::archive(&local, header, segments).await? {
-            Held::Ours => {}
-            Held::Other => return Err(publish::overtaken(&local, &name.archive_key())),
-            Held::Absent => self.complete_archive(&local, source, cancel).await?,
+        match provenance::of_archive(&local, header, segments).await? {
+            Provenance::Own => {}
+            Provenance::Foreign => return Err(publish::overtaken(&local, &name.archive_key())),
+            Provenance::Absent => self.complete_archive(&local, source, cancel).await?,
         }
         if local.head(&name.manifest_key()).await?.is_none() {
             put_manifest(&local, &name.manifest_key(), manifest).await?;
-        } else if identity::manifest(&local, header, data_key, segments).await?.is_none() {
+        } else if provenance::own_manifest(&local, header, data_key, segments).await?.is_none() {
             return Err(publish::overtaken(&local, &name.manifest_key()));
         }
         self.clear(&name.archive_key()).await;
@@ -210,7 +214,7 @@ impl Copy {
     async fn complete_archive(
         &self,
         local: &LocalStore,
-        source: Source<'_>,
+        source: CopySource<'_>,
         cancel: &CancellationToken,
     ) -> Result<()> {
         let key = source.header.name().archive_key();

@@ -17,8 +17,7 @@ use crate::alerts;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::machine::TOOL;
-use crate::operations::identity;
-use crate::operations::identity::Held;
+use crate::operations::provenance::{self, Provenance};
 use crate::operations::report::BackupReport;
 
 /// A report names no more problems than this; the manifest has them all.
@@ -44,28 +43,28 @@ pub(crate) async fn archive(
     }
     let segments: Vec<_> = parts.iter().map(|(segment, _)| *segment).collect();
     // Not every store knows the condition below.
-    match identity::archive_before(store, header, &segments).await? {
-        Held::Ours => return Ok(()),
-        Held::Other => return Err(overtaken(store, &upload.key)),
-        Held::Absent => {}
+    match provenance::of_archive_before(store, header, &segments).await? {
+        Provenance::Own => return Ok(()),
+        Provenance::Foreign => return Err(overtaken(store, &upload.key)),
+        Provenance::Absent => {}
     }
     Failpoint::BeforeComplete.reached();
     let receipts: Vec<_> = parts.iter().map(|(_, receipt)| (*receipt).clone()).collect();
     let completed = store.complete_with(upload, &receipts, PutOptions { if_absent: true }).await;
     Failpoint::ArchiveCompleted.reached();
     match completed {
-        Ok(()) => match identity::archive(store, header, &segments).await? {
-            Held::Ours => Ok(()),
+        Ok(()) => match provenance::of_archive(store, header, &segments).await? {
+            Provenance::Own => Ok(()),
             _ => Err(Error::NotAsSent(format!("{} is not what its parts were", upload.key))),
         },
         // What this process, or one that died, had asked for before may be done.
         Err(Storage::Store(error))
             if matches!(error.kind, StoreErrorKind::UploadGone | StoreErrorKind::AlreadyExists) =>
         {
-            match identity::archive(store, header, &segments).await? {
-                Held::Ours => Ok(()),
-                Held::Other => Err(overtaken(store, &upload.key)),
-                Held::Absent => Err(Error::Storage(error.into())),
+            match provenance::of_archive(store, header, &segments).await? {
+                Provenance::Own => Ok(()),
+                Provenance::Foreign => Err(overtaken(store, &upload.key)),
+                Provenance::Absent => Err(Error::Storage(error.into())),
             }
         }
         Err(error) => Err(error.into()),
@@ -165,7 +164,7 @@ async fn put(
             Err(error) => return Err(error.into()),
         }
     }
-    match identity::manifest(store, header, data_key, &segments).await? {
+    match provenance::own_manifest(store, header, data_key, &segments).await? {
         Some(found) => Ok(PublishedManifest::Found(Box::new(found))),
         None => Err(overtaken(store, &key)),
     }

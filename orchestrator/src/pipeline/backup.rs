@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::info_span;
 
-use super::{cores, finish, on_thread};
 use crate::error::Result;
+use crate::pipeline::system::{cores, finish, on_thread};
 
 /// Where the archiver learns what to archive.
 #[derive(Debug)]
@@ -54,7 +54,6 @@ impl WalkSource {
     }
 }
 
-/// Everything that the stages of a backup need.
 #[derive(Debug)]
 pub(crate) struct BackupPipeline<B> {
     pub(crate) walk: WalkSource,
@@ -67,7 +66,7 @@ pub(crate) struct BackupPipeline<B> {
     pub(crate) book: B,
     pub(crate) next_part: u32,
     pub(crate) progress: Arc<Progress>,
-    /// How long parts that are on their way may take to arrive when the pipeline comes down early.
+    /// How long parts in flight may take to arrive when the pipeline is stopped early.
     pub(crate) last_parts: Duration,
 }
 
@@ -119,7 +118,7 @@ impl<B: Book> BackupPipeline<B> {
         let first = self.walk.start(ahead.clone().recipient(), failures.clone());
         let ended = finish(first.send(Scan), &mut committed, &failures, failed, cancel).await;
         if ended.is_err() {
-            // What is on its way is half sent already: let it arrive and be committed.
+            // Parts in flight are half sent already: let them arrive and be committed.
             let _ = tokio::time::timeout(self.last_parts, slots.all_landed()).await;
         }
         failures.stop();

@@ -22,13 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::info_span;
 
-use super::{cores, finish, on_thread};
 use crate::error::Result;
+use crate::pipeline::system::{cores, finish, on_thread};
 
-/// How long a pipeline that comes down waits for its last stages to clean up.
-const LAST_WORD: Duration = Duration::from_secs(5);
+/// A pipeline that shuts down waits this long for its last stages to clean up.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything that the stages of a restore need.
 #[derive(Debug)]
 pub(crate) struct RestorePipeline {
     pub(crate) manifest: Arc<VerifiedManifest>,
@@ -93,8 +92,8 @@ impl RestorePipeline {
         let ended = finish(first, &mut extracted, &failures, failed, cancel).await;
         failures.stop();
         drop((writers, extractor, opener, fetcher, planner));
-        // A writer may be amid a file, whose temporary name goes with it.
-        let _ = tokio::time::timeout(LAST_WORD, writers_gone.recv()).await;
+        // A writer may be in the middle of a file, and removes its temporary name.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writers_gone.recv()).await;
         ended
     }
 }

@@ -33,9 +33,9 @@ pub(crate) async fn run(command: &Cancel, session: &Session) -> Result<Done, Fai
     let cancelled = cancelled
         .map_err(Failure::engine(format!("cannot cancel the job of policy {}", policy.policy_id)))?;
     let (word, leftover) = match cancelled {
-        Cancelled::Asked => ("asked", None),
+        Cancelled::Requested => ("asked", None),
         Cancelled::Done { leftover } => ("done", leftover),
-        Cancelled::Nothing => ("nothing", None),
+        Cancelled::NoJob => ("nothing", None),
     };
     let mut document = json!({ "policy": policy.policy_id, "cancelled": word });
     if let Some(leftover) = leftover {

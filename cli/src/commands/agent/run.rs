@@ -144,7 +144,7 @@ pub(super) async fn open(
     session: &Session,
 ) -> Result<(Catalog, Recipients), Failure> {
     session.open_to_seal(policy, seal).await.map_err(|failure| {
-        match agent.note_failed_start(&policy.policy_id, &failure.to_string()) {
+        match agent.record_failed_start(&policy.policy_id, &failure.to_string()) {
             Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
             Err(error) => {
                 tracing::warn!(%error, "the failed start has no log");

@@ -14,7 +14,8 @@ use crate::operations::changed_entries::Changed;
 use crate::operations::report::RestoreReport;
 use crate::operations::restore::options::{RestoreOptions, open_target};
 use crate::operations::show::show;
-use crate::pipeline::{RestorePipeline, on_system};
+use crate::pipeline::restore::RestorePipeline;
+use crate::pipeline::system::on_system;
 
 /// A restore fetches nothing but the frames that it needs, so it does not look at the archive's header before. Where frames
 /// do not open, that they are another backup's says more than a list of files.

@@ -1,81 +1,78 @@
-//! What to do about an error, and how long to wait before the next attempt.
+//! What a failure means for a job, and how often a failed run is tried again.
 //!
-//! The store's own calls are repeated below ([`Retry`](intellistor_storage::objects::Retry)); here a whole pipeline
-//! is started again from its last checkpoint. An attempt that committed something counts as the first again.
+//! Single requests are retried below ([`Retry`](intellistor_storage::objects::Retry)); here a whole pipeline is started
+//! again from its last checkpoint. After an attempt that committed something, attempts are counted from one again.
 
 use std::time::Duration;
 
 use intellistor_storage::objects::RetryPolicy;
-use intellistor_storage::{QueueErrorKind, RetryAdvice, RetryClass, StoreErrorKind};
+use intellistor_storage::{Error as StorageError, QueueErrorKind, RetryAdvice, RetryClass, StoreErrorKind};
 
 use crate::error::Error;
 
-/// What an error means for the job.
+/// What a failure means for the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It may pass: try again from the last checkpoint.
+pub(super) enum FailureAction {
+    /// It may pass: retry from the last checkpoint.
     Retry,
-    /// A person has to fix something; then the next run resumes the job.
+    /// Someone has to fix something; the next run resumes the job.
     Pause,
-    /// Nothing can be resumed: the job ends, and the next run starts a new one.
+    /// Nothing can be resumed: the job ends, and the next run begins a new one.
     Fail,
-    /// What was sent is gone, or another has continued it: the job ends, and this run starts a new one.
-    Lost,
+    /// What was sent is gone, or another machine continued it: the job ends, and this run begins a new one.
+    Restart,
 }
 
-impl Verdict {
+impl FailureAction {
     pub(super) fn of(error: &Error) -> Self {
-        use intellistor_storage::Error as Storage;
         match error {
-            Error::Storage(Storage::Store(store)) => match store.kind {
-                // Begun anew, the parts are equal.
-                StoreErrorKind::UploadGone | StoreErrorKind::UnequalParts => Self::Lost,
-                // Such as a part that is not the one that was recorded: looking again will tell.
+            Error::Storage(StorageError::Store(store)) => match store.kind {
+                // In a new upload the parts are equal.
+                StoreErrorKind::UploadGone | StoreErrorKind::UnequalParts => Self::Restart,
+                // Such as a part that is not the recorded one: the next attempt compares them.
                 StoreErrorKind::Rejected => Self::Retry,
-                // What answers is no store, or the clock is wrong: a person has to act.
+                // What answers is no store, or the clock is wrong: it takes someone to act.
                 _ if store.retry == RetryAdvice::Brief => Self::Pause,
                 kind if kind.retry_class() == RetryClass::Temporary => Self::Retry,
                 _ => Self::Pause,
             },
-            Error::Storage(Storage::Queue { kind: QueueErrorKind::Damaged, .. } | Storage::Replay { .. }) => {
-                Self::Lost
-            }
-            Error::Storage(Storage::Queue { .. } | Storage::Io { .. }) => Self::Pause,
+            Error::Storage(
+                StorageError::Queue { kind: QueueErrorKind::Damaged, .. } | StorageError::Replay { .. },
+            ) => Self::Restart,
+            Error::Storage(StorageError::Queue { .. } | StorageError::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted => Self::Pause,
-            Error::Overtaken { .. } => Self::Lost,
+            Error::Overtaken { .. } => Self::Restart,
             error if error.is_refusal() => Self::Pause,
-            // The job's process is as good as before; whether the defect is in the data will show.
+            // The process is as good as before; the next attempt shows whether the defect is in the data.
             Error::Defect(_) => Self::Retry,
             _ => Self::Fail,
         }
     }
 
-    /// What an error means when all attempts were used up.
-    pub(super) fn after_the_last_attempt(error: &Error) -> Self {
-        match Self::of(error) {
-            Self::Retry => match error {
-                // What fails in the same place again and again would do so for ever.
-                Error::Defect(_) => Self::Fail,
-                Error::Storage(intellistor_storage::Error::Store(store))
-                    if store.kind == StoreErrorKind::Rejected =>
-                {
-                    Self::Fail
-                }
-                _ => Self::Pause,
-            },
-            verdict => verdict,
+    /// What a failure means once all attempts are used up.
+    pub(super) fn after_last_attempt(error: &Error) -> Self {
+        match (Self::of(error), error) {
+            // What fails in the same place again and again would do so for ever.
+            (Self::Retry, Error::Defect(_)) => Self::Fail,
+            (Self::Retry, Error::Storage(StorageError::Store(store)))
+                if store.kind == StoreErrorKind::Rejected =>
+            {
+                Self::Fail
+            }
+            (Self::Retry, _) => Self::Pause,
+            (action, _) => action,
         }
     }
 }
 
-/// How often a job is tried in one run without getting any further: over a minute or two, where each attempt
-/// has those of each call in it: half an hour in the worst case, of a store that answered and then stays away.
+/// Attempts of a job in one run without progress. The pauses take a minute or two; with the retries of each request it
+/// is half an hour in the worst case, of a store that answered and then stays away.
 pub(super) const ATTEMPTS: RetryPolicy =
     RetryPolicy { attempts: 6, first_delay: Duration::from_secs(2), max_delay: Duration::from_secs(60) };
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Fail, Lost, Pause, Retry};
+    use super::FailureAction::{Fail, Pause, Restart, Retry};
     use super::*;
     use crate::policy::PolicyError;
     use intellistor_storage::Error as Storage;
@@ -101,9 +98,9 @@ mod tests {
         Error::Storage(Storage::NotOwner { policy_id, store, host, since, this_host })
     }
 
-    /// Every error, what it means at first, and what when all attempts were used up.
+    /// Every error, what it means at first, and what once all attempts are used up.
     #[test]
-    fn each_error_has_its_verdict() {
+    fn each_error_has_its_action() {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let illegal = JobState::Ended(Ending::Failed).next(&JobEvent::Started).unwrap_err();
         let text = String::new;
@@ -122,14 +119,14 @@ mod tests {
             (store(StoreErrorKind::Credentials), Pause, Pause),
             (store(StoreErrorKind::AccessDenied), Pause, Pause),
             (store(StoreErrorKind::Full), Pause, Pause),
-            (store(StoreErrorKind::UploadGone), Lost, Lost),
-            (store(StoreErrorKind::UnequalParts), Lost, Lost),
+            (store(StoreErrorKind::UploadGone), Restart, Restart),
+            (store(StoreErrorKind::UnequalParts), Restart, Restart),
             (store(StoreErrorKind::Rejected), Retry, Fail),
             (queue(QueueErrorKind::Full), Pause, Pause),
             (queue(QueueErrorKind::Short), Pause, Pause),
             (queue(QueueErrorKind::Io), Pause, Pause),
-            (queue(QueueErrorKind::Damaged), Lost, Lost),
-            (Error::Storage(Storage::Replay { expected: 1, found: 2 }), Lost, Lost),
+            (queue(QueueErrorKind::Damaged), Restart, Restart),
+            (Error::Storage(Storage::Replay { expected: 1, found: 2 }), Restart, Restart),
             (Error::Storage(Storage::io("read", "/x")(full)), Pause, Pause),
             (Error::Storage(Storage::TooLarge(text())), Fail, Fail),
             (Error::Storage(Storage::integrity("x", "y")), Fail, Fail),
@@ -140,11 +137,11 @@ mod tests {
             (Error::Interrupted, Pause, Pause),
             (Error::Defect(text()), Retry, Fail),
             (Error::NotAsSent(text()), Fail, Fail),
-            (Error::Overtaken { key: text(), store: text() }, Lost, Lost),
+            (Error::Overtaken { key: text(), store: text() }, Restart, Restart),
         ];
         for (error, first, last) in table {
-            assert_eq!(Verdict::of(&error), first, "{error:?}");
-            assert_eq!(Verdict::after_the_last_attempt(&error), last, "{error:?}");
+            assert_eq!(FailureAction::of(&error), first, "{error:?}");
+            assert_eq!(FailureAction::after_last_attempt(&error), last, "{error:?}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Whether what has a backup's name in a store is what this job has sent. The only place that decides it.
+//! Decides whether what has a backup's name in a store is what this job has sent.
 //!
 //! An agent's home can be copied: a snapshot of a machine is restored, or started twice. Two runs then work on one
-//! job, with the same name and the same keys, and each makes the rest of the archive under salts of its own. Sizes
-//! are the same more often than not; digests and salts are not.
+//! job, with the same name and keys, and each makes the rest of the archive with salts of its own. Sizes often agree;
+//! digests and salts do not.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
@@ -13,42 +13,43 @@ use intellistor_storage::{Error as Storage, StoreErrorKind};
 
 use crate::error::{Error, Result};
 
-/// A segment's number and salt stand at its begin.
+/// A segment begins with its number and salt.
 const SEGMENT_HEAD_BYTES: u64 = 36;
-/// So many segments are looked at at the same time.
-const LOOKS: usize = 16;
+/// Segments whose heads are read concurrently.
+const CONCURRENT_READS: usize = 16;
 
-/// What has a name in a store.
+/// Who sent what has a backup's name in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// Nothing.
+pub(crate) enum Provenance {
+    /// Nothing has that name.
     Absent,
-    /// What this job has sent.
-    Ours,
-    /// Something else.
-    Other,
+    /// This job.
+    Own,
+    /// Another sender.
+    Foreign,
 }
 
-/// Compares the archive of a backup with what was sent: by the digest of its parts, where the store gives that one, else
-/// by the header and the salt of each segment, which nothing else has.
-pub(crate) async fn archive(
+/// Compares the archive of a backup with what was sent: by the digest of its parts, where the store gives it, else by
+/// the header and the salts of its segments, which are unique.
+pub(crate) async fn of_archive(
     store: &dyn ObjectStore,
     header: &Header,
     segments: &[&SegmentRecord],
-) -> Result<Held> {
+) -> Result<Provenance> {
     let key = header.name().archive_key();
     let sent: u64 = segments.iter().map(|segment| segment.bytes).sum();
     match store.head(&key).await? {
-        None => return Ok(Held::Absent),
-        Some(bytes) if bytes != sent => return Ok(Held::Other),
+        None => return Ok(Provenance::Absent),
+        Some(bytes) if bytes != sent => return Ok(Provenance::Foreign),
         Some(_) => {}
     }
     let sha256 = archive_digest(segments.iter().copied());
     let sent = Composite { sha256, parts: segments.len() as u32 };
-    // Not every store that gives a digest makes it as S3 does, of the archive's own parts alone, or gives it to everybody.
-    let is_ours = store.composite(&key).await.is_ok_and(|found| found == Some(sent))
+    // Not every store that gives a digest computes it as S3 does, over the archive's own parts, or gives it to every
+    // account.
+    let is_own = store.composite(&key).await.is_ok_and(|found| found == Some(sent))
         || has_salts(store, &key, header, segments).await?;
-    Ok(if is_ours { Held::Ours } else { Held::Other })
+    Ok(if is_own { Provenance::Own } else { Provenance::Foreign })
 }
 
 async fn has_salts(
@@ -67,29 +68,29 @@ async fn has_salts(
         .map(
             |(range, expected)| async move { Ok::<_, Error>(store.get_range(key, range).await? == expected) },
         )
-        .buffer_unordered(LOOKS)
+        .buffer_unordered(CONCURRENT_READS)
         .try_fold(true, |all, this| async move { Ok(all && this) })
         .await
 }
 
-/// As [`archive`], before one is there: to who may not list, the store answers "denied" for what does not exist.
-pub(crate) async fn archive_before(
+/// As [`of_archive`], before the archive exists: without the right to list, a store answers "denied" for a key that does
+/// not exist.
+pub(crate) async fn of_archive_before(
     store: &dyn ObjectStore,
     header: &Header,
     segments: &[&SegmentRecord],
-) -> Result<Held> {
-    match archive(store, header, segments).await {
+) -> Result<Provenance> {
+    match of_archive(store, header, segments).await {
         Err(Error::Storage(Storage::Store(error))) if error.kind == StoreErrorKind::AccessDenied => {
-            Ok(Held::Absent)
+            Ok(Provenance::Absent)
         }
         found => found,
     }
 }
 
-/// The manifest of a backup, if it is authentic and describes the very archive that was sent; `None` where it is
-/// another one, or none. It need not be the same byte for byte: a run that died right after it had put one has left
-/// the id of another trace in it.
-pub(crate) async fn manifest(
+/// The manifest of a backup, if it is authentic and describes the archive that was sent; `None` where there is none, or
+/// another one. Its bytes may differ: a run that crashed right after it had put one has left another trace id in it.
+pub(crate) async fn own_manifest(
     store: &dyn ObjectStore,
     header: &Header,
     data_key: &DataKey,
@@ -103,6 +104,6 @@ pub(crate) async fn manifest(
         found => found?,
     };
     let archive = found.head().archives.first();
-    let is_ours = archive.is_some_and(|archive| archive.segments.iter().eq(segments.iter().copied()));
-    Ok(is_ours.then_some(found))
+    let is_own = archive.is_some_and(|archive| archive.segments.iter().eq(segments.iter().copied()));
+    Ok(is_own.then_some(found))
 }

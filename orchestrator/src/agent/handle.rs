@@ -1,0 +1,173 @@
+//! [`Agent`]: runs, resumes and cancels jobs of policies, and reports their status.
+
+use std::path::PathBuf;
+
+use chrono::Utc;
+use intellistor_storage::Error as StorageError;
+use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::Recipients;
+use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
+use intellistor_storage::state::job::JobEvent;
+use intellistor_storage::state::{self, Queue};
+use tracing::Instrument as _;
+
+use crate::agent::abandon::abandon;
+use crate::agent::begin::next_time;
+use crate::agent::close::close;
+use crate::agent::failure_action::ATTEMPTS;
+use crate::agent::home::Home;
+use crate::agent::log::AgentLog;
+use crate::agent::report::{AgentOptions, AgentReport, Cancelled, PolicyStatus};
+use crate::agent::run::run;
+use crate::agent::setup::RunSetup;
+use crate::agent::{known_stores, monitor};
+use crate::catalog::Catalog;
+use crate::clock::TIMESTAMP;
+use crate::error::{Error, Result};
+use crate::operations::sources::check_copy;
+use crate::policy::Policy;
+
+/// Runs policies. All its state is in its home folder.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    home: Home,
+    attempts: RetryPolicy,
+}
+
+impl Agent {
+    /// An agent with its home in `home`, which need not exist.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: Home::new(home.into()), attempts: ATTEMPTS }
+    }
+
+    /// Retries a run that makes no progress this often.
+    #[must_use]
+    pub fn with_attempts(self, attempts: RetryPolicy) -> Self {
+        Self { attempts, ..self }
+    }
+
+    /// The folder of a policy's logs.
+    pub fn logs_folder(&self, policy_id: &str) -> PathBuf {
+        self.home.logs_folder(policy_id)
+    }
+
+    /// Finishes the policy's job, or makes a backup; both, if the job was begun more than `resume.fresh_after` ago.
+    ///
+    /// # Errors
+    /// `Busy`, at once, when another run of the policy is active; those of the state folder, and of a run that could not
+    /// begin. Any other failure is in the report.
+    pub async fn run(
+        &self,
+        catalog: &Catalog,
+        recipients: &Recipients,
+        policy: &Policy,
+        options: AgentOptions,
+    ) -> Result<AgentReport> {
+        policy.check()?;
+        let folder = self.home.create(&policy.policy_id)?;
+        let mut queue = Queue::open(&folder)?;
+        // Before anything is written to the store, a log included.
+        if let Err(error) = check(&queue, catalog, policy, &options) {
+            self.log_failed_start(&mut queue, &policy.policy_id, &error.to_string())?;
+            return Err(error);
+        }
+        // Requests are left only while the queue is locked: an earlier one was meant for another run.
+        monitor::clear_requests(&folder);
+        let (home, attempts, options) = (&self.home, self.attempts, &options);
+        let setup = RunSetup { home, attempts, catalog, recipients, policy, options };
+        let found = queue.job()?;
+        let began_ms = found.as_ref().map(|ledger| ledger.job().began_ms);
+        let first = run(&setup, &mut queue, found).await?;
+        let age_ms = began_ms.map_or(0, |began| Utc::now().timestamp_millis() - began);
+        let is_old = u128::try_from(age_ms).is_ok_and(|age| age > policy.resume.fresh_after.as_millis());
+        if first.resumed.is_none() || first.outcome.is_err() || !is_old {
+            return Ok(first);
+        }
+        let fresh = run(&setup, &mut queue, None).await?;
+        Ok(AgentReport { finished_first: Some(Box::new(first)), ..fresh })
+    }
+
+    /// Records why a run could not begin, in a log of its own that the next run ships. Returns the log's path.
+    ///
+    /// # Errors
+    /// `Busy`; those of the state folder.
+    pub fn record_failed_start(&self, policy_id: &str, reason: &str) -> Result<PathBuf> {
+        self.log_failed_start(&mut Queue::open(&self.home.create(policy_id)?)?, policy_id, reason)
+    }
+
+    fn log_failed_start(&self, queue: &mut Queue, policy_id: &str, reason: &str) -> Result<PathBuf> {
+        let (waiting, logs) = (queue.job()?, self.logs_folder(policy_id));
+        let time = next_time(queue, waiting.as_ref(), &logs, Utc::now())?;
+        let log = AgentLog::open(&logs, policy_id, &time.format(TIMESTAMP).to_string())?;
+        log.span().in_scope(|| tracing::error!(error = reason, "the run could not begin"));
+        log.enqueue(queue)?;
+        queue.write_view(waiting.as_ref());
+        Ok(log.path())
+    }
+
+    /// The policies that have run here, by name.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn policies(&self) -> Result<Vec<String>> {
+        self.home.policies()
+    }
+
+    /// A policy's status. Changes nothing, and can be asked while a run is active.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
+        let folder = self.home.queue_folder(policy_id);
+        let queue = state::snapshot(&folder)?;
+        Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress: monitor::read_progress(&folder) })
+    }
+
+    /// The policy's uploads that are not completed: parts of a job to be resumed, or what another machine or a crash has
+    /// left. They are billed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn unfinished_uploads(
+        &self,
+        catalog: &Catalog,
+        policy_id: &str,
+    ) -> Result<Vec<UnfinishedUpload>> {
+        Ok(catalog.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?)
+    }
+
+    /// Ends the policy's job for good, and removes what it has sent. A run that is active is asked to.
+    ///
+    /// # Errors
+    /// Those of the state folder.
+    pub async fn cancel(&self, catalog: &Catalog, policy: &Policy) -> Result<Cancelled> {
+        let policy_id = &policy.policy_id;
+        let folder = self.home.create(policy_id)?;
+        let mut queue = match Queue::open(&folder) {
+            Err(StorageError::Busy { .. }) => {
+                let requested = monitor::request_cancel(&folder);
+                requested.map_err(StorageError::io("write a request into", &folder))?;
+                return Ok(Cancelled::Requested);
+            }
+            opened => opened?,
+        };
+        let Some(ledger) = queue.job()? else { return Ok(Cancelled::NoJob) };
+        let log = AgentLog::open(&self.logs_folder(policy_id), policy_id, &ledger.job().name.timestamp)?;
+        let end = async {
+            tracing::warn!("the job is cancelled on request");
+            let leftover = abandon(&ledger, catalog, JobEvent::Cancelled).await?;
+            close(&mut queue, ledger, &log, catalog).await?;
+            Ok::<_, Error>(leftover)
+        };
+        Ok(Cancelled::Done { leftover: end.instrument(log.span()).await? })
+    }
+}
+
+/// Refuses a store that is not the one it was, paths that overlap, and a copy in the store.
+fn check(queue: &Queue, catalog: &Catalog, policy: &Policy, options: &AgentOptions) -> Result<()> {
+    if !options.new_store {
+        known_stores::check(queue, &*catalog.store)?;
+    }
+    policy.check_overlap()?;
+    options.copy_to.iter().try_for_each(|copy| check_copy(&*catalog.store, copy))
+}

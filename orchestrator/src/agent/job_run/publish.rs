@@ -1,0 +1,106 @@
+//! Puts the manifest, which makes the backup exist, and completes the copies.
+//!
+//! **In:** an archive in the store. **Out:** the backup's report, recorded in the job. **After a crash:** a manifest that
+//! is there already is recognised; a backup whose report is recorded is only copied.
+
+use std::time::Instant;
+
+use intellistor_storage::Spool;
+use intellistor_storage::archive::SegmentRecord;
+use intellistor_storage::keys::Recipients;
+use intellistor_storage::manifest::{ManifestDraft, Problem, ProblemKind};
+use intellistor_storage::objects::ObjectStore;
+use intellistor_storage::state::Ledger;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::open_job::OpenJob;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::operations::copies::{Copies, CopySource};
+use crate::operations::report::BackupReport;
+use crate::operations::{provenance, publish};
+
+pub(in crate::agent) struct Publisher<'a> {
+    pub(in crate::agent) job: &'a OpenJob,
+    pub(in crate::agent) store: &'a dyn ObjectStore,
+    pub(in crate::agent) catalog: &'a Catalog,
+    pub(in crate::agent) recipients: &'a Recipients,
+    pub(in crate::agent) copies: &'a Copies,
+    pub(in crate::agent) cancel: &'a CancellationToken,
+}
+
+impl Publisher<'_> {
+    /// Puts the manifest. `warnings` are those of the run so far, which began at `started`.
+    pub(in crate::agent) async fn publish(
+        &self,
+        warnings: Vec<String>,
+        started: Instant,
+    ) -> Result<BackupReport> {
+        let OpenJob { ledger, header, data_key, .. } = self.job;
+        let draft = draft(ledger)?;
+        let (findings, segments) = (ledger.job().findings, draft.segments().to_vec());
+        let (catalog, recipients) = (self.catalog, self.recipients);
+        let published =
+            publish::manifest(self.store, header, data_key, draft, findings, catalog, recipients).await?;
+        let copy_warnings = self.copy(&segments, published.manifest.document()).await?;
+        let mut report = published.report;
+        report.seconds = started.elapsed().as_secs_f64();
+        report.warnings.splice(0..0, warnings);
+        report.warnings.extend(copy_warnings);
+        let summary = serde_json::to_string(&report).map_err(|e| Error::Defect(e.to_string()))?;
+        ledger.update(|job| job.summary = Some(summary))?;
+        Ok(report)
+    }
+
+    /// The report of a backup that an earlier run published. Completes the copies that this run is asked for.
+    pub(in crate::agent) async fn published(&self) -> Result<BackupReport> {
+        let OpenJob { ledger, header, data_key, .. } = self.job;
+        let summary = ledger.job().summary.unwrap_or_default();
+        let mut report: BackupReport = serde_json::from_str(&summary)
+            .map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))?;
+        if self.copies.is_empty() {
+            return Ok(report);
+        }
+        let segments: Vec<_> = ledger.parts()?.into_iter().map(|part| part.segment).collect();
+        let found = {
+            let segments: Vec<_> = segments.iter().collect();
+            provenance::own_manifest(self.store, header, data_key, &segments).await?
+        };
+        match found {
+            Some(found) => {
+                let warnings = self.copy(&segments, found.document()).await?;
+                report.warnings.retain(|warning| !warnings.contains(warning));
+                report.warnings.extend(warnings);
+            }
+            None => report.warnings.push(format!(
+                "the backup was not copied: {} is not in the store as it was put there",
+                report.key_manifest
+            )),
+        }
+        Ok(report)
+    }
+
+    async fn copy(&self, segments: &[SegmentRecord], manifest: &Spool) -> Result<Vec<String>> {
+        let segments = &segments.iter().collect::<Vec<_>>()[..];
+        let OpenJob { header, data_key, .. } = self.job;
+        let source = CopySource { store: self.store, header, data_key, segments };
+        self.copies.complete(source, manifest, self.cancel).await
+    }
+}
+
+/// The manifest of all committed parts. Problems of entries go into the log.
+fn draft(ledger: &Ledger) -> Result<ManifestDraft> {
+    let mut draft = ManifestDraft::default();
+    for part in ledger.parts()? {
+        let listed = ledger.committed(part.segment.number)?;
+        for problems in listed.problems.unpack() {
+            for Problem { relative_path, reason, kind } in problems? {
+                if kind != ProblemKind::Note {
+                    tracing::warn!(path = relative_path, reason, ?kind, "skipped or changed");
+                }
+            }
+        }
+        draft.commit(part.segment, listed)?;
+    }
+    Ok(draft)
+}

@@ -1,0 +1,35 @@
+//! Walks the policy's folders and records what is found.
+//!
+//! **Out:** the walk in the ledger, and what it found of note in the job. **After a crash:** the scan is made again.
+
+use std::sync::Arc;
+
+use intellistor_actors::progress::Progress;
+use intellistor_actors::source::{Excludes, make_roots};
+use intellistor_storage::manifest::RootRecord;
+use intellistor_storage::state::Ledger;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::operations::sources;
+use crate::pipeline::backup;
+use crate::pipeline::system::on_system;
+use crate::policy::Policy;
+
+/// `earlier_roots` are the folders of earlier backups, the newest first.
+pub(in crate::agent) async fn scan(
+    ledger: &Ledger,
+    policy: &Policy,
+    excludes: Excludes,
+    earlier_roots: &[Vec<RootRecord>],
+    cancel: &CancellationToken,
+) -> Result<()> {
+    ledger.clear_scan()?;
+    let (roots, met) = (make_roots(&policy.paths), excludes.clone());
+    let (records, progress, cancel) = (ledger.clone(), Arc::new(Progress::default()), cancel.clone());
+    let walk = move || async move { backup::scan(roots, excludes, records, progress, &cancel).await };
+    let scanned = on_system("scan", walk).await?;
+    tracing::info!(entries = scanned.entries, bytes = scanned.bytes, "scanned");
+    let findings = sources::findings(policy, &met, earlier_roots);
+    Ok(ledger.update(|job| (job.scanned, job.findings) = (Some(scanned), findings))?)
+}
