@@ -250,6 +250,6 @@ impl<'a> JobRun<'a> {
 }
 
 fn earlier_roots(queue: &Queue) -> Result<Vec<Vec<RootRecord>>> {
-    let roots = |job: Job| Some(serde_json::from_str::<BackupReport>(&job.summary?).ok()?.roots);
+    let roots = |job: Job| Some(job.summary::<BackupReport>()?.roots);
     Ok(queue.history()?.into_iter().filter_map(roots).collect())
 }

@@ -135,6 +135,15 @@ impl Ledger {
         })
     }
 
+    /// Records the report of the job's backup, as a value of the record and no text in it; flushed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn set_summary(&self, report: &impl Serialize) -> Result<()> {
+        let summary = serde_json::to_value(report).map_err(|e| self.damaged(&e.to_string()))?;
+        self.update(|job| job.summary = Some(summary))
+    }
+
     /// The record in memory changes only when the one on disk has.
     fn replace(&self, now: &mut Now, change: impl FnOnce(&mut Job)) -> Result<()> {
         let mut job = now.job.clone();

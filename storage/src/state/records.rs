@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::segment::SegmentRecord;
@@ -45,11 +46,19 @@ pub struct Job {
     /// The root of that trace.
     #[serde(default)]
     pub run_span: Option<RunSpan>,
-    /// What its backup holds, as JSON, once it is published.
-    pub summary: Option<String>,
+    /// The report of its backup once it is published, whose type this crate does not know: see
+    /// [`Ledger::set_summary`](super::ledger::Ledger::set_summary).
+    pub summary: Option<serde_json::Value>,
     /// What the scan found besides.
     #[serde(default)]
     pub findings: Findings,
+}
+
+impl Job {
+    /// The report of its backup; `None` also where it has another form than `T`.
+    pub fn summary<T: DeserializeOwned>(&self) -> Option<T> {
+        T::deserialize(self.summary.as_ref()?).ok()
+    }
 }
 
 impl fmt::Debug for Job {

@@ -64,8 +64,7 @@ fn render(status: &PolicyStatus, exit: Exit, now: i64) -> String {
 
 /// When a job ended, and its backup, if it made one.
 fn success(job: &Job) -> Option<(i64, BackupReport)> {
-    let report = serde_json::from_str(job.summary.as_deref()?).ok()?;
-    Some((job.ended_ms.unwrap_or(job.began_ms) / 1000, report))
+    Some((job.ended_ms.unwrap_or(job.began_ms) / 1000, job.summary()?))
 }
 
 #[cfg(test)]

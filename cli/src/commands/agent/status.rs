@@ -173,7 +173,7 @@ impl JobRow {
 
 impl From<Job> for JobRow {
     fn from(job: Job) -> Self {
-        let report = job.summary.as_deref().and_then(|text| serde_json::from_str::<BackupReport>(text).ok());
+        let report = job.summary::<BackupReport>();
         Self {
             state: job.state.name().to_owned(),
             timestamp: job.name.timestamp,

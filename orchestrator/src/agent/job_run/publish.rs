@@ -47,17 +47,16 @@ impl Publisher<'_> {
         report.seconds = started.elapsed().as_secs_f64();
         report.warnings.splice(0..0, warnings);
         report.warnings.extend(copy_warnings);
-        let summary = serde_json::to_string(&report).map_err(|e| Error::Defect(e.to_string()))?;
-        ledger.update(|job| job.summary = Some(summary))?;
+        ledger.set_summary(&report)?;
         Ok(report)
     }
 
     /// The report of a backup that an earlier run published. Completes the copies that this run is asked for.
     pub(in crate::agent) async fn published(&self) -> Result<BackupReport> {
         let OpenJob { ledger, header, data_key, .. } = self.job;
-        let summary = ledger.job().summary.unwrap_or_default();
-        let mut report: BackupReport = serde_json::from_str(&summary)
-            .map_err(|e| Error::Defect(format!("the job's summary cannot be read: {e}")))?;
+        let report = ledger.job().summary::<BackupReport>();
+        let mut report =
+            report.ok_or_else(|| Error::Defect("the job's summary cannot be read".to_owned()))?;
         if self.copies.is_empty() {
             return Ok(report);
         }

@@ -114,7 +114,8 @@ proptest! {
         scanned: Option<(u64, u64, u64)>,
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let [last_error, trace_id, summary] = texts;
+        let [last_error, trace_id, warning] = texts;
+        let summary = warning.map(|text| serde_json::json!({"warnings": [text], "bytes": u64::MAX, "seconds": 1.5}));
         let (began_ms, ended_ms, runs) = numbers;
         let record = Job {
             header,
