@@ -27,7 +27,8 @@ pub mod progress;
 pub mod restore;
 mod shown;
 pub mod source;
-mod stage;
+mod stage_span;
 pub mod target;
+pub mod threaded;
 #[cfg(any(windows, test))]
 mod verbatim;

@@ -1,4 +1,4 @@
-//! The two lines that tie stages together: a bounded link downstream, and the bell that stops them all.
+//! What ties stages together: a bounded link to the next stage, and the failure report that stops them all.
 
 use std::any::Any;
 use std::fmt;
@@ -15,20 +15,20 @@ use intellistor_storage::Error;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use crate::stage::{Stage, waiting};
+use crate::stage_span::{StageSpan, waiting};
 
 /// A stage downstream has stopped; the reason is in [`Failures`](crate::link::Failures).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a later stage has stopped")]
 pub struct Stopped;
 
-/// What a stage answers: the message was taken over, or the pipeline is coming down.
+/// What a stage answers: it has taken the message over, or the pipeline is coming down.
 pub type Reply = Result<(), Stopped>;
 
 /// Why a pipeline came down.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Occurs when a stage met an error that it cannot get past.
+    /// Occurs when a stage met an error that it cannot recover from.
     #[error(transparent)]
     Error(#[from] Error),
     /// Occurs when a stage panicked: a defect of this program.
@@ -48,7 +48,7 @@ pub enum Failure {
 pub struct Failures {
     reports: mpsc::UnboundedSender<Failure>,
     level: Arc<AtomicU8>,
-    stage: Stage,
+    stage: StageSpan,
 }
 
 /// Levels of coming down: none, [`Failures::drain`], [`Failures::stop`].
@@ -57,20 +57,20 @@ const DRAINING: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl Failures {
-    /// The bell, and the ear that hears it. The channel needs no bound: a stage that has reported is not run again.
-    /// What the stages log is logged within the current span, or within that of their [stage](Self::within) below it.
+    /// Both ends. The channel needs no bound: a stage that has reported is not run again.
+    /// Stages log within the current span, or within their [own](Self::within) below it.
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Failure>) {
-        let (reports, heard) = mpsc::unbounded_channel();
-        (Self { reports, level: Arc::default(), stage: Stage::outside() }, heard)
+        let (reports, received) = mpsc::unbounded_channel();
+        (Self { reports, level: Arc::default(), stage: StageSpan::outside() }, received)
     }
 
-    /// The same bell for a stage with a span of its own, which it shares with its clones.
+    /// The same for a stage with a span of its own, which it shares with its clones.
     #[must_use]
     pub fn within(&self, span: Span) -> Self {
         Self { stage: self.stage.within(span), ..self.clone() }
     }
 
-    /// The stage's span ends, for it has done all.
+    /// Ends the stage's span: the stage has handled its last message.
     pub fn end_stage(&self) {
         self.stage.end();
     }
@@ -80,14 +80,19 @@ impl Failures {
         self.level.fetch_max(STOPPED, Ordering::SeqCst);
     }
 
-    /// Stops the stages that make new work, and lets the last ones end what is on its way.
+    /// Stops the stages that make new work, and lets the last ones finish what is in flight.
     pub fn drain(&self) {
         self.level.fetch_max(DRAINING, Ordering::SeqCst);
     }
 
-    /// Whether no new work may begin.
-    pub fn is_stopped(&self) -> bool {
+    /// Whether no new work may begin: the pipeline drains, or has stopped.
+    pub fn is_draining(&self) -> bool {
         self.level.load(Ordering::SeqCst) > RUNNING
+    }
+
+    /// Whether every stage is to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.level.load(Ordering::SeqCst) == STOPPED
     }
 
     /// The span in which the stage runs.
@@ -98,42 +103,23 @@ impl Failures {
     /// Reports, stops the stages that make new work, and gives the reply for the stage upstream.
     pub fn report(&self, failure: impl Into<Failure>) -> Stopped {
         self.drain();
-        // Nobody listens any more once the pipeline is down; then the report has no reader to miss it.
+        // Once the pipeline is down no one receives reports, and none is needed.
         let _ = self.reports.send(failure.into());
         Stopped
     }
 
-    /// Runs a stage's handler, unless the pipeline has stopped; an error or a panic in it is reported.
-    pub fn guard(&self, stage: &'static str, work: impl FnOnce() -> Result<Reply, Error>) -> Reply {
-        if self.is_stopped() {
-            return Err(Stopped);
-        }
-        self.guard_to_the_end(stage, work)
+    /// As [`report`](Self::report), of a panic in a stage.
+    pub fn report_panic(&self, stage: &'static str, panic: &(dyn Any + Send)) -> Stopped {
+        self.report(Failure::Panic { stage, message: panic_message(panic) })
     }
 
-    /// As [`guard`](Self::guard), for the stage that ends what is on its way: it runs while the pipeline drains.
-    pub fn guard_to_the_end(
-        &self,
-        stage: &'static str,
-        work: impl FnOnce() -> Result<Reply, Error>,
-    ) -> Reply {
-        if self.level.load(Ordering::SeqCst) == STOPPED {
-            return Err(Stopped);
-        }
-        self.stage.work(|| {
-            // No stage runs again after a report, so a state that a panic left half-made is never seen.
-            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-                Ok(Ok(reply)) => reply,
-                Ok(Err(error)) => Err(self.report(error)),
-                Err(panic) => {
-                    Err(self.report(Failure::Panic { stage, message: panic_message(panic.as_ref()) }))
-                }
-            }
-        })
+    /// Runs a part of the stage's work, within its span, and counts its time.
+    pub(crate) fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.stage.work(work)
     }
 }
 
-/// What a panic said.
+/// The text of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()

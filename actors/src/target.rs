@@ -1,89 +1,61 @@
-//! The folder that a restore writes into, and nothing outside it, whatever the archive says.
+//! Writes a restore's entries into a folder, and nothing outside it, whatever the archive says.
 //!
 //! **Sandbox law (must).** Every path is taken apart, refused unless each component is a plain name, and walked
 //! from `--out` handle by handle without following a link. A parent that is a symbolic link is refused, whether
-//! the archive planted it or it was there before. Files, links and their attributes go to a temporary name that
-//! nobody can foresee, and take their own name by a rename: what was there before is replaced, never
-//! written to. Owner, mode and times are set through a handle of what was made here, never by a name: whoever may write the
-//! folder could put something else under it.
+//! the archive planted it or it was there before. Files and links are made and get their attributes under an
+//! unpredictable temporary name, and take their own name by a rename: what was there before is replaced, never
+//! written to. Owner, mode and times are set through a handle of what was made here, never by a name: another user who
+//! may write the folder could replace it.
 //!
-//! **No loss law (must).** What cannot have its own name here gets another, and is told of: see `naming`.
+//! **No loss law (must).** An entry that cannot have its own name here gets another, with a warning: see `naming`.
 //!
-//! Files may be written on other threads, several at once: a folder's own attributes wait for those in it.
+//! Files may be written on other threads, several at once; a folder's attributes are applied after the files in it.
 //!
 //! Devices, sockets and pipes are never made. Set-user-ID and set-group-ID bits are applied only together with
 //! the owner, which only root can do.
 
 mod attributes;
+mod error;
 mod file_writer;
 mod folder;
 mod folders;
 mod naming;
 mod path;
+mod restored_files;
 mod temporary;
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cap_std::fs::{Dir, OpenOptions};
-use intellistor_storage::disk::shortage::is_shortage;
 use intellistor_storage::manifest::Entry;
 
 use crate::source::raw_name;
 use attributes::Attributes;
-pub use file_writer::{FilePlace, FileWriter};
+pub use error::TargetError;
+pub use file_writer::{FileDestination, FileWriter};
 use folder::Folder;
 use folders::Folders;
 use naming::Naming;
-use temporary::{Identity, temporary_name};
+use restored_files::RestoredFiles;
+use temporary::{FileId, temporary_name};
 
-/// Why an entry was not restored. The texts do not name the entry.
-#[derive(Debug, thiserror::Error)]
-pub enum TargetError {
-    /// Occurs when an entry would leave the folder, or has a name that no file may have here. Nothing was written.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// Occurs when the system refuses this entry; others may go through.
-    #[error("{0}")]
-    Failed(String),
-    /// Occurs when nothing more can be written: the disk or the quota is full, the disk is read-only, or the system is
-    /// short of handles or memory.
-    #[error("{0}")]
-    Fatal(#[source] io::Error),
-}
-
-impl TargetError {
-    /// Whether an error of the disk concerns all entries, or one.
-    pub fn from_io(doing: &str, error: io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
-                Self::Fatal(error)
-            }
-            _ if is_shortage(&error) => Self::Fatal(error),
-            ErrorKind::IsADirectory => Self::Failed("a folder of that name is in the way".to_owned()),
-            _ => Self::Failed(format!("cannot {doing}: {error}")),
-        }
-    }
-}
-
-/// See the module.
+/// The folder that a restore writes into.
 #[derive(Debug)]
 pub struct Target {
     out: PathBuf,
     created: bool,
-    /// Opened while it can be: the mode that the root gets may forbid it later.
+    /// A handle of the root for the final sync: the mode that the root gets may forbid to open it later.
     whole: std::fs::File,
     folders: Folders,
     naming: Naming,
-    restored: Restored,
+    restored: RestoredFiles,
 }
 
 impl Target {
-    /// Opens `out`, which is made if it is missing, and sees that it can be written to.
+    /// Opens `out`, which is made if it is missing, and checks that it can be written to.
     ///
     /// # Errors
     /// The system's own, when `out` cannot be made, opened or written to.
@@ -99,7 +71,7 @@ impl Target {
         root.remove_file(&probe)?;
         let whole = attributes::open_whole(&root)?;
         let (out, folders) = (out.to_owned(), Folders::new(root));
-        let (naming, restored) = (Naming::new(), Restored::default());
+        let (naming, restored) = (Naming::new(), RestoredFiles::default());
         Ok(Self { out, created, whole, folders, naming, restored })
     }
 
@@ -113,7 +85,7 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub fn directory(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
-        let path = self.find_place(entry.raw_path())?;
+        let path = self.path_of(entry.raw_path())?;
         if !path.is_empty() || self.created {
             self.folders.make(&path, Attributes::from(entry))?;
         }
@@ -129,18 +101,18 @@ impl Target {
             return Err(TargetError::Refused("a symbolic link without a target".to_owned()));
         };
         let text = raw_name::from_bytes(text);
-        let (dir, name) = self.place(entry.raw_path())?;
+        let (dir, name) = self.destination(entry.raw_path())?;
         let temporary = temporary_name();
         let attributes = Attributes::from(entry);
         attributes.symlink(&dir, &text, &temporary).map_err(|e| TargetError::from_io("make the link", e))?;
         let problems = attributes.apply_to_symlink(&dir, &temporary);
-        take_name(&dir, &temporary, &name)?;
+        dir.give_name(&temporary, &name)?;
         let mut warnings = self.folders.take_warnings();
         warnings.extend(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)));
         Ok(warnings)
     }
 
-    /// Makes another name for a regular file that this run has restored; a copy where the file system has no links.
+    /// Makes another name for a regular file that this restore has made; a copy where the file system has no links.
     ///
     /// # Errors
     /// [`TargetError`]; also when the file was not restored.
@@ -148,25 +120,25 @@ impl Target {
         let Some(target) = entry.raw_link_target() else {
             return Err(TargetError::Refused("a hard link without a target".to_owned()));
         };
-        let target_path = self.find_place(target)?;
+        let target_path = self.path_of(target)?;
         let missing = || {
             let target = entry.link_target.as_deref().unwrap_or_default();
             TargetError::Failed(format!("it is another name of {target}, which was not restored"))
         };
         let Some((target_name, target_parents)) = target_path.split_last() else { return Err(missing()) };
-        let (dir, name) = self.place(entry.raw_path())?;
+        let (dir, name) = self.destination(entry.raw_path())?;
         let target_dir = self.folders.find(target_parents)?;
         let found =
-            Identity::of_name(&target_dir, target_name).filter(|it| self.restored.contains(target, *it));
+            FileId::of_name(&target_dir, target_name).filter(|it| self.restored.contains(target, *it));
         let Some(found) = found else { return Err(missing()) };
         let temporary = temporary_name();
         match target_dir.hard_link(target_name, &dir, &temporary) {
             Ok(()) => {
-                if Identity::of_name(&dir, &temporary) != Some(found) {
+                if FileId::of_name(&dir, &temporary) != Some(found) {
                     let _ = dir.remove_file(&temporary);
                     return Err(missing());
                 }
-                take_name(&dir, &temporary, &name)?;
+                dir.give_name(&temporary, &name)?;
                 // A rename does nothing when both names are the same file already.
                 let _ = dir.remove_file(&temporary);
                 self.restored.insert(entry.raw_path(), found);
@@ -181,23 +153,23 @@ impl Target {
         }
     }
 
-    /// Finds the place of a regular file. Its folder counts as in use until the file has its name, or is dropped.
+    /// Where a regular file goes. Its folder counts as in use until the file has its name, or is dropped.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub fn file(&mut self, entry: &Entry) -> Result<FilePlace, TargetError> {
-        let (dir, name) = self.place(entry.raw_path())?;
+    pub fn file(&mut self, entry: &Entry) -> Result<FileDestination, TargetError> {
+        let (dir, name) = self.destination(entry.raw_path())?;
         let (temporary, restored) = (temporary_name(), self.restored.clone());
         let first_mode = attributes::first_mode(entry);
-        Ok(FilePlace { dir, name, temporary, first_mode, restored })
+        Ok(FileDestination { dir, name, temporary, first_mode, restored })
     }
 
-    /// Applies the attributes of folders that the restore has left, and that no file is on its way into any more.
+    /// Applies the attributes of folders that the restore has left and in which no file is being written.
     pub fn settle(&mut self) {
         self.folders.settle_left();
     }
 
-    /// Applies what folders still wait for, and waits until the system has written everything.
+    /// Applies the remaining attributes of folders, and waits until the system has written everything.
     ///
     /// # Errors
     /// The system's own, when it lost something that it had accepted.
@@ -208,15 +180,15 @@ impl Target {
     }
 
     /// Where the entry with this path goes, below the root.
-    fn find_place(&mut self, raw_path: &[u8]) -> Result<Vec<OsString>, TargetError> {
+    fn path_of(&mut self, raw_path: &[u8]) -> Result<Vec<OsString>, TargetError> {
         let named = self.naming.place(raw_path)?;
         self.folders.warn_all(named.notes);
         Ok(named.path)
     }
 
     /// The folder that an entry goes into, and its name there.
-    fn place(&mut self, raw_path: &[u8]) -> Result<(Arc<Folder>, OsString), TargetError> {
-        let path = self.find_place(raw_path)?;
+    fn destination(&mut self, raw_path: &[u8]) -> Result<(Arc<Folder>, OsString), TargetError> {
+        let path = self.path_of(raw_path)?;
         let Some((name, parents)) = path.split_last() else {
             return Err(TargetError::Refused("the root of a backup is a folder".to_owned()));
         };
@@ -227,12 +199,12 @@ impl Target {
         &mut self,
         dir: &Dir,
         name: &OsStr,
-        restored: Identity,
+        restored: FileId,
         entry: &Entry,
     ) -> Result<Vec<String>, TargetError> {
         let failed = |e| TargetError::from_io("copy the file that it is another name of", e);
         let mut source = temporary::open_existing(dir, name).map_err(failed)?;
-        if Identity::of_file(&source).map_err(failed)? != restored {
+        if FileId::of_file(&source).map_err(failed)? != restored {
             return Err(failed(io::Error::other("it was replaced meanwhile")));
         }
         let mut writer = self.file(entry)?.create()?;
@@ -246,35 +218,6 @@ impl Target {
             at = io::Seek::stream_position(&mut source).map_err(failed)?;
         }
         writer.finish(entry, at)
-    }
-}
-
-/// Renames what is complete; on failure nothing is left of it.
-fn take_name(dir: &Folder, temporary: &OsStr, name: &OsStr) -> Result<(), TargetError> {
-    dir.rename(temporary, name).map_err(|e| {
-        // The rename's own error says more.
-        let _ = dir.remove_file(temporary);
-        TargetError::from_io("give it its name", e)
-    })
-}
-
-/// The regular files that have got their name in this run, by a hash of their path and of what they are: under the name of
-/// one, another may be by now.
-#[derive(Debug, Clone, Default)]
-struct Restored {
-    files: Arc<Mutex<HashSet<u64>>>,
-    hasher: RandomState,
-}
-
-impl Restored {
-    fn insert(&self, raw_path: &[u8], identity: Identity) {
-        let file = self.hasher.hash_one((raw_path, identity));
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
-    }
-
-    fn contains(&self, raw_path: &[u8], identity: Identity) -> bool {
-        let file = self.hasher.hash_one((raw_path, identity));
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
     }
 }
 

@@ -6,19 +6,19 @@
 //!   two for each core, so that none waits for a frame, and two more.
 //! - **Blocks:** on the disk, and on the compressors; it has a thread of its own.
 //! - **Survives a crash:** nothing by itself. It begins where a [`Resume`] says that the committed parts end; of
-//!   the file in which that is, only what was sent is read again, to prove that it still is the same file.
+//!   the file in which that is, only the uploaded part is read again, to prove that it still is the same file.
 //!
 //! A file that cannot be opened, or that vanished, is skipped and recorded. One that changes while it is read is
 //! archived again, up to [`ATTEMPTS`] times while it is small, and then recorded as changed: its entry says what
 //! was read, and the tar stream stays valid (cut at the size that its header names, or filled up with zeros).
 //! A file that has more bytes than the system gives as its size is read whole before it is archived, up to
 //! [`READ_WHOLE_BYTES`], and recorded as changed.
-//! A later copy of a path overrides an earlier one, in the manifest and for `tar`. A file that is not what was
-//! sent of it before a crash is archived again from its start, behind zeros that complete the old copy.
+//! A later copy of a path overrides an earlier one, in the manifest and for `tar`. A file that was partly
+//! uploaded before a crash and has changed since is archived again from its start, after zeros that complete the old copy.
 
-mod content;
+mod file_copy;
 pub mod frame;
-mod frames;
+mod frame_writer;
 pub mod tar_header;
 
 use std::fs::File;
@@ -32,21 +32,22 @@ use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind, Xatt
 use intellistor_storage::state::Cursor;
 use tar::EntryType;
 
-use crate::backup::archiver::content::{Archived, Body, Content, Copied, Fate};
+use crate::backup::archiver::file_copy::{ArchivedContent, Body, Copied, FileCopy, ReadOutcome};
 use crate::backup::archiver::frame::FrameArchived;
-use crate::backup::archiver::frames::{Frames, Halt};
+use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::backup::links::LinkTable;
-use crate::backup::read_ahead::{FilesOpened, Opened};
-use crate::link::{Failures, Link, Reply, Stopped};
+use crate::backup::read_ahead::{FilesOpened, OpenedFile};
+use crate::link::{Failures, Link};
 use crate::progress::Progress;
-use crate::source::{self, Beneath, Facts, ScannedEntry, SourceKind, Walked};
+use crate::source::{self, Beneath, FileMetadata, ScannedEntry, SourceKind, Walked};
+use crate::threaded::{StageError, ThreadStage};
 
 /// How often a file is read when it changes meanwhile.
 pub const ATTEMPTS: u32 = 3;
-/// A larger file is read once: what keeps changing for so long would change again.
+/// A larger file is read once: it would change again while it is read.
 const READ_AGAIN_BYTES: u64 = 64 << 20;
-/// What is read into memory of a file whose size is a lie.
+/// The most that is read into memory of a file whose size the system does not know.
 pub const READ_WHOLE_BYTES: usize = 8 << 20;
 
 /// What the archiver needs.
@@ -54,10 +55,8 @@ pub const READ_WHOLE_BYTES: usize = 8 << 20;
 pub struct ArchiverConfig {
     /// The compressors.
     pub next: Recipient<FrameArchived>,
-    /// How many frames may be with them.
+    /// The most frames that they have not answered.
     pub window: usize,
-    /// Where to report.
-    pub failures: Failures,
     /// Counts entries and bytes read.
     pub progress: Arc<Progress>,
     /// Where to begin; the default is the beginning.
@@ -71,7 +70,7 @@ pub struct Resume {
     pub tar_bytes: u64,
     /// Where that is in the walk.
     pub cursor: Cursor,
-    /// Files in them with names still to come.
+    /// Files in them that have names still to come.
     pub links: LinkTable,
 }
 
@@ -79,10 +78,11 @@ pub struct Resume {
 #[derive(Debug)]
 pub struct Archiver {
     beneath: Beneath,
-    frames: Frames,
+    frames: FrameWriter,
     links: LinkTable,
-    failures: Failures,
     progress: Arc<Progress>,
+    /// Whether the last batch has come.
+    done: bool,
 }
 
 impl Archiver {
@@ -92,27 +92,34 @@ impl Archiver {
         let next = Link::new(config.next, config.window);
         Self {
             beneath: Beneath::default(),
-            frames: Frames::resume(next, tar_bytes, cursor),
+            frames: FrameWriter::resume(next, tar_bytes, cursor),
             links,
-            failures: config.failures,
             progress: config.progress,
+            done: false,
         }
     }
 
-    fn archive(&mut self, index: u64, opened: Option<Opened>, walked: Walked) -> Result<(), Halt> {
+    fn archive_batch(&mut self, batch: FilesOpened) -> Result<(), StopReason> {
+        for (index, (opened, walked)) in (batch.first..).zip(batch.steps) {
+            self.archive(index, opened, walked)?;
+        }
+        if batch.last { self.frames.close() } else { Ok(()) }
+    }
+
+    fn archive(&mut self, index: u64, opened: Option<OpenedFile>, walked: Walked) -> Result<(), StopReason> {
         self.frames.begin(index);
         match walked {
             Walked::Problem(problem) => self.frames.problem(problem),
             Walked::Entry(scanned) => {
                 let mut made = self.entry(&scanned, opened);
-                if self.frames.is_sent_before() && made != Err(Halt::Stopped) {
-                    // Nothing is said of the entry before the old copy is complete: a run that dies amid the zeros
-                    // leaves the next one to look again.
-                    let said = self.frames.take_recorded();
-                    self.frames.give_up_on_sent_before()?;
-                    self.frames.put_back(said);
+                if self.frames.is_within_uploaded() && !matches!(made, Err(StopReason::Stage(_))) {
+                    // Nothing is recorded of the entry before the old copy is complete: should this run crash within
+                    // the zeros, the next one looks again.
+                    let recorded = self.frames.take_recorded();
+                    self.frames.abandon_uploaded()?;
+                    self.frames.put_back(recorded);
                     // One that is gone has been recorded as skipped.
-                    if made == Err(Halt::Diverged) {
+                    if matches!(made, Err(StopReason::Diverged)) {
                         made = self.entry(&scanned, None);
                     }
                 }
@@ -120,32 +127,32 @@ impl Archiver {
                 self.progress.entries.add(1);
             }
         }
-        // Should the archive be cut off behind the next frame, that run is to go on behind this entry.
+        // A run that resumes after the next frame continues after this entry.
         self.frames.begin(index + 1);
         Ok(())
     }
 
-    fn entry(&mut self, scanned: &ScannedEntry, opened: Option<Opened>) -> Result<(), Halt> {
-        match scanned.facts.kind {
+    fn entry(&mut self, scanned: &ScannedEntry, opened: Option<OpenedFile>) -> Result<(), StopReason> {
+        match scanned.metadata.kind {
             SourceKind::File => self.file(scanned, opened),
             _ => self.bodiless(scanned),
         }
     }
 
-    fn file(&mut self, scanned: &ScannedEntry, mut opened: Option<Opened>) -> Result<(), Halt> {
-        if scanned.facts.links > 1
-            && let Ok(facts) = self.beneath.facts_at(&scanned.source)
-            && let Some(first) = self.links.take(&facts).map_err(|error| self.failures.report(error))?
+    fn file(&mut self, scanned: &ScannedEntry, mut opened: Option<OpenedFile>) -> Result<(), StopReason> {
+        if scanned.metadata.links > 1
+            && let Ok(metadata) = self.beneath.metadata_at(&scanned.source)
+            && let Some(first) = self.links.take(&metadata)?
         {
             return self.hard_link(scanned, first);
         }
         for attempt in 1..=ATTEMPTS {
             let opened = match opened.take() {
-                Some(Opened { file, facts, .. }) => Ok((file, facts)),
+                Some(OpenedFile { file, metadata, .. }) => Ok((file, metadata)),
                 None => self.beneath.open_file(&scanned.source),
             };
-            let (file, facts) = match opened {
-                Ok((_, facts)) if facts.kind != SourceKind::File => {
+            let (file, metadata) = match opened {
+                Ok((_, metadata)) if metadata.kind != SourceKind::File => {
                     let reason = "it was replaced by something that is no file";
                     self.problem(scanned, ProblemKind::Skipped, reason.to_owned());
                     return Ok(());
@@ -159,104 +166,106 @@ impl Archiver {
                 Err(e) => return self.skip(scanned, "read the extended attributes of", e),
             };
             // Most files of /proc have a size of 0, and content.
-            if facts.size == 0 {
-                match source::goes_on_behind(&file, 0) {
+            if metadata.size == 0 {
+                match source::has_content_beyond(&file, 0) {
                     Ok(false) => {}
-                    Ok(true) => return self.longer_than_its_size(scanned, &file, &facts, xattrs, None),
+                    Ok(true) => return self.longer_than_its_size(scanned, &file, &metadata, xattrs, None),
                     Err(e) => return self.skip(scanned, "read", e),
                 }
             }
-            let copied = self.copy(scanned, Body::File(&file), &facts, &xattrs)?;
-            match copied.fate {
-                Fate::Unreadable(e) => return self.skip(scanned, "read", e),
-                Fate::Changed(_) if attempt < ATTEMPTS && facts.size <= READ_AGAIN_BYTES => continue,
-                Fate::Longer => {
-                    let cut = Some(copied.what);
-                    return self.longer_than_its_size(scanned, &file, &facts, xattrs, cut);
+            let copied = self.copy(scanned, Body::File(&file), &metadata, &xattrs)?;
+            match copied.outcome {
+                ReadOutcome::Unreadable(e) => return self.skip(scanned, "read", e),
+                ReadOutcome::Changed(_) if attempt < ATTEMPTS && metadata.size <= READ_AGAIN_BYTES => {
+                    continue;
                 }
-                Fate::Changed(how) => self.problem(scanned, ProblemKind::Changed, how),
-                Fate::Whole => {}
+                ReadOutcome::Longer => {
+                    let cut = Some(copied.archived);
+                    return self.longer_than_its_size(scanned, &file, &metadata, xattrs, cut);
+                }
+                ReadOutcome::Changed(how) => self.problem(scanned, ProblemKind::Changed, how),
+                ReadOutcome::Whole => {}
             }
-            return self.record(scanned, &facts, xattrs, copied.what);
+            return self.record(scanned, &metadata, xattrs, copied.archived);
         }
         Ok(())
     }
 
-    /// A file that has more bytes than the system gives as its size; `cut` is what was archived of it. What is said of it is
-    /// that it changed, since nothing tells whether it ends where it was found to end.
+    /// A file that has more bytes than the system gives as its size; `cut` is what was archived of it. It is recorded as
+    /// changed, since there is no way to know where it ends.
     fn longer_than_its_size(
         &mut self,
         scanned: &ScannedEntry,
         file: &File,
-        facts: &Facts,
+        metadata: &FileMetadata,
         xattrs: Vec<Xattr>,
-        cut: Option<Archived>,
-    ) -> Result<(), Halt> {
-        let said = facts.size;
+        cut: Option<ArchivedContent>,
+    ) -> Result<(), StopReason> {
+        let stated = metadata.size;
         let whole = match source::read_whole(file, READ_WHOLE_BYTES) {
             Ok(whole) => whole,
             Err(e) => return self.skip(scanned, "read", e),
         };
         let (copied, reason) = match (&whole, cut) {
             (Some(bytes), _) => {
-                let facts = Facts { size: bytes.len() as u64, ..facts.clone() };
-                let copied = self.copy(scanned, Body::Read(bytes), &facts, &xattrs)?;
+                let metadata = FileMetadata { size: bytes.len() as u64, ..metadata.clone() };
+                let copied = self.copy(scanned, Body::Read(bytes), &metadata, &xattrs)?;
                 let reason = format!(
-                    "the system gives its size as {said} bytes, and {} could be read, which are in the backup",
+                    "the system gives its size as {stated} bytes, and {} could be read, which are in the backup",
                     bytes.len()
                 );
                 (copied, reason)
             }
             (None, cut) => {
                 let reason = format!(
-                    "the system gives its size as {said} bytes, which are in the backup; what it has behind them is not"
+                    "the system gives its size as {stated} bytes, which are in the backup; what it has behind them is not"
                 );
                 let copied = match cut {
-                    Some(what) => Copied { what, fate: Fate::Whole },
-                    None => self.copy(scanned, Body::File(file), facts, &xattrs)?,
+                    Some(archived) => Copied { archived, outcome: ReadOutcome::Whole },
+                    None => self.copy(scanned, Body::File(file), metadata, &xattrs)?,
                 };
                 (copied, reason)
             }
         };
-        if let Fate::Unreadable(e) = copied.fate {
+        if let ReadOutcome::Unreadable(e) = copied.outcome {
             return self.skip(scanned, "read", e);
         }
         self.problem(scanned, ProblemKind::Changed, reason);
-        self.record(scanned, facts, xattrs, copied.what)
+        self.record(scanned, metadata, xattrs, copied.archived)
     }
 
     fn copy(
         &mut self,
         scanned: &ScannedEntry,
         body: Body<'_>,
-        facts: &Facts,
+        metadata: &FileMetadata,
         xattrs: &[Xattr],
-    ) -> Result<Copied, Halt> {
-        let content = Content { body, facts, xattrs, path: &scanned.relative_path };
-        content.copy(&mut self.frames, &self.progress)
+    ) -> Result<Copied, StopReason> {
+        let copy = FileCopy { body, metadata, xattrs, path: &scanned.relative_path };
+        copy.run(&mut self.frames, &self.progress)
     }
 
     fn record(
         &mut self,
         scanned: &ScannedEntry,
-        facts: &Facts,
+        metadata: &FileMetadata,
         xattrs: Vec<Xattr>,
-        what: Archived,
-    ) -> Result<(), Halt> {
-        let Archived { bytes, sha256, extents } = what;
+        archived: ArchivedContent,
+    ) -> Result<(), StopReason> {
+        let ArchivedContent { bytes, sha256, extents } = archived;
         let entry = Entry {
             size: bytes,
             sha256: Some(sha256),
             extents,
             xattrs,
-            ..entry(scanned, EntryKind::File, facts)
+            ..entry(scanned, EntryKind::File, metadata)
         };
-        self.links.add(facts, &entry).map_err(|error| self.failures.report(error))?;
+        self.links.add(metadata, &entry)?;
         self.frames.record(entry);
         Ok(())
     }
 
-    fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Result<(), Halt> {
+    fn hard_link(&mut self, scanned: &ScannedEntry, first: Entry) -> Result<(), StopReason> {
         let header = TarEntry {
             path: &scanned.relative_path,
             kind: EntryType::Link,
@@ -268,7 +277,7 @@ impl Archiver {
             xattrs: &[],
             sparse: None,
         };
-        self.frames.header(header.encode(), 0, 0, scanned.facts.identity)?;
+        self.frames.header(header.encode(), 0, 0, scanned.metadata.identity)?;
         let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
         self.frames.record(Entry {
             relative_path,
@@ -281,9 +290,9 @@ impl Archiver {
         Ok(())
     }
 
-    /// A folder or a symbolic link: all there is to it stands in its header.
-    fn bodiless(&mut self, scanned: &ScannedEntry) -> Result<(), Halt> {
-        let is_link = scanned.facts.kind == SourceKind::Symlink;
+    /// A folder or a symbolic link: its header has all of it.
+    fn bodiless(&mut self, scanned: &ScannedEntry) -> Result<(), StopReason> {
+        let is_link = scanned.metadata.kind == SourceKind::Symlink;
         let link = match is_link.then(|| self.beneath.read_link(&scanned.source)).transpose() {
             Ok(link) => link,
             Err(e) => return self.skip(scanned, "read the text of", e),
@@ -301,27 +310,28 @@ impl Archiver {
             path: &scanned.relative_path,
             kind: tar_kind,
             size: 0,
-            mtime_ns: scanned.facts.mtime_ns,
-            unix: scanned.facts.unix.as_ref(),
-            windows: scanned.facts.windows,
+            mtime_ns: scanned.metadata.mtime_ns,
+            unix: scanned.metadata.unix.as_ref(),
+            windows: scanned.metadata.windows,
             link: link.as_deref(),
             xattrs: &xattrs,
             sparse: None,
         };
-        self.frames.header(header.encode(), 0, 0, scanned.facts.identity)?;
+        self.frames.header(header.encode(), 0, 0, scanned.metadata.identity)?;
         let (link_target, link_target_bytes) = match link.map(Entry::text_and_bytes) {
             Some((text, bytes)) => (Some(text), bytes),
             None => (None, None),
         };
-        let entry = Entry { xattrs, link_target, link_target_bytes, ..entry(scanned, kind, &scanned.facts) };
+        let entry =
+            Entry { xattrs, link_target, link_target_bytes, ..entry(scanned, kind, &scanned.metadata) };
         self.frames.record(entry);
         Ok(())
     }
 
-    /// Leaves an entry out for what the system says; but never for what this process or the system is short of.
-    fn skip(&mut self, scanned: &ScannedEntry, action: &'static str, e: io::Error) -> Result<(), Halt> {
+    /// Leaves an entry out for an error of its own; a shortage of the process or the system fails the run.
+    fn skip(&mut self, scanned: &ScannedEntry, action: &'static str, e: io::Error) -> Result<(), StopReason> {
         if is_shortage(&e) {
-            return Err(self.failures.report(Error::io(action, scanned.source.as_path())(e)).into());
+            return Err(Error::io(action, scanned.source.as_path())(e).into());
         }
         self.problem(scanned, ProblemKind::Skipped, reason(action, &e));
         Ok(())
@@ -333,16 +343,16 @@ impl Archiver {
     }
 }
 
-fn entry(scanned: &ScannedEntry, kind: EntryKind, facts: &Facts) -> Entry {
+fn entry(scanned: &ScannedEntry, kind: EntryKind, metadata: &FileMetadata) -> Entry {
     let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
     Entry {
         relative_path,
         path_bytes,
         kind,
         size: 0,
-        mtime_ns: facts.mtime_ns,
-        unix: facts.unix.clone(),
-        windows: facts.windows,
+        mtime_ns: metadata.mtime_ns,
+        unix: metadata.unix.clone(),
+        windows: metadata.windows,
         xattrs: Vec::new(),
         link_target: None,
         link_target_bytes: None,
@@ -361,28 +371,21 @@ fn reason(action: &str, e: &io::Error) -> String {
     }
 }
 
-impl Actor for Archiver {
-    type Context = SyncContext<Self>;
-}
+impl ThreadStage for Archiver {
+    type In = FilesOpened;
+    const NAME: &'static str = "archiver";
 
-impl Handler<FilesOpened> for Archiver {
-    type Result = Reply;
-
-    fn handle(&mut self, batch: FilesOpened, _: &mut Self::Context) -> Reply {
-        let (failures, last) = (self.failures.clone(), batch.last);
-        let archived = failures.guard("archiver", || {
-            for (index, (opened, walked)) in (batch.first..).zip(batch.steps) {
-                // What diverged was archived again, which cannot diverge.
-                if self.archive(index, opened, walked).is_err() {
-                    return Ok(Err(Stopped));
-                }
-            }
-            Ok(if batch.last { self.frames.close() } else { Ok(()) })
-        });
-        if last {
-            failures.end_stage();
+    fn handle(&mut self, batch: FilesOpened, _: &Failures) -> Result<(), StageError> {
+        self.done = batch.last;
+        match self.archive_batch(batch) {
+            Err(StopReason::Stage(error)) => Err(error),
+            // A changed entry was archived again, which cannot diverge.
+            Ok(()) | Err(StopReason::Diverged) => Ok(()),
         }
-        archived
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
     }
 }
 

@@ -3,7 +3,7 @@
 //! - **In:** [`FrameArchived`], in any order among the threads. **Out:** [`FrameCompressed`].
 //! - **Bound:** each thread holds one frame and waits until the encryptor has taken it over before it answers,
 //!   so all threads together hold at most the archiver's window.
-//! - **Blocks:** on the processor; that is why it lives on a `SyncArbiter`.
+//! - **Blocks:** on the processor, for which it has a thread for each core.
 //! - **Survives a crash:** nothing, and nothing needs to.
 
 use actix::prelude::*;
@@ -12,6 +12,7 @@ use intellistor_storage::memory::buffers::Buffer;
 
 use crate::backup::archiver::frame::{FrameArchived, Recorded};
 use crate::link::{Failures, Link, Reply};
+use crate::threaded::{StageError, ThreadStage};
 
 /// A frame as one gzip member. Arrives in any order.
 #[derive(Debug, Message)]
@@ -29,53 +30,30 @@ pub struct FrameCompressed {
     pub last: bool,
 }
 
-/// What a compressor needs.
-#[derive(Debug, Clone)]
-pub struct CompressorConfig {
-    /// How hard to try.
-    pub compression: Compression,
-    /// The encryptor.
-    pub next: Recipient<FrameCompressed>,
-    /// Where to report.
-    pub failures: Failures,
-}
-
-/// One of the threads.
+/// One of the threads that compress.
 #[derive(Debug)]
 pub struct Compressor {
     coder: FrameCompressor,
     next: Link<FrameCompressed>,
-    failures: Failures,
 }
 
 impl Compressor {
     /// A compressor; every thread makes its own.
-    pub fn new(config: CompressorConfig) -> Self {
-        Self {
-            coder: FrameCompressor::new(config.compression),
-            next: Link::new(config.next, 1),
-            failures: config.failures,
-        }
+    pub fn new(compression: Compression, next: Recipient<FrameCompressed>) -> Self {
+        Self { coder: FrameCompressor::new(compression), next: Link::new(next, 1) }
     }
 }
 
-impl Actor for Compressor {
-    type Context = SyncContext<Self>;
-}
+impl ThreadStage for Compressor {
+    type In = FrameArchived;
+    const NAME: &'static str = "compressor";
 
-impl Handler<FrameArchived> for Compressor {
-    type Result = Reply;
-
-    fn handle(&mut self, frame: FrameArchived, _: &mut Self::Context) -> Reply {
-        let Self { coder, next, failures } = self;
-        failures.guard("compressor", || {
-            let FrameArchived { seq, tar, recorded, last } = frame;
-            let gzip = coder.compress(&tar);
-            let tar_bytes = tar.len() as u32;
-            drop(tar);
-            Ok(next
-                .send(FrameCompressed { seq, gzip, tar_bytes, recorded, last })
-                .and_then(|()| next.flush()))
-        })
+    fn handle(&mut self, frame: FrameArchived, _: &Failures) -> Result<(), StageError> {
+        let FrameArchived { seq, tar, recorded, last } = frame;
+        let gzip = self.coder.compress(&tar);
+        let tar_bytes = tar.len() as u32;
+        drop(tar);
+        self.next.send(FrameCompressed { seq, gzip, tar_bytes, recorded, last })?;
+        Ok(self.next.flush()?)
     }
 }

@@ -20,6 +20,7 @@ use intellistor_storage::state::Cursor;
 use crate::backup::archiver::frame::Recorded;
 use crate::backup::compressor::FrameCompressed;
 use crate::link::{Failures, Link, Reply};
+use crate::threaded::{StageError, ThreadStage};
 
 /// A part ready for the store.
 #[derive(Debug, Message)]
@@ -37,23 +38,11 @@ pub struct SegmentSealed {
     pub last: bool,
 }
 
-/// What the encryptor needs.
-#[derive(Debug)]
-pub struct EncryptorConfig {
-    /// The archive's keys and chain.
-    pub sealer: SegmentSealer,
-    /// The uploader.
-    pub next: Recipient<SegmentSealed>,
-    /// Where to report.
-    pub failures: Failures,
-}
-
 /// The stage that puts compressed frames in order and seals them into segments, one for each part of the upload.
 #[derive(Debug)]
 pub struct Encryptor {
     sealer: SegmentSealer,
     next: Link<SegmentSealed>,
-    failures: Failures,
     early: BTreeMap<u64, FrameCompressed>,
     next_seq: u64,
     /// What ended in the segment that is being built.
@@ -61,49 +50,45 @@ pub struct Encryptor {
     problems: Packer<Problem>,
     /// Where in the walk the last frame ends.
     cursor: Cursor,
+    /// Whether the archive is closed and taken over.
+    done: bool,
 }
 
 impl Encryptor {
     /// An encryptor at the beginning of an archive.
-    pub fn new(config: EncryptorConfig) -> Self {
+    pub fn new(sealer: SegmentSealer, next: Recipient<SegmentSealed>) -> Self {
         Self {
-            sealer: config.sealer,
-            next: Link::new(config.next, 1),
-            failures: config.failures,
+            sealer,
+            next: Link::new(next, 1),
             early: BTreeMap::new(),
             next_seq: 0,
             entries: Packer::default(),
             problems: Packer::default(),
             cursor: Cursor::default(),
+            done: false,
         }
     }
 
-    fn seal(&mut self, frame: FrameCompressed) -> Result<Reply, intellistor_storage::Error> {
+    fn seal(&mut self, frame: FrameCompressed) -> Result<(), StageError> {
         if let Some(full) = self.sealer.close_before(frame.gzip.len(), frame.last) {
-            let sent = self.hand_over(full, false)?;
-            if sent.is_err() {
-                return Ok(sent);
-            }
+            self.hand_over(full, false)?;
         }
         let Recorded { entries, problems, cursor } = frame.recorded;
         entries.iter().try_for_each(|entry| self.entries.push(entry))?;
         problems.iter().try_for_each(|problem| self.problems.push(problem))?;
         self.cursor = cursor;
-        let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? else {
-            return Ok(Ok(()));
-        };
-        let sent = self.hand_over(sealed, frame.last)?;
-        if !frame.last {
-            return Ok(sent);
+        if let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? {
+            self.hand_over(sealed, frame.last)?;
         }
-        let flushed = sent.and_then(|()| self.next.flush());
-        // The compressors share it: what they have made is here.
-        self.failures.end_stage();
-        Ok(flushed)
+        if frame.last {
+            self.next.flush()?;
+            self.done = true;
+        }
+        Ok(())
     }
 
     /// Sends a segment with what ended in it.
-    fn hand_over(&mut self, sealed: Sealed, last: bool) -> Result<Reply, intellistor_storage::Error> {
+    fn hand_over(&mut self, sealed: Sealed, last: bool) -> Result<(), StageError> {
         Ok(self.next.send(SegmentSealed {
             segment: sealed.record,
             body: sealed.body,
@@ -113,29 +98,25 @@ impl Encryptor {
             },
             cursor: self.cursor.clone(),
             last,
-        }))
+        })?)
     }
 }
 
-impl Actor for Encryptor {
-    type Context = SyncContext<Self>;
-}
+impl ThreadStage for Encryptor {
+    type In = FrameCompressed;
+    const NAME: &'static str = "encryptor";
 
-impl Handler<FrameCompressed> for Encryptor {
-    type Result = Reply;
+    fn handle(&mut self, frame: FrameCompressed, _: &Failures) -> Result<(), StageError> {
+        self.early.insert(frame.seq, frame);
+        while let Some(frame) = self.early.remove(&self.next_seq) {
+            self.next_seq += 1;
+            self.seal(frame)?;
+        }
+        Ok(())
+    }
 
-    fn handle(&mut self, frame: FrameCompressed, _: &mut Self::Context) -> Reply {
-        let failures = self.failures.clone();
-        failures.guard("encryptor", || {
-            self.early.insert(frame.seq, frame);
-            while let Some(frame) = self.early.remove(&self.next_seq) {
-                self.next_seq += 1;
-                let reply = self.seal(frame)?;
-                if reply.is_err() {
-                    return Ok(reply);
-                }
-            }
-            Ok(Ok(()))
-        })
+    /// The compressors share the span: all that they have made is here.
+    fn is_done(&self) -> bool {
+        self.done
     }
 }

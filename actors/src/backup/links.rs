@@ -10,12 +10,12 @@ use std::hash::{BuildHasher, RandomState};
 use intellistor_storage::manifest::{Entry, EntryKind};
 use intellistor_storage::{Result, SpooledRecords};
 
-use crate::source::{Facts, Identity, ScannedEntry, SourceKind, Walked};
+use crate::source::{FileId, FileMetadata, ScannedEntry, SourceKind, Walked};
 
 /// What was archived of files that have names still to come.
 #[derive(Debug, Default)]
 pub struct LinkTable {
-    links: HashMap<Identity, Linked>,
+    links: HashMap<FileId, Linked>,
     entries: SpooledRecords<Entry>,
 }
 
@@ -30,7 +30,7 @@ struct Linked {
 
 /// One of the names of a file, in a walk.
 struct Name {
-    identity: Identity,
+    identity: FileId,
     /// How many names the file has.
     links: u64,
     /// The how manieth name in the walk it is, from 1.
@@ -42,14 +42,14 @@ impl LinkTable {
     ///
     /// # Errors
     /// Those of the temporary file.
-    pub fn add(&mut self, facts: &Facts, first: &Entry) -> Result<()> {
-        match facts.identity {
-            Some(identity) if facts.links > 1 => self.insert(identity, first, facts.links - 1),
+    pub fn add(&mut self, metadata: &FileMetadata, first: &Entry) -> Result<()> {
+        match metadata.identity {
+            Some(identity) if metadata.links > 1 => self.insert(identity, first, metadata.links - 1),
             _ => Ok(()),
         }
     }
 
-    fn insert(&mut self, identity: Identity, first: &Entry, names_left: u64) -> Result<()> {
+    fn insert(&mut self, identity: FileId, first: &Entry, names_left: u64) -> Result<()> {
         if self.links.is_empty() {
             // Nothing in it is asked for any more.
             self.entries = SpooledRecords::default();
@@ -60,15 +60,15 @@ impl LinkTable {
         Ok(())
     }
 
-    /// The entry that holds the content of a name with these facts, if that was archived under another name and
+    /// The entry that holds the content of a name with these metadata, if that was archived under another name and
     /// nobody has written to it since.
     ///
     /// # Errors
     /// Those of the temporary file.
-    pub fn take(&mut self, facts: &Facts) -> Result<Option<Entry>> {
-        let Some(identity) = facts.identity.filter(|_| facts.links > 1) else { return Ok(None) };
+    pub fn take(&mut self, metadata: &FileMetadata) -> Result<Option<Entry>> {
+        let Some(identity) = metadata.identity.filter(|_| metadata.links > 1) else { return Ok(None) };
         let Some(linked) = self.links.get_mut(&identity) else { return Ok(None) };
-        if (linked.size, linked.mtime_ns) != (facts.size, facts.mtime_ns) {
+        if (linked.size, linked.mtime_ns) != (metadata.size, metadata.mtime_ns) {
             // Or another file that got the same number: it has to be read.
             self.links.remove(&identity);
             return Ok(None);
@@ -94,7 +94,7 @@ impl LinkTable {
         // Every name is remembered, and not only a file's first: that may have been skipped.
         let hasher = RandomState::new();
         let mut names: HashMap<u64, Name> = HashMap::new();
-        let mut seen: HashMap<Identity, u64> = HashMap::new();
+        let mut seen: HashMap<FileId, u64> = HashMap::new();
         let mut index = 0;
         'scan: for batch in scanned {
             for step in batch? {
@@ -102,15 +102,15 @@ impl LinkTable {
                     break 'scan;
                 }
                 index += 1;
-                let Walked::Entry(ScannedEntry { relative_path, facts, .. }) = step else { continue };
-                let Some(identity) = facts.identity.filter(|_| facts.links > 1) else { continue };
-                if facts.kind != SourceKind::File {
+                let Walked::Entry(ScannedEntry { relative_path, metadata, .. }) = step else { continue };
+                let Some(identity) = metadata.identity.filter(|_| metadata.links > 1) else { continue };
+                if metadata.kind != SourceKind::File {
                     continue;
                 }
                 let seen = seen.entry(identity).or_default();
                 *seen += 1;
                 let path = hasher.hash_one(relative_path.as_slice());
-                names.insert(path, Name { identity, links: facts.links, nth: *seen });
+                names.insert(path, Name { identity, links: metadata.links, nth: *seen });
             }
         }
         let left = |name: &Name| name.links.saturating_sub(1 + seen[&name.identity] - name.nth);

@@ -1,4 +1,4 @@
-//! Gives the archiver the walk that was kept: the scanner's place in a pipeline that archives what an earlier one
+//! Gives the archiver a recorded walk: takes the scanner's place in a pipeline that archives what an earlier one
 //! has scanned.
 //!
 //! - **In:** [`Scan`], once. **Out:** [`FilesScanned`], in the order of the walk, from the step on at which the
@@ -11,64 +11,40 @@ use actix::prelude::*;
 use intellistor_storage::state::Ledger;
 
 use crate::backup::scanner::{FilesScanned, Scan, WINDOW};
-use crate::link::{Failures, Link, Reply, Stopped};
+use crate::link::{Failures, Link, Stopped};
+use crate::threaded::{StageError, ThreadStage};
 
-/// What the reader needs.
-#[derive(Debug)]
-pub struct ScanReaderConfig {
-    /// Where the walk was kept.
-    pub ledger: Ledger,
-    /// Index of the step to begin with.
-    pub from: u64,
-    /// The archiver.
-    pub next: Recipient<FilesScanned>,
-    /// Where to report.
-    pub failures: Failures,
-}
-
-/// See the module.
+/// The stage that reads the recorded walk.
 #[derive(Debug)]
 pub struct ScanReader {
     ledger: Ledger,
     from: u64,
     next: Link<FilesScanned>,
-    failures: Failures,
 }
 
 impl ScanReader {
-    /// A reader that waits for [`Scan`].
-    pub fn new(config: ScanReaderConfig) -> Self {
-        let ScanReaderConfig { ledger, from, next, failures } = config;
-        Self { ledger, from, next: Link::new(next, WINDOW), failures }
+    /// A reader that waits for [`Scan`], and then begins with step `from` of the walk that `ledger` has.
+    pub fn new(ledger: Ledger, from: u64, next: Recipient<FilesScanned>) -> Self {
+        Self { ledger, from, next: Link::new(next, WINDOW) }
     }
+}
 
-    fn read(&mut self) -> Result<Reply, intellistor_storage::Error> {
+impl ThreadStage for ScanReader {
+    type In = Scan;
+    const NAME: &'static str = "scan reader";
+
+    fn handle(&mut self, Scan: Scan, failures: &Failures) -> Result<(), StageError> {
         let mut first = self.from;
         for batch in self.ledger.scan(self.from) {
-            if self.failures.is_stopped() {
-                return Ok(Err(Stopped));
+            if failures.is_draining() {
+                return Err(Stopped.into());
             }
             let walked = batch?;
             let next = first + walked.len() as u64;
-            if self.next.send(FilesScanned { first, walked, last: false }).is_err() {
-                return Ok(Err(Stopped));
-            }
+            self.next.send(FilesScanned { first, walked, last: false })?;
             first = next;
         }
-        let ended = self.next.send(FilesScanned { first, walked: Vec::new(), last: true });
-        Ok(ended.and_then(|()| self.next.flush()))
-    }
-}
-
-impl Actor for ScanReader {
-    type Context = SyncContext<Self>;
-}
-
-impl Handler<Scan> for ScanReader {
-    type Result = Reply;
-
-    fn handle(&mut self, Scan: Scan, _: &mut Self::Context) -> Reply {
-        let failures = self.failures.clone();
-        failures.guard("scan reader", || self.read())
+        self.next.send(FilesScanned { first, walked: Vec::new(), last: true })?;
+        Ok(self.next.flush()?)
     }
 }

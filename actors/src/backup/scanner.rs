@@ -13,11 +13,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
-use intellistor_storage::Error;
 
 use crate::link::{Failures, Link, Reply, Stopped};
 use crate::progress::Progress;
-use crate::source::{Excludes, Facts, Identity, Root, SourceKind, Walk, Walked};
+use crate::source::{Excludes, FileId, FileMetadata, Root, SourceKind, Walk, Walked};
+use crate::threaded::{StageError, ThreadStage};
 
 /// Entries in a batch.
 pub const BATCH: usize = 256;
@@ -26,7 +26,7 @@ pub const BATCH_PATH_BYTES: usize = 64 << 10;
 /// Batches ahead of the archiver.
 pub const WINDOW: usize = 4;
 
-/// Command to the first stage: walk the roots, or read the walk that was kept.
+/// Command to the first stage: walk the roots, or read the recorded walk.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct Scan;
@@ -43,42 +43,32 @@ pub struct FilesScanned {
     pub last: bool,
 }
 
-/// What the scanner needs.
-#[derive(Debug)]
-pub struct ScannerConfig {
-    /// Where to begin.
-    pub roots: Vec<Root>,
-    /// What to leave out.
-    pub excludes: Excludes,
-    /// The archiver.
-    pub next: Recipient<FilesScanned>,
-    /// Where to report.
-    pub failures: Failures,
-}
-
-/// See the module.
+/// The stage that walks the roots.
 #[derive(Debug)]
 pub struct Scanner {
     roots: Vec<Root>,
     excludes: Excludes,
     next: Link<FilesScanned>,
-    failures: Failures,
 }
 
 impl Scanner {
     /// A scanner that waits for [`Scan`].
-    pub fn new(config: ScannerConfig) -> Self {
-        let ScannerConfig { roots, excludes, next, failures } = config;
-        Self { roots, excludes, next: Link::new(next, WINDOW), failures }
+    pub fn new(roots: Vec<Root>, excludes: Excludes, next: Recipient<FilesScanned>) -> Self {
+        Self { roots, excludes, next: Link::new(next, WINDOW) }
     }
+}
 
-    fn scan(&mut self) -> Result<Reply, Error> {
+impl ThreadStage for Scanner {
+    type In = Scan;
+    const NAME: &'static str = "scanner";
+
+    fn handle(&mut self, Scan: Scan, failures: &Failures) -> Result<(), StageError> {
         let mut walked = Vec::with_capacity(BATCH);
         let (mut path_bytes, mut first) = (0, 0);
         for step in Walk::new(self.roots.clone(), self.excludes.clone()) {
-            // The archiver answers late while it reads a large file; a listing need not go on until then.
-            if self.failures.is_stopped() {
-                return Ok(Err(Stopped));
+            // The archiver answers late while it reads a large file; the walk need not continue until then.
+            if failures.is_draining() {
+                return Err(Stopped.into());
             }
             let step = step?;
             path_bytes += path_bytes_of(&step);
@@ -86,14 +76,16 @@ impl Scanner {
             if walked.len() == BATCH || path_bytes >= BATCH_PATH_BYTES {
                 let walked = std::mem::replace(&mut walked, Vec::with_capacity(BATCH));
                 let next = first + walked.len() as u64;
-                if self.next.send(FilesScanned { first, walked, last: false }).is_err() {
-                    return Ok(Err(Stopped));
-                }
+                self.next.send(FilesScanned { first, walked, last: false })?;
                 (path_bytes, first) = (0, next);
             }
         }
-        let ended = self.next.send(FilesScanned { first, walked, last: true });
-        Ok(ended.and_then(|()| self.next.flush()))
+        self.next.send(FilesScanned { first, walked, last: true })?;
+        Ok(self.next.flush()?)
+    }
+
+    fn is_done(&self) -> bool {
+        true
     }
 }
 
@@ -104,52 +96,37 @@ fn path_bytes_of(step: &Walked) -> usize {
     }
 }
 
-impl Actor for Scanner {
-    type Context = SyncContext<Self>;
-}
-
-impl Handler<Scan> for Scanner {
-    type Result = Reply;
-
-    fn handle(&mut self, Scan: Scan, _: &mut Self::Context) -> Reply {
-        let failures = self.failures.clone();
-        let scanned = failures.guard("scanner", || self.scan());
-        failures.end_stage();
-        scanned
-    }
-}
-
-/// Counts what a scan will find, so that a time left can be told; ends early when `stop` is set.
+/// Counts what a scan will find, for the estimate of the time left; ends early when `stop` is set.
 pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
-    let mut census = Census::default();
+    let mut counter = ContentCounter::default();
     for step in Walk::new(roots, excludes) {
         // The backup meets what this walk cannot get past, and reports it.
         let (Ok(step), false) = (step, stop.load(Ordering::Relaxed)) else { return };
-        if let Some(bytes) = census.count(&step) {
+        if let Some(bytes) = counter.count(&step) {
             progress.total_entries.add(1);
             progress.total_bytes.add(bytes);
         }
     }
 }
 
-/// Counts what a walk finds. Holds the files with several names, and how many of these are still to come: their
+/// Counts what a walk finds. Remembers files with several names, and how many of the names are still to come: their
 /// content is read once.
 #[derive(Debug, Default)]
-pub(crate) struct Census(HashMap<Identity, u64>);
+pub(crate) struct ContentCounter(HashMap<FileId, u64>);
 
-impl Census {
+impl ContentCounter {
     /// Some 12 MiB; beyond it every name counts, since a count is only an estimate.
-    const MOST: usize = 1 << 18;
+    const MAX_FILES: usize = 1 << 18;
 
     /// The bytes of content that an entry adds; `None` when the step is no entry.
     pub(crate) fn count(&mut self, step: &Walked) -> Option<u64> {
         let Walked::Entry(entry) = step else { return None };
-        let is_read = entry.facts.kind == SourceKind::File && self.is_first(&entry.facts);
-        Some(if is_read { entry.facts.size } else { 0 })
+        let is_read = entry.metadata.kind == SourceKind::File && self.is_first(&entry.metadata);
+        Some(if is_read { entry.metadata.size } else { 0 })
     }
 
-    fn is_first(&mut self, facts: &Facts) -> bool {
-        let (Some(identity), true) = (facts.identity, facts.links > 1) else { return true };
+    fn is_first(&mut self, metadata: &FileMetadata) -> bool {
+        let (Some(identity), true) = (metadata.identity, metadata.links > 1) else { return true };
         match self.0.get_mut(&identity) {
             Some(1) => {
                 self.0.remove(&identity);
@@ -160,8 +137,8 @@ impl Census {
                 false
             }
             None => {
-                if self.0.len() < Self::MOST {
-                    self.0.insert(identity, facts.links - 1);
+                if self.0.len() < Self::MAX_FILES {
+                    self.0.insert(identity, metadata.links - 1);
                 }
                 true
             }

@@ -46,7 +46,7 @@ pub struct PartUploaded {
     pub cursor: Cursor,
     /// As in [`SegmentSealed`].
     pub last: bool,
-    /// The part's share of what may be on its way. Ordering law (must): given back when the part is committed.
+    /// The part's share of what may be in flight. Ordering law (must): given back when the part is committed.
     pub slot: OwnedSemaphorePermit,
 }
 
@@ -59,7 +59,7 @@ pub struct UploaderConfig {
     pub upload: Upload,
     /// The sequencer.
     pub next: Recipient<PartUploaded>,
-    /// What may be on its way, nothing of it taken.
+    /// All of them free.
     pub slots: Slots,
     /// Where to report.
     pub failures: Failures,
@@ -67,14 +67,14 @@ pub struct UploaderConfig {
     pub progress: Arc<Progress>,
 }
 
-/// See the module.
+/// The stage that sends segments to the store.
 #[derive(Debug)]
 pub struct Uploader {
     config: Arc<UploaderConfig>,
 }
 
 impl Uploader {
-    /// An uploader that has nothing on its way.
+    /// An uploader that has nothing in flight.
     pub fn new(config: UploaderConfig) -> Self {
         Self { config: Arc::new(config) }
     }
@@ -90,17 +90,17 @@ impl Handler<SegmentSealed> for Uploader {
     fn handle(&mut self, sealed: SegmentSealed, _: &mut Self::Context) -> Self::Result {
         let (config, queued) = (self.config.clone(), Queued::new());
         Box::pin(async move {
-            let (slot, flight) = config.slots.take(sealed.body.len()).await.ok_or(Stopped)?;
-            if config.failures.is_stopped() {
+            let (slot, in_flight) = config.slots.take(sealed.body.len()).await.ok_or(Stopped)?;
+            if config.failures.is_draining() {
                 return Err(Stopped);
             }
             let span = config.failures.span();
-            let flight = async move {
+            let upload = async move {
                 // A failure is reported inside; the encryptor learns of it when the pipeline comes down.
                 let _ = send(&config, sealed, slot, queued).await;
-                drop(flight);
+                drop(in_flight);
             };
-            actix::spawn(flight.instrument(span));
+            actix::spawn(upload.instrument(span));
             Ok(())
         })
     }

@@ -1,9 +1,9 @@
-//! Fetches runs of frames from the store, several at a time.
+//! Fetches ranges of frames from the store, several at a time.
 //!
-//! - **In:** [`RunPlanned`], in order. **Out:** [`RunFetched`], in the order in which the store answers.
-//! - **Bound:** [`MEMORY_BYTES`] for everything from here to the disk. A run takes its share, sealed and opened,
-//!   before it is fetched, in the order of the plan, and holds it until it is written: a run that the store
-//!   delays stops those behind it from piling up. 40 MiB are eight runs that do not compress, on their way
+//! - **In:** [`RangePlanned`], in order. **Out:** [`RangeFetched`], in the order in which the store answers.
+//! - **Bound:** [`MEMORY_BYTES`] for everything from here to the disk. A range takes its share, sealed and opened,
+//!   before it is fetched, in the order of the plan, and holds it until it is written: a range that the store
+//!   delays stops those behind it from piling up. 40 MiB are eight ranges that do not compress, in flight
 //!   from the store at once; that hides a request's latency, and it is a third of the memory that we promise.
 //! - **Blocks:** never; it waits for the network on an arbiter.
 //! - **Survives a crash:** nothing, and nothing needs to.
@@ -24,18 +24,18 @@ use tracing::{Instrument as _, info_span};
 
 use crate::link::{Failures, Reply, Stopped};
 use crate::progress::Progress;
-use crate::restore::planner::runs::{RUN_ENTRIES_BYTES, RunPlanned};
+use crate::restore::planner::ranges::{RANGE_ENTRIES_BYTES, RangePlanned};
 
-/// The most bytes of runs, sealed or opened, between the store and the disk.
+/// The most bytes of ranges, sealed or opened, between the store and the disk.
 pub const MEMORY_BYTES: u64 = 40 << 20;
 /// The most requests at once.
 pub const IN_FLIGHT: usize = 8;
 
-/// A run's share of the memory that a restore may use; free again when it is dropped.
+/// A range's share of the memory that a restore may use; free again when it is dropped.
 #[derive(Debug, Default)]
-pub struct Share(Option<OwnedSemaphorePermit>);
+pub struct MemoryShare(Option<OwnedSemaphorePermit>);
 
-impl Share {
+impl MemoryShare {
     /// Gives back what exceeds `left`.
     pub fn shrink_to(&mut self, left: usize) {
         if let Some(permit) = &mut self.0 {
@@ -44,22 +44,22 @@ impl Share {
     }
 }
 
-impl From<OwnedSemaphorePermit> for Share {
+impl From<OwnedSemaphorePermit> for MemoryShare {
     fn from(permit: OwnedSemaphorePermit) -> Self {
         Self(Some(permit))
     }
 }
 
-/// A run with its bytes from the store.
+/// A range with its bytes from the store.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
-pub struct RunFetched {
+pub struct RangeFetched {
     /// What was asked for.
-    pub run: RunPlanned,
+    pub range: RangePlanned,
     /// From the first frame's length field to the last frame's tag; less when the archive is cut short.
     pub sealed: Bytes,
-    /// Held until the run is written.
-    pub share: Share,
+    /// Held until the range is written.
+    pub share: MemoryShare,
 }
 
 /// What the fetcher needs.
@@ -69,8 +69,7 @@ pub struct FetcherConfig {
     pub store: SharedStore,
     /// The archive's key.
     pub key: String,
-    /// The openers.
-    pub next: Recipient<RunFetched>,
+    pub next: Recipient<RangeFetched>,
     /// Where to report.
     pub failures: Failures,
     /// Counts delivered bytes.
@@ -85,16 +84,16 @@ pub struct Fetcher {
     requests: Arc<Semaphore>,
 }
 
-/// A permit stands for one KiB.
+/// How many permits of 1 KiB take so many bytes.
 pub(crate) fn permits(bytes: u64) -> usize {
     bytes.min(MEMORY_BYTES).div_ceil(1 << 10) as usize
 }
 
-/// What a run takes once it is opened.
-pub(crate) fn opened_bytes(run: &RunPlanned) -> u64 {
-    // A whole share for few entries, too: whoever writes them keeps something of each.
-    let entries = run.entries.iter().map(Entry::memory_bytes).sum::<u64>().max(RUN_ENTRIES_BYTES);
-    entries + run.frames.iter().map(|frame| u64::from(frame.tar_bytes)).sum::<u64>()
+/// What a range takes once it is opened.
+pub(crate) fn opened_bytes(range: &RangePlanned) -> u64 {
+    // A whole share for few entries, too: the writers keep something of each.
+    let entries = range.entries.iter().map(Entry::memory_bytes).sum::<u64>().max(RANGE_ENTRIES_BYTES);
+    entries + range.frames.iter().map(|frame| u64::from(frame.tar_bytes)).sum::<u64>()
 }
 
 impl Fetcher {
@@ -112,22 +111,22 @@ impl Actor for Fetcher {
     type Context = Context<Self>;
 }
 
-impl Handler<RunPlanned> for Fetcher {
+impl Handler<RangePlanned> for Fetcher {
     type Result = ResponseFuture<Reply>;
 
-    fn handle(&mut self, run: RunPlanned, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, range: RangePlanned, _: &mut Self::Context) -> Self::Result {
         let (config, memory, requests) = (self.config.clone(), self.memory.clone(), self.requests.clone());
         Box::pin(async move {
-            if config.failures.is_stopped() {
+            if config.failures.is_draining() {
                 return Err(Stopped);
             }
-            let sealed: u64 = run.frames.iter().map(|frame| frame.end() - frame.offset).sum();
-            let bytes = sealed + opened_bytes(&run);
+            let sealed: u64 = range.frames.iter().map(|frame| frame.end() - frame.offset).sum();
+            let bytes = sealed + opened_bytes(&range);
             let share = memory.acquire_many_owned(permits(bytes) as u32).await.map_err(|_| Stopped)?.into();
             let span = config.failures.span();
             let fetching = async move {
                 // A failure is reported inside; the planner learns of it when the pipeline comes down.
-                let _ = fetch(&config, &requests, run, share).await;
+                let _ = fetch(&config, &requests, range, share).await;
             };
             actix::spawn(fetching.instrument(span));
             Ok(())
@@ -135,19 +134,24 @@ impl Handler<RunPlanned> for Fetcher {
     }
 }
 
-async fn fetch(config: &FetcherConfig, requests: &Semaphore, run: RunPlanned, share: Share) -> Reply {
-    let sealed = match (run.frames.first(), run.frames.last()) {
+async fn fetch(
+    config: &FetcherConfig,
+    requests: &Semaphore,
+    range: RangePlanned,
+    share: MemoryShare,
+) -> Reply {
+    let sealed = match (range.frames.first(), range.frames.last()) {
         (Some(first), Some(last)) => {
             let _request = requests.acquire().await.map_err(|_| Stopped)?;
-            let range = first.offset..last.end();
+            let bytes = first.offset..last.end();
             let span =
-                info_span!(span::FETCH_RANGE, intellistor.range.size = (range.end - range.start) as i64);
-            let fetched = config.store.get_range(&config.key, range).instrument(span).await;
+                info_span!(span::FETCH_RANGE, intellistor.range.size = (bytes.end - bytes.start) as i64);
+            let fetched = config.store.get_range(&config.key, bytes).instrument(span).await;
             fetched.map_err(|error| config.failures.report(error))?
         }
         _ => Bytes::new(),
     };
     config.progress.stored_bytes.add(sealed.len() as u64);
     metrics::received(sealed.len() as u64);
-    config.next.send(RunFetched { run, sealed, share }).await.map_err(|_| Stopped)?
+    config.next.send(RangeFetched { range, sealed, share }).await.map_err(|_| Stopped)?
 }

@@ -1,9 +1,9 @@
 //! Decrypts and decompresses frames, one thread for each core.
 //!
-//! - **In:** [`RunFetched`], in any order among the threads. **Out:** [`RunOpened`].
-//! - **Bound:** a run's memory is accounted for by the share that travels with it; the sealed bytes' part of it
+//! - **In:** [`RangeFetched`], in any order among the threads. **Out:** [`RangeOpened`].
+//! - **Bound:** a range's memory is accounted for by the share that travels with it; the sealed bytes' part of it
 //!   is given back here. Each thread holds one sealed frame more while it opens it: 1 MiB for each core.
-//! - **Blocks:** on the processor; that is why it lives on a `SyncArbiter`.
+//! - **Blocks:** on the processor, for which it has a thread for each core.
 //! - **Survives a crash:** nothing, and nothing needs to.
 
 use actix::prelude::*;
@@ -12,89 +12,70 @@ use intellistor_storage::manifest::Entry;
 use intellistor_storage::memory::buffers::Buffer;
 
 use crate::link::{Failures, Link, Reply};
-use crate::restore::fetcher::{RunFetched, Share, opened_bytes, permits};
-use crate::restore::planner::runs::RunPlanned;
+use crate::restore::fetcher::{MemoryShare, RangeFetched, opened_bytes, permits};
+use crate::restore::planner::ranges::RangePlanned;
+use crate::threaded::{StageError, ThreadStage};
 
 /// A frame, or why its bytes cannot be used.
 #[derive(Debug)]
 pub struct FrameOpened {
-    /// Where it lies.
     pub frame: FrameRef,
     /// Its tar bytes.
     pub tar: Result<Buffer, intellistor_storage::Error>,
 }
 
-/// A run whose frames are open. Arrives in any order.
+/// A range whose frames are open. Arrives in any order.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
-pub struct RunOpened {
+pub struct RangeOpened {
     /// Order of the plan.
     pub seq: u64,
     /// Each by itself, so that a damaged one costs only the entries in it.
     pub frames: Vec<FrameOpened>,
-    /// As in [`RunPlanned`].
+    /// As in [`RangePlanned`].
     pub entries: Vec<Entry>,
-    /// As in [`RunPlanned`].
-    pub goes_on: bool,
-    /// As in [`RunPlanned`].
+    /// As in [`RangePlanned`].
+    pub continues_in_next: bool,
+    /// As in [`RangePlanned`].
     pub last: bool,
-    /// As in [`RunFetched`].
-    pub share: Share,
+    /// As in [`RangeFetched`].
+    pub share: MemoryShare,
 }
 
-/// What an opener needs.
-#[derive(Debug, Clone)]
-pub struct FrameOpenerConfig {
-    /// Opens the archive's frames.
-    pub opener: Opener,
-    /// The extractor.
-    pub next: Recipient<RunOpened>,
-    /// Where to report.
-    pub failures: Failures,
-}
-
-/// One of the threads.
+/// One of the threads that open frames.
 #[derive(Debug)]
 pub struct FrameOpener {
     opener: Opener,
-    next: Link<RunOpened>,
-    failures: Failures,
+    next: Link<RangeOpened>,
 }
 
 impl FrameOpener {
     /// An opener; every thread makes its own.
-    pub fn new(config: FrameOpenerConfig) -> Self {
-        Self { opener: config.opener, next: Link::new(config.next, 1), failures: config.failures }
+    pub fn new(opener: Opener, next: Recipient<RangeOpened>) -> Self {
+        Self { opener, next: Link::new(next, 1) }
     }
 }
 
-impl Actor for FrameOpener {
-    type Context = SyncContext<Self>;
-}
+impl ThreadStage for FrameOpener {
+    type In = RangeFetched;
+    const NAME: &'static str = "opener";
 
-impl Handler<RunFetched> for FrameOpener {
-    type Result = Reply;
-
-    fn handle(&mut self, fetched: RunFetched, _: &mut Self::Context) -> Reply {
-        let Self { opener, next, failures } = self;
-        failures.guard("opener", || {
-            let RunFetched { run, sealed, mut share } = fetched;
-            let start = run.frames.first().map_or(0, |frame| frame.offset);
-            let open = |frame: &FrameRef| {
-                let tar = opener.open(frame, framed(&sealed, start, frame));
-                FrameOpened { frame: *frame, tar }
-            };
-            let frames = run.frames.iter().map(open).collect();
-            drop(sealed);
-            share.shrink_to(permits(opened_bytes(&run)));
-            let RunPlanned { seq, entries, goes_on, last, .. } = run;
-            let opened = RunOpened { seq, frames, entries, goes_on, last, share };
-            Ok(next.send(opened))
-        })
+    fn handle(&mut self, fetched: RangeFetched, _: &Failures) -> Result<(), StageError> {
+        let RangeFetched { range, sealed, mut share } = fetched;
+        let start = range.frames.first().map_or(0, |frame| frame.offset);
+        let open = |frame: &FrameRef| {
+            let tar = self.opener.open(frame, framed(&sealed, start, frame));
+            FrameOpened { frame: *frame, tar }
+        };
+        let frames = range.frames.iter().map(open).collect();
+        drop(sealed);
+        share.shrink_to(permits(opened_bytes(&range)));
+        let RangePlanned { seq, entries, continues_in_next, last, .. } = range;
+        Ok(self.next.send(RangeOpened { seq, frames, entries, continues_in_next, last, share })?)
     }
 }
 
-/// A frame's bytes among those of its run; fewer, or none, when the store had no more.
+/// A frame's bytes among those of its range; fewer, or none, when the store had no more.
 fn framed<'a>(sealed: &'a [u8], start: u64, frame: &FrameRef) -> &'a [u8] {
     let within =
         |offset: u64| usize::try_from(offset - start).map_or(sealed.len(), |at| at.min(sealed.len()));

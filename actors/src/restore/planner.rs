@@ -1,13 +1,14 @@
 //! Reads the manifest and plans which frames to fetch, for which entries.
 //!
-//! - **In:** [`Plan`], once. **Out:** [`RunPlanned`], in order of the archive.
-//! - **Bound:** one run is being built, one is on its way to the fetcher, and one waits there for its share of
-//!   memory. A run has at most [`RUN_ENTRIES`] entries of [`RUN_ENTRIES_BYTES`]. Where only some entries are restored, 8 bytes are kept
-//!   for each of their files, since any may turn out to be what a later hard link names.
+//! - **In:** [`Plan`], once. **Out:** [`RangePlanned`], in order of the archive.
+//! - **Bound:** one range is being built, one is sent to the fetcher, and one waits there for its share of
+//!   memory. A range has at most [`RANGE_ENTRIES`](ranges::RANGE_ENTRIES) entries of
+//!   [`RANGE_ENTRIES_BYTES`](ranges::RANGE_ENTRIES_BYTES). Where only some entries are restored, 8 bytes are kept
+//!   for each of their files, since a later hard link may name it.
 //! - **Blocks:** on the disk where the manifest is spooled, and on the fetcher; it has a thread of its own.
 //! - **Survives a crash:** nothing. A restore that was stopped is started again.
 
-pub mod runs;
+pub mod ranges;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -15,16 +16,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use intellistor_storage::Error;
 use intellistor_storage::archive::ArchiveIndex;
 use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
 
 use crate::globs::PathGlobs;
 use crate::link::{Failures, Link, Reply};
 use crate::progress::Progress;
-
-use runs::RunPlanned;
-pub use runs::{RUN_ENTRIES, RUN_ENTRIES_BYTES, RUN_SEALED_BYTES, RUN_TAR_BYTES, Runs};
+use crate::restore::planner::ranges::{RangeBuilder, RangePlanned};
+use crate::threaded::{StageError, ThreadStage};
 
 /// Command to the planner: read the manifest and plan what to fetch.
 #[derive(Debug, Message)]
@@ -36,15 +35,13 @@ pub struct Plan;
 pub struct PlannerConfig {
     /// What the backup holds.
     pub manifest: Arc<VerifiedManifest>,
-    /// Where its frames lie.
+    /// Where its frames are.
     pub index: Arc<ArchiveIndex>,
     /// Which entries to restore; all of them without it.
     pub only: Option<PathGlobs>,
     /// The fetcher.
-    pub next: Recipient<RunPlanned>,
-    /// Where to report.
-    pub failures: Failures,
-    /// Counts what is to be done.
+    pub next: Recipient<RangePlanned>,
+    /// Gets the totals.
     pub progress: Arc<Progress>,
 }
 
@@ -54,28 +51,26 @@ pub struct Planner {
     manifest: Arc<VerifiedManifest>,
     index: Arc<ArchiveIndex>,
     selection: Selection,
-    next: Link<RunPlanned>,
-    failures: Failures,
+    next: Link<RangePlanned>,
     progress: Arc<Progress>,
 }
 
 impl Planner {
-    /// A planner; nothing happens before [`Plan`].
+    /// A planner that waits for [`Plan`].
     pub fn new(config: PlannerConfig) -> Self {
-        Self {
-            manifest: config.manifest,
-            index: config.index,
-            selection: Selection::new(config.only),
-            next: Link::new(config.next, 1),
-            failures: config.failures,
-            progress: config.progress,
-        }
+        let PlannerConfig { manifest, index, only, next, progress } = config;
+        Self { manifest, index, selection: Selection::new(only), next: Link::new(next, 1), progress }
     }
+}
 
-    fn plan(&mut self) -> Result<Reply, Error> {
-        let Self { manifest, index, selection, next, progress, .. } = self;
-        let mut runs = Runs::new(index);
-        let mut ended: Result<Reply, Error> = Ok(Ok(()));
+impl ThreadStage for Planner {
+    type In = Plan;
+    const NAME: &'static str = "planner";
+
+    fn handle(&mut self, Plan: Plan, _: &Failures) -> Result<(), StageError> {
+        let Self { manifest, index, selection, next, progress } = self;
+        let mut ranges = RangeBuilder::new(index);
+        let mut planned = Ok(());
         let only = selection.only.clone();
         let each = |entry| {
             let entry = selection.select(entry);
@@ -83,32 +78,20 @@ impl Planner {
             if entry.kind == EntryKind::File {
                 progress.total_bytes.add(entry.size);
             }
-            ended = runs.add(entry, &mut |run| next.send(run));
-            if matches!(ended, Ok(Ok(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            planned = ranges.add(entry, &mut |range| next.send(range));
+            if planned.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         match only {
             Some(only) => manifest.for_each_entry_at(|path| only.is_match(path), each)?,
             None => manifest.for_each_entry(each)?,
         }
-        if !matches!(ended, Ok(Ok(()))) {
-            return ended;
-        }
-        Ok(next.send(runs.finish()).and_then(|()| next.flush()))
+        planned?;
+        next.send(ranges.finish())?;
+        Ok(next.flush()?)
     }
-}
 
-impl Actor for Planner {
-    type Context = SyncContext<Self>;
-}
-
-impl Handler<Plan> for Planner {
-    type Result = Reply;
-
-    fn handle(&mut self, _: Plan, _: &mut Self::Context) -> Reply {
-        let failures = self.failures.clone();
-        let planned = failures.guard("planner", || self.plan());
-        failures.end_stage();
-        planned
+    fn is_done(&self) -> bool {
+        true
     }
 }
 

@@ -1,31 +1,31 @@
 //! Writes files: their content, their attributes and, once they are whole, their names.
 //!
-//! - **In:** [`FilesPlaced`]; the extractor chooses the writer. **Out:** files, and for each an [`Ended`].
-//! - **Bound:** frames that wait here hold their run's share of the fetcher's memory, and the extractor has at most
-//!   [`MOST_UNDER_WAY`](crate::restore::extractor::MOST_UNDER_WAY) files with all writers.
+//! - **In:** [`FilesPlaced`]; the extractor chooses the writer. **Out:** files, and for each a
+//!   [`Completion`].
+//! - **Bound:** frames that wait here hold their range's share of the fetcher's memory, and the extractor has at most
+//!   [`MAX_IN_FLIGHT`](crate::restore::extractor::files_placed::MAX_IN_FLIGHT) files with all writers.
 //! - **Blocks:** on the disk and on the processor, which hashes; each has a thread of its own.
 //! - **Survives a crash:** every file that has its name. It has it only when it is whole.
 //!
 //! **Integrity law (must).** A file takes its name after the digest of its whole content is the one that the manifest
-//! states. A damaged frame costs the files in it and no other; each is told by name.
+//! states. A damaged frame costs the files in it and no other; each is reported by name.
 
-mod content;
+mod unfinished_file;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use actix::prelude::*;
 use intellistor_storage::Error;
 use tokio::sync::mpsc;
 
-use crate::link::{Failures, Reply, Stopped};
+use crate::link::{Failures, Stopped};
 use crate::progress::Progress;
-use crate::restore::extractor::frames::Frames;
-use crate::restore::extractor::placed::{FilesPlaced, PlacedFile};
-use crate::restore::extractor::ticket::{Fate, Ticket};
+use crate::restore::extractor::completion::{Completion, FileOutcome};
+use crate::restore::extractor::files_placed::{FilesPlaced, PlacedFile};
+use crate::restore::extractor::frame_view::FrameView;
+use crate::restore::writer::unfinished_file::{Step, UnfinishedFile, WriteError};
 use crate::target::TargetError;
-
-use content::{Content, Step, Trouble};
+use crate::threaded::{StageError, ThreadStage};
 
 /// What a writer needs.
 #[derive(Debug, Clone)]
@@ -34,116 +34,99 @@ pub struct WriterConfig {
     pub out: PathBuf,
     /// Dropped when the writer is gone, and with it the temporary name of what it was writing.
     pub alive: mpsc::Sender<()>,
-    /// Where to report.
-    pub failures: Failures,
     /// Counts bytes written.
     pub progress: Arc<Progress>,
 }
 
-/// See the module.
+/// One of the threads that write files.
 #[derive(Debug)]
 pub struct Writer {
-    /// A file whose content goes on in a later message. The ticket after the content, to go after it, and both before what
-    /// says that the writer is gone.
-    unfinished: Option<(Content, Ticket)>,
+    /// A file of which a later message has more content. Dropped in this order: content, completion, `config.alive`.
+    unfinished: Option<(UnfinishedFile, Completion)>,
     config: WriterConfig,
 }
 
 impl Writer {
-    /// Starts so many writers.
-    pub fn start(count: usize, config: &WriterConfig) -> Vec<Addr<Self>> {
-        let one = || {
-            // The factory must not keep what the writer drops.
-            let config = Mutex::new(Some(config.clone()));
-            SyncArbiter::start(1, move || {
-                let config = config.lock().unwrap_or_else(PoisonError::into_inner).take();
-                Self { config: config.expect("one thread makes one actor"), unfinished: None }
-            })
-        };
-        (0..count).map(|_| one()).collect()
+    /// A writer without a file.
+    pub fn new(config: WriterConfig) -> Self {
+        Self { unfinished: None, config }
     }
 
-    fn write(&mut self, placed: FilesPlaced) -> Result<Reply, Error> {
-        let FilesPlaced { frames, continues, files, goes_on } = placed;
-        let mut left = files.len();
-        if continues && let Some((content, ticket)) = self.unfinished.take() {
-            self.go_on(content, ticket, &frames, goes_on && left == 0)?;
-        }
-        for PlacedFile { entry, place, ticket } in files {
-            if self.config.failures.is_stopped() {
-                return Ok(Err(Stopped));
-            }
-            left -= 1;
-            match place.create() {
-                Ok(writer) => {
-                    self.go_on(Content::new(entry, writer), ticket, &frames, goes_on && left == 0)?;
-                }
-                Err(e) => self.refused(ticket, entry.relative_path, e)?,
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Writes what the frames hold of a file, and ends it with the last of it.
-    fn go_on(
+    /// Writes what the frames have of a file, and completes it with the last of it.
+    fn write(
         &mut self,
-        mut content: Content,
-        ticket: Ticket,
-        frames: &Frames,
-        goes_on: bool,
-    ) -> Result<(), Error> {
-        let reason = match content.write(frames, &self.config.progress, &self.config.failures) {
-            Ok(Step::Waits) if goes_on => {
-                self.unfinished = Some((content, ticket));
+        mut file: UnfinishedFile,
+        completion: Completion,
+        frames: &FrameView,
+        continues_in_next: bool,
+        failures: &Failures,
+    ) -> Result<(), StageError> {
+        let reason = match file.write(frames, &self.config.progress, failures) {
+            Ok(Step::NeedsMore) if continues_in_next => {
+                self.unfinished = Some((file, completion));
                 return Ok(());
             }
-            Ok(Step::Waits) => "the plan has no frame for the rest of it".to_owned(),
+            Ok(Step::NeedsMore) => "the plan has no frame for the rest of it".to_owned(),
             Ok(Step::Whole) => {
-                let bytes = content.bytes();
-                match content.finish() {
-                    Ok(warnings) => ticket.end(Fate::Restored { bytes, warnings }),
-                    Err((path, error)) => self.refused(ticket, path, error)?,
+                let bytes = file.bytes();
+                match file.finish() {
+                    Ok(warnings) => completion.complete(FileOutcome::Restored { bytes, warnings }),
+                    Err((path, error)) => self.fail(completion, path, error)?,
                 }
                 return Ok(());
             }
-            Err(Trouble::Damaged(reason)) => reason,
-            Err(Trouble::Stopped) => return Ok(()),
-            Err(Trouble::Disk(e)) => {
-                let path = content.discard();
-                return self.refused(ticket, path, e);
+            Err(WriteError::Damaged(reason)) => reason,
+            Err(WriteError::Stopped) => return Err(Stopped.into()),
+            Err(WriteError::Disk(e)) => {
+                let path = file.discard();
+                return self.fail(completion, path, e);
             }
         };
-        // What was written of it goes with its temporary name before the extractor learns of it.
-        let path = content.discard();
-        ticket.end(Fate::Damaged { path, reason });
+        // Its temporary name is removed before the extractor learns of it.
+        let path = file.discard();
+        completion.complete(FileOutcome::Damaged { path, reason });
         Ok(())
     }
 
-    fn refused(&self, ticket: Ticket, path: String, error: TargetError) -> Result<(), Error> {
+    fn fail(&self, completion: Completion, path: String, error: TargetError) -> Result<(), StageError> {
         match error {
-            TargetError::Fatal(source) => Err(Error::io("write to", self.config.out.clone())(source)),
+            TargetError::Fatal(source) => Err(Error::io("write to", self.config.out.clone())(source).into()),
             error => {
-                ticket.end(Fate::Failed { path, error });
+                completion.complete(FileOutcome::Failed { path, error });
                 Ok(())
             }
         }
     }
 }
 
-impl Actor for Writer {
-    type Context = SyncContext<Self>;
-}
+impl ThreadStage for Writer {
+    type In = FilesPlaced;
+    const NAME: &'static str = "writer";
 
-impl Handler<FilesPlaced> for Writer {
-    type Result = Reply;
-
-    fn handle(&mut self, placed: FilesPlaced, _: &mut Self::Context) -> Reply {
-        let failures = self.config.failures.clone();
-        let reply = failures.guard("writer", || self.write(placed));
-        if reply.is_err() {
-            // The extractor may wait to hear of it, and nothing more of it will come.
-            self.unfinished = None;
+    fn handle(&mut self, placed: FilesPlaced, failures: &Failures) -> Result<(), StageError> {
+        let FilesPlaced { frames, continues_previous, files, continues_in_next } = placed;
+        let mut left = files.len();
+        if continues_previous && let Some((file, completion)) = self.unfinished.take() {
+            self.write(file, completion, &frames, continues_in_next && left == 0, failures)?;
         }
-        reply
+        for PlacedFile { entry, destination, completion } in files {
+            if failures.is_draining() {
+                return Err(Stopped.into());
+            }
+            left -= 1;
+            match destination.create() {
+                Ok(writer) => {
+                    let file = UnfinishedFile::new(entry, writer);
+                    self.write(file, completion, &frames, continues_in_next && left == 0, failures)?;
+                }
+                Err(e) => self.fail(completion, entry.relative_path, e)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The extractor may wait for the file, of which nothing more will come.
+    fn stopped(&mut self) {
+        self.unfinished = None;
     }
 }

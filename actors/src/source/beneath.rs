@@ -18,8 +18,9 @@ use intellistor_storage::manifest::Xattr;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 
 use super::attributes;
-use super::facts::{Facts, facts_of};
+use super::metadata::FileMetadata;
 use super::source_path::SourcePath;
+use super::stat::metadata_of;
 
 /// How a folder on the way is opened: to be passed through, not to be read.
 #[cfg(target_os = "linux")]
@@ -43,10 +44,10 @@ impl Beneath {
     ///
     /// # Errors
     /// The system's; [`is_replaced`] where a link is on the way or at its end.
-    pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, Facts)> {
+    pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, FileMetadata)> {
         let file = self.open(source, OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let facts = facts_of(&file)?;
-        Ok((file, facts))
+        let metadata = metadata_of(&file)?;
+        Ok((file, metadata))
     }
 
     /// Opens a folder to list it; fails where the path leads to anything else.
@@ -71,9 +72,9 @@ impl Beneath {
     ///
     /// # Errors
     /// As [`open_file`](Self::open_file).
-    pub fn facts_at(&mut self, source: &SourcePath) -> io::Result<Facts> {
+    pub fn metadata_at(&mut self, source: &SourcePath) -> io::Result<FileMetadata> {
         let (folder, name) = self.folder(source)?;
-        Ok(Facts::from(&statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
+        Ok(FileMetadata::from(&statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     /// The text of a symbolic link as it was found.
@@ -264,7 +265,7 @@ mod tests {
         symlink("secret", secret.path().join("link")).unwrap();
         let at = |name: &str| place(&dir).join("d").join(name);
         let mut before = Beneath::default();
-        assert_eq!(before.facts_at(&at("f")).unwrap().size, 3);
+        assert_eq!(before.metadata_at(&at("f")).unwrap().size, 3);
         fs::rename(dir.path().join("d"), dir.path().join("d.old")).unwrap();
         symlink(secret.path(), dir.path().join("d")).unwrap();
         for beneath in [&mut before, &mut Beneath::default()] {
@@ -272,7 +273,8 @@ mod tests {
             assert!(beneath.open_folder(&place(&dir).join("d")).is_err());
             // Who had the folder open still sees the folder.
             assert!(
-                beneath.facts_at(&at("f")).is_ok_and(|facts| facts.size == 3) || beneath.folder.is_none()
+                beneath.metadata_at(&at("f")).is_ok_and(|metadata| metadata.size == 3)
+                    || beneath.folder.is_none()
             );
             assert!(
                 beneath.read_link(&at("link")).is_ok_and(|text| text == b"own") || beneath.folder.is_none()
@@ -300,9 +302,9 @@ mod tests {
         fs::write(&path, b"abc").unwrap();
         let times = fs::FileTimes::new().set_accessed(long_ago);
         File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
-        let (mut file, facts) = beneath.open_file(&place(&dir).join("f")).unwrap();
+        let (mut file, metadata) = beneath.open_file(&place(&dir).join("f")).unwrap();
         file.read_to_end(&mut Vec::new()).unwrap();
-        assert_eq!((facts.size, fs::metadata(&path).unwrap().atime()), (3, 1_000));
+        assert_eq!((metadata.size, fs::metadata(&path).unwrap().atime()), (3, 1_000));
     }
 
     #[test]
@@ -313,7 +315,7 @@ mod tests {
         let (file, before) = Beneath::default().open_file(&place(&dir).join("f")).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"another file").unwrap();
-        let now = facts_of(&file).unwrap();
+        let now = metadata_of(&file).unwrap();
         assert_eq!((now.size, now.identity, now.links), (3, before.identity, 0));
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::facts::{Facts, Identity, facts_at};
+use super::metadata::{FileId, FileMetadata};
 use super::roots::resolve;
 use super::source_path::SourcePath;
+use super::stat::metadata_at;
 use crate::globs::{BadGlob, PathGlobs};
 
 /// A folder or file that no walk takes up on its way, although it lies below a root: what would be backed up there is our
@@ -16,7 +17,7 @@ pub struct KeptOut {
     path: PathBuf,
     reason: String,
     /// Known once it is there: a store makes its folders when it is first written to.
-    identity: Arc<OnceLock<Identity>>,
+    identity: Arc<OnceLock<FileId>>,
 }
 
 impl KeptOut {
@@ -37,18 +38,19 @@ impl KeptOut {
         &self.reason
     }
 
-    fn identity(&self) -> Option<Identity> {
+    fn identity(&self) -> Option<FileId> {
         if let Some(identity) = self.identity.get() {
             return Some(*identity);
         }
-        let found = facts_at(&resolve(&self.path).ok()?).ok()?.identity?;
+        let found = metadata_at(&resolve(&self.path).ok()?).ok()?.identity?;
         Some(*self.identity.get_or_init(|| found))
     }
 
     /// Whether a path leads to the folder, or to something in it.
     pub fn holds(&self, path: &Path) -> bool {
         let (Some(identity), Ok(path)) = (self.identity(), resolve(path)) else { return false };
-        path.ancestors().any(|above| facts_at(above).is_ok_and(|facts| facts.identity == Some(identity)))
+        path.ancestors()
+            .any(|above| metadata_at(above).is_ok_and(|metadata| metadata.identity == Some(identity)))
     }
 }
 
@@ -139,8 +141,8 @@ impl Excludes {
     }
 
     /// Whether the walk is kept out of a place below a root.
-    pub(super) fn keep_out(&self, place: &SourcePath, facts: &Facts) -> bool {
-        let Some(found) = facts.identity.filter(|_| !self.kept_out.is_empty()) else { return false };
+    pub(super) fn keep_out(&self, place: &SourcePath, metadata: &FileMetadata) -> bool {
+        let Some(found) = metadata.identity.filter(|_| !self.kept_out.is_empty()) else { return false };
         let Some(kept_out) = self.kept_out.iter().find(|kept| kept.identity() == Some(found)) else {
             return false;
         };

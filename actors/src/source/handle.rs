@@ -21,7 +21,7 @@ pub fn read_soon(file: &File, bytes: u64) {
 ///
 /// # Errors
 /// The system's.
-pub fn goes_on_behind(file: &File, size: u64) -> io::Result<bool> {
+pub fn has_content_beyond(file: &File, size: u64) -> io::Result<bool> {
     Ok(read_on(file, &mut [0; 1], size)? > 0)
 }
 
@@ -75,8 +75,8 @@ mod tests {
         let content: Vec<u8> = (0..200_000).map(|i| i as u8).collect();
         std::fs::write(&path, &content).unwrap();
         let file = File::open(&path).unwrap();
-        assert!(goes_on_behind(&file, 0).unwrap() && goes_on_behind(&file, 199_999).unwrap());
-        assert!(!goes_on_behind(&file, 200_000).unwrap());
+        assert!(has_content_beyond(&file, 0).unwrap() && has_content_beyond(&file, 199_999).unwrap());
+        assert!(!has_content_beyond(&file, 200_000).unwrap());
         assert_eq!(read_whole(&file, 200_000).unwrap().unwrap(), content);
         assert_eq!(read_whole(&file, 199_999).unwrap(), None);
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use super::facts::Facts;
+use super::metadata::FileMetadata;
 
 /// Stretches in a map; what lies behind the last of them is taken as data, so that a file made of a million
 /// holes costs bytes in the archive and not memory.
@@ -18,14 +18,17 @@ const PLAUSIBLE_BYTES: u64 = 1 << 40;
 /// # Errors
 /// The system's; or that the file cannot have so much data as it is said to have: one such as `/proc/kcore`, or one with
 /// holes that its file system does not tell, would be read for years.
-pub fn data_map(file: &File, facts: &Facts) -> io::Result<Vec<Range<u64>>> {
-    if facts.size == 0 {
+pub fn data_map(file: &File, metadata: &FileMetadata) -> io::Result<Vec<Range<u64>>> {
+    if metadata.size == 0 {
         return Ok(Vec::new());
     }
     // A file that takes less room than its size may also be one that the file system compressed.
-    let sparse =
-        if facts.allocated < facts.size { sparse_map(file, facts.size, MOST_STRETCHES)? } else { None };
-    let whole = 0..facts.size;
+    let sparse = if metadata.allocated < metadata.size {
+        sparse_map(file, metadata.size, MOST_STRETCHES)?
+    } else {
+        None
+    };
+    let whole = 0..metadata.size;
     let map = sparse.unwrap_or_else(|| vec![whole]);
     let data_bytes: u64 = map.iter().map(|stretch| stretch.end - stretch.start).sum();
     if data_bytes > PLAUSIBLE_BYTES && data_bytes > most_data(file) {
@@ -99,7 +102,7 @@ fn sparse_map(_: &File, _: u64, _: usize) -> io::Result<Option<Vec<Range<u64>>>>
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::super::facts_of;
+    use super::super::metadata_of;
     use super::*;
     use std::io::{Read, Seek, SeekFrom};
     use std::os::unix::fs::FileExt;
@@ -119,8 +122,8 @@ mod tests {
 
     fn map_of(path: &std::path::Path) -> Vec<Range<u64>> {
         let file = File::open(path).unwrap();
-        let facts = facts_of(&file).unwrap();
-        data_map(&file, &facts).unwrap()
+        let metadata = metadata_of(&file).unwrap();
+        data_map(&file, &metadata).unwrap()
     }
 
     #[test]
@@ -150,10 +153,10 @@ mod tests {
     fn a_file_that_is_one_hole_of_petabytes_has_no_data_and_more_data_than_there_can_be_is_refused() {
         let (_dir, path) = sparse(&[]);
         let file = File::open(&path).unwrap();
-        let facts = facts_of(&file).unwrap();
-        assert_eq!(data_map(&file, &Facts { size: 8191 << 50, ..facts.clone() }).unwrap(), []);
+        let metadata = metadata_of(&file).unwrap();
+        assert_eq!(data_map(&file, &FileMetadata { size: 8191 << 50, ..metadata.clone() }).unwrap(), []);
         // As where the file system does not tell holes.
-        let dense = Facts { size: 8191 << 50, allocated: u64::MAX, ..facts };
+        let dense = FileMetadata { size: 8191 << 50, allocated: u64::MAX, ..metadata };
         let refused = data_map(&file, &dense).unwrap_err().to_string();
         assert!(refused.contains("9222246136947933184 bytes of data"), "{refused}");
     }
@@ -162,9 +165,9 @@ mod tests {
     fn the_position_stays() {
         let (_dir, path) = sparse(&[1 << 20]);
         let mut file = File::open(&path).unwrap();
-        let facts = facts_of(&file).unwrap();
+        let metadata = metadata_of(&file).unwrap();
         file.seek(SeekFrom::Start(7)).unwrap();
-        data_map(&file, &facts).unwrap();
+        data_map(&file, &metadata).unwrap();
         assert_eq!(file.stream_position().unwrap(), 7);
         file.read_exact(&mut [0; 1]).unwrap();
     }
@@ -181,9 +184,9 @@ mod tests {
     fn a_file_that_shrank_meanwhile_is_mapped_within_the_size_that_was_told() {
         let (_dir, path) = sparse(&[0, 1 << 20]);
         let file = File::open(&path).unwrap();
-        let facts = facts_of(&file).unwrap();
+        let metadata = metadata_of(&file).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
-        let map = data_map(&file, &facts).unwrap();
-        assert!(map.iter().all(|stretch| stretch.end <= facts.size), "{map:?}");
+        let map = data_map(&file, &metadata).unwrap();
+        assert!(map.iter().all(|stretch| stretch.end <= metadata.size), "{map:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 
 #[cfg(unix)]
 use super::beneath::Beneath;
-use super::facts::Facts;
+use super::metadata::FileMetadata;
 use super::raw_name;
 use super::source_path::SourcePath;
 #[cfg(windows)]
@@ -15,8 +15,8 @@ use super::windows::Beneath;
 /// What a folder was found to hold.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// Facts of the folder that was listed, where the system tells them of its handle.
-    pub(super) facts: Option<Facts>,
+    /// FileMetadata of the folder that was listed, where the system tells them of its handle.
+    pub(super) metadata: Option<FileMetadata>,
     /// Its names; not all of them when `failed` says so.
     pub(super) names: Names,
     /// Why the listing broke off.
@@ -28,7 +28,7 @@ impl Listing {
     #[cfg(unix)]
     pub(super) fn of(folder: &SourcePath, beneath: &mut Beneath) -> io::Result<Self> {
         let handle = beneath.open_folder(folder)?;
-        let facts = super::facts::facts_of(&handle)?;
+        let metadata = super::stat::metadata_of(&handle)?;
         let found = rustix::fs::Dir::new(handle)?.filter_map(|entry| match entry {
             Ok(entry) => match entry.file_name().to_bytes() {
                 b"." | b".." => None,
@@ -37,26 +37,27 @@ impl Listing {
             Err(e) => Some(Err(e.into())),
         });
         let (names, failed) = Names::collect(found);
-        Ok(Self { facts: Some(facts), names, failed })
+        Ok(Self { metadata: Some(metadata), names, failed })
     }
 
     /// Lists a folder, unless a link took its place. The system lists by path, so that the folder is looked at before
     /// and after.
     #[cfg(windows)]
     pub(super) fn of(folder: &SourcePath, _: &mut Beneath) -> io::Result<Self> {
-        use super::facts::{SourceKind, facts_at};
+        use super::metadata::SourceKind;
+        use super::stat::metadata_at;
         let folder = folder.as_path();
-        let before = facts_at(folder)?;
+        let before = metadata_at(folder)?;
         if before.kind != SourceKind::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         let found = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
         let (names, failed) = Names::collect(found);
-        let after = facts_at(folder)?;
+        let after = metadata_at(folder)?;
         if (after.kind, after.identity) != (before.kind, before.identity) {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { facts: Some(before), names, failed })
+        Ok(Self { metadata: Some(before), names, failed })
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::facts::{SourceKind, facts_at};
+use super::metadata::{FileMetadata, SourceKind};
+use super::stat::metadata_at;
 
 /// A folder or file that the policy names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,28 +52,31 @@ pub fn find_overlap(paths: &[PathBuf], one_file_system: bool) -> Option<Overlap>
     let mut all = Vec::with_capacity(paths.len());
     for path in paths {
         if let Ok(resolved) = resolve(path)
-            && let Ok(facts) = facts_at(&resolved)
+            && let Ok(metadata) = metadata_at(&resolved)
         {
-            all.push((path, resolved, facts));
+            all.push((path, resolved, metadata));
         }
     }
-    for (i, (path, resolved, facts)) in all.iter().enumerate() {
+    for (i, (path, resolved, metadata)) in all.iter().enumerate() {
         // A second name of a file is a file of its own; a folder has no second name but by a mount.
-        let is_folder = facts.kind == SourceKind::Directory;
-        let is_same =
-            |other: &super::Facts| is_folder && facts.identity.is_some() && other.identity == facts.identity;
-        for (other, other_resolved, other_facts) in &all[i + 1..] {
-            if resolved == other_resolved || is_same(other_facts) {
+        let is_folder = metadata.kind == SourceKind::Directory;
+        let is_same = |other: &FileMetadata| {
+            is_folder && metadata.identity.is_some() && other.identity == metadata.identity
+        };
+        for (other, other_resolved, other_metadata) in &all[i + 1..] {
+            if resolved == other_resolved || is_same(other_metadata) {
                 return Some(Overlap::Same((*path).clone(), (*other).clone()));
             }
         }
-        let device = facts.identity.map(|identity| identity.device);
-        for (other, other_resolved, other_facts) in all.iter().filter(|_| is_folder) {
-            if one_file_system && other_facts.identity.map(|identity| identity.device) != device {
+        let device = metadata.identity.map(|identity| identity.device);
+        for (other, other_resolved, other_metadata) in all.iter().filter(|_| is_folder) {
+            if one_file_system && other_metadata.identity.map(|identity| identity.device) != device {
                 continue;
             }
             let above = other_resolved.ancestors().skip(1);
-            if above.into_iter().any(|above| above == resolved || facts_at(above).is_ok_and(|f| is_same(&f)))
+            if above
+                .into_iter()
+                .any(|above| above == resolved || metadata_at(above).is_ok_and(|f| is_same(&f)))
             {
                 return Some(Overlap::Within((*other).clone(), (*path).clone()));
             }

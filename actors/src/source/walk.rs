@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 #[cfg(unix)]
 use super::beneath::{Beneath, is_replaced};
 use super::excludes::Excludes;
-use super::facts::{Facts, SourceKind, facts_at};
+use super::metadata::{FileMetadata, SourceKind};
 use super::names::{Listing, Names};
 use super::raw_name;
 use super::roots::{Root, resolve};
 use super::source_path::SourcePath;
+use super::stat::metadata_at;
 #[cfg(windows)]
 use super::windows::{Beneath, is_replaced};
 
@@ -35,8 +36,9 @@ pub struct ScannedEntry {
     pub relative_path: Vec<u8>,
     /// Where it is on this machine.
     pub source: SourcePath,
-    /// What the system said of it.
-    pub facts: Facts,
+    /// The serialized name is the one that queues on disk have.
+    #[serde(rename = "facts")]
+    pub metadata: FileMetadata,
 }
 
 /// One step of the walk. Its serialized form is what a queue keeps of it from one run to the next.
@@ -48,28 +50,28 @@ pub enum Walked {
     Problem(Problem),
 }
 
-/// An iterator over everything below some roots. It fails where the system is short of what the walk itself needs, and
-/// then says nothing of the file.
+/// An iterator over everything below some roots. It fails only where the system is short of what the walk itself needs,
+/// such as handles: that is no problem of the file.
 #[derive(Debug)]
 pub struct Walk {
     roots: std::vec::IntoIter<Root>,
     excludes: Excludes,
     beneath: Beneath,
-    place: Place,
-    /// What is left of each folder on the way to `place`.
+    position: Position,
+    /// What is left of each folder above `position`.
     folders: Vec<Names>,
-    /// What to say before the walk goes on.
+    /// Returned before the walk continues.
     pending: Option<Walked>,
     /// The root that is being walked, if it was found.
-    root: Option<Rooted>,
+    root: Option<CurrentRoot>,
 }
 
 /// What is known of a root that is being walked.
 #[derive(Debug)]
-struct Rooted {
+struct CurrentRoot {
     /// As the policy names it.
     path: PathBuf,
-    /// The file system that it lies on.
+    /// Its file system.
     device: Option<u64>,
     /// Files and links that were found below it.
     files: u64,
@@ -77,7 +79,7 @@ struct Rooted {
 
 /// Where the walk is: both paths, and how to get back up.
 #[derive(Debug)]
-struct Place {
+struct Position {
     source: SourcePath,
     relative: Vec<u8>,
     /// Lengths of `relative` on the way here.
@@ -86,7 +88,7 @@ struct Place {
     prefix: usize,
 }
 
-impl Place {
+impl Position {
     /// The root as the policy names it.
     fn at_root(Root { path, prefix }: Root) -> Self {
         let (source, relative) = (SourcePath::of_root(path), prefix.into_bytes());
@@ -102,7 +104,7 @@ impl Place {
         self.source.push(name);
     }
 
-    /// Leaving a root leads nowhere: the next one begins with a place of its own.
+    /// Does nothing at a root: the next one begins with a position of its own.
     fn ascend(&mut self) {
         if let Some(length) = self.lengths.pop() {
             self.relative.truncate(length);
@@ -121,9 +123,9 @@ impl Place {
         if self.relative.is_empty() { b"." } else { &self.relative }
     }
 
-    fn entry(&self, facts: Facts) -> Walked {
+    fn entry(&self, metadata: FileMetadata) -> Walked {
         let relative_path = self.relative_path().to_vec();
-        Walked::Entry(ScannedEntry { relative_path, source: self.source.clone(), facts })
+        Walked::Entry(ScannedEntry { relative_path, source: self.source.clone(), metadata })
     }
 
     fn problem(&self, reason: String) -> Walked {
@@ -148,7 +150,7 @@ impl Walk {
             roots: roots.into_iter(),
             excludes,
             beneath: Beneath::default(),
-            place: Place::at_root(Root::default()),
+            position: Position::at_root(Root::default()),
             folders: Vec::new(),
             pending: None,
             root: None,
@@ -156,66 +158,68 @@ impl Walk {
     }
 
     fn begin(&mut self, root: Root) -> Result<Option<Walked>, Error> {
-        self.place = Place::at_root(root);
-        let path = self.place.source.as_path();
-        let found = resolve(path).and_then(|resolved| Ok((facts_at(&resolved)?, resolved)));
-        let (facts, resolved) = match found {
+        self.position = Position::at_root(root);
+        let path = self.position.source.as_path();
+        let found = resolve(path).and_then(|resolved| Ok((metadata_at(&resolved)?, resolved)));
+        let (metadata, resolved) = match found {
             Ok(found) => found,
             Err(e) => {
                 let reason = format!("cannot find {path:?}: {e}");
                 return self.left_out(reason, e).map(Some);
             }
         };
-        let device = facts.identity.map(|identity| identity.device);
-        self.root = Some(Rooted { path: path.to_owned(), device, files: 0 });
-        if facts.kind != SourceKind::Directory
+        let device = metadata.identity.map(|identity| identity.device);
+        self.root = Some(CurrentRoot { path: path.to_owned(), device, files: 0 });
+        if metadata.kind != SourceKind::Directory
             && let Some(name) = path.file_name().map(ToOwned::to_owned)
         {
-            self.place.descend(&name);
+            self.position.descend(&name);
         }
-        self.place.source = match (facts.kind, resolved.parent(), resolved.file_name()) {
+        self.position.source = match (metadata.kind, resolved.parent(), resolved.file_name()) {
             (SourceKind::Directory, ..) | (_, None, _) | (.., None) => SourcePath::of_root(resolved),
             (_, Some(folder), Some(name)) => SourcePath::of_root(folder.to_owned()).join(name),
         };
         self.visit()
     }
 
-    /// Looks at the place, and stays there if it is a folder that can be listed.
+    /// Looks at the position, and stays there if it is a folder that can be listed.
     fn visit(&mut self) -> Result<Option<Walked>, Error> {
-        if self.excludes.leave_out(self.place.below_root()) {
-            self.place.ascend();
+        if self.excludes.leave_out(self.position.below_root()) {
+            self.position.ascend();
             return Ok(None);
         }
-        let walked = match self.beneath.facts_at(&self.place.source) {
-            Ok(facts) if !self.is_root() && self.excludes.keep_out(&self.place.source, &facts) => {
-                self.place.ascend();
+        let walked = match self.beneath.metadata_at(&self.position.source) {
+            Ok(metadata) if !self.is_root() && self.excludes.keep_out(&self.position.source, &metadata) => {
+                self.position.ascend();
                 return Ok(None);
             }
-            Ok(facts) => match facts.kind {
-                SourceKind::Directory if self.is_elsewhere(&facts) => self.place.entry(facts),
-                SourceKind::Directory => return self.enter(facts).map(Some),
+            Ok(metadata) => match metadata.kind {
+                SourceKind::Directory if self.is_elsewhere(&metadata) => self.position.entry(metadata),
+                SourceKind::Directory => return self.enter(metadata).map(Some),
                 SourceKind::File | SourceKind::Symlink => {
                     self.root.iter_mut().for_each(|root| root.files += 1);
-                    self.place.entry(facts)
+                    self.position.entry(metadata)
                 }
-                SourceKind::Other(kind) => self.place.note(format!("{kind}: it has no content to back up")),
+                SourceKind::Other(kind) => {
+                    self.position.note(format!("{kind}: it has no content to back up"))
+                }
             },
-            Err(e) => self.left_out(told("look at it", &e), e)?,
+            Err(e) => self.left_out(failure("look at it", &e), e)?,
         };
-        self.place.ascend();
+        self.position.ascend();
         Ok(Some(walked))
     }
 
     /// A root was named on purpose, whatever it is.
     fn is_root(&self) -> bool {
-        self.place.below_root().is_empty()
+        self.position.below_root().is_empty()
     }
 
-    /// Whether a folder lies on another file system than its root, and the policy stays on that one.
-    fn is_elsewhere(&self, facts: &Facts) -> bool {
+    /// Whether a folder is on another file system than its root, and the policy stays on that one.
+    fn is_elsewhere(&self, metadata: &FileMetadata) -> bool {
         let device = self.root.as_ref().and_then(|root| root.device);
         self.excludes.stay_on_file_system()
-            && facts.identity.zip(device).is_some_and(|(identity, device)| identity.device != device)
+            && metadata.identity.zip(device).is_some_and(|(identity, device)| identity.device != device)
     }
 
     /// Whether a folder is marked as a cache, whose content can be made again.
@@ -223,9 +227,9 @@ impl Walk {
         if !self.excludes.leave_out_caches() || self.is_root() || !names.contains(CACHE_TAG) {
             return false;
         }
-        let tag = self.beneath.open_file(&self.place.source.join(CACHE_TAG));
+        let tag = self.beneath.open_file(&self.position.source.join(CACHE_TAG));
         let mut begins = Vec::new();
-        let read = tag.and_then(|(tag, facts)| match facts.kind {
+        let read = tag.and_then(|(tag, metadata)| match metadata.kind {
             SourceKind::File => tag.take(CACHE_SIGNATURE.len() as u64).read_to_end(&mut begins),
             _ => Ok(0),
         });
@@ -239,15 +243,15 @@ impl Walk {
         if self.is_root() || !names.contains(STORE_MARK) {
             return false;
         }
-        let backups = self.place.source.join(backups);
-        self.beneath.facts_at(&backups).is_ok_and(|facts| facts.kind == SourceKind::Directory)
+        let backups = self.position.source.join(backups);
+        self.beneath.metadata_at(&backups).is_ok_and(|metadata| metadata.kind == SourceKind::Directory)
     }
 
-    fn enter(&mut self, facts: Facts) -> Result<Walked, Error> {
-        match Listing::of(&self.place.source, &mut self.beneath) {
+    fn enter(&mut self, metadata: FileMetadata) -> Result<Walked, Error> {
+        match Listing::of(&self.position.source, &mut self.beneath) {
             Ok(listing) => {
                 let names = if self.is_own_store(&listing.names) {
-                    self.excludes.own_store_met(&self.place.source);
+                    self.excludes.own_store_met(&self.position.source);
                     Names::of(STORE_MARK)
                 } else if self.is_cache(&listing.names) {
                     Names::of(CACHE_TAG)
@@ -256,34 +260,34 @@ impl Walk {
                 };
                 self.folders.push(names);
                 self.pending = match listing.failed {
-                    Some(e) => Some(self.left_out(told("list all of the folder", &e), e)?),
+                    Some(e) => Some(self.left_out(failure("list all of the folder", &e), e)?),
                     None => None,
                 };
-                // Those of the folder that was listed, should another have taken its place since.
-                Ok(self.place.entry(listing.facts.unwrap_or(facts)))
+                // Of the folder that was listed, in case another has replaced it since.
+                Ok(self.position.entry(listing.metadata.unwrap_or(metadata)))
             }
             Err(e) => {
                 let gone = is_gone(&e);
-                let problem = self.left_out(told("list the folder", &e), e)?;
+                let problem = self.left_out(failure("list the folder", &e), e)?;
                 let walked = if gone {
                     problem
                 } else {
                     // The folder itself is backed up; what is in it is not.
                     self.pending = Some(problem);
-                    self.place.entry(facts)
+                    self.position.entry(metadata)
                 };
-                self.place.ascend();
+                self.position.ascend();
                 Ok(walked)
             }
         }
     }
 
-    /// What is said of a place that the system refuses; nothing where this process is short of handles or memory.
+    /// A problem with what the system refuses; an error where this process is short of handles or memory.
     fn left_out(&self, reason: String, e: io::Error) -> Result<Walked, Error> {
         if is_shortage(&e) {
-            return Err(Error::io("look at", self.place.source.as_path())(e));
+            return Err(Error::io("look at", self.position.source.as_path())(e));
         }
-        Ok(self.place.problem(reason))
+        Ok(self.position.problem(reason))
     }
 
     fn step(&mut self) -> Result<Option<Walked>, Error> {
@@ -293,16 +297,16 @@ impl Walk {
             }
             let found = match self.folders.last_mut().map(Iterator::next) {
                 Some(Some(name)) => {
-                    self.place.descend(&name);
+                    self.position.descend(&name);
                     self.visit()?
                 }
                 Some(None) => {
                     self.folders.pop();
-                    self.place.ascend();
+                    self.position.ascend();
                     None
                 }
                 None => {
-                    if let Some(Rooted { path, files, .. }) = self.root.take() {
+                    if let Some(CurrentRoot { path, files, .. }) = self.root.take() {
                         self.excludes.root_walked(&path, files);
                     }
                     match self.roots.next() {
@@ -331,7 +335,7 @@ fn is_gone(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotFound || is_replaced(e)
 }
 
-fn told(action: &str, e: &io::Error) -> String {
+fn failure(action: &str, e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "vanished during the scan".to_owned(),
         _ if is_gone(e) => "replaced by something else during the scan".to_owned(),

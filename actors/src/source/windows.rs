@@ -14,7 +14,7 @@ use cap_fs_ext::MetadataExt as _;
 use intellistor_storage::disk::shortage;
 use intellistor_storage::manifest::{WindowsAttributes, Xattr};
 
-use super::facts::{Facts, Identity, SourceKind};
+use super::metadata::{FileId, FileMetadata, SourceKind};
 use super::raw_name;
 use super::source_path::SourcePath;
 
@@ -35,25 +35,25 @@ const EPOCH: i128 = 116_444_736_000_000_000;
 ///
 /// # Errors
 /// The system's.
-pub fn facts_of(file: &File) -> io::Result<Facts> {
-    let mut facts = facts(&file.metadata()?);
+pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
+    let mut metadata = from_std(&file.metadata()?);
     let by_handle = cap_std::fs::Metadata::from_file(file)?;
-    facts.identity = Some(Identity { device: by_handle.dev(), inode: by_handle.ino() });
-    facts.links = by_handle.nlink();
-    Ok(facts)
+    metadata.identity = Some(FileId { device: by_handle.dev(), inode: by_handle.ino() });
+    metadata.links = by_handle.nlink();
+    Ok(metadata)
 }
 
 /// What the system says of a path, links not followed.
-pub(super) fn facts_at(path: &Path) -> io::Result<Facts> {
+pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
     // No access: to look at a file that another program has, too.
     match File::options().access_mode(0).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(path) {
-        Ok(file) => facts_of(&file),
+        Ok(file) => metadata_of(&file),
         // Of what it does not open the system still tells what stands in the folder.
-        Err(_) => Ok(facts(&fs::symlink_metadata(path)?)),
+        Err(_) => Ok(from_std(&fs::symlink_metadata(path)?)),
     }
 }
 
-fn facts(found: &Metadata) -> Facts {
+fn from_std(found: &Metadata) -> FileMetadata {
     let kind = if found.is_symlink() {
         SourceKind::Symlink
     } else if found.is_dir() {
@@ -71,7 +71,7 @@ fn facts(found: &Metadata) -> Facts {
         created_ns: nanoseconds(found.creation_time()),
     };
     let mtime_ns = nanoseconds(found.last_write_time());
-    Facts {
+    FileMetadata {
         kind,
         size: found.file_size(),
         mtime_ns,
@@ -97,18 +97,18 @@ impl Beneath {
     ///
     /// # Errors
     /// The system's.
-    pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, Facts)> {
+    pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, FileMetadata)> {
         let file = shortage::wait_out(|| open(source.as_path()))?;
-        let facts = facts_of(&file)?;
-        Ok((file, facts))
+        let metadata = metadata_of(&file)?;
+        Ok((file, metadata))
     }
 
     /// What the system says of a path, links not followed.
     ///
     /// # Errors
     /// The system's.
-    pub fn facts_at(&mut self, source: &SourcePath) -> io::Result<Facts> {
-        facts_at(source.as_path())
+    pub fn metadata_at(&mut self, source: &SourcePath) -> io::Result<FileMetadata> {
+        metadata_at(source.as_path())
     }
 
     /// The text of a symbolic link as it was found.
@@ -143,7 +143,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
     // Its driver gives the content only to those who do not ask for the reparse point itself.
     let content = open_patiently(path, 0)?;
-    if facts_of(&content)?.identity == facts_of(&file)?.identity {
+    if metadata_of(&content)?.identity == metadata_of(&file)?.identity {
         Ok(content)
     } else {
         Err(io::Error::other("another file took its place"))
@@ -179,14 +179,14 @@ mod tests {
         fs::write(&path, b"abc").unwrap();
         let held = File::options().read(true).share_mode(0).open(&path).unwrap();
         assert!(is_held(&open(&path).unwrap_err()));
-        assert_eq!(facts_at(&path).unwrap().size, 3);
+        assert_eq!(metadata_at(&path).unwrap().size, 3);
         let released = std::thread::spawn(move || {
             std::thread::sleep(PATIENCE[0]);
             drop(held);
         });
         let file = open(&path).unwrap();
         released.join().unwrap();
-        assert_eq!(facts_of(&file).unwrap().size, 3);
+        assert_eq!(metadata_of(&file).unwrap().size, 3);
     }
 
     #[test]
@@ -199,9 +199,9 @@ mod tests {
         let mut permissions = file.metadata().unwrap().permissions();
         permissions.set_readonly(true);
         file.set_permissions(permissions).unwrap();
-        let facts = facts_of(&file).unwrap();
-        assert_eq!(facts.mtime_ns, 1_000_000_000_500);
-        let windows = facts.windows.unwrap();
+        let metadata = metadata_of(&file).unwrap();
+        assert_eq!(metadata.mtime_ns, 1_000_000_000_500);
+        let windows = metadata.windows.unwrap();
         assert_eq!(windows.attributes & WindowsAttributes::READ_ONLY, WindowsAttributes::READ_ONLY);
         assert!(windows.created_ns > 0, "a time of creation; Wine lets nobody set it");
     }

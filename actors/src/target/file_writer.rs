@@ -1,4 +1,7 @@
-//! A regular file on its way to its name.
+//! Writes a regular file under a temporary name, and gives it its own when it is complete.
+//!
+//! Not a `tempfile`: that has neither a folder handle in place of a path, nor the lock by which another restore tells
+//! a file in use from one that a crash left.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,22 +14,23 @@ use intellistor_storage::disk::shortage::wait_out;
 use intellistor_storage::manifest::Entry;
 
 use super::attributes::Attributes;
+use super::error::TargetError;
 use super::folder::Folder;
-use super::temporary::Identity;
-use super::{Restored, TargetError, take_name};
+use super::restored_files::RestoredFiles;
+use super::temporary::FileId;
 
-/// Where a regular file will be. Whoever has it may be on another thread than the target.
+/// Where a regular file will be. May be used on another thread than the target.
 #[derive(Debug)]
-pub struct FilePlace {
+pub struct FileDestination {
     pub(super) dir: Arc<Folder>,
     pub(super) name: OsString,
     pub(super) temporary: OsString,
-    /// What it is created with; without one, as the system has it.
+    /// The mode to create it with; the system's default without one.
     pub(super) first_mode: Option<u32>,
-    pub(super) restored: Restored,
+    pub(super) restored: RestoredFiles,
 }
 
-impl FilePlace {
+impl FileDestination {
     /// Whether both are in one folder.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.dir, &other.dir)
@@ -63,10 +67,10 @@ pub struct FileWriter {
     file: File,
     name: OsString,
     position: u64,
-    restored: Restored,
+    restored: RestoredFiles,
 }
 
-/// The temporary name, which goes away with this.
+/// Removes the temporary name when it is dropped.
 #[derive(Debug)]
 struct Unnamed {
     dir: Arc<Folder>,
@@ -77,7 +81,7 @@ struct Unnamed {
 impl Drop for Unnamed {
     fn drop(&mut self) {
         if !self.named {
-            // Nobody is left to be told; the name says what it is.
+            // An error has no one to report it to; the next restore removes what is left.
             let _ = self.dir.remove_file(&self.temporary);
         }
     }
@@ -107,11 +111,11 @@ impl FileWriter {
         }
         let problems = Attributes::from(entry).apply_to_file(&self.file);
         let identity =
-            Identity::of_file(&self.file).map_err(|e| TargetError::from_io("look at the file", e))?;
+            FileId::of_file(&self.file).map_err(|e| TargetError::from_io("look at the file", e))?;
         // Windows does not rename a file that is open. Elsewhere its lock keeps it from others until it has its name.
         #[cfg(windows)]
         drop(self.file);
-        take_name(&self.unnamed.dir, &self.unnamed.temporary, &self.name)?;
+        self.unnamed.dir.give_name(&self.unnamed.temporary, &self.name)?;
         self.unnamed.named = true;
         self.restored.insert(entry.raw_path(), identity);
         Ok(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)).collect())

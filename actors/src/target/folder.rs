@@ -1,8 +1,8 @@
 //! An open folder, and what is done to the names in it.
 //!
-//! On Windows the calls that change a name take paths, not handles. The path is the one that the handles led along. A folder
-//! keeps those above it open, however deep it lies, and `cap-std` opens each without leave to delete: no folder on the path can
-//! be renamed or replaced meanwhile. The path is verbatim, since `cap-std` itself cannot name what lies on a share.
+//! `cap-std` opens folders and files beneath a handle. Ours is what it does not do on Windows: its calls that change a name
+//! fail on a share, so here they take the verbatim path that the handles led along. A folder keeps those above it open, and
+//! `cap-std` opens each without permission to delete: no folder on the path can be renamed or replaced meanwhile.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,7 +17,9 @@ use cap_std::fs::Dir;
 use cap_std::fs::DirBuilder;
 use intellistor_storage::disk::shortage::wait_out;
 
-/// See the module.
+use super::error::TargetError;
+
+/// An open folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: Dir,
@@ -58,18 +60,29 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Renames a complete file or link; on failure nothing is left of it.
+    pub(super) fn give_name(&self, temporary: &OsStr, name: &OsStr) -> Result<(), TargetError> {
+        self.rename(temporary, name).map_err(|e| {
+            // The rename's own error says more.
+            let _ = self.remove_file(temporary);
+            TargetError::from_io("give it its name", e)
+        })
+    }
+}
+
 #[cfg(unix)]
 impl Folder {
     pub(super) fn create(&self, name: &OsStr, private: bool) -> io::Result<()> {
         let mut builder = DirBuilder::new();
         if private {
-            // Until its own mode is applied, nobody else looks into what may be secret.
+            // Until its own mode is applied, no other user may look into what may be secret.
             cap_std::fs::DirBuilderExt::mode(&mut builder, 0o700);
         }
         self.dir.create_dir_with(name, &builder)
     }
 
-    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         self.dir.rename(from, &self.dir, to)
     }
 
@@ -98,7 +111,7 @@ impl Folder {
         std::fs::create_dir(self.path_of(name))
     }
 
-    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         let (from, to) = (self.path_of(from), self.path_of(to));
         match std::fs::rename(&from, &to) {
             // What is read-only is not replaced either; elsewhere that is up to the folder.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 
 use intellistor_storage::disk::shortage::share_of_handles;
 
-use super::TargetError;
 use super::attributes::{self, Attributes};
+use super::error::TargetError;
 use super::folder::Folder;
 use super::temporary;
 use crate::shown::shortened;
@@ -18,7 +18,7 @@ use crate::shown::shortened;
 const MOST_OPEN: usize = 32;
 
 /// A stack of folders. Entries come depth first, so most are in the folder on top; a folder's own attributes are
-/// applied when it is left and nobody writes into it any more, since that would undo its time, and its mode may
+/// applied when it is left and no file is being written in it, since that would change its time, and its mode may
 /// forbid it.
 #[derive(Debug)]
 pub(super) struct Folders {
@@ -26,12 +26,12 @@ pub(super) struct Folders {
     below: Vec<Level>,
     /// How many levels may be open.
     most_open: usize,
-    /// Not on the stack any more, but files are on their way into them. No more than there are such files.
-    left: Vec<Left>,
+    /// Not on the stack any more, but files are being written in them. No more than there are such files.
+    left: Vec<LeftFolder>,
     /// Keys of folders whose attributes were applied: entered again, they must come out the same.
     settled: HashSet<u64>,
     hasher: RandomState,
-    /// Modes that would lock this run out as long as it may come back.
+    /// Modes that would lock this restore out of folders that it may enter again.
     locked: Vec<Locked>,
     warnings: Vec<String>,
 }
@@ -84,13 +84,13 @@ struct Level {
     /// A hash of its path.
     key: u64,
     dir: Option<Arc<Folder>>,
-    /// The same one, as long as anybody has it: who writes into a folder is known by the handle alone.
+    /// The same one, as long as a file is written in it: files being written are counted by references to the handle.
     held: Weak<Folder>,
     attributes: Option<Attributes>,
 }
 
 #[derive(Debug)]
-struct Left {
+struct LeftFolder {
     path: Arc<FolderPath>,
     depth: usize,
     key: u64,
@@ -180,7 +180,7 @@ impl Folders {
         }
     }
 
-    /// Leaves all folders, the root included. No file may be on its way.
+    /// Leaves all folders, the root included. No file may be being written.
     pub(super) fn finish(&mut self) {
         self.leave_to(0);
         while let Some(left) = self.left.pop() {
@@ -200,17 +200,16 @@ impl Folders {
             let applied =
                 self.find(&path).and_then(|dir| attributes::set_mode(&dir, mode).map_err(mode_error));
             if let Err(e) = applied {
-                self.warnings.push(format!("{}: {e}", told(&path)));
+                self.warnings.push(format!("{}: {e}", display(&path)));
             }
         }
     }
 
-    /// Adds to what is to be told.
     pub(super) fn warn_all(&mut self, warnings: Vec<String>) {
         self.warnings.extend(warnings);
     }
 
-    /// What is to be told, and problems with folders that were left since the last call; each names its folder.
+    /// Takes the warnings since the last call, with problems of folders that were left; each names its folder.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -223,7 +222,7 @@ impl Folders {
         let key = self.hasher.hash_one((self.below.last().unwrap_or(&self.root).key, name));
         let level = match self.left.iter().position(|left| left.key == key) {
             Some(at) => {
-                let Left { path, dir, attributes, .. } = self.left.swap_remove(at);
+                let LeftFolder { path, dir, attributes, .. } = self.left.swap_remove(at);
                 Level::open(Some(path), key, dir, attributes)
             }
             None => self.open(name, key, private)?,
@@ -291,24 +290,24 @@ impl Folders {
             }
             match dir {
                 // Also where it has no attributes: should they come yet, this is the handle that is known to be in use.
-                Ok(dir) if in_use => self.left.push(Left { path, depth, key, dir, attributes }),
-                Ok(dir) => self.settle(Left { path, depth, key, dir, attributes }),
+                Ok(dir) if in_use => self.left.push(LeftFolder { path, depth, key, dir, attributes }),
+                Ok(dir) => self.settle(LeftFolder { path, depth, key, dir, attributes }),
                 Err(e) => {
-                    let path = told(&path.names());
+                    let path = display(&path.names());
                     self.warnings.push(format!("{path}: its attributes were not applied: {e}"));
                 }
             }
         }
     }
 
-    fn settle(&mut self, left: Left) {
-        let Left { path, depth, key, dir, attributes } = left;
+    fn settle(&mut self, left: LeftFolder) {
+        let LeftFolder { path, depth, key, dir, attributes } = left;
         let Some(attributes) = attributes else { return };
         let mut locks = None;
         let problems = attributes.apply_to_dir(&dir, &mut |mode| locks = Some(mode));
         self.settled.insert(key);
         if !problems.is_empty() {
-            let path = told(&path.names());
+            let path = display(&path.names());
             self.warnings.extend(problems.into_iter().map(|problem| format!("{path}: {problem}")));
         }
         if let Some(mode) = locks {
@@ -317,21 +316,19 @@ impl Folders {
     }
 }
 
-/// Whether anybody but the one who asks has it. Nobody else can take one up meanwhile: all are given out here.
+/// Whether the handle has another holder than the caller. None can appear meanwhile: all are given out here.
 fn is_in_use(dir: &Arc<Folder>) -> bool {
     Arc::strong_count(dir) > 1
 }
 
 /// What an error of [`Folder::open`] means: the systems disagree about how to say that a link was not followed.
 fn refusal(parent: &Folder, name: &OsStr, error: io::Error) -> TargetError {
-    let name_told = name.to_string_lossy();
+    let shown = name.to_string_lossy();
     match parent.symlink_metadata(name) {
         Ok(found) if found.is_symlink() => {
-            TargetError::Refused(format!("{name_told} in its path is a symbolic link"))
+            TargetError::Refused(format!("{shown} in its path is a symbolic link"))
         }
-        Ok(found) if !found.is_dir() => {
-            TargetError::Failed(format!("{name_told} in its path is not a folder"))
-        }
+        Ok(found) if !found.is_dir() => TargetError::Failed(format!("{shown} in its path is not a folder")),
         _ => TargetError::from_io("open its folder", error),
     }
 }
@@ -340,7 +337,7 @@ fn mode_error(error: io::Error) -> TargetError {
     TargetError::Failed(format!("its mode was not applied: {error}"))
 }
 
-fn told(path: &[OsString]) -> String {
+fn display(path: &[OsString]) -> String {
     let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
     if names.is_empty() { ".".to_owned() } else { shortened(names.join("/")) }
 }

@@ -1,18 +1,18 @@
-//! The names that entries get here: their own, or where this system has no such name, one as like it as can be.
+//! The names that entries get here: their own, or where this system has no such name, the most similar one.
 //!
-//! Windows refuses some names, reads others as devices, and takes `Nota.txt` and `nota.txt` for one file. Nothing is
-//! lost for that: such an entry gets another name, and is told of. A folder keeps the name that it got, for all that
+//! Windows refuses some names, reads others as devices, and takes `Nota.txt` and `nota.txt` for one file. No entry is
+//! lost for that: it gets another name, with a warning. A folder keeps the name that it got, for all that
 //! is in it. The first of several that the system takes for one keeps its name; the others get a number.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 
-use super::TargetError;
+use super::error::TargetError;
 use super::path::{HERE, System, components, fit, folded};
 use crate::source::raw_name;
 
-/// See the module.
+/// Gives each entry its path here.
 #[derive(Debug)]
 pub(super) struct Naming {
     system: System,
@@ -31,7 +31,7 @@ pub(super) struct Naming {
 pub(super) struct Named {
     /// Its folders and its name; none for the root.
     pub(super) path: Vec<OsString>,
-    /// `path: restored as ...` for each name on the way that was given just now, and is another one.
+    /// `path: restored as ...` for each folder or file that was given another name just now.
     pub(super) notes: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Naming {
         Ok(named)
     }
 
-    /// The name of `component`, the last one of `prefix`, in a folder; and a number that stands for both.
+    /// The name of `component`, the last one of `prefix`, in a folder; and a key for both.
     fn name(&mut self, prefix: &[u8], component: &[u8], folder: u64) -> (Vec<u8>, u64) {
         let owner = self.hasher.hash_one(prefix);
         if let Some(name) = self.renamed.get(&owner) {

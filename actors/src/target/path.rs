@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::TargetError;
+use super::error::TargetError;
 
 /// Whose rules a name must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Temporary names, what lies under them, and what a restore that was killed has left of them.
+//! Temporary names, and the files that a killed restore has left under them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,7 +13,9 @@ use super::folder::Folder;
 const PREFIX: &str = ".intellistor-";
 const SUFFIX: &str = ".part";
 
-/// A name that nobody can foresee, so that nobody can plant something under it.
+/// An unpredictable name, so that no one can put something under it first.
+///
+/// Ours because `tempfile` makes files below paths and these are made below folder handles.
 ///
 /// # Panics
 /// When the system has no randomness to give.
@@ -30,7 +32,8 @@ fn is_temporary(name: &OsStr) -> bool {
     })
 }
 
-/// Removes what an earlier restore that was killed has left in a folder. What cannot be removed is left to the next one.
+/// Removes the temporary files that an earlier, killed restore has left in a folder. One that cannot be removed is left to
+/// the next restore.
 pub(super) fn sweep(folder: &Folder) {
     let Ok(entries) = folder.entries() else { return };
     for name in entries.flatten().map(|entry| entry.file_name()).filter(|name| is_temporary(name)) {
@@ -41,7 +44,7 @@ pub(super) fn sweep(folder: &Folder) {
             found.is_symlink() && leftovers::is_old(found.modified().map(cap_std::time::SystemTime::into_std))
         };
         if is_abandoned && folder.remove_file(&name).is_ok() {
-            tracing::info!(name = %name.display(), "removed what a restore that died has left");
+            tracing::info!(name = %name.display(), "removed a temporary file of a restore that was killed");
         }
     }
 }
@@ -56,11 +59,11 @@ pub(super) fn open_existing(dir: &Dir, name: &OsStr) -> io::Result<File> {
     Ok(dir.open_with(name, &options)?.into_std())
 }
 
-/// Which file it is, whatever its name. Windows lets nobody replace what is in use here: there all are one.
+/// Which file it is, whatever its name. Windows does not let files in use be replaced: there all have one identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Identity(u64, u64);
+pub(super) struct FileId(u64, u64);
 
-impl Identity {
+impl FileId {
     /// Of a regular file by its name; a link is none.
     #[cfg(unix)]
     pub(super) fn of_name(dir: &Dir, name: &OsStr) -> Option<Self> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use intellistor_actors::backup::archiver::Resume;
 use intellistor_actors::backup::scanner;
-use intellistor_actors::backup::sequencer::Draft;
+use intellistor_actors::backup::sequencer::MemoryCommitLog;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, make_roots};
 use intellistor_storage::StoreErrorKind;
@@ -199,7 +199,7 @@ impl Job {
         data_key: &DataKey,
         upload: &Upload,
         teed: SharedStore,
-    ) -> Result<Draft> {
+    ) -> Result<MemoryCommitLog> {
         let equal = match self.store.wants_equal_parts() {
             true => Some(equal_part_bytes(self.count().await)),
             false => None,
@@ -211,11 +211,11 @@ impl Job {
             sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),
             store: teed,
             upload: upload.clone(),
-            book: Draft::default(),
+            log: MemoryCommitLog::default(),
             next_part: 1,
             progress: self.options.run.progress.clone(),
             // Nothing goes on with what was sent.
-            last_parts: Duration::ZERO,
+            in_flight_timeout: Duration::ZERO,
         };
         let committed = pipeline.run(&self.options.run.cancel).await?;
         let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();

@@ -7,12 +7,14 @@ use actix::prelude::*;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::link::Failures;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::restore::extractor::{Extracted, Extractor, ExtractorConfig};
+use intellistor_actors::restore::extractor::extracted::Extracted;
+use intellistor_actors::restore::extractor::{Extractor, ExtractorConfig};
 use intellistor_actors::restore::fetcher::{Fetcher, FetcherConfig};
-use intellistor_actors::restore::opener::{FrameOpener, FrameOpenerConfig};
+use intellistor_actors::restore::opener::FrameOpener;
 use intellistor_actors::restore::planner::{Plan, Planner, PlannerConfig};
 use intellistor_actors::restore::writer::{Writer, WriterConfig};
 use intellistor_actors::target::Target;
+use intellistor_actors::threaded::Threaded;
 use intellistor_storage::archive::{ArchiveIndex, Opener};
 use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::SharedStore;
@@ -23,9 +25,9 @@ use tracing::field::Empty;
 use tracing::info_span;
 
 use crate::error::Result;
-use crate::pipeline::system::{cores, finish, on_thread};
+use crate::pipeline::system::{cores, finish};
 
-/// A pipeline that shuts down waits this long for its last stages to clean up.
+/// A pipeline that shuts down waits this long for its writers to remove temporary files.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -52,25 +54,21 @@ impl RestorePipeline {
         let extract = stage(info_span!(span::EXTRACT, intellistor.stage.busy = Empty));
 
         let (alive, mut writers_gone) = mpsc::channel(1);
-        let writer = WriterConfig {
-            out: self.target.out().to_owned(),
-            alive,
-            failures: extract.clone(),
-            progress: self.progress.clone(),
-        };
-        let writers = Writer::start(cores(), &writer);
+        let writer =
+            WriterConfig { out: self.target.out().to_owned(), alive, progress: self.progress.clone() };
+        let start = |config: WriterConfig| Threaded::start(extract.clone(), move || Writer::new(config));
+        let writers: Vec<_> = (0..cores()).map(|_| start(writer.clone())).collect();
         drop(writer);
         let extractor = ExtractorConfig {
             target: self.target,
             writers: writers.iter().map(|writer| writer.clone().recipient()).collect(),
             done,
-            failures: extract,
             progress: self.progress.clone(),
         };
-        let extractor = on_thread(move || Extractor::new(extractor));
+        let extractor = Threaded::start(extract, move || Extractor::new(extractor));
+        let (frames, next) = (self.opener, extractor.clone().recipient());
         let opener =
-            FrameOpenerConfig { opener: self.opener, next: extractor.clone().recipient(), failures: open };
-        let opener = SyncArbiter::start(cores(), move || FrameOpener::new(opener.clone()));
+            Threaded::start_many(cores(), open, move || FrameOpener::new(frames.clone(), next.clone()));
         let fetcher = Fetcher::new(FetcherConfig {
             store: self.store,
             key: self.key,
@@ -84,15 +82,14 @@ impl RestorePipeline {
             index: self.index,
             only: self.only,
             next: fetcher.clone().recipient(),
-            failures: plan,
             progress: self.progress,
         };
-        let planner = on_thread(move || Planner::new(planner));
+        let planner = Threaded::start(plan, move || Planner::new(planner));
         let first = planner.send(Plan);
         let ended = finish(first, &mut extracted, &failures, failed, cancel).await;
         failures.stop();
         drop((writers, extractor, opener, fetcher, planner));
-        // A writer may be in the middle of a file, and removes its temporary name.
+        // A writer may be writing a file, and then removes its temporary name.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writers_gone.recv()).await;
         ended
     }

@@ -1,6 +1,5 @@
 //! Threads with actor systems, and the end of a pipeline.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use actix::prelude::*;
@@ -39,18 +38,6 @@ where
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map_err(|e| Error::Defect(format!("cannot start a thread: {e}")))?;
     outcome.await.unwrap_or_else(|_| Err(Error::Defect("the pipeline's thread vanished".to_owned())))
-}
-
-/// Starts a stage that blocks on a thread of its own.
-pub(crate) fn on_thread<A>(make: impl FnOnce() -> A + Send + 'static) -> Addr<A>
-where
-    A: Actor<Context = SyncContext<A>>,
-{
-    let make = Mutex::new(Some(make));
-    SyncArbiter::start(1, move || {
-        let make = make.lock().unwrap_or_else(PoisonError::into_inner).take();
-        make.expect("one thread makes one actor")()
-    })
 }
 
 /// Waits for the end of a pipeline: its outcome, the first failure, or a cancellation. No new work begins after that;

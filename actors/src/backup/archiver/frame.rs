@@ -7,20 +7,20 @@ use intellistor_storage::state::Cursor;
 
 use crate::link::Reply;
 
-/// What became certain while a stretch of the archive was made; travels with its bytes, so that it is
-/// committed when, and only when, they are.
+/// What is known of the entries that end in some part of the archive. Travels with its bytes, so that it is committed
+/// when, and only when, they are.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// Entries whose last byte lies in the stretch.
+    /// Entries whose last byte is in this part.
     pub entries: Vec<Entry>,
     /// Entries that were skipped or changed.
     pub problems: Vec<Problem>,
-    /// Where the stretch ends in the walk.
+    /// Where the part ends in the walk.
     pub cursor: Cursor,
 }
 
 impl Recorded {
-    /// Adds what a later stretch recorded.
+    /// Adds what a later part recorded.
     pub fn append(&mut self, mut later: Self) {
         self.entries.append(&mut later.entries);
         self.problems.append(&mut later.problems);
@@ -34,9 +34,8 @@ impl Recorded {
 pub struct FrameArchived {
     /// Order in the archive.
     pub seq: u64,
-    /// The bytes.
     pub tar: Buffer,
-    /// What ended in them.
+    /// The entries that end in it.
     pub recorded: Recorded,
     /// Whether this frame is the tar end marker.
     pub last: bool,

@@ -13,9 +13,11 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::backup::read_ahead::{ReadAhead, ReadAheadConfig};
+use crate::backup::read_ahead::ReadAhead;
 use crate::backup::scanner::FilesScanned;
+use crate::link::Reply;
 use crate::source::{Excludes, Walk, make_roots};
+use crate::threaded::Threaded;
 
 const FRAME: u64 = FRAME_BYTES as u64;
 
@@ -46,13 +48,9 @@ fn run(walked: &[Walked], resume: Resume) -> Stream {
     System::new().block_on(async {
         let (failures, mut failed) = Failures::channel();
         let next = Collector(taken.clone()).start().recipient();
-        let config =
-            ArchiverConfig { next, window: 2, failures: failures.clone(), progress: Arc::default(), resume };
-        let config = Mutex::new(Some(config));
-        let archiver = SyncArbiter::start(1, move || Archiver::new(config.lock().unwrap().take().unwrap()));
-        let config = ReadAheadConfig { next: archiver.recipient(), failures };
-        let config = Mutex::new(Some(config));
-        let ahead = SyncArbiter::start(1, move || ReadAhead::new(config.lock().unwrap().take().unwrap()));
+        let config = ArchiverConfig { next, window: 2, progress: Arc::default(), resume };
+        let archiver = Threaded::start(failures.clone(), move || Archiver::new(config));
+        let ahead = Threaded::start(failures, move || ReadAhead::new(archiver.recipient()));
         let reply = ahead.send(batch).await.unwrap();
         assert_eq!(reply, Ok(()), "{:?}", failed.try_recv());
     });

@@ -7,32 +7,32 @@ use crate::source::SourcePath;
 
 /// A step of a walk: a name of file `inode`, which has `links` names.
 fn name(path: &str, inode: u64, links: u64) -> Walked {
-    let facts = Facts {
+    let metadata = FileMetadata {
         kind: SourceKind::File,
         size: inode * 10,
         mtime_ns: inode.into(),
         ctime_ns: 0,
         unix: None,
         windows: None,
-        identity: Some(Identity { device: 1, inode }),
+        identity: Some(FileId { device: 1, inode }),
         links,
         allocated: 0,
     };
     Walked::Entry(ScannedEntry {
         relative_path: path.into(),
         source: SourcePath::of_root(path.into()),
-        facts,
+        metadata,
     })
 }
 
-fn entry(path: &[u8], kind: EntryKind, facts: &Facts) -> Entry {
+fn entry(path: &[u8], kind: EntryKind, metadata: &FileMetadata) -> Entry {
     let (relative_path, path_bytes) = Entry::text_and_bytes(path.to_vec());
     Entry {
         relative_path,
         path_bytes,
         kind,
-        size: facts.size,
-        mtime_ns: facts.mtime_ns,
+        size: metadata.size,
+        mtime_ns: metadata.mtime_ns,
         unix: None,
         windows: None,
         xattrs: Vec::new(),
@@ -47,13 +47,13 @@ fn entry(path: &[u8], kind: EntryKind, facts: &Facts) -> Entry {
 fn first_run(walked: &[Walked], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) {
     let (mut committed, mut table) = (Vec::new(), LinkTable::default());
     for step in walked {
-        let Walked::Entry(ScannedEntry { relative_path, facts, .. }) = step else { continue };
-        if let Some(first) = table.take(facts).unwrap() {
+        let Walked::Entry(ScannedEntry { relative_path, metadata, .. }) = step else { continue };
+        if let Some(first) = table.take(metadata).unwrap() {
             let link_target = Some(first.relative_path);
-            committed.push(Entry { link_target, ..entry(relative_path, EntryKind::Hardlink, facts) });
+            committed.push(Entry { link_target, ..entry(relative_path, EntryKind::Hardlink, metadata) });
         } else if !unreadable.iter().any(|path| path.as_bytes() == relative_path) {
-            let made = entry(relative_path, EntryKind::File, facts);
-            table.add(facts, &made).unwrap();
+            let made = entry(relative_path, EntryKind::File, metadata);
+            table.add(metadata, &made).unwrap();
             committed.push(made);
         }
     }
@@ -62,7 +62,7 @@ fn first_run(walked: &[Walked], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) 
 
 fn told(table: &mut LinkTable) -> Vec<(u64, String, u64)> {
     let LinkTable { links, entries } = table;
-    let one = |(identity, linked): (&Identity, &Linked)| {
+    let one = |(identity, linked): (&FileId, &Linked)| {
         (identity.inode, entries.get(linked.first).unwrap().relative_path, linked.names_left)
     };
     let mut all: Vec<_> = links.iter().map(one).collect();

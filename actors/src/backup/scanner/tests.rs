@@ -1,5 +1,6 @@
 use super::*;
 use crate::source::make_roots;
+use crate::threaded::Threaded;
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::Path;
@@ -105,11 +106,8 @@ fn scan(root: &Path, pace: impl Pace, failures: &Failures) -> (Reply, Rc<Seen>) 
         let seen = Rc::new(Seen::default());
         let probe = Probe { seen: seen.clone(), pace }.start();
         let (roots, next, failures) = (make_roots(&[root.into()]), probe.recipient(), failures.clone());
-        let scanner = SyncArbiter::start(1, move || {
-            let excludes = Excludes::new(&[]).unwrap();
-            let (roots, next, failures) = (roots.clone(), next.clone(), failures.clone());
-            Scanner::new(ScannerConfig { roots, excludes, next, failures })
-        });
+        let excludes = Excludes::new(&[]).unwrap();
+        let scanner = Threaded::start(failures, move || Scanner::new(roots, excludes, next));
         (scanner.send(Scan).await.unwrap(), seen)
     })
 }

@@ -2,29 +2,30 @@
 
 use std::sync::{Arc, Mutex};
 
+use actix::prelude::*;
 use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::objects::PartReceipt;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::link::Failure;
-use crate::link::Stopped;
+use crate::link::{Failure, Reply, Stopped};
+use crate::threaded::Threaded;
 
 const SLOTS: usize = 100;
 
 /// Remembers what was committed; the disk refuses part `full_at`.
 #[derive(Debug, Default)]
-struct Notebook {
+struct TestLog {
     committed: Arc<Mutex<Vec<(u32, u64)>>>,
     full_at: Option<u32>,
 }
 
-impl Book for Notebook {
+impl CommitLog for TestLog {
     fn commit(&mut self, part: PartRecord, _: PartEntries, cursor: &Cursor) -> Result<()> {
         let number = part.segment.number;
         if Some(number) == self.full_at {
             let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(intellistor_storage::Error::io("write", "book")(full));
+            return Err(intellistor_storage::Error::io("write", "log")(full));
         }
         self.committed.lock().unwrap().push((number, cursor.entry));
         Ok(())
@@ -36,18 +37,17 @@ struct Bench {
     slots: Arc<Semaphore>,
     failures: Failures,
     failed: tokio::sync::mpsc::UnboundedReceiver<Failure>,
-    done: oneshot::Receiver<Notebook>,
-    sequencer: Addr<Sequencer<Notebook>>,
+    done: oneshot::Receiver<TestLog>,
+    sequencer: Addr<Threaded<Sequencer<TestLog>>>,
 }
 
 impl Bench {
     fn new(next: u32, full_at: Option<u32>) -> Self {
         let (failures, failed) = Failures::channel();
         let (done, outcome) = oneshot::channel();
-        let book = Notebook { full_at, ..Notebook::default() };
-        let committed = book.committed.clone();
-        let sequencer = Mutex::new(Some(Sequencer::new(book, next, done, failures.clone())));
-        let sequencer = SyncArbiter::start(1, move || sequencer.lock().unwrap().take().unwrap());
+        let log = TestLog { full_at, ..TestLog::default() };
+        let committed = log.committed.clone();
+        let sequencer = Threaded::start(failures.clone(), move || Sequencer::new(log, next, done));
         Self { committed, slots: Arc::new(Semaphore::new(SLOTS)), failures, failed, done: outcome, sequencer }
     }
 
@@ -64,7 +64,7 @@ impl Bench {
         self.committed.lock().unwrap().iter().map(|(number, _)| *number).collect()
     }
 
-    fn held(&self) -> usize {
+    fn taken_slots(&self) -> usize {
         SLOTS - self.slots.available_permits()
     }
 }
@@ -75,7 +75,11 @@ fn parts_are_committed_in_their_order_and_hold_their_slots_until_then() {
         let mut bench = Bench::new(3, None);
         for (number, committed, held) in [(5, 0, 1), (4, 0, 2), (7, 0, 3), (3, 3, 1), (6, 5, 0)] {
             assert_eq!(bench.send(number, false).await, Ok(()));
-            assert_eq!((bench.numbers().len(), bench.held()), (committed, held), "after part {number}");
+            assert_eq!(
+                (bench.numbers().len(), bench.taken_slots()),
+                (committed, held),
+                "after part {number}"
+            );
         }
         assert!(bench.done.try_recv().is_err(), "the last part has not come");
         assert_eq!(bench.send(9, true).await, Ok(()));
@@ -89,21 +93,21 @@ fn parts_are_committed_in_their_order_and_hold_their_slots_until_then() {
 }
 
 #[test]
-fn a_book_that_fails_stops_the_pipeline_and_nothing_behind_is_committed() {
+fn a_log_that_fails_stops_the_pipeline_and_nothing_behind_is_committed() {
     System::new().block_on(async {
         let mut bench = Bench::new(1, Some(2));
         for number in [3, 4, 1] {
             assert_eq!(bench.send(number, number == 4).await, Ok(()));
         }
         assert_eq!(bench.send(2, false).await, Err(Stopped));
-        assert!(bench.failures.is_stopped());
+        assert!(bench.failures.is_draining());
         let told = bench.failed.recv().await.unwrap().to_string();
-        assert!(told.contains("cannot write book"), "{told}");
+        assert!(told.contains("cannot write log"), "{told}");
         // Neither what waits nor what still arrives while the pipeline drains.
         let _ = bench.send(5, false).await;
         let _ = bench.send(2, false).await;
         assert_eq!(bench.numbers(), [1]);
-        assert!(bench.done.await.is_err(), "no book is given away");
+        assert!(bench.done.await.is_err(), "no log is given away");
     });
 }
 

@@ -145,7 +145,7 @@ fn a_part_larger_than_all_slots_goes_alone() {
 fn what_is_on_its_way_is_waited_for_and_what_waits_behind_a_gap_is_not() {
     System::new().block_on(async {
         let mut bench = Bench::new().await;
-        bench.slots.all_landed().await;
+        bench.slots.wait_until_idle().await;
         bench.store.stall_parts();
         bench.store.fail(Operation::PutPart, 1, Fault::AnswerLost(StoreErrorKind::Timeout));
         for number in 1..=3 {
@@ -153,10 +153,10 @@ fn what_is_on_its_way_is_waited_for_and_what_waits_behind_a_gap_is_not() {
         }
         bench.until(|bench| bench.store.most_parts_in_flight() == 3).await;
         let slots = bench.slots.clone();
-        let mut landed = Box::pin(slots.all_landed());
-        assert!(futures::poll!(&mut landed).is_pending(), "three parts are on their way");
+        let mut idle = Box::pin(slots.wait_until_idle());
+        assert!(futures::poll!(&mut idle).is_pending(), "three parts are on their way");
         bench.store.release_parts();
-        landed.await;
+        idle.await;
         // Part 1 failed; the others are uncommitted and hold their slots.
         assert_eq!(bench.arrived(), [2, 3]);
         assert!(bench.failed.recv().await.is_some());
@@ -180,7 +180,7 @@ fn while_the_pipeline_drains_parts_arrive_and_none_is_taken_over() {
         let mut late = bench.send(6, 1 << 10);
         assert!(futures::poll!(&mut late).is_pending());
         bench.store.release_parts();
-        bench.slots.all_landed().await;
+        bench.slots.wait_until_idle().await;
         assert_eq!(bench.arrived(), [1, 2, 3, 4]);
         bench.arrived.lock().unwrap().clear();
         assert_eq!((waiting.await, late.await), (Err(Stopped), Err(Stopped)));

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Mutex;
 
 use intellistor_storage::archive::{ArchiveIndex, FrameRef};
 use intellistor_storage::manifest::Extent;
@@ -13,12 +12,12 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::link::Failure;
-use crate::restore::fetcher::Share;
-use crate::restore::planner::runs::RunPlanned;
-use crate::restore::planner::runs::Runs;
-use crate::restore::planner::runs::tests::{file, index, plan_all, small};
+use crate::restore::extractor::extracted::MAX_LISTED;
+use crate::restore::fetcher::MemoryShare;
+use crate::restore::planner::ranges::tests::{file, index, plan_all, small};
+use crate::restore::planner::ranges::{RangeBuilder, RangePlanned};
 use crate::restore::writer::{Writer, WriterConfig};
+use crate::threaded::Threaded;
 
 /// What stands at a place of a made-up tar stream.
 fn tar(range: std::ops::Range<u64>) -> Vec<u8> {
@@ -32,7 +31,7 @@ fn honest(path: &str, extents: &[(u64, u64)]) -> Entry {
     Entry { sha256: Some(Sha256::digest(content).into()), ..file(path, extents) }
 }
 
-fn opened(run: RunPlanned, damaged: &dyn Fn(&FrameRef) -> bool) -> RunOpened {
+fn opened(range: RangePlanned, damaged: &dyn Fn(&FrameRef) -> bool) -> RangeOpened {
     let open = |frame: FrameRef| {
         let start = frame.tar_offset;
         let tar = if damaged(&frame) {
@@ -42,17 +41,17 @@ fn opened(run: RunPlanned, damaged: &dyn Fn(&FrameRef) -> bool) -> RunOpened {
         };
         FrameOpened { frame, tar }
     };
-    let frames = run.frames.into_iter().map(open).collect();
-    let RunPlanned { seq, entries, goes_on, last, .. } = run;
-    RunOpened { seq, frames, entries, goes_on, last, share: Share::default() }
+    let frames = range.frames.into_iter().map(open).collect();
+    let RangePlanned { seq, entries, continues_in_next, last, .. } = range;
+    RangeOpened { seq, frames, entries, continues_in_next, last, share: MemoryShare::default() }
 }
 
 struct Bench {
     out: TempDir,
     system: SystemRunner,
-    extractor: Addr<Extractor>,
+    extractor: Addr<Threaded<Extractor>>,
     outcome: oneshot::Receiver<Extracted>,
-    _writers: Vec<Addr<Writer>>,
+    _writers: Vec<Addr<Threaded<Writer>>>,
 }
 
 impl Bench {
@@ -61,33 +60,31 @@ impl Bench {
         let (done, outcome) = oneshot::channel();
         let target = Target::open(out.path()).unwrap();
         let (failures, _) = Failures::channel();
-        let writer = WriterConfig {
-            out: out.path().to_owned(),
-            alive: mpsc::channel(1).0,
-            failures: failures.clone(),
-            progress: Arc::default(),
-        };
+        let writer =
+            WriterConfig { out: out.path().to_owned(), alive: mpsc::channel(1).0, progress: Arc::default() };
         let system = System::new();
         let (extractor, writers) = system.block_on(async {
-            let writers = Writer::start(3, &writer);
+            let start = |config: &WriterConfig| {
+                let config = config.clone();
+                Threaded::start(failures.clone(), move || Writer::new(config))
+            };
+            let writers: Vec<_> = (0..3).map(|_| start(&writer)).collect();
             let next = writers.iter().map(|writer| writer.clone().recipient()).collect();
-            let config = ExtractorConfig { target, writers: next, done, failures, progress: Arc::default() };
-            let config = Mutex::new(Some(config));
-            let extractor =
-                SyncArbiter::start(1, move || Extractor::new(config.lock().unwrap().take().unwrap()));
+            let config = ExtractorConfig { target, writers: next, done, progress: Arc::default() };
+            let extractor = Threaded::start(failures.clone(), move || Extractor::new(config));
             (extractor, writers)
         });
         Self { out, system, extractor, outcome, _writers: writers }
     }
 
-    fn take(&mut self, run: RunOpened) {
-        self.system.block_on(self.extractor.send(run)).unwrap().unwrap();
+    fn take(&mut self, range: RangeOpened) {
+        self.system.block_on(self.extractor.send(range)).unwrap().unwrap();
     }
 
-    /// Restores all, in runs of the usual size.
+    /// Restores all, in ranges of the usual size.
     fn restore(&mut self, index: &ArchiveIndex, entries: &[Entry]) -> Extracted {
-        for run in plan_all(Runs::new(index), entries) {
-            self.take(opened(run, &|_| false));
+        for range in plan_all(RangeBuilder::new(index), entries) {
+            self.take(opened(range, &|_| false));
         }
         self.outcome.try_recv().unwrap()
     }
@@ -113,12 +110,12 @@ fn runs_are_written_in_order_whatever_the_order_they_come_in() {
     let index = hundreds(10);
     let entries = [honest("small", &[(0, 10)]), honest("large", &[(50, 800)]), honest("after", &[(860, 10)])];
     let mut bench = Bench::new();
-    let runs: Vec<RunOpened> =
-        plan_all(small(&index), &entries).into_iter().map(|run| opened(run, &|_| false)).collect();
-    let count = runs.len();
-    for (i, run) in runs.into_iter().rev().enumerate() {
+    let ranges: Vec<RangeOpened> =
+        plan_all(small(&index), &entries).into_iter().map(|range| opened(range, &|_| false)).collect();
+    let count = ranges.len();
+    for (i, range) in ranges.into_iter().rev().enumerate() {
         assert!(bench.outcome.try_recv().is_err());
-        bench.take(run);
+        bench.take(range);
         assert_eq!(bench.read("small").is_some(), i + 1 == count);
     }
     let outcome = bench.outcome.try_recv().unwrap();
@@ -132,8 +129,8 @@ fn a_damaged_frame_costs_only_what_is_in_it() {
     let mut entries: Vec<Entry> = (0..40).map(|i| honest(&format!("f{i:02}"), &[(i * 25, 25)])).collect();
     entries.insert(20, honest("across", &[(450, 400)]));
     let mut bench = Bench::new();
-    for run in plan_all(small(&index), &entries) {
-        bench.take(opened(run, &|frame| frame.index == 6));
+    for range in plan_all(small(&index), &entries) {
+        bench.take(opened(range, &|frame| frame.index == 6));
     }
     let outcome = bench.outcome.try_recv().unwrap();
     let lost: Vec<&str> = outcome.damaged.iter().map(|told| told.split(':').next().unwrap()).collect();
@@ -155,8 +152,9 @@ fn content_that_is_not_what_was_backed_up_gets_no_name() {
     overlap.extents[1].at = Some(5);
     let mut bench = Bench::new();
     fs::write(bench.out.path().join("wrong"), "what was there").unwrap();
-    for run in plan_all(small(&index), &[wrong, unknown, too_small, overlap, honest("right", &[(50, 10)])]) {
-        bench.take(opened(run, &|_| false));
+    for range in plan_all(small(&index), &[wrong, unknown, too_small, overlap, honest("right", &[(50, 10)])])
+    {
+        bench.take(opened(range, &|_| false));
     }
     let outcome = bench.outcome.try_recv().unwrap();
     assert_eq!((outcome.damaged_count, outcome.restored), (4, 1));
@@ -168,8 +166,8 @@ fn content_that_is_not_what_was_backed_up_gets_no_name() {
 fn a_plan_that_ends_early_is_told() {
     let index = hundreds(9);
     let mut bench = Bench::new();
-    let mut runs = plan_all(small(&index), &[honest("large", &[(0, 800)])]);
-    let mut first = runs.swap_remove(0);
+    let mut ranges = plan_all(small(&index), &[honest("large", &[(0, 800)])]);
+    let mut first = ranges.swap_remove(0);
     first.last = true;
     bench.take(opened(first, &|_| false));
     let outcome = bench.outcome.try_recv().unwrap();
@@ -193,8 +191,8 @@ fn holes_count_as_zeros() {
     let all_hole =
         Entry { sha256: Some(Sha256::digest([0; 300_000]).into()), size: 300_000, ..file("hole", &[]) };
     let mut bench = Bench::new();
-    for run in plan_all(small(&index), &[sparse, all_hole]) {
-        bench.take(opened(run, &|_| false));
+    for range in plan_all(small(&index), &[sparse, all_hole]) {
+        bench.take(opened(range, &|_| false));
     }
     let outcome = bench.outcome.try_recv().unwrap();
     assert_eq!((outcome.restored, outcome.bytes), (2, 302_440));
@@ -208,11 +206,11 @@ fn what_cannot_be_made_is_listed_up_to_a_limit_and_counted() {
     let mut bench = Bench::new();
     let mut entries: Vec<Entry> = (0..150).map(|i| honest(&format!("../{i}"), &[(i % 100, 10)])).collect();
     entries.push(honest("good", &[(0, 10)]));
-    for run in plan_all(small(&index), &entries) {
-        bench.take(opened(run, &|_| false));
+    for range in plan_all(small(&index), &entries) {
+        bench.take(opened(range, &|_| false));
     }
     let outcome = bench.outcome.try_recv().unwrap();
-    assert_eq!((outcome.warning_count, outcome.warnings.len(), outcome.restored), (150, MOST_LISTED, 1));
+    assert_eq!((outcome.warning_count, outcome.warnings.len(), outcome.restored), (150, MAX_LISTED, 1));
     assert!(outcome.warnings[0].starts_with("../0: refused:"), "{}", outcome.warnings[0]);
 }
 
@@ -223,12 +221,11 @@ fn a_full_disk_ends_the_restore() {
     let error = std::io::Write::write_all(&mut &full, b"x").unwrap_err();
     assert!(matches!(TargetError::from_io("write it", error), TargetError::Fatal(_)));
     let out = tempfile::tempdir().unwrap();
-    let (target, (failures, mut failed)) = (Target::open(out.path()).unwrap(), Failures::channel());
-    let (writers, done) = (Vec::new(), oneshot::channel().0);
-    let config = ExtractorConfig { target, writers, done, failures, progress: Arc::default() };
+    let (target, writers, done) = (Target::open(out.path()).unwrap(), Vec::new(), oneshot::channel().0);
+    let config = ExtractorConfig { target, writers, done, progress: Arc::default() };
     let fatal = TargetError::Fatal(std::io::ErrorKind::StorageFull.into());
-    assert!(Extractor::new(config).record("a", 0, Err(fatal)).is_err());
-    assert!(matches!(failed.try_recv(), Ok(Failure::Error(Error::Io { .. }))));
+    let recorded = Extractor::new(config).record("a", 0, Err(fatal));
+    assert!(matches!(recorded, Err(StageError::Failed(Error::Io { .. }))));
 }
 
 fn folder(path: &str, mtime_ns: i128) -> Entry {
@@ -319,18 +316,18 @@ proptest! {
                 honest(&i.to_string(), &extents)
             })
             .collect();
-        let mut runs = plan_all(small(&index), &entries);
-        for run in &runs {
-            prop_assert!(run.entries.len() <= 3);
-            prop_assert!(run.frames.len() <= 1 || run.frames.iter().map(|f| f.tar_bytes).sum::<u32>() <= 300);
-            prop_assert!(run.frames.windows(2).all(|f| f[0].end() == f[1].offset));
+        let mut ranges = plan_all(small(&index), &entries);
+        for range in &ranges {
+            prop_assert!(range.entries.len() <= 3);
+            prop_assert!(range.frames.len() <= 1 || range.frames.iter().map(|f| f.tar_bytes).sum::<u32>() <= 300);
+            prop_assert!(range.frames.windows(2).all(|f| f[0].end() == f[1].offset));
         }
-        let all: Vec<u64> = runs.iter().flat_map(|run| run.frames.iter().map(|f| f.offset)).collect();
+        let all: Vec<u64> = ranges.iter().flat_map(|range| range.frames.iter().map(|f| f.offset)).collect();
         prop_assert!(all.windows(2).all(|f| f[0] != f[1]), "a frame twice in a row");
-        runs.sort_by_key(|run| (run.seq / 4, run.seq.wrapping_mul(shuffle | 1) >> 7));
+        ranges.sort_by_key(|range| (range.seq / 4, range.seq.wrapping_mul(shuffle | 1) >> 7));
         let mut bench = Bench::new();
-        for run in runs {
-            bench.take(opened(run, &|_| false));
+        for range in ranges {
+            bench.take(opened(range, &|_| false));
         }
         let outcome = bench.outcome.try_recv().unwrap();
         prop_assert_eq!(outcome.damaged, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! The writers, as the extractor sees them: who has how much to do, and which files have not come out yet.
+//! The writers, as the extractor sees them: the load of each, and which files they have not completed.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,18 +8,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use actix::prelude::*;
 use intellistor_storage::manifest::Entry;
 
-use super::MOST_UNDER_WAY;
 use crate::link::{Link, Reply};
-use crate::restore::extractor::frames::Frames;
-use crate::restore::extractor::placed::{FilesPlaced, PlacedFile};
-use crate::restore::extractor::ticket::{Ended, Ticket, Told};
-use crate::stage::waiting;
-use crate::target::FilePlace;
+use crate::restore::extractor::completion::{CompletedFile, Completion, CompletionBatch};
+use crate::restore::extractor::files_placed::{FilesPlaced, MAX_IN_FLIGHT, PlacedFile};
+use crate::restore::extractor::frame_view::FrameView;
+use crate::stage_span::waiting;
+use crate::target::FileDestination;
 
 /// The most files in a batch: small ones cost one message together.
 const BATCH_FILES: usize = 64;
 /// A batch of this many ends with its folder: the system lets only one writer at a time change a folder's names.
-const BATCH_OF_A_FOLDER: usize = 8;
+const FOLDER_BATCH_FILES: usize = 8;
 /// A batch of this load ends: large files do not wait for each other.
 const BATCH_LOAD: u64 = 1 << 20;
 /// What a file costs besides its bytes, in bytes that are written meanwhile.
@@ -27,142 +26,146 @@ const FILE_LOAD: u64 = 16 << 10;
 
 #[derive(Debug)]
 pub(super) struct Writers {
-    writers: Vec<One>,
+    writers: Vec<Writer>,
     batch: Option<Batch>,
-    /// Which writer has begun a file whose content goes on in the next run.
-    going_on: Option<usize>,
-    /// Keys of their paths.
-    under_way: HashSet<u64>,
+    /// The writer that has begun a file of which the next range has more.
+    unfinished: Option<usize>,
+    /// Keys of the paths of files that are not completed.
+    in_flight: HashSet<u64>,
     hasher: RandomState,
-    to: Sender<Vec<Ended>>,
-    ended: Receiver<Vec<Ended>>,
+    sender: Sender<Vec<CompletedFile>>,
+    completed: Receiver<Vec<CompletedFile>>,
 }
 
 #[derive(Debug)]
-struct One {
+struct Writer {
     link: Link<FilesPlaced>,
     load: u64,
 }
 
-/// Files of one run for one writer.
+/// Files of one range for one writer.
 #[derive(Debug)]
 struct Batch {
     writer: usize,
-    frames: Frames,
+    frames: FrameView,
     files: Vec<PlacedFile>,
     load: u64,
-    told: Arc<Told>,
+    completions: Arc<CompletionBatch>,
 }
 
 impl Batch {
-    fn ends_before(&self, place: &FilePlace) -> bool {
-        let leaves = || self.files.last().is_some_and(|last| !last.place.is_beside(place));
+    fn ends_before(&self, destination: &FileDestination) -> bool {
+        let leaves_folder = || self.files.last().is_some_and(|last| !last.destination.is_beside(destination));
         self.files.len() == BATCH_FILES
             || self.load >= BATCH_LOAD
-            || self.files.len() >= BATCH_OF_A_FOLDER && leaves()
+            || self.files.len() >= FOLDER_BATCH_FILES && leaves_folder()
     }
 }
 
 impl Writers {
     pub(super) fn new(writers: Vec<Recipient<FilesPlaced>>) -> Self {
-        // What has not come out is bounded by its number.
-        let one = |next| One { link: Link::new(next, MOST_UNDER_WAY), load: 0 };
-        let (to, ended) = channel();
+        // The number of files in flight bounds the messages, too.
+        let writer = |next| Writer { link: Link::new(next, MAX_IN_FLIGHT), load: 0 };
+        let (sender, completed) = channel();
         Self {
-            writers: writers.into_iter().map(one).collect(),
+            writers: writers.into_iter().map(writer).collect(),
             batch: None,
-            going_on: None,
-            under_way: HashSet::new(),
+            unfinished: None,
+            in_flight: HashSet::new(),
             hasher: RandomState::new(),
-            to,
-            ended,
+            sender,
+            completed,
         }
     }
 
-    /// A run has come: more of the file that goes on, if there is one. `goes_on` says that this is not all of it.
-    pub(super) fn go_on(&mut self, frames: &Frames, goes_on: bool) -> Reply {
-        let Some(writer) = self.going_on.take() else { return Ok(()) };
-        self.going_on = goes_on.then_some(writer);
-        let placed = FilesPlaced { frames: frames.clone(), continues: true, files: Vec::new(), goes_on };
+    /// Gives the frames of a new range to the writer with an unfinished file, if there is one. `continues_in_next` says
+    /// that the next range has more of it.
+    pub(super) fn continue_file(&mut self, frames: &FrameView, continues_in_next: bool) -> Reply {
+        let Some(writer) = self.unfinished.take() else { return Ok(()) };
+        self.unfinished = continues_in_next.then_some(writer);
+        let (frames, files) = (frames.clone(), Vec::new());
+        let placed = FilesPlaced { frames, continues_previous: true, files, continues_in_next };
         self.writers[writer].link.send(placed)
     }
 
-    /// Gives a file of the run to the writer that has least to do.
-    pub(super) fn add(&mut self, entry: Entry, place: FilePlace, frames: &Frames) -> Reply {
-        if self.batch.as_ref().is_some_and(|batch| batch.ends_before(&place)) {
+    /// Gives a file of the range to the writer with the least load.
+    pub(super) fn add(&mut self, entry: Entry, destination: FileDestination, frames: &FrameView) -> Reply {
+        if self.batch.as_ref().is_some_and(|batch| batch.ends_before(&destination)) {
             self.hand_over(false)?;
         }
-        let idle = self.writers.iter().enumerate().min_by_key(|(_, one)| one.load).map_or(0, |(i, _)| i);
+        let idle =
+            self.writers.iter().enumerate().min_by_key(|(_, writer)| writer.load).map_or(0, |(i, _)| i);
         let batch = self.batch.get_or_insert_with(|| Batch {
             writer: idle,
             frames: frames.clone(),
             files: Vec::with_capacity(BATCH_FILES),
             load: 0,
-            told: Told::new(self.to.clone()),
+            completions: CompletionBatch::new(self.sender.clone()),
         });
         let load = entry.size.saturating_add(FILE_LOAD);
         batch.load = batch.load.saturating_add(load);
-        let one = &mut self.writers[batch.writer];
-        one.load = one.load.saturating_add(load);
+        let writer = &mut self.writers[batch.writer];
+        writer.load = writer.load.saturating_add(load);
         let key = key(&self.hasher, entry.raw_path());
-        let ticket = Ticket::new(key, batch.writer, load, batch.told.clone());
-        self.under_way.insert(key);
-        batch.files.push(PlacedFile { entry, place, ticket });
+        let completion = Completion::new(key, batch.writer, load, batch.completions.clone());
+        self.in_flight.insert(key);
+        batch.files.push(PlacedFile { entry, destination, completion });
         Ok(())
     }
 
-    /// Hands over what was added. `goes_on` says that the last file goes on in the next run.
-    pub(super) fn hand_over(&mut self, goes_on: bool) -> Reply {
+    /// Hands over what was added. `continues_in_next` says that the next range has more of the last file.
+    pub(super) fn hand_over(&mut self, continues_in_next: bool) -> Reply {
         let Some(Batch { writer, frames, files, .. }) = self.batch.take() else { return Ok(()) };
-        if goes_on {
-            self.going_on = Some(writer);
+        if continues_in_next {
+            self.unfinished = Some(writer);
         }
-        self.writers[writer].link.send(FilesPlaced { frames, continues: false, files, goes_on })
+        let placed = FilesPlaced { frames, continues_previous: false, files, continues_in_next };
+        self.writers[writer].link.send(placed)
     }
 
-    /// Whether the file with this path has not come out yet.
+    /// Whether the file with this path is not completed.
     pub(super) fn have(&self, path: &[u8]) -> bool {
-        !self.under_way.is_empty() && self.under_way.contains(&key(&self.hasher, path))
+        !self.in_flight.is_empty() && self.in_flight.contains(&key(&self.hasher, path))
     }
 
     /// As [`have`](Self::have), for the path or one of those above it.
-    pub(super) fn have_on_the_way_to(&self, path: &[u8]) -> bool {
-        !self.under_way.is_empty() && keys(&self.hasher, path).any(|key| self.under_way.contains(&key))
+    pub(super) fn have_on_path_to(&self, path: &[u8]) -> bool {
+        !self.in_flight.is_empty() && keys(&self.hasher, path).any(|key| self.in_flight.contains(&key))
     }
 
-    /// How many files have not come out yet.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.len()
+    /// How many files are not completed.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
-    /// The next files that have come out, if any have.
-    pub(super) fn ended(&mut self) -> Option<Vec<Ended>> {
-        let ended = self.ended.try_recv().ok();
-        self.note(ended)
+    /// The next completed files, if any are.
+    pub(super) fn try_completed(&mut self) -> Option<Vec<CompletedFile>> {
+        let completed = self.completed.try_recv().ok();
+        self.note(completed)
     }
 
-    /// Waits for the next ones; whatever happens to a writer, its tickets are heard of.
-    pub(super) fn wait(&mut self) -> Option<Vec<Ended>> {
-        let ended = waiting(|| self.ended.recv().ok());
-        self.note(ended)
+    /// Waits for the next completed files. A file completes whatever happens to its writer.
+    pub(super) fn wait_completed(&mut self) -> Option<Vec<CompletedFile>> {
+        let completed = waiting(|| self.completed.recv().ok());
+        self.note(completed)
     }
 
-    fn note(&mut self, all: Option<Vec<Ended>>) -> Option<Vec<Ended>> {
-        for ended in all.iter().flatten() {
-            self.under_way.remove(&ended.key);
-            let one = &mut self.writers[ended.writer];
-            one.load = one.load.saturating_sub(ended.load);
+    fn note(&mut self, completed: Option<Vec<CompletedFile>>) -> Option<Vec<CompletedFile>> {
+        for file in completed.iter().flatten() {
+            self.in_flight.remove(&file.key);
+            let writer = &mut self.writers[file.writer];
+            writer.load = writer.load.saturating_sub(file.load);
         }
-        all
+        completed
     }
 }
 
-/// Stands for a path. Two paths with one key would only wait for each other.
+/// A hash that identifies a path. Two paths with one key would only wait for each other.
 fn key(hasher: &RandomState, path: &[u8]) -> u64 {
     keys(hasher, path).last().unwrap_or_default()
 }
 
-/// The keys of the paths above a path, from the top, and its own. In one pass: a deep path is as long as it has many above it.
+/// The keys of the paths above a path, from the top, and its own. In one pass, since a path may have many above it.
 fn keys(hasher: &RandomState, path: &[u8]) -> impl Iterator<Item = u64> {
     let mut state = hasher.build_hasher();
     path.split(|byte| *byte == b'/').map(move |name| {

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use intellistor_storage::Error;
 use intellistor_storage::archive::{
     Compression, FRAME_BYTES, FrameCompressor, FrameRef, Header, Opener, SegmentSealer,
 };
@@ -17,18 +18,20 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
-use super::runs::tests::file;
+use super::ranges::tests::file;
 use super::*;
 use crate::link::Failure;
-use crate::restore::extractor::{Extracted, Extractor, ExtractorConfig};
+use crate::restore::extractor::extracted::Extracted;
+use crate::restore::extractor::{Extractor, ExtractorConfig};
 use crate::restore::fetcher::{Fetcher, FetcherConfig};
-use crate::restore::opener::{FrameOpener, FrameOpenerConfig};
+use crate::restore::opener::FrameOpener;
 use crate::restore::writer::{Writer, WriterConfig};
 use crate::target::Target;
+use crate::threaded::Threaded;
 
 const ARCHIVE: &str = "archive";
 
-/// A backup of made-up content; its tar stream has no headers, since nobody here looks at them.
+/// A backup of made-up content; its tar stream has no headers, since nothing here reads them.
 struct Backup {
     manifest: Arc<VerifiedManifest>,
     index: Arc<ArchiveIndex>,
@@ -103,26 +106,21 @@ impl Backup {
             let store: SharedStore = Arc::new(store);
             let (done, outcome) = oneshot::channel();
             let target = Target::open(&out).unwrap();
-            let writer = WriterConfig {
-                out: out.clone(),
-                alive: mpsc::channel(1).0,
-                failures: failures.clone(),
-                progress: progress.clone(),
-            };
-            let writers = Writer::start(3, &writer);
-            let extractor = one(Extractor::new(ExtractorConfig {
+            let writer =
+                WriterConfig { out: out.clone(), alive: mpsc::channel(1).0, progress: progress.clone() };
+            let start = |config: WriterConfig| Threaded::start(failures.clone(), move || Writer::new(config));
+            let writers: Vec<_> = (0..3).map(|_| start(writer.clone())).collect();
+            let extractor = ExtractorConfig {
                 target,
                 writers: writers.iter().map(|writer| writer.clone().recipient()).collect(),
                 done,
-                failures: failures.clone(),
                 progress: progress.clone(),
-            }));
-            let opener = FrameOpenerConfig {
-                opener: Opener::new(self.index.clone(), self.manifest.data_key().clone()),
-                next: extractor.clone().recipient(),
-                failures: failures.clone(),
             };
-            let opener = SyncArbiter::start(3, move || FrameOpener::new(opener.clone()));
+            let extractor = Threaded::start(failures.clone(), move || Extractor::new(extractor));
+            let frames = Opener::new(self.index.clone(), self.manifest.data_key().clone());
+            let opener = Threaded::start_many(3, failures.clone(), move || {
+                FrameOpener::new(frames.clone(), extractor.clone().recipient())
+            });
             let fetcher = FetcherConfig {
                 store,
                 key: ARCHIVE.to_owned(),
@@ -131,14 +129,14 @@ impl Backup {
                 progress: progress.clone(),
             };
             let fetcher = Fetcher::new(fetcher).start();
-            let planner = one(Planner::new(PlannerConfig {
+            let planner = PlannerConfig {
                 manifest: self.manifest.clone(),
                 index: self.index.clone(),
                 only,
                 next: fetcher.clone().recipient(),
-                failures: failures.clone(),
                 progress: progress.clone(),
-            }));
+            };
+            let planner = Threaded::start(failures.clone(), move || Planner::new(planner));
             let planned = planner.send(Plan);
             tokio::select! {
                 Some(failure) = failed.recv() => Err(failure),
@@ -149,11 +147,6 @@ impl Backup {
     }
 }
 
-fn one<A: Actor<Context = SyncContext<A>> + Send>(actor: A) -> Addr<A> {
-    let actor = std::sync::Mutex::new(Some(actor));
-    SyncArbiter::start(1, move || actor.lock().unwrap().take().unwrap())
-}
-
 struct Restored {
     _work: TempDir,
     out: PathBuf,
@@ -161,7 +154,7 @@ struct Restored {
     progress: Arc<Progress>,
 }
 
-/// Small files, then one that fills many runs, then small files again.
+/// Small files, then one that fills many ranges, then small files again.
 fn files() -> Vec<(String, Vec<u8>)> {
     let small = |i: usize| (format!("small/{i:03}"), noise(20_000, i as u64 + 1));
     let large = ("large".to_owned(), noise(21 << 20, 99));

@@ -128,7 +128,7 @@ fn of_a_folder_that_is_marked_as_a_cache_the_mark_alone_is_found() {
 fn what_is_mounted_below_is_an_empty_folder_where_the_walk_stays_on_its_file_system() {
     // Every Linux mounts /dev/shm or /dev/pts below /dev.
     let mounted = ["shm", "pts"].map(|name| Path::new("/dev").join(name));
-    let device = |path: &Path| facts_at(path).unwrap().identity.unwrap().device;
+    let device = |path: &Path| metadata_at(path).unwrap().identity.unwrap().device;
     let mounted =
         mounted.iter().find(|path| path.is_dir() && device(path) != device(Path::new("/dev"))).unwrap();
     let name = mounted.file_name().unwrap().to_str().unwrap();
@@ -185,7 +185,7 @@ fn a_root_that_is_a_link_is_followed_and_no_other_link_is() {
     assert_eq!(walk(&[at("folder")], &[]), [".", "f", "up"]);
     let file: Vec<_> = start(&[at("file")], &[]).map(Result::unwrap).collect();
     let [Walked::Entry(file)] = file.as_slice() else { panic!("{file:?}") };
-    assert_eq!((file.relative_path.as_slice(), file.facts.kind), (&b"file"[..], SourceKind::File));
+    assert_eq!((file.relative_path.as_slice(), file.metadata.kind), (&b"file"[..], SourceKind::File));
     assert!(Beneath::default().open_file(&file.source).is_ok());
     assert!(walk(&[at("dangling")], &[])[0].starts_with("! .: cannot find "));
 }
@@ -236,14 +236,14 @@ fn a_folder_that_is_no_more_when_it_is_listed_is_told_once() {
     let dir = tree(&["a/x", "b"]);
     let mut walk = start(&[dir.path().into()], &[]);
     walk.next().unwrap().unwrap();
-    let facts = facts_at(&dir.path().join("a")).unwrap();
-    walk.place.descend(OsStr::new("a"));
+    let metadata = metadata_at(&dir.path().join("a")).unwrap();
+    walk.position.descend(OsStr::new("a"));
     fs::remove_dir_all(dir.path().join("a")).unwrap();
-    assert_eq!(shown(&walk.enter(facts.clone()).unwrap()), "! a: vanished during the scan");
+    assert_eq!(shown(&walk.enter(metadata.clone()).unwrap()), "! a: vanished during the scan");
     symlink("/etc", dir.path().join("a")).unwrap();
-    walk.place.descend(OsStr::new("a"));
-    assert_eq!(shown(&walk.enter(facts).unwrap()), "! a: replaced by something else during the scan");
-    assert_eq!(walk.place.relative_path(), b".");
+    walk.position.descend(OsStr::new("a"));
+    assert_eq!(shown(&walk.enter(metadata).unwrap()), "! a: replaced by something else during the scan");
+    assert_eq!(walk.position.relative_path(), b".");
 }
 
 /// Root may read every folder, so root runs this test again as somebody else.
@@ -315,13 +315,13 @@ fn naive(folder: &Path, relative: &[u8], found: &mut Vec<(Vec<u8>, SourceKind, u
     for name in names {
         let path = folder.join(&name);
         let below = [relative, name.as_bytes()].concat();
-        let facts = fs::symlink_metadata(&path).unwrap();
-        if facts.is_dir() {
-            found.push((below.clone(), SourceKind::Directory, facts.len()));
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            found.push((below.clone(), SourceKind::Directory, metadata.len()));
             naive(&path, &[&below, &b"/"[..]].concat(), found);
         } else {
-            let kind = if facts.is_symlink() { SourceKind::Symlink } else { SourceKind::File };
-            found.push((below, kind, facts.len()));
+            let kind = if metadata.is_symlink() { SourceKind::Symlink } else { SourceKind::File };
+            found.push((below, kind, metadata.len()));
         }
     }
 }
@@ -357,7 +357,7 @@ proptest! {
         let found: Vec<_> = start(&[dir.path().into()], &[])
 
             .map(|walked| match walked.unwrap() {
-                Walked::Entry(entry) => (entry.relative_path, entry.facts.kind, entry.facts.size),
+                Walked::Entry(entry) => (entry.relative_path, entry.metadata.kind, entry.metadata.size),
                 Walked::Problem(problem) => panic!("{problem:?}"),
             })
             .collect();

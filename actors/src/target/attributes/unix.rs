@@ -11,7 +11,7 @@ use intellistor_storage::manifest::UnixAttributes;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid};
 use xattr::FileExt as _;
 
-use super::Attributes;
+use super::values::Attributes;
 
 const NANOS: i128 = 1_000_000_000;
 const SET_ID: u32 = 0o6000;
@@ -55,7 +55,7 @@ impl Attributes {
         let mut mode = self.owner_and_mode(&mut problems, |uid, gid| rustix::fs::fchown(&file, uid, gid));
         if let Some(mode) = &mut mode
             && *mode & OWNER_ALL != OWNER_ALL
-            // Root is not locked out; and whole systems consist of folders that nobody may write into.
+            // Root is not locked out, and a restored system has many folders that only root may write into.
             && !rustix::process::geteuid().is_root()
         {
             locks(*mode);

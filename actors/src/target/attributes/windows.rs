@@ -12,7 +12,7 @@ use intellistor_storage::manifest::WindowsAttributes;
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, SetFileInformationByHandle};
 
-use super::Attributes;
+use super::values::Attributes;
 use crate::target::folder::Folder;
 
 const NORMAL: u32 = 0x80;
@@ -107,7 +107,7 @@ fn ticks(ns: i128) -> Option<i64> {
 fn set(file: &File, basic: &FILE_BASIC_INFO) -> io::Result<()> {
     let (class, bytes) = (FileBasicInfo, size_of::<FILE_BASIC_INFO>() as u32);
     // SAFETY: the handle is open for as long as `file` is borrowed; `basic` is the structure that belongs to the class,
-    // is initialised, has the size that is told, and is only read during the call.
+    // is initialised, has the given size, and is only read during the call.
     unsafe {
         SetFileInformationByHandle(
             HANDLE(file.as_raw_handle()),

@@ -25,7 +25,7 @@ use crate::pipeline::system::on_system;
 use crate::policy::Policy;
 
 /// For parts in flight when a run is stopped. Whatever stops it waits 10 s.
-const LAST_PARTS_TIMEOUT: Duration = Duration::from_secs(8);
+const IN_FLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
 
 pub(in crate::agent) async fn transfer(
     job: &OpenJob,
@@ -64,10 +64,10 @@ pub(in crate::agent) async fn transfer(
         .with_equal_parts(equal),
         store: teed,
         upload,
-        book: ledger.clone(),
+        log: ledger.clone(),
         next_part: last.as_ref().map_or(1, |last| last.number + 1),
         progress: progress.clone(),
-        last_parts: LAST_PARTS_TIMEOUT,
+        in_flight_timeout: IN_FLIGHT_TIMEOUT,
     };
     let cancel = cancel.clone();
     on_system("backup", move || async move { pipeline.run(&cancel).await.map(drop) }).await

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use intellistor_actors::globs::{self, PathGlobs};
-use intellistor_actors::restore::extractor::Extracted;
+use intellistor_actors::restore::extractor::extracted::Extracted;
 use intellistor_actors::target::Target;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_telemetry::trace;

@@ -16,8 +16,8 @@ use std::time::Instant;
 use intellistor_actors::backup::archiver::tar_header::{read_records, windows_attributes};
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::restore::extractor::Extracted;
-use intellistor_actors::target::{FilePlace, Target, TargetError};
+use intellistor_actors::restore::extractor::extracted::Extracted;
+use intellistor_actors::target::{FileDestination, Target, TargetError};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::catalog::layout::BackupName;
@@ -205,7 +205,7 @@ impl Salvage {
         stretches: &[Stretch],
         content: &mut dyn Read,
     ) -> Result<Result<Vec<String>, TargetError>> {
-        let mut writer = match self.target.file(entry).and_then(FilePlace::create) {
+        let mut writer = match self.target.file(entry).and_then(FileDestination::create) {
             Ok(writer) => writer,
             Err(e) => return Ok(Err(e)),
         };

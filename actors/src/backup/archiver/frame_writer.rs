@@ -1,39 +1,46 @@
 //! The tar stream, cut into frames as it is written.
 //!
-//! With each frame goes what a run that finds the archive cut off behind it needs to know: a [`Cursor`]. A stream
-//! that is [resumed](Frames::resume) inside an entry has that entry made again from its first byte; what was
-//! sent of it before is compared instead of sent, and where it differs the entry has [diverged](Halt::Diverged).
+//! Each frame carries what a run that resumes after it needs to know: a [`Cursor`]. A stream that is
+//! [resumed](FrameWriter::resume) inside an entry has that entry made again from its first byte; the part that was
+//! uploaded before is compared instead of sent, and where it differs the entry has [diverged](StopReason::Diverged).
 
-use intellistor_storage::ContentDigest;
 use intellistor_storage::archive::FRAME_BYTES;
 use intellistor_storage::manifest::{Entry, Problem};
 use intellistor_storage::memory::buffers::{Buffer, Buffers};
 use intellistor_storage::state::{Cursor, PartialEntry};
+use intellistor_storage::{ContentDigest, Error};
 
 use crate::backup::archiver::frame::{FrameArchived, Recorded};
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER};
-use crate::link::{Link, Reply, Stopped};
-use crate::source::Identity;
+use crate::link::{Link, Stopped};
+use crate::source::FileId;
+use crate::threaded::StageError;
 
 /// Why writing ends early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Halt {
-    /// The pipeline comes down.
-    Stopped,
-    /// The entry is no longer what was sent of it before the crash.
+#[derive(Debug)]
+pub(crate) enum StopReason {
+    /// The stage cannot continue.
+    Stage(StageError),
+    /// The entry is no longer the one of which an earlier run uploaded the beginning.
     Diverged,
 }
 
-impl From<Stopped> for Halt {
-    fn from(Stopped: Stopped) -> Self {
-        Self::Stopped
+impl From<Stopped> for StopReason {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stage(stopped.into())
+    }
+}
+
+impl From<Error> for StopReason {
+    fn from(error: Error) -> Self {
+        Self::Stage(error.into())
     }
 }
 
 /// Fills frames and hands over each one that is full. What is recorded travels with the frame that holds the
 /// last byte written before.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub(crate) struct FrameWriter {
     next: Link<FrameArchived>,
     seq: u64,
     buffers: Buffers,
@@ -43,33 +50,33 @@ pub(crate) struct Frames {
     recorded: Recorded,
     /// Index of the entry that is being written, or comes next.
     entry: u64,
-    open: Option<Open>,
-    sent_before: Option<SentBefore>,
+    open: Option<OpenEntry>,
+    uploaded: Option<UploadedPrefix>,
 }
 
 /// The entry whose header has been written.
 #[derive(Debug)]
-struct Open {
+struct OpenEntry {
     tar_offset: u64,
     header: Vec<u8>,
     stored_bytes: u64,
-    identity: Option<Identity>,
+    identity: Option<FileId>,
     digest: ContentDigest,
     read_bytes: u64,
 }
 
-/// What an earlier run sent of the entry at which this one begins.
+/// The beginning of an entry that an earlier run uploaded, and in which this run begins.
 #[derive(Debug)]
-struct SentBefore {
+struct UploadedPrefix {
     half: PartialEntry,
-    /// Where its sent bytes end: where this run's first frame begins.
+    /// Where the uploaded bytes end: where this run's first frame begins.
     until: u64,
 }
 
-impl Frames {
-    /// A stream of which `position` bytes were sent before, up to where `cursor` says.
+impl FrameWriter {
+    /// A stream of which an earlier run uploaded `position` bytes, up to where `cursor` says.
     pub(crate) fn resume(next: Link<FrameArchived>, position: u64, cursor: Cursor) -> Self {
-        // Of an entry that was about to begin nothing was sent.
+        // Of an entry that was about to begin nothing was uploaded.
         let half = cursor.partial_entry.filter(|half| half.tar_offset < position);
         Self {
             next,
@@ -81,7 +88,7 @@ impl Frames {
             recorded: Recorded::default(),
             entry: cursor.entry,
             open: None,
-            sent_before: half.map(|half| SentBefore { half, until: position }),
+            uploaded: half.map(|half| UploadedPrefix { half, until: position }),
         }
     }
 
@@ -96,9 +103,9 @@ impl Frames {
         self.open = None;
     }
 
-    /// Whether what is written was sent before.
-    pub(crate) fn is_sent_before(&self) -> bool {
-        self.sent_before.is_some()
+    /// Whether what is written was uploaded before, and is only compared.
+    pub(crate) fn is_within_uploaded(&self) -> bool {
+        self.uploaded.is_some()
     }
 
     /// Writes an entry's header. `stored_bytes` of content follow, not counting what fills up the last block, and
@@ -108,25 +115,25 @@ impl Frames {
         header: Vec<u8>,
         stored_bytes: u64,
         hole_bytes: u64,
-        identity: Option<Identity>,
-    ) -> Result<(), Halt> {
-        if let Some(SentBefore { half, .. }) = &self.sent_before {
+        identity: Option<FileId>,
+    ) -> Result<(), StopReason> {
+        if let Some(UploadedPrefix { half, .. }) = &self.uploaded {
             let same_file = half.identity == identity.map(|id| (id.device, id.inode));
-            // Size, times, mode, owner and attributes stand in the header.
+            // The header has size, times, mode, owner and attributes.
             if !same_file || half.header != header {
-                return Err(Halt::Diverged);
+                return Err(StopReason::Diverged);
             }
             self.position = half.tar_offset;
         }
         let (tar_offset, bytes) = (self.position, header.clone());
         let digest = ContentDigest::of(stored_bytes.saturating_add(hole_bytes), stored_bytes);
-        self.open = Some(Open { tar_offset, header, stored_bytes, identity, digest, read_bytes: 0 });
+        self.open = Some(OpenEntry { tar_offset, header, stored_bytes, identity, digest, read_bytes: 0 });
         self.write(&bytes)
     }
 
     /// Room for at least one byte, to be read into; say with [`advance`](Self::advance) how much was.
-    pub(crate) fn room(&mut self) -> Result<&mut [u8], Halt> {
-        if let Some(SentBefore { until, .. }) = &self.sent_before {
+    pub(crate) fn room(&mut self) -> Result<&mut [u8], StopReason> {
+        if let Some(UploadedPrefix { until, .. }) = &self.uploaded {
             let left = *until - self.position;
             if left > 0 {
                 self.frame.resize(FRAME_BYTES, 0);
@@ -141,25 +148,25 @@ impl Frames {
         Ok(&mut self.frame[self.filled..])
     }
 
-    /// Whether the content up to here is the content that was sent.
-    fn compare(&mut self) -> Result<(), Halt> {
+    /// Compares the content up to here with the content that was uploaded.
+    fn compare(&mut self) -> Result<(), StopReason> {
         let now = self.open.as_ref().map(|open| (open.read_bytes, open.read_sha256()));
-        match &self.sent_before {
-            Some(SentBefore { half, .. }) if now != Some((half.read_bytes, half.read_sha256)) => {
-                Err(Halt::Diverged)
+        match &self.uploaded {
+            Some(UploadedPrefix { half, .. }) if now != Some((half.read_bytes, half.read_sha256)) => {
+                Err(StopReason::Diverged)
             }
             _ => {
-                self.sent_before = None;
+                self.uploaded = None;
                 Ok(())
             }
         }
     }
 
-    /// Counts `bytes` of the room as written, and shows them.
+    /// Counts `bytes` of the room as written, and returns them.
     fn advance(&mut self, bytes: usize) -> &[u8] {
         let from = self.filled;
         self.position += bytes as u64;
-        if self.sent_before.is_none() {
+        if self.uploaded.is_none() {
             self.filled += bytes;
         }
         &self.frame[from..from + bytes]
@@ -191,11 +198,11 @@ impl Frames {
 
     /// The digest of the content that was read since the header.
     pub(crate) fn content_sha256(&self) -> [u8; 32] {
-        self.open.as_ref().map_or_else(|| ContentDigest::default().finish(), Open::read_sha256)
+        self.open.as_ref().map_or_else(|| ContentDigest::default().finish(), OpenEntry::read_sha256)
     }
 
     /// Writes all of `bytes`.
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Halt> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), StopReason> {
         while !bytes.is_empty() {
             let room = self.room()?;
             let n = room.len().min(bytes.len());
@@ -207,7 +214,7 @@ impl Frames {
     }
 
     /// Writes zeros.
-    pub(crate) fn write_zeros(&mut self, mut bytes: u64) -> Result<(), Halt> {
+    pub(crate) fn write_zeros(&mut self, mut bytes: u64) -> Result<(), StopReason> {
         while bytes > 0 {
             let room = self.room()?;
             let n = (room.len() as u64).min(bytes) as usize;
@@ -219,25 +226,25 @@ impl Frames {
     }
 
     /// Fills up the last block of an entry.
-    pub(crate) fn pad(&mut self) -> Result<(), Halt> {
+    pub(crate) fn pad(&mut self) -> Result<(), StopReason> {
         self.write_zeros(self.position.next_multiple_of(BLOCK_BYTES) - self.position)
     }
 
-    /// Ends the entry that was sent in part and is not the same any more: the stream stays valid tar, and
-    /// whatever comes next in it overrides this.
-    pub(crate) fn give_up_on_sent_before(&mut self) -> Result<(), Halt> {
-        let Some(SentBefore { half, until }) = self.sent_before.take() else { return Ok(()) };
+    /// Completes the partly uploaded entry with zeros, since it has changed: the stream stays valid tar, and a later
+    /// copy overrides this one.
+    pub(crate) fn abandon_uploaded(&mut self) -> Result<(), StopReason> {
+        let Some(UploadedPrefix { half, until }) = self.uploaded.take() else { return Ok(()) };
         self.position = until;
         let header_end = half.tar_offset + half.header.len() as u64;
         let end = (header_end + half.stored_bytes).next_multiple_of(BLOCK_BYTES);
         let unsent = header_end.saturating_sub(until).min(half.header.len() as u64) as usize;
         let header_rest = half.header[half.header.len() - unsent..].to_vec();
-        self.open = Some(Open::given_up(half));
+        self.open = Some(OpenEntry::abandoned(half));
         self.write(&header_rest)?;
         self.write_zeros(end.saturating_sub(self.position))
     }
 
-    /// What was recorded since the last frame was handed over.
+    /// Takes what was recorded since the last frame was handed over.
     pub(crate) fn take_recorded(&mut self) -> Recorded {
         std::mem::take(&mut self.recorded)
     }
@@ -258,32 +265,32 @@ impl Frames {
     }
 
     /// Closes the stream with a frame that holds the end marker and nothing else; waits until all is taken over.
-    pub(crate) fn close(&mut self) -> Reply {
-        self.give_up_on_sent_before().map_err(|_| Stopped)?;
+    pub(crate) fn close(&mut self) -> Result<(), StopReason> {
+        self.abandon_uploaded()?;
         if self.filled > 0 {
             self.hand_over(false)?;
         }
-        self.write(&END_MARKER).map_err(|_| Stopped)?;
+        self.write(&END_MARKER)?;
         self.hand_over(true)?;
-        self.next.flush()
+        Ok(self.next.flush()?)
     }
 
-    fn hand_over(&mut self, last: bool) -> Reply {
+    fn hand_over(&mut self, last: bool) -> Result<(), StopReason> {
         let mut tar = std::mem::replace(&mut self.frame, self.buffers.take());
         tar.truncate(std::mem::take(&mut self.filled));
         let seq = self.seq;
         self.seq += 1;
         let mut recorded = std::mem::take(&mut self.recorded);
         recorded.cursor =
-            Cursor { entry: self.entry, partial_entry: self.open.as_ref().map(Open::partial_entry) };
-        self.next.send(FrameArchived { seq, tar, recorded, last })
+            Cursor { entry: self.entry, partial_entry: self.open.as_ref().map(OpenEntry::partial_entry) };
+        Ok(self.next.send(FrameArchived { seq, tar, recorded, last })?)
     }
 }
 
-impl Open {
-    /// An entry that no run can go on with: should this one end amid the zeros, the next one writes the rest of
-    /// them, whatever it finds on the disk.
-    fn given_up(half: PartialEntry) -> Self {
+impl OpenEntry {
+    /// An entry that no run can resume: should this one end within the zeros, the next one writes the rest of them,
+    /// whatever it finds on the disk.
+    fn abandoned(half: PartialEntry) -> Self {
         let PartialEntry { tar_offset, header, stored_bytes, .. } = half;
         let (digest, read_bytes) = (ContentDigest::default(), u64::MAX);
         Self { tar_offset, header, stored_bytes, identity: None, digest, read_bytes }

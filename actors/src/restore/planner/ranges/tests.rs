@@ -52,40 +52,40 @@ pub(crate) fn file(path: &str, extents: &[(u64, u64)]) -> Entry {
     }
 }
 
-/// Runs as `(frame numbers, names)`; every frame of the index holds `tar` bytes.
-fn plan(runs: Runs<'_>, tar: u64, entries: &[Entry]) -> Vec<(Vec<u64>, Vec<String>)> {
-    let planned = plan_all(runs, entries);
+/// Ranges as `(frame numbers, names)`; every frame of the index holds `tar` bytes.
+fn plan(ranges: RangeBuilder<'_>, tar: u64, entries: &[Entry]) -> Vec<(Vec<u64>, Vec<String>)> {
+    let planned = plan_all(ranges, entries);
     assert!(
         planned
             .iter()
             .enumerate()
-            .all(|(i, run)| run.seq == i as u64 && run.last == (i + 1 == planned.len()))
+            .all(|(i, range)| range.seq == i as u64 && range.last == (i + 1 == planned.len()))
     );
-    let told = |run: RunPlanned| {
-        let frames = run.frames.iter().map(|frame| frame.tar_offset / tar).collect();
-        (frames, run.entries.into_iter().map(|entry| entry.relative_path).collect())
+    let listed = |range: RangePlanned| {
+        let frames = range.frames.iter().map(|frame| frame.tar_offset / tar).collect();
+        (frames, range.entries.into_iter().map(|entry| entry.relative_path).collect())
     };
-    planned.into_iter().map(told).collect()
+    planned.into_iter().map(listed).collect()
 }
 
-pub(crate) fn plan_all(mut runs: Runs<'_>, entries: &[Entry]) -> Vec<RunPlanned> {
+pub(crate) fn plan_all(mut ranges: RangeBuilder<'_>, entries: &[Entry]) -> Vec<RangePlanned> {
     let mut planned = Vec::new();
     for entry in entries {
-        let taken = runs.add(entry.clone(), &mut |run| {
-            planned.push(run);
+        let taken = ranges.add(entry.clone(), &mut |range| {
+            planned.push(range);
             Ok(())
         });
-        taken.unwrap().unwrap();
+        taken.unwrap();
     }
-    planned.push(runs.finish());
+    planned.push(ranges.finish());
     planned
 }
 
-/// Small runs, so that small tests have many.
-pub(crate) fn small(index: &ArchiveIndex) -> Runs<'_> {
-    Runs::with_limits(
+/// Small ranges, so that small tests have many.
+pub(crate) fn small(index: &ArchiveIndex) -> RangeBuilder<'_> {
+    RangeBuilder::with_limits(
         index,
-        Limits { sealed_bytes: 400, tar_bytes: 300, entries: 3, entries_bytes: RUN_ENTRIES_BYTES },
+        Limits { sealed_bytes: 400, tar_bytes: 300, entries: 3, entries_bytes: RANGE_ENTRIES_BYTES },
     )
 }
 
@@ -170,12 +170,12 @@ fn entries_without_content_fill_runs_too() {
 fn what_compresses_well_is_bounded_by_what_it_opens_to() {
     let mib = 1 << 20;
     let index = index(&[&[(1000, mib); 40]]);
-    let planned = plan_all(Runs::new(&index), &[file("zeros", &[(0, 40 << 20)])]);
+    let planned = plan_all(RangeBuilder::new(&index), &[file("zeros", &[(0, 40 << 20)])]);
     assert_eq!(planned.len(), 10);
     assert!(
         planned
             .iter()
-            .all(|run| run.frames.iter().map(|f| u64::from(f.tar_bytes)).sum::<u64>() <= RUN_TAR_BYTES)
+            .all(|range| range.frames.iter().map(|f| u64::from(f.tar_bytes)).sum::<u64>() <= RANGE_TAR_BYTES)
     );
 }
 
@@ -183,7 +183,7 @@ fn what_compresses_well_is_bounded_by_what_it_opens_to() {
 fn what_does_not_compress_is_bounded_by_what_is_fetched() {
     let mib = 1 << 20;
     let index = index(&[&[(mib + 400, mib); 40]]);
-    let planned = plan_all(Runs::new(&index), &[file("noise", &[(0, 40 << 20)])]);
+    let planned = plan_all(RangeBuilder::new(&index), &[file("noise", &[(0, 40 << 20)])]);
     assert_eq!(planned.len(), 20);
 }
 
@@ -191,9 +191,10 @@ fn what_does_not_compress_is_bounded_by_what_is_fetched() {
 fn extents_outside_are_refused_and_a_stop_is_passed_on() {
     let index = index(&[&[(50, 100); 9]]);
     let taken = |entry: Entry| small(&index).add(entry, &mut |_| Err(Stopped));
-    assert!(matches!(taken(file("a", &[(850, 100)])), Err(Error::Integrity { .. })));
+    let refused = |taken| matches!(taken, Err(StageError::Failed(Error::Integrity { .. })));
+    assert!(refused(taken(file("a", &[(850, 100)]))));
     let mut foreign = file("a", &[(0, 10)]);
     foreign.extents[0].archive = 1;
-    assert!(matches!(taken(foreign), Err(Error::Integrity { .. })));
-    assert!(matches!(taken(file("a", &[(0, 700)])), Ok(Err(Stopped))));
+    assert!(refused(taken(foreign)));
+    assert!(matches!(taken(file("a", &[(0, 700)])), Err(StageError::Stopped(Stopped))));
 }

@@ -1,19 +1,7 @@
 //! What the system says of one file: its kind, its size, its times, its owner.
 
-#[cfg(unix)]
-use std::fs::File;
-#[cfg(unix)]
-use std::io;
-#[cfg(unix)]
-use std::path::Path;
-
 use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-
-#[cfg(windows)]
-pub(super) use super::windows::facts_at;
-#[cfg(windows)]
-pub use super::windows::facts_of;
 
 /// What a path leads to, links not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +41,7 @@ impl<'de> Deserialize<'de> for SourceKind {
 
 /// What two names of one file have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
+pub struct FileId {
     /// The file system that it lies in.
     pub device: u64,
     /// Its number there.
@@ -62,7 +50,7 @@ pub struct Identity {
 
 /// What the system says of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct FileMetadata {
     /// What it is.
     pub kind: SourceKind,
     /// Size in bytes, holes included.
@@ -77,7 +65,7 @@ pub struct Facts {
     /// Attributes and time of creation.
     pub windows: Option<WindowsAttributes>,
     /// Tells hard links.
-    pub identity: Option<Identity>,
+    pub identity: Option<FileId>,
     /// How many names it has.
     pub links: u64,
     /// Bytes that it takes on disk.
@@ -85,7 +73,7 @@ pub struct Facts {
 }
 
 #[cfg(unix)]
-impl From<&rustix::fs::Stat> for Facts {
+impl From<&rustix::fs::Stat> for FileMetadata {
     // The types of the fields differ from machine to machine.
     #[allow(clippy::unnecessary_cast)]
     fn from(found: &rustix::fs::Stat) -> Self {
@@ -109,76 +97,10 @@ impl From<&rustix::fs::Stat> for Facts {
             ctime_ns: time(found.st_ctime as i64, found.st_ctime_nsec as i64),
             unix: Some(UnixAttributes { mode, uid: found.st_uid, gid: found.st_gid }),
             windows: None,
-            identity: Some(Identity { device: found.st_dev as u64, inode: found.st_ino as u64 }),
+            identity: Some(FileId { device: found.st_dev as u64, inode: found.st_ino as u64 }),
             links: found.st_nlink as u64,
             // A file system in user space may report any number.
             allocated: (found.st_blocks as u64).saturating_mul(512),
         }
-    }
-}
-
-/// What the system says of an open file.
-///
-/// # Errors
-/// The system's.
-#[cfg(unix)]
-pub fn facts_of(file: &File) -> io::Result<Facts> {
-    Ok(Facts::from(&rustix::fs::fstat(file)?))
-}
-
-/// What the system says of a path, links not followed at its end.
-#[cfg(unix)]
-pub(super) fn facts_at(path: &Path) -> io::Result<Facts> {
-    Ok(Facts::from(&rustix::fs::lstat(path)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn two_names_of_a_file_have_one_identity() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("a"), b"12345").unwrap();
-        fs::hard_link(at("a"), at("b")).unwrap();
-        fs::write(at("c"), b"12345").unwrap();
-        let [a, b, c] = ["a", "b", "c"].map(|name| facts_at(&at(name)).unwrap());
-        assert_eq!(a, b);
-        assert_eq!((a.kind, a.size, a.links), (SourceKind::File, 5, 2));
-        assert_eq!(c.links, 1);
-        assert_ne!(a.identity, c.identity);
-        assert_eq!(facts_at(dir.path()).unwrap().kind, SourceKind::Directory);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn times_and_modes_are_the_files_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        let file = File::create(&path).unwrap();
-        let before_1970 = std::time::UNIX_EPOCH - std::time::Duration::new(1, 1);
-        file.set_modified(before_1970).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4751);
-        fs::set_permissions(&path, mode).unwrap();
-        let facts = facts_of(&file).unwrap();
-        assert_eq!(facts.mtime_ns, -1_000_000_001);
-        assert!(facts.ctime_ns > 0, "the mode was changed just now");
-        assert_eq!(facts.unix.map(|unix| unix.mode), Some(0o4751));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn each_kind_is_told_and_no_link_is_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        std::os::unix::fs::symlink("/", at("link")).unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-        assert_eq!(facts_at(dir.path()).unwrap().kind, SourceKind::Directory);
-        assert_eq!(facts_at(&at("link")).unwrap().kind, SourceKind::Symlink);
-        assert_eq!(facts_at(&at("socket")).unwrap().kind, SourceKind::Other("socket"));
-        assert_eq!(facts_at(Path::new("/dev/null")).unwrap().kind, SourceKind::Other("character device"));
     }
 }

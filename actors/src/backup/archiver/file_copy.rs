@@ -1,4 +1,4 @@
-//! One file's content on its way into the tar stream.
+//! Copies one file's content into the tar stream.
 
 use std::fs::File;
 use std::io;
@@ -8,17 +8,17 @@ use intellistor_storage::manifest::{Extent, Xattr};
 use intellistor_storage::{MOST_HASHED_HOLES, read_at};
 use tar::EntryType;
 
-use crate::backup::archiver::frames::{Frames, Halt};
+use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::progress::Progress;
-use crate::source::{self, Facts};
+use crate::source::{self, FileMetadata};
 
 /// Where the bytes come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Body<'a> {
     /// An open file.
     File(&'a File),
-    /// What was read of a file whose size is a lie.
+    /// What was read of a file whose size the system does not know.
     Read(&'a [u8]),
 }
 
@@ -36,25 +36,23 @@ impl Body<'_> {
     }
 }
 
-/// A file's content, and what was known of the file when it was opened.
+/// A file's content, and its metadata as of when it was opened.
 #[derive(Debug)]
-pub(crate) struct Content<'a> {
+pub(crate) struct FileCopy<'a> {
     pub(crate) body: Body<'a>,
-    pub(crate) facts: &'a Facts,
+    pub(crate) metadata: &'a FileMetadata,
     pub(crate) xattrs: &'a [Xattr],
     pub(crate) path: &'a [u8],
 }
 
-/// What was archived, and how reading ended.
 #[derive(Debug)]
 pub(crate) struct Copied {
-    pub(crate) what: Archived,
-    pub(crate) fate: Fate,
+    pub(crate) archived: ArchivedContent,
+    pub(crate) outcome: ReadOutcome,
 }
 
-/// What was archived.
 #[derive(Debug)]
-pub(crate) struct Archived {
+pub(crate) struct ArchivedContent {
     /// Size of what was read, holes included.
     pub(crate) bytes: u64,
     pub(crate) sha256: [u8; 32],
@@ -63,31 +61,31 @@ pub(crate) struct Archived {
 
 /// How reading ended.
 #[derive(Debug)]
-pub(crate) enum Fate {
+pub(crate) enum ReadOutcome {
     /// The file is the same as when it was opened.
     Whole,
-    /// It is not; this is how.
+    /// It is not, for this reason.
     Changed(String),
-    /// It is the same, but has more bytes than the system gives as its size; so many were read.
+    /// It is the same, but has more bytes than the system gives as its size; as many as that size were read.
     Longer,
     /// The disk refused.
     Unreadable(io::Error),
 }
 
-/// How one stretch ended.
-enum Stretch {
+/// How reading one extent ended.
+enum ExtentOutcome {
     Read,
     EndedAt(u64),
     Unreadable(io::Error),
 }
 
-impl Content<'_> {
+impl FileCopy<'_> {
     /// Writes header, content and padding. The stream stays valid whatever the file does meanwhile: exactly the
     /// bytes that the header announces are written, zeros where there was nothing to read.
-    pub(crate) fn copy(&self, frames: &mut Frames, progress: &Progress) -> Result<Copied, Halt> {
-        let size = self.facts.size;
+    pub(crate) fn run(&self, frames: &mut FrameWriter, progress: &Progress) -> Result<Copied, StopReason> {
+        let size = self.metadata.size;
         let data = match self.body {
-            Body::File(file) => match source::data_map(file, self.facts) {
+            Body::File(file) => match source::data_map(file, self.metadata) {
                 Ok(data) => data,
                 Err(e) => return Ok(self.unreadable(e)),
             },
@@ -102,76 +100,74 @@ impl Content<'_> {
             path: self.path,
             kind: EntryType::Regular,
             size,
-            mtime_ns: self.facts.mtime_ns,
-            unix: self.facts.unix.as_ref(),
-            windows: self.facts.windows,
+            mtime_ns: self.metadata.mtime_ns,
+            unix: self.metadata.unix.as_ref(),
+            windows: self.metadata.windows,
             link: None,
             xattrs: self.xattrs,
             sparse: (!covers_all).then_some(&data),
         };
-        let stored_bytes: u64 = data.iter().map(|stretch| stretch.end - stretch.start).sum();
+        let stored_bytes: u64 = data.iter().map(|extent| extent.end - extent.start).sum();
         let hole_bytes = size.saturating_sub(stored_bytes);
-        frames.header(header.encode(), stored_bytes, hole_bytes, self.facts.identity)?;
+        frames.header(header.encode(), stored_bytes, hole_bytes, self.metadata.identity)?;
 
         let mut extents = Vec::with_capacity(data.len());
         let mut position = 0;
         let mut failed = None;
-        for stretch in data {
+        for extent in data {
             if failed.is_some() {
-                frames.write_zeros(stretch.end - stretch.start)?;
+                frames.write_zeros(extent.end - extent.start)?;
                 continue;
             }
-            pass_hole(stretch.start - position, frames, progress);
-            let hole_before = stretch.start > position;
+            pass_hole(extent.start - position, frames, progress);
+            let hole_before = extent.start > position;
             let offset = frames.position();
-            let outcome = self.copy_stretch(&stretch, frames, progress)?;
+            let outcome = self.copy_extent(&extent, frames, progress)?;
             let end = match outcome {
-                Stretch::Read => stretch.end,
-                Stretch::EndedAt(end) => {
-                    failed = Some(Fate::Changed(format!(
+                ExtentOutcome::Read => extent.end,
+                ExtentOutcome::EndedAt(end) => {
+                    failed = Some(ReadOutcome::Changed(format!(
                         "it shrank from {size} bytes to {end} while it was read"
                     )));
                     end
                 }
-                Stretch::Unreadable(e) => {
-                    failed = Some(Fate::Unreadable(e));
-                    stretch.start
+                ExtentOutcome::Unreadable(e) => {
+                    failed = Some(ReadOutcome::Unreadable(e));
+                    extent.start
                 }
             };
-            if end > stretch.start {
-                let at = hole_before.then_some(stretch.start);
-                extents.push(Extent { archive: 0, offset, length: end - stretch.start, at });
+            if end > extent.start {
+                let at = hole_before.then_some(extent.start);
+                extents.push(Extent { archive: 0, offset, length: end - extent.start, at });
             }
             position = end;
         }
         frames.pad()?;
         // One that ended early keeps its size where its holes are not hashed: whether they are follows from their length.
-        if failed.is_none() || hole_bytes > MOST_HASHED_HOLES && !matches!(failed, Some(Fate::Unreadable(_)))
+        if failed.is_none()
+            || hole_bytes > MOST_HASHED_HOLES && !matches!(failed, Some(ReadOutcome::Unreadable(_)))
         {
             pass_hole(size - position, frames, progress);
             position = size;
         }
-        let fate = match failed {
-            Some(fate) => fate,
-            None => self.compare(),
-        };
-        Ok(Copied { what: Archived { bytes: position, sha256: frames.content_sha256(), extents }, fate })
+        let archived = ArchivedContent { bytes: position, sha256: frames.content_sha256(), extents };
+        Ok(Copied { archived, outcome: failed.unwrap_or_else(|| self.compare()) })
     }
 
-    fn copy_stretch(
+    fn copy_extent(
         &self,
-        stretch: &Range<u64>,
-        frames: &mut Frames,
+        extent: &Range<u64>,
+        frames: &mut FrameWriter,
         progress: &Progress,
-    ) -> Result<Stretch, Halt> {
-        let mut position = stretch.start;
-        while position < stretch.end {
+    ) -> Result<ExtentOutcome, StopReason> {
+        let mut position = extent.start;
+        while position < extent.end {
             let room = frames.room()?;
-            let most = (room.len() as u64).min(stretch.end - position) as usize;
+            let most = (room.len() as u64).min(extent.end - position) as usize;
             match self.body.read_at(&mut room[..most], position) {
                 Ok(0) => {
-                    frames.write_zeros(stretch.end - position)?;
-                    return Ok(Stretch::EndedAt(position));
+                    frames.write_zeros(extent.end - position)?;
+                    return Ok(ExtentOutcome::EndedAt(position));
                 }
                 Ok(n) => {
                     frames.advance_content(n);
@@ -180,54 +176,54 @@ impl Content<'_> {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
-                    frames.write_zeros(stretch.end - position)?;
-                    return Ok(Stretch::Unreadable(e));
+                    frames.write_zeros(extent.end - position)?;
+                    return Ok(ExtentOutcome::Unreadable(e));
                 }
             }
         }
-        Ok(Stretch::Read)
+        Ok(ExtentOutcome::Read)
     }
 
     /// Whether the file still is what it was when it was opened.
-    fn compare(&self) -> Fate {
-        let Body::File(file) = self.body else { return Fate::Whole };
-        // Read before its size is asked for: a file system may look at it only then. That there is an end is all that is to
-        // be known; what the system says at it does not matter.
-        let is_longer = source::goes_on_behind(file, self.facts.size).unwrap_or(false);
-        let now = match source::facts_of(file) {
+    fn compare(&self) -> ReadOutcome {
+        let Body::File(file) = self.body else { return ReadOutcome::Whole };
+        // Read before its size is asked for: a file system may look at it only then. Only whether there is more
+        // matters; an error there does not.
+        let is_longer = source::has_content_beyond(file, self.metadata.size).unwrap_or(false);
+        let now = match source::metadata_of(file) {
             Ok(now) => now,
-            Err(e) => return Fate::Unreadable(e),
+            Err(e) => return ReadOutcome::Unreadable(e),
         };
-        let before = self.facts;
+        let before = self.metadata;
         if now.size != before.size {
             let verb = if now.size > before.size { "grew" } else { "shrank" };
-            return Fate::Changed(format!(
+            return ReadOutcome::Changed(format!(
                 "it {verb} from {} bytes to {} while it was read",
                 before.size, now.size
             ));
         }
         // A new link to the file or a changed mode moves ctime alone and leaves the content as it was read.
         if now.mtime_ns != before.mtime_ns {
-            return Fate::Changed("it was written to while it was read".to_owned());
+            return ReadOutcome::Changed("it was written to while it was read".to_owned());
         }
-        if is_longer { Fate::Longer } else { Fate::Whole }
+        if is_longer { ReadOutcome::Longer } else { ReadOutcome::Whole }
     }
 
     fn unreadable(&self, e: io::Error) -> Copied {
-        let what = Archived { bytes: 0, sha256: [0; 32], extents: Vec::new() };
-        Copied { what, fate: Fate::Unreadable(e) }
+        let archived = ArchivedContent { bytes: 0, sha256: [0; 32], extents: Vec::new() };
+        Copied { archived, outcome: ReadOutcome::Unreadable(e) }
     }
 }
 
-/// Counts a hole, a stretch at a time where it is hashed, so that the progress moves.
-fn pass_hole(bytes: u64, frames: &mut Frames, progress: &Progress) {
-    const STRETCH_BYTES: u64 = 64 << 20;
-    let most = if frames.leaves_out_holes() { bytes } else { STRETCH_BYTES };
+/// Counts a hole, a step at a time where it is hashed, so that the progress moves.
+fn pass_hole(bytes: u64, frames: &mut FrameWriter, progress: &Progress) {
+    const HOLE_STEP_BYTES: u64 = 64 << 20;
+    let most = if frames.leaves_out_holes() { bytes } else { HOLE_STEP_BYTES };
     let mut left = bytes;
     while left > 0 {
-        let stretch = left.min(most);
-        frames.hole(stretch);
-        progress.bytes.add(stretch);
-        left -= stretch;
+        let step = left.min(most);
+        frames.hole(step);
+        progress.bytes.add(step);
+        left -= step;
     }
 }

@@ -1,7 +1,7 @@
 //! A stage's span, and how long the stage worked.
 //!
-//! The actors of one stage share it, over threads. It is open from when the pipeline is wired until the stage says that it
-//! has done all, or until its last actor is gone.
+//! The actors of one stage share it, over threads. It is open from when the pipeline is wired until the stage has handled
+//! its last message, or until its last actor is gone.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,25 +24,23 @@ pub(crate) fn waiting<T>(wait: impl FnOnce() -> T) -> T {
     done
 }
 
-/// See the module.
 #[derive(Debug, Clone)]
-pub(crate) struct Stage(Arc<Inner>);
+pub(crate) struct StageSpan(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What stays when the stage's own span has ended.
+    /// Current once the stage's own span has ended.
     around: Span,
     own: Mutex<Option<Span>>,
     busy_ns: AtomicU64,
 }
 
-impl Stage {
-    /// What is in no stage.
+impl StageSpan {
+    /// For what runs in no stage.
     pub(crate) fn outside() -> Self {
         Self(Arc::new(Inner { around: Span::current(), own: Mutex::default(), busy_ns: AtomicU64::new(0) }))
     }
 
-    /// A stage with a span of its own.
     pub(crate) fn within(&self, own: Span) -> Self {
         let around = self.0.around.clone();
         Self(Arc::new(Inner { around, own: Mutex::new(Some(own)), busy_ns: AtomicU64::new(0) }))
@@ -63,7 +61,7 @@ impl Stage {
         done
     }
 
-    /// The stage has done all; what its actors still say is said around it.
+    /// Ends the stage's own span; what its actors still log goes into the span around it.
     pub(crate) fn end(&self) {
         self.0.end();
     }

@@ -1,0 +1,104 @@
+//! A stage on threads of its own: what all such stages share, so that each file holds its own logic alone.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
+
+use actix::prelude::*;
+use intellistor_storage::Error;
+
+use crate::link::{Failures, Reply, Stopped};
+
+/// Why a stage did not take a message over.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// Occurs when the pipeline comes down; whoever caused that has reported it.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Occurs when the stage met an error that it cannot get past; its thread reports it.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// The logic of a stage that blocks on the disk or the processor.
+pub trait ThreadStage: Unpin + 'static {
+    /// The message that it handles.
+    type In: Message<Result = Reply> + Send + 'static;
+    /// Names it in the report of a panic.
+    const NAME: &'static str;
+    /// Whether it still handles messages while the pipeline [drains](Failures::drain).
+    const HANDLES_WHILE_DRAINING: bool = false;
+
+    /// Takes a message over. After an error it is called only where it handles messages while the pipeline drains.
+    ///
+    /// # Errors
+    /// [`StageError::Failed`] stops the pipeline.
+    fn handle(&mut self, message: Self::In, failures: &Failures) -> Result<(), StageError>;
+
+    /// Whether the last message has been handled: then the stage's span ends.
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    /// Called when a message was not taken over, and no later one will be.
+    fn stopped(&mut self) {}
+}
+
+/// Runs a [`ThreadStage`] on a `SyncArbiter`: refuses messages once the pipeline has stopped, reports errors and
+/// panics, and works within the stage's span.
+#[derive(Debug)]
+pub struct Threaded<S> {
+    stage: S,
+    failures: Failures,
+}
+
+impl<S: ThreadStage> Threaded<S> {
+    /// Starts a stage on one thread, on which `make` is called.
+    pub fn start(failures: Failures, make: impl FnOnce() -> S + Send + 'static) -> Addr<Self> {
+        let make = Mutex::new(Some(make));
+        SyncArbiter::start(1, move || {
+            let make = make.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Self { stage: make.expect("one thread makes one stage")(), failures: failures.clone() }
+        })
+    }
+
+    /// Starts a stage on `threads`, each of which calls `make` and takes the next message that comes.
+    pub fn start_many(
+        threads: usize,
+        failures: Failures,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Addr<Self> {
+        SyncArbiter::start(threads, move || Self { stage: make(), failures: failures.clone() })
+    }
+}
+
+impl<S: ThreadStage> Actor for Threaded<S> {
+    type Context = SyncContext<Self>;
+}
+
+impl<S: ThreadStage> Handler<S::In> for Threaded<S> {
+    type Result = Reply;
+
+    fn handle(&mut self, message: S::In, _: &mut Self::Context) -> Reply {
+        let Self { stage, failures } = self;
+        let stopped = if S::HANDLES_WHILE_DRAINING { failures.is_stopped() } else { failures.is_draining() };
+        let reply = if stopped {
+            Err(Stopped)
+        } else {
+            // No stage runs again after a report, so a state that a panic left half-made is never seen.
+            let work = AssertUnwindSafe(|| stage.handle(message, failures));
+            match failures.work(|| std::panic::catch_unwind(work)) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(StageError::Stopped(stopped))) => Err(stopped),
+                Ok(Err(StageError::Failed(error))) => Err(failures.report(error)),
+                Err(panic) => Err(failures.report_panic(S::NAME, panic.as_ref())),
+            }
+        };
+        if reply.is_err() {
+            stage.stopped();
+        }
+        if stage.is_done() {
+            failures.end_stage();
+        }
+        reply
+    }
+}
