@@ -49,7 +49,7 @@ impl WarnOnce {
     pub(super) fn warn(&self, why: impl fmt::Display) {
         if !self.0.warned.swap(true, Ordering::SeqCst) {
             (self.0.warn)(&format!(
-                "not all traces and metrics reach the collector: {why}. The backup itself is not affected. Check \
+                "traces and metrics do not all reach the collector: {why}. The backup itself is not affected. Check \
                  OTEL_EXPORTER_OTLP_ENDPOINT, or turn them off with OTEL_SDK_DISABLED=true"
             ));
         }
