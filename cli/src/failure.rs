@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
+use crate::hints;
 
 /// A command's error.
 #[derive(Debug)]
@@ -23,8 +24,10 @@ pub(crate) struct Failure {
     cause: Option<String>,
     hint: Option<String>,
     members: Map<String, Value>,
-    silent: bool,
-    after_output: bool,
+    /// A person has read it already.
+    shown: bool,
+    /// Standard output has other content, so no document may follow.
+    no_document: bool,
 }
 
 impl Failure {
@@ -36,8 +39,8 @@ impl Failure {
             cause: None,
             hint: None,
             members: Map::new(),
-            silent: false,
-            after_output: false,
+            shown: false,
+            no_document: false,
         }
     }
 
@@ -46,22 +49,21 @@ impl Failure {
         Self::new(Exit::Configuration, what)
     }
 
-    /// Whoever reads our output has gone away: nobody is left to tell.
-    pub(crate) fn nobody_reads(exit: Exit) -> Self {
-        Self::new(exit, "standard output was closed").told_already().after_output()
+    /// The reader of standard output has gone: no message, no document.
+    pub(crate) fn output_closed(exit: Exit) -> Self {
+        Self::new(exit, "standard output was closed").already_shown().without_document()
     }
 
-    /// A person knows it already.
-    pub(crate) fn told_already(self) -> Self {
-        Self { silent: true, ..self }
+    /// Standard error has the message already.
+    pub(crate) fn already_shown(self) -> Self {
+        Self { shown: true, ..self }
     }
 
-    /// Standard output holds something else already, so no document follows.
-    pub(crate) fn after_output(self) -> Self {
-        Self { after_output: true, ..self }
+    /// Standard output has other content, so no document may follow.
+    pub(crate) fn without_document(self) -> Self {
+        Self { no_document: true, ..self }
     }
 
-    /// Why.
     pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
@@ -87,28 +89,26 @@ impl Failure {
         self
     }
 
-    /// The engine's error, with what was being done.
+    /// The engine's error, with what was being done and a hint at what to do.
     pub(crate) fn engine(what: impl Into<String>) -> impl FnOnce(Error) -> Self {
         let what = what.into();
-        move |error| Self::new(error.category().into(), what).because(error)
+        move |error| Self::new(error.category().into(), what).because(hints::with_hint(&error))
     }
 
-    /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// Whether to say nothing.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.silent
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown
     }
 
-    /// Whether standard output gets the document.
-    pub(crate) fn wants_document(&self) -> bool {
-        !self.after_output
+    /// Whether the document goes to standard output.
+    pub(crate) fn has_document(&self) -> bool {
+        !self.no_document
     }
 
-    /// For programs.
+    /// The JSON document that a program reads.
     pub(crate) fn document(&self) -> Value {
         let message = match &self.cause {
             Some(cause) => format!("{}: {cause}", self.what),
@@ -126,7 +126,7 @@ impl Failure {
 
 impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
-        Self::configuration(error.to_string())
+        Self::configuration(hints::with_policy_hint(&error))
     }
 }
 
@@ -143,7 +143,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Text whose further lines are indented, so that a file's name cannot look like a line of ours.
+/// Text with all lines but the first indented, so that a file's name cannot look like a line of ours.
 struct Indented<'a>(&'a str);
 
 impl fmt::Display for Indented<'_> {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::environment::{Environment, PASSPHRASE, warn_if_others_read};
 use crate::failure::Failure;
 use crate::screen::Screen;
-use crate::{plain_text, trusted};
+use crate::{hints, plain_text, trusted};
 
 const KEY: &str = "INTELLISTOR_KEY";
 const KEY_FILE: &str = "INTELLISTOR_KEY_FILE";
@@ -46,7 +46,7 @@ fn from(name: &str, mut value: Zeroizing<String>, screen: &Screen) -> Result<Use
         PASSPHRASE => UserKey::from_passphrase(name, std::mem::take(&mut *value)),
         _ => UserKey::from_base64(name, &value),
     };
-    key.map_err(|e| Failure::configuration(e.to_string()))
+    key.map_err(|e| Failure::configuration(hints::with_storage_hint(&e)))
 }
 
 fn from_file(path: &Path, screen: &Screen) -> Result<UserKey, Failure> {
@@ -59,7 +59,7 @@ fn from_file(path: &Path, screen: &Screen) -> Result<UserKey, Failure> {
     trusted::warn("the key file", path, screen);
     let text = plain_text::read(&file, MOST_BYTES).map_err(unreadable)?;
     UserKey::from_base64(&format!("the key file {path:?}"), &text)
-        .map_err(|e| Failure::configuration(e.to_string()))
+        .map_err(|e| Failure::configuration(hints::with_storage_hint(&e)))
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_told_by_its_source_alone() {
+    fn a_bad_key_is_named_by_its_source_alone() {
         let told = chosen(&[(KEY, "hush")]).unwrap_err().to_string();
         assert!(told.contains("INTELLISTOR_KEY") && !told.contains("hush"), "{told}");
         let told = chosen(&[(KEY_FILE, "/nowhere/key")]).unwrap_err().to_string();

@@ -10,11 +10,12 @@
 //! | `commands` | one file for each command |
 //! | `environment`, `keys`, `home` | variables, the `.env` file, where the key comes from, where the agent keeps its state |
 //! | `plain_text`, `trusted` | files that people write: how they are encoded, and who else can write them |
-//! | `session` | what a command works with |
-//! | `failure`, `exit` | what went wrong, for a person and as an exit code |
+//! | `session` | what a command works with: settings, policy, store, the chosen backup |
+//! | `failure`, `hints`, `exit` | what went wrong and what to do about it, for a person, as JSON and as an exit code |
 //! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
-//! | `quoting` | command lines that work when pasted |
-//! | `interrupt`, `memory` | Ctrl-C; memory given back |
+//! | `restore_command`, `quoting` | command lines that work when pasted |
+//! | `interrupt` | Ctrl-C |
+//! | `memory`, `open_files` | limits of the process |
 
 mod arguments;
 mod changed;
@@ -22,6 +23,7 @@ mod commands;
 mod environment;
 mod exit;
 mod failure;
+mod hints;
 mod home;
 mod interrupt;
 mod keys;
@@ -32,6 +34,7 @@ mod plain_text;
 mod program;
 mod progress;
 mod quoting;
+mod restore_command;
 mod screen;
 mod selection;
 mod session;

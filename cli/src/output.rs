@@ -10,10 +10,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
 
-/// What a command that worked leaves behind.
+/// The output of a command that succeeded.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// JSON that is still to be written.
+    /// JSON that is not written yet.
     Document(String, Exit),
     /// Standard output has everything already.
     Written,
@@ -27,10 +27,7 @@ impl Done {
             Err(e) => Err(Failure::new(Exit::Failed, format!("cannot write the result as JSON: {e}"))),
         }
     }
-}
 
-impl Done {
-    /// How the program ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Document(_, exit) => *exit,
@@ -39,7 +36,7 @@ impl Done {
     }
 }
 
-/// Tells the outcome on both outputs.
+/// Writes the outcome to both outputs.
 pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCode {
     let failure = match outcome {
         Ok(Done::Written) => return Exit::Success.into(),
@@ -50,11 +47,11 @@ pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCod
         },
         Err(failure) => failure,
     };
-    if !failure.is_silent() {
+    if !failure.is_shown() {
         screen.say(Level::ERROR, &failure);
     }
-    if failure.wants_document() {
-        // The exit code and standard error have told it already.
+    if failure.has_document() {
+        // The exit code and standard error report the failure in any case.
         let _ = write(io::stdout().lock(), &format!("{:#}", failure.document()));
     }
     failure.exit().into()
@@ -68,7 +65,9 @@ fn write(mut out: impl Write, text: &str) -> io::Result<()> {
 /// Standard output failed while it was being written.
 pub(crate) fn unwritable(error: &io::Error) -> Failure {
     match error.kind() {
-        ErrorKind::BrokenPipe => Failure::nobody_reads(Exit::Failed),
-        _ => Failure::new(Exit::Failed, format!("cannot write to standard output: {error}")).after_output(),
+        ErrorKind::BrokenPipe => Failure::output_closed(Exit::Failed),
+        _ => {
+            Failure::new(Exit::Failed, format!("cannot write to standard output: {error}")).without_document()
+        }
     }
 }

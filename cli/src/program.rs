@@ -17,34 +17,34 @@ use crate::failure::Failure;
 use crate::output::{self, Done};
 use crate::screen::Screen;
 use crate::session::Session;
-use crate::{commands, interrupt, memory, open_files};
+use crate::{commands, hints, interrupt, memory, open_files};
 
-/// Runs `backup-client`. `main` has to call this before anything else: it changes the process's environment,
-/// which no other thread may look at meanwhile.
+/// Runs `backup-client`. `main` must call this first: it changes the process's environment, which no other thread may read
+/// at the same time.
 pub fn backup_client(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     run_program::<ClientArguments>(arguments)
 }
 
-/// Runs `intellistor-agent`, under the same condition.
+/// Runs `intellistor-agent`; the same applies.
 pub fn intellistor_agent(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     run_program::<AgentArguments>(arguments)
 }
 
 /// A program: its arguments, and what it does with them.
 trait Program: Parser {
-    /// Whether its runs leave logs. `backup-client` leaves none anywhere.
+    /// Whether its runs leave logs; `backup-client` leaves none.
     const LEAVES_LOGS: bool;
 
-    /// Whether schedulers start it.
+    /// Who starts it: a person or a scheduler.
     const START: Start;
 
     /// The program, as a collector knows it.
     const SERVICE: &str;
 
-    /// Whether what it does is worth a trace. To list or to show must not wait for a collector.
+    /// Whether the command is traced: to list or to show must not wait for a collector.
     fn is_traced(&self) -> bool;
 
-    /// Whether it needs settings. What a shell asks for at its start must work beside any `.env`.
+    /// Whether the command reads settings: completions, which a shell loads at its start, must work beside any `.env`.
     fn reads_settings(&self) -> bool;
 
     fn common(&self) -> &Common;
@@ -121,6 +121,7 @@ impl Program for AgentArguments {
 }
 
 fn run_program<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    intellistor::advice::set(hints::hint);
     intellistor::privilege::keep_memory_private();
     memory::give_back_large_blocks();
     open_files::raise();
@@ -133,19 +134,19 @@ fn run_program<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Exi
     }
 }
 
-/// Help and version go where clap sends them; so does the usage, but then programs get their document too.
+/// Help, version and usage go where clap sends them; wrong usage also gives the JSON document.
 fn explain(refused: &clap::Error) -> ExitCode {
-    // There is nowhere left to tell that this could not be told.
+    // Where standard error is gone there is nowhere to say so.
     let _ = refused.print();
     if matches!(refused.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Exit::Success.into();
     }
-    let told = refused.to_string();
+    let text = refused.to_string();
     let message = match refused.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given",
-        _ => told.split("\n\n").next().unwrap_or_default().trim_start_matches("error: "),
+        _ => text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: "),
     };
-    output::finish(Err(Failure::configuration(message).told_already()), &Screen::default())
+    output::finish(Err(Failure::configuration(message).already_shown()), &Screen::default())
 }
 
 fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
@@ -185,7 +186,7 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
             }
         }
     });
-    // What still runs is not waited for: it ends with the process.
+    // Tasks that still run end with the process.
     runtime.shutdown_background();
     if let Some(export) = export {
         export.finish();
@@ -193,17 +194,17 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
     outcome
 }
 
-/// Traces and metrics, where the standard variables ask for them. Nothing that is wrong with them fails a run.
+/// Traces and metrics, where the standard variables ask for them. A failure of theirs is a warning and fails no run.
 fn export<P: Program>(environment: &Environment, screen: &Screen) -> Option<Export> {
     let settings = Settings::from_variables(|name| {
-        // What is not Unicode is none of the standard's values.
+        // None of the standard's values is anything but Unicode.
         environment.get(name).ok().flatten().map(|value| value.as_str().to_owned())
     });
     let screen = screen.clone();
     match settings {
-        Ok(settings) => {
-            otlp::start(&settings?, P::SERVICE, env!("CARGO_PKG_VERSION"), move |told| screen.warn(told))
-        }
+        Ok(settings) => otlp::start(&settings?, P::SERVICE, env!("CARGO_PKG_VERSION"), move |warning| {
+            screen.warn(warning)
+        }),
         Err(error) => {
             screen.warn(format_args!("traces and metrics are off: {error}"));
             None

@@ -1,26 +1,27 @@
 //! The progress line: what was done, how fast, how long it will take.
 //!
 //! ```text
-//! backing up  [#########-----------]   45 %  2.5/5.6 GiB  120.4 MiB/s  0:26 left  1,234/5,678 items
+//! backing up  [#########---------------------]   45 %  2.50 GiB/5.60 GiB  120.40 MiB/s  26s left  1,234/5,678 items
 //! ```
+//! Drawn by indicatif, on a terminal only. Which parts fit into its width is decided here: a line that is cut inside a number
+//! would lie.
 
-use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use console::Term;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use intellistor::Progress;
 use tokio::task::JoinHandle;
 
 use crate::screen::Screen;
-use crate::units::{clock, grouped, part_of, size};
 
 const TICK: Duration = Duration::from_millis(125);
-/// The rate is that of so many ticks, 10 s: long enough not to flicker, short enough to show a stall.
-const RATE_TICKS: usize = 80;
+/// Draws a second.
+const RATE_HZ: u8 = 10;
 
-/// A progress line while it is drawn; gone when dropped.
+/// A progress line while it is drawn; cleared when dropped.
 #[derive(Debug)]
 pub(crate) struct Meter {
     screen: Screen,
@@ -29,35 +30,36 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Draws until dropped; nothing where nobody looks.
+    /// Draws until dropped; `None` where standard error is not a terminal, or is quiet.
     pub(crate) fn start(screen: &Screen, doing: &'static str, progress: Arc<Progress>) -> Option<Self> {
         if !screen.draws() {
             return None;
         }
-        let target = ProgressDrawTarget::term(Term::stderr(), 10);
-        let style = ProgressStyle::with_template("{msg}").ok()?;
-        let bar = ProgressBar::with_draw_target(None, target).with_style(style);
+        let target = ProgressDrawTarget::term(Term::stderr(), RATE_HZ);
+        let bar = ProgressBar::with_draw_target(None, target).with_prefix(doing);
         screen.set_bar(Some(bar.clone()));
         let drawn = bar.clone();
         let task = tokio::spawn(async move {
             let term = Term::stderr();
-            let mut rate = Rate::default();
+            let mut layout = None;
             let mut ticks = tokio::time::interval(TICK);
             loop {
                 ticks.tick().await;
-                let now = Snapshot::of(&progress);
-                let speed = rate.add(Instant::now(), now.bytes);
-                drawn.set_message(line(doing, &now, speed, usize::from(term.size().1)));
+                let template = template(term.size().1.into(), progress.total_bytes.get() > 0);
+                if layout.replace(template) != Some(template) {
+                    drawn.set_style(style(template));
+                }
+                update(&drawn, &progress);
             }
         });
         Some(Self { screen: screen.clone(), bar, task })
     }
 
     /// Replaces the line by one that stays.
-    pub(crate) fn finish(self, told: &str) {
+    pub(crate) fn finish(self, summary: &str) {
         let screen = self.screen.clone();
         drop(self);
-        screen.note(told);
+        screen.note(summary);
     }
 }
 
@@ -69,131 +71,159 @@ impl Drop for Meter {
     }
 }
 
-/// The counters at one moment.
-#[derive(Debug, Clone, Copy, Default)]
-struct Snapshot {
-    entries: u64,
-    total_entries: u64,
-    bytes: u64,
-    total_bytes: u64,
-}
-
-impl Snapshot {
-    fn of(progress: &Progress) -> Self {
-        Self {
-            entries: progress.entries.get(),
-            total_entries: progress.total_entries.get(),
-            bytes: progress.bytes.get(),
-            total_bytes: progress.total_bytes.get(),
-        }
-    }
-
-    /// Between 0 and 1. Totals are estimates, and grow while they are counted.
-    fn share(&self) -> Option<f64> {
-        let of = |done: u64, total: u64| (total > 0).then(|| (done as f64 / total as f64).min(1.0));
-        of(self.bytes, self.total_bytes).or_else(|| of(self.entries, self.total_entries))
-    }
-}
-
-/// Bytes a second, over the last few seconds.
-#[derive(Debug, Default)]
-struct Rate(VecDeque<(Instant, u64)>);
-
-impl Rate {
-    fn add(&mut self, now: Instant, bytes: u64) -> Option<f64> {
-        if self.0.len() > RATE_TICKS {
-            self.0.pop_front();
-        }
-        self.0.push_back((now, bytes));
-        let (first, before) = *self.0.front()?;
-        let seconds = now.duration_since(first).as_secs_f64();
-        (seconds >= 0.5).then(|| bytes.saturating_sub(before) as f64 / seconds)
-    }
-}
-
-/// A line shorter than `width`: what matters least is left out first.
-fn line(doing: &str, now: &Snapshot, rate: Option<f64>, width: usize) -> String {
-    let room = width.saturating_sub(1);
-    let share = now.share();
-    let percent = share.map(|share| format!("{:3.0} %", (share * 100.0).floor()));
-    let bytes =
-        if now.total_bytes > now.bytes { part_of(now.bytes, now.total_bytes) } else { size(now.bytes) };
-    let speed = rate.map(|rate| format!("{}/s", size(rate as u64)));
-    let left = rate.filter(|rate| *rate >= 1.0 && now.total_bytes > now.bytes).map(|rate| {
-        // More than four days is no estimate but a stall.
-        let seconds = ((now.total_bytes - now.bytes) as f64 / rate).ceil() as u64;
-        if seconds < 100 * 3600 { format!("{} left", clock(seconds)) } else { "stalled".to_owned() }
+fn update(bar: &ProgressBar, progress: &Progress) {
+    let (entries, total_entries) = (progress.entries.get(), progress.total_entries.get());
+    let (bytes, total_bytes) = (progress.bytes.get(), progress.total_bytes.get());
+    let is_first = bar.position() == 0 && bytes > 0;
+    // Totals are estimates, and grow while they are counted.
+    bar.update(|state| {
+        state.set_len(total_bytes.max(bytes));
+        state.set_pos(bytes);
     });
-    let items = match now.total_entries {
-        total if total > now.entries => format!("{}/{} items", grouped(now.entries), grouped(total)),
-        _ => format!("{} items", grouped(now.entries)),
-    };
-
-    // In the order of the line, each with its rank.
-    let parts = [(0, percent), (1, Some(bytes)), (3, speed), (2, left), (4, Some(items))];
-    let joined = |most: i32| {
-        let shown = parts.iter().filter(|(rank, _)| *rank <= most).filter_map(|(_, part)| part.as_deref());
-        std::iter::once(doing).chain(shown).collect::<Vec<_>>().join("  ")
-    };
-    let Some(text) = (0..=4).rev().map(joined).find(|text| text.len() <= room) else {
-        return doing.chars().take(room).collect();
-    };
-    match share {
-        // Below this width a bar would come and go with the length of the numbers.
-        Some(share) if width >= 100 && room - text.len() >= 15 => {
-            let length = (room - text.len() - 4).min(30);
-            let done = ((share * length as f64) as usize).min(length);
-            let bar = format!("{doing}  [{}{}]", "#".repeat(done), "-".repeat(length - done));
-            text.replacen(doing, &bar, 1)
-        }
-        _ => text,
+    if is_first {
+        // What a resumed run begins with was not done in this moment: it is no speed.
+        bar.reset_eta();
     }
+    bar.set_message(match total_entries {
+        total if total > entries => format!("{}/{} items", HumanCount(entries), HumanCount(total)),
+        _ => format!("{} items", HumanCount(entries)),
+    });
+}
+
+/// What fits into a line of this width, with numbers as long as they usually get. The least useful part is left out first.
+fn template(width: usize, has_total: bool) -> &'static str {
+    match (width, has_total) {
+        (0..34, true) => "{prefix}  {percent:>3} %",
+        (0..60, true) => "{prefix}  {percent:>3} %{left}",
+        (0..78, true) => "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}{left}",
+        (0..100, true) => "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}{left}  {msg}",
+        (0..134, true) => {
+            "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}{left}  {msg}"
+        }
+        (_, true) => {
+            "{prefix}  [{bar:30}]  {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}{left}  {msg}"
+        }
+        (0..70, false) => "{prefix}  {binary_bytes}",
+        (_, false) => "{prefix}  {binary_bytes}  {binary_bytes_per_sec}  {msg}",
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("#--").with_key("left", left)
+}
+
+/// `  26s left`. indicatif's own `{eta}` is 0s where nothing moves.
+fn left(state: &ProgressState, out: &mut dyn Write) {
+    if state.len().is_none_or(|total| total <= state.pos()) {
+        return;
+    }
+    // Writing to the line cannot fail. More than four days is no estimate.
+    let _ = match state.eta() {
+        eta if state.per_sec() >= 1.0 && eta < Duration::from_secs(100 * 3600) => {
+            write!(out, "  {:#} left", HumanDuration(eta))
+        }
+        _ if state.elapsed() > Duration::from_secs(10) => write!(out, "  stalled"),
+        _ => Ok(()),
+    };
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use indicatif::TermLike;
+
     use super::*;
 
-    const HALF: Snapshot =
-        Snapshot { entries: 1234, total_entries: 5678, bytes: 2_684_354_560, total_bytes: 6_012_954_214 };
-    const RATE: Option<f64> = Some(126_000_000.0);
+    /// A terminal that keeps what was written last.
+    #[derive(Debug, Clone)]
+    struct LastLine(u16, Arc<Mutex<String>>);
 
-    #[test]
-    fn a_line_fits_every_terminal() {
-        for width in 0..200 {
-            for now in [HALF, Snapshot::default(), Snapshot { bytes: u64::MAX, ..HALF }] {
-                for rate in [None, Some(0.0), RATE, Some(f64::MAX)] {
-                    let shown = line("backing up", &now, rate, width);
-                    assert!(shown.len() <= width.saturating_sub(1), "{width}: {shown}");
-                }
-            }
+    impl TermLike for LastLine {
+        fn width(&self) -> u16 {
+            self.0
         }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            if !text.trim().is_empty() {
+                text.trim_end().clone_into(&mut self.1.lock().unwrap());
+            }
+            Ok(())
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The line for entries and bytes, each with its total.
+    fn line(width: u16, entries: [u64; 2], bytes: [u64; 2]) -> String {
+        let progress = Progress::default();
+        progress.entries.add(entries[0]);
+        progress.total_entries.add(entries[1]);
+        progress.bytes.add(bytes[0]);
+        progress.total_bytes.add(bytes[1]);
+        let term = LastLine(width, Arc::default());
+        let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
+        let bar = ProgressBar::with_draw_target(None, target).with_prefix("backing up");
+        bar.set_style(style(template(width.into(), bytes[1] > 0)));
+        update(&bar, &progress);
+        bar.force_draw();
+        let shown = term.1.lock().unwrap().clone();
+        shown
     }
 
     #[test]
     fn the_most_useful_parts_stay_longest() {
-        let shown = |width| line("backing up", &HALF, RATE, width);
+        let half = |width| line(width, [1234, 5678], [2_684_354_560, 6_012_954_214]);
+        let bar = "#".repeat(13) + &"-".repeat(17);
         assert_eq!(
-            shown(120),
-            "backing up  [#############-----------------]   44 %  2.5/5.6 GiB  120.2 MiB/s  0:27 left  1,234/5,678 items"
+            half(140),
+            format!("backing up  [{bar}]   44 %  2.50 GiB/5.60 GiB  0 B/s  1,234/5,678 items")
         );
-        assert_eq!(shown(80), "backing up   44 %  2.5/5.6 GiB  120.2 MiB/s  0:27 left  1,234/5,678 items");
-        assert_eq!(shown(50), "backing up   44 %  2.5/5.6 GiB  0:27 left");
-        assert_eq!(shown(20), "backing up   44 %");
-        let unknown = Snapshot { total_entries: 0, total_bytes: 0, ..HALF };
-        assert_eq!(line("backing up", &unknown, RATE, 80), "backing up  2.5 GiB  120.2 MiB/s  1,234 items");
-        let grown = Snapshot { bytes: 7_000_000_000, ..HALF };
-        assert!(line("backing up", &grown, RATE, 80).contains("100 %  6.5 GiB"));
+        assert_eq!(half(80), "backing up   44 %  2.50 GiB/5.60 GiB  1,234/5,678 items");
+        assert_eq!(half(60), "backing up   44 %  2.50 GiB/5.60 GiB");
+        assert_eq!(half(40), "backing up   44 %");
+        assert_eq!(line(80, [0, 0], [5 << 20, 0]), "backing up  5.00 MiB  0 B/s  0 items");
+        // Totals are estimates.
+        assert_eq!(line(60, [2, 1], [7 << 20, 5 << 20]), "backing up  100 %  7.00 MiB/7.00 MiB");
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
-        let (mut rate, start) = (Rate::default(), Instant::now());
-        assert_eq!(rate.add(start, 0), None);
-        assert_eq!(rate.add(start + Duration::from_secs(2), 200), Some(100.0));
-        for i in 1..=100 {
-            rate.add(start + Duration::from_secs(2) + TICK * i, 200);
+    fn a_line_fits_every_terminal() {
+        let most = (1024 << 30) - 1;
+        for width in 20..200 {
+            for total in [0, most] {
+                let shown = line(width, [999_999, 9_999_999], [most, total]);
+                // With a time left.
+                assert!(shown.len() + 10 < usize::from(width).max(34), "{width}: {shown}");
+            }
         }
-        assert_eq!(rate.add(start + Duration::from_secs(20), 200), Some(0.0));
     }
 }

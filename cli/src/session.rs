@@ -8,11 +8,11 @@ use intellistor::{
     Recipients, RunOptions, S3Options, StoreUrl,
 };
 
-use crate::commands::backup::restore_command;
 use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::keys;
+use crate::restore_command::RestoreCommand;
 use crate::screen::Screen;
 use crate::selection::{SealArgument, Which};
 
@@ -46,14 +46,14 @@ impl Session {
         Ok(policy)
     }
 
-    /// The policy's store, and who opens what lies in it.
+    /// The policy's store, and the identity that opens its backups.
     pub(crate) async fn open(&self, policy: &Policy) -> Result<(Catalog, Identity), Failure> {
         let url = self.store_url(policy)?;
         let key = keys::user_key(&self.environment, &self.screen)?;
         Ok((self.open_store(&url).await?, key.into()))
     }
 
-    /// The policy's store, and whom a backup is sealed for: no easily guessed passphrase.
+    /// The policy's store, and the recipients of a backup. A passphrase that is easily guessed is refused.
     pub(crate) async fn open_to_seal(
         &self,
         policy: &Policy,
@@ -63,7 +63,7 @@ impl Session {
         let key = keys::user_key(&self.environment, &self.screen)?;
         if let Some(weakness) = key.weakness().filter(|_| !seal.weak_passphrase) {
             return Err(Failure::configuration(format!(
-                "the passphrase in {} is easily guessed by whoever gets hold of a backup: {weakness}",
+                "the passphrase in {} is easily guessed by anyone who gets hold of a backup: {weakness}",
                 environment::PASSPHRASE
             ))
             .hint(
@@ -79,7 +79,7 @@ impl Session {
         self.open_store(&self.store_url(policy)?).await
     }
 
-    /// The files of the AWS SDK may name a program that gives credentials, and where requests go.
+    /// The AWS SDK's files may name a program that gives credentials, and where requests go.
     fn trust_aws_files(&self, url: &StoreUrl) -> Result<(), Failure> {
         if url.to_string().starts_with("file:") {
             return Ok(());
@@ -133,8 +133,8 @@ impl Session {
         let Some(name) = self.environment.get(MACHINE)? else { return Ok(None) };
         if name.len() > MOST_MACHINE_BYTES || name.trim() != name.as_str() || name.contains(char::is_control)
         {
-            let told = format!("{MACHINE} is not a valid machine name");
-            return Err(Failure::configuration(told).because(format!(
+            let what = format!("{MACHINE} is not a valid machine name");
+            return Err(Failure::configuration(what).because(format!(
                 "a name has at most {MOST_MACHINE_BYTES} bytes, no control characters and no spaces around it"
             )));
         }
@@ -146,7 +146,7 @@ impl Session {
             return Ok(url.clone());
         }
         match self.environment.get(BUCKET)? {
-            None => Err(Failure::configuration("no store is configured: neither the policy nor the environment says where to")
+            None => Err(Failure::configuration("no store is configured, neither in the policy nor in the environment")
                 .hint(format!("set {BUCKET}=my-bucket (or `store: s3://my-bucket/prefix` in the policy) for S3, or `store: file:///mnt/nas` in the policy for a folder"))),
             Some(bucket) => {
                 let text = bucket.as_str();
@@ -157,7 +157,7 @@ impl Session {
         }
     }
 
-    /// The backup that the arguments mean.
+    /// The backup that the arguments name.
     pub(crate) async fn choose(
         &self,
         catalog: &Catalog,
@@ -205,16 +205,19 @@ impl Session {
             };
             let failure = Failure::engine(what)(error);
             let Some(key) = lost else { return failure };
-            // With `=`, a glob may begin with a dash.
-            let only = only.iter().map(|glob| format!("--only={glob}"));
-            let more: Vec<String> = ["--without-manifest".to_owned()].into_iter().chain(only).collect();
-            let more: Vec<&str> = more.iter().map(String::as_str).collect();
-            failure.hint(restore_command(self.env_file.as_deref(), policy, &key, &more, out))
+            let restore = self.restore_command(policy, &key);
+            failure.hint(RestoreCommand { without_manifest: true, only, out, ..restore }.line())
         }
     }
 
-    /// A disk that is not mounted looks the same.
-    pub(crate) fn tell_of_new_stores(&self, folders: &[PathBuf]) {
+    /// The command that restores the backup with this key.
+    pub(crate) fn restore_command<'a>(&'a self, policy: &'a Path, key: &'a str) -> RestoreCommand<'a> {
+        let env_file = self.env_file.as_deref();
+        RestoreCommand { env_file, policy, key, without_manifest: false, only: &[], out: None }
+    }
+
+    /// Says which stores are new: a disk that is not mounted looks like one.
+    pub(crate) fn note_new_stores(&self, folders: &[PathBuf]) {
         for folder in folders {
             self.screen.note(format_args!(
                 "created a new store in {}, which held no backups. If a disk should be mounted there, mount it and back up again",
@@ -223,13 +226,13 @@ impl Session {
         }
     }
 
-    /// Runs what cannot be cancelled from inside.
+    /// Runs work that does not watch for Ctrl-C itself.
     pub(crate) async fn unless_cancelled<T>(
         &self,
         work: impl Future<Output = intellistor::Result<T>>,
     ) -> intellistor::Result<T> {
         match self.cancel.run_until_cancelled(work).await {
-            // A store that is amid its pauses ends them with its last error at the same moment.
+            // A store that pauses between attempts gives its last error at the same moment.
             Some(Err(Error::Storage(_))) if self.cancel.is_cancelled() => Err(Error::Interrupted),
             None => Err(Error::Interrupted),
             Some(done) => done,

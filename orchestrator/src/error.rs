@@ -25,8 +25,8 @@ pub enum Error {
         "{0}. A glob takes `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before one that is meant literally"
     )]
     Pattern(#[from] intellistor_actors::globs::BadGlob),
-    /// Occurs when the store holds no backup of the policy.
-    #[error("{store} holds no backup of policy {policy_id}{}", what_else(*orphans))]
+    /// Occurs when the store has no backup of the policy.
+    #[error("{store} has no backup of policy {policy_id}{}", and_archives(*orphans))]
     NoBackup {
         /// The policy.
         policy_id: String,
@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// Occurs when `--only` matches nothing: nothing was restored.
     #[error(
-        "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, `*` crosses `/`, and a folder stands for all that is in it; `backup-client show` lists the paths"
+        "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, `*` crosses `/`, and a folder includes all that is in it"
     )]
     NothingMatches {
         /// The backup.
@@ -136,6 +136,12 @@ impl Error {
         matches!(self, Self::Storage(intellistor_storage::Error::Store(error)) if error.kind.is_of_the_store())
     }
 
+    /// Whether the store wants all parts of an upload to be equally large.
+    pub(crate) fn is_of_unequal_parts(&self) -> bool {
+        use intellistor_storage::Error as Storage;
+        matches!(self, Self::Storage(Storage::Store(error)) if error.kind == StoreErrorKind::UnequalParts)
+    }
+
     /// The error's kind.
     pub fn category(&self) -> Category {
         use intellistor_storage::Error as Storage;
@@ -182,13 +188,10 @@ impl From<Failure> for Error {
     }
 }
 
-/// What to say where there is no backup.
-fn what_else(orphans: usize) -> String {
+fn and_archives(orphans: usize) -> String {
     match orphans {
-        0 => ". Check the policy and the store; `backup-client backup` makes one".to_owned(),
-        _ => format!(
-            ", but {orphans} archive{} without a manifest: `backup-client list --orphans` shows what can be restored",
-            if orphans == 1 { "" } else { "s" }
-        ),
+        0 => String::new(),
+        1 => ", but 1 archive without a manifest".to_owned(),
+        _ => format!(", but {orphans} archives without a manifest"),
     }
 }

@@ -32,8 +32,9 @@
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | [`privilege`] | the rights of this process |
-//! | `error` | what can go wrong, and of what kind it is |
+//! | `error`, [`advice`] | what can go wrong, and of what kind it is; what a person can do about it, as the program says |
 
+pub mod advice;
 pub mod agent;
 mod alerts;
 mod catalog;
@@ -63,10 +64,12 @@ pub use intellistor_storage::keys::{Identity, Recipients, UserKey};
 pub use intellistor_storage::manifest::{
     Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
+pub use intellistor_storage::objects::error::{StoreError, StoreErrorKind};
 pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
 pub use intellistor_storage::state;
+pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::decrypt::decrypt;

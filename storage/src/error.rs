@@ -51,9 +51,7 @@ pub enum Error {
         known: u32,
     },
     /// Occurs when no configured key is the one that sealed the backup.
-    #[error(
-        "the backup is sealed with key {sealed_with}, the configured key is {configured}. Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that made the backup"
-    )]
+    #[error("the backup is sealed with key {sealed_with}, the configured key is {configured}")]
     WrongKey {
         /// Key ids that the backup names, comma separated.
         sealed_with: String,
@@ -61,15 +59,13 @@ pub enum Error {
         configured: String,
     },
     /// Occurs when the configured passphrase does not open the backup.
-    #[error(
-        "the passphrase is not the one that sealed this backup (key id {sealed_with}). Set INTELLISTOR_PASSPHRASE to the passphrase that made it"
-    )]
+    #[error("the passphrase is not the one that sealed this backup (key id {sealed_with})")]
     WrongPassphrase {
         /// Key ids that the backup names, comma separated.
         sealed_with: String,
     },
     /// Occurs when a configured key is malformed.
-    #[error("{origin} does not hold a usable key: {reason}. `backup-client key-create` makes one")]
+    #[error("{origin} is not a usable key: {reason}")]
     BadKey {
         /// The variable or file.
         origin: String,
@@ -88,7 +84,7 @@ pub enum Error {
     },
     /// Occurs when a policy belongs to another machine in the store.
     #[error(
-        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written. Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them"
+        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written"
     )]
     NotOwner {
         /// The policy.
@@ -104,7 +100,7 @@ pub enum Error {
     },
     /// Occurs when what should say which machine a policy belongs to is something else.
     #[error(
-        "{store}: {key} should say which machine the policy belongs to, but {reason}. Nothing else was written. Look at that object; if no other machine backs up this policy there, run once with --take-over, which rewrites it"
+        "{store}: {key} should say which machine the policy belongs to, but {reason}. Nothing else was written"
     )]
     UnreadableOwner {
         /// The object.
@@ -126,7 +122,7 @@ pub enum Error {
         process: Option<u32>,
     },
     /// Occurs when the queue cannot be read or written.
-    #[error("cannot {action} the queue {}: {reason}. {}", path.display(), kind.hint())]
+    #[error("cannot {action} the queue {}: {reason}", path.display())]
     Queue {
         /// "open", "read", "write", ...
         action: &'static str,
@@ -214,18 +210,4 @@ pub enum QueueErrorKind {
     Io,
     /// What it holds cannot be read, or not by this program.
     Damaged,
-}
-
-impl QueueErrorKind {
-    fn hint(self) -> &'static str {
-        match self {
-            Self::Full => "Free some space, then run again to resume",
-            Self::Short => {
-                "Nothing is wrong with the disk. Where files are too many, raise the limit, as with `ulimit -n 1024`, or \
-                 LimitNOFILE=1024 in a systemd unit; then run again"
-            }
-            Self::Io => "Check the disk and who may write there; INTELLISTOR_HOME names another place",
-            Self::Damaged => "The next run moves it aside and starts a new job; no backup is affected",
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! `backup`: one run of a policy.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use intellistor::{BackupOptions, BackupReport, Problem, ProblemKind, StoreUrl};
@@ -10,10 +10,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::quoting;
 use crate::selection::{PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
-use crate::units::{counted, duration, size};
+use crate::units::{counted, duration};
+use indicatif::BinaryBytes;
 
 /// Back up what a policy names
 #[derive(Debug, Args)]
@@ -77,11 +77,11 @@ struct Keys {
 
 pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
-    // Before the store is asked: it is the likelier mistake.
+    // Before the store is opened: it is the likelier mistake.
     policy.check_paths()?;
     intellistor::privilege::read_everything();
     let (catalog, recipients) = session.open_to_seal(&policy, &command.seal).await?;
-    session.tell_of_new_stores(&catalog.new_folders());
+    session.note_new_stores(&catalog.new_folders());
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = BackupOptions {
@@ -96,15 +96,12 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
         let files = counted(report.totals.files, "file");
         meter.finish(&format!(
             "backed up {files}, {} in {}",
-            size(report.totals.bytes),
+            BinaryBytes(report.totals.bytes),
             duration(report.seconds)
         ));
     }
     let complete = report.is_complete();
-    for warning in &report.warnings {
-        session.screen.warn(warning);
-    }
-    let cli_restore = cli_restore(session.env_file.as_deref(), &command.policy.policy, &report.key_backup);
+    let cli_restore = session.restore_command(&command.policy.policy, &report.key_backup).line();
     Done::document(&document(report, cli_restore), if complete { Exit::Success } else { Exit::Incomplete })
 }
 
@@ -114,11 +111,11 @@ pub(crate) fn document(report: BackupReport, cli_restore: String) -> Document {
         _ => None,
     };
     let totals = report.totals;
-    let untold = (totals.skipped + totals.changed).saturating_sub(report.problems.len() as u64);
+    let unlisted = (totals.skipped + totals.changed).saturating_sub(report.problems.len() as u64);
     let mut warnings = report.notes;
     warnings.extend(report.problems.iter().map(warning));
-    if untold > 0 {
-        warnings.push(format!("and {untold} more; `backup-client show` lists them all"));
+    if unlisted > 0 {
+        warnings.push(format!("and {unlisted} more; `backup-client show` lists them all"));
     }
     warnings.extend(report.warnings);
     Document {
@@ -152,34 +149,6 @@ fn warning(problem: &Problem) -> String {
         ProblemKind::Note => "left out",
     };
     format!("{}: {kind}: {}", problem.relative_path, problem.reason)
-}
-
-/// The command that restores this backup, from wherever it is pasted.
-pub(crate) fn cli_restore(env_file: Option<&Path>, policy: &Path, key: &str) -> String {
-    restore_command(env_file, policy, key, &[], None)
-}
-
-/// As [`cli_restore`], with further arguments, and into another folder.
-pub(crate) fn restore_command(
-    env_file: Option<&Path>,
-    policy: &Path,
-    key: &str,
-    more: &[&str],
-    out: Option<&Path>,
-) -> String {
-    let absolute = |path: &Path| {
-        std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
-    };
-    let here = if cfg!(windows) { r".\restore" } else { "./restore" };
-    let out = out.map_or_else(|| here.to_owned(), |out| out.to_string_lossy().into_owned());
-    let mut words = vec![quoting::program("backup-client")];
-    words.extend(env_file.into_iter().flat_map(|file| ["--env-file".to_owned(), absolute(file)]));
-    words.extend(["restore", "--policy"].map(str::to_owned));
-    words.push(absolute(policy));
-    words.extend(["--key", key].map(str::to_owned));
-    words.extend(more.iter().map(|word| (*word).to_owned()));
-    words.extend(["--out".to_owned(), out]);
-    quoting::command_line(words.iter().map(String::as_str))
 }
 
 #[cfg(test)]
@@ -228,23 +197,5 @@ mod tests {
         let local =
             serde_json::to_value(document(report("file:///mnt/nas", 0, 0), "cmd".to_owned())).unwrap();
         assert!(local["s3"]["bucket"].is_null() && local["warnings"].as_array().unwrap().is_empty());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_restore_command_works_when_pasted() {
-        let key = "backups/p/20261123T020000Z/b/backup.tar.gz.enc";
-        let line =
-            cli_restore(Some(Path::new("my secrets.env")), Path::new("/home/joão/it's $HOME.yaml"), key);
-        let output = std::process::Command::new("sh")
-            .args(["-c", &format!("printf '%s\\n' {line}")])
-            .output()
-            .unwrap();
-        let words = String::from_utf8(output.stdout).unwrap();
-        let here = std::env::current_dir().unwrap().join("my secrets.env");
-        let expected =
-            ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
-        assert_eq!(words.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
-        assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restore"]);
     }
 }

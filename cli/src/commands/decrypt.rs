@@ -59,14 +59,14 @@ async fn to_standard_output(
     name: &BackupName,
     session: &Session,
 ) -> Result<Done, Failure> {
-    let nobody_reads = Arc::new(AtomicBool::new(false));
-    let out = Pipe { nobody_reads: nobody_reads.clone() };
+    let reader_gone = Arc::new(AtomicBool::new(false));
+    let out = Pipe { reader_gone: reader_gone.clone() };
     match intellistor::decrypt(catalog, identity, name, Box::new(out), session.run_options()).await {
         Ok(_) => Ok(Done::Written),
-        Err(_) if nobody_reads.load(Ordering::Relaxed) => Err(Failure::nobody_reads(Exit::Failed)),
+        Err(_) if reader_gone.load(Ordering::Relaxed) => Err(Failure::output_closed(Exit::Failed)),
         Err(error) => Err(failed(name)(error)
             .hint("do not use what was written so far: it is not whole")
-            .after_output()),
+            .without_document()),
     }
 }
 
@@ -109,13 +109,13 @@ fn failed(name: &BackupName) -> impl FnOnce(intellistor::Error) -> Failure {
 
 /// Standard output that remembers when its reader has gone away.
 struct Pipe {
-    nobody_reads: Arc<AtomicBool>,
+    reader_gone: Arc<AtomicBool>,
 }
 
 impl Pipe {
     fn noting<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
         if outcome.as_ref().is_err_and(|e| e.kind() == ErrorKind::BrokenPipe) {
-            self.nobody_reads.store(true, Ordering::Relaxed);
+            self.reader_gone.store(true, Ordering::Relaxed);
         }
         outcome
     }

@@ -6,10 +6,11 @@ use clap::Args;
 use intellistor::{Catalog, ListedBackup, OrphanArchive, Policy};
 use serde::Serialize;
 
-use crate::commands::backup::restore_command;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::hints;
 use crate::output::Done;
+use crate::restore_command::RestoreCommand;
 use crate::selection::PolicyArgument;
 use crate::session::Session;
 use crate::units::counted;
@@ -87,8 +88,8 @@ impl From<ListedBackup> for Row {
 impl Orphan {
     fn new(OrphanArchive { name, archive_bytes }: OrphanArchive, session: &Session, policy: &Path) -> Self {
         let key = name.archive_key();
-        let more = ["--without-manifest"];
-        let cli_restore = restore_command(session.env_file.as_deref(), policy, &key, &more, None);
+        let restore = session.restore_command(policy, &key);
+        let cli_restore = RestoreCommand { without_manifest: true, ..restore }.line();
         Self { backup_id: name.backup_id, timestamp: name.timestamp, key, archive_bytes, cli_restore }
     }
 }
@@ -124,12 +125,15 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
     Done::document(&document, Exit::Success)
 }
 
-/// A listing is for whoever may read; that nobody can say whose the policy is does not end it.
+/// A listing does not fail because the owner is unknown.
 async fn owner(catalog: &Catalog, policy: &Policy, session: &Session) -> Option<MachineRow> {
     match session.unless_cancelled(catalog.owner(&policy.policy_id)).await {
         Ok(owner) => owner.map(|owner| MachineRow { host: owner.host, since: owner.since }),
         Err(error) => {
-            session.screen.warn(format_args!("it is not known which machine the policy belongs to: {error}"));
+            session.screen.warn(format_args!(
+                "it is not known which machine the policy belongs to: {}",
+                hints::with_hint(&error)
+            ));
             None
         }
     }

@@ -13,7 +13,8 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::{OnlyArgument, PolicyArgument, Which};
 use crate::session::Session;
-use crate::units::{counted, duration, size};
+use crate::units::{counted, duration};
+use indicatif::BinaryBytes;
 
 /// Restore a backup, whole or in part
 #[derive(Debug, Args)]
@@ -90,7 +91,11 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         .map_err(zeros)?;
     if let Some(meter) = meter {
         let entries = counted(report.restored, "item");
-        meter.finish(&format!("restored {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
+        meter.finish(&format!(
+            "restored {entries}, {} in {}",
+            BinaryBytes(report.bytes),
+            duration(report.seconds)
+        ));
     }
     warn_of_changed(&session.screen, report.changed_count);
     conclude(report, command.out.to_string_lossy().into_owned())

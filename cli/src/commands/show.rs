@@ -15,7 +15,8 @@ use crate::failure::Failure;
 use crate::output::{self, Done};
 use crate::selection::{OnlyArgument, PolicyArgument, Which};
 use crate::session::Session;
-use crate::units::{counted, size};
+use crate::units::counted;
+use indicatif::BinaryBytes;
 
 /// Show what a backup holds: its files, and what was skipped
 #[derive(Debug, Args)]
@@ -131,10 +132,10 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
                 Ok(Done::Written)
             }
             Ok(Err(Broken::Output(e))) => Err(output::unwritable(&e)),
-            Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(e).after_output()),
-            Err(panic) => Err(Failure::new(Exit::Failed, format!("a defect of this program: {panic}")).after_output()),
+            Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(e).without_document()),
+            Err(panic) => Err(Failure::new(Exit::Failed, format!("a defect of this program: {panic}")).without_document()),
         },
-        () = session.cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted").after_output()),
+        () = session.cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted").without_document()),
     }
 }
 
@@ -214,7 +215,7 @@ fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlob
         .map_err(|e| Broken::Manifest(e.into()))?;
     outcome?;
     let Totals { files, bytes, .. } = manifest.head().totals;
-    writeln!(out, "{:>10}  {} in all", size(bytes), counted(files, "file"))?;
+    writeln!(out, "{:>11}  {} in all", BinaryBytes(bytes).to_string(), counted(files, "file"))?;
     Ok(out.flush()?)
 }
 
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_stops_when_nobody_reads() {
+    fn a_list_stops_when_the_reader_is_gone() {
         struct Closed;
         impl Write for Closed {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

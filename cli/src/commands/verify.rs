@@ -10,7 +10,8 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::{PolicyArgument, Which};
 use crate::session::Session;
-use crate::units::{counted, duration, size};
+use crate::units::{counted, duration};
+use indicatif::BinaryBytes;
 
 /// Check every byte of a backup, without restoring it
 #[derive(Debug, Args)]
@@ -69,7 +70,11 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
         })?;
     if let Some(meter) = meter {
         let entries = counted(report.entries, "item");
-        meter.finish(&format!("verified {entries}, {} in {}", size(report.bytes), duration(report.seconds)));
+        meter.finish(&format!(
+            "verified {entries}, {} in {}",
+            BinaryBytes(report.bytes),
+            duration(report.seconds)
+        ));
     }
     warn_of_changed(&session.screen, report.changed_count);
     let document = Document {

@@ -11,6 +11,7 @@ use intellistor_storage::state::job::JobEvent;
 use intellistor_storage::state::{self, Queue};
 use tracing::Instrument as _;
 
+use crate::advice::with_advice;
 use crate::agent::abandon::abandon;
 use crate::agent::begin::next_time;
 use crate::agent::close::close;
@@ -68,7 +69,7 @@ impl Agent {
         let mut queue = Queue::open(&folder)?;
         // Before anything is written to the store, a log included.
         if let Err(error) = check(&queue, catalog, policy, &options) {
-            self.log_failed_start(&mut queue, &policy.policy_id, &error.to_string())?;
+            self.log_failed_start(&mut queue, &policy.policy_id, &with_advice(&error))?;
             return Err(error);
         }
         // Requests are left only while the queue is locked: an earlier one was meant for another run.

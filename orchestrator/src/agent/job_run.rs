@@ -28,6 +28,7 @@ use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
+use crate::advice::with_advice;
 use crate::agent::failure_action::FailureAction;
 use crate::agent::monitor;
 use crate::agent::open_job::OpenJob;
@@ -165,7 +166,8 @@ impl<'a> JobRun<'a> {
                 action => return JobOutcome::Stopped(action, error),
             }
             let pause = attempts.pause(attempt);
-            tracing::warn!(%error, attempt, pause_ms = pause.as_millis() as u64, "the run failed; trying again");
+            let reason = with_advice(&error);
+            tracing::warn!(error = %reason, attempt, pause_ms = pause.as_millis() as u64, "the run failed; trying again");
             if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return JobOutcome::Stopped(FailureAction::Pause, Error::Interrupted);
             }

@@ -91,7 +91,9 @@ impl AgentLog {
     /// Takes the failures of writing the log, and of shipping it.
     pub(super) fn failures(&self) -> Vec<String> {
         let unshipped = self.unshipped.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.log.write_failure().into_iter().chain(unshipped).collect()
+        let failure = self.log.write_failure();
+        failure.iter().for_each(|failure| tracing::warn!("{failure}"));
+        failure.into_iter().chain(unshipped).collect()
     }
 
     /// Writes the first lines of a run.

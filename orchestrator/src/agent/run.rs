@@ -19,6 +19,7 @@ use intellistor_storage::state::{Ledger, Queue};
 use intellistor_telemetry::names::span;
 use tracing::Instrument as _;
 
+use crate::advice::with_advice;
 use crate::agent::begin::begin;
 use crate::agent::failure_action::FailureAction;
 use crate::agent::job_run::{JobOutcome, JobRun, JobRunEnd};
@@ -75,7 +76,9 @@ async fn run_in_log(
     notices.append(&mut report.notices);
     notices.extend(log.failures());
     if let Err(error) = log.remove_old(queue, setup.policy.logs.keep_days) {
-        notices.push(format!("old logs could not be removed: {error}"));
+        let notice = format!("old logs could not be removed: {error}");
+        tracing::warn!("{notice}");
+        notices.push(notice);
     }
     Ok(report)
 }
@@ -113,6 +116,7 @@ async fn run_job(
                 }
             };
             if let Some(Err(error)) = cancel.run_until_cancelled(clean_up).await {
+                let error = with_advice(&error);
                 tracing::warn!(%error, "cannot look for abandoned uploads");
                 own_notices.push(format!("could not check for abandoned uploads, which are billed: {error}"));
             }

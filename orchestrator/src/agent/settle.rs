@@ -6,6 +6,7 @@
 use intellistor_storage::state::job::JobEvent;
 use intellistor_storage::state::{Ledger, Queue};
 
+use crate::advice::with_advice;
 use crate::agent::abandon::abandon;
 use crate::agent::close::{close, close_overtaken};
 use crate::agent::failure_action::FailureAction;
@@ -44,7 +45,7 @@ pub(super) async fn settle(
     let (state, log_key) = match end_event(action, &error, &ledger, cancel_requested) {
         None => pause(queue, ledger, log, catalog, &error).await,
         Some(event) => {
-            tracing::error!(error = error.to_string(), "the job ends without a backup");
+            tracing::error!(error = with_advice(&error), "the job ends without a backup");
             if matches!(error, Error::Overtaken { .. }) {
                 ledger.advance(event)?;
                 (close_overtaken(queue, ledger)?, None)
@@ -60,7 +61,7 @@ pub(super) async fn settle(
 /// Records why the run stopped. Where that cannot be written, the error itself is what matters.
 fn record(ledger: &Ledger, error: &Error) {
     let recorded = ledger.update(|job| {
-        job.last_error = Some(error.to_string());
+        job.last_error = Some(with_advice(error));
         // This process lives, and sends its root span itself.
         job.run_span.iter_mut().for_each(|run| run.ended = true);
     });
@@ -94,7 +95,7 @@ async fn pause(
     error: &Error,
 ) -> (&'static str, Option<String>) {
     let (state, parts) = (ledger.job().state.name(), ledger.part_count());
-    tracing::error!(error = error.to_string(), state, parts, "the run stopped; the next run resumes it");
+    tracing::error!(error = with_advice(error), state, parts, "the run stopped; the next run resumes it");
     // An interrupted run does not wait for its log, and a store that cannot be used is not asked again.
     let can_ship = !matches!(error, Error::Interrupted) && !error.is_of_no_store();
     let log_key = match log.enqueue(queue) {

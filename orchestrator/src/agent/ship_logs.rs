@@ -11,6 +11,7 @@ use intellistor_storage::state::{PendingLog, Queue};
 use intellistor_telemetry::names::span;
 use tracing::{Instrument as _, info_span};
 
+use crate::advice::with_advice;
 use crate::agent::log::AgentLog;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -24,6 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) async fn ship(log: &AgentLog, queue: &Queue, catalog: &Catalog) -> Option<String> {
     let shipped = ship_outbox(log, queue, catalog).instrument(info_span!(span::SHIP_LOGS)).await;
     shipped.unwrap_or_else(|error| {
+        let error = with_advice(&error);
         tracing::warn!(%error, "the log could not be sent; the next run sends it");
         log.set_unshipped(format!("the log could not be sent; the next run sends it: {error}"));
         None

@@ -11,7 +11,6 @@ use intellistor_actors::backup::scanner;
 use intellistor_actors::backup::sequencer::MemoryCommitLog;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, make_roots};
-use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients};
@@ -22,6 +21,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 use uuid::Uuid;
 
+use crate::advice::with_advice;
 use crate::alerts;
 use crate::catalog::Catalog;
 use crate::clock::TIMESTAMP;
@@ -99,10 +99,8 @@ async fn back_up(
         on_system("backup", move || job.run())
     };
     let made = match make().await {
-        Err(Error::Storage(intellistor_storage::Error::Store(error)))
-            if error.kind == StoreErrorKind::UnequalParts =>
-        {
-            tracing::warn!(%error, "restarting the backup with equal parts");
+        Err(error) if error.is_of_unequal_parts() => {
+            tracing::warn!(error = %with_advice(&error), "restarting the backup with equal parts");
             make().await
         }
         made => made,
@@ -183,7 +181,11 @@ impl Job {
         let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
         let of_copies = match warnings.await {
             // The backup exists; whoever stopped it then has a copy less.
-            Err(Error::Interrupted) => vec!["the copy was not completed: interrupted".to_owned()],
+            Err(Error::Interrupted) => {
+                let warning = "the copy was not completed: interrupted";
+                tracing::warn!("{warning}");
+                vec![warning.to_owned()]
+            }
             completed => completed?,
         };
         let mut report = published.report;

@@ -19,6 +19,7 @@ use intellistor_storage::{Error as Storage, Hashed, Spool, StoreError, StoreErro
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::advice::with_advice;
 use crate::error::{Error, Result};
 use crate::operations::provenance::{self, Provenance};
 use crate::operations::publish;
@@ -101,7 +102,7 @@ impl Copies {
             match copy.tee(&teed, key, sent).await {
                 Ok(Some(tee)) => teed = tee,
                 Ok(None) => {}
-                Err(error) => copy.give_up(error.to_string()),
+                Err(error) => copy.give_up(with_advice(&error.into())),
             }
         }
         teed
@@ -124,7 +125,7 @@ impl Copies {
                 None => match copy.complete(source, manifest, cancel).await {
                     Ok(()) => continue,
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
-                    Err(error) => error.to_string(),
+                    Err(error) => with_advice(&error),
                 },
             };
             copy.clear(&source.header.name().archive_key()).await;

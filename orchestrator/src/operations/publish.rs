@@ -115,8 +115,8 @@ pub(crate) async fn manifest(
     let problems = draft.first_problems(MOST_PROBLEMS)?;
     let (document, head) = draft.finish(header, data_key, origin(&catalog.machine), roots)?;
     let mut warnings = alerts::of_store(catalog, recipients, &name, Utc::now()).await;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     warnings.extend(alarms);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Another machine may have taken the policy over while this one was sending.
     catalog.confirm(&name.policy_id).await?;
     Failpoint::BeforeManifest.reached();

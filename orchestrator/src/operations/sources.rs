@@ -78,7 +78,7 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
         );
         notes.push(format!("the pattern {pattern:?} in `exclude` matched nothing{hint}"));
     }
-    notes.iter().chain(&alarms).for_each(|line| tracing::warn!("{line}"));
+    notes.iter().for_each(|line| tracing::warn!("{line}"));
     Findings { roots, notes, alarms }
 }
 

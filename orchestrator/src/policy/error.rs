@@ -10,7 +10,7 @@ use crate::cron::CronError;
 #[non_exhaustive]
 pub enum PolicyError {
     /// Occurs when the policy's file cannot be read.
-    #[error("cannot read policy {}: {source}. `backup-client policy-create` writes one", path.display())]
+    #[error("cannot read policy {}: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

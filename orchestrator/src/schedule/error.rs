@@ -88,9 +88,7 @@ pub enum ScheduleError {
         command: String,
     },
     /// Occurs when the system has no scheduler.
-    #[error(
-        "neither systemd nor cron is available. `intellistor-agent serve` runs policies at the times of their `schedule`, in one process"
-    )]
+    #[error("neither systemd nor cron is available")]
     NoScheduler,
     /// Occurs when Windows refuses.
     #[error("cannot {action}: {message} (0x{code:08X}). {hint}")]
@@ -105,17 +103,13 @@ pub enum ScheduleError {
         hint: &'static str,
     },
     /// Occurs when a policy has no schedule.
-    #[error(
-        "policy {policy_id} has no schedule here. `intellistor-agent list-schedules` shows those there are; `apply-schedule` makes one"
-    )]
+    #[error("policy {policy_id} has no schedule here")]
     NotScheduled {
         /// The policy.
         policy_id: String,
     },
     /// Occurs when a run that was started through the scheduler goes on for longer than one would wait.
-    #[error(
-        "the run of {policy_id} is still running after {seconds} seconds; it was not stopped. `intellistor-agent status` shows how it ends"
-    )]
+    #[error("the run of {policy_id} is still running after {seconds} seconds; it was not stopped")]
     StillRunning {
         /// The policy.
         policy_id: String,

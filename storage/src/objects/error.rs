@@ -14,9 +14,9 @@ pub enum RetryClass {
 
 /// What an object store answered.
 #[derive(Debug, thiserror::Error)]
-#[error("{store}: cannot {operation}{}{key}: {reason}. {}", if key.is_empty() { "" } else { " " }, kind.hint())]
+#[error("{store}: cannot {operation}{}{key}: {reason}", if key.is_empty() { "" } else { " " })]
 pub struct StoreError {
-    /// Decides the hint and whether a retry helps.
+    /// Decides whether a retry helps, and what a person can do.
     pub kind: StoreErrorKind,
     /// The store's URL.
     pub store: String,
@@ -28,6 +28,8 @@ pub struct StoreError {
     pub reason: String,
     /// How to repeat the call, where the kind is temporary.
     pub retry: RetryAdvice,
+    /// The bucket's region, where the kind is [`WrongRegion`](StoreErrorKind::WrongRegion) and the store names it.
+    pub bucket_region: Option<String>,
 }
 
 /// How a call that failed is repeated.
@@ -52,7 +54,7 @@ impl StoreError {
         reason: impl Into<String>,
     ) -> Self {
         let (store, key, reason) = (store.into(), key.into(), reason.into());
-        Self { kind, store, operation, key, reason, retry: RetryAdvice::default() }
+        Self { kind, store, operation, key, reason, retry: RetryAdvice::default(), bucket_region: None }
     }
 
     /// Whether trying again may help.
@@ -154,78 +156,6 @@ impl StoreErrorKind {
                     | Self::BadCertificate
                     | Self::Proxy
             )
-    }
-
-    /// What the reader can do about it.
-    pub fn hint(self) -> &'static str {
-        match self {
-            Self::NotFound => "Check the key; `backup-client list` shows the backups that exist",
-            Self::AlreadyExists => {
-                "Another program has put it; look at what is there before anything replaces it"
-            }
-            Self::NoSuchStore => {
-                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
-            }
-            Self::OtherStore => {
-                "Mount the disk that holds the store, then run again; if it was replaced on purpose, run \
-                 `intellistor-agent run --new-store` once"
-            }
-            Self::Credentials => {
-                "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"
-            }
-            Self::AccessDenied => {
-                "Grant this permission to the credentials; docs/STORES.md has the whole policy that a backup needs"
-            }
-            Self::Unreachable => {
-                "Check AWS_ENDPOINT_URL, AWS_REGION, the proxy (HTTPS_PROXY, NO_PROXY) and the network"
-            }
-            Self::Timeout => "Check the network, and whether the store is overloaded",
-            Self::Throttled => "The store asks for fewer requests; try again later",
-            Self::ServerFault => "The store had an error of its own; try again later",
-            Self::UploadGone => "The upload was aborted or expired in the store; run the backup again",
-            Self::ChecksumMismatch => {
-                "Bytes were altered on the way; try again, and check the network's hardware if it recurs"
-            }
-            Self::Full => "Free some space or raise the quota, then run again",
-            Self::NoCredentials => {
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
-            }
-            Self::WrongRegion => {
-                "Set it where the other AWS_* variables are set, such as the file of --env-file"
-            }
-            Self::BadSetting => "Correct the variable, or unset it",
-            Self::BadEndpoint => "Correct AWS_ENDPOINT_URL",
-            Self::Certificate => {
-                "Put the authority's certificate (PEM) into a file, and that file's path into AWS_CA_BUNDLE"
-            }
-            Self::BadCertificate => {
-                "Whoever runs the endpoint has to replace it; see also that AWS_ENDPOINT_URL names the right host and \
-                 that this machine's clock is right"
-            }
-            Self::Proxy => {
-                "Put user and password into the proxy's URL (http://user:password@host:port), or the endpoint's host into \
-                 NO_PROXY"
-            }
-            Self::ColdStorage => {
-                "Have a readable copy made (`aws s3api restore-object`), wait until it is there, and run this again; a \
-                 bucket's lifecycle rules should leave backups out"
-            }
-            Self::FolderDenied => "Check who may read and write in that folder, and which account runs this",
-            Self::ReadOnly => "Mount it for writing, or choose a folder on another file system",
-            Self::FileTooLarge => {
-                "FAT32 ends at 4 GiB: use exFAT, NTFS or ext4; where the file system is not the limit, see `ulimit -f`"
-            }
-            Self::ClockSkew => {
-                "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
-            }
-            Self::UnequalParts => {
-                "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; otherwise each run has to detect it"
-            }
-            Self::Unsupported => {
-                "The store lacks what was asked of it; docs/STORES.md says what a store must have"
-            }
-            Self::Rejected => "The store rejected the request; its message is above",
-        }
     }
 }
 

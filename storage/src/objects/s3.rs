@@ -298,8 +298,8 @@ impl S3Store {
 }
 
 fn classified(error: Classified, store: String, operation: &'static str, key: &str) -> StoreError {
-    let Classified { kind, reason, retry } = error;
-    StoreError { retry, ..StoreError::new(kind, store, operation, key, reason) }
+    let Classified { kind, reason, retry, bucket_region } = error;
+    StoreError { retry, bucket_region, ..StoreError::new(kind, store, operation, key, reason) }
 }
 
 /// One form for what stores write with quotes, without them, or as a weak tag.

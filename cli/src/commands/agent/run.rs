@@ -8,7 +8,7 @@ use intellistor::{Agent, AgentOptions, AgentReport, Catalog, Error, Policy, Reci
 use serde::Serialize;
 
 use super::metrics_file;
-use crate::commands::backup::{self, cli_restore};
+use crate::commands::backup;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -16,7 +16,8 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::{PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
-use crate::units::{counted, duration, size};
+use crate::units::{counted, duration};
+use indicatif::BinaryBytes;
 
 /// Back up what a policy names, or finish the backup that was stopped
 #[derive(Debug, Args)]
@@ -48,7 +49,7 @@ pub(crate) struct Run {
 
 /// What the agent adds to what a backup gives.
 #[derive(Serialize)]
-struct Governed {
+struct RunMembers {
     state: &'static str,
     resumed: bool,
     resumed_from: Option<From>,
@@ -77,7 +78,7 @@ struct Document {
     #[serde(flatten)]
     backup: backup::Document,
     #[serde(flatten)]
-    governed: Governed,
+    run: RunMembers,
     /// The job of another day that was finished before.
     #[serde(skip_serializing_if = "Option::is_none")]
     finished_first: Option<Box<Document>>,
@@ -90,7 +91,7 @@ struct WithoutBackup<'a> {
     timestamp: &'a str,
     policy: &'a str,
     #[serde(flatten)]
-    governed: Governed,
+    run: RunMembers,
     warnings: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     finished_first: Option<Box<Document>>,
@@ -125,18 +126,15 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     let report = agent.run(&catalog, &recipients, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
-    session.tell_of_new_stores(&new_stores);
+    session.note_new_stores(&new_stores);
     match meter {
-        Some(meter) if report.outcome.is_ok() => meter.finish(&told(&report)),
+        Some(meter) if report.outcome.is_ok() => meter.finish(&summary(&report)),
         meter => drop(meter),
-    }
-    for notice in &report.notices {
-        session.screen.warn(notice);
     }
     finish(report, &what, command, session, &catalog)
 }
 
-/// Opens the policy's store. Whoever looks for last night's run must find that there was none, and why.
+/// Opens the policy's store. A failure is logged as a run's, so that it is found where a run of last night is looked for.
 pub(super) async fn open(
     policy: &Policy,
     agent: &Agent,
@@ -161,42 +159,39 @@ fn finish(
     session: &Session,
     catalog: &Catalog,
 ) -> Result<Done, Failure> {
-    let restore = |key: &str| cli_restore(session.env_file.as_deref(), &command.policy.policy, key);
+    let restore = |key: &str| session.restore_command(&command.policy.policy, key).line();
     let AgentReport { ref name, ref notices, .. } = report;
-    let governed = governed(&report);
+    let run = run_members(&report);
     let (name, notices) = (name.clone(), notices.clone());
     let first = report.finished_first.map(|first| document(*first, &restore).map(Box::new));
     let finished_first = first.transpose()?;
     match report.outcome {
         Ok(backup) => {
             let complete = backup.is_complete();
-            for warning in &backup.warnings {
-                session.screen.warn(warning);
-            }
             let cli_restore = restore(&backup.key_backup);
             let mut backup = agents(backup::document(backup, cli_restore));
             backup.warnings.splice(0..0, notices);
-            let document = Document { backup, governed, finished_first };
+            let document = Document { backup, run, finished_first };
             Done::document(&document, if complete { Exit::Success } else { Exit::Incomplete })
         }
         Err(error) => {
-            let goes_on = !matches!(governed.state, "failed" | "cancelled");
+            let will_resume = !matches!(run.state, "failed" | "cancelled");
             let interrupted = matches!(error, Error::Interrupted);
             let members = WithoutBackup {
                 backup_id: &name.backup_id,
                 timestamp: &name.timestamp,
                 policy: &name.policy_id,
-                governed,
+                run,
                 warnings: &notices,
                 finished_first,
             };
-            let failure = if interrupted && goes_on {
+            let failure = if interrupted && will_resume {
                 Failure::new(Exit::Interrupted, "interrupted; what the store has is kept")
             } else {
                 Failure::engine(what)(error)
             };
             let failure = failure.with_members(&members);
-            Err(match goes_on {
+            Err(match will_resume {
                 true => failure.hint(format!("run it again to resume the job in {}", catalog.url())),
                 false => failure,
             })
@@ -205,21 +200,21 @@ fn finish(
 }
 
 fn document(report: AgentReport, restore: &impl Fn(&str) -> String) -> Result<Document, Failure> {
-    let governed = governed(&report);
+    let run = run_members(&report);
     let backup = report.outcome.map_err(Failure::engine("cannot finish the earlier job"))?;
     let cli_restore = restore(&backup.key_backup);
-    Ok(Document { backup: agents(backup::document(backup, cli_restore)), governed, finished_first: None })
+    Ok(Document { backup: agents(backup::document(backup, cli_restore)), run, finished_first: None })
 }
 
-/// The run's trace is told once.
+/// The trace is a member of the run, not of the backup.
 fn agents(mut backup: backup::Document) -> backup::Document {
     backup.trace_id = None;
     backup
 }
 
-fn governed(report: &AgentReport) -> Governed {
+fn run_members(report: &AgentReport) -> RunMembers {
     let from = |Resumed { state, parts, bytes }| From { state, parts, bytes };
-    Governed {
+    RunMembers {
         state: report.state,
         resumed: report.resumed.is_some(),
         resumed_from: report.resumed.map(from),
@@ -231,11 +226,11 @@ fn governed(report: &AgentReport) -> Governed {
 }
 
 /// The line that stays on the screen.
-pub(super) fn told(report: &AgentReport) -> String {
+pub(super) fn summary(report: &AgentReport) -> String {
     let Ok(backup) = &report.outcome else { return String::new() };
-    let (files, bytes) = (counted(backup.totals.files, "file"), size(backup.totals.bytes));
+    let (files, bytes) = (counted(backup.totals.files, "file"), BinaryBytes(backup.totals.bytes));
     let resumed = match report.resumed {
-        Some(resumed) => format!(", {} of it sent by an earlier run", size(resumed.bytes)),
+        Some(resumed) => format!(", {} of it sent by an earlier run", BinaryBytes(resumed.bytes)),
         None => String::new(),
     };
     format!("backed up {files}, {bytes}{resumed}, in {}", duration(backup.seconds))

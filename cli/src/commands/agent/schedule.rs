@@ -17,6 +17,7 @@ use intellistor::schedule::{ScheduleError, ScheduleInfo, Scheduler};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::hints;
 use crate::home;
 
 /// The scheduler of this system.
@@ -35,7 +36,9 @@ async fn ask<T: Send + 'static>(
     let (scheduler, what) = (scheduler(environment)?, what.into());
     let answered = tokio::task::spawn_blocking(move || question(&scheduler)).await;
     let answered = answered.map_err(|e| Failure::new(Exit::Failed, what.clone()).because(e))?;
-    answered.map_err(|error| Failure::new(error.category().into(), what).because(error))
+    answered.map_err(|error| {
+        Failure::new(error.category().into(), what).because(hints::with_schedule_hint(&error))
+    })
 }
 
 /// All schedules of this machine, for `status`; none where the scheduler does not answer.

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::run;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::hints;
 use crate::home;
 use crate::output::Done;
 use crate::selection::SealArgument;
@@ -75,9 +76,12 @@ impl Runs for Runner {
                             .warnings
                             .iter()
                             .for_each(|warning| screen.warn(format_args!("{id}: {warning}")));
-                        screen.note(format_args!("{id}: {}", run::told(&report)));
+                        screen.note(format_args!("{id}: {}", run::summary(&report)));
                     }
-                    Err(error) => screen.warn(format_args!("{id}: {}: {error}", report.state)),
+                    Err(error) => {
+                        let error = hints::with_hint(error);
+                        screen.warn(format_args!("{id}: {}: {error}", report.state));
+                    }
                 }
             }
             Err(failure) => screen.say(tracing::Level::ERROR, format_args!("{id}: {failure}")),

@@ -17,7 +17,8 @@ use crate::failure::Failure;
 use crate::home;
 use crate::output::{Done, unwritable};
 use crate::session::Session;
-use crate::units::{counted, duration, grouped, part_of, size};
+use crate::units::{counted, duration};
+use indicatif::{BinaryBytes, HumanCount};
 
 /// Show where every policy stands: its run, its job, its last result
 #[derive(Debug, Args)]
@@ -233,7 +234,8 @@ fn now(row: &Row) -> String {
         (Some(progress), _) => {
             let RunProgress { state, bytes, total_bytes, .. } = progress;
             let share = (bytes * 100).checked_div(*total_bytes).map_or_else(String::new, |percent| {
-                format!(", {} %, {}", percent.min(100), part_of(*bytes, (*total_bytes).max(*bytes)))
+                let (done, total) = (BinaryBytes(*bytes), BinaryBytes((*total_bytes).max(*bytes)));
+                format!(", {} %, {done}/{total}", percent.min(100))
             });
             format!("{stopped}{state}{share}")
         }
@@ -245,7 +247,13 @@ fn now(row: &Row) -> String {
 fn result(job: &JobRow) -> String {
     match (job.files, job.bytes, job.seconds) {
         (Some(files), Some(bytes), Some(seconds)) => {
-            format!("{}: {}, {}, {}", job.state, counted(files, "file"), size(bytes), duration(seconds))
+            format!(
+                "{}: {}, {}, {}",
+                job.state,
+                counted(files, "file"),
+                BinaryBytes(bytes),
+                duration(seconds)
+            )
         }
         _ => job.state.clone(),
     }
@@ -274,8 +282,8 @@ fn details(row: &Row) -> String {
         lines.push(format!("an upload of {} is unfinished since {since}; its parts are billed", upload.key));
     }
     if let Some(progress) = row.progress.as_ref().filter(|progress| progress.total_entries > 0) {
-        let (done, all) = (grouped(progress.entries), grouped(progress.total_entries));
-        lines.push(format!("{done} of {all} entries, {} in the store", size(progress.stored_bytes)));
+        let (done, all) = (HumanCount(progress.entries), HumanCount(progress.total_entries));
+        lines.push(format!("{done} of {all} entries, {} in the store", BinaryBytes(progress.stored_bytes)));
     }
     lines.iter().fold(String::new(), |mut text, line| {
         let _ = writeln!(text, "\n{}: {}", row.policy, intellistor_telemetry::Escaped(line));
@@ -343,10 +351,10 @@ mod tests {
             },
         ];
         let expected = "\
-POLICY       NOW                              NEXT RUN          LAST RUN          RESULT
-running-one  transferring, 25 %, 1.0/4.0 MiB  -                 -                 -
-stopped-one  stopped at transferring          -                 -                 -
-idle-one     idle                             2026-11-24 02:00  2026-11-23 02:00  completed: 1,234 files, 5.0 MiB, 12 s
+POLICY       NOW                                    NEXT RUN          LAST RUN          RESULT
+running-one  transferring, 25 %, 1.00 MiB/4.00 MiB  -                 -                 -
+stopped-one  stopped at transferring                -                 -                 -
+idle-one     idle                                   2026-11-24 02:00  2026-11-23 02:00  completed: 1,234 files, 5.00 MiB, 12 s
 
 stopped-one: the job of 2026-11-23 02:00 is unfinished and will be resumed, after 2 runs: no\\nnetwork
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            pasta/
-//!    1.2 MiB   Relatório.txt
+//!     1.20 MiB   Relatório.txt
 //!              ligação -> Relatório.txt
 //! ```
 
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use intellistor::{Entry, EntryKind, Note, Problem, ProblemKind};
 use intellistor_telemetry::Escaped;
 
-use crate::units::size;
+use indicatif::BinaryBytes;
 
 /// The folder of the entry before, name by name; more is not remembered, however many entries there are.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Tree {
                 line(&mut lines, "", depth, &format!("{own}/"));
                 self.0.push(own.to_owned());
             }
-            EntryKind::File => line(&mut lines, &size(entry.size), depth, own),
+            EntryKind::File => line(&mut lines, &BinaryBytes(entry.size).to_string(), depth, own),
             EntryKind::Symlink => line(&mut lines, "", depth, &format!("{own} -> {target}")),
             EntryKind::Hardlink => line(&mut lines, "", depth, &format!("{own} = {target}")),
         }
@@ -46,7 +46,7 @@ impl Tree {
 
 fn line(lines: &mut String, size: &str, depth: usize, name: &str) {
     // Writing to a String cannot fail.
-    let _ = writeln!(lines, "{size:>10}  {:indent$}{}", "", Escaped(name), indent = depth * 2);
+    let _ = writeln!(lines, "{size:>11}  {:indent$}{}", "", Escaped(name), indent = depth * 2);
 }
 
 /// A line about what is not in the backup, or not as it was.
@@ -65,7 +65,7 @@ pub(super) fn note(note: &Note) -> String {
 }
 
 fn remark(kind: &str, relative_path: &str, reason: &str) -> String {
-    format!("{kind:>10}  {}: {}\n", Escaped(relative_path), Escaped(reason))
+    format!("{kind:>11}  {}: {}\n", Escaped(relative_path), Escaped(reason))
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_stand_before_what_they_hold_and_only_once() {
+    fn folders_come_before_their_entries_and_only_once() {
         let mut tree = Tree::default();
         let entries = [
             entry("a", EntryKind::Directory, 0),
@@ -101,13 +101,13 @@ mod tests {
         ];
         let lines: String = entries.iter().map(|entry| tree.lines(entry)).collect();
         let expected = "
-            a/
-   1.5 KiB    x\\n
-              b/
-                c/
-       1 B        y
-                link -> alvo
-            z = alvo
+             a/
+   1.50 KiB    x\\n
+               b/
+                 c/
+        1 B        y
+                 link -> alvo
+             z = alvo
 ";
         assert_eq!(lines, &expected[1..]);
     }

@@ -57,6 +57,7 @@ impl Publisher<'_> {
         let report = ledger.job().summary::<BackupReport>();
         let mut report =
             report.ok_or_else(|| Error::Defect("the job's summary cannot be read".to_owned()))?;
+        report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if self.copies.is_empty() {
             return Ok(report);
         }
@@ -71,10 +72,13 @@ impl Publisher<'_> {
                 report.warnings.retain(|warning| !warnings.contains(warning));
                 report.warnings.extend(warnings);
             }
-            None => report.warnings.push(format!(
-                "the backup was not copied: {} is not in the store as it was put there",
-                report.key_manifest
-            )),
+            None => {
+                let key = &report.key_manifest;
+                let warning =
+                    format!("the backup was not copied: {key} is not in the store as it was put there");
+                tracing::warn!("{warning}");
+                report.warnings.push(warning);
+            }
         }
         Ok(report)
     }

@@ -18,12 +18,18 @@ pub(super) struct Classified {
     pub(super) kind: StoreErrorKind,
     pub(super) reason: String,
     pub(super) retry: RetryAdvice,
+    pub(super) bucket_region: Option<String>,
 }
 
 impl Classified {
     /// Nothing is known of the store, whatever the answer said.
     pub(super) fn foreign(what: &NotS3) -> Self {
-        Self { kind: StoreErrorKind::Unreachable, reason: what.to_string(), retry: RetryAdvice::Brief }
+        Self {
+            kind: StoreErrorKind::Unreachable,
+            reason: what.to_string(),
+            retry: RetryAdvice::Brief,
+            bucket_region: None,
+        }
     }
 }
 
@@ -61,7 +67,9 @@ where
         }
         _ => connection::classify(error, route),
     };
-    Classified { kind, reason, retry: advice(kind, error.raw_response()) }
+    let raw = error.raw_response();
+    let bucket_region = raw.filter(|_| kind == StoreErrorKind::WrongRegion).and_then(bucket_region);
+    Classified { kind, reason, retry: advice(kind, raw), bucket_region }
 }
 
 /// What a refusal means, if it is a store's.
@@ -152,7 +160,7 @@ fn words(code: &str, message: &str, status: u16) -> String {
     }
 }
 
-/// What to do where the bucket is in another region than the request was signed for.
+/// Says that the bucket is in another region than the request was signed for, where it is.
 fn other_region(response: &HttpResponse, code: &str, words: &str, route: &Route) -> Option<String> {
     let is_about_region = match (code, response.status().as_u16()) {
         ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) => {
@@ -165,21 +173,23 @@ fn other_region(response: &HttpResponse, code: &str, words: &str, route: &Route)
     if !is_about_region {
         return None;
     }
-    let region = response.headers().get("x-amz-bucket-region").map(str::to_owned);
-    let region = region.or_else(|| element(response, "Region")).filter(|region| {
-        let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-        !region.is_empty() && region.len() <= 40 && region.bytes().all(is_plain)
-    });
-    match region {
+    match bucket_region(response) {
         Some(region) if Some(&region) != route.region.as_ref() => Some(format!(
-            "the bucket is in region {region}{}: set AWS_REGION={region}",
+            "the bucket is in region {region}{}",
             route.region.as_ref().map(|ours| format!(", not in {ours}")).unwrap_or_default()
         )),
-        None if code == "PermanentRedirect" => {
-            Some(format!("the bucket is in another region ({words}): set AWS_REGION to that region"))
-        }
+        None if code == "PermanentRedirect" => Some(format!("the bucket is in another region ({words})")),
         _ => None,
     }
+}
+
+/// The region that a refusal names, if it looks like one.
+fn bucket_region(response: &HttpResponse) -> Option<String> {
+    let region = response.headers().get("x-amz-bucket-region").map(str::to_owned);
+    region.or_else(|| element(response, "Region")).filter(|region| {
+        let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        !region.is_empty() && region.len() <= 40 && region.bytes().all(is_plain)
+    })
 }
 
 /// Whether a server that speaks TLS alone has answered a request without.

@@ -1,0 +1,205 @@
+//! What to do about an error of the engine: which option, variable or command helps.
+//!
+//! The engine's errors say what failed, on which file or key, and why; they know nothing of these programs. A message is the
+//! error, a full stop, and the hint.
+
+use std::fmt::Display;
+
+use intellistor::schedule::ScheduleError;
+use intellistor::{Error, PolicyError, QueueErrorKind, StorageError, StoreError, StoreErrorKind};
+
+/// The error, and what to do about it.
+pub(crate) fn with_hint(error: &Error) -> String {
+    join(error, hint(error))
+}
+
+/// As [`with_hint`].
+pub(crate) fn with_storage_hint(error: &StorageError) -> String {
+    join(error, storage(error))
+}
+
+/// As [`with_hint`].
+pub(crate) fn with_policy_hint(error: &PolicyError) -> String {
+    join(error, policy(error))
+}
+
+/// As [`with_hint`].
+pub(crate) fn with_schedule_hint(error: &ScheduleError) -> String {
+    join(error, schedule(error).map(str::to_owned))
+}
+
+fn join(error: impl Display, hint: Option<String>) -> String {
+    hint.map_or_else(|| error.to_string(), |hint| format!("{error}. {hint}"))
+}
+
+/// What to do next, as a sentence without a full stop; `None` where the error says it.
+pub(crate) fn hint(error: &Error) -> Option<String> {
+    match error {
+        Error::Storage(error) => storage(error),
+        Error::ManifestLost { source, .. } => storage(source),
+        Error::Policy(error) => policy(error),
+        Error::NoBackup { orphans: 0, .. } => {
+            Some("Check the policy and the store; `backup-client backup` makes a backup".to_owned())
+        }
+        Error::NoBackup { .. } => {
+            Some("`backup-client list --orphans` shows what can be restored".to_owned())
+        }
+        Error::NothingMatches { .. } => Some("`backup-client show` lists the paths".to_owned()),
+        _ => None,
+    }
+}
+
+fn storage(error: &StorageError) -> Option<String> {
+    Some(match error {
+        StorageError::Store(error) => return Some(store(error)),
+        StorageError::WrongKey { .. } => {
+            "Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that made the backup"
+                .to_owned()
+        }
+        StorageError::WrongPassphrase { .. } => {
+            "Set INTELLISTOR_PASSPHRASE to the passphrase that made it".to_owned()
+        }
+        StorageError::BadKey { .. } => "`backup-client key-create` makes a key".to_owned(),
+        StorageError::NotOwner { owner, .. } => format!(
+            "Give this machine's policy another policy_id; or, if this machine replaces {}, run once with --take-over; or, \
+             where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them",
+            owner.host
+        ),
+        StorageError::UnreadableOwner { .. } => {
+            "Look at that object; if no other machine backs up this policy there, run once with --take-over, which rewrites it"
+                .to_owned()
+        }
+        StorageError::Queue { kind, .. } => match kind {
+            QueueErrorKind::Full => "Free some space, then run again to resume",
+            QueueErrorKind::Short => {
+                "Nothing is wrong with the disk. If too many files are open, raise the limit, as with `ulimit -n 1024`, or \
+                 LimitNOFILE=1024 in a systemd unit; then run again"
+            }
+            QueueErrorKind::Io => "Check the disk and who may write there; INTELLISTOR_HOME names another place",
+            QueueErrorKind::Damaged => {
+                "The next run moves it aside and starts a new job; no backup is affected"
+            }
+        }
+        .to_owned(),
+        _ => return None,
+    })
+}
+
+fn store(error: &StoreError) -> String {
+    if let (StoreErrorKind::WrongRegion, Some(region)) = (error.kind, &error.bucket_region) {
+        return format!(
+            "Fix: set AWS_REGION={region} where the other AWS_* variables are set, such as the file of --env-file"
+        );
+    }
+    match error.kind {
+            StoreErrorKind::NotFound => "Check the key; `backup-client list` shows the backups that exist",
+            StoreErrorKind::AlreadyExists => {
+                "Another program put it there; look at it before anything replaces it"
+            }
+            StoreErrorKind::NoSuchStore => {
+                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
+            }
+            StoreErrorKind::OtherStore => {
+                "Mount the disk that holds the store, then run again; if it was replaced on purpose, run \
+                 `intellistor-agent run --new-store` once"
+            }
+            StoreErrorKind::Credentials => {
+                "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"
+            }
+            StoreErrorKind::AccessDenied => {
+                "Grant this permission to the credentials; docs/STORES.md has the whole policy that a backup needs"
+            }
+            StoreErrorKind::Unreachable => {
+                "Check AWS_ENDPOINT_URL, AWS_REGION, the proxy (HTTPS_PROXY, NO_PROXY) and the network"
+            }
+            StoreErrorKind::Timeout => "Check the network, and whether the store is overloaded",
+            StoreErrorKind::Throttled => "The store asks for fewer requests; try again later",
+            StoreErrorKind::ServerFault => "The store had an error of its own; try again later",
+            StoreErrorKind::UploadGone => "The upload was aborted or expired in the store; run the backup again",
+            StoreErrorKind::ChecksumMismatch => {
+                "Bytes were altered in transit; try again, and check the network's hardware if it recurs"
+            }
+            StoreErrorKind::Full => "Free some space or raise the quota, then run again",
+            StoreErrorKind::NoCredentials => {
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
+            }
+            StoreErrorKind::WrongRegion => {
+                "Set AWS_REGION to the bucket's region where the other AWS_* variables are set, such as the file of --env-file"
+            }
+            StoreErrorKind::BadSetting => "Correct the variable, or unset it",
+            StoreErrorKind::BadEndpoint => "Correct AWS_ENDPOINT_URL",
+            StoreErrorKind::Certificate => {
+                "Put the authority's certificate (PEM) into a file, and that file's path into AWS_CA_BUNDLE"
+            }
+            StoreErrorKind::BadCertificate => {
+                "The operator of the endpoint has to replace it; also check that AWS_ENDPOINT_URL names the right host and \
+                 that this machine's clock is right"
+            }
+            StoreErrorKind::Proxy => {
+                "Put user and password into the proxy's URL (http://user:password@host:port), or the endpoint's host into \
+                 NO_PROXY"
+            }
+            StoreErrorKind::ColdStorage => {
+                "Have a readable copy made (`aws s3api restore-object`), wait until it is ready, and run this again; a \
+                 bucket's lifecycle rules should exclude backups"
+            }
+            StoreErrorKind::FolderDenied => "Check who may read and write in that folder, and which account runs this",
+            StoreErrorKind::ReadOnly => "Mount it for writing, or choose a folder on another file system",
+            StoreErrorKind::FileTooLarge => {
+                "FAT32 ends at 4 GiB: use exFAT, NTFS or ext4; where the file system is not the limit, see `ulimit -f`"
+            }
+            StoreErrorKind::ClockSkew => {
+                "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
+            }
+            StoreErrorKind::UnequalParts => {
+                "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; otherwise each run has to detect it"
+            }
+            StoreErrorKind::Unsupported => {
+                "The store lacks what was asked of it; docs/STORES.md says what a store must have"
+            }
+            StoreErrorKind::Rejected => "The store rejected the request; its message is above",
+        }
+    .to_owned()
+}
+
+fn policy(error: &PolicyError) -> Option<String> {
+    let is_unreadable = matches!(error, PolicyError::Unreadable { .. });
+    is_unreadable.then(|| "`backup-client policy-create` writes one".to_owned())
+}
+
+fn schedule(error: &ScheduleError) -> Option<&'static str> {
+    match error {
+        ScheduleError::NoScheduler => {
+            Some("`intellistor-agent serve` runs policies at the times of their `schedule`, in one process")
+        }
+        ScheduleError::NotScheduled { .. } => {
+            Some("`intellistor-agent list-schedules` shows those there are; `apply-schedule` makes one")
+        }
+        ScheduleError::StillRunning { .. } => Some("`intellistor-agent status` shows how it ends"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_store(kind: StoreErrorKind) -> StoreError {
+        StoreError::new(kind, "s3://b", "read", "k", "why")
+    }
+
+    #[test]
+    fn a_message_is_what_happened_and_what_to_do() {
+        let error = Error::Storage(of_store(StoreErrorKind::BadEndpoint).into());
+        assert_eq!(with_hint(&error), "s3://b: cannot read k: why. Correct AWS_ENDPOINT_URL");
+        assert_eq!(with_hint(&Error::Interrupted), "interrupted");
+    }
+
+    #[test]
+    fn the_region_of_the_bucket_can_be_pasted() {
+        let error = of_store(StoreErrorKind::WrongRegion);
+        assert!(store(&error).contains("AWS_REGION"), "{}", store(&error));
+        let error = StoreError { bucket_region: Some("eu-west-1".to_owned()), ..error };
+        assert!(store(&error).contains("set AWS_REGION=eu-west-1 "), "{}", store(&error));
+    }
+}

@@ -1,0 +1,71 @@
+//! The `backup-client restore` to paste: in results (`cli_restore`), in listings and in hints.
+
+use std::path::Path;
+
+use crate::quoting;
+
+/// Restores one backup, from any current folder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RestoreCommand<'a> {
+    /// `--env-file`, where it was given.
+    pub(crate) env_file: Option<&'a Path>,
+    /// The policy's file.
+    pub(crate) policy: &'a Path,
+    /// The archive's key.
+    pub(crate) key: &'a str,
+    /// `--without-manifest`.
+    pub(crate) without_manifest: bool,
+    /// `--only`.
+    pub(crate) only: &'a [String],
+    /// The folder to restore into; `restore` below the current one without it.
+    pub(crate) out: Option<&'a Path>,
+}
+
+impl RestoreCommand<'_> {
+    /// One line, quoted for the shell of this system.
+    pub(crate) fn line(&self) -> String {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+        };
+        let here = if cfg!(windows) { r".\restore" } else { "./restore" };
+        let out = self.out.map_or_else(|| here.to_owned(), |out| out.to_string_lossy().into_owned());
+        let mut words = vec![quoting::program("backup-client")];
+        words.extend(self.env_file.into_iter().flat_map(|file| ["--env-file".to_owned(), absolute(file)]));
+        words.extend(["restore", "--policy"].map(str::to_owned));
+        words.push(absolute(self.policy));
+        words.extend(["--key", self.key].map(str::to_owned));
+        words.extend(self.without_manifest.then(|| "--without-manifest".to_owned()));
+        // With `=`, a glob may begin with a dash.
+        words.extend(self.only.iter().map(|glob| format!("--only={glob}")));
+        words.extend(["--out".to_owned(), out]);
+        quoting::command_line(words.iter().map(String::as_str))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_works_when_pasted() {
+        let key = "backups/p/20261123T020000Z/b/backup.tar.gz.enc";
+        let command = RestoreCommand {
+            env_file: Some(Path::new("my secrets.env")),
+            policy: Path::new("/home/joão/it's $HOME.yaml"),
+            key,
+            without_manifest: false,
+            only: &[],
+            out: None,
+        };
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("printf '%s\\n' {}", command.line())])
+            .output()
+            .unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let here = std::env::current_dir().unwrap().join("my secrets.env");
+        let expected =
+            ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
+        assert_eq!(words.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
+        assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restore"]);
+    }
+}
