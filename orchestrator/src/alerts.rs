@@ -1,4 +1,4 @@
-//! What a person has to look at, although a backup was made: the run ends with exit code 3.
+//! Warnings that need attention although a backup was made: the run ends with exit code 3.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor_storage::Error as Storage;
@@ -14,7 +14,7 @@ use crate::error::Result;
 /// Runs in quick succession are named up to a minute ahead.
 const SUCCESSION: TimeDelta = TimeDelta::minutes(1);
 
-/// What a claim of a policy has found.
+/// The warning that a claim of the policy calls for.
 pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<String> {
     let alert = match claim {
         Claim::Held => None,
@@ -37,7 +37,7 @@ pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<Stri
     alert
 }
 
-/// Whether a run had to be named after one of the future.
+/// The warning about a run whose name is later than its clock.
 pub(crate) fn of_name(name: &BackupName, began: DateTime<Utc>) -> Option<String> {
     let is_forced = clock::parse(&name.timestamp).is_some_and(|named| named - began > SUCCESSION);
     is_forced.then(|| {
@@ -50,7 +50,7 @@ pub(crate) fn of_name(name: &BackupName, began: DateTime<Utc>) -> Option<String>
     })
 }
 
-/// What the policy's other backups and the store's clock say. `name` is this backup's own.
+/// Warnings from the policy's other backups and the store's clock. `name` is this backup's own.
 pub(crate) async fn of_store(
     catalog: &Catalog,
     recipients: &Recipients,
@@ -60,7 +60,7 @@ pub(crate) async fn of_store(
     let mut alerts = Vec::new();
     match backups_before(catalog, name).await {
         Ok(before) => alerts.extend(of_backups(catalog, recipients, before, now).await),
-        // Listing is a permission that backups do not need.
+        // Backups need no right to list.
         Err(error) => tracing::warn!(%error, "the backups of this policy cannot be compared with this one"),
     }
     let store_now = catalog.store.now_ms().and_then(DateTime::from_timestamp_millis);

@@ -1,4 +1,4 @@
-//! What lies in a store: backups, archives without a manifest, and which machine owns a policy. No key is needed for it.
+//! What a store holds: backups, archives without a manifest, and which machine owns a policy. Needs no key.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::machine::{self, TOOL};
 
-/// So many manifests are looked into at once.
-const PEEKED_AT_ONCE: usize = 16;
+/// Manifests that are read concurrently.
+const CONCURRENT_READS: usize = 16;
 
 /// A store, as one machine sees it.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl Catalog {
         self.store.url()
     }
 
-    /// Folders of this machine that the store would be begun in, since they hold no backups: a disk that is not mounted
+    /// Folders of this machine where the store would be created, since they hold no backups: a disk that is not mounted
     /// looks the same.
     pub fn new_folders(&self) -> Vec<PathBuf> {
         let folders = self.store.folders().into_iter().filter(|folder| folder.id.is_none());
@@ -60,8 +60,8 @@ impl Catalog {
     /// Makes sure that the policy is this machine's in the store, before anything else is written there.
     pub(crate) async fn claim(&self, policy_id: &str, take_over: bool) -> Result<Claim> {
         let claim = ownership::claim(&*self.store, policy_id, &self.machine, TOOL, take_over).await?;
-        // That writing and reading are permitted has been shown. A look at an archive, without which it is not published,
-        // is a request of its own, which something between may refuse: better before than after it was sent.
+        // The claim has shown that writing and reading are permitted. Publishing an archive also takes a HEAD, which a proxy
+        // or a permission may refuse: better now than after everything was sent.
         self.store.head(&layout::machine_key(policy_id)).await?;
         Ok(claim)
     }
@@ -79,8 +79,8 @@ impl Catalog {
         Ok(ownership::owner(&*self.store, policy_id).await?)
     }
 
-    /// The machines that made backups, by name, in their order; `None` where a manifest does not say. Nothing is
-    /// verified: of each manifest the first lines are read.
+    /// The hosts that made backups, in their order; `None` where a manifest does not say. Not verified: only the first
+    /// lines of each manifest are read.
     ///
     /// # Errors
     /// Those of a store that cannot be reached.
@@ -89,11 +89,11 @@ impl Catalog {
             match Preamble::fetch(&*self.store, &name).await {
                 Ok(peeked) => Ok(Some(peeked.host)),
                 Err(error) if error.retry_class() == RetryClass::Temporary => Err(error.into()),
-                // One that was altered, or that this user may not read, is listed all the same.
+                // A manifest that was altered, or that this account may not read, is listed all the same.
                 Err(_) => Ok(None),
             }
         });
-        peeks.buffered(PEEKED_AT_ONCE).try_collect().await
+        peeks.buffered(CONCURRENT_READS).try_collect().await
     }
 
     /// The backups of a policy, oldest first.
@@ -104,7 +104,7 @@ impl Catalog {
         Ok(self.contents(policy_id).await?.backups().collect())
     }
 
-    /// All that the store holds of a policy, archives without a manifest included.
+    /// Everything that the store holds of a policy, archives without a manifest included.
     ///
     /// # Errors
     /// Those of the store.
@@ -112,9 +112,9 @@ impl Catalog {
         Ok(Contents::of(&*self.store, policy_id).await?)
     }
 
-    /// The newest backup of a policy that is not of the future: one whose clock was ahead would stay the newest for
-    /// years. The future begins a day from now, by the store's clock where it is known. Where all are of the future, this
-    /// clock is wrong, and the newest of them is it.
+    /// The newest backup of a policy that is not dated in the future: one made under a wrong clock would stay the newest for
+    /// years. The future begins a day from now, by the store's clock where it is known. Where all are in the future, this
+    /// clock is wrong, and the newest of them counts.
     ///
     /// # Errors
     /// [`Error::NoBackup`], and those of the store.
@@ -124,7 +124,7 @@ impl Catalog {
         newest.ok_or_else(|| self.no_backup(policy_id, contents.orphans().count()))
     }
 
-    /// As [`latest`](Self::latest), without a word about those of the future; None where there is none.
+    /// As [`latest`](Self::latest), without a warning; `None` where there is no backup.
     pub(crate) async fn newest_before(&self, policy_id: &str) -> Result<Option<BackupName>> {
         let contents = self.contents(policy_id).await?;
         let mut names = contents.backups().map(|backup| backup.name).collect();
@@ -132,7 +132,7 @@ impl Catalog {
         Ok(names.pop().or_else(|| of_the_future.into_iter().next_back()))
     }
 
-    /// As [`latest`](Self::latest), of archives, whether or not they have a manifest.
+    /// As [`latest`](Self::latest), for archives, with or without a manifest.
     ///
     /// # Errors
     /// [`Error::NoBackup`], and those of the store.
@@ -141,14 +141,14 @@ impl Catalog {
         self.newest(contents.archives().cloned().collect()).ok_or_else(|| self.no_backup(policy_id, 0))
     }
 
-    /// Takes from names, oldest first, those of the future.
+    /// Removes the names dated in the future. `names` are sorted, oldest first.
     fn split_off_future(&self, names: &mut Vec<BackupName>) -> Vec<BackupName> {
         let now = self.store.now_ms().and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now);
         let newest = names.iter().rposition(|name| !clock::is_future(&name.timestamp, now));
         names.split_off(newest.map_or(0, |newest| newest + 1))
     }
 
-    /// Of names, oldest first.
+    /// `names` are sorted, oldest first.
     fn newest(&self, mut names: Vec<BackupName>) -> Option<BackupName> {
         let of_the_future = self.split_off_future(&mut names);
         let passed_over = of_the_future.len();

@@ -5,8 +5,8 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 /// How a run's timestamp is written, in keys, file names and reports.
 pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// How far a clock may be ahead and still be believed. One that is set to local time as if that were UTC is up to 14
-/// hours off; whatever is further ahead than a day is no time of day.
+/// How far ahead a clock may be and still be trusted. One set to local time as if it were UTC is up to 14 hours off;
+/// more than a day is no time zone.
 pub(crate) const SKEW: TimeDelta = TimeDelta::hours(24);
 
 /// The time in a run's timestamp.
@@ -14,16 +14,16 @@ pub(crate) fn parse(timestamp: &str) -> Option<DateTime<Utc>> {
     Some(NaiveDateTime::parse_from_str(timestamp, TIMESTAMP).ok()?.and_utc())
 }
 
-/// Whether a run is named after a time that no clock which is about right can have shown by `now`.
+/// Whether a run is named after a time that a trustworthy clock cannot have shown by `now`.
 pub(crate) fn is_future(timestamp: &str, now: DateTime<Utc>) -> bool {
     parse(timestamp).is_some_and(|time| time - now > SKEW)
 }
 
 /// The time that names a new run: `now`, or the second after the newest of `taken`, so that names sort by time and no two
-/// runs share one. Those in the future do not count, for else names would run ahead for ever.
+/// runs share one. Those in the future do not count, or names would stay ahead for ever.
 pub(crate) fn next_name<'t>(taken: impl Iterator<Item = &'t str>, now: DateTime<Utc>) -> DateTime<Utc> {
-    let believed = taken.filter(|timestamp| !is_future(timestamp, now)).filter_map(parse);
-    believed.max().map_or(now, |newest| now.max(newest + TimeDelta::seconds(1)))
+    let trusted = taken.filter(|timestamp| !is_future(timestamp, now)).filter_map(parse);
+    trusted.max().map_or(now, |newest| now.max(newest + TimeDelta::seconds(1)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Which machine and program this is: as stores know them, and as people do.
+//! The identity of this machine and program, as stores and people know them.
 
 use intellistor_storage::catalog::ownership::Machine;
 
 /// Program and version, as manifests and owners' files name it.
 pub(crate) const TOOL: &str = concat!("intellistor ", env!("CARGO_PKG_VERSION"));
 
-/// What tells this machine from others: a keyed hash of the system's id; where it has none, of the host's name.
+/// This machine: a keyed hash of the system's id, or of the host's name where it has none.
 pub fn this_machine() -> Machine {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     match system_id() {

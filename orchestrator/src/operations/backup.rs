@@ -41,9 +41,8 @@ pub struct BackupOptions {
     /// A folder that gets a copy of archive and manifest, written as the bytes are made. It is laid out as a
     /// store, so that it can be restored from. A copy that cannot be made is a warning of the report.
     pub copy_to: Option<PathBuf>,
-    /// Who watches, and who may stop it.
     pub run: RunOptions,
-    /// Count files and bytes beforehand, on a thread beside the backup, so that a time left can be told.
+    /// Count files and bytes on a thread beside the backup, so that the remaining time can be estimated.
     pub estimate: bool,
     /// Take the policy over from the machine that it belongs to in this store.
     pub take_over: bool,
@@ -76,7 +75,7 @@ async fn back_up(
     let policy_id = &policy.policy_id;
     let copies: Vec<_> = options.copy_to.iter().cloned().collect();
     let excludes = sources::excludes(policy, &*catalog.store, &copies, None)?;
-    // Nothing is written before: the policy may be another machine's.
+    // Before anything is written: the policy may be another machine's.
     let claimed = catalog.claim(policy_id, options.take_over);
     let claimed = options.run.cancel.run_until_cancelled(claimed).await;
     let claim = claimed.unwrap_or(Err(Error::Interrupted))?;
@@ -87,7 +86,7 @@ async fn back_up(
         Span::current().record("intellistor.backup.id", &name.backup_id);
         let (store, catalog, recipients) = (store.clone(), catalog.clone(), recipients.clone());
         let policy = policy.clone();
-        let job = Job {
+        let job = BackupJob {
             name,
             store,
             catalog,
@@ -119,12 +118,12 @@ pub(crate) fn new_name(policy: &Policy, now: DateTime<Utc>) -> BackupName {
     }
 }
 
-/// Version 7: two backups within one second are still listed in their order.
+/// Version 7, so that two backups of the same second sort in their order.
 pub(crate) fn new_backup_id() -> String {
     Uuid::now_v7().to_string()
 }
 
-struct Job {
+struct BackupJob {
     name: BackupName,
     store: SharedStore,
     catalog: Catalog,
@@ -134,7 +133,7 @@ struct Job {
     options: BackupOptions,
 }
 
-impl Job {
+impl BackupJob {
     async fn run(self) -> Result<BackupReport> {
         let copies = Copies::new(self.options.copy_to.as_deref());
         let report = self.make(&copies).await;
@@ -180,7 +179,7 @@ impl Job {
         let source = CopySource { store: &*self.store, header: &header, data_key: &data_key, segments };
         let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
         let of_copies = match warnings.await {
-            // The backup exists; whoever stopped it then has a copy less.
+            // The backup exists, and lacks the copy.
             Err(Error::Interrupted) => {
                 let warning = "the copy was not completed: interrupted";
                 tracing::warn!("{warning}");
@@ -194,7 +193,7 @@ impl Job {
         Ok(report)
     }
 
-    /// Sends the archive and makes it appear, after checking that the store has what was sent.
+    /// Sends and completes the archive, after checking that the store has what was sent.
     async fn send(
         &self,
         header: &Header,
@@ -216,7 +215,7 @@ impl Job {
             log: MemoryCommitLog::default(),
             next_part: 1,
             progress: self.options.run.progress.clone(),
-            // Nothing goes on with what was sent.
+            // A later backup sends everything again.
             in_flight_timeout: Duration::ZERO,
         };
         let committed = pipeline.run(&self.options.run.cancel).await?;
@@ -226,7 +225,7 @@ impl Job {
         Ok(committed)
     }
 
-    /// Bytes of files, as far as they can be counted. Cancelled, the backup ends before it sends anything.
+    /// Bytes of files, as far as they can be counted.
     async fn count(&self) -> u64 {
         let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
         let counted = Arc::new(Progress::default());
@@ -238,7 +237,7 @@ impl Job {
         counted.total_bytes.get()
     }
 
-    /// The folders of the backup that `--latest` means. Where it cannot be seen nothing is compared.
+    /// The folders of the backup that `--latest` selects. Where it cannot be read, nothing is compared.
     async fn roots_before(&self) -> Option<Vec<RootRecord>> {
         let found = async {
             match self.catalog.newest_before(&self.policy.policy_id).await? {
@@ -248,7 +247,7 @@ impl Job {
         };
         let found: Result<_> = found.await;
         found.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the backup before cannot be seen");
+            tracing::debug!(%error, "the backup before cannot be read");
             None
         })
     }

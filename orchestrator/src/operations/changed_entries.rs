@@ -1,5 +1,5 @@
-//! Entries of a backup that changed while they were backed up: they are as they were read, which need not be as they ever
-//! were. Whoever restores or verifies them is to know.
+//! Entries that changed while they were backed up: their content is as it was read, and may mix an older and a newer
+//! state. Reports of restores and verifications name them.
 
 use std::ops::ControlFlow;
 
@@ -8,19 +8,18 @@ use intellistor_storage::manifest::{ProblemKind, VerifiedManifest};
 
 use crate::error::Result;
 
-/// A report lists no more than this; all are counted.
+/// A report lists this many; all are counted.
 const MOST_LISTED: usize = 100;
 
-/// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Changed {
+pub(crate) struct ChangedEntries {
     /// The first of them, with the reason.
     pub(crate) listed: Vec<String>,
     pub(crate) count: u64,
 }
 
-impl Changed {
-    /// Those of a backup that are selected; without a selection, all.
+impl ChangedEntries {
+    /// Those of the manifest that are selected; without a selection, all.
     pub(crate) fn among(manifest: &VerifiedManifest, only: Option<&PathGlobs>) -> Result<Self> {
         let mut changed = Self::default();
         if manifest.head().totals.changed == 0 {

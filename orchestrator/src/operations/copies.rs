@@ -1,9 +1,9 @@
 //! The copy that `--out` asks for: a folder, laid out as a store.
 //!
-//! Parts are copied as they go to the store. When the backup exists, the copy is completed: what is missing in it, for
-//! the job was begun without it or the folder was away for a while, is read from the store and compared with the digests
-//! in the manifest. The copy's manifest comes last, so that no half a copy looks whole. Whatever goes wrong with a copy
-//! is a warning of a backup that was made.
+//! Parts are copied as they go to the store. When the backup exists, the copy is completed: what it lacks, because the job
+//! was begun without it or the folder was missing for a while, is read from the store and compared with the digests in
+//! the manifest. The copy's manifest comes last, so that half a copy never looks whole. A copy that fails is a warning
+//! of a backup that was made.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::operations::provenance::{self, Provenance};
 use crate::operations::publish;
 
-/// What is read from the store at a time.
+/// Of each read from the store.
 const PIECE_BYTES: u64 = 16 << 20;
 
 /// The backup of which copies are made.
@@ -38,34 +38,33 @@ pub(crate) struct CopySource<'a> {
 
 /// The copies that a run makes.
 #[derive(Debug, Default)]
-pub(crate) struct Copies(Vec<Copy>);
+pub(crate) struct Copies(Vec<FolderCopy>);
 
-/// One of them.
 #[derive(Debug)]
-struct Copy {
+struct FolderCopy {
     folder: PathBuf,
-    /// Which store the folder was when earlier runs wrote to it, where that is known.
+    /// The id of the store that earlier runs wrote to, where it is known.
     expected: Option<String>,
     tee: Mutex<Option<Arc<Tee>>>,
-    /// Why it was given up.
-    trouble: Mutex<Option<String>>,
+    /// Why it was abandoned.
+    failure: Mutex<Option<String>>,
 }
 
 impl Copies {
     /// One copy for each folder.
     pub(crate) fn new<'f>(folders: impl IntoIterator<Item = &'f Path>) -> Self {
-        let mut copies: Vec<Copy> = Vec::new();
+        let mut copies: Vec<FolderCopy> = Vec::new();
         for folder in folders {
             let folder = absolute(folder);
             if copies.iter().all(|copy| copy.folder != folder) {
-                let (tee, trouble) = Default::default();
-                copies.push(Copy { folder, expected: None, tee, trouble });
+                let (tee, failure) = Default::default();
+                copies.push(FolderCopy { folder, expected: None, tee, failure });
             }
         }
         Self(copies)
     }
 
-    /// Takes a folder for a copy's only if it is the store that is known; `None` is as good as any.
+    /// Accepts a folder only if it is the store that is known; where `None` is known, any store.
     pub(crate) fn expect<E>(
         &mut self,
         known: impl Fn(&Path) -> std::result::Result<Option<String>, E>,
@@ -76,12 +75,11 @@ impl Copies {
         Ok(())
     }
 
-    /// The folders.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         self.0.iter().map(|copy| copy.folder.clone()).collect()
     }
 
-    /// Which store each folder is by now; those that were refused are left out.
+    /// The stores that the folders are now; those that were refused are left out.
     pub(crate) async fn stores(&self) -> Vec<StoreFolder> {
         let mut stores = Vec::new();
         for copy in &self.0 {
@@ -102,13 +100,13 @@ impl Copies {
             match copy.tee(&teed, key, sent).await {
                 Ok(Some(tee)) => teed = tee,
                 Ok(None) => {}
-                Err(error) => copy.give_up(with_advice(&error.into())),
+                Err(error) => copy.abandon(with_advice(&error.into())),
             }
         }
         teed
     }
 
-    /// Completes the copies of a backup that exists. Gives a warning for each that is missing.
+    /// Completes the copies of a backup that exists. Returns a warning for each that failed.
     ///
     /// # Errors
     /// `Interrupted`.
@@ -120,8 +118,8 @@ impl Copies {
     ) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         for copy in &self.0 {
-            let trouble = match copy.trouble() {
-                Some(trouble) => trouble,
+            let failure = match copy.failure() {
+                Some(failure) => failure,
                 None => match copy.complete(source, manifest, cancel).await {
                     Ok(()) => continue,
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -131,7 +129,7 @@ impl Copies {
             copy.clear(&source.header.name().archive_key()).await;
             let folder = copy.folder.display();
             let warning = format!(
-                "backup made, but not copied to {folder}: {trouble}. Fix that; the next backup is copied again"
+                "backup made, but not copied to {folder}: {failure}. Fix that; the next backup is copied again"
             );
             tracing::warn!("{warning}");
             warnings.push(warning);
@@ -139,7 +137,7 @@ impl Copies {
         Ok(warnings)
     }
 
-    /// Removes what was copied for a backup that will not be.
+    /// Removes what was copied of a backup that will not be made.
     pub(crate) async fn clear(&self, key: &str) {
         for copy in &self.0 {
             copy.clear(key).await;
@@ -147,7 +145,7 @@ impl Copies {
     }
 }
 
-impl Copy {
+impl FolderCopy {
     /// The folder as a store, if it is the one that it was: a disk that is not mounted leaves an empty folder.
     async fn open(&self) -> Result<LocalStore, Storage> {
         let local = LocalStore::open(&self.folder).await?;
@@ -158,30 +156,30 @@ impl Copy {
         Ok(local)
     }
 
-    fn give_up(&self, trouble: String) {
-        tracing::warn!(folder = %self.folder.display(), error = trouble, "the copy was abandoned");
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(trouble);
+    fn abandon(&self, failure: String) {
+        tracing::warn!(folder = %self.folder.display(), error = failure, "the copy was abandoned");
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     }
 
-    fn trouble(&self) -> Option<String> {
-        let given_up = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn failure(&self) -> Option<String> {
+        let abandoned = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let tee = self.tee.lock().unwrap_or_else(PoisonError::into_inner);
-        given_up.or_else(|| tee.as_ref().and_then(|tee| tee.failure()))
+        abandoned.or_else(|| tee.as_ref().and_then(|tee| tee.failure()))
     }
 
-    /// None where the copy has to wait for the backup: it lacks parts that the store has.
+    /// `None` where the copy lacks parts that the store has: it is completed after the backup.
     async fn tee(
         &self,
         store: &SharedStore,
         key: &str,
         sent: &[SegmentRecord],
     ) -> Result<Option<SharedStore>, Storage> {
-        if self.trouble().is_some() {
+        if self.failure().is_some() {
             return Ok(None);
         }
         let local = self.open().await?;
         let upload = match furthest(&local, key, sent).await? {
-            Some((upload, held)) if held.len() == sent.len() => upload,
+            Some((upload, stored)) if stored.len() == sent.len() => upload,
             None if sent.is_empty() => local.begin_upload(key).await?,
             _ => return Ok(None),
         };
@@ -250,9 +248,9 @@ impl Copy {
         Ok(local.complete_with(&upload, &receipts, PutOptions { if_absent: true }).await?)
     }
 
-    /// Removes what is left of uploads of an archive: with the archive, or without it, nothing goes on with them.
+    /// Removes uploads of an archive that will not be resumed.
     async fn clear(&self, key: &str) {
-        // A folder that is not there is not to be made now.
+        // A folder that is missing is not created now.
         if !self.folder.is_dir() {
             return;
         }
@@ -269,18 +267,18 @@ impl Copy {
     }
 }
 
-/// What is wrong with a folder that lacks the mark of the store that earlier runs wrote to.
+/// The error for a folder that lacks the mark of the store that earlier runs wrote to.
 pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError {
     let reason = "this folder lacks the mark (.intellistor-store) of the store earlier runs wrote to";
     StoreError::new(StoreErrorKind::OtherStore, store.url(), "write to", folder.to_string_lossy(), reason)
 }
 
-/// A folder's path from the root; where the system does not tell, as it is.
+/// A folder's absolute path; where the system cannot tell it, as it is.
 pub(crate) fn absolute(folder: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
-/// The upload of an archive that holds most of its segments, and those, without a gap.
+/// The upload of an archive that has most of its segments without a gap, and their receipts.
 async fn furthest(
     local: &LocalStore,
     key: &str,
@@ -288,14 +286,14 @@ async fn furthest(
 ) -> Result<Option<(Upload, Vec<PartReceipt>)>, Storage> {
     let mut furthest: Option<(Upload, Vec<PartReceipt>)> = None;
     for found in local.list_uploads(key).await? {
-        // One that is listed may be half an upload, which a crash has left.
-        let Ok(mut held) = local.list_parts(&found.upload).await else { continue };
-        let same = held.iter().zip(segments).take_while(|(part, segment)| {
+        // A crash may have left one half made.
+        let Ok(mut stored) = local.list_parts(&found.upload).await else { continue };
+        let same = stored.iter().zip(segments).take_while(|(part, segment)| {
             (part.number, part.bytes, part.sha256) == (segment.number, segment.bytes, Some(segment.sha256))
         });
-        held.truncate(same.count());
-        if furthest.as_ref().is_none_or(|(_, most)| most.len() < held.len()) {
-            furthest = Some((found.upload, held));
+        stored.truncate(same.count());
+        if furthest.as_ref().is_none_or(|(_, most)| most.len() < stored.len()) {
+            furthest = Some((found.upload, stored));
         }
     }
     Ok(furthest)

@@ -1,6 +1,6 @@
 //! The last steps of every backup: the archive appears, then the manifest, which makes the backup exist.
 //!
-//! Neither ever takes the place of something else: see `identity`.
+//! Neither ever replaces what another sender put there: see `provenance`.
 
 use chrono::Utc;
 use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
@@ -20,11 +20,11 @@ use crate::machine::TOOL;
 use crate::operations::provenance::{self, Provenance};
 use crate::operations::report::BackupReport;
 
-/// A report names no more problems than this; the manifest has them all.
+/// A report lists this many; the manifest has all.
 const MOST_PROBLEMS: usize = 100;
 
-/// Makes the archive appear in the store, after checking that the store has what was sent. One that is there already
-/// and was made of these parts counts, since a crash may have come between the store's work and its answer.
+/// Completes the archive, after checking that the store has what was sent. An archive that exists and consists of these
+/// parts counts: a crash may have come between the store's work and its answer.
 ///
 /// Ordering law (must): the sizes and digests of all parts are compared before, and the archive itself after.
 pub(crate) async fn archive(
@@ -42,7 +42,7 @@ pub(crate) async fn archive(
         return Err(Error::NotAsSent(format!("part {} has another size or checksum", segment.number)));
     }
     let segments: Vec<_> = parts.iter().map(|(segment, _)| *segment).collect();
-    // Not every store knows the condition below.
+    // Not every store supports the condition below.
     match provenance::of_archive_before(store, header, &segments).await? {
         Provenance::Own => return Ok(()),
         Provenance::Foreign => return Err(overtaken(store, &upload.key)),
@@ -57,7 +57,7 @@ pub(crate) async fn archive(
             Provenance::Own => Ok(()),
             _ => Err(Error::NotAsSent(format!("{} is not what its parts were", upload.key))),
         },
-        // What this process, or one that died, had asked for before may be done.
+        // An earlier request, of this process or a crashed one, may have been carried out.
         Err(Storage::Store(error))
             if matches!(error.kind, StoreErrorKind::UploadGone | StoreErrorKind::AlreadyExists) =>
         {
@@ -74,7 +74,7 @@ pub(crate) async fn archive(
 /// A backup that exists.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Its time is left for the caller to fill in.
+    /// Without `seconds`, which the caller fills in.
     pub(crate) report: BackupReport,
     pub(crate) manifest: PublishedManifest,
 }
@@ -84,7 +84,7 @@ pub(crate) struct Published {
 pub(crate) enum PublishedManifest {
     /// It was put now.
     Put(Spool),
-    /// It was there, put by a run that died right behind it.
+    /// It existed, put by a run that crashed right after.
     Found(Box<VerifiedManifest>),
 }
 
@@ -152,7 +152,7 @@ async fn put(
 ) -> Result<PublishedManifest> {
     let key = header.name().manifest_key();
     let segments: Vec<_> = segments.iter().collect();
-    // Not every store knows the condition under which it is put. Who may not list is denied what does not exist.
+    // Not every store supports a conditional put. Without the right to list, a missing object is "access denied".
     let is_there = match store.head(&key).await {
         Err(Storage::Store(error)) if error.kind == StoreErrorKind::AccessDenied => false,
         found => found?.is_some(),

@@ -1,4 +1,4 @@
-//! An operation as a collector sees it: the root of a trace, and what it is counted as.
+//! An operation as a collector sees it: the root of a trace, and its metrics.
 
 use std::time::Instant;
 
@@ -47,7 +47,7 @@ where
     done
 }
 
-/// Counts an operation that has ended, and says so in its root span.
+/// Counts an operation that has ended, and records a failure in its root span.
 pub(crate) fn count(
     name: &str,
     policy_id: &str,
@@ -78,12 +78,12 @@ pub(crate) fn count(
     });
 }
 
-/// The store, where what is written carries the current trace's id, if there is one and the store can.
+/// The store, so that what is written carries the current trace's id, where there is one and the store supports it.
 pub(crate) fn labelled(store: SharedStore) -> SharedStore {
     trace::current_id().and_then(|trace_id| store.labelled(&trace_id)).unwrap_or(store)
 }
 
-/// An operation that was stopped amid the pauses of a store that fails was stopped, whatever the store's last error.
+/// Reports `Interrupted` for an operation that was cancelled while it retried a failing store.
 pub(crate) async fn stopped_by<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T>>,

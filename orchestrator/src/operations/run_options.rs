@@ -1,15 +1,15 @@
-//! What every operation may be given.
+//! Options of every operation.
 
 use std::sync::Arc;
 
 use intellistor_actors::progress::Progress;
 use tokio_util::sync::CancellationToken;
 
-/// What every operation may be given: who watches it, and who may stop it.
+/// Progress and cancellation of an operation.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Counters to watch.
+    /// Counters, updated while it runs.
     pub progress: Arc<Progress>,
-    /// Stops the operation; it then fails with [`Error::Interrupted`] and leaves nothing half done.
+    /// Stops the operation; it then fails with [`Error::Interrupted`](crate::Error::Interrupted).
     pub cancel: CancellationToken,
 }

@@ -25,7 +25,7 @@ pub async fn show(catalog: &Catalog, identity: &Identity, name: &BackupName) -> 
         StorageError::Store(error) => error.kind == StoreErrorKind::NotFound,
         _ => false,
     };
-    // Should the store not answer this, the first error is the one that counts.
+    // If this request fails, too, the first error is the one to report.
     if is_lost && matches!(catalog.store.head(&name.archive_key()).await, Ok(Some(_))) {
         return Err(Error::ManifestLost { name: name.clone(), source: Box::new(source) });
     }

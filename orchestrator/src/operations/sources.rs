@@ -1,5 +1,4 @@
-//! The folders that a policy names, as a run finds them: what is checked before a byte is sent, and what a person
-//! should know once they were walked.
+//! The folders that a policy names: checks before a byte is sent, and findings once they were walked.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +10,15 @@ use intellistor_storage::manifest::RootRecord;
 use intellistor_storage::objects::{ObjectStore, STORE_MARK};
 use intellistor_storage::state::Findings;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::policy::PolicyError;
 
 /// What the walk of a policy's folders leaves out, after a check that these can be backed up at all.
 ///
 /// # Errors
-/// [`PolicyError`] when none of the folders is there, when two overlap, or when one lies where the backup itself or the
-/// agent's state is written.
+/// [`PolicyError`] when none of the folders exists, when two overlap, or when the backup itself or the agent's state is
+/// written into one.
 pub(crate) fn excludes(
     policy: &Policy,
     store: &dyn ObjectStore,
@@ -58,7 +57,7 @@ pub(crate) fn excludes(
     Ok(excludes.one_file_system(policy.one_file_system).and_caches(policy.exclude_caches))
 }
 
-/// What a person should know of a walk that has ended. `before` are the folders of earlier backups, the newest first.
+/// Findings of a walk that has ended. `before` are the folders of earlier backups, the newest first.
 pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootRecord>]) -> Findings {
     let roots = root_records(policy, excludes);
     let alarms = alarms(&roots, before);
@@ -100,14 +99,14 @@ fn root_records(policy: &Policy, excludes: &Excludes) -> Vec<RootRecord> {
     make_roots(&policy.paths).into_iter().map(record).collect()
 }
 
-/// Brakes: a disk that is not mounted looks like a folder from which everything was removed.
+/// A disk that is not mounted looks like a folder from which everything was removed.
 fn alarms(roots: &[RootRecord], before: &[Vec<RootRecord>]) -> Vec<String> {
     let files_of = |roots: &[RootRecord], path: &str| {
         roots.iter().find(|root| root.path == path).and_then(|root| root.files)
     };
     let mut alarms = Vec::new();
     for root in roots.iter().filter(|root| root.files == Some(0)) {
-        // A folder that was empty last night as well is still missed.
+        // A folder that was empty last time as well is still reported.
         let last = before.iter().filter_map(|roots| files_of(roots, &root.path)).find(|&files| files > 0);
         if let Some(files) = last {
             alarms.push(format!(
@@ -158,19 +157,19 @@ pub(crate) fn check_copy(store: &dyn ObjectStore, copy: &Path) -> Result<()> {
         let (in_store, in_copy) = (KeptOut::new(store, ""), KeptOut::new(copy, ""));
         let is_same = located(store) == located(copy) || (in_store.holds(copy) && in_copy.holds(store));
         if is_same || among_objects(store, copy) || among_objects(copy, store) {
-            return Err(crate::Error::CopyInStore { copy: copy.to_owned(), store: store.clone() });
+            return Err(Error::CopyInStore { copy: copy.to_owned(), store: store.clone() });
         }
     }
     Ok(())
 }
 
-/// A folder, or the one above that it will be made in.
+/// A folder, or the parent that it will be created in.
 fn existing(folder: &Path) -> &Path {
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
     if folder.exists() { folder } else { above.unwrap_or(Path::new(".")) }
 }
 
-/// Where a folder is, or will be made, without links; `None` where not even the one above is there.
+/// A folder's path without links, also before it is created; `None` where its parent does not exist.
 fn located(folder: &Path) -> Option<PathBuf> {
     let there = existing(folder);
     let resolved = there.canonicalize().ok()?;
@@ -180,6 +179,7 @@ fn located(folder: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Category;
 
     fn roots(files: &[(&str, u64)]) -> Vec<RootRecord> {
         let record = |&(path, files): &(&str, u64)| RootRecord {
@@ -193,15 +193,15 @@ mod tests {
     #[test]
     fn a_folder_that_is_empty_and_was_not_raises_an_alarm_until_it_is_filled() {
         let before = [roots(&[("/a", 0), ("/b", 5)]), roots(&[("/a", 9), ("/b", 5)])];
-        let told = alarms(&roots(&[("/a", 0), ("/b", 5)]), &before);
-        assert!(told.len() == 1 && told[0].contains("\"/a\"") && told[0].contains('9'), "{told:?}");
+        let found = alarms(&roots(&[("/a", 0), ("/b", 5)]), &before);
+        assert!(alarms.len() == 1 && alarms[0].contains("\"/a\"") && alarms[0].contains('9'), "{alarms:?}");
         assert!(alarms(&roots(&[("/a", 1), ("/b", 5)]), &before).is_empty());
         assert!(alarms(&roots(&[("/new", 0), ("/b", 5)]), &before).is_empty());
         assert!(alarms(&roots(&[("/a", 0)]), &[]).is_empty());
     }
 
     #[tokio::test]
-    async fn a_copy_is_told_from_the_store_before_either_is_there() {
+    async fn a_copy_in_the_store_is_refused_before_either_exists() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir_all(at("real/backups")).unwrap();
@@ -215,7 +215,7 @@ mod tests {
         ] {
             let store = intellistor_storage::objects::LocalStore::open(&at(store)).await.unwrap();
             let refused = check_copy(&store, &at(copy)).unwrap_err();
-            assert_eq!(refused.category(), crate::Category::Configuration);
+            assert_eq!(refused.category(), Category::Configuration);
             assert!(refused.to_string().contains("would overwrite"), "{copy}: {refused}");
         }
         for (store, copy) in [("new", "copy"), ("real", "real/copy"), ("real", "real/backups-2")] {
@@ -228,7 +228,7 @@ mod tests {
     fn less_than_half_of_the_files_raises_an_alarm() {
         let before = [roots(&[("/a", 10), ("/b", 10), ("/gone", 90)])];
         assert!(alarms(&roots(&[("/a", 5), ("/b", 5)]), &before).is_empty());
-        let told = alarms(&roots(&[("/a", 8), ("/b", 1), ("/new", 50)]), &before);
-        assert!(told.len() == 1 && told[0].contains("20 files") && told[0].contains('9'), "{told:?}");
+        let found = alarms(&roots(&[("/a", 8), ("/b", 1), ("/new", 50)]), &before);
+        assert!(alarms.len() == 1 && alarms[0].contains("20 files") && alarms[0].contains('9'), "{alarms:?}");
     }
 }

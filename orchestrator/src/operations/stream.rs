@@ -1,6 +1,6 @@
 //! An archive as one stream of bytes, fetched ahead of a reader that runs on a thread of its own.
 //!
-//! At most [`AHEAD`] ranges of [`RANGE_BYTES`] are in memory, whether the store or the reader is slower.
+//! At most [`AHEAD`] ranges of [`RANGE_BYTES`] are in memory, however slow the reader is.
 
 use std::io::{self, Read};
 
@@ -76,7 +76,7 @@ pub(crate) async fn read_archive<T: Send + 'static>(
                 metrics::received(piece.len() as u64);
             }
             let failed = piece.is_err();
-            // The reader has what it wants, or has failed and says so itself.
+            // The reader is done, or reports its own failure.
             if sender.send(piece).await.is_err() || failed {
                 break;
             }

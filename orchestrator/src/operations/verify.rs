@@ -16,7 +16,7 @@ use intellistor_telemetry::trace;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::operations::changed_entries::Changed;
+use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::VerifyReport;
 use crate::operations::root_span::{root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
@@ -57,7 +57,7 @@ async fn check(
         if archive.header() != manifest.header() {
             return Err(contradiction("the archive's header differs from the manifest's").into());
         }
-        let mut tar = TarBytes { archive, frame: Vec::new(), position: 0, progress };
+        let mut tar = TarVerifier { archive, frame: Vec::new(), position: 0, progress };
         let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));
         manifest.for_each_entry(|entry| {
             entries += 1;
@@ -71,7 +71,7 @@ async fn check(
         if segments != record.segments || archive_digest(segments) != record.sha256 {
             return Err(contradiction("its segments are not those of the manifest").into());
         }
-        let changed = Changed::among(&manifest, None)?;
+        let changed = ChangedEntries::among(&manifest, None)?;
         Ok(VerifyReport {
             name,
             changed: changed.listed,
@@ -90,16 +90,16 @@ async fn check(
     .await
 }
 
-/// The tar stream, read forward only: entries stand in the manifest in the order of their bytes.
-struct TarBytes<R> {
+/// The tar stream, read forward only: the manifest has its entries in the order of their bytes.
+struct TarVerifier<R> {
     archive: ArchiveReader<R>,
     frame: Vec<u8>,
-    /// Where `frame` begins in the tar stream.
+    /// Offset of `frame` in the tar stream.
     position: u64,
     progress: Arc<Progress>,
 }
 
-impl<R: Read> TarBytes<R> {
+impl<R: Read> TarVerifier<R> {
     fn next_frame(&mut self) -> Result<bool, StorageError> {
         self.position += self.frame.len() as u64;
         self.frame = match self.archive.next_frame()? {
@@ -109,7 +109,7 @@ impl<R: Read> TarBytes<R> {
         Ok(true)
     }
 
-    /// Hashes an entry's content; gives its size.
+    /// Hashes an entry's content and compares it. Returns its size.
     fn check(&mut self, entry: &Entry) -> Result<u64, StorageError> {
         self.progress.entries.add(1);
         // A hard link's content is its first name's, which was checked.
@@ -151,7 +151,7 @@ impl<R: Read> TarBytes<R> {
             let skip = usize::try_from(offset - self.position).unwrap_or(usize::MAX);
             let Some(rest) = self.frame.get(skip..).filter(|rest| !rest.is_empty()) else {
                 if !self.next_frame()? {
-                    return Err(contradiction("an entry lies beyond the archive's end"));
+                    return Err(contradiction("an entry is beyond the archive's end"));
                 }
                 continue;
             };

@@ -10,20 +10,20 @@ use intellistor_storage::keys::Identity;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::operations::changed_entries::Changed;
+use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::RestoreReport;
 use crate::operations::restore::options::{RestoreOptions, open_target};
 use crate::operations::show::show;
 use crate::pipeline::restore::RestorePipeline;
 use crate::pipeline::system::on_system;
 
-/// A restore fetches nothing but the frames that it needs, so it does not look at the archive's header before. Where frames
-/// do not open, that they are another backup's says more than a list of files.
-async fn see_whose_archive_it_is(catalog: &Catalog, identity: &Identity, name: &BackupName) -> Result<()> {
+/// A restore fetches only the frames it needs, and not the archive's header. Where frames do not open, it is read: that the
+/// archive is another backup's says more than a list of damaged files.
+async fn check_archive_header(catalog: &Catalog, identity: &Identity, name: &BackupName) -> Result<()> {
     let start = catalog.store.get_range(&name.archive_key(), 0..MOST_HEADER_BYTES).await;
     match start.and_then(|start| ArchiveReader::open(&start[..], name, identity).map(drop)) {
         Err(error @ StorageError::OtherBackup { .. }) => Err(error.into()),
-        // Whatever else is wrong with it, the report says what came of it.
+        // The report lists any other damage.
         _ => Ok(()),
     }
 }
@@ -35,12 +35,12 @@ pub(crate) async fn restore(
     options: RestoreOptions,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
-    // A pattern that is no glob is told before anything is fetched.
+    // An invalid glob is reported before anything is fetched.
     options.globs(false)?;
     // Nothing is written before the manifest was verified.
     let manifest = Arc::new(show(catalog, identity, name).await?);
     let only = options.globs(manifest.head().origin.os == "windows")?;
-    let changed = Changed::among(&manifest, only.as_ref())?;
+    let changed = ChangedEntries::among(&manifest, only.as_ref())?;
     let index = ArchiveIndex::new(manifest.header().clone(), &manifest.head().archives[0].segments)?;
     let index = Arc::new(index);
     let pipeline = RestorePipeline {
@@ -56,7 +56,7 @@ pub(crate) async fn restore(
     let cancel = options.run.cancel.clone();
     let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await?;
     if extracted.damaged_count > 0 {
-        see_whose_archive_it_is(catalog, identity, name).await?;
+        check_archive_header(catalog, identity, name).await?;
     }
     let mut report = options.report(name, only.as_ref(), extracted, started)?;
     (report.changed, report.changed_count) = (changed.listed, changed.count);

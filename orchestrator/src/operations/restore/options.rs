@@ -22,7 +22,6 @@ pub struct RestoreOptions {
     pub only: Vec<String>,
     /// Read the archive alone, from its first byte to its last: for a backup whose manifest is lost.
     pub without_manifest: bool,
-    /// Who watches, and who may stop it.
     pub run: RunOptions,
 }
 
@@ -46,7 +45,7 @@ impl RestoreOptions {
         self
     }
 
-    /// The selection; `None` for everything. Names of Windows have no case.
+    /// The selection; `None` for everything. Names from Windows are matched without case.
     pub(crate) fn globs(&self, of_windows: bool) -> Result<Option<PathGlobs>> {
         Ok(match of_windows {
             _ if self.only.is_empty() => None,
