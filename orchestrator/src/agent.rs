@@ -14,11 +14,13 @@
 //! | `job_run`, `reconcile`, `failure_action` | the job's own steps and attempts; what the store has of it; what an error means |
 //! | `settle`, `abandon`, `close` | what becomes of the job |
 //! | `log`, `ship_logs` | a run's log, and its way to the store |
-//! | `home`, `setup`, `monitor`, `report` | folders, input, what other processes see of a run, output |
+//! | `home`, `setup`, `monitor` | folders, input, what other processes see and ask of a run |
+//! | `report`, `document`, `status` | a run's report, as it is printed; a policy's status |
 
 mod abandon;
 mod begin;
 mod close;
+mod document;
 mod failure_action;
 mod handle;
 mod home;
@@ -36,6 +38,9 @@ mod select;
 mod settle;
 mod setup;
 mod ship_logs;
+mod status;
 
 pub use handle::Agent;
-pub use report::{AgentOptions, AgentReport, Cancelled, PolicyStatus, Resumed, RunProgress};
+pub use document::AgentDocument;
+pub use report::{AgentOptions, AgentReport, Cancelled, Resumed};
+pub use status::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};

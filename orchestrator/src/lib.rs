@@ -24,9 +24,9 @@
 //! | room | holds |
 //! | --- | --- |
 //! | [`policy`] | what to back up, as a person writes it |
-//! | `catalog` | what lies in a store; needs no key |
-//! | `operations` | backup, restore, verify, decrypt, show: each from its options to its report |
-//! | [`agent`] | runs of policies: jobs that are resumed, logs that are evidence |
+//! | `catalog` | what a store holds; needs no key |
+//! | `operations` | backup, restore, verify, decrypt, show, list: each from its options to its report |
+//! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `machine` | reasons for exit code 3; timestamps and wrong clocks; which machine this is |
 //! | `cron` | cron expressions |
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
@@ -68,12 +68,13 @@ pub use intellistor_storage::objects::error::{StoreError, StoreErrorKind};
 pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
-pub use intellistor_storage::state;
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
+pub use operations::backup_document::BackupDocument;
 pub use operations::decrypt::decrypt;
-pub use operations::report::{BackupReport, DecryptReport, RestoreReport, VerifyReport};
+pub use operations::list::{BackupRow, ListReport, OwnerRow, list};
+pub use operations::report::{BackupReport, DecryptReport, Integrity, RestoreReport, VerifyReport};
 pub use operations::restore::options::RestoreOptions;
 pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;

@@ -2,16 +2,19 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `backup`, `restore`, `verify`, `decrypt`, `show` | the operations |
-//! | `report`, `run_options`, `root_span` | what each gives and takes; each as the root of a trace, counted |
+//! | `backup`, `restore`, `verify`, `decrypt`, `show`, `list` | the operations |
+//! | `report`, `backup_document`, `run_options` | what each returns, what the programs print, what each takes |
+//! | `root_span` | each as the root of a trace, counted |
 //! | `sources` | checks of a policy's folders before a run, and findings after the scan |
-//! | `publish`, `identity`, `copies` | archive and manifest into the store; whether what is there is ours; copies of `--out` |
-//! | `stream`, `changed_entries` | an archive as one stream; entries that changed while they were read |
+//! | `publish`, `provenance`, `copies` | archive and manifest into the store; who sent what is there; copies of `--out` |
+//! | `stream`, `changed_entries` | an archive as one stream; entries that changed while they were backed up |
 
 pub(crate) mod backup;
+pub(crate) mod backup_document;
 pub(crate) mod changed_entries;
 pub(crate) mod copies;
 pub(crate) mod decrypt;
+pub(crate) mod list;
 pub(crate) mod provenance;
 pub(crate) mod publish;
 pub(crate) mod report;

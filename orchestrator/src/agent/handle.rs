@@ -6,7 +6,7 @@ use chrono::Utc;
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Recipients;
-use intellistor_storage::objects::{RetryPolicy, UnfinishedUpload};
+use intellistor_storage::objects::RetryPolicy;
 use intellistor_storage::state::job::JobEvent;
 use intellistor_storage::state::{self, Queue};
 use tracing::Instrument as _;
@@ -18,9 +18,10 @@ use crate::agent::close::close;
 use crate::agent::failure_action::ATTEMPTS;
 use crate::agent::home::Home;
 use crate::agent::log::AgentLog;
-use crate::agent::report::{AgentOptions, AgentReport, Cancelled, PolicyStatus};
+use crate::agent::report::{AgentOptions, AgentReport, Cancelled};
 use crate::agent::run::run;
 use crate::agent::setup::RunSetup;
+use crate::agent::status::{PolicyStatus, UploadStatus};
 use crate::agent::{known_stores, monitor};
 use crate::catalog::Catalog;
 use crate::clock::TIMESTAMP;
@@ -120,8 +121,8 @@ impl Agent {
     /// Those of the disk.
     pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
         let folder = self.home.queue_folder(policy_id);
-        let queue = state::snapshot(&folder)?;
-        Ok(PolicyStatus { policy_id: policy_id.to_owned(), queue, progress: monitor::read_progress(&folder) })
+        let snapshot = state::snapshot(&folder)?;
+        Ok(PolicyStatus::new(policy_id.to_owned(), snapshot, monitor::read_progress(&folder)))
     }
 
     /// The policy's uploads that are not completed: parts of a job to be resumed, or what another machine or a crash has
@@ -133,8 +134,9 @@ impl Agent {
         &self,
         catalog: &Catalog,
         policy_id: &str,
-    ) -> Result<Vec<UnfinishedUpload>> {
-        Ok(catalog.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?)
+    ) -> Result<Vec<UploadStatus>> {
+        let found = catalog.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?;
+        Ok(found.into_iter().map(UploadStatus::from).collect())
     }
 
     /// Ends the policy's job for good, and removes what it has sent. A run that is active is asked to.

@@ -16,7 +16,7 @@ use intellistor_storage::state::Ledger;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::report::RunProgress;
+use crate::agent::status::RunProgress;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 const PROGRESS: &str = "progress.json";

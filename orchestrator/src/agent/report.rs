@@ -1,38 +1,35 @@
-//! What the agent may be asked, and what it answers.
+//! Options of a run of the agent, and its report.
 
 use std::path::PathBuf;
 
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::state::Snapshot;
 use intellistor_storage::state::job::Ending;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tracing::Span;
 
 use crate::error::Result;
 use crate::operations::report::BackupReport;
 use crate::operations::run_options::RunOptions;
 
-/// How to run.
 #[derive(Debug, Clone, Default)]
 pub struct AgentOptions {
     /// As in [`BackupOptions`](crate::BackupOptions). A job that is resumed keeps the one it began with besides.
     pub copy_to: Option<PathBuf>,
     /// Take the policy over from the machine that it belongs to in this store.
     pub take_over: bool,
-    /// Take the folder of a store for what it is now, although it is not the one that earlier runs wrote to.
+    /// Accept the folder of a store although it is not the store that earlier runs wrote to.
     pub new_store: bool,
-    /// Who watches, and who may stop it.
     pub run: RunOptions,
 }
 
-/// A run of the agent, whatever came of it.
+/// A run of the agent, with or without a backup.
 #[derive(Debug)]
 pub struct AgentReport {
-    /// What names the run: the backup that it made, or was to make.
+    /// Names the run, and the backup that it made or was to make.
     pub name: BackupName,
-    /// Where its job stands now, by name; a job that has not ended goes on with the next run.
+    /// The job's state, by name; a job that has not ended is resumed by the next run.
     pub state: &'static str,
-    /// Where it was taken up, if an earlier run had begun it.
+    /// Where it was resumed, if an earlier run had begun it.
     pub resumed: Option<Resumed>,
     /// Parts of an earlier run that the store has, and that were not sent again.
     pub parts_reused: u32,
@@ -44,11 +41,11 @@ pub struct AgentReport {
     pub log_key: Option<String>,
     /// The run's trace, where traces are on.
     pub trace_id: Option<String>,
-    /// What a person should know besides: what was lost, repaired or could not be done.
+    /// What was lost, repaired or could not be done.
     pub notices: Vec<String>,
-    /// The backup.
+    /// The backup, or why the run stopped.
     pub outcome: Result<BackupReport>,
-    /// A job of another day that was finished before this one was begun.
+    /// An older job that was finished before this one was begun.
     pub finished_first: Option<Box<AgentReport>>,
 }
 
@@ -56,6 +53,11 @@ impl AgentReport {
     /// Whether the job ended without a backup, and not by request.
     pub(super) fn has_failed(&self) -> bool {
         self.state == Ending::Failed.name()
+    }
+
+    /// Whether the next run resumes the job.
+    pub fn will_resume(&self) -> bool {
+        ![Ending::Failed.name(), Ending::Cancelled.name()].contains(&self.state)
     }
 
     /// Records the outcome in the run's root span.
@@ -68,10 +70,10 @@ impl AgentReport {
     }
 }
 
-/// Where a job was taken up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a job was resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Resumed {
-    /// The state in which it was found, by name.
+    /// The state that it was in, by name.
     pub state: &'static str,
     /// Parts that were in the store already.
     pub parts: u32,
@@ -79,46 +81,14 @@ pub struct Resumed {
     pub bytes: u64,
 }
 
-/// How far a run has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunProgress {
-    /// The job's state, by name.
-    pub state: String,
-    /// Of the run.
-    pub timestamp: String,
-    /// Entries archived.
-    pub entries: u64,
-    /// Entries in all, 0 until the scan is done.
-    pub total_entries: u64,
-    /// Bytes of content read.
-    pub bytes: u64,
-    /// Bytes of content in all, 0 until the scan is done.
-    pub total_bytes: u64,
-    /// Bytes that the store acknowledged in this run.
-    pub stored_bytes: u64,
-    /// When this was written, in milliseconds since 1970 UTC.
-    pub at_ms: i64,
-}
-
-/// A policy's status.
-#[derive(Debug)]
-pub struct PolicyStatus {
-    /// Which.
-    pub policy_id: String,
-    /// Whether a run is active, and its job if none is.
-    pub queue: Snapshot,
-    /// How far the active run has come, or the one that was stopped had.
-    pub progress: Option<RunProgress>,
-}
-
-/// What came of a request to cancel.
+/// The outcome of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
     /// A run is active, and was asked to cancel its job; it does so within seconds.
     Requested,
-    /// The job that no run was active on is cancelled.
+    /// No run was active; the job is cancelled.
     Done {
-        /// What stays in the store where the job sent to, and why; `None` when nothing does.
+        /// What could not be removed from the store, and why.
         leftover: Option<String>,
     },
     NoJob,

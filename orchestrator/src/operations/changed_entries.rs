@@ -14,7 +14,7 @@ const MOST_LISTED: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct ChangedEntries {
     /// The first of them, with the reason.
-    pub(crate) listed: Vec<String>,
+    listed: Vec<String>,
     pub(crate) count: u64,
 }
 
@@ -36,5 +36,30 @@ impl ChangedEntries {
             ControlFlow::Continue(())
         })?;
         Ok(changed)
+    }
+
+    /// Lines of a report: those that are listed, and how many more there are.
+    pub(crate) fn warnings(self) -> Vec<String> {
+        let more = self.count.saturating_sub(self.listed.len() as u64);
+        let mut warnings: Vec<_> =
+            self.listed.iter().map(|entry| format!("changed while it was backed up: {entry}")).collect();
+        if more > 0 {
+            warnings.push(format!("and {more} more changed while they were backed up"));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_changed_is_counted() {
+        let listed = vec!["a: it grew".to_owned()];
+        let expected =
+            ["changed while it was backed up: a: it grew", "and 2 more changed while they were backed up"];
+        assert_eq!(ChangedEntries { listed, count: 3 }.warnings(), expected);
+        assert!(ChangedEntries::default().warnings().is_empty());
     }
 }

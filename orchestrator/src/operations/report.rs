@@ -1,13 +1,16 @@
-//! What operations report. Every report is plain data, which serde knows.
+//! What operations report. The serde form of each is the JSON that the programs print, except that of a
+//! [`BackupReport`], which a job keeps: [`BackupDocument`](super::backup_document::BackupDocument) is printed.
+
+use std::path::{Path, PathBuf};
 
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::{Problem, RootRecord, Totals};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// A backup that was made.
+/// A backup that was made, as the job that made it keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupReport {
-    /// What names it.
+    /// Names the backup.
     pub name: BackupName,
     /// The store's URL.
     pub store: String,
@@ -25,11 +28,11 @@ pub struct BackupReport {
     pub parts: u32,
     /// SHA-256 over the parts' SHA-256 digests, in hex.
     pub archive_sha256: String,
-    /// How long it took.
+    /// Wall time.
     pub seconds: f64,
     /// The first entries that were skipped or changed; `totals` counts all of them.
     pub problems: Vec<Problem>,
-    /// What a person should see to, although the backup was made: a copy that is missing, a wrong clock, another key
+    /// What needs attention although the backup was made: a copy that is missing, a wrong clock, another key
     /// than the last backup's, a folder that is empty and was not. With any, a run ends with exit code 3.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -45,71 +48,114 @@ pub struct BackupReport {
 }
 
 impl BackupReport {
-    /// Whether all was backed up as it is, and copied wherever a copy was asked for.
+    /// Entries that were skipped or changed, and warnings.
+    pub fn problem_count(&self) -> u64 {
+        self.totals.skipped + self.totals.changed + self.warnings.len() as u64
+    }
+
+    /// Whether everything was backed up as it is, and copied where a copy was asked for: the only rule of what is complete,
+    /// for the job's state, exit code 3 and metrics.
     pub fn is_complete(&self) -> bool {
-        self.totals.skipped == 0 && self.totals.changed == 0 && self.warnings.is_empty()
+        self.problem_count() == 0
     }
 }
 
-/// What was restored.
+/// A [`BackupName`], member by member.
+#[derive(Serialize)]
+#[serde(remote = "BackupName")]
+pub(crate) struct NameMembers {
+    backup_id: String,
+    timestamp: String,
+    #[serde(rename = "policy")]
+    policy_id: String,
+}
+
+/// Whether bytes are what was backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Integrity {
+    /// All that was read is.
+    Verified,
+    /// Some entries are not.
+    Failed,
+}
+
+/// A backup that was restored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RestoreReport {
-    /// The backup.
+    /// Names the backup.
+    #[serde(flatten, with = "NameMembers")]
     pub name: BackupName,
+    /// The folder that it was restored into.
+    #[serde(serialize_with = "lossy")]
+    pub out: PathBuf,
     /// Entries that were selected.
     pub found: u64,
     /// Entries that were restored.
     pub restored: u64,
+    /// `Failed` with any damaged entry.
+    pub integrity: Integrity,
     /// Content of the restored files in bytes.
     pub bytes: u64,
     /// Bytes of archive that were fetched.
     pub fetched_bytes: u64,
-    /// The first entries that could not be made, and attributes that could not be applied, with the reason.
+    /// Wall time.
+    pub seconds: f64,
+    /// Selected entries that changed while they were backed up: their content may mix an older and a newer state.
+    pub changed: u64,
+    /// Entries that could not be created, attributes that could not be applied, and entries that changed while they were
+    /// backed up, with the reason; the first of each.
     pub warnings: Vec<String>,
-    /// How many warnings there were.
+    /// How many of the first two kinds there were.
+    #[serde(skip)]
     pub warning_count: u64,
     /// The first entries whose bytes are not what was backed up; nothing of them was restored.
     pub damaged: Vec<String>,
     /// How many damaged entries there were.
+    #[serde(skip)]
     pub damaged_count: u64,
-    /// The first of the selected entries that changed while they were backed up, with the reason: they are as they were
-    /// read, which need not be as they ever were.
-    pub changed: Vec<String>,
-    /// How many changed entries there were.
-    pub changed_count: u64,
-    /// How long it took.
-    pub seconds: f64,
     /// The trace that it was done in, where traces are on.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
-/// A backup that is whole.
+impl RestoreReport {
+    /// Whether everything selected was restored, with all its attributes.
+    pub fn is_complete(&self) -> bool {
+        self.warning_count == 0 && self.restored >= self.found
+    }
+}
+
+/// A backup whose every byte was verified.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifyReport {
-    /// The backup.
+    /// Names the backup.
+    #[serde(flatten, with = "NameMembers")]
     pub name: BackupName,
+    /// Always `Verified`: anything else is an error.
+    pub integrity: Integrity,
     /// Entries in its manifest.
     pub entries: u64,
-    /// Bytes of content whose SHA-256 was computed and found right.
+    /// Bytes of content whose SHA-256 was computed and agrees.
     pub bytes: u64,
     /// Bytes of archive that were read.
     pub archive_bytes: u64,
+    /// SHA-256 over the segments' SHA-256 digests, in hex.
+    pub archive_sha256: String,
     /// Segments in the archive.
     pub segments: u32,
     /// Frames in the archive.
     pub frames: u64,
-    /// SHA-256 over the segments' SHA-256 digests, in hex.
-    pub archive_sha256: String,
-    /// The first entries that changed while they were backed up, with the reason: they are as they were read, which need not
-    /// be as they ever were.
-    pub changed: Vec<String>,
-    /// How many changed entries there are.
-    pub changed_count: u64,
-    /// Entries that were skipped.
-    pub skipped: u64,
-    /// How long it took.
+    /// Wall time.
     pub seconds: f64,
+    /// Entries that were skipped when it was made.
+    pub skipped: u64,
+    /// Entries that changed while they were backed up: their content may mix an older and a newer state.
+    pub changed: u64,
+    /// The first entries that changed, with the reason.
+    pub warnings: Vec<String>,
     /// The trace that it was done in, where traces are on.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
@@ -117,9 +163,24 @@ pub struct VerifyReport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct DecryptReport {
     /// Bytes of `tar.gz`.
+    #[serde(rename = "bytes")]
     pub bytes_written: u64,
-    /// Frames.
+    /// Frames in the archive.
     pub frames: u64,
+}
+
+/// A path as text: JSON has no other.
+pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The listed items, and how many more there are.
+pub(crate) fn with_rest(mut listed: Vec<String>, count: u64) -> Vec<String> {
+    let more = count.saturating_sub(listed.len() as u64);
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    listed
 }
 
 /// What an operation adds to the sums.
@@ -133,8 +194,7 @@ pub(crate) struct Sums {
 impl From<&BackupReport> for Sums {
     fn from(report: &BackupReport) -> Self {
         let totals = report.totals;
-        let problems = totals.skipped + totals.changed + report.warnings.len() as u64;
-        Self { bytes: totals.bytes, files: totals.files, problems }
+        Self { bytes: totals.bytes, files: totals.files, problems: report.problem_count() }
     }
 }
 

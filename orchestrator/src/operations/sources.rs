@@ -194,7 +194,7 @@ mod tests {
     fn a_folder_that_is_empty_and_was_not_raises_an_alarm_until_it_is_filled() {
         let before = [roots(&[("/a", 0), ("/b", 5)]), roots(&[("/a", 9), ("/b", 5)])];
         let found = alarms(&roots(&[("/a", 0), ("/b", 5)]), &before);
-        assert!(alarms.len() == 1 && alarms[0].contains("\"/a\"") && alarms[0].contains('9'), "{alarms:?}");
+        assert!(found.len() == 1 && found[0].contains("\"/a\"") && found[0].contains('9'), "{found:?}");
         assert!(alarms(&roots(&[("/a", 1), ("/b", 5)]), &before).is_empty());
         assert!(alarms(&roots(&[("/new", 0), ("/b", 5)]), &before).is_empty());
         assert!(alarms(&roots(&[("/a", 0)]), &[]).is_empty());
@@ -229,6 +229,6 @@ mod tests {
         let before = [roots(&[("/a", 10), ("/b", 10), ("/gone", 90)])];
         assert!(alarms(&roots(&[("/a", 5), ("/b", 5)]), &before).is_empty());
         let found = alarms(&roots(&[("/a", 8), ("/b", 1), ("/new", 50)]), &before);
-        assert!(alarms.len() == 1 && alarms[0].contains("20 files") && alarms[0].contains('9'), "{alarms:?}");
+        assert!(found.len() == 1 && found[0].contains("20 files") && found[0].contains('9'), "{found:?}");
     }
 }

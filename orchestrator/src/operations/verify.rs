@@ -17,7 +17,7 @@ use intellistor_telemetry::trace;
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::operations::changed_entries::ChangedEntries;
-use crate::operations::report::VerifyReport;
+use crate::operations::report::{Integrity, VerifyReport};
 use crate::operations::root_span::{root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
 use crate::operations::show::show;
@@ -74,8 +74,9 @@ async fn check(
         let changed = ChangedEntries::among(&manifest, None)?;
         Ok(VerifyReport {
             name,
-            changed: changed.listed,
-            changed_count: changed.count,
+            integrity: Integrity::Verified,
+            changed: changed.count,
+            warnings: changed.warnings(),
             skipped: manifest.head().totals.skipped,
             entries,
             bytes,

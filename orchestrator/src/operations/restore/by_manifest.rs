@@ -58,7 +58,5 @@ pub(crate) async fn restore(
     if extracted.damaged_count > 0 {
         check_archive_header(catalog, identity, name).await?;
     }
-    let mut report = options.report(name, only.as_ref(), extracted, started)?;
-    (report.changed, report.changed_count) = (changed.listed, changed.count);
-    Ok(report)
+    options.report(name, only.as_ref(), extracted, changed, started)
 }

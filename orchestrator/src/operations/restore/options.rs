@@ -10,7 +10,8 @@ use intellistor_storage::catalog::layout::BackupName;
 use intellistor_telemetry::trace;
 
 use crate::error::{Error, Result};
-use crate::operations::report::RestoreReport;
+use crate::operations::changed_entries::ChangedEntries;
+use crate::operations::report::{Integrity, RestoreReport, with_rest};
 use crate::operations::run_options::RunOptions;
 
 /// What to restore, and where to.
@@ -60,6 +61,7 @@ impl RestoreOptions {
         name: &BackupName,
         only: Option<&PathGlobs>,
         mut extracted: Extracted,
+        changed: ChangedEntries,
         started: Instant,
     ) -> Result<RestoreReport> {
         if extracted.found == 0 && !self.only.is_empty() {
@@ -75,17 +77,18 @@ impl RestoreOptions {
         let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
         Ok(RestoreReport {
             name: name.clone(),
+            out: self.out.clone(),
             found,
             restored,
+            integrity: if damaged_count > 0 { Integrity::Failed } else { Integrity::Verified },
             bytes,
             fetched_bytes: self.run.progress.stored_bytes.get(),
-            warnings,
-            warning_count,
-            damaged,
-            damaged_count,
-            changed: Vec::new(),
-            changed_count: 0,
             seconds: started.elapsed().as_secs_f64(),
+            changed: changed.count,
+            warnings: [with_rest(warnings, warning_count), changed.warnings()].concat(),
+            warning_count,
+            damaged: with_rest(damaged, damaged_count),
+            damaged_count,
             trace_id: trace::current_id(),
         })
     }

@@ -32,6 +32,7 @@ use intellistor_storage::manifest::{Entry, EntryKind};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::RestoreReport;
 use crate::operations::restore::options::{RestoreOptions, open_target};
 use crate::operations::stream::{self, ArchiveBytes};
@@ -68,7 +69,7 @@ pub(crate) async fn restore(
     let finished = tokio::task::spawn_blocking(move || salvage.finish()).await;
     let extracted =
         finished.unwrap_or_else(|e| Err(Error::Defect(format!("the writing thread panicked: {e}"))))?;
-    options.report(name, only.as_ref(), extracted, started)
+    options.report(name, only.as_ref(), extracted, ChangedEntries::default(), started)
 }
 
 type Archive = ArchiveReader<ArchiveBytes>;
