@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor::BackupName;
-use intellistor::state::{Job, Queue};
 use intellistor_storage::objects::Operation;
 use intellistor_storage::state::job::{JobEvent, JobState};
+use intellistor_storage::state::{Job, Queue};
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::s3_server::{BUCKET, Done, Failure};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use intellistor::{Catalog, ListedBackup, OrphanArchive, Policy};
+use intellistor::{ListReport, OrphanArchive};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -34,11 +34,8 @@ pub(crate) struct List {
 
 #[derive(Serialize)]
 struct Document {
-    policy: String,
-    store: String,
-    /// The machine that the policy belongs to here; null where it was never run.
-    machine: Option<MachineRow>,
-    backups: Vec<Row>,
+    #[serde(flatten)]
+    list: ListReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     orphans: Option<Vec<Orphan>>,
 }
@@ -53,38 +50,6 @@ struct Orphan {
     cli_restore: String,
 }
 
-#[derive(Serialize)]
-struct MachineRow {
-    host: String,
-    since: String,
-}
-
-#[derive(Serialize)]
-struct Row {
-    backup_id: String,
-    timestamp: String,
-    /// The machine that made it, by name; null where its manifest does not say.
-    host: Option<String>,
-    key: String,
-    key_manifest: String,
-    archive_bytes: u64,
-    manifest_bytes: u64,
-}
-
-impl From<ListedBackup> for Row {
-    fn from(listing: ListedBackup) -> Self {
-        Self {
-            key: listing.name.archive_key(),
-            key_manifest: listing.name.manifest_key(),
-            backup_id: listing.name.backup_id,
-            timestamp: listing.name.timestamp,
-            host: None,
-            archive_bytes: listing.archive_bytes,
-            manifest_bytes: listing.manifest_bytes,
-        }
-    }
-}
-
 impl Orphan {
     fn new(OrphanArchive { name, archive_bytes }: OrphanArchive, session: &Session, policy: &Path) -> Self {
         let key = name.archive_key();
@@ -97,14 +62,16 @@ impl Orphan {
 pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
     let catalog = session.open_catalog(&policy).await?;
-    let found = session
-        .unless_cancelled(async {
-            let contents = catalog.contents(&policy.policy_id).await?;
-            Ok((contents.backups().collect::<Vec<_>>(), contents.orphans().collect::<Vec<_>>()))
-        })
-        .await;
+    let listed = session.unless_cancelled(intellistor::list(&catalog, &policy.policy_id)).await;
     let what = format!("cannot list the backups of policy {}", policy.policy_id);
-    let (backups, orphans) = found.map_err(Failure::engine(what))?;
+    let mut list = listed.map_err(Failure::engine(what))?;
+    if let Some(error) = &list.owner_error {
+        session.screen.warn(format_args!(
+            "it is not known which machine the policy belongs to: {}",
+            hints::with_hint(error)
+        ));
+    }
+    let orphans = std::mem::take(&mut list.orphans);
     if !orphans.is_empty() && !command.orphans {
         session.screen.note(format_args!(
             "{} without a manifest: `list --orphans` shows how to restore what is in it",
@@ -115,26 +82,5 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
         let with_command = |orphan| Orphan::new(orphan, session, &command.policy.policy);
         orphans.into_iter().map(with_command).collect()
     });
-    let names = backups.iter().map(|listing| listing.name.clone()).collect();
-    let hosts = session.unless_cancelled(catalog.hosts(names)).await;
-    let hosts = hosts.map_err(Failure::engine("cannot read which machines made the backups"))?;
-    let rows = backups.into_iter().map(Row::from).zip(hosts);
-    let backups = rows.map(|(row, host)| Row { host, ..row }).collect();
-    let machine = owner(&catalog, &policy, session).await;
-    let document = Document { policy: policy.policy_id, store: catalog.url(), machine, backups, orphans };
-    Done::document(&document, Exit::Success)
-}
-
-/// A listing does not fail because the owner is unknown.
-async fn owner(catalog: &Catalog, policy: &Policy, session: &Session) -> Option<MachineRow> {
-    match session.unless_cancelled(catalog.owner(&policy.policy_id)).await {
-        Ok(owner) => owner.map(|owner| MachineRow { host: owner.host, since: owner.since }),
-        Err(error) => {
-            session.screen.warn(format_args!(
-                "it is not known which machine the policy belongs to: {}",
-                hints::with_hint(&error)
-            ));
-            None
-        }
-    }
+    Done::document(&Document { list, orphans }, Exit::Success)
 }

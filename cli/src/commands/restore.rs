@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use intellistor::{RestoreOptions, RestoreReport};
-use serde::Serialize;
+use intellistor::{Integrity, RestoreOptions, RestoreReport};
 
-use crate::changed::{changed_warnings, warn_of_changed};
+use crate::changed::warn_of_changed;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
@@ -44,26 +43,6 @@ pub(crate) struct Restore {
     without_manifest: bool,
 }
 
-#[derive(Serialize)]
-struct Document {
-    backup_id: String,
-    timestamp: String,
-    policy: String,
-    out: String,
-    found: u64,
-    restored: u64,
-    integrity: &'static str,
-    bytes: u64,
-    fetched_bytes: u64,
-    seconds: f64,
-    changed: u64,
-    warnings: Vec<String>,
-    damaged: Vec<String>,
-    /// Left out where traces are off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
-}
-
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
@@ -97,8 +76,8 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
             duration(report.seconds)
         ));
     }
-    warn_of_changed(&session.screen, report.changed_count);
-    conclude(report, command.out.to_string_lossy().into_owned())
+    warn_of_changed(&session.screen, report.changed);
+    conclude(&report)
 }
 
 /// Programs find the members that they know, also where nothing was restored.
@@ -107,49 +86,19 @@ fn zeros(failure: Failure) -> Failure {
     failure.with("found", 0).with("restored", 0).with("integrity", integrity)
 }
 
-fn conclude(report: RestoreReport, out: String) -> Result<Done, Failure> {
-    let damaged = report.damaged_count;
-    let incomplete = report.warning_count > 0 || report.restored < report.found;
-    let backup_id = report.name.backup_id.clone();
-    let document = Document {
-        backup_id: report.name.backup_id,
-        timestamp: report.name.timestamp,
-        policy: report.name.policy_id,
-        out,
-        found: report.found,
-        restored: report.restored,
-        integrity: if damaged > 0 { "failed" } else { "verified" },
-        bytes: report.bytes,
-        fetched_bytes: report.fetched_bytes,
-        seconds: report.seconds,
-        changed: report.changed_count,
-        warnings: [
-            with_rest(report.warnings, report.warning_count),
-            changed_warnings(report.changed, report.changed_count),
-        ]
-        .concat(),
-        damaged: with_rest(report.damaged, damaged),
-        trace_id: report.trace_id,
-    };
-    if damaged > 0 {
+fn conclude(report: &RestoreReport) -> Result<Done, Failure> {
+    if report.integrity == Integrity::Failed {
+        let (damaged, backup_id) = (report.damaged_count, &report.name.backup_id);
         let entries = if damaged == 1 { "entry is" } else { "entries are" };
         let failure = Failure::new(
             Exit::Integrity,
             format!("{damaged} {entries} damaged in backup {backup_id}, and not restored"),
         )
-        .because(document.damaged.join("\n"))
+        .because(report.damaged.join("\n"))
         .hint("another backup of the same policy: `backup-client list` shows them");
-        return Err(failure.with_members(&document));
+        return Err(failure.with_members(report));
     }
-    Done::document(&document, if incomplete { Exit::Incomplete } else { Exit::Success })
-}
-
-fn with_rest(mut told: Vec<String>, count: u64) -> Vec<String> {
-    let untold = count.saturating_sub(told.len() as u64);
-    if untold > 0 {
-        told.push(format!("and {untold} more"));
-    }
-    told
+    Done::document(report, if report.is_complete() { Exit::Success } else { Exit::Incomplete })
 }
 
 #[cfg(test)]
@@ -163,14 +112,15 @@ mod tests {
             name: BackupName::default(),
             found: 5,
             restored: 5 - damaged,
+            out: "out".into(),
+            integrity: if damaged > 0 { Integrity::Failed } else { Integrity::Verified },
             bytes: 9,
             fetched_bytes: 10,
+            changed: 0,
             warnings: list(warnings),
             warning_count: warnings as u64,
-            damaged: list(damaged.min(1) as usize),
+            damaged: list(damaged as usize),
             damaged_count: damaged,
-            changed: Vec::new(),
-            changed_count: 0,
             seconds: 0.1,
             trace_id: None,
         }
@@ -178,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells_the_worst() {
-        let exit = |report| match conclude(report, "out".to_owned()) {
+        let exit = |report| match conclude(&report) {
             Ok(Done::Document(text, exit)) => {
                 assert_eq!(
                     serde_json::from_str::<serde_json::Value>(&text).unwrap()["integrity"],
@@ -191,7 +141,7 @@ mod tests {
                 let document = failure.document();
                 assert_eq!(document["integrity"], "failed");
                 assert_eq!(document["error"]["category"], "integrity");
-                assert_eq!(document["damaged"][1], "and 1 more");
+                assert_eq!(document["damaged"][1], "a1");
                 failure.exit()
             }
         };

@@ -1,9 +1,8 @@
 //! `verify`: every byte of a backup, without restoring it.
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::changed::{changed_warnings, warn_of_changed};
+use crate::changed::warn_of_changed;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
@@ -26,28 +25,6 @@ pub(crate) struct Verify {
     policy: PolicyArgument,
     #[command(flatten)]
     which: Which,
-}
-
-#[derive(Serialize)]
-struct Document {
-    backup_id: String,
-    timestamp: String,
-    policy: String,
-    integrity: &'static str,
-    entries: u64,
-    bytes: u64,
-    archive_bytes: u64,
-    archive_sha256: String,
-    segments: u32,
-    frames: u64,
-    seconds: f64,
-    skipped: u64,
-    changed: u64,
-    /// Which entries changed while they were backed up, and how.
-    warnings: Vec<String>,
-    /// Left out where traces are off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
 }
 
 pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
@@ -76,23 +53,6 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
             duration(report.seconds)
         ));
     }
-    warn_of_changed(&session.screen, report.changed_count);
-    let document = Document {
-        backup_id: report.name.backup_id,
-        timestamp: report.name.timestamp,
-        policy: report.name.policy_id,
-        integrity: "verified",
-        entries: report.entries,
-        bytes: report.bytes,
-        archive_bytes: report.archive_bytes,
-        archive_sha256: report.archive_sha256,
-        segments: report.segments,
-        frames: report.frames,
-        seconds: report.seconds,
-        skipped: report.skipped,
-        changed: report.changed_count,
-        warnings: changed_warnings(report.changed, report.changed_count),
-        trace_id: report.trace_id,
-    };
-    Done::document(&document, Exit::Success)
+    warn_of_changed(&session.screen, report.changed);
+    Done::document(&report, Exit::Success)
 }

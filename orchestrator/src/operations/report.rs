@@ -216,3 +216,47 @@ impl From<&DecryptReport> for Sums {
         Self { bytes: report.bytes_written, ..Self::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_listed_is_counted() {
+        let listed = vec!["a0".to_owned()];
+        assert_eq!(with_rest(listed.clone(), 2), ["a0", "and 1 more"]);
+        assert_eq!(with_rest(listed, 1), ["a0"]);
+        assert!(with_rest(Vec::new(), 0).is_empty());
+    }
+
+    #[test]
+    fn a_restore_is_reported_member_by_member() {
+        let report = RestoreReport {
+            name: BackupName {
+                policy_id: "p".to_owned(),
+                timestamp: "20261123T020000Z".to_owned(),
+                backup_id: "b".to_owned(),
+            },
+            out: "out".into(),
+            found: 2,
+            restored: 1,
+            integrity: Integrity::Failed,
+            bytes: 3,
+            fetched_bytes: 4,
+            seconds: 0.5,
+            changed: 0,
+            warnings: vec!["w".to_owned()],
+            warning_count: 1,
+            damaged: vec!["d".to_owned()],
+            damaged_count: 1,
+            trace_id: None,
+        };
+        assert!(!report.is_complete());
+        let expected = serde_json::json!({
+            "backup_id": "b", "timestamp": "20261123T020000Z", "policy": "p", "out": "out", "found": 2, "restored": 1,
+            "integrity": "failed", "bytes": 3, "fetched_bytes": 4, "seconds": 0.5, "changed": 0, "warnings": ["w"],
+            "damaged": ["d"],
+        });
+        assert_eq!(serde_json::to_value(&report).unwrap(), expected);
+    }
+}

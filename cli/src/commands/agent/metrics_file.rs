@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use intellistor::state::{Job, Snapshot, View};
-use intellistor::{Agent, BackupReport};
-use intellistor::{agent::PolicyStatus, leftovers};
+use intellistor::agent::{Agent, PolicyStatus};
+use intellistor::leftovers;
 
 use crate::exit::Exit;
 use crate::screen::Screen;
@@ -35,8 +34,7 @@ pub(crate) fn write(file: &Path, agent: &Agent, policy_id: &str, exit: Exit, scr
 
 /// The metrics of one policy, `now` in seconds since 1970.
 fn render(status: &PolicyStatus, exit: Exit, now: i64) -> String {
-    let id = &status.policy_id;
-    let (Snapshot::Running(_, View { history, .. }) | Snapshot::Idle(View { history, .. })) = &status.queue;
+    let id = &status.policy;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: &str| {
         // Writing to a String cannot fail.
@@ -47,34 +45,38 @@ fn render(status: &PolicyStatus, exit: Exit, now: i64) -> String {
     };
     gauge("last_run_timestamp_seconds", "When the last run ended.", &now.to_string());
     gauge("last_run_exit_code", "The exit code of the last run.", &exit.code().to_string());
-    let Some((ended, report)) = history.iter().find_map(success) else { return text };
+    let Some((job, report)) = &status.last_backup else { return text };
+    let ended = job.ended.unwrap_or(job.began).timestamp();
     gauge("last_success_timestamp_seconds", "When the newest backup was finished.", &ended.to_string());
     gauge("last_success_duration_seconds", "How long it took.", &format!("{:.3}", report.seconds));
     gauge("last_success_content_bytes", "Bytes of files in it.", &report.totals.bytes.to_string());
     gauge("last_success_archive_bytes", "Bytes of its archive.", &report.archive_bytes.to_string());
     gauge("last_success_files", "Files in it.", &report.totals.files.to_string());
-    let warnings = report.totals.skipped + report.totals.changed + report.warnings.len() as u64;
     gauge(
         "last_success_warnings",
         "Entries that were skipped or changed, and what else needs attention.",
-        &warnings.to_string(),
+        &report.problem_count().to_string(),
     );
     text
-}
-
-/// When a job ended, and its backup, if it made one.
-fn success(job: &Job) -> Option<(i64, BackupReport)> {
-    Some((job.ended_ms.unwrap_or(job.began_ms) / 1000, job.summary()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use intellistor::agent::Activity;
 
     #[test]
     fn a_policy_without_a_backup_has_no_success() {
-        let queue = Snapshot::Idle(View::default());
-        let status = PolicyStatus { policy_id: "docs".to_owned(), queue, progress: None };
+        let status = PolicyStatus {
+            policy: "docs".to_owned(),
+            activity: Activity::Idle,
+            pid: None,
+            progress: None,
+            job: None,
+            last: None,
+            logs_to_send: 0,
+            last_backup: None,
+        };
         let text = render(&status, Exit::Failed, 1_800_000_000);
         let expected = "\
 # HELP intellistor_last_run_timestamp_seconds When the last run ended.

@@ -3,12 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use intellistor::agent::Resumed;
 use intellistor::{Agent, AgentOptions, AgentReport, Catalog, Error, Policy, Recipients};
-use serde::Serialize;
 
 use super::metrics_file;
-use crate::commands::backup;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -45,56 +42,6 @@ pub(crate) struct Run {
     metrics_file: Option<PathBuf>,
     #[command(flatten)]
     ownership: TakeOverArgument,
-}
-
-/// What the agent adds to what a backup gives.
-#[derive(Serialize)]
-struct RunMembers {
-    state: &'static str,
-    resumed: bool,
-    resumed_from: Option<From>,
-    parts_reused: u32,
-    parts_sent: u32,
-    log: Log,
-    trace_id: Option<String>,
-}
-
-#[derive(Serialize)]
-struct From {
-    state: &'static str,
-    parts: u32,
-    bytes: u64,
-}
-
-#[derive(Serialize)]
-struct Log {
-    local: String,
-    /// None where it could not be sent yet.
-    s3: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    #[serde(flatten)]
-    backup: backup::Document,
-    #[serde(flatten)]
-    run: RunMembers,
-    /// The job of another day that was finished before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_first: Option<Box<Document>>,
-}
-
-/// A run that made no backup.
-#[derive(Serialize)]
-struct WithoutBackup<'a> {
-    backup_id: &'a str,
-    timestamp: &'a str,
-    policy: &'a str,
-    #[serde(flatten)]
-    run: RunMembers,
-    warnings: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_first: Option<Box<Document>>,
 }
 
 pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failure> {
@@ -159,69 +106,25 @@ fn finish(
     session: &Session,
     catalog: &Catalog,
 ) -> Result<Done, Failure> {
-    let restore = |key: &str| session.restore_command(&command.policy.policy, key).line();
-    let AgentReport { ref name, ref notices, .. } = report;
-    let run = run_members(&report);
-    let (name, notices) = (name.clone(), notices.clone());
-    let first = report.finished_first.map(|first| document(*first, &restore).map(Box::new));
-    let finished_first = first.transpose()?;
+    let document = report.document(&|key| session.restore_command(&command.policy.policy, key).line());
+    let will_resume = report.will_resume();
     match report.outcome {
         Ok(backup) => {
-            let complete = backup.is_complete();
-            let cli_restore = restore(&backup.key_backup);
-            let mut backup = agents(backup::document(backup, cli_restore));
-            backup.warnings.splice(0..0, notices);
-            let document = Document { backup, run, finished_first };
-            Done::document(&document, if complete { Exit::Success } else { Exit::Incomplete })
+            let exit = if backup.is_complete() { Exit::Success } else { Exit::Incomplete };
+            Done::document(&document, exit)
         }
         Err(error) => {
-            let will_resume = !matches!(run.state, "failed" | "cancelled");
-            let interrupted = matches!(error, Error::Interrupted);
-            let members = WithoutBackup {
-                backup_id: &name.backup_id,
-                timestamp: &name.timestamp,
-                policy: &name.policy_id,
-                run,
-                warnings: &notices,
-                finished_first,
-            };
-            let failure = if interrupted && will_resume {
+            let failure = if matches!(error, Error::Interrupted) && will_resume {
                 Failure::new(Exit::Interrupted, "interrupted; what the store has is kept")
             } else {
                 Failure::engine(what)(error)
             };
-            let failure = failure.with_members(&members);
+            let failure = failure.with_members(&document);
             Err(match will_resume {
                 true => failure.hint(format!("run it again to resume the job in {}", catalog.url())),
                 false => failure,
             })
         }
-    }
-}
-
-fn document(report: AgentReport, restore: &impl Fn(&str) -> String) -> Result<Document, Failure> {
-    let run = run_members(&report);
-    let backup = report.outcome.map_err(Failure::engine("cannot finish the earlier job"))?;
-    let cli_restore = restore(&backup.key_backup);
-    Ok(Document { backup: agents(backup::document(backup, cli_restore)), run, finished_first: None })
-}
-
-/// The trace is a member of the run, not of the backup.
-fn agents(mut backup: backup::Document) -> backup::Document {
-    backup.trace_id = None;
-    backup
-}
-
-fn run_members(report: &AgentReport) -> RunMembers {
-    let from = |Resumed { state, parts, bytes }| From { state, parts, bytes };
-    RunMembers {
-        state: report.state,
-        resumed: report.resumed.is_some(),
-        resumed_from: report.resumed.map(from),
-        parts_reused: report.parts_reused,
-        parts_sent: report.parts_sent,
-        log: Log { local: report.log.to_string_lossy().into_owned(), s3: report.log_key.clone() },
-        trace_id: report.trace_id.clone(),
     }
 }
 

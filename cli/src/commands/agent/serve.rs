@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, Local};
+use chrono::Local;
 use clap::Args;
+use intellistor::agent::Activity;
 use intellistor::serve::{Past, Runs, ServeOptions, serve};
-use intellistor::state::{Snapshot, View};
 use intellistor::{Agent, AgentOptions, AgentReport, Policy};
 use serde_json::json;
 
@@ -55,13 +55,10 @@ struct Runner {
 impl Runs for Runner {
     fn past(&self, policy_id: &str) -> Past {
         let Ok(status) = self.agent.status(policy_id) else { return Past::Never };
-        let (Snapshot::Running(_, View { job, history, .. }) | Snapshot::Idle(View { job, history, .. })) =
-            status.queue;
-        match (job, history.into_iter().next()) {
-            (Some(_), _) => Past::Unfinished,
-            (None, Some(last)) => DateTime::from_timestamp_millis(last.began_ms)
-                .map_or(Past::Never, |began| Past::Began(began.with_timezone(&Local))),
-            (None, None) => Past::Never,
+        match (status.activity, status.last) {
+            (Activity::Running | Activity::Stopped, _) => Past::Unfinished,
+            (Activity::Idle, Some(last)) => Past::Began(last.began),
+            (Activity::Idle, None) => Past::Never,
         }
     }
 
