@@ -60,10 +60,10 @@ fn storage(error: &StorageError) -> Option<String> {
             "Set INTELLISTOR_PASSPHRASE to the passphrase that made it".to_owned()
         }
         StorageError::BadKey { .. } => "`backup-client key-create` makes a key".to_owned(),
-        StorageError::NotOwner { owner, .. } => format!(
+        StorageError::NotOwner { host, .. } => format!(
             "Give this machine's policy another policy_id; or, if this machine replaces {}, run once with --take-over; or, \
              where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them",
-            owner.host
+            host
         ),
         StorageError::UnreadableOwner { .. } => {
             "Look at that object; if no other machine backs up this policy there, run once with --take-over, which rewrites it"

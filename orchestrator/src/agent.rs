@@ -40,7 +40,7 @@ mod setup;
 mod ship_logs;
 mod status;
 
-pub use handle::Agent;
 pub use document::AgentDocument;
+pub use handle::Agent;
 pub use report::{AgentOptions, AgentReport, Cancelled, Resumed};
 pub use status::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};

@@ -130,11 +130,7 @@ impl Agent {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn unfinished_uploads(
-        &self,
-        catalog: &Catalog,
-        policy_id: &str,
-    ) -> Result<Vec<UploadStatus>> {
+    pub async fn unfinished_uploads(&self, catalog: &Catalog, policy_id: &str) -> Result<Vec<UploadStatus>> {
         let found = catalog.store.list_uploads(&BackupName::policy_prefix(policy_id)).await?;
         Ok(found.into_iter().map(UploadStatus::from).collect())
     }

@@ -94,7 +94,6 @@ pub struct RunProgress {
     pub at_ms: i64,
 }
 
-
 /// An upload that was begun and not completed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UploadStatus {

@@ -81,8 +81,7 @@ impl BackupReport {
     fn all_warnings(&self) -> Vec<String> {
         let mut all = self.notes.clone();
         all.extend(self.problems.iter().map(problem_line));
-        let more =
-            (self.totals.skipped + self.totals.changed).saturating_sub(self.problems.len() as u64);
+        let more = (self.totals.skipped + self.totals.changed).saturating_sub(self.problems.len() as u64);
         if more > 0 {
             all.push(format!("and {more} more; `backup-client show` lists them all"));
         }
@@ -138,7 +137,8 @@ mod tests {
 
     #[test]
     fn the_document_has_the_contracts_members() {
-        let json = serde_json::to_value(report("s3://bucket/prefix", 1, 3).document("cmd".to_owned())).unwrap();
+        let json =
+            serde_json::to_value(report("s3://bucket/prefix", 1, 3).document("cmd".to_owned())).unwrap();
         assert_eq!(json["s3"]["bucket"], "bucket");
         assert_eq!(json["s3"]["key_backup"], "backups/p/20261123T020000Z/b/backup.tar.gz.enc");
         assert_eq!(json["cli_restore"], "cmd");

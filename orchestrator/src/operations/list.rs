@@ -76,7 +76,10 @@ pub async fn list(catalog: &Catalog, policy_id: &str) -> Result<ListReport> {
 }
 
 impl BackupRow {
-    fn new(ListedBackup { name, archive_bytes, manifest_bytes, .. }: ListedBackup, host: Option<String>) -> Self {
+    fn new(
+        ListedBackup { name, archive_bytes, manifest_bytes, .. }: ListedBackup,
+        host: Option<String>,
+    ) -> Self {
         Self {
             key: name.archive_key(),
             key_manifest: name.manifest_key(),

@@ -95,11 +95,16 @@ fn table(rows: &[Row]) -> String {
     let mut cells = vec![["POLICY", "NOW", "NEXT RUN", "LAST RUN", "RESULT"].map(str::to_owned)];
     for row in rows {
         let last = row.status.last.as_ref();
-        let when =
-            last.map_or_else(|| "-".to_owned(), |last| short_time(last.ended.unwrap_or(last.began)));
+        let when = last.map_or_else(|| "-".to_owned(), |last| short_time(last.ended.unwrap_or(last.began)));
         let result = last.map_or_else(|| "-".to_owned(), result);
         let next = row.schedule.as_ref().and_then(|schedule| schedule.next_run.as_deref());
-        cells.push([row.status.policy.clone(), now(row), next.map_or_else(|| "-".to_owned(), short), when, result]);
+        cells.push([
+            row.status.policy.clone(),
+            now(row),
+            next.map_or_else(|| "-".to_owned(), short),
+            when,
+            result,
+        ]);
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);
@@ -195,12 +200,21 @@ mod tests {
     use chrono::Local;
     use intellistor::schedule::Kept;
 
-    fn idle(policy: &str) -> Row {
-        row(PolicyStatus {
-            policy_id: policy.to_owned(),
-            queue: Snapshot::Idle(View::default()),
+    fn status(policy: &str) -> PolicyStatus {
+        PolicyStatus {
+            policy: policy.to_owned(),
+            activity: Activity::Idle,
+            pid: None,
             progress: None,
-        })
+            job: None,
+            last: None,
+            logs_to_send: 0,
+            last_backup: None,
+        }
+    }
+
+    fn row(status: PolicyStatus) -> Row {
+        Row { status, schedule: None, unfinished_uploads: None }
     }
 
     fn job(state: &'static str) -> JobStatus {

@@ -98,7 +98,16 @@ impl Salvage {
     fn new(out: PathBuf, only: Option<PathGlobs>, progress: Arc<Progress>) -> Result<Self> {
         let target = open_target(&out)?;
         let (extracted, deferred) = (Extracted::default(), HashMap::new());
-        Ok(Self { target, out, only, extracted, progress, deferred, deferred_bytes: 0, position: String::new() })
+        Ok(Self {
+            target,
+            out,
+            only,
+            extracted,
+            progress,
+            deferred,
+            deferred_bytes: 0,
+            position: String::new(),
+        })
     }
 
     fn restore_selected(mut self, archive: Archive) -> Result<Self> {
@@ -164,7 +173,9 @@ impl Salvage {
             if file.kind != EntryKind::File {
                 return Ok(());
             }
-            let Some(DeferredLinks { links, restored }) = deferred.get_mut(file.raw_path()) else { return Ok(()) };
+            let Some(DeferredLinks { links, restored }) = deferred.get_mut(file.raw_path()) else {
+                return Ok(());
+            };
             let (Some((first, others)), counts) = (links.split_first(), !*restored) else { return Ok(()) };
             let first = Entry {
                 relative_path: first.relative_path.clone(),
@@ -253,4 +264,3 @@ impl Salvage {
         Ok(())
     }
 }
-

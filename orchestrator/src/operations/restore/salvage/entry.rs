@@ -19,7 +19,10 @@ pub(super) fn read_pax(found: &mut impl Read) -> io::Result<PaxRecords> {
 }
 
 /// The entry, and the ranges of its content.
-pub(super) fn describe<R: Read>(found: &mut tar::Entry<'_, R>, pax: &PaxRecords) -> io::Result<(Entry, Vec<DataRange>)> {
+pub(super) fn describe<R: Read>(
+    found: &mut tar::Entry<'_, R>,
+    pax: &PaxRecords,
+) -> io::Result<(Entry, Vec<DataRange>)> {
     let value = |key: &str| pax.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_slice());
     let text = |key: &str| value(key).and_then(|v| std::str::from_utf8(v).ok());
 

@@ -78,12 +78,10 @@ pub(super) fn copy_ranges(
                 0 => return Err(CopyError::Read(io::ErrorKind::UnexpectedEof.into())),
                 n => n,
             };
-            let at =
-                start.checked_add(done).ok_or_else(|| CopyError::Read(broken("a sparse file's map")))?;
+            let at = start.checked_add(done).ok_or_else(|| CopyError::Read(broken("a sparse file's map")))?;
             write(at, &buffer[..n]).map_err(CopyError::Write)?;
             done += n as u64;
         }
     }
     Ok(())
 }
-
