@@ -78,7 +78,7 @@ fn is_unseen(kind: StoreErrorKind) -> bool {
 /// Puts a log where the store has none; whether it still had none.
 async fn put_once(store: &dyn ObjectStore, log: &PendingLog, file: File) -> Result<bool> {
     let unreadable = |e| Error::io("read the log", &log.file)(e);
-    match put_stream(store, &log.key, file, PutOptions { if_absent: true }, unreadable).await {
+    match put_stream(store, &log.key, file, &PutOptions::if_absent(), unreadable).await {
         // Or it is ours, and the answer was lost.
         Err(Error::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {
             let file = File::open(&log.file).map_err(unreadable)?;
@@ -87,7 +87,7 @@ async fn put_once(store: &dyn ObjectStore, log: &PendingLog, file: File) -> Resu
         // It knows no conditions, and had nothing there right before.
         Err(Error::Store(error)) if knows_no_conditions(error.kind) => {
             let file = File::open(&log.file).map_err(unreadable)?;
-            put_stream(store, &log.key, file, PutOptions::default(), unreadable).await.map(|()| true)
+            put_stream(store, &log.key, file, &PutOptions::default(), unreadable).await.map(|()| true)
         }
         put => put.map(|()| true),
     }
@@ -111,14 +111,14 @@ impl Handler<ShipLog> for LogShipper {
             let open = || File::open(&log.file).map_err(unreadable);
             match continues(&*store, &log.key, open()?).await? {
                 Some(true) => {
-                    put_stream(&*store, &log.key, open()?, PutOptions::default(), unreadable).await?
+                    put_stream(&*store, &log.key, open()?, &PutOptions::default(), unreadable).await?
                 }
                 Some(false) => return Ok(Shipped::TakenByAnother),
                 None if !put_once(&*store, &log, open()?).await? => return Ok(Shipped::TakenByAnother),
                 None => {}
             }
             if let Some(also) = also {
-                put_stream(&*store, &also, open()?, PutOptions::default(), unreadable).await?;
+                put_stream(&*store, &also, open()?, &PutOptions::default(), unreadable).await?;
             }
             Ok(Shipped::Arrived)
         };

@@ -154,6 +154,7 @@ fn store(error: &StoreError) -> String {
             StoreErrorKind::UnequalParts => {
                 "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; otherwise each run has to detect it"
             }
+            StoreErrorKind::Locked => "Wait until its retention has ended, or have its legal hold released",
             StoreErrorKind::Unsupported => {
                 "The store lacks what was asked of it; docs/STORES.md says what a store must have"
             }

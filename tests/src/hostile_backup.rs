@@ -6,7 +6,7 @@ use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::keys::{DataKey, Recipients};
 use intellistor_storage::manifest::{ManifestDraft, Origin, PartEntries};
-use intellistor_storage::objects::{MemoryStore, ObjectStore};
+use intellistor_storage::objects::{MemoryStore, ObjectStoreExt as _};
 
 /// A forger with a store and a key.
 #[derive(Debug)]

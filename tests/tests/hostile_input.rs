@@ -13,7 +13,7 @@ use intellistor::{
 };
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::manifest::Extent;
-use intellistor_storage::objects::{MemoryStore, ObjectStore};
+use intellistor_storage::objects::{MemoryStore, ObjectStore as _, ObjectStoreExt as _};
 use intellistor_tests::hostile_backup::{HostileBackup, entry, members};
 use intellistor_tests::tree;
 use intellistor_tests::vault::Vault;

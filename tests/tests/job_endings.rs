@@ -11,12 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, RunOptions, UserKey};
-use intellistor_storage::objects::{
-    Fault, Faulty, MemoryStore, ObjectStore, Operation, Page, Part, PartReceipt, PutOptions,
-    UnfinishedUpload, Upload,
-};
+use intellistor_storage::objects::{Fault, Faulty, MemoryStore, ObjectStore, Operation, PartReceipt, Upload};
 use intellistor_storage::{Result, StoreErrorKind};
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::tree;
@@ -83,41 +79,14 @@ struct Overtaken {
 
 #[async_trait]
 impl ObjectStore for Overtaken {
-    fn url(&self) -> String {
-        self.store.url()
-    }
-    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
-        self.store.put_with(key, body, options).await
-    }
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        self.store.get_range(key, range).await
-    }
-    async fn head(&self, key: &str) -> Result<Option<u64>> {
-        self.store.head(key).await
-    }
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        self.store.list(prefix, after).await
-    }
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.store.begin_upload(key).await
-    }
-    async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
-        self.store.put_part(upload, part).await
-    }
-    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        self.store.list_parts(upload).await
-    }
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
+    intellistor_storage::forward!(store: url folders capabilities now_ms prepare put_with get_range head list delete);
+    intellistor_storage::forward!(store: begin_with put_part list_parts last_part_ms composite list_uploads abort_upload);
+
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], if_absent: bool) -> Result<()> {
         if !self.done.swap(true, Ordering::SeqCst) {
-            self.store.complete_with(upload, parts, options).await?;
+            self.store.complete_with(upload, parts, if_absent).await?;
         }
-        self.store.complete_with(upload, parts, options).await
-    }
-    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        self.store.list_uploads(prefix).await
-    }
-    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.store.abort_upload(upload).await
+        self.store.complete_with(upload, parts, if_absent).await
     }
 }
 

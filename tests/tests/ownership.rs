@@ -12,7 +12,7 @@ use bytes::Bytes;
 use intellistor_storage::Hashed;
 use intellistor_storage::catalog::ownership;
 use intellistor_storage::catalog::ownership::Machine;
-use intellistor_storage::objects::{Operation, Part, Upload};
+use intellistor_storage::objects::{ObjectStoreExt as _, Operation, Part, Upload};
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::running::Running;

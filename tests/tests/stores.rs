@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use intellistor_storage::objects::{
-    Listing, ObjectStore, Operation, Part, PartReceipt, Retry, RetryPolicy, SharedStore, Upload, conformance,
+    Attributes, Listing, ObjectStore, ObjectStoreExt as _, Operation, Part, PartReceipt, PutOptions,
+    Retention, RetentionMode, Retry, RetryPolicy, SharedStore, Upload, conformance,
 };
 use intellistor_storage::{Error, Hashed, RetryAdvice, StoreErrorKind};
 use intellistor_tests::s3_server::{BUCKET, Dialect, Done, Failure, S3Server, UploadState};
@@ -31,6 +32,46 @@ async fn s3_conforms() {
     let server = S3Server::start(dir.path());
     conformance::check(server.store()).await;
     conformance::check(Arc::new(server.store_under("some/prefix"))).await;
+}
+
+#[tokio::test]
+async fn what_an_object_is_to_get_goes_with_the_request_that_creates_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path());
+    let store = server.store();
+    let until = "2027-01-02T03:04:05Z".parse().unwrap();
+    let lock = |mode, name| {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let lock = [
+            header("x-amz-object-lock-mode", name),
+            header("x-amz-object-lock-retain-until-date", "2027-01-02T03:04:05Z"),
+        ];
+        (Attributes { retention: Some(Retention { mode, until }), ..Attributes::default() }, lock.to_vec())
+    };
+    let one = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let none = Attributes::default;
+    let metadata = [("trace-id".to_owned(), "1f".to_owned())].into();
+    for (attributes, headers) in [
+        (none(), vec![]),
+        lock(RetentionMode::Governance, "GOVERNANCE"),
+        lock(RetentionMode::Compliance, "COMPLIANCE"),
+        (Attributes { legal_hold: true, ..none() }, one("x-amz-object-lock-legal-hold", "ON")),
+        (
+            Attributes { storage_class: Some("GLACIER_IR".to_owned()), ..none() },
+            one("x-amz-storage-class", "GLACIER_IR"),
+        ),
+        (Attributes { metadata, ..none() }, one("x-amz-meta-trace-id", "1f")),
+    ] {
+        let asked = || server.traffic().attributes().into_iter().collect::<Vec<_>>();
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        store.put_with("k", Bytes::from_static(b"x"), &options).await.unwrap();
+        assert_eq!(asked(), headers, "put");
+        server.store().put("k", Bytes::new()).await.unwrap();
+        assert_eq!(asked(), [], "put without");
+        let upload = store.begin_with("k", &options.attributes).await.unwrap();
+        assert_eq!(asked(), headers, "upload");
+        store.abort_upload(&upload).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -200,6 +241,7 @@ async fn every_call_can_be_refused_and_its_answer_lost() {
         Operation::GetRange => store.get_range("o", 0..1).await.map(drop),
         Operation::Head => store.head("o").await.map(drop),
         Operation::List => store.list("", None).await.map(drop),
+        Operation::Delete => store.delete("d").await,
         Operation::BeginUpload => store.begin_upload("k").await.map(drop),
         Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
         Operation::ListParts => store.list_parts(upload).await.map(drop),
@@ -223,6 +265,7 @@ async fn every_call_can_be_refused_and_its_answer_lost() {
             Operation::GetRange,
             Operation::Head,
             Operation::List,
+            Operation::Delete,
             Operation::BeginUpload,
             Operation::PutPart,
             Operation::ListParts,
@@ -316,11 +359,12 @@ async fn a_network_that_was_pulled_comes_back_on_the_same_port() {
 // What is no S3 store, and stores that are not AWS
 
 /// Every call, with an upload that is open; the object `o` exists.
-const CALLS: [Operation; 10] = [
+const CALLS: [Operation; 11] = [
     Operation::Put,
     Operation::GetRange,
     Operation::Head,
     Operation::List,
+    Operation::Delete,
     Operation::BeginUpload,
     Operation::PutPart,
     Operation::ListParts,
@@ -335,6 +379,7 @@ async fn call(store: &dyn ObjectStore, operation: Operation, upload: &Upload) ->
         Operation::GetRange => store.get_range("o", 0..1).await.map(drop),
         Operation::Head => store.head("o").await.map(drop),
         Operation::List => store.list("", None).await.map(drop),
+        Operation::Delete => store.delete("d").await,
         Operation::BeginUpload => store.begin_upload("k").await.map(drop),
         Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
         Operation::ListParts => store.list_parts(upload).await.map(drop),

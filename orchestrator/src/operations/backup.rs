@@ -15,7 +15,7 @@ use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients};
 use intellistor_storage::manifest::{RootRecord, fetch_roots};
-use intellistor_storage::objects::{SharedStore, Upload};
+use intellistor_storage::objects::{ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_telemetry::names::span;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
@@ -201,7 +201,7 @@ impl BackupJob {
         upload: &Upload,
         teed: SharedStore,
     ) -> Result<MemoryCommitLog> {
-        let equal = match self.store.wants_equal_parts() {
+        let equal = match self.store.capabilities().parts.equal {
             true => Some(equal_part_bytes(self.count().await)),
             false => None,
         };

@@ -13,7 +13,7 @@ use intellistor_storage::archive::{Header, SegmentRecord};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::put_manifest;
 use intellistor_storage::objects::{
-    LocalStore, ObjectStore, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, Tee, Upload,
+    LocalStore, ObjectStore, ObjectStoreExt as _, Part, PartReceipt, SharedStore, StoreFolder, Tee, Upload,
 };
 use intellistor_storage::{Error as Storage, Hashed, Spool, StoreError, StoreErrorKind};
 use sha2::{Digest, Sha256};
@@ -245,7 +245,7 @@ impl FolderCopy {
                 return Err(not_as_sealed(segment));
             }
         }
-        Ok(local.complete_with(&upload, &receipts, PutOptions { if_absent: true }).await?)
+        Ok(local.complete_with(&upload, &receipts, true).await?)
     }
 
     /// Removes uploads of an archive that will not be resumed.

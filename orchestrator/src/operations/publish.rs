@@ -8,7 +8,7 @@ use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::{DataKey, Recipients};
 use intellistor_storage::manifest::{ManifestDraft, Origin, VerifiedManifest, put_manifest};
-use intellistor_storage::objects::{ObjectStore, PartReceipt, PutOptions, Upload};
+use intellistor_storage::objects::{ObjectStore, PartReceipt, Upload};
 use intellistor_storage::state::Findings;
 use intellistor_storage::{Error as Storage, Spool, StoreErrorKind};
 use intellistor_telemetry::trace;
@@ -50,7 +50,7 @@ pub(crate) async fn archive(
     }
     Failpoint::BeforeComplete.reached();
     let receipts: Vec<_> = parts.iter().map(|(_, receipt)| (*receipt).clone()).collect();
-    let completed = store.complete_with(upload, &receipts, PutOptions { if_absent: true }).await;
+    let completed = store.complete_with(upload, &receipts, true).await;
     Failpoint::ArchiveCompleted.reached();
     match completed {
         Ok(()) => match provenance::of_archive(store, header, &segments).await? {

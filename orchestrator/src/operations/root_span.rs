@@ -1,14 +1,18 @@
 //! An operation as a collector sees it: the root of a trace, and its metrics.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use intellistor_storage::objects::SharedStore;
+use intellistor_storage::objects::{Labelled, SharedStore};
 use intellistor_telemetry::{metrics, trace};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use crate::error::{Error, Result};
 use crate::operations::report::Sums;
+
+/// Of an object's metadata: `x-amz-meta-trace-id`.
+const TRACE_ID: &str = "trace-id";
 
 /// A root span. Its name has to be known when the program is built.
 macro_rules! root {
@@ -80,7 +84,10 @@ pub(crate) fn count(
 
 /// The store, so that what is written carries the current trace's id, where there is one and the store supports it.
 pub(crate) fn labelled(store: SharedStore) -> SharedStore {
-    trace::current_id().and_then(|trace_id| store.labelled(&trace_id)).unwrap_or(store)
+    match trace::current_id() {
+        Some(trace_id) if store.capabilities().metadata => Arc::new(Labelled::new(store, TRACE_ID, trace_id)),
+        _ => store,
+    }
 }
 
 /// Reports `Interrupted` for an operation that was cancelled while it retried a failing store.

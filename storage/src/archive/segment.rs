@@ -13,10 +13,11 @@ use crate::keys::data_key::DataKey;
 use crate::keys::secret::random;
 use crate::memory::buffers::{Buffer, Buffers};
 use crate::objects::hashed::Hashed;
+use crate::objects::s3::limits::MAX_PARTS;
 
 const MIB: u64 = 1 << 20;
-/// S3 takes parts 1 to 10,000.
-const MAX_SEGMENTS: u32 = 10_000;
+/// A segment is a part, in whatever store: copies are the same, byte for byte.
+const MAX_SEGMENTS: u32 = MAX_PARTS;
 /// Number and salt.
 pub(crate) const SEGMENT_HEAD_BYTES: usize = 36;
 pub(crate) const LAST_IN_SEGMENT: u32 = 1 << 31;
@@ -351,13 +352,14 @@ impl Building {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::s3::limits::{MAX_PART_BYTES, MIN_PART_BYTES};
 
     #[test]
     fn ten_thousand_parts_reach_five_tebibytes() {
         let total: u64 = (1..=MAX_SEGMENTS).map(part_bytes).sum();
         assert!(total >= 5 << 40, "{} GiB", total >> 30);
         assert!((1..MAX_SEGMENTS).all(|n| part_bytes(n) <= part_bytes(n + 1)));
-        assert!(part_bytes(1) >= 5 * MIB && part_bytes(MAX_SEGMENTS) < 5 << 30);
+        assert!(part_bytes(1) >= MIN_PART_BYTES && part_bytes(MAX_SEGMENTS) < MAX_PART_BYTES);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::catalog::layout::BackupName;
 use crate::error::Result;
-use crate::objects::{Listing, ObjectStore};
+use crate::objects::listing::Listing;
+use crate::objects::store::ObjectStore;
 
 /// A backup that exists: its manifest is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +90,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::objects::MemoryStore;
+    use crate::objects::memory::MemoryStore;
+    use crate::objects::store::ObjectStoreExt as _;
 
     fn name(timestamp: &str, backup_id: &str) -> BackupName {
         BackupName { policy_id: "p".into(), timestamp: timestamp.into(), backup_id: backup_id.into() }

@@ -21,7 +21,8 @@ use sha2::Sha256;
 use crate::catalog::layout::machine_key;
 use crate::error::{Error, Result};
 use crate::objects::error::StoreErrorKind;
-use crate::objects::{ObjectStore, PutOptions};
+use crate::objects::options::PutOptions;
+use crate::objects::store::{ObjectStore, ObjectStoreExt as _};
 
 /// An owner's file has some 200 bytes.
 const MOST_BYTES: u64 = 4 << 10;
@@ -222,8 +223,8 @@ pub async fn claim(
 /// Puts the first owner. `is_missing`: the store has said that there is none.
 async fn put_first(store: &dyn ObjectStore, key: &str, owner: &Owner, is_missing: bool) -> Result<()> {
     let body = owner.encoded()?;
-    let only_if_absent = PutOptions { if_absent: true };
-    match store.put_with(key, body.clone(), only_if_absent).await {
+    let only_if_absent = PutOptions::if_absent();
+    match store.put_with(key, body.clone(), &only_if_absent).await {
         Ok(()) => {}
         // Another machine's, or our own whose answer was lost: what is there decides.
         Err(error) if is(&error, StoreErrorKind::AlreadyExists) => return Ok(()),
@@ -231,7 +232,7 @@ async fn put_first(store: &dyn ObjectStore, key: &str, owner: &Owner, is_missing
         Err(error) if knows_no_conditions(&error) && is_missing => return replace(store, key, owner).await,
         Err(error) => return Err(error),
     }
-    match store.put_with(key, body, only_if_absent).await {
+    match store.put_with(key, body, &only_if_absent).await {
         Err(error) if is(&error, StoreErrorKind::AlreadyExists) => Ok(()),
         Err(error) => Err(error),
         // A store that takes it twice has ignored the condition both times.

@@ -16,7 +16,7 @@ use super::refused::refused;
 use crate::archive::header::Header;
 use crate::catalog::layout::BackupName;
 use crate::error::{Error, Result};
-use crate::objects::ObjectStore;
+use crate::objects::store::ObjectStore;
 
 /// What is read before anything is verified must fit here: the header has at most 64 KiB, in base64.
 pub(super) const PREAMBLE_BYTES: u64 = 128 << 10;

@@ -20,7 +20,7 @@ use crate::disk::spool::Spool;
 use crate::error::{Error, Result};
 use crate::keys::data_key::DataKey;
 use crate::keys::identity::Identity;
-use crate::objects::ObjectStore;
+use crate::objects::store::ObjectStore;
 
 /// How a manifest is fetched.
 #[derive(Debug, Clone, Copy)]

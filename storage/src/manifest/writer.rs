@@ -19,7 +19,9 @@ use crate::disk::spool::Spool;
 use crate::error::{Error, Result};
 use crate::keys::data_key::DataKey;
 use crate::objects::error::{StoreError, StoreErrorKind};
-use crate::objects::{ObjectStore, PutOptions, put_stream};
+use crate::objects::options::PutOptions;
+use crate::objects::store::ObjectStore;
+use crate::objects::stream::put_stream;
 
 /// What a backup has committed so far. In memory it holds the segments (some bytes for each MiB); entries and
 /// problems are spooled.
@@ -204,7 +206,7 @@ impl Write for Authenticated {
 /// # Errors
 /// [`AlreadyExists`](crate::StoreErrorKind::AlreadyExists), and those of the store.
 pub async fn put_manifest(store: &dyn ObjectStore, key: &str, manifest: &Spool) -> Result<()> {
-    put_stream(store, key, manifest.reader(), PutOptions { if_absent: true }, temporary).await?;
+    put_stream(store, key, manifest.reader(), &PutOptions::if_absent(), temporary).await?;
     // Not every store knows the condition: of two that put at once, the one that finds its own seal there has won.
     let start = manifest.bytes().saturating_sub(TRAILER_BYTES as u64);
     let mut seal = vec![0; (manifest.bytes() - start) as usize];

@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{ObjectStore, Part, PartReceipt, PutOptions, SharedStore, Upload};
 use crate::error::Error;
 use crate::objects::error::StoreErrorKind;
 use crate::objects::hashed::Hashed;
+use crate::objects::object::unix_ms;
+use crate::objects::options::{Attributes, PutOptions, Retention, RetentionMode};
+use crate::objects::s3::limits::MIN_PART_BYTES;
+use crate::objects::store::{ObjectStore, ObjectStoreExt as _, SharedStore};
+use crate::objects::upload::{Part, PartReceipt, Upload};
 
-/// The least size of a part that is not the last.
-const PART: usize = 5 << 20;
+/// Of a part that is not the last.
+const PART: usize = MIN_PART_BYTES as usize;
 
 /// Checks every promise of [`ObjectStore`].
 ///
@@ -24,6 +28,8 @@ pub async fn check(store: SharedStore) {
     uploads(&*store, &format!("{prefix}/uploads")).await;
     refusals(&*store, &format!("{prefix}/refusals")).await;
     unfinished(&*store, &format!("{prefix}/unfinished")).await;
+    deletion(&*store, &format!("{prefix}/deletion")).await;
+    attributes(&*store, &format!("{prefix}/attributes")).await;
 }
 
 async fn objects(store: &dyn ObjectStore, prefix: &str) {
@@ -36,7 +42,7 @@ async fn objects(store: &dyn ObjectStore, prefix: &str) {
         assert_eq!(store.get_range(&key, 0..1 << 20).await.expect("get"), body.as_bytes());
     }
     store.put(&key, Bytes::from_static(b"0123456789")).await.expect("put");
-    let absent = PutOptions { if_absent: true };
+    let absent = &PutOptions::if_absent();
     let other = store.put_with(&key, Bytes::from_static(b"other"), absent).await;
     assert_eq!(kind(other), StoreErrorKind::AlreadyExists);
     let once = format!("{prefix}/once");
@@ -102,7 +108,7 @@ async fn uploads(store: &dyn ObjectStore, prefix: &str) {
     let whole: Vec<u8> = parts.iter().flat_map(|p| p.body.to_vec()).collect();
     assert_eq!(store.get_range(&key, 0..whole.len() as u64 + 9).await.expect("get"), whole);
     assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::UploadGone);
-    let again = store.complete_with(&upload, &receipts, PutOptions { if_absent: true }).await;
+    let again = store.complete_with(&upload, &receipts, true).await;
     assert_eq!(kind(again), StoreErrorKind::UploadGone, "it was completed");
     if let Some(composite) = store.composite(&key).await.expect("composite") {
         let digests: Vec<u8> = parts.iter().flat_map(|part| part.body.sha256()).collect();
@@ -117,7 +123,7 @@ async fn replaced_or_not(store: &dyn ObjectStore, key: &str, whole: &[u8]) {
     let upload = store.begin_upload(key).await.expect("begin");
     let receipt = store.put_part(&upload, &part(1, 0, 100, 7)).await.expect("part 1");
     let parts = [receipt];
-    let refused = store.complete_with(&upload, &parts, PutOptions { if_absent: true }).await;
+    let refused = store.complete_with(&upload, &parts, true).await;
     assert_eq!(kind(refused), StoreErrorKind::AlreadyExists);
     assert_eq!(store.get_range(key, 0..whole.len() as u64 + 9).await.expect("get"), whole);
     assert_eq!(store.list_parts(&upload).await.expect("a refused completion ends nothing"), parts);
@@ -178,10 +184,93 @@ async fn unfinished(store: &dyn ObjectStore, prefix: &str) {
     assert_eq!(store.head(&one).await.expect("head"), Some(9), "the object went with the uploads");
 }
 
+async fn deletion(store: &dyn ObjectStore, prefix: &str) {
+    let [gone, stays] = ["a/gone", "a/stays"].map(|name| format!("{prefix}/{name}"));
+    for key in [&gone, &stays] {
+        store.put(key, Bytes::from_static(b"x")).await.expect("put");
+    }
+    for _ in 0..2 {
+        store.delete(&gone).await.expect("delete, and again");
+        assert_eq!(store.head(&gone).await.expect("head"), None);
+        assert_eq!(kind(store.get_range(&gone, 0..1).await), StoreErrorKind::NotFound);
+    }
+    store.delete(&format!("{prefix}/none/such")).await.expect("delete what was never there");
+    let left = store.list(prefix, None).await.expect("list").objects;
+    assert_eq!(left.iter().map(|object| &object.key).collect::<Vec<_>>(), [&stays]);
+    store
+        .put_with(&gone, Bytes::from_static(b"new"), &PutOptions::if_absent())
+        .await
+        .expect("put what is absent");
+    assert_eq!(store.head(&gone).await.expect("head"), Some(3));
+}
+
+/// What cannot be kept is refused before anything is stored. That a bucket has Object Lock, or a storage class, is not
+/// known before it is asked.
+async fn attributes(store: &dyn ObjectStore, prefix: &str) {
+    let can = store.capabilities();
+    let until = chrono::Utc::now() + chrono::Duration::seconds(30);
+    let retention = Some(Retention { mode: RetentionMode::Governance, until });
+    let metadata = [("trace-id".to_owned(), "1f".to_owned())].into();
+    let none = Attributes::default;
+    let cases = [
+        ("metadata", can.metadata, true, Attributes { metadata, ..none() }),
+        (
+            "class",
+            can.storage_classes,
+            true,
+            Attributes { storage_class: Some("STANDARD".to_owned()), ..none() },
+        ),
+        ("retention", can.object_lock, false, Attributes { retention, ..none() }),
+        ("hold", can.object_lock, false, Attributes { legal_hold: true, ..none() }),
+    ];
+    for (name, is_known, is_certain, attributes) in cases {
+        let (key, other) = (format!("{prefix}/{name}"), format!("{prefix}/{name}-parts"));
+        let body = Bytes::from_static(b"x");
+        let begun = store.begin_with(&other, &attributes).await;
+        let put =
+            store.put_with(&key, body.clone(), &PutOptions { attributes, ..PutOptions::default() }).await;
+        if let (Ok(upload), true) = (&begun, is_known) {
+            let receipt = store.put_part(upload, &part(1, 0, 9, 1)).await.expect("part 1");
+            store.complete_upload(upload, &[receipt]).await.expect("complete");
+            assert_eq!(store.head(&other).await.expect("head"), Some(9), "{name}");
+        }
+        if put.is_ok() && is_known {
+            assert!(begun.is_ok(), "{name}: {begun:?}");
+            assert_eq!(store.get_range(&key, 0..9).await.expect("get"), body, "{name}");
+            if !is_certain && !can.versions {
+                for key in [&key, &other] {
+                    assert_eq!(kind(store.delete(key).await), StoreErrorKind::Locked, "{name}");
+                    assert_eq!(kind(store.put(key, body.clone()).await), StoreErrorKind::Locked, "{name}");
+                }
+            }
+            continue;
+        }
+        assert!(!(is_known && is_certain), "{name}: {put:?}");
+        for refused in [kind(begun), kind(put)] {
+            assert!(
+                refused == StoreErrorKind::Unsupported || is_known && refused == StoreErrorKind::Rejected,
+                "{name}: {refused}"
+            );
+        }
+        assert_eq!(
+            store
+                .list(prefix, None)
+                .await
+                .expect("list")
+                .objects
+                .iter()
+                .filter(|o| o.key.contains(name))
+                .count(),
+            0
+        );
+        assert_eq!(listed(store, &other).await, [], "{name}");
+    }
+}
+
 async fn listed(store: &dyn ObjectStore, prefix: &str) -> Vec<Upload> {
     let found = store.list_uploads(prefix).await.expect("list uploads");
     // A day on either side: the store's clock is not ours.
-    let now = super::unix_ms(std::time::SystemTime::now()).expect("now");
+    let now = unix_ms(std::time::SystemTime::now()).expect("now");
     assert!(
         found.iter().all(|u| u.began_ms.is_none_or(|began| (began - now).abs() < 86_400_000)),
         "{found:?}"

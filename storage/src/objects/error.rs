@@ -117,6 +117,8 @@ pub enum StoreErrorKind {
     /// The clocks of this machine and of the store differ too much for a signature to count, as they do right after
     /// a sleep.
     ClockSkew,
+    /// The object is under retention or a legal hold.
+    Locked,
     /// The store lacks the operation, or an option of it.
     Unsupported,
     /// The store wants all parts of an upload but the last to be equally large.

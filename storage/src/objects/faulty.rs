@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{
-    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
-    Upload,
-};
 use crate::error::Result;
 use crate::objects::error::{StoreError, StoreErrorKind};
+use crate::objects::object::Page;
+use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::store::{ObjectStore, SharedStore};
+use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 
 /// The calls that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,7 @@ pub enum Operation {
     GetRange,
     Head,
     List,
+    Delete,
     BeginUpload,
     PutPart,
     ListParts,
@@ -116,19 +117,9 @@ impl Faulty {
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    fn url(&self) -> String {
-        self.store.url()
-    }
+    crate::forward!(store: url folders capabilities now_ms prepare composite);
 
-    fn folders(&self) -> Vec<StoreFolder> {
-        self.store.folders()
-    }
-
-    async fn prepare(&self) -> Result<()> {
-        self.store.prepare().await
-    }
-
-    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+    async fn put_with(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
         self.call(Operation::Put, key, self.store.put_with(key, body, options)).await
     }
 
@@ -144,8 +135,12 @@ impl ObjectStore for Faulty {
         self.call(Operation::List, prefix, self.store.list(prefix, after)).await
     }
 
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.call(Operation::BeginUpload, key, self.store.begin_upload(key)).await
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.call(Operation::Delete, key, self.store.delete(key)).await
+    }
+
+    async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {
+        self.call(Operation::BeginUpload, key, self.store.begin_with(key, attributes)).await
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
@@ -165,13 +160,13 @@ impl ObjectStore for Faulty {
         self.call(Operation::ListParts, &upload.key, self.store.list_parts(upload)).await
     }
 
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
-        let completed = self.store.complete_with(upload, parts, options);
-        self.call(Operation::CompleteUpload, &upload.key, completed).await
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        self.call(Operation::ListParts, &upload.key, self.store.last_part_ms(upload)).await
     }
 
-    async fn composite(&self, key: &str) -> Result<Option<Composite>> {
-        self.store.composite(key).await
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], if_absent: bool) -> Result<()> {
+        let completed = self.store.complete_with(upload, parts, if_absent);
+        self.call(Operation::CompleteUpload, &upload.key, completed).await
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
@@ -180,17 +175,5 @@ impl ObjectStore for Faulty {
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         self.call(Operation::AbortUpload, &upload.key, self.store.abort_upload(upload)).await
-    }
-
-    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
-        self.call(Operation::ListParts, &upload.key, self.store.last_part_ms(upload)).await
-    }
-
-    fn now_ms(&self) -> Option<i64> {
-        self.store.now_ms()
-    }
-
-    fn wants_equal_parts(&self) -> bool {
-        self.store.wants_equal_parts()
     }
 }

@@ -1,8 +1,9 @@
 //! A whole listing, page by page.
 
-use super::{ObjectInfo, ObjectStore};
 use crate::error::Result;
 use crate::objects::error::{StoreError, StoreErrorKind};
+use crate::objects::object::ObjectInfo;
+use crate::objects::store::ObjectStore;
 
 /// The pages of a listing; each is asked for when it is wanted.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! A store in memory, for tests; it counts what it was asked.
+//! A store in memory, for tests; it counts what it was asked. It keeps attributes, and refuses what S3 Object Lock
+//! refuses in a bucket that keeps no versions.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -7,64 +8,92 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::Utc;
 
-use super::{ObjectInfo, ObjectStore, Page, Part, PartReceipt, PutOptions, UnfinishedUpload, Upload};
 use crate::error::Result;
+use crate::objects::capabilities::{Capabilities, PartLimits};
 use crate::objects::error::{StoreError, StoreErrorKind};
+use crate::objects::object::{Composite, ObjectInfo, Page, StoreFolder, unix_ms};
+use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::store::ObjectStore;
+use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload, in_order};
 
+/// Objects in one page of a listing.
 const PAGE: usize = 1000;
 
-/// A store in memory. Clones share it.
+/// Clones share the objects.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryStore {
-    held: Arc<Mutex<Held>>,
-}
+pub struct MemoryStore(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Held {
-    objects: BTreeMap<String, Bytes>,
-    uploads: BTreeMap<String, HeldUpload>,
+struct State {
+    objects: BTreeMap<String, Object>,
+    uploads: BTreeMap<String, MemoryUpload>,
     uploads_begun: u64,
     parts_sent: BTreeMap<u32, u32>,
     bytes_read: u64,
 }
 
 #[derive(Debug)]
-struct HeldUpload {
+struct Object {
+    body: Bytes,
+    attributes: Attributes,
+}
+
+#[derive(Debug)]
+struct MemoryUpload {
     key: String,
+    attributes: Attributes,
     began: SystemTime,
     last_part: Option<SystemTime>,
     parts: BTreeMap<u32, (Bytes, PartReceipt)>,
 }
 
+impl State {
+    /// Why an object may not be put under a key, or deleted.
+    fn refusal(&self, key: &str, if_absent: bool) -> Option<StoreErrorKind> {
+        let Object { attributes: Attributes { retention, legal_hold, .. }, .. } = self.objects.get(key)?;
+        let is_locked = *legal_hold || retention.is_some_and(|retention| retention.until > Utc::now());
+        match (if_absent, is_locked) {
+            (true, _) => Some(StoreErrorKind::AlreadyExists),
+            (false, locked) => locked.then_some(StoreErrorKind::Locked),
+        }
+    }
+}
+
 impl MemoryStore {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fault(&self, kind: StoreErrorKind, operation: &'static str, key: &str) -> StoreError {
+    fn error(&self, kind: StoreErrorKind, operation: &'static str, key: &str) -> StoreError {
         let reason = format!("{kind:?}");
         StoreError::new(kind, self.url(), operation, key, reason)
     }
 
     /// How often each part number was sent.
     pub fn parts_sent(&self) -> BTreeMap<u32, u32> {
-        self.held().parts_sent.clone()
+        self.state().parts_sent.clone()
     }
 
     /// Bytes that `get_range` gave away.
     pub fn bytes_read(&self) -> u64 {
-        self.held().bytes_read
+        self.state().bytes_read
     }
 
     /// Uploads that were begun and neither completed nor aborted.
     pub fn open_uploads(&self) -> usize {
-        self.held().uploads.len()
+        self.state().uploads.len()
     }
 
     /// Every key.
     pub fn keys(&self) -> Vec<String> {
-        self.held().objects.keys().cloned().collect()
+        self.state().objects.keys().cloned().collect()
+    }
+
+    /// What is kept beside an object.
+    pub fn attributes(&self, key: &str) -> Option<Attributes> {
+        self.state().objects.get(key).map(|object| object.attributes.clone())
     }
 
     /// Replaces an object's bytes with what `change` makes of them.
@@ -72,11 +101,11 @@ impl MemoryStore {
     /// # Panics
     /// When there is no such object.
     pub fn alter(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut held = self.held();
-        let object = held.objects.get_mut(key).expect("the object exists");
-        let mut bytes = object.to_vec();
+        let mut state = self.state();
+        let object = state.objects.get_mut(key).expect("the object exists");
+        let mut bytes = object.body.to_vec();
         change(&mut bytes);
-        *object = bytes.into();
+        object.body = bytes.into();
     }
 }
 
@@ -86,57 +115,88 @@ impl ObjectStore for MemoryStore {
         "memory://".to_owned()
     }
 
-    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
-        let mut held = self.held();
-        if options.if_absent && held.objects.contains_key(key) {
-            return Err(self.fault(StoreErrorKind::AlreadyExists, "write", key).into());
+    fn folders(&self) -> Vec<StoreFolder> {
+        Vec::new()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            conditional_puts: true,
+            object_lock: true,
+            storage_classes: true,
+            metadata: true,
+            versions: false,
+            parts: PartLimits::NONE,
         }
-        held.objects.insert(key.to_owned(), body);
+    }
+
+    fn now_ms(&self) -> Option<i64> {
+        None
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn put_with(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
+        let mut state = self.state();
+        if let Some(kind) = state.refusal(key, options.if_absent) {
+            return Err(self.error(kind, "write", key).into());
+        }
+        state.objects.insert(key.to_owned(), Object { body, attributes: options.attributes.clone() });
         Ok(())
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        let mut held = self.held();
-        let object =
-            held.objects.get(key).ok_or_else(|| self.fault(StoreErrorKind::NotFound, "read", key))?;
+        let mut state = self.state();
+        let missing = || self.error(StoreErrorKind::NotFound, "read", key);
+        let object = &state.objects.get(key).ok_or_else(missing)?.body;
         let bound = |at: u64| at.min(object.len() as u64) as usize;
         let bytes = object.slice(bound(range.start)..bound(range.end).max(bound(range.start)));
-        held.bytes_read += bytes.len() as u64;
+        state.bytes_read += bytes.len() as u64;
         Ok(bytes)
     }
 
     async fn head(&self, key: &str) -> Result<Option<u64>> {
-        Ok(self.held().objects.get(key).map(|object| object.len() as u64))
+        Ok(self.state().objects.get(key).map(|object| object.body.len() as u64))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        let held = self.held();
+        let state = self.state();
         let from = after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
-        let found = held.objects.range::<str, _>((from, Bound::Unbounded));
+        let found = state.objects.range::<str, _>((from, Bound::Unbounded));
         let mut found = found.take_while(|(key, _)| key.starts_with(prefix));
         let objects = found.by_ref().take(PAGE);
-        let objects: Vec<_> =
-            objects.map(|(key, body)| ObjectInfo { key: key.clone(), bytes: body.len() as u64 }).collect();
+        let objects =
+            objects.map(|(key, object)| ObjectInfo { key: key.clone(), bytes: object.body.len() as u64 });
+        let objects = objects.collect();
         Ok(Page { objects, more: found.next().is_some() })
     }
 
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        let mut held = self.held();
-        held.uploads_begun += 1;
-        let id = held.uploads_begun.to_string();
-        let (key, began) = (key.to_owned(), SystemTime::now());
-        held.uploads.insert(
-            id.clone(),
-            HeldUpload { key: key.clone(), began, last_part: None, parts: BTreeMap::new() },
-        );
-        Ok(Upload { key, id })
+    async fn delete(&self, key: &str) -> Result<()> {
+        let mut state = self.state();
+        if let Some(kind) = state.refusal(key, false) {
+            return Err(self.error(kind, "delete", key).into());
+        }
+        state.objects.remove(key);
+        Ok(())
+    }
+
+    async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {
+        let mut state = self.state();
+        state.uploads_begun += 1;
+        let upload = Upload { key: key.to_owned(), id: state.uploads_begun.to_string() };
+        let (key, attributes, parts) = (upload.key.clone(), attributes.clone(), BTreeMap::new());
+        let begun = MemoryUpload { key, attributes, began: SystemTime::now(), last_part: None, parts };
+        state.uploads.insert(upload.id.clone(), begun);
+        Ok(upload)
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
-        let mut held = self.held();
-        *held.parts_sent.entry(part.number).or_default() += 1;
-        let gone = || self.fault(StoreErrorKind::UploadGone, "write a part of", &upload.key);
-        let HeldUpload { parts, last_part, .. } = held.uploads.get_mut(&upload.id).ok_or_else(gone)?;
+        let mut state = self.state();
+        *state.parts_sent.entry(part.number).or_default() += 1;
+        let gone = || self.error(StoreErrorKind::UploadGone, "write a part of", &upload.key);
+        let MemoryUpload { parts, last_part, .. } = state.uploads.get_mut(&upload.id).ok_or_else(gone)?;
         *last_part = Some(SystemTime::now());
         let etag = hex::encode(part.body.sha256());
         let receipt = PartReceipt {
@@ -150,51 +210,67 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        let held = self.held();
-        let gone = || self.fault(StoreErrorKind::UploadGone, "list the parts of", &upload.key);
-        let parts = &held.uploads.get(&upload.id).ok_or_else(gone)?.parts;
+        let state = self.state();
+        let gone = || self.error(StoreErrorKind::UploadGone, "list the parts of", &upload.key);
+        let parts = &state.uploads.get(&upload.id).ok_or_else(gone)?.parts;
         Ok(parts.values().map(|(_, receipt)| receipt.clone()).collect())
     }
 
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
-        let mut held = self.held();
-        let fault = |kind| self.fault(kind, "complete", &upload.key);
-        let received = held.uploads.get(&upload.id).ok_or_else(|| fault(StoreErrorKind::UploadGone))?;
-        let mut object = Vec::new();
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        let state = self.state();
+        let gone = || self.error(StoreErrorKind::UploadGone, "look at the upload of", &upload.key);
+        Ok(state.uploads.get(&upload.id).ok_or_else(gone)?.last_part.and_then(unix_ms))
+    }
+
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], if_absent: bool) -> Result<()> {
+        let mut state = self.state();
+        let error = |kind| self.error(kind, "complete", &upload.key);
+        let received = state.uploads.get(&upload.id).ok_or_else(|| error(StoreErrorKind::UploadGone))?;
+        let mut body = Vec::new();
         for part in parts {
-            let (body, _) = received
+            let (bytes, _) = received
                 .parts
                 .get(&part.number)
                 .filter(|(_, receipt)| receipt == part)
-                .ok_or_else(|| fault(StoreErrorKind::Rejected))?;
-            object.extend_from_slice(body);
+                .ok_or_else(|| error(StoreErrorKind::Rejected))?;
+            body.extend_from_slice(bytes);
         }
-        if options.if_absent && held.objects.contains_key(&upload.key) {
-            return Err(fault(StoreErrorKind::AlreadyExists).into());
+        if let Some(kind) = state.refusal(&upload.key, if_absent) {
+            return Err(error(kind).into());
         }
-        held.uploads.remove(&upload.id);
-        held.objects.insert(upload.key.clone(), object.into());
+        if let Some(MemoryUpload { key, attributes, .. }) = state.uploads.remove(&upload.id) {
+            state.objects.insert(key, Object { body: body.into(), attributes });
+        }
         Ok(())
+    }
+
+    async fn composite(&self, _: &str) -> Result<Option<Composite>> {
+        Ok(None)
     }
 
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        let held = self.held();
-        let found = held.uploads.iter().filter(|(_, held)| held.key.starts_with(prefix));
-        let found = found.map(|(id, held)| UnfinishedUpload {
-            upload: Upload { key: held.key.clone(), id: id.clone() },
-            began_ms: super::unix_ms(held.began),
+        let state = self.state();
+        let found = state.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix));
+        let found = found.map(|(id, upload)| UnfinishedUpload {
+            upload: Upload { key: upload.key.clone(), id: id.clone() },
+            began_ms: unix_ms(upload.began),
         });
-        Ok(super::in_order(found.collect()))
+        Ok(in_order(found.collect()))
     }
 
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.held().uploads.remove(&upload.id);
+        self.state().uploads.remove(&upload.id);
         Ok(())
     }
+}
 
-    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
-        let held = self.held();
-        let gone = || self.fault(StoreErrorKind::UploadGone, "look at the upload of", &upload.key);
-        Ok(held.uploads.get(&upload.id).ok_or_else(gone)?.last_part.and_then(super::unix_ms))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::conformance;
+
+    #[tokio::test]
+    async fn it_conforms() {
+        conformance::check(Arc::new(MemoryStore::default())).await;
     }
 }

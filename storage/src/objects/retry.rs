@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::{
-    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
-    Upload,
-};
 use crate::error::{Error, Result};
 use crate::objects::error::{RetryAdvice, RetryClass, StoreErrorKind};
+use crate::objects::object::{Composite, Page};
+use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::store::{ObjectStore, SharedStore};
+use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 
 /// How long one call may be repeated: a router that restarts, a store that is upgraded, a night's burst of requests.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
@@ -171,19 +171,9 @@ fn after(error: Error, attempts: u32) -> Error {
 
 #[async_trait]
 impl ObjectStore for Retry {
-    fn url(&self) -> String {
-        self.store.url()
-    }
+    crate::forward!(store: url folders capabilities now_ms prepare);
 
-    fn folders(&self) -> Vec<StoreFolder> {
-        self.store.folders()
-    }
-
-    async fn prepare(&self) -> Result<()> {
-        self.store.prepare().await
-    }
-
-    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
+    async fn put_with(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
         self.repeat("put", key, |_| self.store.put_with(key, body.clone(), options)).await
     }
 
@@ -199,8 +189,12 @@ impl ObjectStore for Retry {
         self.repeat("list", prefix, |_| self.store.list(prefix, after)).await
     }
 
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.repeat("begin_upload", key, |_| self.store.begin_upload(key)).await
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.repeat("delete", key, |_| self.store.delete(key)).await
+    }
+
+    async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {
+        self.repeat("begin_upload", key, |_| self.store.begin_with(key, attributes)).await
     }
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
@@ -211,8 +205,12 @@ impl ObjectStore for Retry {
         self.repeat("list_parts", &upload.key, |_| self.store.list_parts(upload)).await
     }
 
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
-        self.repeat("complete_upload", &upload.key, |_| self.store.complete_with(upload, parts, options))
+    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
+        self.repeat("last_part_ms", &upload.key, |_| self.store.last_part_ms(upload)).await
+    }
+
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], if_absent: bool) -> Result<()> {
+        self.repeat("complete_upload", &upload.key, |_| self.store.complete_with(upload, parts, if_absent))
             .await
     }
 
@@ -227,48 +225,32 @@ impl ObjectStore for Retry {
     async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         self.repeat("abort_upload", &upload.key, |_| self.store.abort_upload(upload)).await
     }
-
-    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
-        self.repeat("last_part_ms", &upload.key, |_| self.store.last_part_ms(upload)).await
-    }
-
-    fn now_ms(&self) -> Option<i64> {
-        self.store.now_ms()
-    }
-
-    fn wants_equal_parts(&self) -> bool {
-        self.store.wants_equal_parts()
-    }
-
-    fn labelled(&self, trace_id: &str) -> Option<SharedStore> {
-        let store = self.store.labelled(trace_id)?;
-        let (stop, reached) = (self.stop.clone(), self.reached.clone());
-        Some(Arc::new(Self { store, policy: self.policy, stop, reached }))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::conformance;
     use crate::objects::error::StoreError;
     use crate::objects::faulty::{Fault, Faulty, Operation};
     use crate::objects::memory::MemoryStore;
+    use crate::objects::store::ObjectStoreExt as _;
 
-    fn failing(kind: StoreErrorKind, calls: u32) -> (Arc<Faulty>, Retry) {
+    fn failing(operation: Operation, kind: StoreErrorKind, calls: u32) -> (Arc<Faulty>, Retry) {
         let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));
-        (1..=calls).for_each(|nth| faulty.fail(Operation::GetRange, nth, Fault::Fails(kind)));
+        (1..=calls).for_each(|nth| faulty.fail(operation, nth, Fault::Fails(kind)));
         (faulty.clone(), Retry::new(faulty, RetryPolicy::default()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_answers_is_waited_for_minutes() {
-        let (_, retry) = failing(StoreErrorKind::Throttled, 12);
+        let (_, retry) = failing(Operation::GetRange, StoreErrorKind::Throttled, 12);
         retry.put("k", Bytes::from_static(b"x")).await.unwrap();
         let begun = Instant::now();
         assert_eq!(retry.get_range("k", 0..1).await.unwrap(), "x");
         assert!(begun.elapsed() > Duration::from_secs(60), "{:?}", begun.elapsed());
 
-        let (faulty, retry) = failing(StoreErrorKind::Unreachable, 1_000);
+        let (faulty, retry) = failing(Operation::GetRange, StoreErrorKind::Unreachable, 1_000);
         retry.put("k", Bytes::new()).await.unwrap();
         let begun = Instant::now();
         let error = retry.get_range("k", 0..1).await.unwrap_err().to_string();
@@ -280,7 +262,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_was_never_reached_is_given_up_soon() {
-        let (faulty, retry) = failing(StoreErrorKind::Unreachable, 1_000);
+        let (faulty, retry) = failing(Operation::GetRange, StoreErrorKind::Unreachable, 1_000);
         let begun = Instant::now();
         retry.get_range("k", 0..1).await.unwrap_err();
         assert_eq!(faulty.calls(Operation::GetRange), BRIEF_ATTEMPTS);
@@ -290,7 +272,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_ends_when_the_run_is_stopped() {
         let stop = CancellationToken::new();
-        let (faulty, retry) = failing(StoreErrorKind::Throttled, 1_000);
+        let (faulty, retry) = failing(Operation::GetRange, StoreErrorKind::Throttled, 1_000);
         let retry = retry.until(stop.clone());
         retry.put("k", Bytes::new()).await.unwrap();
         let cancel = async {
@@ -309,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_a_store_asks_for_is_a_bounded_pause() {
-        let (_, retry) = failing(StoreErrorKind::Throttled, 0);
+        let (_, retry) = failing(Operation::GetRange, StoreErrorKind::Throttled, 0);
         let pause = |asked, failing_for| {
             let error = StoreError::new(StoreErrorKind::Throttled, "", "use", "", "");
             let error = StoreError { retry: RetryAdvice::After(Duration::from_secs(asked)), ..error };
@@ -319,5 +301,27 @@ mod tests {
         assert!(pause(0, 0).is_some_and(|pause| pause >= Duration::from_millis(100)));
         assert_eq!(pause(86_400, 0), Some(MOST_ASKED));
         assert_eq!(pause(60, 250), None, "it would be too long");
+    }
+
+    #[tokio::test]
+    async fn the_decorators_conform() {
+        let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));
+        conformance::check(Arc::new(Retry::new(faulty, RetryPolicy::default()))).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_temporary_is_repeated_and_what_is_not_fails_at_once() {
+        let (faulty, retry) = failing(Operation::Put, StoreErrorKind::Throttled, 4);
+        retry.put("k", Bytes::new()).await.unwrap();
+        assert_eq!(faulty.calls(Operation::Put), 5);
+
+        let (faulty, retry) = failing(Operation::Put, StoreErrorKind::Unreachable, 9);
+        let error = retry.put("k", Bytes::new()).await.unwrap_err().to_string();
+        assert!(error.contains("after 5 attempts"), "{error}");
+        assert_eq!(faulty.calls(Operation::Put), 5);
+
+        let (faulty, retry) = failing(Operation::Put, StoreErrorKind::Credentials, 9);
+        retry.put("k", Bytes::new()).await.unwrap_err();
+        assert_eq!(faulty.calls(Operation::Put), 1);
     }
 }

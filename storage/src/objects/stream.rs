@@ -4,13 +4,17 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 
-use super::{ObjectStore, Part, PutOptions, Upload};
 use crate::error::{Error, Result};
 use crate::objects::error::StoreErrorKind;
 use crate::objects::hashed::Hashed;
+use crate::objects::options::PutOptions;
+use crate::objects::s3::limits::MIN_PART_BYTES;
+use crate::objects::store::ObjectStore;
+use crate::objects::upload::{Part, Upload};
 
-/// S3 takes up to 10,000 parts: 78 GiB.
+/// 10,000 parts, which is what S3 takes, are 78 GiB.
 const PART_BYTES: usize = 8 << 20;
+const _: () = assert!(PART_BYTES as u64 >= MIN_PART_BYTES, "no store wants larger parts than S3");
 
 /// Puts all that `source` gives until its end: at once where it fits one part, else as a multipart upload. It
 /// appears whole or not at all, in the place of another object only if `options` say so. At most two parts are in
@@ -25,7 +29,7 @@ pub async fn put_stream(
     store: &dyn ObjectStore,
     key: &str,
     mut source: impl Read + Send,
-    options: PutOptions,
+    options: &PutOptions,
     unreadable: impl FnOnce(io::Error) -> Error + Send,
 ) -> Result<()> {
     let read_both = |source: &mut _| {
@@ -40,8 +44,8 @@ pub async fn put_stream(
     if second.is_empty() {
         return store.put_with(key, first, options).await;
     }
-    let upload = store.begin_upload(key).await?;
-    let sent = put_parts(store, &upload, [first, second], source, options, unreadable).await;
+    let upload = store.begin_with(key, &options.attributes).await?;
+    let sent = put_parts(store, &upload, [first, second], source, options.if_absent, unreadable).await;
     if sent.is_err()
         && let Err(error) = store.abort_upload(&upload).await
     {
@@ -56,7 +60,7 @@ async fn put_parts(
     upload: &Upload,
     [first, second]: [Bytes; 2],
     mut source: impl Read + Send,
-    options: PutOptions,
+    if_absent: bool,
     unreadable: impl FnOnce(io::Error) -> Error + Send,
 ) -> Result<()> {
     let mut last = [0; 32];
@@ -75,7 +79,7 @@ async fn put_parts(
             Err(error) => return Err(unreadable(error)),
         };
     }
-    match store.complete_with(upload, &receipts, options).await {
+    match store.complete_with(upload, &receipts, if_absent).await {
         // Done already, if the answer to a call before was lost. What goes this way tells itself apart at its end.
         Err(Error::Store(gone)) if gone.kind == StoreErrorKind::UploadGone => {
             let bytes = receipts.last().map_or(0, |receipt| receipt.bytes);
@@ -101,8 +105,7 @@ mod tests {
     use crate::objects::faulty::{Fault, Faulty, Operation};
     use crate::objects::memory::MemoryStore;
     use crate::objects::retry::{Retry, RetryPolicy};
-
-    const REPLACE: PutOptions = PutOptions { if_absent: false };
+    use crate::objects::store::ObjectStoreExt as _;
 
     fn unreadable(error: io::Error) -> Error {
         Error::io("read", "source")(error)
@@ -134,7 +137,7 @@ mod tests {
         ] {
             let memory = MemoryStore::default();
             let body = noise(bytes);
-            put_stream(&memory, "k", body.as_slice(), REPLACE, unreadable).await.unwrap();
+            put_stream(&memory, "k", body.as_slice(), &PutOptions::default(), unreadable).await.unwrap();
             assert_eq!(memory.get_range("k", 0..u64::MAX).await.unwrap(), body, "{bytes}");
             assert_eq!((memory.parts_sent().len(), memory.open_uploads()), (parts, 0), "{bytes}");
         }
@@ -147,12 +150,14 @@ mod tests {
             let memory = MemoryStore::default();
             let faulty = Faulty::new(Arc::new(memory.clone()));
             faulty.fail(operation, 1, Fault::Fails(StoreErrorKind::AccessDenied));
-            put_stream(&faulty, "k", body.as_slice(), REPLACE, unreadable).await.unwrap_err();
+            put_stream(&faulty, "k", body.as_slice(), &PutOptions::default(), unreadable).await.unwrap_err();
             assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]), "{operation:?}");
         }
         for bytes in [1, body.len()] {
             let memory = MemoryStore::default();
-            let told = put_stream(&memory, "k", Torn(&body[..bytes]), REPLACE, unreadable).await.unwrap_err();
+            let told = put_stream(&memory, "k", Torn(&body[..bytes]), &PutOptions::default(), unreadable)
+                .await
+                .unwrap_err();
             assert!(told.to_string().starts_with("cannot read source"), "{told}");
             assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]), "{bytes}");
         }
@@ -164,14 +169,14 @@ mod tests {
             let memory = MemoryStore::default();
             memory.put("k", Bytes::from_static(b"before")).await.unwrap();
             let body = noise(bytes);
-            let absent = PutOptions { if_absent: true };
+            let absent = &PutOptions::if_absent();
             let told = put_stream(&memory, "k", body.as_slice(), absent, unreadable).await.unwrap_err();
             assert!(matches!(&told, Error::Store(e) if e.kind == StoreErrorKind::AlreadyExists), "{told}");
             assert_eq!(
                 (memory.get_range("k", 0..9).await.unwrap(), memory.open_uploads()),
                 ("before".into(), 0)
             );
-            put_stream(&memory, "k", body.as_slice(), REPLACE, unreadable).await.unwrap();
+            put_stream(&memory, "k", body.as_slice(), &PutOptions::default(), unreadable).await.unwrap();
             assert_eq!(memory.head("k").await.unwrap(), Some(bytes as u64));
         }
     }
@@ -184,7 +189,7 @@ mod tests {
         let policy = RetryPolicy { first_delay: std::time::Duration::ZERO, ..RetryPolicy::default() };
         let body = noise(2 * PART_BYTES + 9);
         let retry = Retry::new(faulty, policy);
-        put_stream(&retry, "k", body.as_slice(), PutOptions { if_absent: true }, unreadable).await.unwrap();
+        put_stream(&retry, "k", body.as_slice(), &PutOptions::if_absent(), unreadable).await.unwrap();
         assert_eq!(memory.get_range("k", 0..u64::MAX).await.unwrap(), body);
     }
 }

@@ -1,16 +1,12 @@
 //! Keeps a copy of the parts while they go to the store.
 
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
-use super::{
-    Composite, ObjectStore, Page, Part, PartReceipt, PutOptions, SharedStore, StoreFolder, UnfinishedUpload,
-    Upload,
-};
 use crate::error::{Error, Result};
+use crate::objects::store::{ObjectStore, SharedStore};
+use crate::objects::upload::{Part, PartReceipt, Upload};
 
 /// Parts go to both stores, all else to the first. Who asked for the copy completes it when the object exists: a copy
 /// of what was never made is none.
@@ -59,69 +55,12 @@ impl Tee {
 
 #[async_trait]
 impl ObjectStore for Tee {
-    fn url(&self) -> String {
-        self.primary.url()
-    }
-
-    fn folders(&self) -> Vec<StoreFolder> {
-        self.primary.folders()
-    }
-
-    async fn prepare(&self) -> Result<()> {
-        self.primary.prepare().await
-    }
-
-    async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<()> {
-        self.primary.put_with(key, body, options).await
-    }
-
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        self.primary.get_range(key, range).await
-    }
-
-    async fn head(&self, key: &str) -> Result<Option<u64>> {
-        self.primary.head(key).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        self.primary.list(prefix, after).await
-    }
-
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.primary.begin_upload(key).await
-    }
+    crate::forward!(primary: url folders capabilities now_ms prepare put_with get_range head list delete begin_with);
+    crate::forward!(primary: list_parts last_part_ms complete_with composite list_uploads abort_upload);
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
         let (sent, ()) = futures::join!(self.primary.put_part(upload, part), self.copy_part(part));
         sent
-    }
-
-    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        self.primary.list_parts(upload).await
-    }
-
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], options: PutOptions) -> Result<()> {
-        self.primary.complete_with(upload, parts, options).await
-    }
-
-    async fn composite(&self, key: &str) -> Result<Option<Composite>> {
-        self.primary.composite(key).await
-    }
-
-    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        self.primary.list_uploads(prefix).await
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.primary.abort_upload(upload).await
-    }
-
-    async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
-        self.primary.last_part_ms(upload).await
-    }
-
-    fn now_ms(&self) -> Option<i64> {
-        self.primary.now_ms()
     }
 }
 
@@ -129,12 +68,15 @@ impl ObjectStore for Tee {
 mod tests {
     use std::sync::Arc;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::objects::conformance;
     use crate::objects::error::StoreErrorKind;
     use crate::objects::faulty::{Fault, Faulty, Operation};
     use crate::objects::hashed::Hashed;
     use crate::objects::memory::MemoryStore;
+    use crate::objects::store::ObjectStoreExt as _;
 
     async fn teed(copy: SharedStore) -> (MemoryStore, Tee, Upload) {
         let primary = MemoryStore::default();

@@ -2,25 +2,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use tokio_util::sync::CancellationToken;
 
-use super::SharedStore;
 use crate::error::{Error, Result};
-use crate::objects::local::LocalStore;
-use crate::objects::retry::{Retry, RetryPolicy};
-use crate::objects::s3::{S3Options, S3Store};
-
-/// How a store is opened.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    /// For a store that is S3.
-    pub s3: S3Options,
-    /// Once cancelled, no call is repeated.
-    pub stop: CancellationToken,
-}
 
 /// `s3://bucket[/prefix]` or `file:///folder`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,29 +51,6 @@ impl StoreUrl {
         // file:///C:/backups is C:/backups, while file:///mnt/nas is /mnt/nas.
         let is_drive = path.as_bytes().get(1) == Some(&b':');
         Ok(Self::Local(if is_drive { path.into() } else { format!("/{path}").into() }))
-    }
-
-    /// Opens the store, with retries of what is temporary.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn open(&self) -> Result<SharedStore> {
-        self.open_with(OpenOptions::default()).await
-    }
-
-    /// Opens the store, with retries of what is temporary.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn open_with(&self, options: OpenOptions) -> Result<SharedStore> {
-        let OpenOptions { s3, stop } = options;
-        let store: SharedStore = match self {
-            Self::S3 { bucket, prefix } => {
-                Arc::new(Box::pin(S3Store::from_environment(bucket, prefix, s3)).await?)
-            }
-            Self::Local(folder) => Arc::new(LocalStore::open(folder).await?),
-        };
-        Ok(Arc::new(Retry::new(store, RetryPolicy::default()).until(stop)))
     }
 }
 

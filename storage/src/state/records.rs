@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::segment::SegmentRecord;
 use crate::catalog::layout::BackupName;
 use crate::manifest::head::RootRecord;
-use crate::objects::{PartReceipt, Upload};
+use crate::objects::upload::{PartReceipt, Upload};
 use crate::state::job::JobState;
 
 /// One attempt to make one backup.

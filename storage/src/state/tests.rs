@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{
     Entry, EntryKind, Extent, PartEntries, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
 };
-use crate::objects::{PartReceipt, Upload};
+use crate::objects::upload::{PartReceipt, Upload};
 use crate::state::job::{Ending, JobEvent, JobState};
 
 fn job(timestamp: &str) -> Job {

@@ -202,7 +202,7 @@ impl S3 for HonestService {
         self.files.list_objects_v2(request).await
     }
 
-    /// Ours never asks for this nor deletes; the peers in benchmarks do.
+    /// Ours never asks for this; the peers in benchmarks do.
     async fn get_bucket_location(
         &self,
         request: S3Request<GetBucketLocationInput>,

@@ -93,6 +93,8 @@ pub(super) struct State {
     gate: Gate,
     held: usize,
     busy: usize,
+    /// Headers of the latest request that puts an object or begins an upload.
+    pub(super) attributes: BTreeMap<String, String>,
     /// Of objects that were made of parts, by bucket and key.
     pub(super) composites: HashMap<(String, String), String>,
 }
@@ -160,6 +162,11 @@ impl Traffic {
             state.failures.clear();
             state.everywhere = None;
         });
+    }
+
+    /// What the latest request that puts an object or begins an upload asked to be kept beside it, by header.
+    pub fn attributes(&self) -> BTreeMap<String, String> {
+        self.state().attributes.clone()
     }
 
     /// From now on these calls are answered 403 `AccessDenied`, as S3 does where the permission is missing, and only

@@ -1,5 +1,6 @@
 //! One request, from the socket to the answer, with the failures that a test asked for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -75,6 +76,10 @@ pub(super) async fn answer(
     if operation.is_some_and(|operation| traffic.denies(operation)) {
         return Ok(denied());
     }
+    if matches!(operation, Some(Operation::Put | Operation::BeginUpload)) {
+        let attributes = attributes(&head.headers);
+        traffic.change(|state| state.attributes = attributes);
+    }
     let is_get = head.method == Method::GET;
     let mut answer = match service.call(Request::from_parts(head, s3s::Body::from(body))).await {
         Ok(answer) => answer,
@@ -115,6 +120,7 @@ fn operation(request: &Request<Incoming>) -> Option<Operation> {
         Method::POST if has("uploads") => Operation::BeginUpload,
         Method::POST if has("uploadId") => Operation::CompleteUpload,
         Method::DELETE if has("uploadId") => Operation::AbortUpload,
+        Method::DELETE => Operation::Delete,
         Method::GET if has("uploads") => Operation::ListUploads,
         Method::GET if has("uploadId") => Operation::ListParts,
         Method::GET if has("list-type") => Operation::List,
@@ -152,6 +158,14 @@ fn page(status: StatusCode) -> Response<s3s::Body> {
 }
 
 /// The name of a header that this dialect does not have.
+/// What a request asks to be kept beside an object.
+fn attributes(headers: &HeaderMap) -> BTreeMap<String, String> {
+    const PREFIXES: [&str; 3] = ["x-amz-object-lock-", "x-amz-storage-class", "x-amz-meta-"];
+    let asked =
+        headers.iter().filter(|(name, _)| PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)));
+    asked.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned())).collect()
+}
+
 fn refused_header(headers: &HeaderMap, traffic: &Traffic) -> Option<String> {
     let (no_checksums, no_md5) =
         (traffic.speaks(Dialect::NoChecksums), traffic.speaks(Dialect::NoContentMd5));

@@ -8,7 +8,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use intellistor_storage::Hashed;
 use intellistor_storage::StoreErrorKind;
 use intellistor_storage::archive::SegmentRecord;
-use intellistor_storage::objects::{Fault, Faulty, MemoryStore, ObjectStore, Operation};
+use intellistor_storage::objects::{Fault, Faulty, MemoryStore, ObjectStoreExt as _, Operation};
 
 use super::*;
 use crate::link::Failure;

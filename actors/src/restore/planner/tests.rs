@@ -13,7 +13,7 @@ use intellistor_storage::archive::{
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients, UserKey};
 use intellistor_storage::manifest::{ManifestDraft, Origin, PartEntries};
-use intellistor_storage::objects::{LocalStore, ObjectStore, SharedStore};
+use intellistor_storage::objects::{LocalStore, ObjectStoreExt as _, SharedStore};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};

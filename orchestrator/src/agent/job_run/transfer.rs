@@ -13,7 +13,7 @@ use intellistor_actors::source::Walked;
 use intellistor_storage::archive::{SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::manifest::{EntryKind, PartEntries};
-use intellistor_storage::objects::{ObjectStore, SharedStore, Upload};
+use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ pub(in crate::agent) async fn transfer(
     let teed = copies.tee(store, &upload.key, &sent).await;
     let (header, data_key) = (header.clone(), data_key.clone());
     // The scan is recorded, so a run that resumes makes parts of the same size.
-    let equal = store.wants_equal_parts().then(|| equal_part_bytes(scanned.bytes));
+    let equal = store.capabilities().parts.equal.then(|| equal_part_bytes(scanned.bytes));
     let pipeline = BackupPipeline {
         walk: WalkSource::Ledger { ledger: ledger.clone(), from: resume.cursor.entry },
         resume,

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use futures::future::join;
 
 use super::*;
-use crate::objects::{
-    Fault, Faulty, MemoryStore, Operation, Page, Part, PartReceipt, Retry, RetryPolicy, SharedStore,
-    UnfinishedUpload, Upload,
-};
+use crate::objects::faulty::{Fault, Faulty, Operation};
+use crate::objects::memory::MemoryStore;
+use crate::objects::retry::{Retry, RetryPolicy};
+use crate::objects::store::SharedStore;
+use crate::objects::upload::{PartReceipt, Upload};
 
 const TOOL: &str = "intellistor test";
 
@@ -24,46 +25,29 @@ async fn claimed(store: &dyn ObjectStore, name: &str, take_over: bool) -> Result
 
 /// As NetApp StorageGRID: a condition is taken and not kept.
 #[derive(Debug)]
-struct Unconditional(MemoryStore);
+struct Unconditional {
+    store: MemoryStore,
+}
 
 #[async_trait]
 impl ObjectStore for Unconditional {
-    fn url(&self) -> String {
-        self.0.url()
-    }
-    async fn put_with(&self, key: &str, body: Bytes, _: PutOptions) -> Result<()> {
+    crate::forward!(store: url folders capabilities now_ms prepare head list delete begin_with put_part list_parts);
+    crate::forward!(store: last_part_ms composite list_uploads abort_upload);
+
+    async fn put_with(&self, key: &str, body: Bytes, _: &PutOptions) -> Result<()> {
         // Another request may be carried out between any two of one client.
         tokio::task::yield_now().await;
-        self.0.put(key, body).await
+        self.store.put(key, body).await
     }
+
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        let found = self.0.get_range(key, range).await;
+        let found = self.store.get_range(key, range).await;
         tokio::task::yield_now().await;
         found
     }
-    async fn head(&self, key: &str) -> Result<Option<u64>> {
-        self.0.head(key).await
-    }
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        self.0.list(prefix, after).await
-    }
-    async fn begin_upload(&self, key: &str) -> Result<Upload> {
-        self.0.begin_upload(key).await
-    }
-    async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
-        self.0.put_part(upload, part).await
-    }
-    async fn list_parts(&self, upload: &Upload) -> Result<Vec<PartReceipt>> {
-        self.0.list_parts(upload).await
-    }
-    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], _: PutOptions) -> Result<()> {
-        self.0.complete_upload(upload, parts).await
-    }
-    async fn list_uploads(&self, prefix: &str) -> Result<Vec<UnfinishedUpload>> {
-        self.0.list_uploads(prefix).await
-    }
-    async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.0.abort_upload(upload).await
+
+    async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], _: bool) -> Result<()> {
+        self.store.complete_upload(upload, parts).await
     }
 }
 
@@ -117,7 +101,7 @@ async fn a_machine_that_replaces_another_takes_over_once() {
 async fn of_two_machines_at_once_exactly_one_wins() {
     for take_over in [false, true] {
         let honest: SharedStore = Arc::new(MemoryStore::default());
-        let deaf: SharedStore = Arc::new(Unconditional(MemoryStore::default()));
+        let deaf: SharedStore = Arc::new(Unconditional { store: MemoryStore::default() });
         for store in [honest, deaf] {
             if take_over {
                 claimed(&*store, "c", false).await.unwrap();

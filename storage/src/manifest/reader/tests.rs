@@ -6,7 +6,8 @@ use crate::keys::{Recipients, UserKey};
 use crate::manifest::{
     EntryKind, Extent, ManifestDraft, Origin, PartEntries, ProblemKind, UnixAttributes, Xattr,
 };
-use crate::objects::MemoryStore;
+use crate::objects::memory::MemoryStore;
+use crate::objects::store::ObjectStoreExt as _;
 use proptest::prelude::*;
 
 fn entry(i: u32) -> Entry {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{new_file, sync_folder};
+use super::files::{new_file, sync_folder};
 
 /// The name of the file. It is hidden, so that no listing takes it for an object.
 pub const FILE: &str = ".intellistor-store";

@@ -22,131 +22,20 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Fault, LocalStore, Outcome, give_name, new_file, rejected, sync_folder};
-use crate::disk::spool::read_at;
+use super::fault::{LocalError, LocalResult, rejected};
+use super::files::{give_name, new_file, remove_if_left, sync_folder};
+use super::journal::{Record, Records};
+use super::store::LocalStore;
 use crate::objects::error::StoreErrorKind;
-use crate::objects::{Part, PartReceipt, PutOptions, UnfinishedUpload, Upload, in_order, unix_ms};
+use crate::objects::object::unix_ms;
+use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload, in_order};
 
 const MARK: &str = ".upload-";
 const JOURNAL: &str = ".parts";
 /// Another process has an upload locked while it writes one part, or completes the object.
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
-/// So many bytes of each end of a part stand in its line, to tell a file that was replaced.
-const END_BYTES: usize = 32;
-
-/// One line of a journal.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    number: u32,
-    offset: u64,
-    bytes: u64,
-    /// None where the part is about to be written over another one.
-    #[serde(default, with = "crate::text::hex_option", skip_serializing_if = "Option::is_none")]
-    sha256: Option<[u8; 32]>,
-    /// The part's first and last bytes, in hex.
-    #[serde(default)]
-    ends: String,
-}
-
-impl Record {
-    /// Of a part that is written; `None` for one that ends nowhere.
-    fn new(part: &Part) -> Option<Self> {
-        let bytes = part.body.len() as u64;
-        part.offset.checked_add(bytes)?;
-        let ends = ends(bytes, |at, buffer| {
-            buffer.copy_from_slice(&part.body[at as usize..at as usize + buffer.len()]);
-            Ok(())
-        });
-        let sha256 = Some(part.body.sha256());
-        Some(Self { number: part.number, offset: part.offset, bytes, sha256, ends: ends.unwrap_or_default() })
-    }
-
-    /// A line, unless a crash, or the disk, made something else of it.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let record: Self = serde_json::from_slice(line).ok()?;
-        record.offset.checked_add(record.bytes).is_some_and(|_| record.number > 0).then_some(record)
-    }
-
-    /// The line that stands before it.
-    fn about_to_be(&self) -> Self {
-        let Self { number, offset, bytes, .. } = *self;
-        Self { number, offset, bytes, sha256: None, ends: String::new() }
-    }
-
-    fn end(&self) -> u64 {
-        self.offset + self.bytes
-    }
-
-    fn receipt(&self) -> Option<PartReceipt> {
-        let sha256 = self.sha256?;
-        let etag = hex::encode(sha256);
-        Some(PartReceipt { number: self.number, bytes: self.bytes, sha256: Some(sha256), etag })
-    }
-
-    /// Whether the file has the part's ends where they were written.
-    fn is_in(&self, data: &File, length: u64) -> bool {
-        let read = |at, buffer: &mut [u8]| read_exact_at(data, buffer, self.offset + at);
-        self.end() <= length
-            && (self.ends.is_empty() || ends(self.bytes, read).is_ok_and(|found| found == self.ends))
-    }
-}
-
-fn ends(bytes: u64, mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>) -> io::Result<String> {
-    let length = bytes.min(END_BYTES as u64);
-    let (mut first, mut last) = (vec![0; length as usize], vec![0; length as usize]);
-    read(0, &mut first)?;
-    read(bytes - length, &mut last)?;
-    Ok(hex::encode(first) + &hex::encode(last))
-}
-
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match read_at(file, buffer, at)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => (buffer, at) = (&mut buffer[n..], at + n as u64),
-        }
-    }
-    Ok(())
-}
-
-/// The parts that a journal names, by number and by place.
-#[derive(Debug, Default)]
-struct Records {
-    by_offset: BTreeMap<u64, Record>,
-    offsets: BTreeMap<u32, u64>,
-}
-
-impl Records {
-    /// Takes a line for true: what it overwrites is there no more.
-    fn take(&mut self, record: Record) {
-        if let Some(offset) = self.offsets.remove(&record.number) {
-            self.by_offset.remove(&offset);
-        }
-        while let Some(other) = self.overwritten_by(&record) {
-            let (number, offset) = (other.number, other.offset);
-            self.offsets.remove(&number);
-            self.by_offset.remove(&offset);
-        }
-        if record.sha256.is_some() {
-            self.offsets.insert(record.number, record.offset);
-            self.by_offset.insert(record.offset, record);
-        }
-    }
-
-    /// A part some of whose bytes are in the place of `record`.
-    fn overwritten_by(&self, record: &Record) -> Option<&Record> {
-        let before_its_end = self.by_offset.range(..record.end()).next_back();
-        before_its_end.map(|(_, other)| other).filter(|other| other.end() > record.offset)
-    }
-
-    fn of(&self, number: u32) -> Option<&Record> {
-        self.by_offset.get(self.offsets.get(&number)?).filter(|record| record.number == number)
-    }
-}
-
 /// An upload that this process alone works on.
 struct Locked {
     data: File,
@@ -157,12 +46,12 @@ struct Locked {
 }
 
 impl Locked {
-    fn length(&self) -> Outcome<u64> {
+    fn length(&self) -> LocalResult<u64> {
         Ok(self.data.metadata()?.len())
     }
 
     /// The parts that are durable.
-    fn records(&mut self) -> Outcome<Records> {
+    fn records(&mut self) -> LocalResult<Records> {
         let mut lines = Vec::new();
         self.journal.seek(SeekFrom::Start(0))?;
         self.journal.read_to_end(&mut lines)?;
@@ -172,13 +61,13 @@ impl Locked {
     }
 
     /// The durable parts that are still in the file: it may have been cut, or replaced.
-    fn held(&mut self) -> Outcome<Records> {
+    fn held(&mut self) -> LocalResult<Records> {
         let (mut records, length) = (self.records()?, self.length()?);
         records.by_offset.retain(|_, record| record.is_in(&self.data, length));
         Ok(records)
     }
 
-    fn note(&mut self, record: &Record) -> Outcome<()> {
+    fn note(&mut self, record: &Record) -> LocalResult<()> {
         let line = serde_json::to_string(record).map_err(io::Error::from)?;
         // The newline before ends a line that a crash may have torn.
         self.journal.write_all(format!("\n{line}\n").as_bytes())?;
@@ -187,7 +76,7 @@ impl Locked {
 }
 
 impl LocalStore {
-    fn upload_paths(&self, upload: &Upload) -> Outcome<(PathBuf, PathBuf, PathBuf)> {
+    fn upload_paths(&self, upload: &Upload) -> LocalResult<(PathBuf, PathBuf, PathBuf)> {
         let target = self.path(&upload.key)?;
         if Uuid::try_parse(&upload.id).is_err() {
             return Err(gone());
@@ -202,7 +91,7 @@ impl LocalStore {
         Ok((hidden(""), hidden(JOURNAL), target))
     }
 
-    pub(super) fn begin_now(&self, key: &str) -> Outcome<Upload> {
+    pub(super) fn begin_now(&self, key: &str) -> LocalResult<Upload> {
         let upload = Upload { key: key.to_owned(), id: Uuid::new_v4().to_string() };
         let (data, journal, _) = self.upload_paths(&upload)?;
         let folder = data.parent().unwrap_or(&self.root);
@@ -214,7 +103,7 @@ impl LocalStore {
         Ok(upload)
     }
 
-    fn lock(&self, upload: &Upload) -> Outcome<Locked> {
+    fn lock(&self, upload: &Upload) -> LocalResult<Locked> {
         let (data_path, journal_path, target) = self.upload_paths(upload)?;
         let open = |options: &mut OpenOptions, path| options.read(true).open(path).map_err(upload_fault);
         let journal = open(OpenOptions::new().append(true), &journal_path)?;
@@ -227,7 +116,7 @@ impl LocalStore {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let reason = format!("another process has had the upload locked for {LOCK_PATIENCE:?}");
-                    return Err(Fault(StoreErrorKind::Timeout, reason));
+                    return Err(LocalError(StoreErrorKind::Timeout, reason));
                 }
                 // Some network file systems have no locks.
                 Err(TryLockError::Error(_)) => break,
@@ -241,7 +130,7 @@ impl LocalStore {
         Ok(Locked { data, journal, data_path, journal_path, target })
     }
 
-    pub(super) fn put_part_now(&self, upload: &Upload, part: &Part) -> Outcome<PartReceipt> {
+    pub(super) fn put_part_now(&self, upload: &Upload, part: &Part) -> LocalResult<PartReceipt> {
         let mut locked = self.lock(upload)?;
         let record = Record::new(part).ok_or_else(|| rejected("the part ends nowhere"))?;
         // Nothing is durable behind the end of the file.
@@ -257,7 +146,7 @@ impl LocalStore {
         record.receipt().ok_or_else(gone)
     }
 
-    pub(super) fn list_parts_now(&self, upload: &Upload) -> Outcome<Vec<PartReceipt>> {
+    pub(super) fn list_parts_now(&self, upload: &Upload) -> LocalResult<Vec<PartReceipt>> {
         let held = self.lock(upload)?.held()?;
         Ok(held.offsets.keys().filter_map(|number| held.of(*number)?.receipt()).collect())
     }
@@ -266,8 +155,8 @@ impl LocalStore {
         &self,
         upload: &Upload,
         parts: &[PartReceipt],
-        options: PutOptions,
-    ) -> Outcome<()> {
+        if_absent: bool,
+    ) -> LocalResult<()> {
         let mut locked = self.lock(upload)?;
         let held = locked.held()?;
         let mut end = 0;
@@ -286,7 +175,7 @@ impl LocalStore {
         // What is held ends there or before: this cuts, and never fills up.
         locked.data.set_len(end)?;
         locked.data.sync_all()?;
-        give_name(&locked.data_path, &locked.target, options)?;
+        give_name(&locked.data_path, &locked.target, if_absent)?;
         sync_folder(locked.target.parent().unwrap_or(&self.root))?;
         // The journal first: without it nothing is written any more.
         fs::remove_file(&locked.journal_path)?;
@@ -296,7 +185,7 @@ impl LocalStore {
         }
     }
 
-    pub(super) fn abort_now(&self, upload: &Upload) -> Outcome<()> {
+    pub(super) fn abort_now(&self, upload: &Upload) -> LocalResult<()> {
         let Ok((data, journal, target)) = self.upload_paths(upload) else { return Ok(()) };
         for path in [data, journal] {
             match fs::remove_file(path) {
@@ -304,24 +193,19 @@ impl LocalStore {
                 _ => {}
             }
         }
-        // Folders that the upload alone had need of go with it; one that is not empty refuses.
-        let mut folder = target.parent();
-        while let Some(empty) = folder.filter(|f| *f != self.root.as_path()) {
-            if fs::remove_dir(empty).is_err() {
-                break;
-            }
-            folder = empty.parent();
+        if let Some(folder) = target.parent() {
+            self.remove_empty(folder);
         }
         Ok(())
     }
 
-    pub(super) fn last_part_ms_now(&self, upload: &Upload) -> Outcome<Option<i64>> {
+    pub(super) fn last_part_ms_now(&self, upload: &Upload) -> LocalResult<Option<i64>> {
         let (_, journal, _) = self.upload_paths(upload)?;
         let journal = fs::metadata(journal).map_err(upload_fault)?;
         Ok((journal.len() > 0).then(|| journal.modified().ok().and_then(unix_ms)).flatten())
     }
 
-    pub(super) fn list_uploads_now(&self, prefix: &str) -> Outcome<Vec<UnfinishedUpload>> {
+    pub(super) fn list_uploads_now(&self, prefix: &str) -> LocalResult<Vec<UnfinishedUpload>> {
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let start = if folder.is_empty() { (*self.root).clone() } else { self.path(folder)? };
         let mut found = BTreeMap::new();
@@ -339,7 +223,7 @@ fn collect(
     key: &str,
     prefix: &str,
     found: &mut BTreeMap<(String, String), Option<i64>>,
-) -> Outcome<()> {
+) -> LocalResult<()> {
     let entries = match fs::read_dir(folder) {
         // Another run may have removed it in the same moment.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
@@ -347,7 +231,7 @@ fn collect(
     };
     for entry in entries {
         let entry = entry?;
-        super::remove_if_left(&entry);
+        remove_if_left(&entry);
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let child = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
@@ -379,11 +263,11 @@ fn began(entry: &fs::DirEntry) -> Option<i64> {
     unix_ms(found.created().or_else(|_| found.modified()).ok()?)
 }
 
-fn gone() -> Fault {
-    Fault(StoreErrorKind::UploadGone, "there is no such upload".to_owned())
+fn gone() -> LocalError {
+    LocalError(StoreErrorKind::UploadGone, "there is no such upload".to_owned())
 }
 
-fn upload_fault(e: io::Error) -> Fault {
+fn upload_fault(e: io::Error) -> LocalError {
     if e.kind() == io::ErrorKind::NotFound { gone() } else { e.into() }
 }
 

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
-use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use aws_smithy_runtime_api::http::Headers;
 
-use crate::objects::unix_ms;
+use crate::objects::object::unix_ms;
 
 /// No answer has come yet.
 const UNKNOWN: i64 = i64::MIN;
@@ -25,37 +23,23 @@ impl Default for StoreClock {
 }
 
 impl StoreClock {
-    /// The store's time now, in Unix milliseconds, once an answer has told it.
+    /// The store's time now, in Unix milliseconds, once an answer had a date.
     pub(super) fn now_ms(&self) -> Option<i64> {
         let ahead = self.0.load(Ordering::Relaxed);
         (ahead != UNKNOWN).then_some(unix_ms(SystemTime::now())?.saturating_add(ahead))
     }
 
-    fn learn(&self, date: &str) {
-        let told =
-            DateTime::from_str(date, DateTimeFormat::HttpDate).ok().and_then(|date| date.to_millis().ok());
-        if let (Some(theirs), Some(ours)) = (told, unix_ms(SystemTime::now())) {
+    /// Takes the time of an answer, where it has one.
+    pub(super) fn learn(&self, headers: &Headers) {
+        if let (Some(theirs), Some(ours)) = (date_ms(headers), unix_ms(SystemTime::now())) {
             self.0.store(theirs.saturating_sub(ours), Ordering::Relaxed);
         }
     }
 }
 
-impl Intercept for StoreClock {
-    fn name(&self) -> &'static str {
-        "StoreClock"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(date) = context.response().headers().get("date") {
-            self.learn(date);
-        }
-        Ok(())
-    }
+/// The `Date` of an answer, in Unix milliseconds.
+pub(super) fn date_ms(headers: &Headers) -> Option<i64> {
+    DateTime::from_str(headers.get("date")?, DateTimeFormat::HttpDate).ok()?.to_millis().ok()
 }
 
 #[cfg(test)]
@@ -64,15 +48,21 @@ mod tests {
 
     use super::*;
 
+    fn dated(date: &'static str) -> Headers {
+        let mut headers = Headers::new();
+        headers.insert("date", date);
+        headers
+    }
+
     #[test]
     fn the_date_of_an_answer_sets_the_clock_and_junk_does_not() {
         let clock = StoreClock::default();
-        clock.learn("yesterday");
+        clock.learn(&dated("yesterday"));
         assert_eq!(clock.now_ms(), None);
-        clock.learn("Tue, 15 Nov 1994 12:45:26 GMT");
-        let told = clock.now_ms().unwrap();
-        assert!((784_903_526_000..784_903_526_000 + 60_000).contains(&told), "{told}");
-        clock.learn("");
+        clock.learn(&dated("Tue, 15 Nov 1994 12:45:26 GMT"));
+        let now = clock.now_ms().unwrap();
+        assert!((784_903_526_000..784_903_526_000 + 60_000).contains(&now), "{now}");
+        clock.learn(&dated(""));
         assert!(clock.now_ms().is_some_and(|now| now < 784_903_600_000));
     }
 }

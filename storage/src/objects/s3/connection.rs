@@ -10,7 +10,7 @@ use chrono::DateTime;
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
-use super::errors::{innermost, one_line};
+use super::causes::{causes, innermost, one_line};
 use super::route::Route;
 use crate::objects::error::StoreErrorKind;
 
@@ -66,16 +66,6 @@ where
             (StoreErrorKind::Unreachable, format!("{what}: {}", innermost(error)))
         }
     }
-}
-
-/// An error and its causes, the payload of an `io::Error` included, which `source` passes over.
-pub(super) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
-        Some(of_io) => of_io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
-        None => error.source(),
-    })
 }
 
 fn credentials(error: &CredentialsError) -> (StoreErrorKind, String) {

@@ -9,8 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials, Region, SharedCredentialsProvider};
 
-use super::connection::causes;
-use super::errors::innermost;
+use super::causes::{causes, innermost};
 use crate::objects::error::StoreErrorKind;
 
 /// Looks where every AWS program looks.

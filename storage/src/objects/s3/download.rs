@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 
-use super::S3Store;
-use super::errors::{innermost, is_behind_the_end};
+use super::causes::innermost;
+use super::errors::is_behind_the_end;
 use super::foreign::NotS3;
+use super::store::S3Store;
 use crate::error::Result;
-use crate::objects::ObjectStore as _;
 use crate::objects::error::{StoreError, StoreErrorKind};
 
 /// How often a range is continued at once; more connections that break are an error, with a pause before the next.
@@ -94,7 +94,7 @@ impl S3Store {
 
     fn no_ranges(&self, key: &str) -> StoreError {
         let reason = "the store, or a proxy before it, ignores byte ranges";
-        StoreError::new(StoreErrorKind::Unsupported, self.url(), "read", key, reason)
+        StoreError::new(StoreErrorKind::Unsupported, self.address(), "read", key, reason)
     }
 }
 

@@ -5,12 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
+use super::causes::{causes, one_line};
+use super::clock::date_ms;
 use super::connection;
 use super::foreign::{NotS3, is_s3};
 use super::route::Route;
 use crate::objects::error::{RetryAdvice, StoreErrorKind};
+use crate::objects::object::unix_ms;
 
 /// What an error is to those above.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub(super) fn classify<E>(error: &SdkError<E, HttpResponse>, route: &Route) -> C
 where
     E: StdError + ProvideErrorMetadata + 'static,
 {
-    let foreign = connection::causes(error).find_map(|cause| cause.downcast_ref::<NotS3>());
+    let foreign = causes(error).find_map(|cause| cause.downcast_ref::<NotS3>());
     let (kind, reason) = match error {
         _ if let Some(foreign) = foreign => return Classified::foreign(foreign),
         SdkError::ServiceError(refused) => {
@@ -106,6 +109,9 @@ fn service(
     if code.is_empty() && (200..300).contains(&status) {
         return Ok((StoreErrorKind::Unreachable, "its answer cannot be read".to_owned()));
     }
+    if let Some(kind) = object_lock(message) {
+        return Ok((kind, words));
+    }
     if code == "InvalidPart" && message.to_ascii_lowercase().contains("same length") {
         return Ok((StoreErrorKind::UnequalParts, words));
     }
@@ -125,6 +131,18 @@ fn service(
         _ => words,
     };
     Ok((kind, reason))
+}
+
+/// A refusal for Object Lock, which no code of S3's tells: the object is under it, or the bucket has none.
+fn object_lock(message: &str) -> Option<StoreErrorKind> {
+    let message = message.to_ascii_lowercase();
+    if message.contains("protected by object lock") || message.contains("worm protected") {
+        Some(StoreErrorKind::Locked)
+    } else if message.contains("missing object lock") || message.contains("missing objectlock") {
+        Some(StoreErrorKind::Unsupported)
+    } else {
+        None
+    }
 }
 
 fn has_no_body(raw: &HttpResponse) -> bool {
@@ -204,8 +222,7 @@ fn is_for_tls(response: &HttpResponse) -> bool {
 
 /// How far this machine's clock is from the store's, by the time of its answer.
 fn clock_difference(response: &HttpResponse) -> Option<String> {
-    let theirs = DateTime::parse_from_rfc2822(response.headers().get("date")?).ok()?;
-    let minutes = (Utc::now() - theirs.to_utc()).num_minutes();
+    let minutes = (unix_ms(SystemTime::now())? - date_ms(response.headers())?) / 60_000;
     let size = match minutes.abs() {
         minutes @ 0..120 => format!("{minutes} minutes"),
         minutes @ 120..2880 => format!("{} hours", minutes / 60),
@@ -268,15 +285,6 @@ pub(super) fn service_kind(code: &str, status: u16) -> StoreErrorKind {
     }
 }
 
-/// The cause at the bottom of an error, which is the one that says something.
-pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    connection::causes(error).last().map(|cause| one_line(&cause.to_string())).unwrap_or_default()
-}
-
-pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +319,20 @@ mod tests {
             ("", 404, NotFound),
         ] {
             assert_eq!(service_kind(code, status), kind, "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn object_lock_is_known_by_the_message() {
+        for (message, kind) in [
+            ("Access Denied because object protected by object lock.", Some(StoreErrorKind::Locked)),
+            ("Object is WORM protected and cannot be overwritten", Some(StoreErrorKind::Locked)),
+            ("Bucket is missing Object Lock Configuration", Some(StoreErrorKind::Unsupported)),
+            ("Bucket is missing ObjectLockConfiguration", Some(StoreErrorKind::Unsupported)),
+            ("Content-MD5 OR x-amz-checksum- HTTP header is required with Object Lock parameters", None),
+            ("Access Denied", None),
+        ] {
+            assert_eq!(object_lock(message), kind, "{message}");
         }
     }
 }

@@ -7,12 +7,9 @@
 use std::fmt;
 
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::http::Headers;
 
-use super::errors::one_line;
+use super::causes::one_line;
 
 /// Longer ones carry tokens, which belong in no log.
 const MOST_LOCATION: usize = 100;
@@ -61,28 +58,8 @@ pub(super) fn is_s3(headers: &Headers) -> bool {
     headers.iter().any(|(name, _)| name.starts_with("x-amz-"))
 }
 
-/// Stops pages that say they are a success before anything is read from them. Refusals are looked at with their body.
-#[derive(Debug)]
-pub(super) struct OnlyS3;
-
-impl Intercept for OnlyS3 {
-    fn name(&self) -> &'static str {
-        "OnlyS3"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let raw = context.response();
-        if raw.status().is_success() && is_page(raw.headers()) { Err(NotS3::of(raw).into()) } else { Ok(()) }
-    }
-}
-
 /// Whether it is a web page, and not an object that was stored as one.
-fn is_page(headers: &Headers) -> bool {
+pub(super) fn is_page(headers: &Headers) -> bool {
     let kind = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
     (kind.starts_with("text/html") || kind.starts_with("application/xhtml")) && !is_s3(headers)
 }

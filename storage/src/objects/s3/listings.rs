@@ -3,46 +3,20 @@
 //! A page that brings nothing new and does not lead on would be asked for without end. Such a listing is an error, not an
 //! empty one: what is missing from it might be taken for deleted.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{S3Store, quoted};
+use super::etag::quoted;
+use super::store::S3Store;
 use crate::error::Result;
 use crate::objects::error::{StoreError, StoreErrorKind};
-use crate::objects::{ObjectInfo, ObjectStore as _, Page, PartReceipt, UnfinishedUpload, Upload, in_order};
+use crate::objects::object::{ObjectInfo, Page};
+use crate::objects::upload::{PartReceipt, UnfinishedUpload, Upload, in_order};
 
 /// Pages in a row that may bring nothing new. S3 gives empty ones where much was deleted.
 const FRUITLESS: u32 = 1_000;
-/// Listings that go on at the same time, about.
-const REMEMBERED: usize = 8;
-
-/// Where listings go on: prefix, last key, and the store's token for what comes after it. A store may ignore
-/// `start-after`, and would begin each page from the first key again.
-#[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<VecDeque<[String; 3]>>);
-
-impl Tokens {
-    fn held(&self) -> std::sync::MutexGuard<'_, VecDeque<[String; 3]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Taken: a call that is repeated, since this one failed, does without.
-    fn take(&self, prefix: &str, last: &str) -> Option<String> {
-        let mut held = self.held();
-        let at = held.iter().position(|[p, l, _]| p == prefix && l == last)?;
-        held.remove(at).map(|[.., token]| token)
-    }
-
-    fn keep(&self, prefix: &str, last: &str, token: String) {
-        let mut held = self.held();
-        held.truncate(REMEMBERED - 1);
-        held.push_front([prefix.to_owned(), last.to_owned(), token]);
-    }
-}
-
 impl S3Store {
     pub(super) async fn objects(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
         let (full, own) = (self.full_key(prefix), self.full_key(""));
@@ -160,6 +134,6 @@ impl S3Store {
 
     fn goes_nowhere(&self, operation: &'static str, key: &str) -> StoreError {
         let reason = "its listing does not advance: it says that more follows, and gives nothing new";
-        StoreError::new(StoreErrorKind::Unsupported, self.url(), operation, key, reason)
+        StoreError::new(StoreErrorKind::Unsupported, self.address(), operation, key, reason)
     }
 }

@@ -17,6 +17,7 @@ impl Permission {
             "list the uploads under" => ("s3:ListBucketMultipartUploads", true),
             "read" | "look up" => ("s3:GetObject", false),
             "list the parts of" => ("s3:ListMultipartUploadParts", false),
+            "delete" => ("s3:DeleteObject", false),
             "abort the upload of" => ("s3:AbortMultipartUpload", false),
             _ => ("s3:PutObject", false),
         };

@@ -25,7 +25,7 @@ use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::patience::unlimited;
+use super::timeouts::unlimited;
 use crate::objects::hashed::Hashed;
 
 /// How long nothing may move: within twice this time it is noticed. hyper takes half a MiB of a body at once, and sends it

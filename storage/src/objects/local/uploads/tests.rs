@@ -5,10 +5,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::Error;
-use crate::objects::ObjectStore;
 use crate::objects::hashed::Hashed;
+use crate::objects::store::{ObjectStore as _, ObjectStoreExt as _};
 
-const ABSENT: PutOptions = PutOptions { if_absent: true };
+const ABSENT: bool = true;
 
 struct Place {
     dir: TempDir,

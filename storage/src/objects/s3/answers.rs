@@ -1,5 +1,10 @@
-//! Answers that the SDK reads whole, read no further than they may go on: what is at the other end need not be a store, nor an
-//! honest one. The bytes of an object are bounded by the range that was asked for: see `download`.
+//! What is done with every answer before the SDK reads it.
+//!
+//! - The store's clock is learnt from its `Date`.
+//! - Pages that say they are a success are stopped before anything is read from them. Refusals are looked at with their
+//!   body.
+//! - Answers that the SDK reads whole are cut at a bound: what is at the other end need not be a store, nor an honest one.
+//!   The bytes of an object are bounded by the range that was asked for: see `download`.
 
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -8,16 +13,19 @@ use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use http_body_util::Limited;
 
+use super::clock::StoreClock;
+use super::foreign::{NotS3, is_page};
+
 /// A page of a listing has 1,000 keys of 1,024 bytes, each of which may take six in XML.
 const MOST_ANSWER_BYTES: usize = 16 << 20;
 
-/// Bounds listings, errors, whatever a proxy says.
+/// Learns from answers, and bounds them.
 #[derive(Debug)]
-pub(super) struct BoundedAnswers;
+pub(super) struct Answers(pub(super) StoreClock);
 
-impl Intercept for BoundedAnswers {
+impl Intercept for Answers {
     fn name(&self) -> &'static str {
-        "BoundedAnswers"
+        "Answers"
     }
 
     fn modify_before_deserialization(
@@ -27,8 +35,13 @@ impl Intercept for BoundedAnswers {
         settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = settings.load::<Metadata>().map(Metadata::name);
-        if operation != Some("GetObject") || !context.response().status().is_success() {
-            bound(context.response_mut().body_mut(), MOST_ANSWER_BYTES);
+        let answer = context.response_mut();
+        self.0.learn(answer.headers());
+        if answer.status().is_success() && is_page(answer.headers()) {
+            return Err(NotS3::of(answer).into());
+        }
+        if operation != Some("GetObject") || !answer.status().is_success() {
+            bound(answer.body_mut(), MOST_ANSWER_BYTES);
         }
         Ok(())
     }

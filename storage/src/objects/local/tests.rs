@@ -1,0 +1,128 @@
+//! The folder of a store: what is created, and what is refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::store::LocalStore;
+use crate::error::Error;
+use crate::objects::conformance;
+use crate::objects::error::StoreErrorKind;
+use crate::objects::hashed::Hashed;
+use crate::objects::store::{ObjectStore as _, ObjectStoreExt as _};
+use crate::objects::upload::Part;
+
+#[tokio::test]
+async fn a_folder_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance::check(Arc::new(LocalStore::open(&dir.path().join("new")).await.unwrap())).await;
+}
+
+#[tokio::test]
+async fn a_folder_lists_what_a_crash_left_of_an_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).await.unwrap();
+    for lost in ["", ".parts"] {
+        let upload = store.begin_upload("a.upload-b/k").await.unwrap();
+        let file = dir.path().join(format!("a.upload-b/.k.upload-{}{lost}", upload.id));
+        std::fs::remove_file(file).unwrap();
+        let found = store.list_uploads("a").await.unwrap();
+        assert_eq!(found.iter().map(|u| &u.upload).collect::<Vec<_>>(), [&upload], "without {lost:?}");
+        store.abort_upload(&upload).await.unwrap();
+        assert_eq!(names_in(dir.path()), [".intellistor-store"]);
+    }
+}
+
+fn names_in(folder: &std::path::Path) -> Vec<std::ffi::OsString> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[tokio::test]
+async fn a_folder_is_made_when_it_is_written_to_and_not_when_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(&dir.path().join("store")).await.unwrap();
+    assert_eq!(store.list("backups/", None).await.unwrap().objects, []);
+    assert_eq!(store.list_uploads("backups/").await.unwrap(), []);
+    assert_eq!(store.head("backups/k").await.unwrap(), None);
+    assert!(names_in(dir.path()).is_empty());
+    store.put("backups/k", Bytes::new()).await.unwrap();
+    assert_eq!(names_in(dir.path()), ["store"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_another_one_than_before_is_not_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mounted, away) = (dir.path().join("disk"), dir.path().join("away"));
+    let store = LocalStore::open(&mounted).await.unwrap();
+    store.put("backups/k", Bytes::new()).await.unwrap();
+    let again = LocalStore::open(&mounted).await.unwrap();
+    assert_eq!(again.folders(), store.folders());
+    assert!(again.folders()[0].id.is_some());
+    std::fs::rename(&mounted, &away).unwrap();
+    std::fs::create_dir(&mounted).unwrap();
+    let put = again.put("backups/other", Bytes::new()).await.unwrap_err();
+    let begun = again.begin_upload("backups/other").await.unwrap_err();
+    let prepared = again.prepare().await.unwrap_err();
+    for error in [put, begun, prepared] {
+        assert!(matches!(&error, Error::Store(e) if e.kind == StoreErrorKind::OtherStore), "{error}");
+    }
+    assert!(names_in(&mounted).is_empty());
+    std::fs::remove_dir(&mounted).unwrap();
+    again.put("backups/other", Bytes::new()).await.unwrap_err();
+    assert!(!mounted.exists());
+}
+
+#[tokio::test]
+async fn a_folder_under_a_missing_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = LocalStore::open(&dir.path().join("not-mounted/backups")).await.unwrap_err();
+    assert!(matches!(&error, Error::Store(e) if e.kind == StoreErrorKind::NoSuchStore), "{error}");
+    assert!(!dir.path().join("not-mounted").exists());
+}
+
+#[tokio::test]
+async fn a_key_cannot_leave_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(&dir.path().join("store")).await.unwrap();
+    store.prepare().await.unwrap();
+    for key in ["../x", "a/../../x", "/x", "", "a//b", "a/", "a\\..\\x", "./x"] {
+        assert!(store.put(key, Bytes::new()).await.is_err(), "{key}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_torn_journal_line_is_a_part_that_was_not_received() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path()).await.unwrap();
+    let upload = store.begin_upload("k").await.unwrap();
+    let body = Hashed::new(Bytes::from_static(b"x"));
+    let part = Part { number: 1, offset: 0, body };
+    store.put_part(&upload, &part).await.unwrap();
+    let journal = dir.path().join(format!(".k.upload-{}.parts", upload.id));
+    let mut journal = std::fs::OpenOptions::new().append(true).open(journal).unwrap();
+    journal.write_all(b"\n{\"number\":2,\"off").unwrap();
+    assert_eq!(store.list_parts(&upload).await.unwrap().len(), 1);
+    store.put_part(&upload, &Part { number: 2, offset: 1, ..part }).await.unwrap();
+    assert_eq!(store.list_parts(&upload).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_deleted_object_takes_its_empty_folders_along_and_no_mark_is_no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let store = LocalStore::open(&root).await.unwrap();
+    store.delete("backups/p/k").await.unwrap();
+    assert!(names_in(dir.path()).is_empty(), "nothing was there, and nothing is made");
+    for key in ["backups/p/k", "backups/q"] {
+        store.put(key, Bytes::new()).await.unwrap();
+    }
+    store.delete("backups/p/k").await.unwrap();
+    assert_eq!(names_in(&root.join("backups")), ["q"]);
+    store.delete("backups").await.unwrap_err();
+    std::fs::remove_file(root.join(".intellistor-store")).unwrap();
+    let error = store.delete("backups/q").await.unwrap_err();
+    assert!(matches!(&error, Error::Store(e) if e.kind == StoreErrorKind::OtherStore), "{error}");
+    assert!(root.join("backups/q").exists());
+}
