@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
