@@ -1,8 +1,8 @@
 //! Globs over relative paths: what a policy excludes, what `--only` selects.
 //!
-//! `*` crosses `/`, a folder that matches stands for all that is in it, a backslash takes the next character literally,
-//! and both sides are compared in Unicode NFC: what a person types on one system matches what another system stored.
-//! A name with brackets or braces in it is also matched by itself: who copies `[2024] a.pdf` means that file.
+//! `*` crosses `/`, a folder that matches includes all that is in it, a backslash takes the next character literally,
+//! and both sides are compared in Unicode NFC: a pattern typed on one system matches names stored by another.
+//! A name with brackets or braces in it is also matched by itself: a copied `[2024] a.pdf` means that file.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,9 +15,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the pattern {pattern:?} is not valid: {reason}")]
 pub struct BadGlob {
-    /// The pattern.
     pub pattern: String,
-    /// What is wrong with it.
     pub reason: String,
 }
 
@@ -150,7 +148,7 @@ pub fn mistake(pattern: &str) -> Option<String> {
         let last = path.trim_end_matches(['*', '/']).rsplit('/').next().unwrap_or_default();
         let example = if last.is_empty() { "cache".to_owned() } else { last.to_owned() };
         return Some(format!(
-            "it is an absolute path, and {relative}: {} for what lies directly in it, or {} for what lies deeper",
+            "it is an absolute path, and {relative}: {} for what is directly in it, or {} for what is deeper",
             quoted(&example),
             quoted(&format!("*/{example}"))
         ));
@@ -217,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_matches_as_a_person_expects() {
+    fn patterns_match_as_expected() {
         let matches = |glob: &str, path: &str| PathGlobs::new([glob]).unwrap().is_match(path);
         assert!(matches("*.png", "docs/imagens/a.png"));
         assert!(matches("docs/*", "docs/a/b"));
@@ -267,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_match_is_told_with_what_to_write() {
+    fn a_pattern_that_cannot_match_is_reported_with_a_correction() {
         for (pattern, right) in [
             ("/abs/cache", "\"cache\""),
             ("/abs/cache/*", "\"*/cache\""),
@@ -282,24 +280,24 @@ mod tests {
             ("", "names nothing"),
             ("/", "names nothing"),
         ] {
-            let told = mistake(pattern).unwrap_or_else(|| panic!("{pattern:?} passes"));
-            assert!(told.contains(right), "{pattern:?}: {told}");
+            let text = mistake(pattern).unwrap_or_else(|| panic!("{pattern:?} passes"));
+            assert!(text.contains(right), "{pattern:?}: {text}");
         }
         for pattern in ["cache", "*.tmp", "**/a", "docs/", "a\\[b", "\\!x", "a: b", "~x", "..a", "a.", "é/ç"]
         {
             assert_eq!(mistake(pattern), None, "{pattern}");
         }
         #[cfg(unix)]
-        for (pattern, told) in [("cache\\*", "\"cache/*\""), ("~/x", "expanded"), ("$HOME/x", "expanded")] {
+        for (pattern, hint) in [("cache\\*", "\"cache/*\""), ("~/x", "expanded"), ("$HOME/x", "expanded")] {
             assert_eq!(mistake(pattern), None, "{pattern}");
-            assert!(suspicion(pattern).contains(told), "{pattern}: {}", suspicion(pattern));
+            assert!(suspicion(pattern).contains(hint), "{pattern}: {}", suspicion(pattern));
         }
         assert_eq!(suspicion("*.tmp"), "");
     }
 
     #[test]
     fn a_bad_pattern_is_named() {
-        let told = PathGlobs::new(["ok", "a[", "b{"]).unwrap_err().to_string();
-        assert!(told.contains("a["), "{told}");
+        let refused = PathGlobs::new(["ok", "a[", "b{"]).unwrap_err().to_string();
+        assert!(refused.contains("a["), "{refused}");
     }
 }

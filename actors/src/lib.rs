@@ -1,13 +1,10 @@
-//! One actor per stage, each in a file of its own.
+//! The stages of backup and restore, one actor each, and the machine's files on both ends.
 //!
 //! ```text
-//! backup    Scanner ─FilesScanned→ ReadAhead ─FilesOpened→ Archiver ─FrameArchived→ Compressor × cores ─FrameCompressed→ Encryptor
-//!           ─SegmentSealed→ Uploader → store ─PartUploaded→ Sequencer, which commits them in order
-//!
-//! a job     first Scanner ─FilesScanned→ ScanRecorder, then ScanReader in the scanner's place
-//!
-//! restore   Planner ─RunPlanned→ Fetcher ─RunFetched→ Opener × cores ─RunOpened→ Extractor
-//!           ─FilesPlaced→ Writer × cores → files
+//! source  reads this machine's files      target  writes them
+//! backup  from files to a store           restore from a store to files: their docs draw the flow and its bounds
+//! link    the bounded link between stages, and the failure report that stops them all
+//! threaded  the adapter that runs a stage on threads of its own
 //! ```
 //!
 //! **Backpressure law.** A stage answers a message when it has taken responsibility for it, and sends

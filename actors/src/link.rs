@@ -35,12 +35,7 @@ pub enum Failure {
     #[error(
         "the {stage} stage panicked: {message}. This is a defect of the program; please report it with the log"
     )]
-    Panic {
-        /// The stage.
-        stage: &'static str,
-        /// The panic's message.
-        message: String,
-    },
+    Panic { stage: &'static str, message: String },
 }
 
 /// Where every stage reports the error that stops the pipeline, and learns that it has stopped.

@@ -1,5 +1,5 @@
 //! Puts logs of runs into the store: the last step of a run, whatever its outcome, and the first of the next one
-//! for what an outage held back.
+//! for logs that an outage delayed.
 //!
 //! - **In:** [`ShipLog`]. **Out:** nothing further; the answer says whether the store has it.
 //! - **Bound:** one log at a time, and of it one part of the store's: each message is answered before the next begins.
@@ -19,18 +19,16 @@ use intellistor_storage::{Error, Result, StoreErrorKind};
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Shipped>")]
 pub struct ShipLog {
-    /// The log in the outbox that is to be shipped.
     pub log: PendingLog,
     /// A second key for the same bytes, where this is the newest log.
     pub also: Option<String>,
 }
 
-/// What became of a log.
+/// Whether a log is in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shipped {
-    /// The store has it.
     Arrived,
-    /// The store has the log of another run under its key.
+    /// The store has another run's log under its key.
     TakenByAnother,
 }
 

@@ -1,20 +1,44 @@
-//! Counters that a person may watch while a pipeline runs.
+//! Counters of a pipeline that can be observed while it runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Monotonic counters, written by the stages, read by whoever draws.
+use serde::{Deserialize, Serialize};
+
+/// Monotonic counters, written by the stages.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Files, folders and links done.
     pub entries: Counter,
-    /// Bytes of content read (backup), written (restore) or checked (verify).
-    pub bytes: Counter,
-    /// Bytes that the store acknowledged (backup) or delivered (restore, verify).
-    pub stored_bytes: Counter,
     /// Entries expected, 0 while unknown.
     pub total_entries: Counter,
+    /// Bytes of content read (backup), written (restore) or checked (verify).
+    pub bytes: Counter,
     /// Bytes of content expected, 0 while unknown.
     pub total_bytes: Counter,
+    /// Bytes that the store acknowledged (backup) or delivered (restore, verify).
+    pub stored_bytes: Counter,
+}
+
+/// The counters of a [`Progress`] at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressSnapshot {
+    pub entries: u64,
+    pub total_entries: u64,
+    pub bytes: u64,
+    pub total_bytes: u64,
+    pub stored_bytes: u64,
+}
+
+impl Progress {
+    pub fn snapshot(&self) -> ProgressSnapshot {
+        ProgressSnapshot {
+            entries: self.entries.get(),
+            total_entries: self.total_entries.get(),
+            bytes: self.bytes.get(),
+            total_bytes: self.total_bytes.get(),
+            stored_bytes: self.stored_bytes.get(),
+        }
+    }
 }
 
 /// A count that only grows.
@@ -22,7 +46,7 @@ pub struct Progress {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`. A few sparse files can have more bytes than a number holds; then the count stays at its most.
+    /// Adds `n`. Saturates: a few sparse files can have more bytes than the number holds.
     pub fn add(&self, n: u64) {
         let sum = |count: u64| Some(count.saturating_add(n));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
@@ -33,7 +57,6 @@ impl Counter {
         self.0.fetch_max(n, Ordering::Relaxed);
     }
 
-    /// The count so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

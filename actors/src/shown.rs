@@ -1,15 +1,15 @@
-//! Texts that are kept to be shown: a path may have any length, and a list of them must not.
+//! Shortens texts that are kept to be shown: a path may have any length, and a list of them must not.
 
-/// The most bytes of a text, about.
-const MOST_BYTES: usize = 4 << 10;
+/// The most bytes of a text, approximately.
+const MAX_BYTES: usize = 4 << 10;
 
-/// The start and the end of a text that is too long to be kept: a path may have any length.
+/// The start and the end of a text that is longer than [`MAX_BYTES`].
 pub(crate) fn shortened(text: String) -> String {
-    if text.len() <= MOST_BYTES {
+    if text.len() <= MAX_BYTES {
         return text;
     }
-    let start = text.floor_char_boundary(MOST_BYTES / 2);
-    let end = text.ceil_char_boundary(text.len() - MOST_BYTES / 2);
+    let start = text.floor_char_boundary(MAX_BYTES / 2);
+    let end = text.ceil_char_boundary(text.len() - MAX_BYTES / 2);
     format!("{} [...] {}", &text[..start], &text[end..])
 }
 

@@ -22,7 +22,7 @@ pub use attributes::xattrs_of;
 #[cfg(unix)]
 pub use beneath::{Beneath, is_replaced};
 pub use excludes::{Excludes, KeptOut};
-pub use handle::{has_content_beyond, is_worth_another_try, read_soon, read_whole};
+pub use handle::{has_content_beyond, is_transient, read_soon, read_whole};
 pub use holes::data_map;
 pub use metadata::{FileId, FileMetadata, SourceKind};
 pub use roots::{Overlap, Root, find_overlap, make_roots};

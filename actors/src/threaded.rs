@@ -1,4 +1,7 @@
-//! A stage on threads of its own: what all such stages share, so that each file holds its own logic alone.
+//! Runs a stage on threads of its own. Has what all such stages share, so that each file has its own logic alone.
+//!
+//! Ours because actix gives a `SyncArbiter`'s actor no report of a panic, and no order between a stage's last message and the
+//! end of its span.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +14,7 @@ use crate::link::{Failures, Reply, Stopped};
 /// Why a stage did not take a message over.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// Occurs when the pipeline comes down; whoever caused that has reported it.
+    /// Occurs when the pipeline comes down; its cause is reported already.
     #[error(transparent)]
     Stopped(#[from] Stopped),
     /// Occurs when the stage met an error that it cannot get past; its thread reports it.

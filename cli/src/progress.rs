@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use console::Term;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use intellistor::Progress;
+use intellistor::{Progress, ProgressSnapshot};
 use tokio::task::JoinHandle;
 
 use crate::screen::Screen;
@@ -72,8 +72,7 @@ impl Drop for Meter {
 }
 
 fn update(bar: &ProgressBar, progress: &Progress) {
-    let (entries, total_entries) = (progress.entries.get(), progress.total_entries.get());
-    let (bytes, total_bytes) = (progress.bytes.get(), progress.total_bytes.get());
+    let ProgressSnapshot { entries, total_entries, bytes, total_bytes, .. } = progress.snapshot();
     let is_first = bar.position() == 0 && bytes > 0;
     // Totals are estimates, and grow while they are counted.
     bar.update(|state| {

@@ -54,7 +54,7 @@ pub use agent::{Agent, AgentOptions, AgentReport};
 pub use catalog::Catalog;
 pub use error::{Category, Error, Result};
 pub use intellistor_actors::globs;
-pub use intellistor_actors::progress::Progress;
+pub use intellistor_actors::progress::{Progress, ProgressSnapshot};
 pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::catalog::contents::{Contents, ListedBackup, OrphanArchive};
 pub use intellistor_storage::catalog::layout::{BackupName, is_policy_id};

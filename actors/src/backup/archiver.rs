@@ -53,7 +53,6 @@ pub const READ_WHOLE_BYTES: usize = 8 << 20;
 /// What the archiver needs.
 #[derive(Debug)]
 pub struct ArchiverConfig {
-    /// The compressors.
     pub next: Recipient<FrameArchived>,
     /// The most frames that they have not answered.
     pub window: usize,
@@ -158,7 +157,7 @@ impl Archiver {
                     return Ok(());
                 }
                 Ok(opened) => opened,
-                Err(e) if attempt < ATTEMPTS && source::is_worth_another_try(&e) => continue,
+                Err(e) if attempt < ATTEMPTS && source::is_transient(&e) => continue,
                 Err(e) => return self.skip(scanned, "open", e),
             };
             let xattrs = match source::xattrs_of(&file) {

@@ -1,7 +1,7 @@
 //! Files with several names: their content is archived under the first, and the others point to it.
 //!
-//! Entries lie in a temporary file, and some 50 bytes of each file in memory: a folder of snapshots that are made of hard links
-//! has millions of them, and a path may have any length.
+//! Entries are spooled to a temporary file, and some 50 bytes of each file are in memory: a folder of snapshots made of hard
+//! links has millions of them, and a path may have any length.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub struct LinkTable {
 
 #[derive(Debug)]
 struct Linked {
-    /// The place of its entry.
+    /// Number of its entry in `entries`.
     first: u64,
     size: u64,
     mtime_ns: i128,
@@ -33,7 +33,7 @@ struct Name {
     identity: FileId,
     /// How many names the file has.
     links: u64,
-    /// The how manieth name in the walk it is, from 1.
+    /// Its position among the file's names in the walk, from 1.
     nth: u64,
 }
 
@@ -51,7 +51,7 @@ impl LinkTable {
 
     fn insert(&mut self, identity: FileId, first: &Entry, names_left: u64) -> Result<()> {
         if self.links.is_empty() {
-            // Nothing in it is asked for any more.
+            // No later name needs what is in it.
             self.entries = SpooledRecords::default();
         }
         let Entry { size, mtime_ns, .. } = *first;
@@ -60,8 +60,8 @@ impl LinkTable {
         Ok(())
     }
 
-    /// The entry that holds the content of a name with these metadata, if that was archived under another name and
-    /// nobody has written to it since.
+    /// The entry that has the content of a file with this metadata, if it was archived under another name and has not
+    /// changed since.
     ///
     /// # Errors
     /// Those of the temporary file.
@@ -91,7 +91,7 @@ impl LinkTable {
         next: u64,
         committed: impl Iterator<Item = Result<Vec<Entry>>>,
     ) -> Result<Self> {
-        // Every name is remembered, and not only a file's first: that may have been skipped.
+        // Every name is remembered, since a file's first may have been skipped.
         let hasher = RandomState::new();
         let mut names: HashMap<u64, Name> = HashMap::new();
         let mut seen: HashMap<FileId, u64> = HashMap::new();

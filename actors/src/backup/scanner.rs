@@ -1,10 +1,10 @@
-//! Finds what is to be backed up.
+//! Walks the roots and finds what to back up.
 //!
 //! - **In:** [`Scan`], once. **Out:** [`FilesScanned`], in the order of the archive: batches of at most
 //!   [`BATCH`] entries and some [`BATCH_PATH_BYTES`] of their paths.
 //! - **Bound:** [`WINDOW`] batches are ahead of the archiver, and one is being made. Reading 1,024 files
 //!   takes longer than a slow disk's listing of the next ones, and however long the paths are it is less than
-//!   1 MiB. Besides, the names in the folders above the current one are held: their length and 5 bytes each.
+//!   1 MiB. Besides, the names in the folders above the current one are in memory: their length and 5 bytes each.
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
 //! - **Survives a crash:** nothing by itself. Where the [recorder](crate::backup::scan_recorder) has the whole walk, it is
 //!   not made again; where not, it is, and finds what is there then.

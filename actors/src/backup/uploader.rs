@@ -57,7 +57,6 @@ pub struct UploaderConfig {
     pub store: SharedStore,
     /// The multipart upload, already begun.
     pub upload: Upload,
-    /// The sequencer.
     pub next: Recipient<PartUploaded>,
     /// All of them free.
     pub slots: Slots,

@@ -58,7 +58,7 @@ pub struct RangeFetched {
     pub range: RangePlanned,
     /// From the first frame's length field to the last frame's tag; less when the archive is cut short.
     pub sealed: Bytes,
-    /// Held until the range is written.
+    /// Kept until the range is written.
     pub share: MemoryShare,
 }
 

@@ -39,7 +39,6 @@ pub struct PlannerConfig {
     pub index: Arc<ArchiveIndex>,
     /// Which entries to restore; all of them without it.
     pub only: Option<PathGlobs>,
-    /// The fetcher.
     pub next: Recipient<RangePlanned>,
     /// Gets the totals.
     pub progress: Arc<Progress>,
@@ -108,7 +107,7 @@ impl Selection {
         Self { only, files: HashSet::new(), hasher: RandomState::new() }
     }
 
-    /// A wanted entry as it is to be restored. A hard link whose file is restored, too, needs no content; another one
+    /// How a selected entry is restored. A hard link whose file is restored, too, needs no content; another one
     /// becomes a file of its own.
     fn select(&mut self, mut entry: Entry) -> Entry {
         if self.only.is_none() {

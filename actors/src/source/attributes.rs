@@ -15,10 +15,10 @@ pub(super) fn xattrs_at(path: &Path) -> io::Result<Vec<Xattr>> {
     gather(xattr::list(path), |name| xattr::get(path, name))
 }
 
-/// Those of an open file.
+/// The extended attributes of an open file, in the order of their names.
 ///
 /// # Errors
-/// The system's, except where there are none to be had.
+/// The system's, except that there are none.
 #[cfg(unix)]
 pub fn xattrs_of(file: &File) -> io::Result<Vec<Xattr>> {
     use xattr::FileExt as _;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_none_to_be_had_there_are_none() {
+    fn a_file_system_without_attributes_has_none() {
         assert_eq!(xattrs_at(Path::new("/proc/self/status")).unwrap(), []);
     }
 }

@@ -1,7 +1,7 @@
-//! Opens what is below a root and follows no link on the way, whatever happens to the folders meanwhile.
+//! Opens files below a root without following a link, whatever happens to the folders meanwhile.
 //!
-//! Between the walk and the moment when a file is opened, whoever may write to a folder can move it away and put a link
-//! in its place: a backup that runs as root would then read whatever the link leads to. So every path is opened from a
+//! Between the walk and the moment when a file is opened, another user who may write to a folder can replace it by a link: a
+//! backup that runs as root would then read what the link leads to. So every path is opened from a
 //! handle of its root: where the kernel has `openat2` in one call that refuses links (Linux 5.6), else folder by folder.
 //!
 //! A path of any length is opened, in pieces that the system takes.
@@ -22,16 +22,16 @@ use super::metadata::FileMetadata;
 use super::source_path::SourcePath;
 use super::stat::metadata_of;
 
-/// How a folder on the way is opened: to be passed through, not to be read.
+/// How an intermediate folder is opened: to be passed through, not to be read.
 #[cfg(target_os = "linux")]
 const PASSING: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 #[cfg(not(target_os = "linux"))]
 const PASSING: OFlags = OFlags::DIRECTORY;
 
-/// The system refuses a path of 4,096 bytes.
+/// Below the system's limit of 4,096 bytes.
 const PIECE_BYTES: usize = 4_000;
 
-/// Holds the root that was used last, and the folder that was looked into last.
+/// Keeps the root that was used last, and the folder that was looked into last, open.
 #[derive(Debug, Default)]
 pub struct Beneath {
     root: Option<(PathBuf, OwnedFd)>,
@@ -43,7 +43,7 @@ impl Beneath {
     /// left alone where that is allowed.
     ///
     /// # Errors
-    /// The system's; [`is_replaced`] where a link is on the way or at its end.
+    /// The system's; [`is_replaced`] where the path has a link.
     pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, FileMetadata)> {
         let file = self.open(source, OFlags::NONBLOCK | OFlags::NOCTTY)?;
         let metadata = metadata_of(&file)?;
@@ -68,7 +68,7 @@ impl Beneath {
         })
     }
 
-    /// What the system says of a path, links not followed.
+    /// The metadata of a path, links not followed.
     ///
     /// # Errors
     /// As [`open_file`](Self::open_file).
@@ -143,7 +143,7 @@ impl Beneath {
     }
 }
 
-/// The handle of a path's root, which is opened if it is another than the one that is held.
+/// The handle of a path's root, which is opened if it is another than the cached one.
 fn handle_of<'a>(
     held: &'a mut Option<(PathBuf, OwnedFd)>,
     source: &SourcePath,

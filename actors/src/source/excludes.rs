@@ -1,4 +1,4 @@
-//! What a walk leaves out: what the policy excludes, and what is our own.
+//! What a walk leaves out: what the policy excludes, and what this program itself writes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,12 @@ use super::source_path::SourcePath;
 use super::stat::metadata_at;
 use crate::globs::{BadGlob, PathGlobs};
 
-/// A folder or file that no walk takes up on its way, although it lies below a root: what would be backed up there is our
-/// own doing. It is known by its identity, so that links, other spellings and second mounts make no difference.
+/// A folder or file below a root that no walk takes up, since this program writes it, such as a store. It is known by its identity, so that links, other spellings and second mounts make no difference.
 #[derive(Debug, Clone)]
 pub struct KeptOut {
     path: PathBuf,
     reason: String,
-    /// Known once it is there: a store makes its folders when it is first written to.
+    /// Known once the folder exists: a store makes its folders when it is first written to.
     identity: Arc<OnceLock<FileId>>,
 }
 
@@ -54,8 +53,8 @@ impl KeptOut {
     }
 }
 
-/// What a policy leaves out. An excluded folder is left out with all that it holds. Clones remember together what they
-/// have met.
+/// What a policy leaves out. An excluded folder is left out with all that is in it. Clones share the record of what
+/// they have met.
 #[derive(Debug, Clone)]
 pub struct Excludes {
     globs: PathGlobs,
@@ -115,8 +114,8 @@ impl Excludes {
         self
     }
 
-    /// Whether a path, relative to its root, is excluded. The root itself has no name that a pattern could mean; `*`
-    /// and `?` would match its `.`.
+    /// Whether a path, relative to its root, is excluded. The root itself is never excluded: `*` and `?` would match
+    /// its `.`.
     pub(super) fn leave_out(&self, below_root: &[u8]) -> bool {
         !below_root.is_empty()
             && !self.globs.is_empty()

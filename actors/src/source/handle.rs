@@ -1,11 +1,11 @@
-//! Open files: what to expect of them.
+//! Reads from open files, and what to expect of them.
 
 use std::fs::File;
 use std::io;
 
 use intellistor_storage::read_at;
 
-/// Has the system read the beginning of a file meanwhile. Where it does not, the file is read when it is read.
+/// Asks the system to read the beginning of a file in the background.
 pub fn read_soon(file: &File, bytes: u64) {
     #[cfg(target_os = "linux")]
     {
@@ -16,8 +16,8 @@ pub fn read_soon(file: &File, bytes: u64) {
     let _ = (file, bytes);
 }
 
-/// Whether a file has content behind `size`, which the system gives as its size: files of `/proc` and `/sys` have, those of
-/// some file systems in user space, and those that grow.
+/// Whether a file has content beyond `size`, which the system gives as its size: files of `/proc`, `/sys` and some file
+/// systems in user space do, and files that grow.
 ///
 /// # Errors
 /// The system's.
@@ -25,11 +25,11 @@ pub fn has_content_beyond(file: &File, size: u64) -> io::Result<bool> {
     Ok(read_on(file, &mut [0; 1], size)? > 0)
 }
 
-/// All of a file, whatever its size is said to be; `None` where it has more than `most` bytes.
+/// All of a file, whatever its stated size; `None` where it has more than `max` bytes.
 ///
 /// # Errors
 /// The system's.
-pub fn read_whole(file: &File, most: usize) -> io::Result<Option<Vec<u8>>> {
+pub fn read_whole(file: &File, max: usize) -> io::Result<Option<Vec<u8>>> {
     const STEP_BYTES: usize = 64 << 10;
     let (mut read, mut filled) = (Vec::new(), 0);
     loop {
@@ -38,7 +38,7 @@ pub fn read_whole(file: &File, most: usize) -> io::Result<Option<Vec<u8>>> {
             0 => break,
             n => filled += n,
         }
-        if filled > most {
+        if filled > max {
             return Ok(None);
         }
     }
@@ -56,9 +56,9 @@ fn read_on(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
 }
 
 /// Whether an error of [`open_file`](super::Beneath::open_file) may pass by itself: a network folder that comes back.
-pub fn is_worth_another_try(e: &io::Error) -> bool {
+pub fn is_transient(e: &io::Error) -> bool {
     #[cfg(windows)]
-    if super::windows::is_held(e) {
+    if super::windows::is_in_use(e) {
         return false;
     }
     !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_behind_a_size_is_seen_and_a_whole_file_is_read_within_bounds() {
+    fn content_beyond_the_size_is_found_and_a_whole_file_is_read_within_bounds() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let content: Vec<u8> = (0..200_000).map(|i| i as u8).collect();

@@ -6,32 +6,29 @@ use std::ops::Range;
 
 use super::metadata::FileMetadata;
 
-/// Stretches in a map; what lies behind the last of them is taken as data, so that a file made of a million
-/// holes costs bytes in the archive and not memory.
-const MOST_STRETCHES: usize = 1 << 16;
+/// Extents in a map; what follows the last of them is taken as data, so that a file with a million holes costs bytes in
+/// the archive and not memory.
+const MAX_EXTENTS: usize = 1 << 16;
 
-/// A file with less data than this is read, whatever its file system says of itself.
+/// A file with less data than this is read, whatever size its file system reports.
 const PLAUSIBLE_BYTES: u64 = 1 << 40;
 
-/// The stretches of a file that hold data; the rest are holes. Leaves the file's position as it was.
+/// The extents of a file that hold data; the rest are holes. Leaves the file's position as it was.
 ///
 /// # Errors
-/// The system's; or that the file cannot have so much data as it is said to have: one such as `/proc/kcore`, or one with
-/// holes that its file system does not tell, would be read for years.
+/// The system's; or that the file cannot have as much data as it claims: `/proc/kcore`, or a file with holes that its
+/// file system does not report, would be read for years.
 pub fn data_map(file: &File, metadata: &FileMetadata) -> io::Result<Vec<Range<u64>>> {
     if metadata.size == 0 {
         return Ok(Vec::new());
     }
     // A file that takes less room than its size may also be one that the file system compressed.
-    let sparse = if metadata.allocated < metadata.size {
-        sparse_map(file, metadata.size, MOST_STRETCHES)?
-    } else {
-        None
-    };
+    let sparse =
+        if metadata.allocated < metadata.size { sparse_map(file, metadata.size, MAX_EXTENTS)? } else { None };
     let whole = 0..metadata.size;
     let map = sparse.unwrap_or_else(|| vec![whole]);
-    let data_bytes: u64 = map.iter().map(|stretch| stretch.end - stretch.start).sum();
-    if data_bytes > PLAUSIBLE_BYTES && data_bytes > most_data(file) {
+    let data_bytes: u64 = map.iter().map(|extent| extent.end - extent.start).sum();
+    if data_bytes > PLAUSIBLE_BYTES && data_bytes > max_data(file) {
         return Err(io::Error::other(format!(
             "it is said to have {data_bytes} bytes of data, which its file system cannot hold"
         )));
@@ -39,10 +36,10 @@ pub fn data_map(file: &File, metadata: &FileMetadata) -> io::Result<Vec<Range<u6
     Ok(map)
 }
 
-/// How much data a file can have, as its file system tells its own size. It may compress; and one that does not know its
-/// size is believed what the largest files of common ones have.
+/// The most data that a file can have, by the size of its file system, which may compress. Where that is unknown, the
+/// largest file size of common file systems.
 #[cfg(unix)]
-fn most_data(file: &File) -> u64 {
+fn max_data(file: &File) -> u64 {
     const MOST_COMPRESSED: u64 = 16;
     const OF_UNKNOWN_SIZE: u64 = 16 << 40;
     match rustix::fs::fstatvfs(file) {
@@ -54,11 +51,11 @@ fn most_data(file: &File) -> u64 {
 }
 
 #[cfg(windows)]
-fn most_data(_: &File) -> u64 {
+fn max_data(_: &File) -> u64 {
     u64::MAX
 }
 
-/// `None` where the file system does not tell.
+/// `None` where the file system does not report holes.
 #[cfg(target_os = "linux")]
 fn sparse_map(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<Range<u64>>>> {
     use rustix::fs::{SeekFrom, seek};
@@ -84,7 +81,7 @@ fn probe(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<Range<u64
         };
         let end = match seek(file, SeekFrom::Hole(start)) {
             Ok(end) if map.len() + 1 < most => end.min(size),
-            // The map is full, or the file has shrunk meanwhile, which whoever reads it will see.
+            // The map is full, or the file has shrunk meanwhile, which reading it will show.
             Ok(_) | Err(Errno::NXIO) => size,
             Err(e) => return Err(e.into()),
         };
@@ -142,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dense_file_is_one_stretch() {
+    fn a_dense_file_is_one_extent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dense");
         std::fs::write(&path, b"abc").unwrap();
@@ -155,7 +152,7 @@ mod tests {
         let file = File::open(&path).unwrap();
         let metadata = metadata_of(&file).unwrap();
         assert_eq!(data_map(&file, &FileMetadata { size: 8191 << 50, ..metadata.clone() }).unwrap(), []);
-        // As where the file system does not tell holes.
+        // As where the file system does not report holes.
         let dense = FileMetadata { size: 8191 << 50, allocated: u64::MAX, ..metadata };
         let refused = data_map(&file, &dense).unwrap_err().to_string();
         assert!(refused.contains("9222246136947933184 bytes of data"), "{refused}");
@@ -181,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_shrank_meanwhile_is_mapped_within_the_size_that_was_told() {
+    fn a_file_that_shrank_meanwhile_is_mapped_within_the_size_that_was_stated() {
         let (_dir, path) = sparse(&[0, 1 << 20]);
         let file = File::open(&path).unwrap();
         let metadata = metadata_of(&file).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
         let map = data_map(&file, &metadata).unwrap();
-        assert!(map.iter().all(|stretch| stretch.end <= metadata.size), "{map:?}");
+        assert!(map.iter().all(|extent| extent.end <= metadata.size), "{map:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the system says of one file: its kind, its size, its times, its owner.
+//! The metadata of one file: its kind, its size, its times, its owner.
 
 use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -16,7 +16,7 @@ pub enum SourceKind {
     Other(&'static str),
 }
 
-// By hand, because the derived one would have to borrow the name of a kind for ever.
+// By hand, because a derived `Deserialize` needs a `'static` input for the `&'static str`.
 impl Serialize for SourceKind {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_u8(match self {
@@ -39,19 +39,17 @@ impl<'de> Deserialize<'de> for SourceKind {
     }
 }
 
-/// What two names of one file have in common.
+/// Identifies a file: two names of one file have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
-    /// The file system that it lies in.
+    /// Its file system.
     pub device: u64,
-    /// Its number there.
     pub inode: u64,
 }
 
-/// What the system says of a file.
+/// A file's metadata as the system reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMetadata {
-    /// What it is.
     pub kind: SourceKind,
     /// Size in bytes, holes included.
     pub size: u64,
@@ -64,7 +62,7 @@ pub struct FileMetadata {
     pub unix: Option<UnixAttributes>,
     /// Attributes and time of creation.
     pub windows: Option<WindowsAttributes>,
-    /// Tells hard links.
+    /// Equal for hard links to one file.
     pub identity: Option<FileId>,
     /// How many names it has.
     pub links: u64,

@@ -1,6 +1,6 @@
-//! The system's names as bytes, and back without loss.
+//! Converts the system's names to bytes, and back without loss.
 //!
-//! On Unix a name is bytes. On Windows it is UTF-16, of which nobody checks that it is valid: a valid name
+//! On Unix a name is bytes. On Windows it is UTF-16 that need not be valid: a valid name
 //! becomes UTF-8, and a surrogate without its partner the three bytes that UTF-8 would have for it (WTF-8).
 
 use std::borrow::Cow;
@@ -75,7 +75,7 @@ mod utf16 {
         for chunk in bytes.utf8_chunks() {
             wide.extend(chunk.valid().encode_utf16());
             for &byte in chunk.invalid() {
-                // The second and third byte bring six bits each; the first stands for 0xd000.
+                // The second and third byte bring six bits each; the first means 0xd000.
                 lone = if byte == 0xed { 0x0d } else { lone << 6 | u16::from(byte & 0x3f) };
                 if lone > 0xd000 {
                     wide.push(std::mem::take(&mut lone));

@@ -40,14 +40,14 @@ pub fn make_roots(paths: &[PathBuf]) -> Vec<Root> {
 /// Two paths that a walk would come to twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overlap {
-    /// Both lead to the same place.
+    /// Both are the same folder or file.
     Same(PathBuf, PathBuf),
-    /// The first lies in the second.
+    /// The first is in the second.
     Within(PathBuf, PathBuf),
 }
 
-/// Finds two paths of which one leads to the other or into it, whatever they are called. What is not there overlaps
-/// nothing, and what lies on another file system nothing that stays on its own.
+/// Finds two paths of which one leads to the other or into it, whatever they are called. A missing path overlaps
+/// nothing; nor does one on another file system, where the walk stays on one.
 pub fn find_overlap(paths: &[PathBuf], one_file_system: bool) -> Option<Overlap> {
     let mut all = Vec::with_capacity(paths.len());
     for path in paths {

@@ -14,7 +14,7 @@ pub(super) use super::windows::metadata_at;
 #[cfg(windows)]
 pub use super::windows::metadata_of;
 
-/// What the system says of an open file.
+/// The metadata of an open file.
 ///
 /// # Errors
 /// The system's.
@@ -23,7 +23,7 @@ pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
     Ok(FileMetadata::from(&rustix::fs::fstat(file)?))
 }
 
-/// What the system says of a path, links not followed at its end.
+/// The metadata of a path, links not followed at its end.
 #[cfg(unix)]
 pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
     Ok(FileMetadata::from(&rustix::fs::lstat(path)?))
@@ -69,7 +69,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn each_kind_is_told_and_no_link_is_followed() {
+    fn each_kind_is_recognized_and_no_link_is_followed() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::os::unix::fs::symlink("/", at("link")).unwrap();

@@ -22,16 +22,15 @@ const REPARSE_POINT: u32 = 0x400;
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const SEQUENTIAL_SCAN: u32 = 0x0800_0000;
-/// Another program has the file, and shares it with nobody.
+/// Another program has the file open without sharing it.
 const SHARING_VIOLATION: i32 = 32;
-/// How long to wait for such a program, before each further try. Those that save a file hold it for a moment; others,
-/// such as a mail program with its store, all day.
-const PATIENCE: [Duration; 3] =
+/// Delays before each further try: a program that saves a file has it open for a moment, a mail program its store all day.
+const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400)];
 /// 1601 to 1970 in units of 100 ns.
 const EPOCH: i128 = 116_444_736_000_000_000;
 
-/// What the system says of an open file.
+/// The metadata of an open file.
 ///
 /// # Errors
 /// The system's.
@@ -43,12 +42,12 @@ pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
     Ok(metadata)
 }
 
-/// What the system says of a path, links not followed.
+/// The metadata of a path, links not followed.
 pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
     // No access: to look at a file that another program has, too.
     match File::options().access_mode(0).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(path) {
         Ok(file) => metadata_of(&file),
-        // Of what it does not open the system still tells what stands in the folder.
+        // For a file that cannot be opened the system still has the entry in its folder.
         Err(_) => Ok(from_std(&fs::symlink_metadata(path)?)),
     }
 }
@@ -63,7 +62,7 @@ fn from_std(found: &Metadata) -> FileMetadata {
     };
     let mut kept = WindowsAttributes::KEPT;
     if kind == SourceKind::Symlink {
-        // Whether it leads to a folder, which whoever makes it anew must know.
+        // Whether it leads to a folder, which a restore must know to make it.
         kept |= WindowsAttributes::DIRECTORY;
     }
     let windows = WindowsAttributes {
@@ -88,7 +87,7 @@ fn nanoseconds(ticks: u64) -> i128 {
     (i128::from(ticks) - EPOCH) * 100
 }
 
-/// Opens by path: to hold folders open on the way would keep other programs from renaming them.
+/// Opens by path: open handles of folders would keep other programs from renaming them.
 #[derive(Debug, Default)]
 pub struct Beneath;
 
@@ -103,7 +102,7 @@ impl Beneath {
         Ok((file, metadata))
     }
 
-    /// What the system says of a path, links not followed.
+    /// The metadata of a path, links not followed.
     ///
     /// # Errors
     /// The system's.
@@ -134,15 +133,15 @@ pub fn is_replaced(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotADirectory
 }
 
-/// Opens a file to read it. A link is opened itself; whoever looks at the handle sees that it is one.
+/// Opens a file to read it. A link is opened itself, and its metadata says so.
 fn open(path: &Path) -> io::Result<File> {
-    let file = open_patiently(path, OPEN_REPARSE_POINT)?;
+    let file = open_with_retries(path, OPEN_REPARSE_POINT)?;
     let found = file.metadata()?;
     if found.file_attributes() & REPARSE_POINT == 0 || found.is_symlink() {
         return Ok(file);
     }
     // Its driver gives the content only to those who do not ask for the reparse point itself.
-    let content = open_patiently(path, 0)?;
+    let content = open_with_retries(path, 0)?;
     if metadata_of(&content)?.identity == metadata_of(&file)?.identity {
         Ok(content)
     } else {
@@ -150,21 +149,21 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn open_patiently(path: &Path, flags: u32) -> io::Result<File> {
+fn open_with_retries(path: &Path, flags: u32) -> io::Result<File> {
     // With the intent to back up, who may do that opens files that their lists would keep from him.
     let flags = flags | BACKUP_SEMANTICS | SEQUENTIAL_SCAN;
     let try_to_open = || File::options().read(true).custom_flags(flags).open(path);
-    for wait in PATIENCE {
+    for wait in RETRY_DELAYS {
         match try_to_open() {
-            Err(e) if is_held(&e) => std::thread::sleep(wait),
+            Err(e) if is_in_use(&e) => std::thread::sleep(wait),
             opened => return opened,
         }
     }
     try_to_open()
 }
 
-/// Whether another program has the file. It has been waited for.
-pub(super) fn is_held(e: &io::Error) -> bool {
+/// Whether another program has the file open, after the retries.
+pub(super) fn is_in_use(e: &io::Error) -> bool {
     e.raw_os_error() == Some(SHARING_VIOLATION)
 }
 
@@ -173,15 +172,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_another_has_is_waited_for_and_its_facts_are_known() {
+    fn a_file_in_use_is_waited_for_and_its_metadata_is_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         fs::write(&path, b"abc").unwrap();
         let held = File::options().read(true).share_mode(0).open(&path).unwrap();
-        assert!(is_held(&open(&path).unwrap_err()));
+        assert!(is_in_use(&open(&path).unwrap_err()));
         assert_eq!(metadata_at(&path).unwrap().size, 3);
         let released = std::thread::spawn(move || {
-            std::thread::sleep(PATIENCE[0]);
+            std::thread::sleep(RETRY_DELAYS[0]);
             drop(held);
         });
         let file = open(&path).unwrap();
@@ -203,6 +202,6 @@ mod tests {
         assert_eq!(metadata.mtime_ns, 1_000_000_000_500);
         let windows = metadata.windows.unwrap();
         assert_eq!(windows.attributes & WindowsAttributes::READ_ONLY, WindowsAttributes::READ_ONLY);
-        assert!(windows.created_ns > 0, "a time of creation; Wine lets nobody set it");
+        assert!(windows.created_ns > 0, "a time of creation; Wine cannot set it");
     }
 }

@@ -85,11 +85,7 @@ pub(super) fn write_progress(folder: &Path, ledger: &Ledger, progress: &Progress
     let now = RunProgress {
         state: job.state.name().to_owned(),
         timestamp: job.name.timestamp,
-        entries: progress.entries.get(),
-        total_entries: progress.total_entries.get(),
-        bytes: progress.bytes.get(),
-        total_bytes: progress.total_bytes.get(),
-        stored_bytes: progress.stored_bytes.get(),
+        counters: progress.snapshot(),
         at_ms: Utc::now().timestamp_millis(),
     };
     // A reader sees the old one or the new one; where it cannot be written, since the disk is full, none.

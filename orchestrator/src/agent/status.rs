@@ -1,6 +1,7 @@
 //! A policy's status: its run, its job, its last result. Its serde form is a row of `intellistor-agent status --json`.
 
 use chrono::{DateTime, Local};
+use intellistor_actors::progress::ProgressSnapshot;
 use intellistor_storage::objects::UnfinishedUpload;
 use intellistor_storage::state::{Job, Snapshot, View};
 use serde::{Deserialize, Serialize, Serializer};
@@ -80,16 +81,8 @@ pub struct RunProgress {
     pub state: String,
     /// Names the run.
     pub timestamp: String,
-    /// Entries archived.
-    pub entries: u64,
-    /// Entries in all, 0 until the scan is done.
-    pub total_entries: u64,
-    /// Bytes of content read.
-    pub bytes: u64,
-    /// Bytes of content in all, 0 until the scan is done.
-    pub total_bytes: u64,
-    /// Bytes that the store acknowledged in this run.
-    pub stored_bytes: u64,
+    #[serde(flatten)]
+    pub counters: ProgressSnapshot,
     /// When this was written, in milliseconds since 1970 UTC.
     pub at_ms: i64,
 }

@@ -12,7 +12,7 @@ pub(crate) const BLOCK_BYTES: u64 = 512;
 /// Two blocks of zeros close a tar stream.
 pub(crate) const END_MARKER: [u8; 1024] = [0; 1024];
 
-/// What a header says of an entry.
+/// An entry as its tar header states it.
 #[derive(Debug)]
 pub(crate) struct TarEntry<'a> {
     /// Relative path, raw bytes, `/` separators.

@@ -66,7 +66,7 @@ fn run(walked: &[Walked], resume: Resume) -> Stream {
 const END_MARKER: [u8; 1024] = [0; 1024];
 
 /// What a run does that finds `sent` committed; all frames, the sent ones first.
-fn go_on(walked: &[Walked], sent: &[Arc<FrameArchived>]) -> Stream {
+fn resume_after(walked: &[Walked], sent: &[Arc<FrameArchived>]) -> Stream {
     let cursor = sent.last().map_or_else(Cursor::default, |frame| frame.recorded.cursor.clone());
     let committed = sent.iter().map(|frame| Ok(frame.recorded.entries.clone()));
     let links = LinkTable::rebuild(std::iter::once(Ok(walked.to_vec())), cursor.entry, committed).unwrap();
@@ -193,11 +193,11 @@ fn set_mtime(path: &Path, seconds: u64) {
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
-/// Cuts the stream of a tree behind each frame, goes on from there, and wants the stream that no cut would have made.
+/// Cuts the stream of a tree behind each frame, resumes from there, and expects the stream that no cut would have made.
 /// Then does so with a second cut. Gives the cursors at the cuts.
 fn cut_everywhere(dir: &Path) -> Vec<(u64, Cursor)> {
     let walked = walk(dir);
-    let whole = go_on(&walked, &[]);
+    let whole = resume_after(&walked, &[]);
     assert_sound(&whole, dir, "the whole");
     let (tar, entries) = (tar_of(&whole), entries_of(&whole));
     let paths: Vec<_> = walked
@@ -215,10 +215,13 @@ fn cut_everywhere(dir: &Path) -> Vec<(u64, Cursor)> {
     };
     let (mut cursors, mut position) = (Vec::new(), 0);
     for first in 1..whole.len() {
-        let again = go_on(&walked, &whole[..first]);
+        let again = resume_after(&walked, &whole[..first]);
         same(&again, &format!("cut behind frame {first}"));
         for second in first + 1..again.len() {
-            same(&go_on(&walked, &again[..second]), &format!("cut behind frames {first} and {second}"));
+            same(
+                &resume_after(&walked, &again[..second]),
+                &format!("cut behind frames {first} and {second}"),
+            );
         }
         position += whole[first - 1].tar.len() as u64;
         cursors.push((position, whole[first - 1].recorded.cursor.clone()));
@@ -261,7 +264,7 @@ fn cuts_at_the_very_ends_of_headers_contents_and_paddings_lose_nothing() {
     for (i, bytes) in [
         FRAME - headers, // Its content ends with a frame; an empty file comes next.
         0,
-        FRAME - 2 * headers / 2,   // The next header begins amid a frame.
+        FRAME - 2 * headers / 2,   // The next header begins within a frame.
         FRAME - headers / 2 - 100, // The padding crosses a frame's end.
         2 * FRAME - headers / 2,
         0,
@@ -302,7 +305,7 @@ fn small_files_links_and_folders_come_once_each_wherever_the_cut_is() {
     fs::hard_link(at("pasta 5/101"), at("pasta 5/101 também")).unwrap();
     let cursors = cut_everywhere(dir.path());
     assert!(cursors.len() >= 3, "{cursors:?}");
-    let links = entries_of(&go_on(&walk(dir.path()), &[]))
+    let links = entries_of(&resume_after(&walk(dir.path()), &[]))
         .iter()
         .filter(|entry| entry.kind == EntryKind::Hardlink)
         .count();
@@ -388,8 +391,8 @@ const ENDS: [Change; 3] = [
     }),
 ];
 
-/// A tree with one file of almost five frames amid small ones, what a walk found, and the stream of a whole run.
-struct Place {
+/// A tree with one file of almost five frames among small ones, what a walk found, and the stream of a whole run.
+struct Position {
     dir: TempDir,
     walked: Vec<Walked>,
     whole: Stream,
@@ -404,7 +407,7 @@ impl Place {
         fs::write(dir.path().join("grande"), noise(1, 4 * FRAME + 300_000)).unwrap();
         set_mtime(&dir.path().join("grande"), 1_700_000_000);
         let walked = walk(dir.path());
-        let whole = go_on(&walked, &[]);
+        let whole = resume_after(&walked, &[]);
         Self { dir, walked, whole }
     }
 
@@ -427,14 +430,14 @@ fn a_file_that_changed_while_the_run_was_down_is_archived_as_it_is_now() {
         for cut in Place::new().cuts() {
             let place = Place::new();
             change(&place.big());
-            let again = go_on(&place.walked, &place.whole[..cut]);
+            let again = resume_after(&place.walked, &place.whole[..cut]);
             let what = format!("{what}, cut behind frame {cut}");
             let paths = assert_sound(&again, place.dir.path(), &what);
             assert_eq!(paths.len(), 6, "{what}: {paths:?}");
             assert_eq!(problems_of(&again), [], "{what}");
-            // The run may be cut again, also amid the zeros that complete the old copy.
+            // The run may be cut again, also within the zeros that complete the old copy.
             for second in cut + 1..again.len() {
-                let third = go_on(&place.walked, &again[..second]);
+                let third = resume_after(&place.walked, &again[..second]);
                 let what = format!("{what} and {second}");
                 let paths = assert_sound(&third, place.dir.path(), &what);
                 assert_eq!(paths.len(), 6, "{what}: {paths:?}");
@@ -449,7 +452,7 @@ fn a_file_that_changes_again_after_a_second_cut_is_archived_as_it_is_then() {
         for (second, change_again) in CHANGES.iter().filter(|(name, _)| *name != first) {
             let place = Place::new();
             change(&place.big());
-            let again = go_on(&place.walked, &place.whole[..2]);
+            let again = resume_after(&place.walked, &place.whole[..2]);
             let size = fs::metadata(place.big()).unwrap().len();
             // What is written at the end of a file that has none makes it a larger one: that is a change too.
             change_again(&place.big());
@@ -461,7 +464,7 @@ fn a_file_that_changes_again_after_a_second_cut_is_archived_as_it_is_then() {
                     continue;
                 }
                 let what = format!("{first} ({size} bytes), then {second}, cut behind frames 2 and {cut}");
-                let third = go_on(&place.walked, &again[..cut]);
+                let third = resume_after(&place.walked, &again[..cut]);
                 let paths = assert_sound(&third, place.dir.path(), &what);
                 assert_eq!(paths.len(), 6, "{what}: {paths:?}");
             }
@@ -475,7 +478,7 @@ fn a_file_that_is_gone_after_a_cut_is_recorded_as_skipped_and_the_stream_stays_v
         for cut in Place::new().cuts() {
             let place = Place::new();
             change(&place.big());
-            let again = go_on(&place.walked, &place.whole[..cut]);
+            let again = resume_after(&place.walked, &place.whole[..cut]);
             let what = format!("{what}, cut behind frame {cut}");
             let paths = assert_sound(&again, place.dir.path(), &what);
             assert_eq!(paths.len(), 5, "{what}: {paths:?}");
@@ -486,7 +489,7 @@ fn a_file_that_is_gone_after_a_cut_is_recorded_as_skipped_and_the_stream_stays_v
                 ("grande", ProblemKind::Skipped)
             );
             for second in cut + 1..again.len() {
-                let third = go_on(&place.walked, &again[..second]);
+                let third = resume_after(&place.walked, &again[..second]);
                 let paths = assert_sound(&third, place.dir.path(), &format!("{what} and {second}"));
                 assert_eq!(paths.len(), 5, "{what} and {second}: {paths:?}");
             }
@@ -498,9 +501,9 @@ fn a_file_that_is_gone_after_a_cut_is_recorded_as_skipped_and_the_stream_stays_v
 fn a_file_that_is_gone_is_recorded_as_skipped_once_however_often_the_run_is_cut() {
     let place = Place::new();
     fs::remove_file(place.big()).unwrap();
-    let again = go_on(&place.walked, &place.whole[..2]);
+    let again = resume_after(&place.walked, &place.whole[..2]);
     for second in 3..again.len() {
-        let third = go_on(&place.walked, &again[..second]);
+        let third = resume_after(&place.walked, &again[..second]);
         let problems = problems_of(&third);
         assert_eq!(problems.len(), 1, "cut behind frames 2 and {second}: {problems:?}");
     }
@@ -511,12 +514,12 @@ fn a_file_that_was_gone_and_is_back_is_no_skipped_one() {
     let place = Place::new();
     let away = place.dir.path().with_extension("away");
     fs::rename(place.big(), &away).unwrap();
-    let again = go_on(&place.walked, &place.whole[..2]);
+    let again = resume_after(&place.walked, &place.whole[..2]);
     fs::rename(&away, place.big()).unwrap();
     for second in 3..again.len() {
         let amid_zeros = again[second - 1].recorded.cursor.partial_entry.is_some();
         if amid_zeros {
-            let third = go_on(&place.walked, &again[..second]);
+            let third = resume_after(&place.walked, &again[..second]);
             let paths = assert_sound(&third, place.dir.path(), &format!("cut behind frames 2 and {second}"));
             assert!(paths.contains(&"grande".to_owned()), "{paths:?}");
             assert_eq!(problems_of(&third), [], "cut behind frames 2 and {second}");
@@ -534,10 +537,10 @@ fn links_whose_file_was_written_to_between_scan_and_archive_stay_sound_over_any_
     }
     let walked = walk(dir.path());
     fs::write(at("a"), noise(2, FRAME + 5000)).unwrap();
-    let whole = go_on(&walked, &[]);
+    let whole = resume_after(&walked, &[]);
     assert_sound(&whole, dir.path(), "the whole");
     for cut in 1..whole.len() {
-        let again = go_on(&walked, &whole[..cut]);
+        let again = resume_after(&walked, &whole[..cut]);
         let paths = assert_sound(&again, dir.path(), &format!("cut behind frame {cut}"));
         assert_eq!(paths.len(), 5, "cut behind frame {cut}: {paths:?}");
     }

@@ -60,7 +60,7 @@ fn first_run(walked: &[Walked], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) 
     (committed, table)
 }
 
-fn told(table: &mut LinkTable) -> Vec<(u64, String, u64)> {
+fn contents(table: &mut LinkTable) -> Vec<(u64, String, u64)> {
     let LinkTable { links, entries } = table;
     let one = |(identity, linked): (&FileId, &Linked)| {
         (identity.inode, entries.get(linked.first).unwrap().relative_path, linked.names_left)
@@ -78,7 +78,7 @@ fn assert_rebuilt(walked: &[Walked]) {
         let scanned = walked.chunks(3).map(|batch| Ok(batch.to_vec()));
         let committed = committed.chunks(2).map(|part| Ok(part.to_vec()));
         let mut rebuilt = LinkTable::rebuild(scanned, next as u64, committed).unwrap();
-        assert_eq!(told(&mut rebuilt), told(&mut expected), "before step {next}");
+        assert_eq!(contents(&mut rebuilt), contents(&mut expected), "before step {next}");
     }
 }
 
@@ -117,7 +117,7 @@ fn a_file_whose_first_name_was_skipped_is_known_by_its_second() {
     let scanned = std::iter::once(Ok(walked.to_vec()));
     let mut rebuilt = LinkTable::rebuild(scanned, 3, std::iter::once(Ok(committed))).unwrap();
     let first =
-        |table: &mut LinkTable| told(table).into_iter().map(|(_, first, ..)| first).collect::<Vec<_>>();
+        |table: &mut LinkTable| contents(table).into_iter().map(|(_, first, ..)| first).collect::<Vec<_>>();
     assert_eq!(first(&mut expected), ["b"]);
     assert_eq!(first(&mut rebuilt), ["b"]);
 }

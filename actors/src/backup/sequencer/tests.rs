@@ -101,8 +101,8 @@ fn a_log_that_fails_stops_the_pipeline_and_nothing_behind_is_committed() {
         }
         assert_eq!(bench.send(2, false).await, Err(Stopped));
         assert!(bench.failures.is_draining());
-        let told = bench.failed.recv().await.unwrap().to_string();
-        assert!(told.contains("cannot write log"), "{told}");
+        let failure = bench.failed.recv().await.unwrap().to_string();
+        assert!(failure.contains("cannot write log"), "{failure}");
         // Neither what waits nor what still arrives while the pipeline drains.
         let _ = bench.send(5, false).await;
         let _ = bench.send(2, false).await;

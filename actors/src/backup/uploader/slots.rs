@@ -20,7 +20,7 @@ const FAST: Duration = Duration::from_secs(20);
 /// What may be in flight to the store at once: [`IN_FLIGHT_BYTES`], less on a slow line, at least one part.
 #[derive(Debug, Clone)]
 pub struct Slots {
-    /// One for each KiB, so that a part of any size takes its share. Held until a part is committed.
+    /// One for each KiB, so that a part of any size takes its share. Taken until a part is committed.
     bytes: Arc<Semaphore>,
     /// One for each part that the store has not answered yet, or the sequencer not taken over.
     in_flight: Arc<Semaphore>,
@@ -37,7 +37,7 @@ impl Slots {
         let _ = self.in_flight.acquire_many(Self::MAX).await;
     }
 
-    /// What a part of so many bytes holds until it is committed, and what it holds until it is handed on.
+    /// The slots of a part of so many bytes: the first until it is committed, the second until it is handed on.
     pub(super) async fn take(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let share = self.concurrency.share(bytes).div_ceil(Self::SLOT_BYTES) as u32;
         let slot = self.bytes.clone().acquire_many_owned(share).await.ok()?;

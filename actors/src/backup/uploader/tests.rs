@@ -154,7 +154,7 @@ fn what_is_on_its_way_is_waited_for_and_what_waits_behind_a_gap_is_not() {
         bench.until(|bench| bench.store.most_parts_in_flight() == 3).await;
         let slots = bench.slots.clone();
         let mut idle = Box::pin(slots.wait_until_idle());
-        assert!(futures::poll!(&mut idle).is_pending(), "three parts are on their way");
+        assert!(futures::poll!(&mut idle).is_pending(), "three parts are in flight");
         bench.store.release_parts();
         idle.await;
         // Part 1 failed; the others are uncommitted and hold their slots.

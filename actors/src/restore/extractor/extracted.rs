@@ -2,7 +2,7 @@
 
 use crate::shown::shortened;
 
-/// The most warnings, and the most damaged entries, that are kept by name; all are counted.
+/// The most warnings, and the most damaged entries, that are listed by name; all are counted.
 pub const MAX_LISTED: usize = 100;
 
 /// The outcome of a restore, after its last entry.

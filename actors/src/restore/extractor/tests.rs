@@ -19,7 +19,7 @@ use crate::restore::planner::ranges::{RangeBuilder, RangePlanned};
 use crate::restore::writer::{Writer, WriterConfig};
 use crate::threaded::Threaded;
 
-/// What stands at a place of a made-up tar stream.
+/// Bytes of a made-up tar stream.
 fn tar(range: std::ops::Range<u64>) -> Vec<u8> {
     range.map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u8).collect()
 }
@@ -106,7 +106,7 @@ fn leftovers(out: &Path) -> usize {
 }
 
 #[test]
-fn runs_are_written_in_order_whatever_the_order_they_come_in() {
+fn ranges_are_written_in_order_whatever_the_order_they_come_in() {
     let index = hundreds(10);
     let entries = [honest("small", &[(0, 10)]), honest("large", &[(50, 800)]), honest("after", &[(860, 10)])];
     let mut bench = Bench::new();
@@ -133,7 +133,7 @@ fn a_damaged_frame_costs_only_what_is_in_it() {
         bench.take(opened(range, &|frame| frame.index == 6));
     }
     let outcome = bench.outcome.try_recv().unwrap();
-    let lost: Vec<&str> = outcome.damaged.iter().map(|told| told.split(':').next().unwrap()).collect();
+    let lost: Vec<&str> = outcome.damaged.iter().map(|line| line.split(':').next().unwrap()).collect();
     assert_eq!(lost, ["across", "f24", "f25", "f26", "f27"]);
     assert_eq!((outcome.damaged_count, outcome.restored, outcome.found), (5, 36, 41));
     assert!(outcome.damaged[0].contains("damaged on purpose"), "{:?}", outcome.damaged);
@@ -163,7 +163,7 @@ fn content_that_is_not_what_was_backed_up_gets_no_name() {
 }
 
 #[test]
-fn a_plan_that_ends_early_is_told() {
+fn a_plan_that_ends_early_is_reported() {
     let index = hundreds(9);
     let mut bench = Bench::new();
     let mut ranges = plan_all(small(&index), &[honest("large", &[(0, 800)])]);
@@ -238,7 +238,7 @@ fn mtime_ns(path: &Path) -> i128 {
 }
 
 #[test]
-fn files_written_side_by_side_come_out_as_if_one_came_after_the_other() {
+fn files_written_in_parallel_come_out_as_if_written_in_order() {
     let index = index(&[&vec![(900, 1000); 200]]);
     let mut entries = vec![honest("late/x", &[(0, 100_000)]), folder("late", 9), folder("twice", 7)];
     // A file where others want a folder: it was first.
@@ -252,7 +252,7 @@ fn files_written_side_by_side_come_out_as_if_one_came_after_the_other() {
             entries.push(Entry { relative_path: format!("twice/link {i}"), ..link });
         }
     }
-    // More than may be under way, in folders that are left before their files are there, and entered again.
+    // More than may be in flight, in folders that are left before their files are there, and entered again.
     for i in 0..1_500_u64 {
         if i % 3 == 0 {
             entries.push(folder(&format!("many/{}", i / 3), 1_000 + i128::from(i)));

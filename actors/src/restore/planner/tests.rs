@@ -1,4 +1,4 @@
-//! The way back as a whole: a sealed backup in a store, through all four stages, onto the disk.
+//! The whole restore: a sealed backup in a store, through all four stages, onto the disk.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -233,8 +233,8 @@ fn a_damaged_frame_costs_only_its_files() {
         assert_eq!(restored.out.join(path).exists(), !(at < end && past > start), "{path}");
         at = past;
     }
-    let told: Vec<&str> = outcome.damaged.iter().map(|told| told.split(':').next().unwrap()).collect();
-    assert_eq!(told, lost, "in the order of their paths");
+    let reported: Vec<&str> = outcome.damaged.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(reported, lost, "in the order of their paths");
     assert_eq!(outcome.restored, 402 - lost.len() as u64);
 }
 
@@ -246,8 +246,8 @@ fn an_archive_that_is_cut_short_gives_what_is_there() {
     backup.sealed.truncate(cut);
     let outcome = backup.restore(None).outcome.unwrap();
     assert_eq!((outcome.restored, outcome.damaged_count), (150, 252));
-    let told = outcome.damaged.iter().find(|told| told.starts_with("large: "));
-    assert!(told.is_some_and(|told| told.contains("cut short")), "{told:?}");
+    let large = outcome.damaged.iter().find(|line| line.starts_with("large: "));
+    assert!(large.is_some_and(|line| line.contains("cut short")), "{large:?}");
 }
 
 #[test]

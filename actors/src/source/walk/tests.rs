@@ -257,8 +257,8 @@ fn a_folder_that_cannot_be_read_is_told_and_the_walk_goes_on() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o300)).unwrap();
     let found = walk(&[dir.path().into()], &[]);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
-    let told = "! closed: cannot list the folder: Permission denied (os error 13)";
-    assert_eq!(found, [".", "closed", told, "open", "open/y"]);
+    let problem = "! closed: cannot list the folder: Permission denied (os error 13)";
+    assert_eq!(found, [".", "closed", problem, "open", "open/y"]);
 }
 
 fn run_as_nobody(test: &str) {
@@ -268,7 +268,7 @@ fn run_as_nobody(test: &str) {
     let tmp = room.path().join("tmp");
     fs::DirBuilder::new().mode(0o777).create(&tmp).unwrap();
     fs::set_permissions(&tmp, fs::Permissions::from_mode(0o777)).unwrap();
-    // Nobody may not be able to reach the place that this program was built in.
+    // The user `nobody` may not be able to reach the folder that this program was built in.
     let program = room.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let name = format!("source::walk::tests::{test}");
@@ -343,7 +343,7 @@ proptest! {
         for (names, kind) in made {
             let mut path = dir.path().to_path_buf();
             path.extend(names.iter().map(|name| OsStr::from_bytes(name)));
-            // What stands in the way stays: the tree is whatever could be made.
+            // What is in the way stays: the tree is whatever could be made.
             let _ = fs::create_dir_all(path.parent().unwrap());
             let _ = match kind {
                 0 => fs::create_dir(&path),

@@ -127,7 +127,7 @@ impl Attributes {
         }
         self.time(problems, |times| rustix::fs::futimens(file, times));
         let Some(seconds) = self.seconds().filter(|s| i32::try_from(*s).is_err()) else { return };
-        // A file system with a smaller range cuts the time without a word.
+        // A file system with a smaller range cuts the time silently.
         if file.metadata().is_ok_and(|found| found.mtime() != seconds) {
             problems.push("its time was not applied: this file system cannot hold it".to_owned());
         }
@@ -159,8 +159,8 @@ fn note_xattr(problems: &mut Vec<String>, name: &[u8], set: io::Result<()>) {
     }
 }
 
-/// A symbolic link of ours, by a handle: between two calls by name whoever may write the folder could put another file in
-/// its place, and be given that.
+/// A symbolic link that was made here, by a handle: between two calls by name another user who may write the folder could
+/// replace it, and would get the attributes.
 #[cfg(target_os = "linux")]
 struct Link(std::os::fd::OwnedFd);
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeZone};
 use clap::Args;
 use intellistor::agent::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};
 use intellistor::schedule::ScheduleInfo;
-use intellistor::{Agent, Policy, is_policy_id};
+use intellistor::{Agent, Policy, ProgressSnapshot, is_policy_id};
 use serde::Serialize;
 
 use super::schedule;
@@ -134,7 +134,7 @@ fn now(row: &Row) -> String {
     let stopped = if row.status.job.is_some() { "stopped at " } else { "" };
     match (&row.status.progress, &row.status.job) {
         (Some(progress), _) => {
-            let RunProgress { state, bytes, total_bytes, .. } = progress;
+            let RunProgress { state, counters: ProgressSnapshot { bytes, total_bytes, .. }, .. } = progress;
             let share = (bytes * 100).checked_div(*total_bytes).map_or_else(String::new, |percent| {
                 let (done, total) = (BinaryBytes(*bytes), BinaryBytes((*total_bytes).max(*bytes)));
                 format!(", {} %, {done}/{total}", percent.min(100))
@@ -184,9 +184,10 @@ fn details(row: &Row) -> String {
         let since = upload.began.map_or("an unknown time".to_owned(), short_time);
         lines.push(format!("an upload of {} is unfinished since {since}; its parts are billed", upload.key));
     }
-    if let Some(progress) = row.status.progress.as_ref().filter(|progress| progress.total_entries > 0) {
-        let (done, all) = (HumanCount(progress.entries), HumanCount(progress.total_entries));
-        lines.push(format!("{done} of {all} entries, {} in the store", BinaryBytes(progress.stored_bytes)));
+    let counters = row.status.progress.as_ref().map(|progress| progress.counters);
+    if let Some(counters) = counters.filter(|counters| counters.total_entries > 0) {
+        let (done, all) = (HumanCount(counters.entries), HumanCount(counters.total_entries));
+        lines.push(format!("{done} of {all} entries, {} in the store", BinaryBytes(counters.stored_bytes)));
     }
     lines.iter().fold(String::new(), |mut text, line| {
         let _ = writeln!(text, "\n{}: {}", row.status.policy, intellistor_telemetry::Escaped(line));
@@ -247,12 +248,9 @@ mod tests {
 
     #[test]
     fn a_person_sees_what_runs_what_waits_and_what_failed() {
-        let progress = RunProgress {
-            state: "transferring".to_owned(),
-            bytes: 1 << 20,
-            total_bytes: 4 << 20,
-            ..RunProgress::default()
-        };
+        let counters =
+            ProgressSnapshot { bytes: 1 << 20, total_bytes: 4 << 20, ..ProgressSnapshot::default() };
+        let progress = RunProgress { state: "transferring".to_owned(), counters, ..RunProgress::default() };
         let rows = [
             row(PolicyStatus {
                 progress: Some(progress),

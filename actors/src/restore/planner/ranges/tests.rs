@@ -31,7 +31,7 @@ pub(crate) fn index(segments: &[&[(u32, u32)]]) -> ArchiveIndex {
     ArchiveIndex::new(header, &records).unwrap()
 }
 
-/// A file whose content lies at `(offset, length)` in the tar stream.
+/// A file whose content is at `(offset, length)` in the tar stream.
 pub(crate) fn file(path: &str, extents: &[(u64, u64)]) -> Entry {
     Entry {
         relative_path: path.to_owned(),
