@@ -392,13 +392,13 @@ const ENDS: [Change; 3] = [
 ];
 
 /// A tree with one file of almost five frames among small ones, what a walk found, and the stream of a whole run.
-struct Position {
+struct Scenario {
     dir: TempDir,
     walked: Vec<Walked>,
     whole: Stream,
 }
 
-impl Place {
+impl Scenario {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["a", "b", "y", "z"] {
@@ -427,8 +427,8 @@ impl Place {
 #[test]
 fn a_file_that_changed_while_the_run_was_down_is_archived_as_it_is_now() {
     for (what, change) in CHANGES {
-        for cut in Place::new().cuts() {
-            let place = Place::new();
+        for cut in Scenario::new().cuts() {
+            let place = Scenario::new();
             change(&place.big());
             let again = resume_after(&place.walked, &place.whole[..cut]);
             let what = format!("{what}, cut behind frame {cut}");
@@ -450,7 +450,7 @@ fn a_file_that_changed_while_the_run_was_down_is_archived_as_it_is_now() {
 fn a_file_that_changes_again_after_a_second_cut_is_archived_as_it_is_then() {
     for (first, change) in CHANGES {
         for (second, change_again) in CHANGES.iter().filter(|(name, _)| *name != first) {
-            let place = Place::new();
+            let place = Scenario::new();
             change(&place.big());
             let again = resume_after(&place.walked, &place.whole[..2]);
             let size = fs::metadata(place.big()).unwrap().len();
@@ -475,8 +475,8 @@ fn a_file_that_changes_again_after_a_second_cut_is_archived_as_it_is_then() {
 #[test]
 fn a_file_that_is_gone_after_a_cut_is_recorded_as_skipped_and_the_stream_stays_valid() {
     for (what, change) in ENDS {
-        for cut in Place::new().cuts() {
-            let place = Place::new();
+        for cut in Scenario::new().cuts() {
+            let place = Scenario::new();
             change(&place.big());
             let again = resume_after(&place.walked, &place.whole[..cut]);
             let what = format!("{what}, cut behind frame {cut}");
@@ -499,7 +499,7 @@ fn a_file_that_is_gone_after_a_cut_is_recorded_as_skipped_and_the_stream_stays_v
 
 #[test]
 fn a_file_that_is_gone_is_recorded_as_skipped_once_however_often_the_run_is_cut() {
-    let place = Place::new();
+    let place = Scenario::new();
     fs::remove_file(place.big()).unwrap();
     let again = resume_after(&place.walked, &place.whole[..2]);
     for second in 3..again.len() {
@@ -511,7 +511,7 @@ fn a_file_that_is_gone_is_recorded_as_skipped_once_however_often_the_run_is_cut(
 
 #[test]
 fn a_file_that_was_gone_and_is_back_is_no_skipped_one() {
-    let place = Place::new();
+    let place = Scenario::new();
     let away = place.dir.path().with_extension("away");
     fs::rename(place.big(), &away).unwrap();
     let again = resume_after(&place.walked, &place.whole[..2]);
