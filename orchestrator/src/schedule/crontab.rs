@@ -1,223 +1,166 @@
-//! One line in the crontab of the user who asks, where no systemd runs.
+//! One line in the crontab of the user, where systemd does not run.
 //!
-//! In: the crontab, as `crontab -l` prints it. Out: the same bytes with one line added, replaced or taken away, through
+//! In: the crontab, as `crontab -l` prints it. Out: the same bytes with one line added, replaced or removed, through
 //! `crontab -`. The line ends in `# intellistor-agent <policy_id>`, a comment to the shell, by which it is found again.
 //!
-//! The line is a shell's, in single quotes; only `%` is cron's own: it ends the command unless a backslash stands
-//! before it. So each `%` stands outside the quotes as `\%`, after a quote, where no backslash can be its neighbour.
-//!
-//! What cron cannot do: a start that was missed while the machine was off is not made up for, and it keeps no exit
-//! code. It mails what the run complains of. cron has no locks: who edits the crontab at the same moment may win.
+//! Limits of cron: a start that was missed while the machine was off is not made up for, and exit codes are not recorded.
+//! It mails what a run writes to standard error. It has no locks: of two edits at the same moment one may be lost.
 
+mod table;
+
+use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::backend::SchedulerBackend;
+use super::command::SystemCommand;
+use super::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry};
 use super::error::{Result, ScheduleError};
-use super::runner::{Call, Runner};
-use super::{Applied, Kept, Removed, RunAs, ScheduleInfo, ScheduleSpec, is_policy_id, plain_path};
+use super::spec::{RunAs, ScheduleSpec};
 use crate::cron::Cron;
 use crate::zone::Zone;
+use table::{command, cron_tz, edited, line, schedules};
 
-const MARK: &[u8] = b" # intellistor-agent ";
 const HINT: &str = "Check that cron is installed and that you may use it (/etc/cron.allow, /etc/cron.deny)";
 
-/// Cron gives a command these variables and no others, and the home as its current folder. A try that had more would
-/// succeed where the night's run fails.
+/// The directory and the variables that cron gives a command. A test run with more would succeed where the scheduled
+/// run fails.
 const AS_CRON: &str = r#"cd "$HOME" &&
     exec env -i HOME="$HOME" LOGNAME="$(id -un)" PATH=/usr/bin:/bin SHELL=/bin/sh /bin/sh -c "$1""#;
 
-/// The line of a schedule, without its end.
-///
-/// # Errors
-/// [`ScheduleError::Unusable`] for a path that a crontab cannot hold.
-pub(crate) fn line(spec: &ScheduleSpec) -> Result<String> {
-    let mut command = quoted(plain_path("the agent", &spec.program)?);
-    command.push_str(" run");
-    for (flag, what, path) in spec.path_arguments() {
-        command.push_str(&format!(" {flag} {}", quoted(plain_path(what, path)?)));
+/// The crontab of this user.
+#[derive(Debug)]
+pub(super) struct Crontab {
+    /// Where to look `crontab` up, instead of this process's `PATH`.
+    search_path: Option<OsString>,
+    /// Where Linux lists processes.
+    processes: PathBuf,
+}
+
+impl Default for Crontab {
+    fn default() -> Self {
+        Self { search_path: None, processes: PathBuf::from("/proc") }
     }
-    command.push_str(spec.switches());
-    // The JSON of a run is for programs; what a person should read comes on the other channel, and cron mails it.
-    Ok(format!("{} {command} >/dev/null{}{}", spec.cron, String::from_utf8_lossy(MARK), spec.policy_id))
 }
 
-fn quoted(path: &str) -> String {
-    format!("'{}'", path.replace('\'', r"'\''").replace('%', r"'\%'"))
-}
-
-/// Adds or replaces the line.
-///
-/// # Errors
-/// [`ScheduleError`]; the crontab is as it was.
-pub(crate) fn apply(spec: &ScheduleSpec, runner: &dyn Runner) -> Result<Applied> {
-    if let RunAs::User { name, .. } = &spec.run_as {
-        let reason = "a crontab is its owner's. Log in as that user and schedule for your own account";
-        return Err(ScheduleError::unusable("the account", name, reason));
+impl SchedulerBackend for Crontab {
+    fn apply(&self, spec: &ScheduleSpec) -> Result<AppliedSchedule> {
+        match &spec.run_as {
+            RunAs::User { name, .. } => {
+                let reason =
+                    "a crontab belongs to one user. Log in as that user and schedule for your own account";
+                return Err(ScheduleError::unusable("the account", name, reason));
+            }
+            RunAs::System if !rustix::process::geteuid().is_root() => {
+                let reason =
+                    "only root may write root's crontab. Run it with sudo, or schedule for your own account";
+                return Err(ScheduleError::unusable("the account", "root", reason));
+            }
+            RunAs::System | RunAs::Caller => {}
+        }
+        let line = line(spec)?;
+        let old = self.read()?;
+        let (new, found) = edited(&old, &spec.policy_id, Some(&line));
+        self.write(&old, &new)?;
+        let mut notes =
+            vec!["cron does not make up for a start that was missed while the machine was off".to_owned()];
+        notes.extend(cron_tz(&new).map(|zone| {
+            format!(
+                "the crontab sets CRON_TZ to {zone}: cronie runs the lines after it in that zone, other crons in the machine's"
+            )
+        }));
+        if runs_cron(&self.processes) == Some(false) {
+            notes.push(
+                "no cron is running on this machine, so nothing will start this schedule. Start it (`service cron \
+                 start`, `crond`), or use `intellistor-agent serve`, which needs none"
+                    .to_owned(),
+            );
+        }
+        Ok(AppliedSchedule::new(entry(&spec.policy_id, Some(&spec.cron)), &spec.cron, found > 0, notes))
     }
-    let line = line(spec)?;
-    let old = read(runner)?;
-    let (new, found) = edited(&old, &spec.policy_id, Some(&line));
-    write(runner, &old, &new)?;
-    let mut notes =
-        vec!["cron does not make up for a start that was missed while the machine was off".to_owned()];
-    notes.extend(zone_of_its_own(&new));
-    Ok(Applied::new(info(&spec.policy_id, Some(&spec.cron)), &spec.cron, found > 0, notes))
+
+    fn remove(&self, policy_id: &str) -> Result<Option<RemovedSchedule>> {
+        let Some(old) = self.read_if_installed()? else { return Ok(None) };
+        let (new, found) = edited(&old, policy_id, None);
+        self.write(&old, &new)?;
+        Ok((found > 0).then(|| RemovedSchedule {
+            policy_id: policy_id.to_owned(),
+            removed: true,
+            files: Vec::new(),
+            notes: Vec::new(),
+        }))
+    }
+
+    fn list(&self) -> Result<Vec<ScheduleEntry>> {
+        let table = self.read_if_installed()?.unwrap_or_default();
+        Ok(schedules(&table).map(|(id, cron)| entry(id, cron.as_ref())).collect())
+    }
+
+    fn run_now(&self, policy_id: &str, timeout: Duration) -> Result<i32> {
+        let Some(command) = command(&self.read()?, policy_id) else {
+            return Err(ScheduleError::NotScheduled { policy_id: policy_id.to_owned() });
+        };
+        let run = SystemCommand::new(["/bin/sh", "-c", AS_CRON, "sh", &command]);
+        let output = run.run_for(timeout)?.ok_or_else(|| ScheduleError::still_running(policy_id, timeout))?;
+        output.code.ok_or_else(|| run.failed(output.reason(), "Run the agent by hand to see why"))
+    }
 }
 
-/// Where Linux tells what runs.
-pub(crate) const PROCESSES: &str = "/proc";
+impl Crontab {
+    fn command(&self, argument: &str) -> SystemCommand {
+        SystemCommand::new(["crontab", argument]).search_path(self.search_path.clone())
+    }
 
-/// What to say where nothing runs that would start a schedule.
-pub(crate) fn absence(processes: &Path) -> Option<String> {
-    (runs_cron(processes) == Some(false)).then(|| {
-        "no cron runs on this machine, so nothing will start this schedule. Start it (`service cron start`, `crond`), or \
-         use `intellistor-agent serve`, which needs none"
-            .to_owned()
-    })
+    /// The crontab's bytes. Only the answer that there is none counts as an empty one: after any other failure, writing
+    /// would erase what is there.
+    fn read(&self) -> Result<Vec<u8>> {
+        let command = self.command("-l");
+        let output = command.run().map_err(|error| match error {
+            ScheduleError::NoProgram { .. } => ScheduleError::NoScheduler,
+            other => other,
+        })?;
+        let complaint = &output.stderr;
+        let is_missing = complaint.contains("no crontab for")
+            || (complaint.contains("can't open") && complaint.contains("No such file or directory"));
+        match output.code {
+            Some(0) => Ok(output.stdout),
+            Some(_) if is_missing && output.stdout.is_empty() => Ok(Vec::new()),
+            _ => Err(command.failed(output.reason(), HINT)),
+        }
+    }
+
+    /// `None` where cron is not installed.
+    fn read_if_installed(&self) -> Result<Option<Vec<u8>>> {
+        match self.read() {
+            Err(ScheduleError::NoScheduler) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn write(&self, old: &[u8], new: &[u8]) -> Result<()> {
+        if old == new {
+            return Ok(());
+        }
+        let command = if new.is_empty() { self.command("-r") } else { self.command("-").input(new) };
+        let output = command.run()?;
+        if output.succeeded() { Ok(()) } else { Err(command.failed(output.reason(), HINT)) }
+    }
 }
 
-/// Whether something runs that reads crontabs. `None` where the system does not show all that runs.
+/// Whether a program that reads crontabs is running. `None` where not all processes can be seen.
 fn runs_cron(processes: &Path) -> Option<bool> {
-    /// As Linux calls them: Debian's, cronie's and BusyBox's, and those that read the same tables.
+    /// Debian's, cronie's and BusyBox's, and others that read the same crontabs.
     const NAMES: [&str; 5] = ["cron", "crond", "fcron", "bcron-sched", "systemd-cron"];
     let name_of = |process: &Path| fs::read_to_string(process.join("comm")).ok();
-    // One of root's: what is hidden from this user would be hidden there, too.
+    // With hidepid, root's processes, such as 1 and cron, cannot be seen.
     name_of(&processes.join("1"))?;
     let all = fs::read_dir(processes).ok()?.filter_map(|process| name_of(&process.ok()?.path()));
     Some(all.into_iter().any(|name| NAMES.contains(&name.trim_end())))
 }
 
-/// What to say of a crontab that sets a zone of its own for its times.
-fn zone_of_its_own(table: &[u8]) -> Option<String> {
-    let table = String::from_utf8_lossy(table);
-    let zone = table
-        .lines()
-        .find_map(|line| line.trim_start().strip_prefix("CRON_TZ")?.trim_start().strip_prefix('='))?;
-    Some(format!(
-        "the crontab sets CRON_TZ to {}: cronie runs what follows in that zone, other crons in the machine's",
-        zone.trim()
-    ))
-}
-
-/// Takes the line away.
-///
-/// # Errors
-/// [`ScheduleError`]; the crontab is as it was.
-pub(crate) fn remove(policy_id: &str, runner: &dyn Runner) -> Result<Option<Removed>> {
-    let old = read(runner)?;
-    let (new, found) = edited(&old, policy_id, None);
-    if found == 0 {
-        return Ok(None);
-    }
-    write(runner, &old, &new)?;
-    Ok(Some(Removed { policy_id: policy_id.to_owned(), removed: true, files: Vec::new(), notes: Vec::new() }))
-}
-
-/// Our lines.
-///
-/// # Errors
-/// [`ScheduleError`] when the crontab cannot be read.
-pub(crate) fn list(runner: &dyn Runner) -> Result<Vec<ScheduleInfo>> {
-    let text = read(runner)?;
-    let ours = text.split(|byte| *byte == b'\n').filter_map(|line| Some((line, policy_of(line)?)));
-    Ok(ours.map(|(line, id)| info(id, cron_of(line).as_ref())).collect())
-}
-
-/// Runs the line's command as cron would: with `sh`, in the user's home, and of all variables those that cron sets.
-///
-/// # Errors
-/// [`ScheduleError::StillRunning`] when it takes longer than `timeout`.
-pub(crate) fn run_now(policy_id: &str, runner: &dyn Runner, timeout: Duration) -> Result<i32> {
-    let text = read(runner)?;
-    let ours = text.split(|byte| *byte == b'\n').find(|line| policy_of(line) == Some(policy_id));
-    let command = ours.and_then(|line| command_of(std::str::from_utf8(line).ok()?));
-    let Some(command) = command else {
-        return Err(ScheduleError::NotScheduled { policy_id: policy_id.to_owned() });
-    };
-    let call = Call { timeout: Some(timeout), ..Call::of(["/bin/sh", "-c", AS_CRON, "sh", &command]) };
-    let answer = runner.run(&call)?;
-    match answer.code {
-        Some(code) => Ok(code),
-        None if answer.timed_out => {
-            Err(ScheduleError::StillRunning { policy_id: policy_id.to_owned(), seconds: timeout.as_secs() })
-        }
-        None => Err(call.failed(answer.reason(), "Run the agent by hand to see why")),
-    }
-}
-
-fn policy_of(line: &[u8]) -> Option<&str> {
-    if line.trim_ascii_start().starts_with(b"#") {
-        return None;
-    }
-    let at = line.windows(MARK.len()).rposition(|window| window == MARK)?;
-    std::str::from_utf8(&line[at + MARK.len()..]).ok().map(str::trim_end).filter(|id| is_policy_id(id))
-}
-
-fn cron_of(line: &[u8]) -> Option<Cron> {
-    let fields: Vec<&str> = std::str::from_utf8(line).ok()?.split_ascii_whitespace().take(5).collect();
-    Cron::parse(&fields.join(" ")).ok()
-}
-
-/// What cron hands to the shell.
-fn command_of(line: &str) -> Option<String> {
-    Some(line.splitn(6, ' ').nth(5)?.replace(r"\%", "%"))
-}
-
-/// The crontab with this policy's line as it should be, and how many it had. All other bytes stay.
-fn edited(old: &[u8], policy_id: &str, line: Option<&str>) -> (Vec<u8>, usize) {
-    let (mut new, mut found) = (Vec::with_capacity(old.len() + 256), 0);
-    for piece in old.split_inclusive(|byte| *byte == b'\n') {
-        let content = piece.strip_suffix(b"\n").unwrap_or(piece);
-        if policy_of(content) != Some(policy_id) {
-            new.extend_from_slice(piece);
-            continue;
-        }
-        found += 1;
-        if let (1, Some(line)) = (found, line) {
-            new.extend_from_slice(line.as_bytes());
-            new.push(b'\n');
-        }
-    }
-    if let (0, Some(line)) = (found, line) {
-        if !new.is_empty() && !new.ends_with(b"\n") {
-            new.push(b'\n');
-        }
-        new.extend_from_slice(line.as_bytes());
-        new.push(b'\n');
-    }
-    (new, found)
-}
-
-/// Only an answer that means "there is none" counts as an empty crontab: any other would erase what is there.
-fn read(runner: &dyn Runner) -> Result<Vec<u8>> {
-    let call = Call::of(["crontab", "-l"]);
-    let answer = runner.run(&call).map_err(|error| match error {
-        ScheduleError::NoProgram { .. } => ScheduleError::NoScheduler,
-        other => other,
-    })?;
-    let said = &answer.complaint;
-    let none = said.contains("no crontab for")
-        || (said.contains("can't open") && said.contains("No such file or directory"));
-    match answer.code {
-        Some(0) => Ok(answer.output),
-        Some(_) if none && answer.output.is_empty() => Ok(Vec::new()),
-        _ => Err(call.failed(answer.reason(), HINT)),
-    }
-}
-
-fn write(runner: &dyn Runner, old: &[u8], new: &[u8]) -> Result<()> {
-    if old == new {
-        return Ok(());
-    }
-    let call =
-        if new.is_empty() { Call::of(["crontab", "-r"]) } else { Call::of(["crontab", "-"]).with_input(new) };
-    let answer = runner.run(&call)?;
-    if answer.succeeded() { Ok(()) } else { Err(call.failed(answer.reason(), HINT)) }
-}
-
-fn info(policy_id: &str, cron: Option<&Cron>) -> ScheduleInfo {
-    ScheduleInfo {
+fn entry(policy_id: &str, cron: Option<&Cron>) -> ScheduleEntry {
+    ScheduleEntry {
         policy_id: policy_id.to_owned(),
         cron: cron.map(Cron::to_string),
         next_run: cron
@@ -226,8 +169,8 @@ fn info(policy_id: &str, cron: Option<&Cron>) -> ScheduleInfo {
         last_result: None,
         enabled: true,
         running: None,
-        kept: Kept::Crontab,
-        place: "the crontab of this user (`crontab -l`)".to_owned(),
+        backend: BackendKind::Crontab,
+        location: "the crontab of this user (`crontab -l`)".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with a schedule, and what a scheduler may refuse.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::Category;
 use crate::policy::PolicyError;
@@ -141,6 +142,10 @@ impl ScheduleError {
             | Self::StillRunning { .. } => Category::Failed,
             _ => Category::Configuration,
         }
+    }
+
+    pub(super) fn still_running(policy_id: &str, timeout: Duration) -> Self {
+        Self::StillRunning { policy_id: policy_id.to_owned(), seconds: timeout.as_secs() }
     }
 
     pub(crate) fn unusable(what: &'static str, text: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -1,4 +1,8 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use super::*;
+use crate::cron::Cron;
 
 /// A schedule on Windows, as tests of its files want it.
 pub(crate) fn spec(cron: &str) -> ScheduleSpec {
@@ -25,15 +29,15 @@ fn a_password_is_shown_by_nothing() {
 fn a_policy_that_means_something_else_elsewhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.yaml");
-    let told = |policy_id: &str, path: &str| {
+    let check = |policy_id: &str, path: &str| {
         std::fs::write(&file, format!("policy_id: {policy_id}\npaths: ['{path}']\n")).unwrap();
         let spec = ScheduleSpec { policy: file.clone(), ..spec("0 2 * * *") };
         spec.check().map_err(|error| error.to_string())
     };
     let absolute = dir.path().display().to_string();
-    assert_eq!(told("mvp-default", &absolute), Ok(()));
-    assert!(told("mvp-default", ".").unwrap_err().contains("Write it in full"));
-    assert!(told("other", &absolute).unwrap_err().contains("it is the file of policy other"));
+    assert_eq!(check("mvp-default", &absolute), Ok(()));
+    assert!(check("mvp-default", ".").unwrap_err().contains("Write it in full"));
+    assert!(check("other", &absolute).unwrap_err().contains("it is the file of policy other"));
     std::fs::remove_file(&file).unwrap();
     let missing = ScheduleSpec { policy: file, ..spec("0 2 * * *") }.check().unwrap_err();
     assert!(matches!(missing, ScheduleError::Policy(_)));
@@ -42,10 +46,11 @@ fn a_policy_that_means_something_else_elsewhere_is_refused() {
 }
 
 #[cfg(unix)]
-mod chosen {
+mod systemd_backend {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::schedule::systemd::{Manager, Systemd};
 
     /// A scheduler whose `systemctl` writes down its arguments and answers as one that works.
     fn scheduler(dir: &Path) -> Scheduler {
@@ -59,12 +64,14 @@ mod chosen {
         std::fs::create_dir_all(&bin).unwrap();
         std::fs::write(bin.join("systemctl"), script).unwrap();
         std::fs::set_permissions(bin.join("systemctl"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let scope = |user, name: &str| systemd::Scope { user, folder: dir.join(name) };
-        Scheduler {
-            keeper: Keeper::Systemd { system: scope(false, "system"), user: scope(true, "user") },
-            folder: dir.join("state"),
-            runner: Box::new(Processes { path: Some(format!("{}:/usr/bin:/bin", bin.display()).into()) }),
-        }
+        let search_path = Some(format!("{}:/usr/bin:/bin", bin.display()).into());
+        let mut systemd = Systemd {
+            system: Manager::system(dir.join("system")),
+            user: Manager::user(dir.join("user")),
+            state_folder: dir.join("state"),
+        };
+        (systemd.system.search_path, systemd.user.search_path) = (search_path.clone(), search_path);
+        Scheduler { backend: Box::new(systemd) }
     }
 
     fn spec_in(dir: &Path, run_as: RunAs) -> ScheduleSpec {
@@ -91,7 +98,7 @@ mod chosen {
         let scheduler = scheduler(dir);
         let first = scheduler.apply(&spec_in(dir, RunAs::System)).unwrap();
         assert!(!first.replaced && first.notes.is_empty());
-        assert_eq!((first.schedule.kept, first.schedule.last_result), (Kept::Systemd, Some(3)));
+        assert_eq!((first.schedule.backend, first.schedule.last_result), (BackendKind::Systemd, Some(3)));
         assert_eq!(first.next_runs.len(), 5);
         assert_eq!(first.schedule.next_run.as_deref(), Some(&*first.next_runs[0]));
 
@@ -115,7 +122,7 @@ mod chosen {
         assert!(matches!(error, ScheduleError::NotScheduled { .. }));
 
         let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
-        let told: Vec<&str> = calls.lines().filter(|line| !line.starts_with("show")).collect();
+        let changes: Vec<&str> = calls.lines().filter(|line| !line.starts_with("show")).collect();
         let timer = "intellistor-agent-mvp-default.timer";
         let apply = ["daemon-reload".to_owned(), format!("enable {timer}"), format!("restart {timer}")];
         let rest = [
@@ -124,7 +131,7 @@ mod chosen {
             format!("clean --what=state {timer}"),
             "daemon-reload".to_owned(),
         ];
-        assert_eq!(told, [&apply[..], &apply[..], &rest[..]].concat());
+        assert_eq!(changes, [&apply[..], &apply[..], &rest[..]].concat());
     }
 
     #[test]

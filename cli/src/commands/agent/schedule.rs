@@ -12,7 +12,7 @@ pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod test;
 
-use intellistor::schedule::{ScheduleError, ScheduleInfo, Scheduler};
+use intellistor::schedule::{ScheduleEntry, ScheduleError, Scheduler};
 
 use crate::environment::Environment;
 use crate::exit::Exit;
@@ -42,7 +42,7 @@ async fn ask<T: Send + 'static>(
 }
 
 /// All schedules of this machine, for `status`; none where the scheduler does not answer.
-pub(crate) async fn known(environment: &Environment) -> Vec<ScheduleInfo> {
+pub(crate) async fn known(environment: &Environment) -> Vec<ScheduleEntry> {
     let known = ask(environment, "cannot list the schedules", Scheduler::list).await;
     known.unwrap_or_else(|failure| {
         tracing::debug!(%failure, "no schedules are shown");

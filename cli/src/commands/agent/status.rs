@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeZone};
 use clap::Args;
 use intellistor::agent::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};
-use intellistor::schedule::ScheduleInfo;
+use intellistor::schedule::ScheduleEntry;
 use intellistor::{Agent, Policy, ProgressSnapshot, is_policy_id};
 use serde::Serialize;
 
@@ -48,7 +48,7 @@ struct Row {
     #[serde(flatten)]
     status: PolicyStatus,
     /// When it runs next, where the system's scheduler knows it.
-    schedule: Option<ScheduleInfo>,
+    schedule: Option<ScheduleEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished_uploads: Option<Vec<UploadStatus>>,
 }
@@ -199,7 +199,7 @@ fn details(row: &Row) -> String {
 mod tests {
     use super::*;
     use chrono::Local;
-    use intellistor::schedule::Kept;
+    use intellistor::schedule::BackendKind;
 
     fn status(policy: &str) -> PolicyStatus {
         PolicyStatus {
@@ -233,16 +233,16 @@ mod tests {
         }
     }
 
-    fn scheduled(policy: &str) -> ScheduleInfo {
-        ScheduleInfo {
+    fn scheduled(policy: &str) -> ScheduleEntry {
+        ScheduleEntry {
             policy_id: policy.to_owned(),
             cron: Some("0 2 * * *".to_owned()),
             next_run: Some("2026-11-24T02:00:00-03:00".to_owned()),
             last_result: None,
             enabled: true,
             running: None,
-            kept: Kept::Crontab,
-            place: "crontab".to_owned(),
+            backend: BackendKind::Crontab,
+            location: "crontab".to_owned(),
         }
     }
 

@@ -6,9 +6,11 @@ use std::process::Command;
 use chrono::{NaiveDateTime, Utc};
 use proptest::prelude::*;
 
+use super::units::{on_calendar, service_unit, timer_unit};
 use super::*;
+use crate::cron::Cron;
+use crate::schedule::task_scheduler::triggers::tests::expressions;
 use crate::schedule::tests::spec;
-use crate::schedule::triggers::tests::expressions;
 
 const MISSING: &str = "systemd-analyze is missing: `apt-get install systemd` (it needs no running systemd)";
 
@@ -232,7 +234,7 @@ fn accounts_and_paths_that_a_unit_cannot_hold_are_refused() {
     assert!(of_ana.contains("\nUser=ana\n"));
     assert!(!of_ana.contains("WorkingDirectory"), "she may not enter the agent's folder");
     spec.run_as = user("ana\nExecStart=/bin/sh");
-    assert!(unit(&spec).unwrap_err().contains("no name of an account"));
+    assert!(unit(&spec).unwrap_err().contains("not the name of an account"));
     spec.run_as = RunAs::Caller;
     assert!(!unit(&spec).unwrap().contains("network-online"));
     spec.program = dir.path().join("a'b");

@@ -89,7 +89,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     let mut applied = applied.await?;
     applied.notes.extend(zone_notes(&applied.time_zone));
     let word = if applied.replaced { "changed" } else { "made" };
-    session.screen.note(format_args!("the schedule of {id} was {word}: {}", applied.schedule.place));
+    session.screen.note(format_args!("the schedule of {id} was {word}: {}", applied.schedule.location));
     for next in &applied.next_runs {
         session.screen.note(format_args!("  runs at {next}"));
     }

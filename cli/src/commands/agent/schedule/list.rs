@@ -1,7 +1,7 @@
 //! `list-schedules`: what runs when.
 
 use clap::Args;
-use intellistor::schedule::{ScheduleInfo, Scheduler};
+use intellistor::schedule::{ScheduleEntry, Scheduler};
 use serde::Serialize;
 
 use super::ask;
@@ -16,7 +16,7 @@ pub(crate) struct ListSchedules {}
 
 #[derive(Serialize)]
 struct Document {
-    schedules: Vec<ScheduleInfo>,
+    schedules: Vec<ScheduleEntry>,
 }
 
 pub(crate) async fn run(_: &ListSchedules, session: &Session) -> Result<Done, Failure> {

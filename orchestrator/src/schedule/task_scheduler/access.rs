@@ -21,8 +21,8 @@ use windows::Win32::Security::{
 };
 use windows::core::{BOOL, HSTRING};
 
-use super::error::{Result, ScheduleError};
-use super::task_scheduler::refused;
+use super::windows_error::windows_error;
+use crate::schedule::error::{Result, ScheduleError};
 
 const FOLDER: &str = "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
 const FILE: &str = "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)";
@@ -72,7 +72,7 @@ impl Drop for Descriptor {
 }
 
 fn set(path: &Path, sddl: &str) -> Result<()> {
-    apply(path, sddl).map_err(|error| refused(format!("protect {}", path.display()), &error))
+    apply(path, sddl).map_err(|error| windows_error(format!("protect {}", path.display()), &error))
 }
 
 #[expect(unsafe_code)]

@@ -15,8 +15,8 @@
 
 use std::path::Path;
 
-use super::ScheduleSpec;
-use super::error::{Result, ScheduleError};
+use crate::schedule::error::{Result, ScheduleError};
+use crate::schedule::spec::ScheduleSpec;
 
 /// The file's name.
 pub(crate) fn wrapper_name(policy_id: &str) -> String {

@@ -26,8 +26,8 @@ use std::fmt::Write as _;
 
 use chrono::{Duration, NaiveDateTime, NaiveTime};
 
-use super::error::{Result, ScheduleError};
 use crate::cron::{Cron, Days};
+use crate::schedule::error::{Result, ScheduleError};
 pub(crate) use repetition::Repetition;
 use repetition::cover;
 

@@ -15,9 +15,9 @@
 //!
 //! Names are escaped here; a control character is refused, since XML 1.0 cannot hold it.
 
-use super::error::{Result, ScheduleError};
 use super::triggers::Trigger;
-use super::{RunAs, ScheduleSpec};
+use crate::schedule::error::{Result, ScheduleError};
+use crate::schedule::spec::{RunAs, ScheduleSpec};
 
 const LIMIT: &str = "PT72H";
 /// SYSTEM, in every language of Windows.
@@ -134,8 +134,9 @@ mod tests {
 
     use super::*;
     use crate::cron::Cron;
-    use crate::schedule::triggers::{On, triggers};
-    use crate::schedule::{Password, tests::spec};
+    use crate::schedule::spec::Password;
+    use crate::schedule::task_scheduler::triggers::{On, triggers};
+    use crate::schedule::tests::spec;
 
     const NAMESPACE: &str = "http://schemas.microsoft.com/windows/2004/02/mit/task";
     const WRAPPER: &str = r"C:\ProgramData\Intellistor\Agent\run_mvp-default.cmd";

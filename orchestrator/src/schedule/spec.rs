@@ -1,0 +1,136 @@
+//! What is scheduled.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use intellistor_storage::catalog::layout::is_policy_id;
+use intellistor_storage::disk::trust;
+use zeroize::Zeroizing;
+
+use super::error::{Result, ScheduleError};
+use crate::cron::Cron;
+use crate::policy::Policy;
+
+/// What to run, when, and as whom.
+#[derive(Debug)]
+pub struct ScheduleSpec {
+    /// The policy; it names the schedule.
+    pub policy_id: String,
+    /// When.
+    pub cron: Cron,
+    /// The agent.
+    pub program: PathBuf,
+    /// The policy's file.
+    pub policy: PathBuf,
+    /// `--env-file`: a scheduled run inherits no variables.
+    pub env_file: Option<PathBuf>,
+    /// `--out`.
+    pub out: Option<PathBuf>,
+    /// `--weak-passphrase`.
+    pub weak_passphrase: bool,
+    /// The account.
+    pub run_as: RunAs,
+}
+
+/// The account that a run belongs to.
+#[derive(Debug)]
+pub enum RunAs {
+    /// Windows: SYSTEM, which reads every local file and needs no password. Linux: root.
+    System,
+    /// The account that asks. Windows: without password, so the run reaches no share of other machines. Linux: units
+    /// of the user, or the user's crontab.
+    Caller,
+    /// Another account. On Windows one of the administrators, who alone may write the agent's folder; without
+    /// password its runs reach no share of other machines.
+    User {
+        /// `DOMAIN\name`, `.\name` or `name`.
+        name: String,
+        /// Only Windows takes one.
+        password: Option<Password>,
+    },
+}
+
+/// A password: shown by nothing, zeroed when it goes.
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes it over.
+    pub fn new(password: String) -> Self {
+        Self(Zeroizing::new(password))
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = &self.0;
+        f.write_str("Password(..)")
+    }
+}
+
+impl ScheduleSpec {
+    /// Flags of `run`, what an error calls them, and their paths.
+    pub(super) fn path_arguments(&self) -> impl Iterator<Item = (&'static str, &'static str, &Path)> {
+        [
+            ("--policy", "the policy", Some(self.policy.as_path())),
+            ("--env-file", "the env file", self.env_file.as_deref()),
+            ("--out", "the out folder", self.out.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, what, path)| path.map(|path| (flag, what, path)))
+    }
+
+    /// Those of `run`'s flags that take no value, each behind a space.
+    pub(super) fn switches(&self) -> &'static str {
+        if self.weak_passphrase { " --weak-passphrase" } else { "" }
+    }
+
+    /// Nobody but the account that runs it may decide what runs every night, and where its backups go.
+    fn check_trust(&self) -> Result<()> {
+        let paths = self.path_arguments().map(|(_, what, path)| (what, path));
+        for (what, path) in std::iter::once(("the agent", self.program.as_path())).chain(paths) {
+            let checked = match &self.run_as {
+                RunAs::User { name, .. } => trust::check_for(name, path),
+                RunAs::System | RunAs::Caller => trust::check(path),
+            };
+            let path = path.to_owned();
+            checked.map_err(|others| ScheduleError::Untrusted { what, path, others })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the policy's file is this policy, means the same from every folder, and is in no other hands.
+    ///
+    /// # Errors
+    /// [`ScheduleError`].
+    pub fn check(&self) -> Result<()> {
+        check_id(&self.policy_id)?;
+        self.check_trust()?;
+        let policy = Policy::load(&self.policy)?;
+        if policy.policy_id != self.policy_id {
+            let reason =
+                format!("it is the file of policy {}. Name that, or give another file", policy.policy_id);
+            return Err(ScheduleError::unusable("policy", &self.policy_id, reason));
+        }
+        match policy.paths.iter().find(|path| !path.is_absolute()) {
+            Some(path) => Err(ScheduleError::unusable(
+                "the path",
+                path.display().to_string(),
+                "it is relative, and a scheduled run has no current folder. Write it in full in the policy's `paths`",
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn check_id(policy_id: &str) -> Result<()> {
+    if is_policy_id(policy_id) {
+        Ok(())
+    } else {
+        Err(ScheduleError::BadId { policy_id: policy_id.to_owned() })
+    }
+}

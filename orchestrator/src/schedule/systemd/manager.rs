@@ -1,0 +1,221 @@
+//! One manager of units, and our units in its folder.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use intellistor_storage::catalog::layout::is_policy_id;
+
+use super::units::{cron_of, service_unit, timer_unit};
+use crate::cron::Cron;
+use crate::schedule::command::{CommandOutput, SystemCommand};
+use crate::schedule::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry};
+use crate::schedule::error::{Result, ScheduleError};
+use crate::schedule::spec::ScheduleSpec;
+use crate::zone::Zone;
+
+const PREFIX: &str = "intellistor-agent-";
+const HINT: &str = "`systemctl status` and `journalctl -u` of the unit say more; a system unit needs sudo";
+
+/// systemd's system manager, or the user's.
+#[derive(Debug, Clone)]
+pub(crate) struct Manager {
+    kind: BackendKind,
+    /// Where it reads unit files.
+    pub(crate) folder: PathBuf,
+    /// Where to look `systemctl` up, instead of this process's `PATH`.
+    pub(crate) search_path: Option<OsString>,
+}
+
+/// `intellistor-agent-<policy_id>.<kind>`
+fn unit(policy_id: &str, kind: &str) -> String {
+    format!("{PREFIX}{policy_id}.{kind}")
+}
+
+impl Manager {
+    pub(crate) fn system(folder: PathBuf) -> Self {
+        Self { kind: BackendKind::Systemd, folder, search_path: None }
+    }
+
+    pub(crate) fn user(folder: PathBuf) -> Self {
+        Self { kind: BackendKind::SystemdUser, folder, search_path: None }
+    }
+
+    fn is_user(&self) -> bool {
+        self.kind == BackendKind::SystemdUser
+    }
+
+    /// Writes the units, loads them and starts the timer.
+    pub(super) fn apply(&self, spec: &ScheduleSpec, state_folder: &Path) -> Result<AppliedSchedule> {
+        let (service, timer) = (service_unit(spec, state_folder)?, timer_unit(spec));
+        let [service_file, timer_file] = self.files(&spec.policy_id);
+        let replaced = timer_file.exists();
+        fs::create_dir_all(&self.folder).map_err(ScheduleError::file("create", &self.folder))?;
+        let made = write_whole(&service_file, &service)
+            .and_then(|()| write_whole(&timer_file, &timer))
+            .and_then(|()| self.start(&unit(&spec.policy_id, "timer")));
+        if let Err(error) = made {
+            if !replaced {
+                // The first error is the one to report.
+                let _ = fs::remove_file(&timer_file);
+                let _ = fs::remove_file(&service_file);
+            }
+            return Err(error);
+        }
+        let mut notes = Vec::new();
+        if self.is_user() {
+            notes.push(
+                "runs only while you are logged in; `loginctl enable-linger` keeps your timers running"
+                    .to_owned(),
+            );
+        }
+        let entry = self.entry(&spec.policy_id, Some(&spec.cron))?;
+        Ok(AppliedSchedule::new(entry, &spec.cron, replaced, notes))
+    }
+
+    fn start(&self, timer: &str) -> Result<()> {
+        self.systemctl(&["daemon-reload"])?;
+        self.systemctl(&["enable", timer])?;
+        // An active timer takes new times only when it is restarted.
+        self.systemctl(&["restart", timer]).map(drop)
+    }
+
+    /// Stops and removes the units, with systemd's record of the last start.
+    pub(super) fn remove(&self, policy_id: &str) -> Result<Option<RemovedSchedule>> {
+        let files = self.files(policy_id);
+        if !files.iter().any(|file| file.exists()) {
+            return Ok(None);
+        }
+        let timer = unit(policy_id, "timer");
+        self.systemctl(&["disable", "--now", &timer])?;
+        let mut notes = Vec::new();
+        if let Err(error) = self.systemctl(&["clean", "--what=state", &timer]) {
+            notes.push(format!("systemd still has the time of the last start: {error}"));
+        }
+        for file in &files {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(ScheduleError::file("remove", file)(error));
+                }
+                _ => {}
+            }
+        }
+        self.systemctl(&["daemon-reload"])?;
+        Ok(Some(RemovedSchedule {
+            policy_id: policy_id.to_owned(),
+            removed: true,
+            files: files.to_vec(),
+            notes,
+        }))
+    }
+
+    /// Our timers in the unit folder, sorted by policy. systemd is asked only about those.
+    pub(super) fn list(&self) -> Result<Vec<ScheduleEntry>> {
+        let unreadable = || ScheduleError::file("read", &self.folder);
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(unreadable())?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(unreadable())?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(".timer"));
+            ids.extend(id.filter(|id| is_policy_id(id)).map(str::to_owned));
+        }
+        ids.sort();
+        ids.iter()
+            .map(|id| {
+                let [_, timer] = self.files(id);
+                let text = fs::read_to_string(&timer).map_err(ScheduleError::file("read", &timer))?;
+                self.entry(id, cron_of(&text).as_ref())
+            })
+            .collect()
+    }
+
+    /// Whether the policy has a timer here.
+    pub(super) fn has(&self, policy_id: &str) -> bool {
+        self.files(policy_id)[1].exists()
+    }
+
+    /// Starts the service as the timer would and waits for its exit code.
+    pub(super) fn run_now(&self, policy_id: &str, timeout: Duration) -> Result<i32> {
+        let command = self.command(&["start", "--wait", &unit(policy_id, "service")]);
+        let Some(output) = command.run_for(timeout)? else {
+            return Err(ScheduleError::still_running(policy_id, timeout));
+        };
+        // `start` fails with its own code when the run does; only the service has the run's.
+        match self.last_result(policy_id)? {
+            Some(code) if output.succeeded() || code != 0 => Ok(code),
+            _ => Err(command.failed(output.reason(), HINT)),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> SystemCommand {
+        let systemctl: &[&str] = if self.is_user() { &["systemctl", "--user"] } else { &["systemctl"] };
+        SystemCommand::new(systemctl.iter().chain(arguments)).search_path(self.search_path.clone())
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<CommandOutput> {
+        let command = self.command(arguments);
+        let output = command.run()?;
+        if output.succeeded() { Ok(output) } else { Err(command.failed(output.reason(), HINT)) }
+    }
+
+    /// The values of a unit's properties; `None` for one that systemd does not print.
+    fn properties(&self, unit: &str, names: &[&str]) -> Result<Vec<Option<String>>> {
+        let shown = self.systemctl(&["show", &format!("--property={}", names.join(",")), unit])?;
+        let text = String::from_utf8_lossy(&shown.stdout);
+        let value = |name: &&str| {
+            text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+        };
+        Ok(names.iter().map(value).collect())
+    }
+
+    /// The service's file and the timer's.
+    fn files(&self, policy_id: &str) -> [PathBuf; 2] {
+        ["service", "timer"].map(|kind| self.folder.join(unit(policy_id, kind)))
+    }
+
+    fn entry(&self, policy_id: &str, cron: Option<&Cron>) -> Result<ScheduleEntry> {
+        let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"])?;
+        let is_active = state == [Some("active".to_owned())];
+        let next = cron.filter(|_| is_active).and_then(|cron| cron.next_after(Zone::of_this_machine().now()));
+        Ok(ScheduleEntry {
+            policy_id: policy_id.to_owned(),
+            cron: cron.map(Cron::to_string),
+            next_run: next.map(|time| time.to_rfc3339()),
+            last_result: self.last_result(policy_id)?,
+            enabled: is_active,
+            running: None,
+            backend: self.kind,
+            location: self.files(policy_id)[1].display().to_string(),
+        })
+    }
+
+    /// The exit code of the last run, if there was one since the machine started.
+    fn last_result(&self, policy_id: &str) -> Result<Option<i32>> {
+        let names = ["ExecMainStatus", "ExecMainExitTimestampMonotonic"];
+        let values = self.properties(&unit(policy_id, "service"), &names)?;
+        let [Some(code), Some(ended)] = &values[..] else { return Ok(None) };
+        Ok(code.parse().ok().filter(|_| ended != "0"))
+    }
+}
+
+/// systemd may read a unit file at any moment.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let written = fs::File::create(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    });
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&new);
+    }
+    written.map_err(ScheduleError::file("write", path))
+}
