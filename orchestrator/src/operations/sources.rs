@@ -38,7 +38,7 @@ pub(crate) fn excludes(
         for inner in inner.iter().map(|name| KeptOut::new(folder.join(name), reason)) {
             if let Some(path) = policy.paths.iter().find(|path| inner.holds(path)) {
                 let (path, place) = (path.clone(), inner.path().to_owned());
-                return Err(PolicyError::OwnFolder { path, place, reason }.into());
+                return Err(PolicyError::OwnFolder { path, folder: place, reason }.into());
             }
             kept_out.push(inner);
         }

@@ -1,40 +1,25 @@
 //! The digest of what a policy says about the archive's bytes: a job is resumed only under the policy it began with.
 //!
-//! SHA-256 of a JSON document whose members and words are written out here, so that no renamed field, variant or
-//! `Debug` of this program ends a job. A setting that has its default is left out: a program that knows more settings
-//! still resumes what an older one began.
+//! SHA-256 of a JSON document whose members and words are written out here, so that renaming a field or a variant does not
+//! end a job. A setting with its default is left out: a later version with more settings resumes the jobs of this one.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use intellistor_storage::archive::Compression;
-use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::Policy;
-
-/// Members stand in the order of their names.
-#[derive(Serialize)]
-struct Document<'p> {
-    compression: &'static str,
-    exclude: &'p [String],
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    exclude_caches: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    one_file_system: bool,
-    paths: Vec<Cow<'p, str>>,
-    policy_id: &'p str,
-    version: u32,
-}
+use super::definition::Policy;
 
 impl Policy {
-    /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression. It is the same for every
+    /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression. The same in every
     /// version of this program.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.canonical()).into()
     }
 
     fn canonical(&self) -> Vec<u8> {
-        // No `..`: whoever adds a field decides here whether an unfinished archive can be continued under another value.
+        // No `..`: a new field must be decided on here. May an unfinished archive be continued under another value?
         let Self {
             policy_id,
             paths,
@@ -47,20 +32,27 @@ impl Policy {
             resume: _,
             logs: _,
         } = self;
-        let document = Document {
-            compression: match compression {
-                Compression::Fast => "fast",
-                Compression::Balanced => "balanced",
-                Compression::Best => "best",
-            },
-            exclude,
-            exclude_caches: *exclude_caches,
-            one_file_system: *one_file_system,
-            paths: paths.iter().map(|path| path.to_string_lossy()).collect(),
-            policy_id,
-            version: 1,
-        };
-        serde_json::to_vec(&document).expect("strings and numbers can be written as JSON")
+        let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+        // Written in the order of the names.
+        let mut members = BTreeMap::from([
+            ("compression", json!(compression_word(*compression))),
+            ("exclude", json!(exclude)),
+            ("paths", json!(paths)),
+            ("policy_id", json!(policy_id)),
+            ("version", json!(1)),
+        ]);
+        let flags = [("exclude_caches", *exclude_caches), ("one_file_system", *one_file_system)];
+        members.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name, json!(true))));
+        serde_json::to_vec(&members).expect("strings and numbers can be written as JSON")
+    }
+}
+
+/// The word for it in policies and digests.
+pub(super) fn compression_word(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Fast => "fast",
+        Compression::Balanced => "balanced",
+        Compression::Best => "best",
     }
 }
 
@@ -69,7 +61,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::{LogPolicy, ResumePolicy};
+    use crate::policy::definition::{LogPolicy, ResumePolicy};
 
     fn policy() -> Policy {
         let mut policy = Policy::new("docs-2026", ["/home/joão/Documents", r"C:\dados"]).unwrap();
@@ -78,7 +70,7 @@ mod tests {
         policy
     }
 
-    /// Jobs that wait in the queues of users carry this very digest.
+    /// Unfinished jobs on users' machines hold this digest.
     #[test]
     fn the_digest_of_a_policy_is_pinned() {
         let text = r#"{"compression":"balanced","exclude":["*.tmp","a\"b"],"paths":["/home/joão/Documents","C:\\dados"],"policy_id":"docs-2026","version":1}"#;
@@ -88,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_decides_about_the_archive_changes_the_digest() {
+    fn only_settings_that_change_the_archive_change_the_digest() {
         let same = Policy {
             schedule: Some("0 3 * * *".to_owned()),
             store: Some(intellistor_storage::objects::StoreUrl::parse("s3://other").unwrap()),

@@ -1,8 +1,11 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use intellistor_storage::archive::Compression;
+use intellistor_storage::objects::StoreUrl;
 use proptest::prelude::*;
 
+use super::reader::MOST_BYTES;
 use super::*;
 
 const CREATED: &str = r#"policy_id: mvp-default
@@ -13,11 +16,11 @@ compression: fast          # fast | balanced | best
 # store: s3://bucket/prefix or file:///mnt/nas; default from the environment
 "#;
 
-fn parse(text: &str) -> Result<Policy> {
+fn parse(text: &str) -> Result<Policy, PolicyError> {
     Policy::from_yaml(Path::new("docs.yaml"), text)
 }
 
-fn told(text: &str) -> String {
+fn refusal(text: &str) -> String {
     parse(text).unwrap_err().to_string()
 }
 
@@ -52,37 +55,37 @@ fn every_field_reads_back() {
 fn windows_files_are_accepted() {
     let windows = format!("\u{feff}{}", CREATED.replace('\n', "\r\n"));
     assert_eq!(parse(&windows).unwrap(), parse(CREATED).unwrap());
-    let hint = told("policy_id: a\npaths: [\"C:\\workload\"]\n");
+    let hint = refusal("policy_id: a\npaths: [\"C:\\workload\"]\n");
     assert!(hint.contains("line 2") && hint.contains("single quotes"), "{hint}");
 }
 
 #[test]
 fn errors_name_file_line_and_text() {
-    let yaml = told("policy_id: a\npaths: [x\nexclude: []\n");
+    let yaml = refusal("policy_id: a\npaths: [x\nexclude: []\n");
     assert!(yaml.starts_with("docs.yaml, line "), "{yaml}");
-    let field = told("policy_id: a\npaths: [x]\n\nexcludes: []\n");
+    let field = refusal("policy_id: a\npaths: [x]\n\nexcludes: []\n");
     assert!(field.starts_with("docs.yaml, line 4, column 1: unknown field \"excludes\""), "{field}");
     assert!(field.contains("policy_id, paths, schedule, exclude, compression, store"), "{field}");
     assert!(field.ends_with("\n  4 | excludes: []"), "{field}");
-    let variant = told("policy_id: a\npaths: [x]\ncompression: zip\n");
+    let variant = refusal("policy_id: a\npaths: [x]\ncompression: zip\n");
     assert!(
         variant.contains("line 3") && variant.contains("\"zip\" is not one of fast, balanced, best"),
         "{variant}"
     );
-    let span = told("policy_id: a\npaths: [x]\nresume: { fresh_after: soon }\n");
-    assert!(span.contains("line 3") && span.contains("\"soon\" is no span of time"), "{span}");
-    let nested = told("policy_id: a\npaths: [x]\nlogs: { keep: 7 }\n");
+    let span = refusal("policy_id: a\npaths: [x]\nresume: { fresh_after: soon }\n");
+    assert!(span.contains("line 3") && span.contains("\"soon\" is not a duration"), "{span}");
+    let nested = refusal("policy_id: a\npaths: [x]\nlogs: { keep: 7 }\n");
     assert!(nested.contains("line 3") && nested.contains("Known fields: keep_days"), "{nested}");
-    let missing = told("policy_id: a\n");
+    let missing = refusal("policy_id: a\n");
     assert!(missing.contains("`paths` is missing"), "{missing}");
-    let twice = told("policy_id: a\npaths: [x]\npolicy_id: b\n");
+    let twice = refusal("policy_id: a\npaths: [x]\npolicy_id: b\n");
     assert!(twice.contains("line 3") && twice.contains("duplicate"), "{twice}");
-    assert!(told("").starts_with("docs.yaml"));
-    assert!(told("just text").contains("line 1"));
+    assert!(refusal("").starts_with("docs.yaml"));
+    assert!(refusal("just text").contains("line 1"));
 }
 
 #[test]
-fn what_people_type_is_read_or_told_as_it_should_be_typed() {
+fn what_people_type_is_read_or_corrected() {
     for (lines, right) in [
         ("paths: [x]\nexclude: [*.tmp]", "exclude: ['*.tmp']"),
         ("paths: [x]\nexclude: *.tmp", "exclude: '*.tmp'"),
@@ -94,9 +97,9 @@ fn what_people_type_is_read_or_told_as_it_should_be_typed() {
         ("paths: [%TEMP%]", "paths: ['%TEMP%']"),
         ("paths: [x]\nexclude: [{a,b}.txt]", "exclude: ['{a,b}.txt']"),
     ] {
-        let told = told(&format!("policy_id: a\n{lines}\n"));
-        assert!(told.starts_with("docs.yaml, line "), "{told}");
-        assert!(told.ends_with(&format!("\nwrite: {right}")), "{lines}: {told}");
+        let refused = refusal(&format!("policy_id: a\n{lines}\n"));
+        assert!(refused.starts_with("docs.yaml, line "), "{refused}");
+        assert!(refused.ends_with(&format!("\nwrite: {right}")), "{lines}: {refused}");
         parse(&format!("policy_id: a\n{}\n", lines.replace(lines.lines().last().unwrap(), right))).unwrap();
     }
     let parsed = |lines: &str| parse(&format!("policy_id: a\n{lines}\n")).unwrap();
@@ -105,37 +108,37 @@ fn what_people_type_is_read_or_told_as_it_should_be_typed() {
     for empty in ["exclude:", "exclude: []", "exclude: ~", "exclude:   # nothing yet"] {
         assert!(parsed(&format!("paths: [x]\n{empty}\ncompression: best")).exclude.is_empty(), "{empty}");
     }
-    let none = told("policy_id: a\npaths:\n");
+    let none = refusal("policy_id: a\npaths:\n");
     assert!(none.contains("line 2") && none.contains("`paths` is empty"), "{none}");
-    let relative = told("policy_id: a\npaths: ''\n");
+    let relative = refusal("policy_id: a\npaths: ''\n");
     assert!(relative.contains("line 2, column 8") && relative.contains("is empty"), "{relative}");
-    let escaped = told("policy_id: a\npaths: [\"D:\\net\"]\n");
+    let escaped = refusal("policy_id: a\npaths: [\"D:\\net\"]\n");
     assert!(escaped.contains("line 2") && escaped.contains("single quotes"), "{escaped}");
-    let tabs = told("policy_id: a\npaths:\n\t- /tmp\n");
+    let tabs = refusal("policy_id: a\npaths:\n\t- /tmp\n");
     assert!(tabs.contains("line 3") && tabs.ends_with("write: - /tmp"), "{tabs}");
 }
 
 #[test]
-fn values_are_checked_where_they_stand() {
-    let id = told("policy_id: a/b\npaths: [x]\n");
+fn values_are_checked_with_their_position() {
+    let id = refusal("policy_id: a/b\npaths: [x]\n");
     assert!(id.contains("line 1, column 12") && id.contains("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), "{id}");
-    let none = told("policy_id: a\npaths: []\n");
+    let none = refusal("policy_id: a\npaths: []\n");
     assert!(none.contains("line 2") && none.contains("`paths` is empty"), "{none}");
-    let empty = told("policy_id: a\npaths:\n- x\n- ''\n");
+    let empty = refusal("policy_id: a\npaths:\n- x\n- ''\n");
     assert!(empty.contains("line 4") && empty.contains("is empty"), "{empty}");
-    let glob = told("policy_id: a\npaths: [x]\nexclude: ['ok', 'a[']\n");
+    let glob = refusal("policy_id: a\npaths: [x]\nexclude: ['ok', 'a[']\n");
     assert!(glob.contains("line 3, column 17") && glob.contains("\"a[\""), "{glob}");
-    let store = told("policy_id: a\npaths: [x]\nstore: ftp://host\n");
+    let store = refusal("policy_id: a\npaths: [x]\nstore: ftp://host\n");
     assert!(store.contains("line 3, column 8") && store.contains("ftp://host"), "{store}");
-    let schedule = told("policy_id: a\npaths: [x]\nschedule: daily\n");
+    let schedule = refusal("policy_id: a\npaths: [x]\nschedule: daily\n");
     assert!(schedule.contains("line 3") && schedule.contains("five fields"), "{schedule}");
     assert!(matches!(Policy::new("a", [""; 0]), Err(PolicyError::NoPaths)));
     assert!(matches!(Policy::new("", ["x"]), Err(PolicyError::BadId { .. })));
 }
 
 #[test]
-fn what_is_shown_of_a_line_cannot_steer_a_terminal() {
-    let long = told(&format!("policy_id: a\n{}: \u{1b}\u{7}\n", "x".repeat(5000)));
+fn an_excerpt_cannot_control_a_terminal() {
+    let long = refusal(&format!("policy_id: a\n{}: \u{1b}\u{7}\n", "x".repeat(5000)));
     assert!(!long.contains('\u{1b}') && long.len() < 6000, "{long}");
 }
 
@@ -169,12 +172,12 @@ fn missing_paths_are_named_and_only_all_of_them_are_an_error() {
     let policy = |paths: &[&Path]| Policy::new("a", paths.to_vec()).unwrap();
     let one_of_two = policy(&[dir.path(), &missing]);
     one_of_two.check_paths().unwrap();
-    let told: Vec<_> = one_of_two.missing_paths().iter().map(ToString::to_string).collect();
-    assert!(told.len() == 1 && told[0].contains("Relatórios"), "{told:?}");
-    let told = policy(&[&missing]).check_paths().unwrap_err().to_string();
-    assert!(told.contains("Relatórios") && told.contains("does not exist"), "{told}");
-    let told = policy(&[&missing, &dir.path().join("x")]).check_paths().unwrap_err().to_string();
-    assert!(told.contains("none of the paths") && told.contains("Relatórios"), "{told}");
+    let refused: Vec<_> = one_of_two.missing_paths().iter().map(ToString::to_string).collect();
+    assert!(refused.len() == 1 && refused[0].contains("Relatórios"), "{refused:?}");
+    let refused = policy(&[&missing]).check_paths().unwrap_err().to_string();
+    assert!(refused.contains("Relatórios") && refused.contains("does not exist"), "{refused}");
+    let refused = policy(&[&missing, &dir.path().join("x")]).check_paths().unwrap_err().to_string();
+    assert!(refused.contains("none of the paths") && refused.contains("Relatórios"), "{refused}");
     let home = Policy::new("a", ["~/x"]).unwrap().check_paths().unwrap_err().to_string();
     assert!(home.contains("`~` is not expanded"), "{home}");
 }
@@ -182,8 +185,8 @@ fn missing_paths_are_named_and_only_all_of_them_are_an_error() {
 #[test]
 fn a_path_that_is_named_twice_is_refused_with_its_line() {
     for (one, other) in [("/a/b", "/a/b/"), ("/a/b", "/a//./b"), ("a", "./a")] {
-        let told = told(&format!("policy_id: a\npaths:\n- {one}\n- x\n- {other}\n"));
-        assert!(told.contains("line 5") && told.contains("twice"), "{told}");
+        let refused = refusal(&format!("policy_id: a\npaths:\n- {one}\n- x\n- {other}\n"));
+        assert!(refused.contains("line 5") && refused.contains("twice"), "{refused}");
         assert!(matches!(Policy::new("a", [one, other]), Err(PolicyError::SamePath { .. })));
     }
     Policy::new("a", ["/a/b", "/a/bc", "/a"]).unwrap();
@@ -194,8 +197,8 @@ fn a_pattern_that_can_match_nothing_is_refused_with_what_to_write() {
     for (pattern, right) in
         [("/srv/cache", "\"cache\""), ("./cache", "\"cache\""), ("!x", "cannot re-include")]
     {
-        let told = told(&format!("policy_id: a\npaths: [x]\nexclude: ['ok', '{pattern}']\n"));
-        assert!(told.contains("line 3, column 17") && told.contains(right), "{told}");
+        let refused = refusal(&format!("policy_id: a\npaths: [x]\nexclude: ['ok', '{pattern}']\n"));
+        assert!(refused.contains("line 3, column 17") && refused.contains(right), "{refused}");
     }
 }
 

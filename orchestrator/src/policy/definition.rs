@@ -1,0 +1,154 @@
+//! A policy: its fields in YAML are these, with these defaults.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use intellistor_storage::archive::Compression;
+use intellistor_storage::objects::StoreUrl;
+use serde::Deserialize;
+
+use super::error::PolicyError;
+use super::fields;
+use super::rules::{check_glob, check_id, check_path, check_repeated};
+use crate::cron::Cron;
+
+/// What to back up, how, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Names the policy everywhere: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+    #[serde(deserialize_with = "fields::policy_id")]
+    pub policy_id: String,
+    /// Files and folders, as absolute paths or relative to the current directory.
+    #[serde(deserialize_with = "fields::paths")]
+    pub paths: Vec<PathBuf>,
+    /// When `apply-schedule` and `serve` run it: a five-field cron expression.
+    #[serde(default, deserialize_with = "fields::schedule")]
+    pub schedule: Option<String>,
+    /// Globs on `relative_path` of what to leave out; `*` crosses `/`.
+    #[serde(default, deserialize_with = "fields::globs")]
+    pub exclude: Vec<String>,
+    /// How hard to compress.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Overrides the store of the environment.
+    #[serde(default, deserialize_with = "fields::store")]
+    pub store: Option<StoreUrl>,
+    /// How the agent resumes an interrupted job.
+    #[serde(default)]
+    pub resume: ResumePolicy,
+    /// What the agent does with old logs.
+    #[serde(default)]
+    pub logs: LogPolicy,
+    /// Leave out file systems that are mounted below `paths`.
+    #[serde(default)]
+    pub one_file_system: bool,
+    /// Leave out the contents of folders with a `CACHEDIR.TAG`.
+    #[serde(default)]
+    pub exclude_caches: bool,
+}
+
+/// How the agent resumes an interrupted job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResumePolicy {
+    /// A run that finishes a job older than this makes a new backup as well.
+    #[serde(deserialize_with = "fields::fresh_after")]
+    pub fresh_after: Duration,
+}
+
+impl Default for ResumePolicy {
+    /// Six hours.
+    fn default() -> Self {
+        Self { fresh_after: fields::FRESH_AFTER }
+    }
+}
+
+/// What the agent does with old logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogPolicy {
+    /// Older logs on this machine are removed; those in the store stay.
+    #[serde(deserialize_with = "fields::keep_days")]
+    pub keep_days: u32,
+}
+
+impl Default for LogPolicy {
+    fn default() -> Self {
+        Self { keep_days: fields::KEEP_DAYS }
+    }
+}
+
+impl Policy {
+    /// A policy with defaults for all but its name and its paths.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when the name is not allowed, a path is not usable, or there is none.
+    pub fn new(
+        policy_id: impl Into<String>,
+        paths: impl IntoIterator<Item: Into<PathBuf>>,
+    ) -> Result<Self, PolicyError> {
+        let policy = Self {
+            policy_id: policy_id.into(),
+            paths: paths.into_iter().map(Into::into).collect(),
+            schedule: None,
+            exclude: Vec::new(),
+            compression: Compression::default(),
+            store: None,
+            resume: ResumePolicy::default(),
+            logs: LogPolicy::default(),
+            one_file_system: false,
+            exclude_caches: false,
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// Checks fields that were set by hand; a policy that was read has passed.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for the first field that is not usable.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        check_id(&self.policy_id)?;
+        if self.paths.is_empty() {
+            return Err(PolicyError::NoPaths);
+        }
+        for (at, path) in self.paths.iter().enumerate() {
+            check_path(path)?;
+            check_repeated(path, &self.paths[..at])?;
+        }
+        self.exclude.iter().try_for_each(|glob| check_glob(glob))?;
+        self.schedule.as_deref().map(Cron::parse).transpose()?;
+        Ok(())
+    }
+
+    /// Checks that at least one path exists. The backup reports those that do not.
+    ///
+    /// # Errors
+    /// [`PolicyError::MissingPath`] for the only path; [`PolicyError::NoPathExists`] when there are several.
+    pub fn check_paths(&self) -> Result<(), PolicyError> {
+        let mut missing = self.missing_paths();
+        match (missing.len() == self.paths.len(), missing.pop()) {
+            (true, Some(only)) if missing.is_empty() => Err(only),
+            (true, Some(last)) => {
+                let first = Box::new(missing.into_iter().next().unwrap_or(last));
+                Err(PolicyError::NoPathExists { first })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error for each path that does not exist or cannot be accessed.
+    pub fn missing_paths(&self) -> Vec<PolicyError> {
+        let missing = |path: &PathBuf| match fs::metadata(path) {
+            Ok(_) => None,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                Some(PolicyError::MissingPath { path: path.clone() })
+            }
+            Err(source) => Some(PolicyError::UnreachablePath { path: path.clone(), source }),
+        };
+        self.paths.iter().filter_map(missing).collect()
+    }
+}

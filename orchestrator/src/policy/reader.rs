@@ -1,0 +1,111 @@
+//! A policy from YAML. Errors name the file, the line and, where it can be guessed, the line that was meant.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use intellistor_telemetry::Escaped;
+use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options};
+
+use super::correction::corrected;
+use super::definition::Policy;
+use super::error::{PolicyError, PolicyLocation};
+
+/// Bounds memory when another file is named by mistake.
+pub(super) const MOST_BYTES: usize = 1 << 20;
+
+impl Policy {
+    /// Reads a policy's file.
+    ///
+    /// # Errors
+    /// [`PolicyError`], which names the file and, where it can, the line.
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
+        let unreadable = |source| PolicyError::Unreadable { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path).map_err(unreadable)?;
+        file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::from_yaml(path, &text),
+            Err(_) => Err(PolicyError::NotUtf8 { path: path.to_owned() }),
+        }
+    }
+
+    /// Reads a policy from text. `origin` names the text in errors. Touches neither disk nor environment.
+    ///
+    /// # Errors
+    /// [`PolicyError`], with the line.
+    pub fn from_yaml(origin: &Path, text: &str) -> Result<Self, PolicyError> {
+        if text.len() > MOST_BYTES {
+            return Err(PolicyError::TooLarge { path: origin.to_owned(), most_kib: MOST_BYTES >> 10 });
+        }
+        // Windows editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        serde_yaml::from_str_with_options(text, bounded()).map_err(|error| {
+            let at = error.location().unwrap_or(Location::UNKNOWN);
+            let at = PolicyLocation::new(origin.to_owned(), text, at.line(), at.column());
+            let correction = correction(text, at.line);
+            PolicyError::Invalid { at: Box::new(at), reason: reason(&error), correction }
+        })
+    }
+}
+
+/// The line that was probably meant where an error was found: with it the error is gone, or comes only later.
+fn correction(text: &str, line: u64) -> Option<String> {
+    let line = usize::try_from(line).ok()?;
+    // A mistake in one line may be found only in the next.
+    [line, line.saturating_sub(1)].into_iter().filter(|&line| line > 0).find_map(|line| {
+        let right = corrected(text.lines().nth(line - 1)?)?;
+        let lines: Vec<_> = text
+            .lines()
+            .enumerate()
+            .map(|(i, old)| if i + 1 == line { right.as_str() } else { old })
+            .collect();
+        let parsed = serde_yaml::from_str_with_options::<Policy>(&lines.join("\n"), bounded());
+        let gone = match parsed {
+            Ok(_) => true,
+            Err(e) => e.location().is_some_and(|at| at.line() > line as u64 + 1),
+        };
+        gone.then_some(right)
+    })
+}
+
+/// A policy is two levels deep and needs no anchors; a file that exceeds this is hostile or not a policy.
+fn bounded() -> Options {
+    let mut budget = Budget::default();
+    budget.max_depth = 8;
+    budget.flow_nesting_limit = 8;
+    budget.max_aliases = 16;
+    budget.max_anchors = 16;
+    budget.max_documents = 1;
+    budget.max_nodes = 50_000;
+    budget.max_events = 200_000;
+    let mut options = Options::default();
+    options.budget = Some(budget);
+    options.alias_limits.max_total_replayed_events = 1_000;
+    options.merge_keys = MergeKeyPolicy::Error;
+    options.with_snippet = false;
+    options
+}
+
+fn reason(error: &serde_yaml::Error) -> String {
+    use serde_yaml::Error as Yaml;
+    let error = error.without_snippet();
+    match error {
+        Yaml::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown field {field:?}. Known fields: {}", expected.join(", "))
+        }
+        Yaml::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("{variant:?} is not one of {}", expected.join(", "))
+        }
+        Yaml::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
+        // From `fields`, with the values quoted.
+        Yaml::Message { msg, .. } => Escaped(msg).to_string(),
+        _ => {
+            let message = serde_yaml::UserMessageFormatter.format_message(error).escape_debug().to_string();
+            let in_double_quotes = message.contains("escape");
+            let hint =
+                ". In double quotes a backslash begins an escape: write Windows paths in single quotes";
+            format!("{message}{}", if in_double_quotes { hint } else { "" })
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A policy as YAML with comments.
+
+use std::fmt::Write as _;
+
+use super::definition::{LogPolicy, Policy, ResumePolicy};
+use super::digest::compression_word;
+
+impl Policy {
+    /// The policy as a file, with comments that explain it. Every path must be Unicode, which [`check`](Self::check)
+    /// ensures.
+    pub fn to_yaml(&self) -> String {
+        let list =
+            |texts: &mut dyn Iterator<Item = String>| format!("[{}]", texts.collect::<Vec<_>>().join(", "));
+        let paths = list(&mut self.paths.iter().map(|path| quoted(&path.to_string_lossy())));
+        let exclude = list(&mut self.exclude.iter().map(|glob| quoted(glob)));
+        let compression = compression_word(self.compression);
+        let mut yaml = format!("policy_id: {}\npaths: {paths}\n", plain_or_quoted(&self.policy_id));
+        // Writing to a String cannot fail.
+        let _ = match &self.schedule {
+            Some(schedule) => writeln!(yaml, "schedule: {}", double_quoted(schedule)),
+            None => writeln!(yaml, "# schedule: \"0 2 * * *\""),
+        };
+        let _ = writeln!(yaml, "{:<26} # globs on relative_path", format!("exclude: {exclude}"));
+        let _ = writeln!(yaml, "{:<26} # fast | balanced | best", format!("compression: {compression}"));
+        let _ = match &self.store {
+            Some(store) => writeln!(yaml, "store: {}", quoted(&store.to_string())),
+            None => {
+                writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment")
+            }
+        };
+        for (field, is_set) in
+            [("one_file_system", self.one_file_system), ("exclude_caches", self.exclude_caches)]
+        {
+            if is_set {
+                let _ = writeln!(yaml, "{field}: true");
+            }
+        }
+        // Written only where it is not the default.
+        if self.resume != ResumePolicy::default() {
+            let fresh_after = humantime::format_duration(self.resume.fresh_after).to_string();
+            let _ = writeln!(yaml, "resume: {{ fresh_after: {} }}", quoted(&fresh_after));
+        }
+        if self.logs != LogPolicy::default() {
+            let _ = writeln!(yaml, "logs: {{ keep_days: {} }}", self.logs.keep_days);
+        }
+        yaml
+    }
+}
+
+/// A name that YAML would take for a number, a truth value or nothing needs quotes.
+fn plain_or_quoted(policy_id: &str) -> String {
+    const RESERVED: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let plain = policy_id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !RESERVED.contains(&policy_id.to_ascii_lowercase().as_str());
+    if plain { policy_id.to_owned() } else { quoted(policy_id) }
+}
+
+/// Single quotes keep backslashes and accents as they are; only what they cannot hold is escaped.
+fn quoted(text: &str) -> String {
+    let fits = |c: char| {
+        !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    if text.chars().all(fits) { format!("'{}'", text.replace('\'', "''")) } else { double_quoted(text) }
+}
+
+fn double_quoted(text: &str) -> String {
+    let mut yaml = String::from("\"");
+    for c in text.chars() {
+        let _ = match c {
+            '"' | '\\' => write!(yaml, "\\{c}"),
+            ' '..='~' => write!(yaml, "{c}"),
+            _ => write!(yaml, "\\U{:08x}", u32::from(c)),
+        };
+    }
+    yaml + "\""
+}
