@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::cron::Cron;
     use crate::schedule::spec::Password;
-    use crate::schedule::task_scheduler::triggers::{On, triggers};
+    use crate::schedule::task_scheduler::triggers::{TriggerDays, triggers};
     use crate::schedule::tests::spec;
 
     const NAMESPACE: &str = "http://schemas.microsoft.com/windows/2004/02/mit/task";
@@ -256,13 +256,13 @@ mod tests {
                     node.children().any(|c| c.has_tag_name((NAMESPACE, "Repetition"))),
                     trigger.repetition.is_some()
                 );
-                assert_eq!(days_in(node), trigger.on, "{text}");
+                assert_eq!(days_in(node), trigger.days, "{text}");
             }
         }
         assert!(Cron::parse("*/7 * * * *").is_ok());
     }
 
-    fn days_in(node: Node<'_, '_>) -> On {
+    fn days_in(node: Node<'_, '_>) -> TriggerDays {
         const DAYS: [&str; 7] =
             ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
         const MONTHS: &str = "JanuaryFebruaryMarchAprilMayJuneJulyAugustSeptemberOctoberNovemberDecember";
@@ -281,21 +281,21 @@ mod tests {
         };
         let by = |name: &str| node.children().find(|c| c.has_tag_name((NAMESPACE, name)));
         if by("ScheduleByDay").is_some() {
-            return On::Days;
+            return TriggerDays::All;
         }
         if let Some(week) = by("ScheduleByWeek") {
             assert_eq!(child(week, "WeeksInterval").text(), Some("1"));
-            return On::Weekdays(weekdays(child(week, "DaysOfWeek")));
+            return TriggerDays::Weekdays(weekdays(child(week, "DaysOfWeek")));
         }
         if let Some(month) = by("ScheduleByMonth") {
             let days =
                 child(month, "DaysOfMonth").children().filter_map(|c| c.text()?.parse().ok()).collect();
-            return On::DaysOfMonth { days, months: months(child(month, "Months")) };
+            return TriggerDays::DaysOfMonth { days, months: months(child(month, "Months")) };
         }
         let month = by("ScheduleByMonthDayOfWeek").unwrap();
         let weeks: Vec<_> = child(month, "Weeks").children().filter_map(|c| c.text()).collect();
         assert_eq!(weeks, ["1", "2", "3", "4", "Last"]);
-        On::WeekdaysOfMonths {
+        TriggerDays::WeekdaysOfMonths {
             weekdays: weekdays(child(month, "DaysOfWeek")),
             months: months(child(month, "Months")),
         }

@@ -1,26 +1,28 @@
 //! A cron expression as triggers of Windows' Task Scheduler: exactly, or not at all.
 //!
-//! In: a [`Cron`] and the moment from which it holds. Out: at most 48 [`Trigger`]s (the documented limit of a task)
-//! that fire at the expression's minutes and at no others, or a refusal. `tests.rs` simulates a year of triggers, and
-//! compares it with what the cron crate says.
+//! In: a [`Cron`] and the time from which it applies. Out: at most 48 [`Trigger`]s (the documented limit of a task) that
+//! fire at exactly the expression's minutes, or a refusal: no such 48 exist (`exact.rs`). `tests.rs` simulates a year of
+//! triggers and compares it with croner.
 //!
 //! | cron says | a trigger on |
 //! | --- | --- |
-//! | every day, every month | [`On::Days`] |
-//! | days of the month, or every day of some months | [`On::DaysOfMonth`] |
-//! | weekdays | [`On::Weekdays`] |
-//! | weekdays of some months | [`On::WeekdaysOfMonths`], in the weeks 1 to 4 and last, which are all of them |
-//! | days of the month or weekdays | both; when they meet, the task's policy starts one run |
+//! | every day, every month | [`TriggerDays::Days`] |
+//! | days of the month, or every day of some months | [`TriggerDays::DaysOfMonth`] |
+//! | weekdays | [`TriggerDays::Weekdays`] |
+//! | weekdays of some months | [`TriggerDays::WeekdaysOfMonths`], in the weeks 1 to 4 and last, which are all weeks |
+//! | days of the month or weekdays | both; when two triggers meet, the task starts one run |
 //!
 //! The times of a day are covered by repetitions (`repetition.rs`). A repetition's duration ends shortly *after* its
-//! last start and before the next would come: Windows starts the task once more when the duration is a multiple of
+//! last start, before the next would come: Windows starts the task once more when the duration is a multiple of
 //! the interval (its documentation says five starts in four minutes, older systems had four), and on a Monday's
 //! trigger that start would come on Tuesday.
 //!
 //! Start boundaries are local time without a zone, so that 02:00 stays 02:00 when clocks change. On such a day Windows
 //! counts a repetition in elapsed time, so starts after the change may be an hour off until midnight.
 
+mod exact;
 mod repetition;
+mod series;
 
 use std::fmt::Write as _;
 
@@ -31,7 +33,7 @@ use crate::schedule::error::{Result, ScheduleError};
 pub(crate) use repetition::Repetition;
 use repetition::cover;
 
-/// A task has at most so many triggers.
+/// Of a task, by its documentation.
 pub(crate) const MOST_TRIGGERS: usize = 48;
 
 const MONTHS: [&str; 12] = [
@@ -50,22 +52,20 @@ const MONTHS: [&str; 12] = [
 ];
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// When a task starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trigger {
     /// The first day on which it may fire and the time of day, in local time.
     pub(crate) start: NaiveDateTime,
     /// How it repeats within a day, when it does.
     pub(crate) repetition: Option<Repetition>,
-    /// The days.
-    pub(crate) on: On,
+    pub(crate) days: TriggerDays,
 }
 
 /// The days on which a trigger fires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum On {
+pub(crate) enum TriggerDays {
     /// Every day.
-    Days,
+    All,
     /// These weekdays, Sunday being 0.
     Weekdays(Vec<u8>),
     /// These days of these months.
@@ -101,30 +101,30 @@ pub(crate) fn triggers(cron: &Cron, since: NaiveDateTime) -> Result<Vec<Trigger>
             most: MOST_TRIGGERS,
         });
     }
-    let trigger = |on: &On, (first, repetition): &(u16, Option<Repetition>)| {
+    let trigger = |days: &TriggerDays, (first, repetition): &(u16, Option<Repetition>)| {
         let time = NaiveTime::MIN + Duration::minutes(i64::from(*first));
         let span = repetition.map_or(0, |repetition| repetition.span_minutes());
-        // A start that lies before the task's registration would count as missed, and run at once.
+        // A start before the task's registration would count as missed, and run at once.
         let over_for_today = since.date().and_time(time) + Duration::minutes(span) <= since;
         let date = if over_for_today { since.date() + Duration::days(1) } else { since.date() };
-        Trigger { start: date.and_time(time), repetition: *repetition, on: on.clone() }
+        Trigger { start: date.and_time(time), repetition: *repetition, days: days.clone() }
     };
-    Ok(kinds.iter().flat_map(|on| times.iter().map(move |time| trigger(on, time))).collect())
+    Ok(kinds.iter().flat_map(|days| times.iter().map(move |time| trigger(days, time))).collect())
 }
 
-fn kinds_of_days(cron: &Cron) -> Vec<On> {
+fn kinds_of_days(cron: &Cron) -> Vec<TriggerDays> {
     let months = cron.months();
     let all_months = months.len() == 12;
-    let of_month = |days: &[u8]| On::DaysOfMonth { days: days.to_vec(), months: months.to_vec() };
+    let of_month = |days: &[u8]| TriggerDays::AllOfMonth { days: days.to_vec(), months: months.to_vec() };
     let of_week = |days: &[u8]| {
         if all_months {
-            On::Weekdays(days.to_vec())
+            TriggerDays::Weekdays(days.to_vec())
         } else {
-            On::WeekdaysOfMonths { weekdays: days.to_vec(), months: months.to_vec() }
+            TriggerDays::WeekdaysOfMonths { weekdays: days.to_vec(), months: months.to_vec() }
         }
     };
     match cron.days() {
-        Days::Every if all_months => vec![On::Days],
+        Days::Every if all_months => vec![TriggerDays::All],
         Days::Every => vec![of_month(&(1..=31).collect::<Vec<_>>())],
         Days::OfMonth(days) => vec![of_month(days)],
         Days::OfWeek(days) => vec![of_week(days)],
@@ -132,13 +132,13 @@ fn kinds_of_days(cron: &Cron) -> Vec<On> {
     }
 }
 
-impl On {
+impl TriggerDays {
     fn write(&self, xml: &mut String) -> std::fmt::Result {
         let empty = |names: &[&str], values: &[u8], first: u8| -> String {
             values.iter().map(|value| format!("<{} />", names[usize::from(value - first)])).collect()
         };
         match self {
-            Self::Days => write!(xml, "<ScheduleByDay><DaysInterval>1</DaysInterval></ScheduleByDay>"),
+            Self::All => write!(xml, "<ScheduleByDay><DaysInterval>1</DaysInterval></ScheduleByDay>"),
             Self::Weekdays(weekdays) => write!(
                 xml,
                 "<ScheduleByWeek><DaysOfWeek>{}</DaysOfWeek><WeeksInterval>1</WeeksInterval></ScheduleByWeek>",
@@ -173,7 +173,7 @@ impl Trigger {
             self.start.format("%Y-%m-%dT%H:%M:%S")
         ));
         // A String takes whatever is written.
-        let _ = self.on.write(&mut xml);
+        let _ = self.days.write(&mut xml);
         xml + "</CalendarTrigger>"
     }
 }

@@ -1,13 +1,14 @@
 //! The times of a day as few repetitions.
 //!
-//! Times are covered by evenly spaced series, each of which becomes one trigger. Ways that a person can follow are
-//! tried: the longest series of minutes, none to all of them, in each hour; and what is left of the minutes in rows of
-//! hours, or in whole divisions of the hour that run through neighbouring hours. The shortest is taken. Only when all
-//! of them are too many, any series of any interval will do.
+//! Times are covered by evenly spaced series, each of which becomes one trigger. Covers that a person can follow are tried
+//! first: the longest series of minutes, none to all of them, in each hour; and the remaining minutes in rows of hours,
+//! or in whole divisions of the hour that continue through consecutive hours. The shortest is taken. Only if it has too
+//! many series, any series are: chosen greedily, then by an exact search.
 
 use chrono::Duration;
 
-const DAY_MINUTES: usize = 24 * 60;
+use super::exact::{Search, search};
+use super::series::{DAY_MINUTES, Series};
 
 /// How a trigger repeats after its first start of the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Repetition {
         i64::from(self.interval_minutes) * i64::from(self.again)
     }
 
-    /// How long it goes on: past the last start, and not as far as one more.
+    /// Until shortly after the last start, and before the next would come.
     pub(crate) fn duration(&self) -> Duration {
         let past = if self.interval_minutes > 1 { Duration::minutes(1) } else { Duration::seconds(30) };
         Duration::minutes(self.span_minutes()) + past
@@ -45,25 +46,8 @@ fn iso8601(duration: Duration) -> String {
     format!("PT{}{}{}", part(seconds / 3600, "H"), part(seconds / 60 % 60, "M"), part(seconds % 60, "S"))
 }
 
-/// Evenly spaced values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Series {
-    first: u16,
-    step: u16,
-    count: u16,
-}
-
-impl Series {
-    fn values(self) -> impl Iterator<Item = u16> {
-        (0..self.count).map(move |k| self.first + k * self.step)
-    }
-
-    fn shifted(self, by: u16) -> Self {
-        Self { first: self.first + by, ..self }
-    }
-}
-
-/// Triggers' first minutes of the day, and how they repeat, that together start at these minutes of these hours.
+/// Triggers that together start at exactly these minutes of these hours: each one's first minute of the day, and how it
+/// repeats. More than `most` only where no cover by `most` was found.
 pub(super) fn cover(hours: &[u8], minutes: &[u8], most: usize) -> Vec<(u16, Option<Repetition>)> {
     let by_minute = series(&minutes.iter().map(|&minute| u16::from(minute)).collect::<Vec<_>>(), false);
     let ways = (0..=by_minute.len()).flat_map(|n| {
@@ -78,6 +62,11 @@ pub(super) fn cover(hours: &[u8], minutes: &[u8], most: usize) -> Vec<(u16, Opti
         let any = series(&times, true);
         if any.len() < best.len() {
             best = any;
+        }
+        if best.len() > most
+            && let Search::Found(fewer) = search(&times, most)
+        {
+            best = fewer;
         }
     }
     let mut triggers: Vec<_> = best
@@ -113,7 +102,7 @@ fn columns(hours: &[u8], by_minute: &[Series]) -> Vec<Series> {
     hours.iter().flat_map(|&hour| by_minute.iter().map(move |s| s.shifted(u16::from(hour) * 60))).collect()
 }
 
-/// Minutes that divide the hour evenly go on from hour to hour; what is left goes in rows.
+/// Minutes that divide the hour evenly continue from hour to hour; the rest goes in rows.
 fn divisions(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
     let mut left: Vec<u8> = minutes.to_vec();
     let mut out = Vec::new();
@@ -134,8 +123,8 @@ fn divisions(hours: &[u8], minutes: &[u8]) -> Vec<Series> {
     out
 }
 
-/// Series that together have these values and no others: the one with most values that are still missing, again and
-/// again. Series may share values when `shared`.
+/// Series that together are exactly these values, chosen greedily by how many missing values each adds. They may overlap
+/// when `shared`.
 fn series(values: &[u16], shared: bool) -> Vec<Series> {
     let mut allowed = [false; DAY_MINUTES];
     values.iter().for_each(|&value| allowed[usize::from(value)] = true);
@@ -155,8 +144,8 @@ fn longest(values: &[u16], allowed: &[bool; DAY_MINUTES], missing: &[bool; DAY_M
     for step in 1..=last - usize::from(values[0]) {
         for &value in values {
             let start = usize::from(value);
-            let goes_back = start >= step && allowed[start - step];
-            if goes_back || !allowed[start] {
+            let is_inner = start >= step && allowed[start - step];
+            if is_inner || !allowed[start] {
                 continue;
             }
             let run = || (start..=last).step_by(step).take_while(|&at| allowed[at]);
@@ -170,7 +159,7 @@ fn longest(values: &[u16], allowed: &[bool; DAY_MINUTES], missing: &[bool; DAY_M
     Some(trimmed(best, missing))
 }
 
-/// Without ends that others have already.
+/// Without ends that are covered already.
 fn trimmed(series: Series, missing: &[bool; DAY_MINUTES]) -> Series {
     let needed: Vec<u16> = series.values().filter(|&value| missing[usize::from(value)]).collect();
     match (needed.first(), needed.last()) {
