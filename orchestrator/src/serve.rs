@@ -1,15 +1,14 @@
 //! Many policies on their own schedules, in one process: for containers, and machines without a scheduler.
 //!
-//! **In:** a folder of policies, a clock, and what a run is ([`Runs`]). **Out:** runs, each begun when its policy's
-//! `schedule` says so. **Guarantees:** a time that was missed, for nothing served or the machine slept, is made up for
-//! once, however many were missed; a clock that is set back delays nothing; a policy that still runs when its next time
-//! comes is not run twice; files that are added, changed or removed are noticed within [`LOOK`]; when it is cancelled it begins nothing and waits for what
-//! runs. **After a crash:** nothing of its own is kept. What ran when, and what was stopped, is the agent's to know
-//! ([`Past`]).
+//! **In:** a folder of policies, a clock, and a [`PolicyRunner`]. **Out:** runs, each started at the times of its policy's
+//! `schedule`. **Guarantees:** times that were missed while nothing served or the machine slept are made up for by one run;
+//! a clock that is set back delays nothing; a policy that is still running when its next time comes is not started
+//! again; files that are added, changed or removed are noticed within [`POLL`]; once cancelled it starts nothing and waits
+//! for active runs. **After a crash:** it has no state of its own; the runner knows the last runs ([`LastRun`]).
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | `folder` | the policies of a folder, and what is wrong with the others |
+//! | `folder` | reads the folder, again when a file changes |
 
 mod folder;
 
@@ -31,53 +30,51 @@ use crate::error::Result;
 use crate::policy::Policy;
 use folder::Folder;
 
-/// How often the folder is looked at, and the longest sleep: a clock that was set is noticed as late.
-pub const LOOK: Duration = Duration::from_secs(10);
+/// How often the folder is read, and the longest sleep: a clock that was set is noticed within it.
+pub const POLL: Duration = Duration::from_secs(10);
 
-/// A clock that is put right by less is not taken for one that was wrong: a run would come twice.
+/// Smaller corrections of the clock are ignored: they would repeat a run.
 const SET_BACK: TimeDelta = TimeDelta::minutes(1);
 
-/// What is to be served.
 #[derive(Debug)]
 pub struct ServeOptions {
     /// Its files `*.yaml` and `*.yml` are policies.
     pub folder: PathBuf,
-    /// How many policies run at the same time, at least 1; others wait for their turn. Fewer do where this process may have
-    /// too few files open.
+    /// How many policies run at the same time, at least 1; others wait. Lowered when the limit of open files is too low.
     pub at_once: usize,
-    /// Ends it.
+    /// Stops it.
     pub cancel: CancellationToken,
 }
 
-/// What was served.
+/// Totals of a call of [`serve`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Served {
-    /// Runs that were begun.
+    /// Runs that were started.
     pub runs: u64,
-    /// Times at which a policy was still running.
+    /// Starts that were skipped because the policy was still running.
     pub overlaps: u64,
 }
 
-/// What is known of a policy's runs, whoever began them.
+/// A policy's last run, whatever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
-    /// It never ran.
+pub enum LastRun {
+    /// There was none.
     Never,
-    /// Its last run began then, and has ended.
+    /// It began then, and has ended.
     Began(DateTime<Local>),
-    /// A job waits to be resumed.
+    /// It left a job to be resumed.
     Unfinished,
 }
 
-/// What running a policy means.
-pub trait Runs: Send + Sync + 'static {
-    /// What is known of the policy's runs.
-    fn past(&self, policy_id: &str) -> Past;
-    /// Runs it, and tells by itself what came of it.
+/// Runs policies.
+pub trait PolicyRunner: Send + Sync + 'static {
+    /// The policy's last run.
+    fn last_run(&self, policy_id: &str) -> LastRun;
+    /// Runs it to its end, and reports the outcome itself.
     fn run(&self, policy: Policy) -> impl Future<Output = ()> + Send;
 }
 
-/// A policy that has its times.
+/// A policy and its next time.
 #[derive(Debug)]
 struct Planned {
     policy: Policy,
@@ -85,26 +82,26 @@ struct Planned {
     due: Option<DateTime<Local>>,
 }
 
-/// Serves until it is cancelled. `now` is the clock.
+/// Runs the folder's policies at their times until it is cancelled. `now` is the clock.
 ///
 /// # Errors
-/// When the folder cannot be read at the beginning; later that is only a warning.
-pub async fn serve<R: Runs>(
+/// When the folder cannot be read at the start; later that is a warning.
+pub async fn serve<R: PolicyRunner>(
     options: ServeOptions,
     now: impl Fn() -> DateTime<Local>,
-    runs: Arc<R>,
+    runner: Arc<R>,
 ) -> Result<Served> {
     let ServeOptions { folder, at_once, cancel } = options;
     let at_once = within_handles(at_once, open_files_limit());
     let (mut folder, turns) = (Folder::new(folder), Arc::new(Semaphore::new(at_once)));
     let mut plan = BTreeMap::new();
     let mut running: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
-    let (begun, mut overlaps) = (Arc::new(AtomicU64::new(0)), 0);
+    let (started, mut overlaps) = (Arc::new(AtomicU64::new(0)), 0);
     folder.check()?;
     let mut before = now();
     while !cancel.is_cancelled() {
         let moment = now();
-        update(&mut plan, folder.look(), &*runs, moment);
+        update(&mut plan, folder.policies(), &*runner, moment);
         if before - moment > SET_BACK {
             tracing::warn!(before = before.to_rfc3339(), now = moment.to_rfc3339(), "the clock was set back");
             plan.values_mut().for_each(|planned| planned.due = planned.cron.next_after(moment));
@@ -120,27 +117,27 @@ pub async fn serve<R: Runs>(
                 overlaps += 1;
                 continue;
             }
-            let (begun, cancel) = (begun.clone(), cancel.clone());
-            let (runs, turns, policy) = (runs.clone(), turns.clone(), planned.policy.clone());
+            let (started, cancel) = (started.clone(), cancel.clone());
+            let (runner, turns, policy) = (runner.clone(), turns.clone(), planned.policy.clone());
             let run = tokio::spawn(async move {
                 let Some(Ok(_turn)) = cancel.run_until_cancelled(turns.acquire()).await else { return };
-                begun.fetch_add(1, Ordering::Relaxed);
-                runs.run(policy).await;
+                started.fetch_add(1, Ordering::Relaxed);
+                runner.run(policy).await;
             });
             ended(id, running.insert(id.clone(), run)).await;
         }
         let next = plan.values().filter_map(|planned| planned.due).min();
-        let pause = next.and_then(|due| (due - now()).to_std().ok()).unwrap_or(LOOK).min(LOOK);
-        // Not less, or a clock that stands still would have it spin.
+        let pause = next.and_then(|due| (due - now()).to_std().ok()).unwrap_or(POLL).min(POLL);
+        // At least a little, or it would spin while the clock does not advance.
         cancel.run_until_cancelled(tokio::time::sleep(pause.max(Duration::from_millis(100)))).await;
     }
     for (id, run) in running {
         ended(&id, Some(run)).await;
     }
-    Ok(Served { runs: begun.load(Ordering::Relaxed), overlaps })
+    Ok(Served { runs: started.load(Ordering::Relaxed), overlaps })
 }
 
-/// How many runs there may be at once: no more than this process may have files open for.
+/// `at_once`, lowered to what the limit of open files allows.
 fn within_handles(at_once: usize, limit: Option<u64>) -> usize {
     let most =
         limit.and_then(|limit| usize::try_from(limit / LEAST_OPEN_FILES).ok()).unwrap_or(usize::MAX).max(1);
@@ -156,7 +153,7 @@ fn within_handles(at_once: usize, limit: Option<u64>) -> usize {
     at_once.clamp(1, most)
 }
 
-/// Waits for a run's end. One that panicked does not end the others.
+/// Waits for a run's end. A panic does not affect other runs.
 async fn ended(id: &str, run: Option<JoinHandle<()>>) {
     if let Some(run) = run
         && let Err(error) = run.await
@@ -165,11 +162,11 @@ async fn ended(id: &str, run: Option<JoinHandle<()>>) {
     }
 }
 
-/// Brings the plan in line with the folder. A policy whose times are as they were keeps its next one.
+/// Updates the plan to the folder's policies. A policy whose schedule did not change keeps its next time.
 fn update(
     plan: &mut BTreeMap<String, Planned>,
     found: Vec<(Policy, Cron)>,
-    runs: &impl Runs,
+    runner: &impl PolicyRunner,
     now: DateTime<Local>,
 ) {
     plan.retain(|id, _| found.iter().any(|(policy, _)| policy.policy_id == *id));
@@ -178,15 +175,15 @@ fn update(
         let due = match plan.get(&id) {
             Some(known) if known.cron.to_string() == cron.to_string() => known.due,
             Some(_) => cron.next_after(now),
-            None => match runs.past(&id) {
-                Past::Unfinished => Some(now),
-                Past::Began(began) => cron.next_after(began.min(now)),
-                Past::Never => cron.next_after(now),
+            None => match runner.last_run(&id) {
+                LastRun::Unfinished => Some(now),
+                LastRun::Began(began) => cron.next_after(began.min(now)),
+                LastRun::Never => cron.next_after(now),
             },
         };
         if plan.get(&id).is_none_or(|known| known.due != due) {
             let due = due.map_or_else(|| "never".to_owned(), |due| due.to_rfc3339());
-            tracing::info!(policy = id, %cron, due, "is served");
+            tracing::info!(policy = id, %cron, due, "serving the policy");
         }
         plan.insert(id, Planned { policy, cron, due });
     }

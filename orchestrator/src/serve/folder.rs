@@ -1,6 +1,6 @@
 //! The policies of a folder, read again when their files change.
 //!
-//! What is wrong with a file is told once, and again when it changes; the others are served.
+//! A file that cannot be served is logged once, and again when it changes; the others are served.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,23 +13,23 @@ use crate::cron::Cron;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 
-/// A file, as it was when it was read.
+/// A file's policy, as of one version of the file.
 #[derive(Debug)]
-struct Known {
-    stamp: Stamp,
-    /// None where it is no policy to be served.
+struct PolicyFile {
+    version: FileVersion,
+    /// `None` when it cannot be served.
     policy: Option<(Policy, Cron)>,
-    /// Whether it was told that another file has this policy_id.
-    is_twin: bool,
+    /// Another file has this policy_id, and that was logged.
+    is_duplicate: bool,
 }
 
-type Stamp = (u64, Option<SystemTime>);
+/// Length and time of last change.
+type FileVersion = (u64, Option<SystemTime>);
 
-/// A folder of policies.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    files: BTreeMap<PathBuf, Known>,
+    files: BTreeMap<PathBuf, PolicyFile>,
     is_readable: bool,
 }
 
@@ -38,56 +38,57 @@ impl Folder {
         Self { path, files: BTreeMap::new(), is_readable: true }
     }
 
-    /// Whether it can be read.
+    /// # Errors
+    /// When the folder cannot be read, or others can write to it.
     pub(super) fn check(&self) -> Result<()> {
         let listed = fs::read_dir(&self.path);
         listed.map(drop).map_err(intellistor_storage::Error::io("read the policies in", &self.path))?;
-        // Whoever can add a policy decides what is read, and where it goes.
+        // A policy decides what is read and where it is sent.
         trust::check_folder(&self.path)
             .map_err(|others| Error::Untrusted { what: "the folder of policies", others })
     }
 
-    /// Its policies, as they are now. While it cannot be read they are as they were.
-    pub(super) fn look(&mut self) -> Vec<(Policy, Cron)> {
+    /// The policies, read again where files changed. While the folder cannot be read, those read before.
+    pub(super) fn policies(&mut self) -> Vec<(Policy, Cron)> {
         match list(&self.path) {
             Ok(found) => {
                 self.is_readable = true;
                 self.files.retain(|path, _| found.contains_key(path));
-                for (path, stamp) in found {
-                    if self.files.get(&path).is_none_or(|known| known.stamp != stamp) {
+                for (path, version) in found {
+                    if self.files.get(&path).is_none_or(|file| file.version != version) {
                         let policy = read(&path);
-                        self.files.insert(path, Known { stamp, policy, is_twin: false });
+                        self.files.insert(path, PolicyFile { version, policy, is_duplicate: false });
                     }
                 }
             }
             Err(error) => {
                 if std::mem::take(&mut self.is_readable) {
-                    tracing::warn!(%error, folder = %self.path.display(), "cannot be read; its policies stay as they were");
+                    tracing::warn!(%error, folder = %self.path.display(), "the folder cannot be read; its policies stay as they were");
                 }
             }
         }
         let mut policies: Vec<(Policy, Cron)> = Vec::new();
-        for (path, known) in &mut self.files {
-            let Some((policy, cron)) = &known.policy else { continue };
+        for (path, file) in &mut self.files {
+            let Some((policy, cron)) = &file.policy else { continue };
             let id = &policy.policy_id;
-            let is_twin = policies.iter().any(|(other, _)| other.policy_id == *id);
-            if !is_twin {
+            let is_duplicate = policies.iter().any(|(other, _)| other.policy_id == *id);
+            if !is_duplicate {
                 policies.push((policy.clone(), cron.clone()));
-            } else if !known.is_twin {
-                tracing::warn!(id, file = %path.display(), "is not served: another file has this policy_id");
+            } else if !file.is_duplicate {
+                tracing::warn!(id, file = %path.display(), "not served: another file has this policy_id");
             }
-            known.is_twin = is_twin;
+            file.is_duplicate = is_duplicate;
         }
         policies
     }
 }
 
-fn list(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Stamp>> {
+fn list(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, FileVersion>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let is_policy = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        // One that vanished since it was listed is not there.
+        // It may have been removed since it was listed.
         if let Some(metadata) = is_policy.then(|| fs::metadata(&path).ok()).flatten() {
             found.insert(path, (metadata.len(), metadata.modified().ok()));
         }
@@ -98,24 +99,24 @@ fn list(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Stamp>> {
 fn read(path: &Path) -> Option<(Policy, Cron)> {
     let file = path.display();
     if let Err(others) = trust::check(path) {
-        tracing::warn!(%file, %others, "is not served: others can write it");
+        tracing::warn!(%file, %others, "not served: others can write it");
         return None;
     }
     let policy = match Policy::load(path) {
         Ok(policy) => policy,
         Err(error) => {
-            tracing::warn!(%file, %error, "is not served");
+            tracing::warn!(%file, %error, "not served");
             return None;
         }
     };
     let Some(schedule) = &policy.schedule else {
-        tracing::warn!(%file, "is not served: it has no `schedule`");
+        tracing::warn!(%file, "not served: it has no `schedule`");
         return None;
     };
     match Cron::parse(schedule) {
         Ok(cron) => Some((policy, cron)),
         Err(error) => {
-            tracing::warn!(%file, %error, "is not served");
+            tracing::warn!(%file, %error, "not served");
             None
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// A clock that goes with tokio's, which is paused.
+/// A clock that follows tokio's, which is paused.
 fn clock() -> impl Fn() -> DateTime<Local> + Clone {
     let started = Instant::now();
     move || base() + TimeDelta::from_std(started.elapsed()).unwrap()
@@ -31,18 +31,18 @@ fn write(folder: &Path, id: &str, schedule: &str) {
     fs::write(folder.join(format!("{id}.yaml")), text).unwrap();
 }
 
-/// Notes what ran when, in seconds since the start.
-struct Noted {
+/// What ran when, in seconds since the start.
+struct RecordedRuns {
     started: Instant,
     ran: Mutex<Vec<(String, u64)>>,
     takes: Duration,
-    past: Past,
+    last_run: LastRun,
 }
 
-impl Noted {
-    fn new(takes: u64, past: Past) -> Arc<Self> {
+impl RecordedRuns {
+    fn new(takes: u64, last_run: LastRun) -> Arc<Self> {
         let takes = Duration::from_secs(takes);
-        Arc::new(Self { started: Instant::now(), ran: Mutex::default(), takes, past })
+        Arc::new(Self { started: Instant::now(), ran: Mutex::default(), takes, last_run })
     }
 
     fn ran(&self) -> Vec<(String, u64)> {
@@ -54,9 +54,9 @@ impl Noted {
     }
 }
 
-impl Runs for Noted {
-    fn past(&self, _: &str) -> Past {
-        self.past
+impl PolicyRunner for RecordedRuns {
+    fn last_run(&self, _: &str) -> LastRun {
+        self.last_run
     }
 
     async fn run(&self, policy: Policy) {
@@ -66,7 +66,7 @@ impl Runs for Noted {
 }
 
 /// Serves for so many seconds.
-async fn serve_for(seconds: u64, folder: &Path, at_once: usize, runs: &Arc<Noted>) -> Served {
+async fn serve_for(seconds: u64, folder: &Path, at_once: usize, runs: &Arc<RecordedRuns>) -> Served {
     serve_by(clock(), seconds, folder, at_once, runs).await
 }
 
@@ -75,7 +75,7 @@ async fn serve_by(
     seconds: u64,
     folder: &Path,
     at_once: usize,
-    runs: &Arc<Noted>,
+    runs: &Arc<RecordedRuns>,
 ) -> Served {
     let cancel = CancellationToken::new();
     let options = ServeOptions { folder: folder.to_owned(), at_once, cancel: cancel.clone() };
@@ -88,29 +88,29 @@ async fn serve_by(
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_minute_is_every_minute() {
+async fn an_every_minute_schedule_runs_every_minute() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a", "* * * * *");
-    let runs = Noted::new(1, Past::Never);
+    let runs = RecordedRuns::new(1, LastRun::Never);
     let served = serve_for(100, dir.path(), 1, &runs).await;
     assert_eq!(runs.times(), [30, 90]);
     assert_eq!(served, Served { runs: 2, overlaps: 0 });
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_missed_is_made_up_for_once() {
+async fn missed_times_are_made_up_for_once() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a", "0 3 * * *");
-    let runs = Noted::new(1, Past::Began(base() - TimeDelta::days(3)));
+    let runs = RecordedRuns::new(1, LastRun::Began(base() - TimeDelta::days(3)));
     serve_for(100, dir.path(), 1, &runs).await;
     assert_eq!(runs.times(), [0, 30], "once for three days, and then at three");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_was_stopped_is_gone_on_with_at_once() {
+async fn an_interrupted_job_is_resumed_at_once() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a", "0 12 * * *");
-    let runs = Noted::new(1, Past::Unfinished);
+    let runs = RecordedRuns::new(1, LastRun::Unfinished);
     serve_for(100, dir.path(), 1, &runs).await;
     assert_eq!(runs.times(), [0]);
 }
@@ -119,19 +119,19 @@ async fn a_job_that_was_stopped_is_gone_on_with_at_once() {
 async fn a_policy_that_still_runs_is_not_run_twice() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a", "* * * * *");
-    let runs = Noted::new(100, Past::Never);
+    let runs = RecordedRuns::new(100, LastRun::Never);
     let served = serve_for(220, dir.path(), 4, &runs).await;
     assert_eq!(runs.times(), [30, 150], "not at 90, and at 210 it still runs");
     assert_eq!(served, Served { runs: 2, overlaps: 2 });
 }
 
 #[tokio::test(start_paused = true)]
-async fn policies_wait_for_their_turn_and_it_ends_when_they_have() {
+async fn policies_wait_their_turn_and_the_last_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     for id in ["a", "b", "c"] {
         write(dir.path(), id, "0 3 * * *");
     }
-    let runs = Noted::new(20, Past::Never);
+    let runs = RecordedRuns::new(20, LastRun::Never);
     serve_for(60, dir.path(), 2, &runs).await;
     let mut ran = runs.ran();
     ran.sort();
@@ -141,7 +141,7 @@ async fn policies_wait_for_their_turn_and_it_ends_when_they_have() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_folder_is_looked_at_again() {
+async fn folder_changes_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "gone", "* * * * *");
     write(dir.path(), "other", "0 12 * * *");
@@ -149,7 +149,7 @@ async fn the_folder_is_looked_at_again() {
     fs::write(dir.path().join("twin.yml"), "policy_id: other\npaths: ['/x']\nschedule: '* * * * *'\n")
         .unwrap();
     fs::write(dir.path().join("no-schedule.yml"), "policy_id: none\npaths: ['/x']\n").unwrap();
-    let runs = Noted::new(1, Past::Never);
+    let runs = RecordedRuns::new(1, LastRun::Never);
     let change = async {
         tokio::time::sleep(Duration::from_secs(40)).await;
         fs::remove_file(dir.path().join("gone.yaml")).unwrap();
@@ -159,26 +159,26 @@ async fn the_folder_is_looked_at_again() {
     tokio::join!(serve_for(160, dir.path(), 3, &runs), change);
     let mut ran = runs.ran();
     ran.sort_by_key(|(id, at)| (*at, id.clone()));
-    let told: Vec<_> = ran.iter().map(|(id, at)| (id.as_str(), *at)).collect();
-    assert_eq!(told, [("gone", 30), ("new", 90), ("other", 90), ("new", 150), ("other", 150)]);
+    let started: Vec<_> = ran.iter().map(|(id, at)| (id.as_str(), *at)).collect();
+    assert_eq!(started, [("gone", 30), ("new", 90), ("other", 90), ("new", 150), ("other", 150)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_ahead_does_not_put_off_what_is_due() {
+async fn a_clock_that_was_ahead_delays_nothing() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a", "0 3 * * *");
-    let runs = Noted::new(1, Past::Never);
+    let runs = RecordedRuns::new(1, LastRun::Never);
     // Three o'clock comes at 30, of the wrong year; the next would come in a year. At 40 the clock is put right.
     serve_by(wrong_clock(40), 24 * 3600 + 100, dir.path(), 1, &runs).await;
     assert_eq!(runs.times(), [30, 24 * 3600 + 30]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_is_served_when_the_other_is_gone() {
+async fn a_duplicate_is_served_when_the_other_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a", "0 12 * * *");
     fs::write(dir.path().join("b.yaml"), "policy_id: a\npaths: ['/x']\nschedule: '* * * * *'\n").unwrap();
-    let runs = Noted::new(1, Past::Never);
+    let runs = RecordedRuns::new(1, LastRun::Never);
     let remove = async {
         tokio::time::sleep(Duration::from_secs(40)).await;
         fs::remove_file(dir.path().join("a.yaml")).unwrap();
@@ -188,15 +188,15 @@ async fn a_twin_is_served_when_the_other_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_that_is_not_there_is_told() {
+async fn a_missing_folder_is_an_error() {
     let options =
         ServeOptions { folder: "/nowhere/policies".into(), at_once: 1, cancel: CancellationToken::new() };
-    let error = serve(options, clock(), Noted::new(1, Past::Never)).await.unwrap_err();
+    let error = serve(options, clock(), RecordedRuns::new(1, LastRun::Never)).await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/policies"), "{error}");
 }
 
 #[test]
-fn no_more_run_at_once_than_there_are_file_handles_for() {
+fn the_limit_of_open_files_lowers_how_many_run_at_once() {
     let cases =
         [((12, Some(1024)), 12), ((12, Some(128)), 2), ((12, Some(10)), 1), ((0, None), 1), ((12, None), 12)];
     for ((at_once, limit), expected) in cases {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::Local;
 use clap::Args;
 use intellistor::agent::Activity;
-use intellistor::serve::{Past, Runs, ServeOptions, serve};
+use intellistor::serve::{LastRun, PolicyRunner, ServeOptions, serve};
 use intellistor::{Agent, AgentOptions, AgentReport, Policy};
 use serde_json::json;
 
@@ -44,21 +44,21 @@ pub(crate) struct Serve {
     at_once: usize,
 }
 
-/// Runs of the agent, told on standard error.
-struct Runner {
+/// Runs of the agent, reported on standard error.
+struct AgentRunner {
     agent: Agent,
     session: Session,
     copy_to: Option<PathBuf>,
     seal: SealArgument,
 }
 
-impl Runs for Runner {
-    fn past(&self, policy_id: &str) -> Past {
-        let Ok(status) = self.agent.status(policy_id) else { return Past::Never };
+impl PolicyRunner for AgentRunner {
+    fn last_run(&self, policy_id: &str) -> LastRun {
+        let Ok(status) = self.agent.status(policy_id) else { return LastRun::Never };
         match (status.activity, status.last) {
-            (Activity::Running | Activity::Stopped, _) => Past::Unfinished,
-            (Activity::Idle, Some(last)) => Past::Began(last.began),
-            (Activity::Idle, None) => Past::Never,
+            (Activity::Running | Activity::Stopped, _) => LastRun::Unfinished,
+            (Activity::Idle, Some(last)) => LastRun::Began(last.began),
+            (Activity::Idle, None) => LastRun::Never,
         }
     }
 
@@ -86,7 +86,7 @@ impl Runs for Runner {
     }
 }
 
-impl Runner {
+impl AgentRunner {
     async fn back_up(&self, policy: &Policy) -> Result<AgentReport, Failure> {
         let (catalog, recipients) = run::open(policy, &self.agent, &self.seal, &self.session).await?;
         let options = AgentOptions {
@@ -101,7 +101,7 @@ impl Runner {
 
 pub(crate) async fn run(command: Serve, session: &Session) -> Result<Done, Failure> {
     let agent = home::agent(&session.environment)?;
-    let runner = Runner { agent, session: session.clone(), copy_to: command.out, seal: command.seal };
+    let runner = AgentRunner { agent, session: session.clone(), copy_to: command.out, seal: command.seal };
     let options =
         ServeOptions { folder: command.policies, at_once: command.at_once, cancel: session.cancel.clone() };
     intellistor::privilege::read_everything();

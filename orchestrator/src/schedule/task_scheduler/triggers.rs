@@ -6,7 +6,7 @@
 //!
 //! | cron says | a trigger on |
 //! | --- | --- |
-//! | every day, every month | [`TriggerDays::Days`] |
+//! | every day, every month | [`TriggerDays::All`] |
 //! | days of the month, or every day of some months | [`TriggerDays::DaysOfMonth`] |
 //! | weekdays | [`TriggerDays::Weekdays`] |
 //! | weekdays of some months | [`TriggerDays::WeekdaysOfMonths`], in the weeks 1 to 4 and last, which are all weeks |
@@ -115,7 +115,7 @@ pub(crate) fn triggers(cron: &Cron, since: NaiveDateTime) -> Result<Vec<Trigger>
 fn kinds_of_days(cron: &Cron) -> Vec<TriggerDays> {
     let months = cron.months();
     let all_months = months.len() == 12;
-    let of_month = |days: &[u8]| TriggerDays::AllOfMonth { days: days.to_vec(), months: months.to_vec() };
+    let of_month = |days: &[u8]| TriggerDays::DaysOfMonth { days: days.to_vec(), months: months.to_vec() };
     let of_week = |days: &[u8]| {
         if all_months {
             TriggerDays::Weekdays(days.to_vec())
