@@ -13,7 +13,7 @@
 //! | `known_stores`, `orphans` | is this the store of earlier runs; abandoned uploads |
 //! | `job_run`, `reconcile`, `failure_action` | the job's own steps and attempts; what the store has of it; what an error means |
 //! | `settle`, `abandon`, `close` | what becomes of the job |
-//! | `log`, `ship_logs` | a run's log, and its way to the store |
+//! | `log`, `log_list`, `ship_logs` | a run's log; those on this machine; their upload to the store |
 //! | `home`, `setup`, `monitor` | folders, input, what other processes see and ask of a run |
 //! | `report`, `document`, `status` | a run's report, as it is printed; a policy's status |
 
@@ -27,6 +27,7 @@ mod home;
 mod job_run;
 mod known_stores;
 mod log;
+mod log_list;
 mod monitor;
 mod open_job;
 mod orphans;
@@ -42,5 +43,6 @@ mod status;
 
 pub use document::AgentDocument;
 pub use handle::Agent;
+pub use log_list::{LogList, LogRow};
 pub use report::{AgentOptions, AgentReport, Cancelled, Resumed};
 pub use status::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};

@@ -75,7 +75,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Those of the store; `UnreadableOwner` when what should say so is something else.
-    pub async fn owner(&self, policy_id: &str) -> Result<Option<Owner>> {
+    pub(crate) async fn owner(&self, policy_id: &str) -> Result<Option<Owner>> {
         Ok(ownership::owner(&*self.store, policy_id).await?)
     }
 
@@ -84,7 +84,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Those of a store that cannot be reached.
-    pub async fn hosts(&self, names: Vec<BackupName>) -> Result<Vec<Option<String>>> {
+    pub(crate) async fn hosts(&self, names: Vec<BackupName>) -> Result<Vec<Option<String>>> {
         let peeks = streams::iter(names).map(|name| async move {
             match Preamble::fetch(&*self.store, &name).await {
                 Ok(peeked) => Ok(Some(peeked.host)),
@@ -108,7 +108,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn contents(&self, policy_id: &str) -> Result<Contents> {
+    pub(crate) async fn contents(&self, policy_id: &str) -> Result<Contents> {
         Ok(Contents::of(&*self.store, policy_id).await?)
     }
 

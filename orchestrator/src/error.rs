@@ -1,4 +1,6 @@
-//! What can go wrong, and of what kind it is.
+//! Errors of all operations, and their kinds.
+//!
+//! Texts say what happened. What to set or run next is the program's to say: see [`advice`](crate::advice).
 
 use std::path::PathBuf;
 
@@ -11,7 +13,6 @@ use crate::policy::PolicyError;
 /// The result of every operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An operation's error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Occurs when a store, a key, an archive or a manifest fails.
@@ -28,17 +29,15 @@ pub enum Error {
     /// Occurs when the store has no backup of the policy.
     #[error("{store} has no backup of policy {policy_id}{}", and_archives(*orphans))]
     NoBackup {
-        /// The policy.
         policy_id: String,
         /// The store's URL.
         store: String,
-        /// Archives without a manifest that it holds.
+        /// Archives without a manifest.
         orphans: usize,
     },
-    /// Occurs when a backup's manifest is missing, or is not what was put there, and the archive is in its place.
+    /// Occurs when a backup's manifest is missing or was altered, and its archive exists.
     #[error("{source}. The archive is there, and can be restored without its manifest")]
     ManifestLost {
-        /// The backup.
         name: BackupName,
         /// What is wrong with the manifest.
         #[source]
@@ -49,7 +48,6 @@ pub enum Error {
         "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, `*` crosses `/`, and a folder includes all that is in it"
     )]
     NothingMatches {
-        /// The backup.
         backup_id: String,
         /// The patterns, quoted.
         patterns: String,
@@ -59,7 +57,7 @@ pub enum Error {
         "the store does not hold what was sent: {0}. No manifest was written, so this backup does not exist; run it again"
     )]
     NotAsSent(String),
-    /// Occurs when something else stands in the store under the name of what this job has sent.
+    /// Occurs when an object in the store has the name of what this job has sent, and another sender.
     #[error(
         "{key} in {store} is not what this job has sent: the agent's home was copied (was a snapshot restored or started twice?), and the other copy continued the same job. Its data is not touched; give each machine its own home and policy_id"
     )]
@@ -69,7 +67,7 @@ pub enum Error {
         /// The store's URL.
         store: String,
     },
-    /// Occurs when the copy of a backup would lie in the store itself.
+    /// Occurs when the copy of a backup would be written into the store itself.
     #[error(
         "the copy in {} would overwrite what the store {} holds. Name another folder, best on another disk",
         copy.display(), store.display()
@@ -83,12 +81,10 @@ pub enum Error {
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target {
-        /// The folder.
         out: PathBuf,
-        /// Why.
         reason: String,
     },
-    /// Occurs when others can write what decides what the agent does, or where its state lies.
+    /// Occurs when others can write to the agent's settings or state.
     #[error(
         "{what} is not used, since others can write it: {others}. Make it and its parent folders writable only by the account that runs this (`chown`, `chmod go-w`)"
     )]
@@ -101,10 +97,10 @@ pub enum Error {
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]
     Defect(String),
-    /// Occurs when somebody asked for the job's end while a run worked on it.
+    /// Occurs when the job was cancelled while a run worked on it.
     #[error("the job was cancelled; the next run starts a new one")]
     Cancelled,
-    /// Occurs when the operation was cancelled.
+    /// Occurs when the operation was cancelled; a job can be resumed.
     #[error("interrupted")]
     Interrupted,
 }
@@ -112,7 +108,7 @@ pub enum Error {
 /// Kinds of errors that call for different exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Category {
-    /// It did not work; the message says why.
+    /// The operation failed.
     Failed,
     /// The policy, the environment or the arguments are wrong.
     Configuration,
@@ -131,8 +127,8 @@ impl Error {
         matches!(self, Self::Storage(Storage::NotOwner { .. } | Storage::UnreadableOwner { .. }))
     }
 
-    /// Whether the store cannot be used at all as it is set, so that another request would only be told the same.
-    pub(crate) fn is_of_no_store(&self) -> bool {
+    /// Whether the store cannot be used at all as configured, so that another request would fail in the same way.
+    pub(crate) fn is_unusable_store(&self) -> bool {
         matches!(self, Self::Storage(intellistor_storage::Error::Store(error)) if error.kind.is_of_the_store())
     }
 
@@ -142,7 +138,6 @@ impl Error {
         matches!(self, Self::Storage(Storage::Store(error)) if error.kind == StoreErrorKind::UnequalParts)
     }
 
-    /// The error's kind.
     pub fn category(&self) -> Category {
         use intellistor_storage::Error as Storage;
         match self {

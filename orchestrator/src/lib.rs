@@ -56,9 +56,9 @@ pub use error::{Category, Error, Result};
 pub use intellistor_actors::globs;
 pub use intellistor_actors::progress::{Progress, ProgressSnapshot};
 pub use intellistor_storage::archive::Compression;
-pub use intellistor_storage::catalog::contents::{Contents, ListedBackup, OrphanArchive};
+pub use intellistor_storage::catalog::contents::{ListedBackup, OrphanArchive};
 pub use intellistor_storage::catalog::layout::{BackupName, is_policy_id};
-pub use intellistor_storage::catalog::ownership::{Machine, Owner};
+pub use intellistor_storage::catalog::ownership::Machine;
 pub use intellistor_storage::disk::{leftovers, shortage, trust};
 pub use intellistor_storage::keys::{Identity, Recipients, UserKey};
 pub use intellistor_storage::manifest::{

@@ -38,7 +38,7 @@ fn system_id() -> Option<String> {
 
     let mut text = [0_u16; 64];
     let mut bytes = std::mem::size_of_val(&text) as u32;
-    // SAFETY: `text` has `bytes` bytes, which the function is told and does not pass; it ends what it writes with a NUL.
+    // SAFETY: `text` has `bytes` bytes, which is passed in and bounds what is written, a final NUL included.
     let found = unsafe {
         RegGetValueW(
             HKEY_LOCAL_MACHINE,

@@ -18,6 +18,7 @@ use crate::agent::close::close;
 use crate::agent::failure_action::ATTEMPTS;
 use crate::agent::home::Home;
 use crate::agent::log::AgentLog;
+use crate::agent::log_list::LogList;
 use crate::agent::report::{AgentOptions, AgentReport, Cancelled};
 use crate::agent::run::run;
 use crate::agent::setup::RunSetup;
@@ -46,6 +47,16 @@ impl Agent {
     #[must_use]
     pub fn with_attempts(self, attempts: RetryPolicy) -> Self {
         Self { attempts, ..self }
+    }
+
+    /// The logs of a policy's runs on this machine.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn logs(&self, policy_id: &str) -> Result<LogList> {
+        let folder = self.logs_folder(policy_id);
+        let logs = LogList::read(policy_id.to_owned(), folder.clone());
+        Ok(logs.map_err(StorageError::io("list the logs in", &folder))?)
     }
 
     /// The folder of a policy's logs.

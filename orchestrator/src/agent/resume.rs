@@ -60,7 +60,7 @@ async fn rename(setup: &RunSetup<'_>, queue: &Queue, ledger: &Ledger) -> Result<
     match aborted {
         Ok(()) => queue.forget_lost_job(&job.name)?,
         // The run itself is about to report it.
-        Err(error) if error.is_of_no_store() => {}
+        Err(error) if error.is_unusable_store() => {}
         Err(error) => tracing::warn!(%error, "cannot look for an upload that was begun and not recorded"),
     }
     Ok(())

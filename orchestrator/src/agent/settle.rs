@@ -97,7 +97,7 @@ async fn pause(
     let (state, parts) = (ledger.job().state.name(), ledger.part_count());
     tracing::error!(error = with_advice(error), state, parts, "the run stopped; the next run resumes it");
     // An interrupted run does not wait for its log, and a store that cannot be used is not asked again.
-    let can_ship = !matches!(error, Error::Interrupted) && !error.is_of_no_store();
+    let can_ship = !matches!(error, Error::Interrupted) && !error.is_unusable_store();
     let log_key = match log.enqueue(queue) {
         Ok(()) if can_ship => ship(log, queue, catalog).await,
         Ok(()) => None,

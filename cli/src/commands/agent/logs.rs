@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use intellistor_telemetry::Escaped;
 use intellistor_telemetry::run_log::{self, Follow};
-use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -48,20 +47,6 @@ struct Show {
     follow: bool,
 }
 
-#[derive(Serialize)]
-struct Document {
-    policy: String,
-    folder: String,
-    logs: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    timestamp: String,
-    path: String,
-    bytes: u64,
-}
-
 /// How often a followed log is looked at.
 const EVERY: Duration = Duration::from_millis(250);
 
@@ -69,22 +54,13 @@ pub(crate) async fn run(command: Logs, session: &Session) -> Result<Done, Failur
     let agent = home::agent(&session.environment)?;
     let folder = |policy: &PolicyIdArgument| agent.logs_folder(&policy.policy_id);
     match command.command {
-        LogsCommand::List(policy) => list(&policy.policy_id, &folder(&policy)),
+        LogsCommand::List(policy) => {
+            let logs = agent.logs(&policy.policy_id).map_err(Failure::engine("cannot list the logs"))?;
+            Done::document(&logs, Exit::Success)
+        }
         LogsCommand::Show(show) if show.follow => follow(&folder(&show.policy), session).await,
         LogsCommand::Show(show) => print(&which(&folder(&show.policy), show.run.as_deref())?),
     }
-}
-
-fn list(policy_id: &str, folder: &Path) -> Result<Done, Failure> {
-    let row = |log: run_log::LogFile| Row {
-        timestamp: log.timestamp,
-        path: log.path.to_string_lossy().into_owned(),
-        bytes: log.bytes,
-    };
-    let logs = logs_in(folder)?.into_iter().map(row).collect();
-    let document =
-        Document { policy: policy_id.to_owned(), folder: folder.to_string_lossy().into_owned(), logs };
-    Done::document(&document, Exit::Success)
 }
 
 fn logs_in(folder: &Path) -> Result<Vec<run_log::LogFile>, Failure> {
