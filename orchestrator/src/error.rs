@@ -80,10 +80,7 @@ pub enum Error {
     },
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
-    Target {
-        out: PathBuf,
-        reason: String,
-    },
+    Target { out: PathBuf, reason: String },
     /// Occurs when others can write to the agent's settings or state.
     #[error(
         "{what} is not used, since others can write it: {others}. Make it and its parent folders writable only by the account that runs this (`chown`, `chmod go-w`)"

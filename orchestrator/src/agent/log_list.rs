@@ -33,7 +33,8 @@ pub struct LogRow {
 
 impl LogList {
     pub(super) fn read(policy: String, folder: PathBuf) -> std::io::Result<Self> {
-        let row = |log: run_log::LogFile| LogRow { timestamp: log.timestamp, path: log.path, bytes: log.bytes };
+        let row =
+            |log: run_log::LogFile| LogRow { timestamp: log.timestamp, path: log.path, bytes: log.bytes };
         let logs = run_log::list(&folder)?.into_iter().map(row).collect();
         Ok(Self { policy, folder, logs })
     }
