@@ -35,16 +35,20 @@ pub(crate) mod header;
 #[cfg(feature = "isal")]
 mod igzip;
 mod index;
+mod opener;
 mod reader;
 pub(crate) mod segment;
+pub(crate) mod set;
 
 pub use frame::{Compression, FRAME_BYTES, FrameCompressor, MAX_SEALED_BYTES, inflate};
 pub use header::{FORMAT_VERSION, Header, MOST_HEADER_BYTES};
-pub use index::{ArchiveIndex, FrameRef, Opener};
+pub use index::FrameRef;
+pub use opener::Opener;
 pub use reader::{ArchiveReader, OpenedFrame};
 pub use segment::{
     FrameRecord, Sealed, SegmentRecord, SegmentSealer, archive_digest, equal_part_bytes, part_bytes,
 };
+pub use set::ArchiveSet;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use intellistor_storage::archive::ArchiveSet;
 use intellistor_storage::manifest::Entry;
 use intellistor_storage::objects::SharedStore;
 use intellistor_telemetry::metrics;
@@ -65,10 +66,10 @@ pub struct RangeFetched {
 /// What the fetcher needs.
 #[derive(Debug)]
 pub struct FetcherConfig {
-    /// Where the archive is.
+    /// Where the archives are.
     pub store: SharedStore,
-    /// The archive's key.
-    pub key: String,
+    /// Their keys.
+    pub archives: Arc<ArchiveSet>,
     pub next: Recipient<RangeFetched>,
     /// Where to report.
     pub failures: Failures,
@@ -144,9 +145,10 @@ async fn fetch(
         (Some(first), Some(last)) => {
             let _request = requests.acquire().await.map_err(|_| Stopped)?;
             let bytes = first.offset..last.end();
+            let key = config.archives.key(first.archive).map_err(|error| config.failures.report(error))?;
             let span =
                 info_span!(span::FETCH_RANGE, intellistor.range.size = (bytes.end - bytes.start) as i64);
-            let fetched = config.store.get_range(&config.key, bytes).instrument(span).await;
+            let fetched = config.store.get_range(key, bytes).instrument(span).await;
             fetched.map_err(|error| config.failures.report(error))?
         }
         _ => Bytes::new(),

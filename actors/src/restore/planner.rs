@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use intellistor_storage::archive::ArchiveIndex;
+use intellistor_storage::archive::ArchiveSet;
 use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
 
 use crate::globs::PathGlobs;
@@ -35,8 +35,8 @@ pub struct Plan;
 pub struct PlannerConfig {
     /// What the backup holds.
     pub manifest: Arc<VerifiedManifest>,
-    /// Where its frames are.
-    pub index: Arc<ArchiveIndex>,
+    /// The archives that hold it.
+    pub archives: Arc<ArchiveSet>,
     /// Which entries to restore; all of them without it.
     pub only: Option<PathGlobs>,
     pub next: Recipient<RangePlanned>,
@@ -48,7 +48,7 @@ pub struct PlannerConfig {
 #[derive(Debug)]
 pub struct Planner {
     manifest: Arc<VerifiedManifest>,
-    index: Arc<ArchiveIndex>,
+    archives: Arc<ArchiveSet>,
     selection: Selection,
     next: Link<RangePlanned>,
     progress: Arc<Progress>,
@@ -57,8 +57,8 @@ pub struct Planner {
 impl Planner {
     /// A planner that waits for [`Plan`].
     pub fn new(config: PlannerConfig) -> Self {
-        let PlannerConfig { manifest, index, only, next, progress } = config;
-        Self { manifest, index, selection: Selection::new(only), next: Link::new(next, 1), progress }
+        let PlannerConfig { manifest, archives, only, next, progress } = config;
+        Self { manifest, archives, selection: Selection::new(only), next: Link::new(next, 1), progress }
     }
 }
 
@@ -67,8 +67,8 @@ impl ThreadStage for Planner {
     const NAME: &'static str = "planner";
 
     fn handle(&mut self, Plan: Plan, _: &Failures) -> Result<(), StageError> {
-        let Self { manifest, index, selection, next, progress } = self;
-        let mut ranges = RangeBuilder::new(index);
+        let Self { manifest, archives, selection, next, progress } = self;
+        let mut ranges = RangeBuilder::new(archives);
         let mut planned = Ok(());
         let only = selection.only.clone();
         let each = |entry| {

@@ -132,7 +132,7 @@ pub(crate) async fn manifest(
         archive_bytes,
         manifest_bytes: manifest.document().bytes(),
         parts,
-        archive_sha256: sha256.iter().map(|b| format!("{b:02x}")).collect(),
+        archive_sha256: hex::encode(sha256),
         seconds: 0.0,
         problems,
         warnings,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use intellistor_actors::progress::Progress;
-use intellistor_storage::archive::{ArchiveReader, archive_digest};
+use intellistor_storage::archive::{ArchiveReader, ArchiveSet, archive_digest};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
-use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
 use intellistor_storage::{ContentDigest, Error as StorageError};
 use intellistor_telemetry::names::span;
 use intellistor_telemetry::trace;
@@ -47,48 +47,102 @@ async fn check(
     run: RunOptions,
 ) -> Result<VerifyReport> {
     let (started, trace_id) = (Instant::now(), trace::current_id());
-    let manifest = show(catalog, identity, name).await?;
+    let manifest = Arc::new(show(catalog, identity, name).await?);
+    let archives = Arc::new(manifest.archives()?);
     let head = manifest.head();
     run.progress.total_entries.add(head.totals.entries);
     run.progress.total_bytes.add(head.totals.bytes);
-    let (key, progress, name) = (identity.clone(), run.progress.clone(), name.clone());
-    stream::read_archive(catalog.store.clone(), name.archive_key(), run, move |source| {
-        let archive = ArchiveReader::open(source, &name, &key)?;
-        if archive.header() != manifest.header() {
-            return Err(contradiction("the archive's header differs from the manifest's").into());
-        }
-        let mut tar = TarVerifier { archive, frame: Vec::new(), position: 0, progress };
-        let (mut entries, mut bytes, mut outcome) = (0, 0, Ok(()));
-        manifest.for_each_entry(|entry| {
-            entries += 1;
-            outcome = tar.check(&entry).map(|checked| bytes = u64::saturating_add(bytes, checked));
-            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        outcome?;
-        while tar.next_frame()? {}
-        let segments = tar.archive.segments();
-        let record = &manifest.head().archives[0];
-        if segments != record.segments || archive_digest(segments) != record.sha256 {
-            return Err(contradiction("its segments are not those of the manifest").into());
-        }
-        let changed = ChangedEntries::among(&manifest, None)?;
-        Ok(VerifyReport {
-            name,
-            integrity: Integrity::Verified,
-            changed: changed.count,
-            warnings: changed.warnings(),
-            skipped: manifest.head().totals.skipped,
-            entries,
-            bytes,
-            archive_bytes: segments.iter().map(|s| s.bytes).sum(),
-            segments: segments.len() as u32,
-            frames: segments.iter().map(|s| s.frames.len() as u64).sum(),
-            archive_sha256: record.sha256.iter().map(|b| format!("{b:02x}")).collect(),
-            seconds: started.elapsed().as_secs_f64(),
-            trace_id,
-        })
+    let mut sums = Checked::default();
+    for number in archives.numbers() {
+        let key = archives.key(number)?.to_owned();
+        let (manifest, archives, progress) = (manifest.clone(), archives.clone(), run.progress.clone());
+        let checked = stream::read_archive(catalog.store.clone(), key, run.clone(), move |source| {
+            check_archive(&manifest, &archives, number, source, progress)
+        });
+        sums.add(checked.await?);
+    }
+    let changed = ChangedEntries::among(&manifest, None)?;
+    Ok(VerifyReport {
+        name: name.clone(),
+        integrity: Integrity::Verified,
+        changed: changed.count,
+        warnings: changed.warnings(),
+        skipped: head.totals.skipped,
+        entries: sums.entries,
+        bytes: sums.bytes,
+        archive_bytes: sums.archive_bytes,
+        segments: sums.segments,
+        frames: sums.frames,
+        archive_sha256: hex::encode(head.archives[0].sha256),
+        seconds: started.elapsed().as_secs_f64(),
+        trace_id,
     })
-    .await
+}
+
+/// What was checked of one archive, or of all.
+#[derive(Debug, Default)]
+struct Checked {
+    entries: u64,
+    bytes: u64,
+    archive_bytes: u64,
+    segments: u32,
+    frames: u64,
+}
+
+impl Checked {
+    fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.archive_bytes += other.archive_bytes;
+        self.segments += other.segments;
+        self.frames += other.frames;
+    }
+}
+
+/// Reads an archive to its end, and compares what it holds with the entries whose content is in it.
+fn check_archive(
+    manifest: &VerifiedManifest,
+    archives: &ArchiveSet,
+    number: u32,
+    source: impl Read,
+    progress: Arc<Progress>,
+) -> Result<Checked> {
+    let archive = archives.reader(number, source)?;
+    let mut tar = TarVerifier { archive, frame: Vec::new(), position: 0, progress };
+    let (mut checked, mut outcome) = (Checked::default(), Ok(()));
+    let mut check = |entry: &Entry| -> Result<(), StorageError> {
+        if archive_of(entry, archives)? == number {
+            checked.entries += 1;
+            checked.bytes = checked.bytes.saturating_add(tar.check(entry)?);
+        }
+        Ok(())
+    };
+    manifest.for_each_entry(|entry| {
+        outcome = check(&entry);
+        if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    outcome?;
+    while tar.next_frame()? {}
+    let segments = tar.archive.segments();
+    let record = &manifest.head().archives[number as usize];
+    if segments != record.segments || archive_digest(segments) != record.sha256 {
+        return Err(contradiction("its segments are not those of the manifest").into());
+    }
+    checked.archive_bytes = segments.iter().map(|s| s.bytes).sum();
+    checked.segments = segments.len() as u32;
+    checked.frames = segments.iter().map(|s| s.frames.len() as u64).sum();
+    Ok(checked)
+}
+
+/// The archive that holds an entry's content; the backup's own where it has none. An archive is read forward only, so that
+/// content in more than one cannot be checked this way.
+fn archive_of(entry: &Entry, archives: &ArchiveSet) -> Result<u32, StorageError> {
+    let mut numbers = entry.extents.iter().map(|extent| extent.archive);
+    let first = numbers.next().unwrap_or(0);
+    if numbers.any(|number| number != first) {
+        return Err(contradiction("an entry's content is in more than one archive"));
+    }
+    archives.key(first).map(|_| first)
 }
 
 /// The tar stream, read forward only: the manifest has its entries in the order of their bytes.

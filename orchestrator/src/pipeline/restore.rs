@@ -15,7 +15,7 @@ use intellistor_actors::restore::planner::{Plan, Planner, PlannerConfig};
 use intellistor_actors::restore::writer::{Writer, WriterConfig};
 use intellistor_actors::target::Target;
 use intellistor_actors::threaded::Threaded;
-use intellistor_storage::archive::{ArchiveIndex, Opener};
+use intellistor_storage::archive::{ArchiveSet, Opener};
 use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_storage::objects::SharedStore;
 use intellistor_telemetry::names::span;
@@ -33,11 +33,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct RestorePipeline {
     pub(crate) manifest: Arc<VerifiedManifest>,
-    pub(crate) index: Arc<ArchiveIndex>,
-    pub(crate) opener: Opener,
+    pub(crate) archives: Arc<ArchiveSet>,
     pub(crate) only: Option<PathGlobs>,
     pub(crate) store: SharedStore,
-    pub(crate) key: String,
     pub(crate) target: Target,
     pub(crate) progress: Arc<Progress>,
 }
@@ -66,12 +64,12 @@ impl RestorePipeline {
             progress: self.progress.clone(),
         };
         let extractor = Threaded::start(extract, move || Extractor::new(extractor));
-        let (frames, next) = (self.opener, extractor.clone().recipient());
+        let (frames, next) = (Opener::new(self.archives.clone()), extractor.clone().recipient());
         let opener =
             Threaded::start_many(cores(), open, move || FrameOpener::new(frames.clone(), next.clone()));
         let fetcher = Fetcher::new(FetcherConfig {
             store: self.store,
-            key: self.key,
+            archives: self.archives.clone(),
             next: opener.clone().recipient(),
             failures: fetch,
             progress: self.progress.clone(),
@@ -79,7 +77,7 @@ impl RestorePipeline {
         .start();
         let planner = PlannerConfig {
             manifest: self.manifest,
-            index: self.index,
+            archives: self.archives,
             only: self.only,
             next: fetcher.clone().recipient(),
             progress: self.progress,

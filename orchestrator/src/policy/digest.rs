@@ -75,7 +75,7 @@ mod tests {
     fn the_digest_of_a_policy_is_pinned() {
         let text = r#"{"compression":"balanced","exclude":["*.tmp","a\"b"],"paths":["/home/joão/Documents","C:\\dados"],"policy_id":"docs-2026","version":1}"#;
         assert_eq!(String::from_utf8(policy().canonical()).unwrap(), text);
-        let digest: String = policy().digest().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(policy().digest());
         assert_eq!(digest, "a22ffe0d167c324188c047d97446257245fb6a18e05b01289fb2cc31ace19d28");
     }
 

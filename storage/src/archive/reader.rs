@@ -52,12 +52,21 @@ struct Checked<R> {
 }
 
 impl<R: Read> ArchiveReader<R> {
-    /// Reads the header, sees that it is that of `name`, and opens the data key.
+    /// Reads the header, checks that it is that of `name`, and opens the data key.
     ///
     /// # Errors
     /// [`Error::OtherBackup`] when it is another backup's archive; those of [`Header`] and of [`Identity::unwrap`], and
     /// [`Error::Io`] from `source`.
     pub fn open(source: R, name: &BackupName, identity: &Identity) -> Result<Self> {
+        Self::open_with(source, name, |header| identity.unwrap(header.keys(), header.backup_id()))
+    }
+
+    /// As [`open`](Self::open), with the data key that `unwrap` finds for the header.
+    pub(super) fn open_with(
+        source: R,
+        name: &BackupName,
+        unwrap: impl FnOnce(&Header) -> Result<DataKey>,
+    ) -> Result<Self> {
         let mut source =
             Checked { source, ahead: None, position: 0, segment_start: 0, digest: Sha256::new() };
         let mut encoded = vec![0; PREFIX_BYTES];
@@ -66,7 +75,7 @@ impl<R: Read> ArchiveReader<R> {
         encoded.resize(Header::length(prefix)?, 0);
         source.read_all(&mut encoded[PREFIX_BYTES..])?;
         let header = Header::of(name, "the archive", &encoded)?;
-        let data_key = identity.unwrap(header.keys(), header.backup_id())?;
+        let data_key = unwrap(&header)?;
         Ok(Self {
             source,
             header,

@@ -63,17 +63,62 @@ fn the_reader_and_the_index_agree_with_the_sealer() {
     assert_eq!(tar, made.tar);
     assert_eq!(segments, made.records());
 
-    let index = Arc::new(ArchiveIndex::new(made.header.clone(), &made.records()).unwrap());
-    let mut opener = Opener::new(index.clone(), made.data_key.clone());
-    for i in (0..index.frame_count()).rev() {
-        let frame = index.frame(i);
+    let mut archives = ArchiveSet::default();
+    archives.add("key".to_owned(), made.header.clone(), made.data_key.clone(), &made.records()).unwrap();
+    let archives = Arc::new(archives);
+    let mut opener = Opener::new(archives.clone());
+    for i in (0..archives.frame_count()).rev() {
+        let frame = archives.frame(i);
         let framed = &bytes[frame.offset as usize..frame.end() as usize];
         assert_eq!(*opener.open(&frame, framed).unwrap(), made.tar[i]);
-        assert_eq!(index.frames_holding(frame.tar_offset, u64::from(frame.tar_bytes)).unwrap(), i..i + 1);
+        let tar_bytes = u64::from(frame.tar_bytes);
+        assert_eq!(archives.frames_holding(0, frame.tar_offset, tar_bytes).unwrap(), i..i + 1);
     }
-    assert_eq!(index.frames_holding(FRAME_BYTES as u64 - 1, 2).unwrap(), 0..2);
-    assert!(index.frames_holding(index.tar_bytes(), 1).is_err());
-    assert!(index.frames_holding(u64::MAX, 2).is_err());
+    assert_eq!(archives.frames_holding(0, FRAME_BYTES as u64 - 1, 2).unwrap(), 0..2);
+    let last = archives.frame(archives.frame_count() - 1);
+    assert!(archives.frames_holding(0, last.tar_offset + u64::from(last.tar_bytes), 1).is_err());
+    assert!(archives.frames_holding(0, u64::MAX, 2).is_err());
+    assert!(archives.frames_holding(1, 0, 1).is_err(), "there is no other archive");
+}
+
+/// Two archives with other keys, of which the second is read as the first: frames are numbered through, and each opens
+/// under its own archive's key alone.
+#[test]
+fn frames_of_a_set_are_numbered_through_and_opened_with_their_own_archives_key() {
+    let made = [Made::new(9), Made::new(3)];
+    let mut archives = ArchiveSet::default();
+    for (number, made) in made.iter().enumerate() {
+        let segments = made.records();
+        let (header, data_key) = (made.header.clone(), made.data_key.clone());
+        archives.add(format!("key {number}"), header, data_key, &segments).unwrap();
+    }
+    assert_eq!((archives.numbers(), archives.key(1).unwrap()), (0..2, "key 1"));
+    assert!(archives.key(2).is_err());
+    let archives = Arc::new(archives);
+    let tar: Vec<_> = made.iter().flat_map(|made| &made.tar).collect();
+    assert_eq!(archives.frame_count(), tar.len());
+    let mut opener = Opener::new(archives.clone());
+    for (number, tar) in tar.iter().enumerate() {
+        let frame = archives.frame(number);
+        let within =
+            |made: &Made| made.bytes().get(frame.offset as usize..frame.end() as usize).map(<[u8]>::to_vec);
+        let own = within(&made[frame.archive as usize]).unwrap();
+        assert_eq!(*opener.open(&frame, &own).unwrap(), **tar);
+        if let Some(other) = within(&made[1 - frame.archive as usize]) {
+            assert!(opener.open(&frame, &other).is_err(), "frame {number}");
+        }
+        let other = FrameRef { archive: 1 - frame.archive, ..frame };
+        assert!(opener.open(&other, &own).is_err(), "frame {number}");
+    }
+    let first_of_second = made[0].tar.len();
+    assert_eq!(archives.frames_holding(1, 0, 1).unwrap(), first_of_second..first_of_second + 1);
+    for (number, made) in (0..).zip(&made) {
+        let bytes = made.bytes();
+        let mut reader = archives.reader(number, &bytes[..]).unwrap();
+        while reader.next_frame().unwrap().is_some() {}
+        assert_eq!(reader.segments(), made.records());
+    }
+    assert!(archives.reader(0, &made[1].bytes()[..]).is_err());
 }
 
 #[test]

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::entry::Entry;
-use super::head::Head;
+use super::head::{ArchiveRecord, Head};
 use super::lines::Lines;
 use super::mac_check::MacCheck;
 use super::preamble::{PREAMBLE_BYTES, read_header};
 use super::problem::{Note, Problem};
 use super::refused::refused;
 use crate::archive::header::Header;
+use crate::archive::set::ArchiveSet;
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
 use crate::error::{Error, Result};
@@ -147,6 +148,18 @@ impl VerifiedManifest {
     /// The key of this backup.
     pub fn data_key(&self) -> &DataKey {
         &self.data_key
+    }
+
+    /// The archives that its entries point into, and what opens them. In this version of the format that is the backup's
+    /// own, with number 0.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when its segments contradict themselves.
+    pub fn archives(&self) -> Result<ArchiveSet> {
+        let mut archives = ArchiveSet::default();
+        let ArchiveRecord { key, segments, .. } = &self.head.archives[0];
+        archives.add(key.clone(), self.header.clone(), self.data_key.clone(), segments)?;
+        Ok(archives)
     }
 
     /// The document.

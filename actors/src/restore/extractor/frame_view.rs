@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use intellistor_storage::archive::FrameRef;
+
 use crate::restore::fetcher::MemoryShare;
 use crate::restore::opener::FrameOpened;
 
@@ -31,13 +33,14 @@ impl FrameView {
         self.0.frames.last().or(self.0.before.as_ref()).cloned()
     }
 
-    /// The frame that holds a position of the tar stream.
-    pub(crate) fn at(&self, position: u64) -> Option<&FrameOpened> {
+    /// The frame that holds a position of an archive's tar stream.
+    pub(crate) fn at(&self, archive: u32, position: u64) -> Option<&FrameOpened> {
         let Inner { before, frames, .. } = &*self.0;
         let holds = |opened: &&Arc<FrameOpened>| {
-            let start = opened.frame.tar_offset;
-            start <= position && position - start < u64::from(opened.frame.tar_bytes)
+            let FrameRef { archive: found, tar_offset, tar_bytes, .. } = opened.frame;
+            found == archive && tar_offset <= position && position - tar_offset < u64::from(tar_bytes)
         };
+        // A range is within one archive.
         let after = frames.partition_point(|opened| opened.frame.tar_offset <= position);
         let found = frames[..after].last().filter(holds).or_else(|| before.as_ref().filter(holds));
         found.map(|opened| &**opened)

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use intellistor_storage::archive::{ArchiveIndex, FrameRef};
+use intellistor_storage::archive::{ArchiveSet, FrameRef};
 use intellistor_storage::manifest::Extent;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::restore::extractor::extracted::MAX_LISTED;
 use crate::restore::fetcher::MemoryShare;
-use crate::restore::planner::ranges::tests::{file, index, plan_all, small};
+use crate::restore::planner::ranges::tests::{archive, file, plan_all, small};
 use crate::restore::planner::ranges::{RangeBuilder, RangePlanned};
 use crate::restore::writer::{Writer, WriterConfig};
 use crate::threaded::Threaded;
@@ -82,8 +82,8 @@ impl Bench {
     }
 
     /// Restores all, in ranges of the usual size.
-    fn restore(&mut self, index: &ArchiveIndex, entries: &[Entry]) -> Extracted {
-        for range in plan_all(RangeBuilder::new(index), entries) {
+    fn restore(&mut self, archive: &ArchiveSet, entries: &[Entry]) -> Extracted {
+        for range in plan_all(RangeBuilder::new(archive), entries) {
             self.take(opened(range, &|_| false));
         }
         self.outcome.try_recv().unwrap()
@@ -94,8 +94,8 @@ impl Bench {
     }
 }
 
-fn hundreds(frames: usize) -> ArchiveIndex {
-    index(&[&vec![(50, 100); frames]])
+fn hundreds(frames: usize) -> ArchiveSet {
+    archive(&[&vec![(50, 100); frames]])
 }
 
 fn leftovers(out: &Path) -> usize {
@@ -107,11 +107,11 @@ fn leftovers(out: &Path) -> usize {
 
 #[test]
 fn ranges_are_written_in_order_whatever_the_order_they_come_in() {
-    let index = hundreds(10);
+    let archive = hundreds(10);
     let entries = [honest("small", &[(0, 10)]), honest("large", &[(50, 800)]), honest("after", &[(860, 10)])];
     let mut bench = Bench::new();
     let ranges: Vec<RangeOpened> =
-        plan_all(small(&index), &entries).into_iter().map(|range| opened(range, &|_| false)).collect();
+        plan_all(small(&archive), &entries).into_iter().map(|range| opened(range, &|_| false)).collect();
     let count = ranges.len();
     for (i, range) in ranges.into_iter().rev().enumerate() {
         assert!(bench.outcome.try_recv().is_err());
@@ -125,11 +125,11 @@ fn ranges_are_written_in_order_whatever_the_order_they_come_in() {
 
 #[test]
 fn a_damaged_frame_costs_only_what_is_in_it() {
-    let index = hundreds(12);
+    let archive = hundreds(12);
     let mut entries: Vec<Entry> = (0..40).map(|i| honest(&format!("f{i:02}"), &[(i * 25, 25)])).collect();
     entries.insert(20, honest("across", &[(450, 400)]));
     let mut bench = Bench::new();
-    for range in plan_all(small(&index), &entries) {
+    for range in plan_all(small(&archive), &entries) {
         bench.take(opened(range, &|frame| frame.index == 6));
     }
     let outcome = bench.outcome.try_recv().unwrap();
@@ -144,7 +144,7 @@ fn a_damaged_frame_costs_only_what_is_in_it() {
 
 #[test]
 fn content_that_is_not_what_was_backed_up_gets_no_name() {
-    let index = hundreds(3);
+    let archive = hundreds(3);
     let wrong = Entry { sha256: Some([1; 32]), ..file("wrong", &[(0, 10)]) };
     let unknown = file("unknown", &[(10, 10)]);
     let too_small = Entry { size: 5, ..honest("too small", &[(20, 10)]) };
@@ -152,7 +152,8 @@ fn content_that_is_not_what_was_backed_up_gets_no_name() {
     overlap.extents[1].at = Some(5);
     let mut bench = Bench::new();
     fs::write(bench.out.path().join("wrong"), "what was there").unwrap();
-    for range in plan_all(small(&index), &[wrong, unknown, too_small, overlap, honest("right", &[(50, 10)])])
+    for range in
+        plan_all(small(&archive), &[wrong, unknown, too_small, overlap, honest("right", &[(50, 10)])])
     {
         bench.take(opened(range, &|_| false));
     }
@@ -164,9 +165,9 @@ fn content_that_is_not_what_was_backed_up_gets_no_name() {
 
 #[test]
 fn a_plan_that_ends_early_is_reported() {
-    let index = hundreds(9);
+    let archive = hundreds(9);
     let mut bench = Bench::new();
-    let mut ranges = plan_all(small(&index), &[honest("large", &[(0, 800)])]);
+    let mut ranges = plan_all(small(&archive), &[honest("large", &[(0, 800)])]);
     let mut first = ranges.swap_remove(0);
     first.last = true;
     bench.take(opened(first, &|_| false));
@@ -177,7 +178,7 @@ fn a_plan_that_ends_early_is_reported() {
 
 #[test]
 fn holes_count_as_zeros() {
-    let index = hundreds(2);
+    let archive = hundreds(2);
     let content = [vec![0; 1000], tar(0..60), vec![0; 440], tar(60..120), vec![0; 880]].concat();
     let mut sparse = Entry {
         sha256: Some(Sha256::digest(&content).into()),
@@ -191,7 +192,7 @@ fn holes_count_as_zeros() {
     let all_hole =
         Entry { sha256: Some(Sha256::digest([0; 300_000]).into()), size: 300_000, ..file("hole", &[]) };
     let mut bench = Bench::new();
-    for range in plan_all(small(&index), &[sparse, all_hole]) {
+    for range in plan_all(small(&archive), &[sparse, all_hole]) {
         bench.take(opened(range, &|_| false));
     }
     let outcome = bench.outcome.try_recv().unwrap();
@@ -202,11 +203,11 @@ fn holes_count_as_zeros() {
 
 #[test]
 fn what_cannot_be_made_is_listed_up_to_a_limit_and_counted() {
-    let index = hundreds(2);
+    let archive = hundreds(2);
     let mut bench = Bench::new();
     let mut entries: Vec<Entry> = (0..150).map(|i| honest(&format!("../{i}"), &[(i % 100, 10)])).collect();
     entries.push(honest("good", &[(0, 10)]));
-    for range in plan_all(small(&index), &entries) {
+    for range in plan_all(small(&archive), &entries) {
         bench.take(opened(range, &|_| false));
     }
     let outcome = bench.outcome.try_recv().unwrap();
@@ -239,7 +240,7 @@ fn mtime_ns(path: &Path) -> i128 {
 
 #[test]
 fn files_written_in_parallel_come_out_as_if_written_in_order() {
-    let index = index(&[&vec![(900, 1000); 200]]);
+    let archive = archive(&[&vec![(900, 1000); 200]]);
     let mut entries = vec![honest("late/x", &[(0, 100_000)]), folder("late", 9), folder("twice", 7)];
     // A file where others want a folder: it was first.
     entries.push(honest("file", &[(0, 150_000)]));
@@ -264,7 +265,7 @@ fn files_written_in_parallel_come_out_as_if_written_in_order() {
     entries.push(honest("large", &[(120_000, 80_000)]));
     entries.insert(4, honest("file/below", &[(0, 1)]));
     let mut bench = Bench::new();
-    let outcome = bench.restore(&index, &entries);
+    let outcome = bench.restore(&archive, &entries);
     assert_eq!(outcome.warnings, ["file/below: file in its path is not a folder"]);
     assert_eq!((outcome.restored, outcome.damaged_count), (entries.len() as u64 - 1, 0));
     assert_eq!(bench.read("file").unwrap(), tar(0..150_000));
@@ -296,8 +297,8 @@ proptest! {
         shuffle in any::<u64>(),
     ) {
         let sealed: Vec<(u32, u32)> = frames.iter().map(|(sealed, tar)| (sealed + 16, *tar)).collect();
-        let index = index(&[&sealed]);
-        let size = index.tar_bytes();
+        let archive = archive(&[&sealed]);
+        let size = (0..archive.frame_count()).map(|i| u64::from(archive.frame(i).tar_bytes)).sum::<u64>();
         // Mostly in order, as archives are; some go back, as hard links do.
         let mut places: Vec<(u64, u64, bool)> = cuts
             .into_iter()
@@ -316,7 +317,7 @@ proptest! {
                 honest(&i.to_string(), &extents)
             })
             .collect();
-        let mut ranges = plan_all(small(&index), &entries);
+        let mut ranges = plan_all(small(&archive), &entries);
         for range in &ranges {
             prop_assert!(range.entries.len() <= 3);
             prop_assert!(range.frames.len() <= 1 || range.frames.iter().map(|f| f.tar_bytes).sum::<u32>() <= 300);

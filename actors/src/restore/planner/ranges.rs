@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use actix::Message;
-use intellistor_storage::Error;
-use intellistor_storage::archive::{ArchiveIndex, FrameRef};
+use intellistor_storage::archive::{ArchiveSet, FrameRef};
 use intellistor_storage::manifest::Entry;
 
 use crate::link::Reply;
@@ -21,7 +20,7 @@ pub const RANGE_ENTRIES: usize = 512;
 /// What the entries of a range take in memory at most, in bytes, unless one alone takes more.
 pub const RANGE_ENTRIES_BYTES: u64 = 1 << 20;
 
-/// Adjacent frames of the archive, fetched with one request, and the entries whose content begins in them.
+/// Adjacent frames of one archive, fetched with one request, and the entries whose content begins in them.
 ///
 /// An entry may also use the last frame of an earlier range: the last one before that had any.
 #[derive(Debug, Message)]
@@ -54,10 +53,10 @@ struct Limits {
 /// is fetched once, even where a range ends between them.
 #[derive(Debug)]
 pub struct RangeBuilder<'a> {
-    index: &'a ArchiveIndex,
+    archives: &'a ArchiveSet,
     limits: Limits,
     seq: u64,
-    /// The last frame of the ranges that came out.
+    /// The last frame of the ranges that came out, numbered as in the set.
     before: Option<usize>,
     frames: Range<usize>,
     sealed_bytes: u64,
@@ -67,20 +66,20 @@ pub struct RangeBuilder<'a> {
 }
 
 impl<'a> RangeBuilder<'a> {
-    /// A builder over the frames of `index`.
-    pub fn new(index: &'a ArchiveIndex) -> Self {
+    /// A builder over the frames of `archives`.
+    pub fn new(archives: &'a ArchiveSet) -> Self {
         let limits = Limits {
             sealed_bytes: RANGE_SEALED_BYTES,
             tar_bytes: RANGE_TAR_BYTES,
             entries: RANGE_ENTRIES,
             entries_bytes: RANGE_ENTRIES_BYTES,
         };
-        Self::with_limits(index, limits)
+        Self::with_limits(archives, limits)
     }
 
-    fn with_limits(index: &'a ArchiveIndex, limits: Limits) -> Self {
+    fn with_limits(archives: &'a ArchiveSet, limits: Limits) -> Self {
         Self {
-            index,
+            archives,
             limits,
             seq: 0,
             before: None,
@@ -103,13 +102,7 @@ impl<'a> RangeBuilder<'a> {
     ) -> Result<(), StageError> {
         let mut needed = Vec::with_capacity(entry.extents.len());
         for extent in &entry.extents {
-            if extent.archive != 0 {
-                let reason =
-                    format!("an extent is in archive {}, which this backup does not name", extent.archive);
-                let what = format!("the manifest's entry {}", entry.relative_path);
-                return Err(Error::integrity(what, reason).into());
-            }
-            needed.push(self.index.frames_holding(extent.offset, extent.length)?);
+            needed.push(self.archives.frames_holding(extent.archive, extent.offset, extent.length)?);
         }
         let entry_bytes = entry.memory_bytes();
         let has_room = self.entries.len() < self.limits.entries
@@ -140,9 +133,10 @@ impl<'a> RangeBuilder<'a> {
         if self.frames.contains(&frame) || self.before == Some(frame) {
             return Ok(());
         }
-        let found = self.index.frame(frame);
+        let found = self.archives.frame(frame);
         let (sealed, tar) = (found.end() - found.offset, u64::from(found.tar_bytes));
         let fits = frame == self.frames.end
+            && found.archive == self.archives.frame(self.frames.start).archive
             && self.sealed_bytes + sealed <= self.limits.sealed_bytes
             && self.tar_bytes + tar <= self.limits.tar_bytes;
         if !self.frames.is_empty() && !fits {
@@ -158,7 +152,7 @@ impl<'a> RangeBuilder<'a> {
     }
 
     fn close(&mut self, continues_in_next: bool, last: bool) -> RangePlanned {
-        let frames: Vec<FrameRef> = self.frames.clone().map(|frame| self.index.frame(frame)).collect();
+        let frames: Vec<FrameRef> = self.frames.clone().map(|frame| self.archives.frame(frame)).collect();
         if !frames.is_empty() {
             self.before = Some(self.frames.end - 1);
         }

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use intellistor_storage::Error;
 use intellistor_storage::archive::{
-    Compression, FRAME_BYTES, FrameCompressor, FrameRef, Header, Opener, SegmentSealer,
+    Compression, FRAME_BYTES, FrameCompressor, FrameRef, Header, Opener, SegmentRecord, SegmentSealer,
 };
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients, UserKey};
-use intellistor_storage::manifest::{ManifestDraft, Origin, PartEntries};
+use intellistor_storage::manifest::{Extent, ManifestDraft, Origin, PartEntries};
 use intellistor_storage::objects::{LocalStore, ObjectStoreExt as _, SharedStore};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -29,13 +29,50 @@ use crate::restore::writer::{Writer, WriterConfig};
 use crate::target::Target;
 use crate::threaded::Threaded;
 
-const ARCHIVE: &str = "archive";
-
 /// A backup of made-up content; its tar stream has no headers, since nothing here reads them.
 struct Backup {
     manifest: Arc<VerifiedManifest>,
-    index: Arc<ArchiveIndex>,
-    sealed: Vec<u8>,
+    archives: Arc<ArchiveSet>,
+    /// By their numbers; the store has them under [`key`].
+    sealed: Vec<Vec<u8>>,
+}
+
+fn key(archive: usize) -> String {
+    format!("archive-{archive}")
+}
+
+/// An archive of `tar`, sealed under keys of its own.
+struct SealedArchive {
+    name: BackupName,
+    header: Header,
+    user_key: UserKey,
+    data_key: DataKey,
+    bytes: Vec<u8>,
+    records: Vec<SegmentRecord>,
+}
+
+impl SealedArchive {
+    fn of(backup_id: &str, tar: &[u8]) -> Self {
+        let name = BackupName {
+            policy_id: "p".into(),
+            timestamp: "20260101T000000Z".into(),
+            backup_id: backup_id.into(),
+        };
+        let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
+        let header = Header::new(&name, Recipients::from(user_key.clone()).wrap(&data_key, backup_id));
+        let mut sealer = SegmentSealer::new(header.clone(), data_key.clone());
+        let mut compressor = FrameCompressor::new(Compression::Fast);
+        let (mut bytes, mut records) = (Vec::new(), Vec::new());
+        let mut seal = |tar: &[u8], last: bool| {
+            if let Some(part) = sealer.seal(&compressor.compress(tar), tar.len() as u32, last).unwrap() {
+                bytes.extend_from_slice(&part.body);
+                records.push(part.record);
+            }
+        };
+        tar.chunks(FRAME_BYTES).for_each(|frame| seal(frame, false));
+        seal(&[0; 1024], true);
+        Self { name, header, user_key, data_key, bytes, records }
+    }
 }
 
 fn noise(bytes: usize, seed: u64) -> Vec<u8> {
@@ -51,10 +88,6 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
 
 impl Backup {
     fn of(files: &[(String, Vec<u8>)], more: Vec<Entry>) -> Self {
-        let name =
-            BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
-        let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
-        let header = Header::new(&name, Recipients::from(user_key.clone()).wrap(&data_key, &name.backup_id));
         let mut tar = Vec::new();
         let mut entries = Vec::new();
         for (path, content) in files {
@@ -63,32 +96,31 @@ impl Backup {
             tar.extend_from_slice(content);
         }
         entries.extend(more);
+        Self::with_archives(&entries, vec![SealedArchive::of("b", &tar)])
+    }
 
-        let mut sealer = SegmentSealer::new(header.clone(), data_key.clone());
-        let mut compressor = FrameCompressor::new(Compression::Fast);
+    /// A backup whose own archive is the first one.
+    fn with_archives(entries: &[Entry], all: Vec<SealedArchive>) -> Self {
+        let SealedArchive { name, header, user_key, data_key, records, .. } = &all[0];
         let mut draft = ManifestDraft::default();
-        let mut sealed = Vec::new();
-        let mut records = Vec::new();
-        let mut seal = |tar: &[u8], last: bool| {
-            if let Some(part) = sealer.seal(&compressor.compress(tar), tar.len() as u32, last).unwrap() {
-                sealed.extend_from_slice(&part.body);
-                records.push(part.record);
-            }
-        };
-        tar.chunks(FRAME_BYTES).for_each(|frame| seal(frame, false));
-        seal(&[0; 1024], true);
-        let index = Arc::new(ArchiveIndex::new(header.clone(), &records).unwrap());
+        let mut entries = Some(PartEntries::of(entries, &[]).unwrap());
         for record in records {
-            draft.commit(record, PartEntries::of(&std::mem::take(&mut entries), &[]).unwrap()).unwrap();
+            draft.commit(record.clone(), entries.take().unwrap_or_default()).unwrap();
         }
-        let (mut spool, _) = draft.finish(&header, &data_key, Origin::default(), Vec::new()).unwrap();
+        let (mut spool, _) = draft.finish(header, data_key, Origin::default(), Vec::new()).unwrap();
         spool.flush().unwrap();
-        let manifest = Arc::new(VerifiedManifest::verify(spool, &name, &user_key.into()).unwrap());
-        Self { manifest, index, sealed }
+        let manifest = Arc::new(VerifiedManifest::verify(spool, name, &user_key.clone().into()).unwrap());
+        let (mut archives, mut sealed) = (ArchiveSet::default(), Vec::new());
+        for (number, archive) in all.into_iter().enumerate() {
+            let SealedArchive { header, data_key, bytes, records, .. } = archive;
+            archives.add(key(number), header, data_key, &records).unwrap();
+            sealed.push(bytes);
+        }
+        Self { manifest, archives: Arc::new(archives), sealed }
     }
 
     fn frames(&self) -> Vec<FrameRef> {
-        (0..self.index.frame_count()).map(|i| self.index.frame(i)).collect()
+        (0..self.archives.frame_count()).map(|i| self.archives.frame(i)).collect()
     }
 
     /// Restores, from a store that holds the archive as it is now.
@@ -100,8 +132,8 @@ impl Backup {
         let only = only.map(|only| PathGlobs::new(only).unwrap());
         let outcome = System::new().block_on(async {
             let store = LocalStore::open(&work.path().join("store")).await.unwrap();
-            if !self.sealed.is_empty() {
-                store.put(ARCHIVE, Bytes::copy_from_slice(&self.sealed)).await.unwrap();
+            for (number, bytes) in self.sealed.iter().enumerate() {
+                store.put(&key(number), Bytes::copy_from_slice(bytes)).await.unwrap();
             }
             let store: SharedStore = Arc::new(store);
             let (done, outcome) = oneshot::channel();
@@ -117,13 +149,13 @@ impl Backup {
                 progress: progress.clone(),
             };
             let extractor = Threaded::start(failures.clone(), move || Extractor::new(extractor));
-            let frames = Opener::new(self.index.clone(), self.manifest.data_key().clone());
+            let frames = Opener::new(self.archives.clone());
             let opener = Threaded::start_many(3, failures.clone(), move || {
                 FrameOpener::new(frames.clone(), extractor.clone().recipient())
             });
             let fetcher = FetcherConfig {
                 store,
-                key: ARCHIVE.to_owned(),
+                archives: self.archives.clone(),
                 next: opener.clone().recipient(),
                 failures: failures.clone(),
                 progress: progress.clone(),
@@ -131,7 +163,7 @@ impl Backup {
             let fetcher = Fetcher::new(fetcher).start();
             let planner = PlannerConfig {
                 manifest: self.manifest.clone(),
-                index: self.index.clone(),
+                archives: self.archives.clone(),
                 only,
                 next: fetcher.clone().recipient(),
                 progress: progress.clone(),
@@ -219,7 +251,7 @@ fn a_damaged_frame_costs_only_its_files() {
     let files = files();
     let mut backup = Backup::of(&files, Vec::new());
     let frame = backup.frames()[1];
-    backup.sealed[frame.offset as usize + 100] ^= 1;
+    backup.sealed[0][frame.offset as usize + 100] ^= 1;
     let restored = backup.restore(None);
     let outcome = restored.outcome.unwrap();
     let mut at = 0u64;
@@ -243,7 +275,7 @@ fn an_archive_that_is_cut_short_gives_what_is_there() {
     let files = files();
     let mut backup = Backup::of(&files, Vec::new());
     let cut = backup.frames()[12].offset as usize + 50;
-    backup.sealed.truncate(cut);
+    backup.sealed[0].truncate(cut);
     let outcome = backup.restore(None).outcome.unwrap();
     assert_eq!((outcome.restored, outcome.damaged_count), (150, 252));
     let large = outcome.damaged.iter().find(|line| line.starts_with("large: "));
@@ -256,6 +288,54 @@ fn a_store_that_refuses_ends_the_restore() {
     backup.sealed.clear();
     let restored = backup.restore(None);
     assert!(matches!(restored.outcome, Err(Failure::Error(Error::Store(_)))), "{:?}", restored.outcome);
+}
+
+/// The seam for backups that depend on earlier ones: an extent's archive decides which object is read and which data key
+/// opens it, also within one file.
+#[test]
+fn content_in_two_archives_comes_back_from_both() {
+    let (own, base) = (noise(9 << 20, 7), noise(9 << 20, 8));
+    let pieces = |path: &str, pieces: &[(u32, usize, usize)]| {
+        let mut content = Vec::new();
+        let extents = pieces.iter().map(|(archive, offset, length)| {
+            content.extend_from_slice(&[&own, &base][*archive as usize][*offset..offset + length]);
+            Extent { archive: *archive, offset: *offset as u64, length: *length as u64, at: None }
+        });
+        let extents = extents.collect();
+        let (size, sha256) = (content.len() as u64, Some(Sha256::digest(&content).into()));
+        (Entry { size, sha256, extents, ..file(path, &[]) }, content)
+    };
+    const MIB: usize = 1 << 20;
+    let files = [
+        pieces("new", &[(0, 0, 1000)]),
+        pieces("unchanged", &[(1, 500, 5 * MIB)]),
+        // The same place in both, so that a mixed-up archive shows.
+        pieces("changed", &[(1, 8 * MIB, 700), (0, 8 * MIB, 700), (1, 8 * MIB + 700, 300)]),
+        pieces("across", &[(0, 2 * MIB - 9, 4 * MIB), (1, 0, 3 * MIB), (0, 7 * MIB, MIB)]),
+        pieces("last of the one", &[(0, 9 * MIB - 10, 10)]),
+        pieces("first of the other", &[(1, 0, 10)]),
+    ];
+    let entries: Vec<Entry> = files.iter().map(|(entry, _)| entry.clone()).collect();
+    let archives = || vec![SealedArchive::of("own", &own), SealedArchive::of("base", &base)];
+
+    let restored = Backup::with_archives(&entries, archives()).restore(None);
+    let outcome = restored.outcome.unwrap();
+    assert_eq!((outcome.restored, &outcome.damaged), (files.len() as u64, &vec![]));
+    for (entry, content) in &files {
+        let path = &entry.relative_path;
+        assert!(fs::read(restored.out.join(path)).unwrap() == *content, "{path}");
+    }
+
+    let mut backup = Backup::with_archives(&entries, archives());
+    let frame = *backup.frames().iter().find(|frame| frame.archive == 1 && frame.tar_offset > 0).unwrap();
+    backup.sealed[1][frame.offset as usize + 100] ^= 1;
+    let damaged = backup.restore(None).outcome.unwrap().damaged;
+    assert_eq!(damaged.len(), 2, "{damaged:?}");
+    assert!(damaged.iter().all(|text| text.contains("archive 1, segment 1, frame 1")), "{damaged:?}");
+
+    let mut swapped = Backup::with_archives(&entries, archives());
+    swapped.sealed.swap(0, 1);
+    assert_eq!(swapped.restore(None).outcome.unwrap().restored, 0, "each archive has its own key");
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl UnfinishedFile {
             }
             while self.within < extent.length {
                 let offset = extent.offset.saturating_add(self.within);
-                let Some(opened) = frames.at(offset) else { return Ok(Step::NeedsMore) };
+                let Some(opened) = frames.at(extent.archive, offset) else { return Ok(Step::NeedsMore) };
                 let tar = opened.tar.as_ref().map_err(|e| WriteError::Damaged(reason(e)))?;
                 let from = (offset - opened.frame.tar_offset) as usize;
                 let left = usize::try_from(extent.length - self.within).unwrap_or(usize::MAX);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use intellistor_storage::Error as StorageError;
-use intellistor_storage::archive::{ArchiveIndex, ArchiveReader, MOST_HEADER_BYTES, Opener};
+use intellistor_storage::archive::{ArchiveReader, MOST_HEADER_BYTES};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
 
@@ -41,13 +41,9 @@ pub(crate) async fn restore(
     let manifest = Arc::new(show(catalog, identity, name).await?);
     let only = options.globs(manifest.head().origin.os == "windows")?;
     let changed = ChangedEntries::among(&manifest, only.as_ref())?;
-    let index = ArchiveIndex::new(manifest.header().clone(), &manifest.head().archives[0].segments)?;
-    let index = Arc::new(index);
     let pipeline = RestorePipeline {
         target: open_target(&options.out)?,
-        opener: Opener::new(index.clone(), manifest.data_key().clone()),
-        index,
-        key: name.archive_key(),
+        archives: Arc::new(manifest.archives()?),
         manifest,
         only: only.clone(),
         store: catalog.store.clone(),

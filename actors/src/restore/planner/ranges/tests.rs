@@ -1,14 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
+use intellistor_storage::Error;
 use intellistor_storage::archive::{FrameRecord, Header, SegmentRecord};
 use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{EntryKind, Extent};
 
 use super::*;
 use crate::link::Stopped;
 
-/// An index over frames of `(sealed, tar)` bytes, with a segment of its own for each list.
-pub(crate) fn index(segments: &[&[(u32, u32)]]) -> ArchiveIndex {
+/// An archive with frames of `(sealed, tar)` bytes, with a segment of its own for each list.
+pub(crate) fn archive(segments: &[&[(u32, u32)]]) -> ArchiveSet {
     let name =
         BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
     let header = Header::new(&name, Vec::new());
@@ -28,7 +30,9 @@ pub(crate) fn index(segments: &[&[(u32, u32)]]) -> ArchiveIndex {
         });
         offset += bytes;
     }
-    ArchiveIndex::new(header, &records).unwrap()
+    let mut archives = ArchiveSet::default();
+    archives.add("key".to_owned(), header, DataKey::generate(), &records).unwrap();
+    archives
 }
 
 /// A file whose content is at `(offset, length)` in the tar stream.
@@ -52,7 +56,7 @@ pub(crate) fn file(path: &str, extents: &[(u64, u64)]) -> Entry {
     }
 }
 
-/// Ranges as `(frame numbers, names)`; every frame of the index holds `tar` bytes.
+/// Ranges as `(frame numbers, names)`; every frame holds `tar` bytes.
 fn plan(ranges: RangeBuilder<'_>, tar: u64, entries: &[Entry]) -> Vec<(Vec<u64>, Vec<String>)> {
     let planned = plan_all(ranges, entries);
     assert!(
@@ -82,9 +86,9 @@ pub(crate) fn plan_all(mut ranges: RangeBuilder<'_>, entries: &[Entry]) -> Vec<R
 }
 
 /// Small ranges, so that small tests have many.
-pub(crate) fn small(index: &ArchiveIndex) -> RangeBuilder<'_> {
+pub(crate) fn small(archives: &ArchiveSet) -> RangeBuilder<'_> {
     RangeBuilder::with_limits(
-        index,
+        archives,
         Limits { sealed_bytes: 400, tar_bytes: 300, entries: 3, entries_bytes: RANGE_ENTRIES_BYTES },
     )
 }
@@ -95,7 +99,8 @@ fn names(list: &[&str]) -> Vec<String> {
 
 #[test]
 fn neighbours_share_a_run_and_gaps_end_it() {
-    let index = index(&[&[(50, 100), (50, 100)], &[(50, 100), (50, 100), (50, 100), (50, 100), (50, 100)]]);
+    let archive =
+        archive(&[&[(50, 100), (50, 100)], &[(50, 100), (50, 100), (50, 100), (50, 100), (50, 100)]]);
     let entries = [
         file("a", &[(0, 10)]),
         file("b", &[(20, 10)]),
@@ -103,7 +108,7 @@ fn neighbours_share_a_run_and_gaps_end_it() {
         file("c", &[(150, 100)]),
         file("d", &[(510, 10)]),
     ];
-    let planned = plan(small(&index), 100, &entries);
+    let planned = plan(small(&archive), 100, &entries);
     assert_eq!(
         planned,
         [(vec![0], names(&["a", "b", "empty"])), (vec![1, 2], names(&["c"])), (vec![5], names(&["d"]))]
@@ -112,14 +117,14 @@ fn neighbours_share_a_run_and_gaps_end_it() {
 
 #[test]
 fn content_goes_on_in_runs_without_entries() {
-    let index = index(&[&[(50, 100); 10]]);
+    let archive = archive(&[&[(50, 100); 10]]);
     let entries = [
         file("small", &[(0, 10)]),
         file("large", &[(50, 800)]),
         file("after", &[(860, 10)]),
         file("end", &[(900, 1)]),
     ];
-    let planned = plan(small(&index), 100, &entries);
+    let planned = plan(small(&archive), 100, &entries);
     let expected = [
         (vec![0, 1, 2], names(&["small", "large"])),
         (vec![3, 4, 5], names(&[])),
@@ -131,23 +136,23 @@ fn content_goes_on_in_runs_without_entries() {
 
 #[test]
 fn a_frame_between_two_runs_is_fetched_once() {
-    let index = index(&[&[(50, 100); 4]]);
+    let archive = archive(&[&[(50, 100); 4]]);
     let entries =
         [file("a", &[(0, 300)]), file("b", &[(290, 5)]), file("c", &[(295, 10)]), file("d", &[(299, 1)])];
-    let planned = plan(small(&index), 100, &entries);
+    let planned = plan(small(&archive), 100, &entries);
     assert_eq!(planned, [(vec![0, 1, 2], names(&["a", "b", "c"])), (vec![3], names(&["d"]))]);
 }
 
 #[test]
 fn a_link_may_go_back() {
-    let index = index(&[&[(50, 100); 9]]);
+    let archive = archive(&[&[(50, 100); 9]]);
     let entries = [
         file("a", &[(700, 10)]),
         file("link", &[(100, 10)]),
         file("b", &[(720, 10)]),
         file("c", &[(800, 10)]),
     ];
-    let planned = plan(small(&index), 100, &entries);
+    let planned = plan(small(&archive), 100, &entries);
     assert_eq!(
         planned,
         [(vec![7], names(&["a"])), (vec![1], names(&["link", "b"])), (vec![8], names(&["c"]))]
@@ -156,21 +161,21 @@ fn a_link_may_go_back() {
 
 #[test]
 fn entries_without_content_fill_runs_too() {
-    let index = index(&[&[(50, 100)]]);
+    let archive = archive(&[&[(50, 100)]]);
     let entries: Vec<Entry> = (0..7).map(|i| file(&i.to_string(), &[])).collect();
-    let planned = plan(small(&index), 100, &entries);
+    let planned = plan(small(&archive), 100, &entries);
     assert_eq!(
         planned,
         [(vec![], names(&["0", "1", "2"])), (vec![], names(&["3", "4", "5"])), (vec![], names(&["6"]))]
     );
-    assert_eq!(plan(small(&index), 100, &[]), [(vec![], vec![])]);
+    assert_eq!(plan(small(&archive), 100, &[]), [(vec![], vec![])]);
 }
 
 #[test]
 fn what_compresses_well_is_bounded_by_what_it_opens_to() {
     let mib = 1 << 20;
-    let index = index(&[&[(1000, mib); 40]]);
-    let planned = plan_all(RangeBuilder::new(&index), &[file("zeros", &[(0, 40 << 20)])]);
+    let archive = archive(&[&[(1000, mib); 40]]);
+    let planned = plan_all(RangeBuilder::new(&archive), &[file("zeros", &[(0, 40 << 20)])]);
     assert_eq!(planned.len(), 10);
     assert!(
         planned
@@ -182,15 +187,15 @@ fn what_compresses_well_is_bounded_by_what_it_opens_to() {
 #[test]
 fn what_does_not_compress_is_bounded_by_what_is_fetched() {
     let mib = 1 << 20;
-    let index = index(&[&[(mib + 400, mib); 40]]);
-    let planned = plan_all(RangeBuilder::new(&index), &[file("noise", &[(0, 40 << 20)])]);
+    let archive = archive(&[&[(mib + 400, mib); 40]]);
+    let planned = plan_all(RangeBuilder::new(&archive), &[file("noise", &[(0, 40 << 20)])]);
     assert_eq!(planned.len(), 20);
 }
 
 #[test]
 fn extents_outside_are_refused_and_a_stop_is_passed_on() {
-    let index = index(&[&[(50, 100); 9]]);
-    let taken = |entry: Entry| small(&index).add(entry, &mut |_| Err(Stopped));
+    let archive = archive(&[&[(50, 100); 9]]);
+    let taken = |entry: Entry| small(&archive).add(entry, &mut |_| Err(Stopped));
     let refused = |taken| matches!(taken, Err(StageError::Failed(Error::Integrity { .. })));
     assert!(refused(taken(file("a", &[(850, 100)]))));
     let mut foreign = file("a", &[(0, 10)]);
