@@ -40,6 +40,13 @@ impl AgentSandbox {
         this
     }
 
+    /// With a source that was [filled](Self::fill).
+    pub fn filled(policy_id: &str, mib: u64) -> Self {
+        let this = Self::new(policy_id);
+        this.fill(mib);
+        this
+    }
+
     /// Writes the policy, with `more` lines.
     pub fn write_policy(&self, more: &str) {
         let policy = format!("policy_id: {}\npaths: ['{}']\n{more}", self.policy_id, self.source().display());
@@ -155,15 +162,16 @@ impl AgentSandbox {
 
     /// `intellistor-agent run` that dies at the `nth` time it reaches a point; whether it did.
     pub fn run_until(&self, point: &str, nth: u32) -> bool {
+        self.run_until_with(point, nth, &[])
+    }
+
+    /// As [`run_until`](Self::run_until), with more arguments.
+    pub fn run_until_with(&self, point: &str, nth: u32, args: &[&str]) -> bool {
         let marker = self.at(&format!("fired-{point}-{nth}"));
         let _ = fs::remove_file(&marker);
         let armed = format!("{point}:{nth}:{}", marker.display());
-        let output = self.agent.clone().var("INTELLISTOR_FAILPOINT", armed).run([
-            "-q",
-            "run",
-            "--policy",
-            "policy.yaml",
-        ]);
+        let agent = self.agent.clone().var("INTELLISTOR_FAILPOINT", armed);
+        let output = agent.run([&["-q", "run", "--policy", "policy.yaml"], args].concat());
         let fired = marker.exists();
         assert_eq!(fired, output.code == -1, "{point} {nth}: {} {}", output.code, output.stderr);
         fired

@@ -145,10 +145,9 @@ impl Collector {
         received.metrics.iter().map(|(name, (unit, _))| (name.clone(), unit.clone())).collect()
     }
 
-    /// Whether a text is anywhere in what was received.
-    pub fn has(&self, text: &str) -> bool {
-        let received = self.received.lock().unwrap();
-        received.bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    /// All that was received.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.received.lock().unwrap().bytes.clone()
     }
 }
 

@@ -7,9 +7,13 @@
 #[cfg(unix)]
 pub mod agent_sandbox;
 pub mod collector;
+pub mod decrypt_py;
 pub mod disk;
 pub mod events;
+pub mod folders;
 pub mod hostile_backup;
+#[cfg(unix)]
+pub mod memory_sandbox;
 pub mod network;
 pub mod program;
 #[cfg(unix)]
@@ -18,15 +22,19 @@ pub mod run_history;
 pub mod running;
 pub mod s3_server;
 #[cfg(unix)]
+pub mod sample_tree;
+pub mod secret_search;
+pub mod store_calls;
+#[cfg(unix)]
 pub mod tree;
 pub mod vault;
 #[cfg(unix)]
 pub mod wine;
 
-/// A test lacks what it needs on this machine, and does nothing.
+/// Reports that a test lacks what it needs on this machine, and does nothing.
 ///
 /// # Panics
-/// Where `INTELLISTOR_TEST_ALL` is set, as `.ci/test` does: there no test does nothing.
+/// Where `INTELLISTOR_TEST_ALL` is set, as `.ci/test` does: there every test must run.
 #[track_caller]
 #[allow(clippy::print_stderr, reason = "a test that does nothing must be seen to")]
 pub fn cannot_run(why: &str) {

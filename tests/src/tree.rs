@@ -1,144 +1,28 @@
-//! Trees of odd files, and what there is to know about a tree, so that two can be compared.
+//! What there is to know about a tree of files, so that two can be compared.
 //!
 //! ```no_run
 //! # let (source, restored) = (std::path::Path::new("a"), std::path::Path::new("b"));
+//! use intellistor_tests::sample_tree;
 //! use intellistor_tests::tree::{self, Ignore};
-//! tree::make(source);
+//! sample_tree::make(source);
 //! // ... back up, restore ...
 //! tree::assert_same(&tree::snapshot(source), &tree::snapshot(restored), &[Ignore::Special]);
 //! ```
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use sha2::{Digest, Sha256};
 
 const MIB: usize = 1 << 20;
+
 /// Blocks that a file system may take for itself beside a file's content.
 const ALLOCATION_TOLERANCE: u64 = 256 << 10;
-
-/// Paths of a made tree that no backup holds: they are recorded as skipped.
-pub const SPECIAL: [&str; 2] = ["canal.fifo", "tomada.socket"];
-/// Content of the file with two names.
-pub const LINKED_TEXT: &str = "um ficheiro, dois nomes";
-/// The two names of one file.
-pub const LINKED: [&str; 2] = ["nomes/a/primeiro.txt", "nomes/b/segundo.txt"];
-/// A name in NFC and the same text in NFD.
-pub const NFC: &str = "Relat\u{f3}rio de fun\u{e7}\u{e3}o.txt";
-/// See [`NFC`].
-pub const NFD: &str = "Co\u{301}pia de relato\u{301}rio.txt";
-/// A name that is not UTF-8.
-pub const NOT_UTF8: &[u8] = b"latin1-a\xe7\xe3o.txt";
-/// 64 MiB with two islands of data, and a hole at the end.
-pub const SPARSE: &str = "esparso/ilhas.img";
-
-/// Makes a tree with everything that is odd about files. `dir` is made if it does not exist.
-/// Owners and unreadable files are made only where this process is root.
-pub fn make(dir: &Path) {
-    let folder = |name: &str| {
-        let path = dir.join(name);
-        fs::create_dir_all(&path).unwrap();
-        path
-    };
-    let file = |name: &str, body: &[u8]| {
-        let path = dir.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, body).unwrap();
-        path
-    };
-    fs::create_dir_all(dir).unwrap();
-
-    file("vazio.txt", b"");
-    folder("pasta vazia");
-    file(NFC, "ol\u{e1}".as_bytes());
-    file(NFD, "tudo bem?".as_bytes());
-    fs::write(dir.join(OsStr::from_bytes(NOT_UTF8)), b"bytes").unwrap();
-    symlink(OsStr::from_bytes(NOT_UTF8), dir.join(OsStr::from_bytes(b"liga\xe7\xe3o"))).unwrap();
-    file("controlo/linha\nnova.txt", b"1");
-    file("controlo/sino\x07 e esc\x1b[31m.txt", b"2");
-    file("controlo/\u{202e}txt.exe", b"3");
-    file("controlo/ espacos \"aspas\" \\barra\\ *?[x]{y} ", b"4");
-    file("-rf", b"5");
-    file(&"n".repeat(255), b"255 bytes of name");
-    let deep: String = (0..6).map(|i| format!("{}{i}/", "funda".repeat(16))).collect();
-    file(&format!("{deep}ficheiro.txt"), b"a path of more than 255 bytes");
-
-    symlink("../vazio.txt", dir.join("pasta vazia").join("relativa")).unwrap();
-    symlink("/etc/hostname", dir.join("absoluta")).unwrap();
-    symlink("n\u{e3}o existe", dir.join("pendurada")).unwrap();
-    symlink("nomes", dir.join("para pasta")).unwrap();
-    symlink("x".repeat(300), dir.join("alvo longo")).unwrap();
-
-    let first = file(LINKED[0], LINKED_TEXT.as_bytes());
-    folder("nomes/b");
-    fs::hard_link(first, dir.join(LINKED[1])).unwrap();
-
-    let sparse = File::create(folder("esparso").join("ilhas.img")).unwrap();
-    sparse.write_all_at(&noise(1, 100_000), 1 << 20).unwrap();
-    sparse.write_all_at(b"second island", 40 << 20).unwrap();
-    sparse.set_len(64 << 20).unwrap();
-    File::create(dir.join("esparso/so buraco.img")).unwrap().set_len(8 << 20).unwrap();
-
-    for (name, bytes) in
-        [("1 MiB", MIB), ("1 MiB - 1", MIB - 1), ("1 MiB + 1", MIB + 1), ("3,5 MiB", 7 * MIB / 2)]
-    {
-        file(&format!("tamanhos/{name}"), &noise(bytes as u64, bytes));
-    }
-    file("tamanhos/zeros", &vec![0; MIB]);
-
-    let noted = file("atributos/anotado.txt", b"com xattrs");
-    for (name, value) in
-        [("user.nota", "lembran\u{e7}a".as_bytes()), ("user.binario", b"\0\xff\n=\0"), ("user.vazio", b"")]
-    {
-        xattr::set(&noted, name, value).unwrap();
-    }
-    xattr::set(folder("atributos/pasta"), "user.nota", b"de pasta").unwrap();
-
-    let is_root = rustix::process::geteuid().is_root();
-    for (name, mode) in [("0400", 0o400), ("4755", 0o4755), ("0600", 0o600), ("0777", 0o777)] {
-        let path = file(&format!("modos/{name}"), name.as_bytes());
-        if is_root {
-            chown(&path, Some(1234), Some(4321)).unwrap();
-        }
-        // After the owner, whose change clears the set-user-id bit.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-    if is_root {
-        let locked = file("modos/0000", b"0000");
-        fs::set_permissions(locked, fs::Permissions::from_mode(0o000)).unwrap();
-        lchown(dir.join("pendurada"), Some(1234), Some(4321)).unwrap();
-    }
-
-    for special in SPECIAL.into_iter().zip([FileType::Fifo, FileType::Socket]) {
-        mknodat(CWD, dir.join(special.0), special.1, Mode::from(0o600), 0).unwrap();
-    }
-
-    for (name, seconds, nanoseconds) in [
-        ("com ns", 1_700_000_000, 123_456_789),
-        ("antes de 1970", -1_000_000_000, 987_654_321),
-        ("depois de 2038", 4_500_000_000, 1),
-        ("em 1970", 0, 0),
-    ] {
-        set_mtime(&file(&format!("tempos/{name}"), name.as_bytes()), seconds, nanoseconds);
-    }
-    set_mtime(&dir.join("absoluta"), 1_000_000_000, 5);
-    for (name, mode) in [("modos/r-x", 0o555), ("modos/pegajosa", 0o1777), ("modos/grupo", 0o2750)] {
-        let path = folder(name);
-        fs::write(path.join("dentro.txt"), name).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-    // Folders last, since making something in one sets its time.
-    for (i, name) in ["modos/r-x", "pasta vazia", "tempos", "nomes/a", "nomes"].into_iter().enumerate() {
-        set_mtime(&dir.join(name), 1_200_000_000 + i as i64, 42);
-    }
-    set_mtime(dir, 1_300_000_000, 7);
-}
 
 /// Sets the time of last modification; of a link, its own.
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
@@ -186,7 +70,7 @@ pub enum Kind {
     Special,
 }
 
-/// What there is to know about a path.
+/// A path's metadata, and a digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeEntry {
     /// What it is.
@@ -213,7 +97,7 @@ pub struct TreeEntry {
     pub allocated: u64,
 }
 
-/// A tree: facts by the paths' bytes, relative to the root, which itself is `.`.
+/// Entries by the paths' bytes, relative to the root, which itself is `.`.
 pub type Tree = BTreeMap<Vec<u8>, TreeEntry>;
 
 /// Reads a tree. It must not change meanwhile.
@@ -255,7 +139,7 @@ fn add(path: &Path, name: Vec<u8>, tree: &mut Tree, identities: &mut BTreeMap<Ve
         let value = xattr::get(path, &name).unwrap().unwrap();
         (name.into_vec(), value)
     };
-    let facts = TreeEntry {
+    let entry = TreeEntry {
         kind,
         mode: found.mode() & 0o7777,
         uid: found.uid(),
@@ -276,7 +160,7 @@ fn add(path: &Path, name: Vec<u8>, tree: &mut Tree, identities: &mut BTreeMap<Ve
             add(&child.path(), name, tree, identities);
         }
     }
-    tree.insert(name, facts);
+    tree.insert(name, entry);
 }
 
 /// SHA-256 of a file, in hex.
@@ -298,7 +182,7 @@ pub enum Ignore<'a> {
     Special,
     /// A path, and what is below it.
     Path(&'a str),
-    /// The facts of the root itself.
+    /// The metadata of the root itself.
     Root,
     /// Owner and group.
     Owners,
@@ -321,10 +205,10 @@ pub fn assert_same(expected: &Tree, actual: &Tree, ignoring: &[Ignore<'_>]) {
     let expected = comparable(expected, ignoring);
     let actual = comparable(actual, ignoring);
     let mut differences = Vec::new();
-    for (path, facts) in &expected {
+    for (path, entry) in &expected {
         match actual.get(path) {
             None => differences.push(format!("{:?} is missing", lossy(path))),
-            Some(found) => differences.extend(differ(path, facts, found, ignoring)),
+            Some(found) => differences.extend(differ(path, entry, found, ignoring)),
         }
     }
     for path in actual.keys().filter(|path| !expected.contains_key(*path)) {
@@ -334,9 +218,9 @@ pub fn assert_same(expected: &Tree, actual: &Tree, ignoring: &[Ignore<'_>]) {
 }
 
 fn comparable(tree: &Tree, ignoring: &[Ignore<'_>]) -> Tree {
-    let left_out = |path: &[u8], facts: &TreeEntry| {
+    let left_out = |path: &[u8], entry: &TreeEntry| {
         ignoring.iter().any(|ignore| match ignore {
-            Ignore::Special => facts.kind == Kind::Special,
+            Ignore::Special => entry.kind == Kind::Special,
             Ignore::Root => path == b".",
             Ignore::Path(name) => {
                 path.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
@@ -344,7 +228,7 @@ fn comparable(tree: &Tree, ignoring: &[Ignore<'_>]) -> Tree {
             _ => false,
         })
     };
-    tree.iter().filter(|(path, facts)| !left_out(path, facts)).map(|(p, f)| (p.clone(), f.clone())).collect()
+    tree.iter().filter(|(path, entry)| !left_out(path, entry)).map(|(p, f)| (p.clone(), f.clone())).collect()
 }
 
 fn differ(path: &[u8], expected: &TreeEntry, actual: &TreeEntry, ignoring: &[Ignore<'_>]) -> Vec<String> {
@@ -371,7 +255,7 @@ fn differ(path: &[u8], expected: &TreeEntry, actual: &TreeEntry, ignoring: &[Ign
     compare("sha256", false, &expected.sha256, &actual.sha256);
     compare("target", false, &expected.target.as_deref().map(lossy), &actual.target.as_deref().map(lossy));
     compare("xattrs", ignored(Ignore::Xattrs), &expected.xattrs, &actual.xattrs);
-    let first_name = |facts: &TreeEntry| facts.same_file_as.as_deref().map(lossy);
+    let first_name = |entry: &TreeEntry| entry.same_file_as.as_deref().map(lossy);
     compare("first name", ignored(Ignore::HardLinks), &first_name(expected), &first_name(actual));
     let allocated_alike = expected.allocated.abs_diff(actual.allocated) <= ALLOCATION_TOLERANCE;
     let allocated = ignored(Ignore::Allocation) || allocated_alike;
@@ -383,25 +267,25 @@ fn lossy(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// What a path's facts say of it by themselves.
-fn own(facts: &TreeEntry) -> (Kind, u32, i128, u64, Option<&String>, Option<&Vec<u8>>) {
-    let TreeEntry { kind, mode, mtime_ns, size, sha256, target, .. } = facts;
+/// What an entry says by itself, without its owner and its other names.
+fn own(entry: &TreeEntry) -> (Kind, u32, i128, u64, Option<&String>, Option<&Vec<u8>>) {
+    let TreeEntry { kind, mode, mtime_ns, size, sha256, target, .. } = entry;
     (*kind, *mode, *mtime_ns, *size, sha256.as_ref(), target.as_ref())
 }
 
 /// Everything restored was so in one of the versions, and what was the same in all of them is there.
 pub fn assert_is_of(restored: &Tree, versions: &[Tree]) {
-    for (path, facts) in restored {
+    for (path, entry) in restored {
         let was_so = versions.iter().filter_map(|version| version.get(path)).any(|then| {
-            (then.kind, &then.sha256, &then.target) == (facts.kind, &facts.sha256, &facts.target)
+            (then.kind, &then.sha256, &then.target) == (entry.kind, &entry.sha256, &entry.target)
         });
-        assert!(was_so, "{:?} never was as it was restored: {facts:?}", String::from_utf8_lossy(path));
+        assert!(was_so, "{:?} never was as it was restored: {entry:?}", String::from_utf8_lossy(path));
     }
-    for (path, facts) in &versions[0] {
-        let unchanged = versions.iter().all(|version| version.get(path).map(own) == Some(own(facts)));
+    for (path, entry) in &versions[0] {
+        let unchanged = versions.iter().all(|version| version.get(path).map(own) == Some(own(entry)));
         if unchanged {
             let found = restored.get(path).map(own);
-            assert_eq!(found, Some(own(facts)), "{:?} never changed", String::from_utf8_lossy(path));
+            assert_eq!(found, Some(own(entry)), "{:?} never changed", String::from_utf8_lossy(path));
         }
     }
 }

@@ -31,12 +31,14 @@ pub struct Wine {
 }
 
 impl Wine {
-    /// A machine with an empty folder `source`, and variables in `b.env`. Its drive is in `shared`, and is made there by the first test.
-    /// `None`, and a line that says so, where [`BIN`] is not set.
-    #[allow(clippy::print_stderr, reason = "a test that does nothing must be seen to")]
+    /// A machine with an empty folder `source`, and variables in `b.env`. Its drive is in `shared`, where the first test
+    /// makes it.
+    /// `None`, through [`cannot_run`](crate::cannot_run), where [`BIN`] is not set.
     pub fn new(shared: &Path, policy_id: &str) -> Option<Self> {
         let Some(bin) = std::env::var_os(BIN) else {
-            eprintln!("SKIPPED: {BIN} names no folder with the programs for Windows; see .ci/windows");
+            crate::cannot_run(&format!(
+                "{BIN} names no folder with the programs for Windows; see .ci/windows"
+            ));
             return None;
         };
         let mut this = Self {
@@ -185,9 +187,9 @@ pub fn assert_alike(expected: &Path, actual: &Path, ignoring: &[Ignore<'_>]) {
     let ignoring = [&NOT_IN_COMMON, ignoring].concat();
     let [expected, actual] = [expected, actual].map(|folder| {
         let mut tree = tree::snapshot(folder);
-        for facts in tree.values_mut() {
+        for entry in tree.values_mut() {
             // What Windows keeps of a time.
-            facts.mtime_ns -= facts.mtime_ns.rem_euclid(100);
+            entry.mtime_ns -= entry.mtime_ns.rem_euclid(100);
         }
         tree
     });

@@ -20,8 +20,7 @@ const SIZE: u64 = 50 * MIB;
 
 /// A run has died in the middle of `grande.bin`, of which `pasta número 4/ligação` is a second name.
 fn cut_off() -> AgentSandbox {
-    let sandbox = AgentSandbox::new("changes");
-    sandbox.fill(SIZE / MIB);
+    let sandbox = AgentSandbox::filled("changes", SIZE / MIB);
     assert!(sandbox.run_until("part_recorded", PARTS));
     sandbox
 }
@@ -66,11 +65,11 @@ fn finish(sandbox: &AgentSandbox, code: i32) -> (Output, u64) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let (source, by_tar) = (tree::snapshot(&sandbox.source()), tree::snapshot(&out));
     let is_archived = |path: &[u8]| code == 0 || !path.starts_with(b"grande.bin");
-    for (path, facts) in source.iter().filter(|(_, facts)| facts.kind == tree::Kind::File) {
+    for (path, entry) in source.iter().filter(|(_, entry)| entry.kind == tree::Kind::File) {
         if !is_archived(path) {
             continue;
         }
-        assert_eq!(by_tar[path].sha256, facts.sha256, "tar: {}", String::from_utf8_lossy(path));
+        assert_eq!(by_tar[path].sha256, entry.sha256, "tar: {}", String::from_utf8_lossy(path));
     }
     let bytes = result["archive_bytes"].as_u64().unwrap();
     (output, bytes)

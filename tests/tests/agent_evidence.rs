@@ -5,23 +5,21 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor::BackupName;
 use intellistor_storage::objects::Operation;
 use intellistor_storage::state::job::{JobEvent, JobState};
 use intellistor_storage::state::{Job, Queue};
 use intellistor_tests::agent_sandbox::AgentSandbox;
+use intellistor_tests::folders::paths_below;
 use intellistor_tests::s3_server::{BUCKET, Done, Failure};
 
 const POLICY: &str = "evidence";
 
 fn sandbox(mib: u64) -> AgentSandbox {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(mib);
+    let sandbox = AgentSandbox::filled(POLICY, mib);
     sandbox
 }
 
@@ -44,8 +42,6 @@ fn run_without_logs(sandbox: &AgentSandbox) -> intellistor_tests::program::Outpu
     traffic.fail_no_more();
     output
 }
-
-// 10. The outbox
 
 #[test]
 fn a_log_that_cannot_be_shipped_waits_for_the_next_run() {
@@ -137,8 +133,6 @@ fn a_run_that_cannot_begin_does_not_touch_the_log_of_the_run_before() {
     sandbox.agent = agent;
     assert_ne!(failed.json["log"]["local"], before.json["log"]["local"], "two runs share a log");
 }
-
-// 11. A clock that was set back
 
 const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 
@@ -267,21 +261,6 @@ fn two_runs_within_a_second_have_names_and_logs_of_their_own() {
     assert_eq!(sandbox.backups().len(), 4);
 }
 
-// 12. `backup-client` leaves nothing
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.is_symlink() {
-            all.append(&mut files_below(&path));
-        }
-        all.push(path);
-    }
-    all.sort();
-    all
-}
-
 #[test]
 fn the_client_leaves_no_log_and_no_state() {
     let sandbox = sandbox(12);
@@ -299,7 +278,7 @@ fn the_client_leaves_no_log_and_no_state() {
     let client = variables.iter().fold(sandbox.client.clone(), |client, name| client.var(name, &empty));
     let outside = |sandbox: &AgentSandbox| {
         let of_server = sandbox.at("s3");
-        files_below(sandbox.dir())
+        paths_below(sandbox.dir())
             .into_iter()
             .filter(|path| !path.starts_with(&of_server))
             .collect::<Vec<_>>()
@@ -327,78 +306,4 @@ fn the_client_leaves_no_log_and_no_state() {
         [format!("backups/{POLICY}/machine.json"), key.replace("backup.tar.gz.enc", "manifest.json")];
     assert_eq!(puts.collect::<Vec<_>>(), expected);
     assert!(!sandbox.at("s3").join(BUCKET).join("logs").exists());
-}
-
-// 15. No secret
-
-/// A secret in the forms in which it could be written.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.as_bytes().to_vec()];
-    if let Ok(raw) = STANDARD.decode(secret) {
-        forms.push(hex::encode(&raw).into_bytes());
-        forms.push(format!("{raw:?}").into_bytes());
-        forms.push(raw);
-    }
-    forms
-}
-
-fn assert_not_in(secrets: &[Vec<u8>], bytes: &[u8], what: &str) {
-    for secret in secrets {
-        let found = bytes.windows(secret.len()).any(|window| window == secret);
-        assert!(!found, "{what} holds a secret: {}", String::from_utf8_lossy(secret));
-    }
-}
-
-#[test]
-fn no_secret_is_in_anything_that_a_run_writes() {
-    let mut sandbox = AgentSandbox::new(POLICY);
-    sandbox.write_policy("resume: { fresh_after: 2h }\n");
-    fs::write(sandbox.source().join("a.txt"), "content").unwrap();
-    intellistor_tests::tree::write_noise(&sandbox.source().join("b.bin"), 9, 20 << 20);
-    let key = intellistor::UserKey::generate().to_base64().unwrap();
-    let passphrase = "correct horse battery staple";
-    let aws = sandbox.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
-    let mut secrets = forms(&key);
-    secrets.extend(forms(passphrase));
-    secrets.push(aws.into_bytes());
-    let bare = sandbox.agent.clone().var("INTELLISTOR_KEY", "");
-    let with_key = bare.clone().var("INTELLISTOR_KEY", key.as_str());
-    let with_passphrase = bare.clone().var("INTELLISTOR_PASSPHRASE", passphrase);
-    let mut said = 0;
-    // The second seals with another key than the first, which a person has to look at.
-    for (agent, code) in [(with_key, 0), (with_passphrase, 3)] {
-        sandbox.agent = agent.clone();
-        // One that dies, one that is refused, one that succeeds, one that asks.
-        let marker = sandbox.at("fired");
-        let _ = fs::remove_file(&marker);
-        let dying =
-            agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
-        let mut outputs = vec![dying.run(["-vvv", "run", "--policy", "policy.yaml"])];
-        assert!(marker.exists());
-        let kept: Vec<_> = files_below(&sandbox.queue()).into_iter().filter(|path| path.is_file()).collect();
-        assert!(!kept.is_empty(), "a run that was killed has left nothing");
-        for path in &kept {
-            assert_not_in(&secrets, &fs::read(path).unwrap(), &path.display().to_string());
-        }
-        sandbox.server.traffic().fail_next(1000, Operation::PutPart, Failure::AccessDenied);
-        outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(1));
-        sandbox.server.traffic().fail_no_more();
-        outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(code));
-        outputs.push(agent.run(["-vvv", "status", "--json"]).expect(0));
-        outputs.push(agent.run(["-vvv", "logs", "show", "--policy-id", POLICY]).expect(0));
-        for output in outputs {
-            said += output.stderr.len();
-            assert_not_in(&secrets, output.stderr.as_bytes(), "standard error");
-            assert_not_in(&secrets, &output.stdout, "standard output");
-        }
-    }
-    assert!(said > 10_000, "-vvv said only {said} bytes");
-    let written = files_below(&sandbox.at("home")).into_iter().chain(files_below(&sandbox.at("s3")));
-    let written: Vec<_> =
-        written.filter(|path| path.is_file() && !path.ends_with("backup.tar.gz.enc")).collect();
-    let has = |name: &str| written.iter().any(|path| path.ends_with(name));
-    assert!(has("manifest.json") && has("last.log") && has("db"), "{written:?}");
-    for path in &written {
-        assert_not_in(&secrets, &fs::read(path).unwrap(), &path.display().to_string());
-    }
 }

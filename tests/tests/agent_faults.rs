@@ -23,8 +23,7 @@ const IN_FLIGHT: usize = 4;
 const PROMPTLY: Duration = Duration::from_secs(10);
 
 fn sandbox(mib: u64) -> AgentSandbox {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(mib);
+    let sandbox = AgentSandbox::filled(POLICY, mib);
     sandbox
 }
 
@@ -48,8 +47,6 @@ fn assert_interrupted(output: Output, state: &str) -> Output {
     assert_eq!(output.json["state"], state, "{:#}", output.json);
     output
 }
-
-// 1. Interrupts
 
 fn what_was_in_flight_is_kept_after(signal: Signal) {
     let (sandbox, run) = held_run();
@@ -133,8 +130,6 @@ fn ctrl_c_ends_a_run_that_waits_for_its_manifest_to_be_put() {
     ctrl_c_while_the_store_hangs_at(Operation::Put);
 }
 
-// 2. Two at once
-
 #[test]
 fn a_second_run_of_a_policy_ends_at_once_and_names_the_first() {
     let (sandbox, run) = held_run();
@@ -187,8 +182,6 @@ fn two_policies_run_at_the_same_time() {
     }
     sandbox.assert_no_open_upload();
 }
-
-// 3. Cancelling
 
 /// The job is gone, its log tells so, and the next run starts a new one.
 #[track_caller]
@@ -249,8 +242,6 @@ fn a_job_whose_copy_cannot_be_written_any_more_can_be_cancelled() {
     assert_cancelled(&sandbox);
 }
 
-// 4. The network
-
 #[test]
 fn a_network_that_comes_back_is_waited_for() {
     let sandbox = sandbox(MIB);
@@ -292,8 +283,6 @@ fn a_store_that_refuses_parts_stops_the_run_and_the_next_goes_on() {
     assert!(log.contains("the run stopped") && log.contains("the backup exists"), "{log}");
     assert_eq!(sandbox.log("last.log"), log);
 }
-
-// 5. A store that has bad days
 
 /// One run succeeds, or the one after it; either way there is one whole backup and nothing open.
 fn is_survived(cases: &[(u32, Operation, Failure)]) {

@@ -8,27 +8,23 @@ use std::fs;
 use intellistor::{Agent, AgentOptions, Policy, RetryPolicy, UserKey};
 use intellistor_storage::objects::Operation;
 use intellistor_tests::agent_sandbox::AgentSandbox;
-use intellistor_tests::disk::SmallDisk;
 use intellistor_tests::events::wait_until;
-use intellistor_tests::program::Output;
 use intellistor_tests::s3_server::{Failure, UploadState};
 use intellistor_tests::tree::{self, Ignore};
 use intellistor_tests::vault::Vault;
 use serde_json::Value;
 
 const POLICY: &str = "recovery";
+
 /// Seven parts.
 const MIB: u64 = 50;
 
 /// A run has died after it recorded `parts` parts.
 fn crashed(parts: u32) -> AgentSandbox {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(MIB);
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     assert!(sandbox.run_until("part_recorded", parts));
     sandbox
 }
-
-// 6. A store that forgets
 
 #[test]
 fn an_upload_that_the_store_forgot_is_begun_anew() {
@@ -77,8 +73,7 @@ fn a_lost_part_is_told_and_counted() {
 
 #[test]
 fn a_last_part_that_the_store_lost_while_sealing_is_made_again() {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(MIB);
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     assert!(sandbox.run_until("before_complete", 1));
     let upload = sandbox.upload(0);
     let last = *sandbox.server.traffic().parts().keys().max().unwrap();
@@ -89,8 +84,6 @@ fn a_last_part_that_the_store_lost_while_sealing_is_made_again() {
     sandbox.assert_no_open_upload();
     sandbox.assert_restores(output.key_backup());
 }
-
-// 7. Another policy, key or store
 
 #[test]
 fn a_policy_that_was_changed_begins_anew() {
@@ -142,8 +135,7 @@ fn another_store_begins_anew_and_frees_what_the_old_one_has() {
 
 #[test]
 fn a_job_whose_copy_is_gone_does_not_keep_a_changed_policy_from_running() {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(MIB);
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     let armed = format!("part_recorded:2:{}", sandbox.at("fired").display());
     let agent = sandbox.agent.clone().var("INTELLISTOR_FAILPOINT", armed);
     agent.run(["-q", "run", "--policy", "policy.yaml", "--out", "copy"]);
@@ -158,8 +150,7 @@ fn a_job_whose_copy_is_gone_does_not_keep_a_changed_policy_from_running() {
 
 #[test]
 fn a_key_other_than_the_last_backups_is_told_with_both_ids() {
-    let mut sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(1);
+    let mut sandbox = AgentSandbox::filled(POLICY, 1);
     sandbox.run().expect(0);
     sandbox.run().expect(0);
     let other = UserKey::generate().to_base64().unwrap();
@@ -260,65 +251,6 @@ fn uploads_below(folder: &std::path::Path) -> Vec<String> {
     String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-// 9. Full disks
-
-fn disk(sandbox: &AgentSandbox, at: &str, size: &str) -> Option<SmallDisk> {
-    SmallDisk::mount(sandbox.at(at), size)
-}
-
-#[track_caller]
-fn assert_full(output: &Output, disk: &SmallDisk) {
-    assert_eq!(output.code, 1, "{}", output.stderr);
-    let message = output.json["error"]["message"].as_str().unwrap_or_default();
-    assert!(message.contains(disk.path().to_str().unwrap()), "it names the disk: {message}");
-    assert!(message.to_lowercase().contains("free some space"), "{message}");
-}
-
-#[test]
-fn a_disk_that_is_full_before_the_run_stops_it() {
-    let sandbox = AgentSandbox::new(POLICY);
-    let Some(disk) = disk(&sandbox, "home", "24m") else { return };
-    sandbox.fill(MIB);
-    assert!(sandbox.run_until("part_recorded", 2));
-    let filler = disk.fill_up();
-    assert_full(&sandbox.run(), &disk);
-    fs::remove_file(filler).unwrap();
-    sandbox.assert_resumed(&sandbox.run().expect(0), 2);
-}
-
-#[test]
-fn a_disk_that_fills_up_amid_the_run_stops_it() {
-    let sandbox = AgentSandbox::new(POLICY);
-    let Some(disk) = disk(&sandbox, "home", "24m") else { return };
-    sandbox.fill(MIB);
-    sandbox.server.traffic().hold_parts();
-    let run = sandbox.start();
-    sandbox.server.traffic().wait_until(|traffic| traffic.held() == 4);
-    let filler = disk.fill_up();
-    sandbox.server.traffic().release();
-    let stopped = run.end();
-    assert_full(&stopped, &disk);
-    fs::remove_file(filler).unwrap();
-    sandbox.assert_resumed(&sandbox.run().expect(0), stopped.json["parts_sent"].as_u64().unwrap_or(0));
-}
-
-#[test]
-fn a_full_disk_under_the_logs_is_only_a_warning() {
-    let sandbox = AgentSandbox::new(POLICY);
-    let Some(disk) = disk(&sandbox, "home/logs", "64k") else { return };
-    sandbox.fill(1);
-    let filler = disk.fill_up();
-    let output = sandbox.run().expect(0);
-    let message = output.warnings();
-    assert!(message.contains(disk.path().to_str().unwrap()) && message.contains("room"), "{message}");
-    fs::remove_file(filler).unwrap();
-    let next = sandbox.run().expect(0);
-    let sent = sandbox.object(next.json["log"]["s3"].as_str().unwrap()).unwrap();
-    assert!(sent.contains("the backup exists"), "{sent}");
-}
-
-// 14. A job of another day
-
 #[test]
 fn a_job_that_was_begun_long_ago_is_finished_and_todays_is_made() {
     let sandbox = AgentSandbox::new(POLICY);
@@ -350,12 +282,9 @@ fn a_job_that_was_begun_long_ago_is_finished_and_todays_is_made() {
     assert_eq!(sandbox.run().expect(0).json["finished_first"], Value::Null);
 }
 
-// 4. A network that stays away, with fewer attempts than the program makes
-
 #[tokio::test]
 async fn a_network_that_stays_away_stops_the_run_and_the_next_goes_on() {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(MIB);
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     let agent = Agent::new(sandbox.at("home")).with_attempts(RetryPolicy {
         attempts: 2,
         first_delay: std::time::Duration::from_millis(10),

@@ -6,8 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use intellistor_storage::objects::STORE_MARK;
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::disk::SmallDisk;
+use intellistor_tests::folders::files_below;
 use intellistor_tests::program::Output;
 use intellistor_tests::s3_server::BUCKET;
 
@@ -15,34 +17,15 @@ const POLICY: &str = "copies";
 /// Five parts.
 const MIB: u64 = 34;
 
-fn filled() -> AgentSandbox {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(MIB);
-    sandbox
-}
-
-/// A run with a copy, or without one, that was killed.
-fn killed(sandbox: &AgentSandbox, point: &str, nth: u32, out: Option<&str>) {
-    let marker = sandbox.at(&format!("fired-{point}"));
-    let armed = format!("{point}:{nth}:{}", marker.display());
-    let agent = sandbox.agent.clone().var("INTELLISTOR_FAILPOINT", armed);
-    let out = out.into_iter().flat_map(|out| ["--out", out]);
-    let killed = agent.run(["-q", "run", "--policy", "policy.yaml"].into_iter().chain(out));
-    assert!(marker.exists(), "{point} {nth}: {}", killed.stderr);
-}
-
 fn run_with_copy(sandbox: &AgentSandbox, out: &str) -> Output {
     sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--out", out])
 }
 
-fn all_below(folder: &Path) -> Vec<PathBuf> {
-    let below = |entry: std::io::Result<fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        if path.is_dir() { all_below(&path) } else { vec![path] }
-    };
-    let mut all: Vec<_> = fs::read_dir(folder).into_iter().flatten().flat_map(below).collect();
+/// The objects of a copy, which need not exist.
+fn copied_objects(folder: &Path) -> Vec<PathBuf> {
+    let mut all = if folder.exists() { files_below(folder) } else { Vec::new() };
     // What marks a folder as a store.
-    all.retain(|path| !path.ends_with(".intellistor-store"));
+    all.retain(|path| !path.ends_with(STORE_MARK));
     all
 }
 
@@ -55,7 +38,7 @@ fn assert_copied(sandbox: &AgentSandbox, copy: &str, output: &Output) {
         let copied = fs::read(sandbox.at(copy).join(key)).unwrap_or_default();
         assert!(copied == fs::read(sandbox.at("s3").join(BUCKET).join(key)).unwrap(), "{key} in {copy}");
     }
-    assert_eq!(all_below(&sandbox.at(copy)).len(), 2, "{:?}", all_below(&sandbox.at(copy)));
+    assert_eq!(copied_objects(&sandbox.at(copy)).len(), 2, "{:?}", copied_objects(&sandbox.at(copy)));
 }
 
 #[track_caller]
@@ -79,8 +62,8 @@ fn a_job_begun_without_a_copy_is_copied_wherever_it_was_killed() {
         ("manifest_put", 1),
         ("log_queued", 1),
     ] {
-        let sandbox = filled();
-        killed(&sandbox, point, nth, None);
+        let sandbox = AgentSandbox::filled(POLICY, MIB);
+        assert!(sandbox.run_until(point, nth));
         let output = run_with_copy(&sandbox, "copy").expect(0);
         assert_eq!(output.json["resumed"], true, "{point}: {:#}", output.json);
         assert_copied(&sandbox, "copy", &output);
@@ -97,8 +80,8 @@ fn a_job_begun_with_a_copy_keeps_it_wherever_it_was_killed() {
         ("archive_completed", 1),
         ("manifest_put", 1),
     ] {
-        let sandbox = filled();
-        killed(&sandbox, point, nth, Some("copy"));
+        let sandbox = AgentSandbox::filled(POLICY, MIB);
+        assert!(sandbox.run_until_with(point, nth, &["--out", "copy"]));
         let output = sandbox.run().expect(0);
         assert_eq!(output.json["resumed"], true, "{point}: {:#}", output.json);
         assert_copied(&sandbox, "copy", &output);
@@ -107,8 +90,8 @@ fn a_job_begun_with_a_copy_keeps_it_wherever_it_was_killed() {
 
 #[test]
 fn a_job_begun_with_another_copy_has_both() {
-    let sandbox = filled();
-    killed(&sandbox, "part_recorded", 3, Some("one"));
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
+    assert!(sandbox.run_until_with("part_recorded", 3, &["--out", "one"]));
     let output = run_with_copy(&sandbox, "two").expect(0);
     sandbox.assert_resumed(&output, 3);
     assert_copied(&sandbox, "one", &output);
@@ -117,8 +100,8 @@ fn a_job_begun_with_another_copy_has_both() {
 
 #[test]
 fn a_copy_that_was_lost_meanwhile_is_made_from_the_store() {
-    let sandbox = filled();
-    killed(&sandbox, "part_recorded", 3, Some("copy"));
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
+    assert!(sandbox.run_until_with("part_recorded", 3, &["--out", "copy"]));
     fs::remove_dir_all(sandbox.at("copy")).unwrap();
     let output = run_with_copy(&sandbox, "copy").expect(0);
     sandbox.assert_resumed(&output, 3);
@@ -128,8 +111,8 @@ fn a_copy_that_was_lost_meanwhile_is_made_from_the_store() {
 /// A copy is made of what was sent, or not at all.
 #[test]
 fn a_copy_is_not_made_of_an_archive_that_was_damaged_in_the_store() {
-    let sandbox = filled();
-    killed(&sandbox, "log_queued", 1, None);
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
+    assert!(sandbox.run_until("log_queued", 1));
     let archive = sandbox.at("s3").join(BUCKET).join(&sandbox.backups()[0]);
     let mut bytes = fs::read(&archive).unwrap();
     let middle = bytes.len() / 2;
@@ -137,26 +120,26 @@ fn a_copy_is_not_made_of_an_archive_that_was_damaged_in_the_store() {
     fs::write(&archive, bytes).unwrap();
     let output = run_with_copy(&sandbox, "copy").expect(3);
     assert!(output.warnings().contains("integrity"), "{}", output.warnings());
-    assert_eq!(all_below(&sandbox.at("copy")), [] as [PathBuf; 0]);
+    assert_eq!(copied_objects(&sandbox.at("copy")), [] as [PathBuf; 0]);
 }
 
 #[test]
 fn a_full_disk_under_the_copy_costs_the_copy_and_not_the_backup() {
-    let sandbox = filled();
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     let Some(disk) = SmallDisk::mount(sandbox.at("disk"), "12m") else { return };
     let output = run_with_copy(&sandbox, "disk/copy");
     assert_without_copy(&sandbox, &output, disk.path());
     assert_eq!(output.json["state"], "completed_with_warnings", "{:#}", output.json);
-    assert_eq!(all_below(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
+    assert_eq!(copied_objects(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
     let by_hand = ["-q", "backup", "--policy", "policy.yaml", "--out", "disk/copy"];
     let output = sandbox.client.run(by_hand);
     assert_without_copy(&sandbox, &output, disk.path());
-    assert_eq!(all_below(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
+    assert_eq!(copied_objects(disk.path()), [] as [PathBuf; 0], "nothing half made is left");
 }
 
 #[test]
 fn a_folder_that_cannot_be_made_costs_the_copy_and_not_the_backup() {
-    let sandbox = filled();
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     fs::write(sandbox.at("a file"), "no folder").unwrap();
     for out in ["a file", "a file/copy", "missing/folder/copy"] {
         let output = run_with_copy(&sandbox, out);
@@ -168,8 +151,8 @@ fn a_folder_that_cannot_be_made_costs_the_copy_and_not_the_backup() {
 
 #[test]
 fn a_copy_that_fails_when_the_job_is_resumed_costs_the_copy_and_not_the_backup() {
-    let sandbox = filled();
-    killed(&sandbox, "part_recorded", 3, Some("copy"));
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
+    assert!(sandbox.run_until_with("part_recorded", 3, &["--out", "copy"]));
     fs::remove_dir_all(sandbox.at("copy")).unwrap();
     fs::write(sandbox.at("copy"), "no folder any more").unwrap();
     let output = sandbox.run();

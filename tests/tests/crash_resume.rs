@@ -56,8 +56,7 @@ fn a_crash_at_any_step_costs_no_backup_and_no_finished_part() {
     for point in Failpoint::ALL {
         for &nth in hits(point) {
             let what = format!("{} {nth}", point.name());
-            let sandbox = AgentSandbox::new("crash");
-            sandbox.fill(MIB);
+            let sandbox = AgentSandbox::filled("crash", MIB);
             assert!(sandbox.run_until(point.name(), nth), "{what} was never reached");
             let before = sandbox.backups();
             let output = sandbox.run().expect(0);
@@ -77,8 +76,7 @@ fn a_run_that_dies_in_the_same_place_twice_is_finished_by_the_third() {
         ArchiveCompleted, BeforeManifest, LogShipped, ManifestPut, PartAcknowledged, PartRecorded,
     };
     for point in [PartAcknowledged, PartRecorded, ArchiveCompleted, BeforeManifest, ManifestPut, LogShipped] {
-        let sandbox = AgentSandbox::new("crash");
-        sandbox.fill(MIB);
+        let sandbox = AgentSandbox::filled("crash", MIB);
         let nth = if matches!(point, PartAcknowledged | PartRecorded) { 2 } else { 1 };
         assert!(sandbox.run_until(point.name(), nth), "{} was never reached", point.name());
         let again = sandbox.run_until(point.name(), 1);

@@ -1,231 +1,21 @@
-//! What an attacker, a broken disk or a stranger's archive can do to a restore: nothing outside `--out`, nothing
-//! half-restored, nothing unnoticed.
+//! What somebody who has the key can plant in a backup: a restore writes nothing outside `--out`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use intellistor::{
-    BackupName, BackupOptions, Category, Entry, EntryKind, Error, Policy, RestoreOptions, RestoreReport,
-    RunOptions, UserKey,
-};
+use intellistor::{Category, Entry, EntryKind, Error, RestoreOptions, RestoreReport, UserKey};
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::manifest::Extent;
-use intellistor_storage::objects::{MemoryStore, ObjectStore as _, ObjectStoreExt as _};
+use intellistor_storage::objects::ObjectStore as _;
 use intellistor_tests::hostile_backup::{HostileBackup, entry, members};
 use intellistor_tests::tree;
 use intellistor_tests::vault::Vault;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-
-/// A small backup in memory: some files, one archive of a few hundred bytes.
-struct Victim {
-    dir: TempDir,
-    store: MemoryStore,
-    vault: Vault,
-    name: BackupName,
-}
-
-impl Victim {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("source");
-        fs::create_dir_all(source.join("pasta")).unwrap();
-        for (name, text) in [("a.txt", "um"), ("pasta/b.txt", "dois"), ("z.txt", "três")] {
-            fs::write(source.join(name), text).unwrap();
-        }
-        let (store, key) = (MemoryStore::default(), UserKey::generate());
-        let vault = Vault::new(Arc::new(store.clone()), key);
-        let policy = Policy::new("victim", [source]).unwrap();
-        let name = vault.backup(&policy, BackupOptions::default()).await.unwrap().name;
-        Self { dir, store, vault, name }
-    }
-
-    fn source(&self) -> PathBuf {
-        self.dir.path().join("source")
-    }
-
-    async fn archive(&self) -> Vec<u8> {
-        self.store.get_range(&self.name.archive_key(), 0..u64::MAX).await.unwrap().to_vec()
-    }
-
-    async fn verify(&self) -> Result<(), Error> {
-        self.vault.verify(&self.name, RunOptions::default()).await.map(drop)
-    }
-
-    async fn restore(&self, out: &Path) -> Result<RestoreReport, Error> {
-        self.vault.restore(&self.name, RestoreOptions::to(out)).await
-    }
-}
-
-/// No file has a temporary name, and every file that is there is one of the source's, whole.
-fn assert_nothing_half_restored(source: &Path, out: &Path) {
-    let expected = tree::snapshot(source);
-    if !out.exists() {
-        return;
-    }
-    for (path, facts) in tree::snapshot(out) {
-        let text = String::from_utf8_lossy(&path).into_owned();
-        assert!(!text.contains(".part"), "{text} was left behind");
-        let original = expected.get(&path).unwrap_or_else(|| panic!("{text} was not in the source"));
-        assert_eq!(facts.sha256, original.sha256, "{text}");
-    }
-}
-
-#[tokio::test]
-async fn every_flipped_byte_of_an_archive_is_noticed_and_restores_nothing_wrong() {
-    let victim = Victim::new().await;
-    let whole = victim.archive().await;
-    for i in 0..whole.len() {
-        victim.store.alter(&victim.name.archive_key(), |bytes| bytes[i] ^= 1);
-        let message = victim.verify().await.unwrap_err();
-        assert!(
-            matches!(message.category(), Category::Integrity | Category::Failed | Category::Configuration),
-            "byte {i}: {message}"
-        );
-        let out = victim.dir.path().join(format!("out-{i}"));
-        // What the manifest repeats (the header, salts) may be damaged without harm to a restore.
-        if let Ok(report) = victim.restore(&out).await
-            && report.damaged_count == 0
-        {
-            assert_eq!(report.restored, report.found);
-        }
-        assert_nothing_half_restored(&victim.source(), &out);
-        victim.store.alter(&victim.name.archive_key(), |bytes| bytes[i] ^= 1);
-    }
-    victim.verify().await.unwrap();
-}
-
-#[tokio::test]
-async fn every_flipped_byte_of_a_manifest_is_refused() {
-    let victim = Victim::new().await;
-    let bytes = victim.store.head(&victim.name.manifest_key()).await.unwrap().unwrap() as usize;
-    for i in 0..bytes {
-        victim.store.alter(&victim.name.manifest_key(), |bytes| bytes[i] ^= 1);
-        let out = victim.dir.path().join("out");
-        assert!(victim.restore(&out).await.is_err(), "byte {i}");
-        assert!(!out.exists(), "byte {i}: something was written before the manifest was verified");
-        victim.store.alter(&victim.name.manifest_key(), |bytes| bytes[i] ^= 1);
-    }
-}
-
-#[tokio::test]
-async fn a_cut_archive_is_noticed_wherever_it_is_cut() {
-    let victim = Victim::new().await;
-    let whole = victim.archive().await;
-    for keep in (0..whole.len()).step_by(7) {
-        victim.store.alter(&victim.name.archive_key(), |bytes| bytes.truncate(keep));
-        assert!(victim.verify().await.is_err(), "cut at {keep}");
-        let out = victim.dir.path().join(format!("out-{keep}"));
-        match victim.restore(&out).await {
-            Ok(report) => assert!(report.damaged_count > 0 || report.restored == report.found),
-            Err(error) => assert_ne!(error.category(), Category::Configuration, "{error}"),
-        }
-        assert_nothing_half_restored(&victim.source(), &out);
-        let salvaged = victim.dir.path().join(format!("salvaged-{keep}"));
-        let options = RestoreOptions::to(&salvaged).without_manifest();
-        let seemed_whole =
-            victim.vault.restore(&victim.name, options).await.is_ok_and(|report| report.damaged_count == 0);
-        assert!(!seemed_whole, "cut at {keep}");
-        assert_nothing_half_restored(&victim.source(), &salvaged);
-        let whole = whole.clone();
-        victim.store.alter(&victim.name.archive_key(), |bytes| *bytes = whole);
-    }
-}
-
-#[tokio::test]
-async fn an_archive_and_a_manifest_of_different_backups_do_not_go_together() {
-    let victim = Victim::new().await;
-    let policy = Policy::new("victim", [victim.source()]).unwrap();
-    let other = victim.vault.backup(&policy, BackupOptions::default()).await.unwrap().name;
-    let get = async |key: String| victim.store.get_range(&key, 0..u64::MAX).await.unwrap();
-    let (archive, manifest) = (get(victim.name.archive_key()).await, get(victim.name.manifest_key()).await);
-
-    victim.store.put(&victim.name.archive_key(), get(other.archive_key()).await).await.unwrap();
-    let message = victim.verify().await.unwrap_err();
-    assert_eq!(message.category(), Category::Integrity, "{message}");
-    let message = victim.restore(&victim.dir.path().join("out")).await.unwrap_err();
-    assert_eq!(message.category(), Category::Integrity, "{message}");
-    assert_nothing_half_restored(&victim.source(), &victim.dir.path().join("out"));
-    victim.store.put(&victim.name.archive_key(), archive).await.unwrap();
-
-    victim.store.put(&victim.name.manifest_key(), get(other.manifest_key()).await).await.unwrap();
-    let message = victim.restore(&victim.dir.path().join("out2")).await.unwrap_err().to_string();
-    assert!(message.contains(&other.backup_id) && message.contains(&victim.name.backup_id), "{message}");
-    victim.store.put(&victim.name.manifest_key(), manifest).await.unwrap();
-    victim.verify().await.unwrap();
-}
-
-/// What came of an operation that must have refused, and the bytes that it gave away.
-async fn refusals(victim: &Victim) -> Vec<(&'static str, Error)> {
-    let out = |name: &str| victim.dir.path().join(name);
-    let decrypted = out("decrypted.tar.gz");
-    let plain = Box::new(fs::File::create(&decrypted).unwrap());
-    let refusals = vec![
-        ("verify", victim.verify().await.unwrap_err()),
-        ("restore", victim.restore(&out("out")).await.unwrap_err()),
-        (
-            "restore --without-manifest",
-            victim
-                .vault
-                .restore(&victim.name, RestoreOptions::to(out("salvaged")).without_manifest())
-                .await
-                .unwrap_err(),
-        ),
-        ("decrypt", victim.vault.decrypt(&victim.name, plain, RunOptions::default()).await.unwrap_err()),
-    ];
-    assert_eq!(fs::metadata(decrypted).unwrap().len(), 0, "decrypt gave away what it then refused");
-    assert!(!out("salvaged").exists());
-    assert_nothing_half_restored(&victim.source(), &out("out"));
-    refusals
-}
-
-#[tokio::test]
-async fn no_command_opens_the_archive_of_another_backup() {
-    let victim = Victim::new().await;
-    // The same key opens them all, as it does on a machine with several policies.
-    for policy_id in ["victim", "stranger"] {
-        let policy = Policy::new(policy_id, [victim.source()]).unwrap();
-        let other = victim.vault.backup(&policy, BackupOptions::default()).await.unwrap().name;
-        let theirs = victim.store.get_range(&other.archive_key(), 0..u64::MAX).await.unwrap();
-        victim.store.put(&victim.name.archive_key(), theirs).await.unwrap();
-        for (operation, error) in refusals(&victim).await {
-            let message = error.to_string();
-            assert_eq!(error.category(), Category::Integrity, "{operation}: {message}");
-            let names_both =
-                message.contains(&other.to_string()) && message.contains(&victim.name.to_string());
-            assert!(names_both, "{operation}: {message}");
-        }
-        let theirs = victim.store.get_range(&other.manifest_key(), 0..u64::MAX).await.unwrap();
-        let ours = victim.store.get_range(&victim.name.manifest_key(), 0..u64::MAX).await.unwrap();
-        victim.store.put(&victim.name.manifest_key(), theirs).await.unwrap();
-        let error = victim.vault.show(&victim.name).await.unwrap_err();
-        assert_eq!(error.category(), Category::Integrity, "{error}");
-        assert!(error.to_string().contains(&other.to_string()), "{error}");
-        victim.store.put(&victim.name.manifest_key(), ours).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_damaged_place_costs_only_the_files_in_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let source = dir.path().join("source");
-    fs::create_dir(&source).unwrap();
-    (0..12u64).for_each(|i| tree::write_noise(&source.join(format!("{i:02}.bin")), i, 1 << 20));
-    let (store, key) = (MemoryStore::default(), UserKey::generate());
-    let vault = Vault::new(Arc::new(store.clone()), key);
-    let policy = Policy::new("p", [source.clone()]).unwrap();
-    let name = vault.backup(&policy, BackupOptions::default()).await.unwrap().name;
-    store.alter(&name.archive_key(), |bytes| bytes[5 << 20] ^= 1);
-    let out = dir.path().join("out");
-    let report = vault.restore(&name, RestoreOptions::to(&out)).await.unwrap();
-    assert!((1..=2).contains(&report.damaged_count), "{:?}", report.damaged);
-    assert_eq!(report.restored + report.damaged_count, report.found);
-    assert_nothing_half_restored(&source, &out);
-}
 
 /// Restores a hostile backup, and asserts that nothing outside the target changed.
 async fn restore_hostile(
@@ -324,6 +114,7 @@ async fn lying_extents_are_damage_and_not_memory() {
         let hostile = HostileBackup::new();
         hostile.put(&content, &[with("outside", 4, vec![outside])]).await;
         let (outcome, dir) = restore_hostile(&hostile, false).await;
+        println!("{outside:?}: {outcome:?}");
         assert!(outcome.map_or(true, |report| report.restored == 0), "{outside:?}");
         assert!(!dir.path().join("out/outside").exists());
     }

@@ -20,8 +20,7 @@ use intellistor_tests::vault::Vault;
 #[test]
 fn the_run_after_a_crash_amid_the_end_of_a_cancelled_job_makes_a_backup() {
     for point in ["log_queued", "log_shipped", "job_ended", "job_in_history"] {
-        let sandbox = AgentSandbox::new("odd");
-        sandbox.fill(20);
+        let sandbox = AgentSandbox::filled("odd", 20);
         assert!(sandbox.run_until("part_recorded", 1));
         let marker = sandbox.at("fired");
         let armed = format!("{point}:1:{}", marker.display());
@@ -37,8 +36,7 @@ fn the_run_after_a_crash_amid_the_end_of_a_cancelled_job_makes_a_backup() {
 
 #[test]
 fn parts_that_the_store_lost_do_not_count_as_reused() {
-    let sandbox = AgentSandbox::new("odd");
-    sandbox.fill(34);
+    let sandbox = AgentSandbox::filled("odd", 34);
     assert!(sandbox.run_until("part_recorded", 3));
     sandbox.server.wait_until_alone();
     let upload = sandbox.server.traffic().uploads().remove(0);

@@ -1,5 +1,7 @@
-//! Whatever is done to a tree, to the agent and to the store, and in whatever order: what a run makes restores as the
-//! tree was, file by file, at some moment since the run's job began; and a tree that stood still, as it is.
+//! Whatever happens to the source, to the agent and to the store, in any order: a backup restores every file as it was at
+//! some moment since the run's job began, and a source that did not change restores as it is.
+//!
+//! `PROPTEST_CASES=500 cargo test --release -p intellistor-tests --test model` is a longer run by hand.
 
 #![cfg(unix)]
 #![allow(
@@ -9,37 +11,82 @@
 )]
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::Operation;
+use intellistor_tests::program::Output;
 use intellistor_tests::run_history::{Found, RunHistory};
 use intellistor_tests::s3_server::Failure;
-use intellistor_tests::tree;
+use intellistor_tests::tree::{self, Kind};
 use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
-/// Three parts.
+/// Three parts, and room for what is added.
 const BASE_MIB: u64 = 17;
-/// Names that files may have.
+const MOST_BYTES: u64 = 27 << 20;
+/// Names that added files may have.
 const NAMES: u8 = 5;
+const CASES: u32 = 20;
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// Makes a file, or makes it anew.
+    /// Makes a file, or makes it anew; even names come before the large file, odd ones after it.
     AddFile { name: u8, kib: u64 },
-    /// Writes into a file, if it is there.
-    Change { name: u8 },
-    /// Removes a file, if it is there.
-    Remove { name: u8 },
-    /// Writes into the large file.
+    /// Changes the nth file or folder of the source.
+    Change(Change, usize),
+    /// Writes into the large file, if it is there.
     ChangeBase { at_mib: u64 },
     /// Runs to the end.
     Run,
     /// Runs until a point is reached for the nth time, and dies there.
     Crash(Failpoint, u32),
+    /// Runs, and dies of SIGKILL at this thousandth of an uninterrupted run's time.
+    Kill(u32),
     /// The next parts fail.
     FailParts(u32, Failure),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Append,
+    Replace,
+    WriteInto,
+    Halve,
+    Remove,
+    Rename,
+    SetMode(u32),
+    Link,
+    AddSparse,
+    AddFolder,
+    RemoveFolder,
+    RenameFolder,
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    use Change::{
+        AddFolder, AddSparse, Append, Halve, Link, Remove, RemoveFolder, Rename, RenameFolder, Replace,
+        SetMode, WriteInto,
+    };
+    let fixed = [
+        Append,
+        Replace,
+        WriteInto,
+        Halve,
+        Remove,
+        Rename,
+        Link,
+        AddSparse,
+        AddFolder,
+        RemoveFolder,
+        RenameFolder,
+    ];
+    prop_oneof![11 => prop::sample::select(fixed.to_vec()), 1 => (0o600..0o700u32).prop_map(SetMode)]
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -53,8 +100,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         2 => (0..NAMES, prop_oneof![0..20u64, 500..4000u64]).prop_map(|(name, kib)| Op::AddFile { name, kib }),
-        1 => (0..NAMES).prop_map(|name| Op::Change { name }),
-        1 => (0..NAMES).prop_map(|name| Op::Remove { name }),
+        3 => (any_change(), 0..1000usize).prop_map(|(change, nth)| Op::Change(change, nth)),
         1 => (0..BASE_MIB).prop_map(|at_mib| Op::ChangeBase { at_mib }),
         2 => Just(Op::Run),
         4 => (prop::sample::select(&Failpoint::ALL[..]), 1..4u32).prop_map(|(point, nth)| {
@@ -62,105 +108,240 @@ fn any_op() -> impl Strategy<Value = Op> {
             let often = point.name().starts_with("part_") || point == Failpoint::ScanAdded;
             Op::Crash(point, if often { nth } else { 1 })
         }),
+        5 => (0..1000u32).prop_map(Op::Kill),
         1 => (1..4u32, prop::sample::select(failures.to_vec())).prop_map(|(n, how)| Op::FailParts(n, how)),
     ]
 }
 
+/// What all cases did, so that crashes which leave nothing to resume are noticed.
+#[derive(Debug, Default)]
+struct Totals {
+    kills: AtomicU64,
+    kills_too_late: AtomicU64,
+    resumed: AtomicU64,
+    parts_reused: AtomicU64,
+}
+
+static TOTALS: Totals = Totals {
+    kills: AtomicU64::new(0),
+    kills_too_late: AtomicU64::new(0),
+    resumed: AtomicU64::new(0),
+    parts_reused: AtomicU64::new(0),
+};
+
 struct Model {
-    run_history: RunHistory,
+    history: RunHistory,
     made: u64,
-    /// Whether a run may end without a backup, for the store refuses it.
+    /// Whether a run may end without a backup, since the store refuses its parts.
     is_refused: bool,
 }
 
 impl Model {
     fn new() -> Self {
-        let run_history = RunHistory::new("model");
-        let source = run_history.sandbox.source();
+        let history = RunHistory::new("model");
+        let source = history.sandbox.source();
         tree::write_noise(&source.join("base.bin"), 1, BASE_MIB << 20);
-        for file in 0..40 {
-            fs::write(source.join(format!("ficheiro {file}")), format!("conteúdo {file}")).unwrap();
+        for folder in 0..3 {
+            let folder = source.join(format!("pasta {folder}"));
+            fs::create_dir(&folder).unwrap();
+            for file in 0..20 {
+                fs::write(folder.join(format!("relatório {file}.txt")), tree::noise(file, 500)).unwrap();
+            }
         }
-        Self { run_history, made: 0, is_refused: false }
+        Self { history, made: 0, is_refused: false }
     }
 
-    fn path(&self, name: u8) -> PathBuf {
-        // Before the large file, and behind it.
-        let prefix = if name.is_multiple_of(2) { "a" } else { "z" };
-        self.run_history.sandbox.source().join(format!("{prefix} {name}"))
+    fn source(&self) -> PathBuf {
+        self.history.sandbox.source()
     }
 
-    fn write_into(&mut self, path: &std::path::Path, at: u64) {
+    /// A name that no file has had.
+    fn new_path(&mut self) -> PathBuf {
         self.made += 1;
-        if let Ok(file) = File::options().write(true).open(path) {
-            file.write_all_at(format!("alteração {}", self.made).as_bytes(), at).unwrap();
+        self.source().join(format!("novo {}", self.made))
+    }
+
+    /// The nth path of a kind, with its size; `None` where there is none.
+    fn nth(&self, kind: Kind, nth: usize) -> Option<(PathBuf, u64)> {
+        let tree = tree::snapshot(&self.source());
+        let found: Vec<_> = tree.iter().filter(|(path, entry)| entry.kind == kind && *path != b".").collect();
+        let (path, entry) = found.get(nth % found.len().max(1))?;
+        Some((self.source().join(std::str::from_utf8(path).unwrap()), entry.size))
+    }
+
+    fn change(&mut self, change: Change, nth: usize) {
+        let new = self.new_path();
+        let noise = tree::noise(self.made, 1 + nth * 1000);
+        match change {
+            Change::AddSparse => {
+                let file = File::create(new).unwrap();
+                file.write_all_at(&noise, 1 << 20).unwrap();
+                return file.set_len(8 << 20).unwrap();
+            }
+            Change::AddFolder => return fs::create_dir(new).unwrap(),
+            Change::RemoveFolder | Change::RenameFolder => {
+                let Some((folder, _)) = self.nth(Kind::Folder, nth) else { return };
+                return if matches!(change, Change::RemoveFolder) {
+                    // One with files stays: to lose half of them is a warning.
+                    let _ = fs::remove_dir(folder);
+                } else {
+                    fs::rename(folder, new).unwrap();
+                };
+            }
+            _ => {}
         }
+        let Some((path, size)) = self.nth(Kind::File, nth) else { return };
+        let write_at = |at| write_at(&path, &noise, at);
+        match change {
+            Change::Append => write_at(size),
+            Change::WriteInto => write_at(nth as u64 % size.max(1)),
+            Change::Replace => fs::write(path, tree::noise(self.made, size as usize)).unwrap(),
+            Change::Halve => File::options().write(true).open(path).unwrap().set_len(size / 2).unwrap(),
+            Change::Remove => fs::remove_file(path).unwrap(),
+            Change::Rename => fs::rename(path, new).unwrap(),
+            Change::SetMode(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap(),
+            Change::Link => fs::hard_link(path, new).unwrap(),
+            Change::AddSparse | Change::AddFolder | Change::RemoveFolder | Change::RenameFolder => {
+                unreachable!("handled above")
+            }
+        }
+    }
+
+    /// Removes added files, the largest first, so that a case stays short.
+    fn bound_size(&self) {
+        let tree = tree::snapshot(&self.source());
+        let mut files: Vec<_> = tree.into_iter().filter(|(_, entry)| entry.kind == Kind::File).collect();
+        files.sort_by_key(|(_, entry)| entry.size);
+        let mut total: u64 = files.iter().map(|(_, entry)| entry.size).sum();
+        while total > MOST_BYTES {
+            let (path, entry) = files.pop().unwrap();
+            fs::remove_file(self.source().join(std::str::from_utf8(&path).unwrap())).unwrap();
+            total -= entry.size;
+        }
+    }
+
+    fn run_history(&mut self) -> Output {
+        let output = self.history.run();
+        if output.json["resumed"] == true {
+            TOTALS.resumed.fetch_add(1, Relaxed);
+            TOTALS.parts_reused.fetch_add(output.json["parts_reused"].as_u64().unwrap(), Relaxed);
+        }
+        output
     }
 
     fn run(&mut self) {
-        let output = self.run_history.run();
+        let output = self.run_history();
         if matches!(output.code, 0 | 3) {
-            self.run_history.assert_restores(&output);
+            self.history.assert_restores(&output);
         } else {
             assert!(self.is_refused, "{}\n{:#}", output.stderr, output.json);
-            assert_eq!(
-                (output.code, &output.json["state"]),
-                (1, &"transferring".into()),
-                "{:#}",
-                output.json
-            );
+            let end = (output.code, &output.json["state"]);
+            assert_eq!(end, (1, &"transferring".into()), "{:#}", output.json);
         }
-        self.is_refused = self.run_history.sandbox.server.traffic().failures_left(Operation::PutPart) > 0;
+        self.is_refused &= self.history.sandbox.server.traffic().failures_left(Operation::PutPart) > 0;
+    }
+
+    fn kill(&mut self, thousandth: u32) {
+        let after = uninterrupted() * thousandth / 1000;
+        self.history.begin();
+        let errors = self.history.sandbox.at("stderr.txt");
+        let mut command = self.history.sandbox.agent.command(["-q", "run", "--policy", "policy.yaml"]);
+        command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap());
+        let mut child = command.spawn().unwrap();
+        // The kill is to fall anywhere in the run, on no event.
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        match child.wait().unwrap().code() {
+            None => drop(TOTALS.kills.fetch_add(1, Relaxed)),
+            Some(code) => {
+                let errors = fs::read_to_string(errors).unwrap();
+                let is_refused = self.is_refused && code == 1;
+                assert!(matches!(code, 0 | 3) || is_refused, "it ended with {code}: {errors}");
+                TOTALS.kills_too_late.fetch_add(1, Relaxed);
+            }
+        }
     }
 
     fn apply(&mut self, op: &Op) {
         match op {
             Op::AddFile { name, kib } => {
                 self.made += 1;
-                tree::write_noise(&self.path(*name), self.made, kib << 10);
+                let prefix = if name.is_multiple_of(2) { "a" } else { "z" };
+                tree::write_noise(&self.source().join(format!("{prefix} {name}")), self.made, kib << 10);
             }
-            Op::Change { name } => self.write_into(&self.path(*name), 3),
-            Op::Remove { name } => {
-                let _ = fs::remove_file(self.path(*name));
-            }
+            Op::Change(change, nth) => self.change(*change, *nth),
             Op::ChangeBase { at_mib } => {
-                self.write_into(&self.run_history.sandbox.source().join("base.bin"), at_mib << 20);
+                self.made += 1;
+                let base = self.source().join("base.bin");
+                if base.exists() {
+                    write_at(&base, format!("alteração {}", self.made).as_bytes(), at_mib << 20);
+                }
             }
             Op::Run => self.run(),
             Op::Crash(point, nth) => {
-                self.run_history.begin();
-                self.run_history.sandbox.run_until(point.name(), *nth);
+                self.history.begin();
+                self.history.sandbox.run_until(point.name(), *nth);
             }
+            Op::Kill(thousandth) => self.kill(*thousandth),
             Op::FailParts(n, how) => {
-                self.run_history.sandbox.server.traffic().fail_next(*n, Operation::PutPart, *how);
+                self.history.sandbox.server.traffic().fail_next(*n, Operation::PutPart, *how);
                 self.is_refused |= *how == Failure::AccessDenied;
             }
         }
+        self.bound_size();
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 16,
-        // A failing run tries for a minute before it gives up.
-        max_shrink_iters: 0,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+fn write_at(path: &Path, bytes: &[u8], at: u64) {
+    File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+}
 
-    #[test]
-    fn every_run_restores_as_the_model_has_it(ops in prop::collection::vec(any_op(), 1..=8)) {
-        println!("{ops:?}");
+/// How long a run takes that is not interrupted, measured once.
+fn uninterrupted() -> Duration {
+    static MEASURED: OnceLock<Duration> = OnceLock::new();
+    *MEASURED.get_or_init(|| {
         let mut model = Model::new();
-        for op in &ops {
-            model.apply(op);
-        }
-        model.run_history.sandbox.server.traffic().fail_no_more();
-        model.is_refused = false;
-        model.run();
-        // The job of before may be finished; what comes then is the tree as it is.
-        let output = model.run_history.run();
-        prop_assert_eq!(&output.json["resumed"], false);
-        prop_assert_eq!(model.run_history.assert_restores(&output), Found::Identical);
+        let begun = Instant::now();
+        model.history.run().expect(0);
+        begun.elapsed()
+    })
+}
+
+fn check(ops: &[Op]) {
+    println!("{ops:?}");
+    let mut model = Model::new();
+    for op in ops {
+        model.apply(op);
     }
+    model.history.sandbox.server.traffic().fail_no_more();
+    model.is_refused = false;
+    model.run();
+    // The job of before may have been finished; the next one is of the source as it is.
+    let output = model.run_history();
+    assert_eq!(&output.json["resumed"], false);
+    assert_eq!(model.history.assert_restores(&output), Found::Identical);
+}
+
+#[test]
+fn every_run_restores_as_the_model_has_it() {
+    let config = ProptestConfig {
+        max_shrink_time: 240_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        source_file: Some(file!()),
+        ..ProptestConfig::with_cases(CASES)
+    };
+    let cases = config.cases;
+    let mut runner = TestRunner::new(config);
+    let outcome = runner.run(&prop::collection::vec(any_op(), 1..=10), |ops| {
+        check(&ops);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    println!("{TOTALS:?}");
+    let read = |total: &AtomicU64| total.load(Relaxed);
+    let expected = u64::from(cases / 4);
+    assert!(read(&TOTALS.kills) >= expected && read(&TOTALS.resumed) >= expected, "{TOTALS:?}");
+    assert!(read(&TOTALS.parts_reused) >= expected, "{TOTALS:?}");
 }

@@ -37,8 +37,7 @@ fn metrics(file: &Path) -> BTreeMap<String, f64> {
 
 #[test]
 fn a_monitor_sees_the_last_success_also_after_a_failure() {
-    let sandbox = AgentSandbox::new("people");
-    sandbox.fill(1);
+    let sandbox = AgentSandbox::filled("people", 1);
     let file = sandbox.at("people.prom");
     let run = || sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--metrics-file", "people.prom"]);
     let output = run().expect(0);

@@ -19,12 +19,6 @@ const PUT_OBJECT: [Operation; 4] = [Put, BeginUpload, PutPart, CompleteUpload];
 /// What `s3:GetObject` covers.
 const GET_OBJECT: [Operation; 2] = [GetRange, Head];
 
-fn sandbox(mib: u64) -> AgentSandbox {
-    let sandbox = AgentSandbox::new("rights");
-    sandbox.fill(mib);
-    sandbox
-}
-
 fn deny<const N: usize>(sandbox: &AgentSandbox, operations: [Operation; N]) {
     sandbox.server.traffic().deny(operations);
 }
@@ -63,7 +57,7 @@ fn left(sandbox: &AgentSandbox) -> Vec<Done> {
 
 #[test]
 fn without_listing_uploads_backups_are_made_and_the_permission_is_named_once() {
-    let sandbox = sandbox(1);
+    let sandbox = AgentSandbox::filled("rights", 1);
     deny(&sandbox, [ListUploads]);
     let output = sandbox.run().expect(0);
     let warnings = output.warnings();
@@ -75,7 +69,7 @@ fn without_listing_uploads_backups_are_made_and_the_permission_is_named_once() {
 
 #[test]
 fn a_job_that_was_refused_at_its_beginning_is_resumed_without_listing_uploads() {
-    let sandbox = sandbox(1);
+    let sandbox = AgentSandbox::filled("rights", 1);
     sandbox.run().expect(0);
     deny(&sandbox, [BeginUpload, ListUploads]);
     for _ in 0..2 {
@@ -100,7 +94,7 @@ fn without_listing_the_bucket_a_job_is_resumed_from_every_step() {
         "before_manifest",
         "manifest_put",
     ] {
-        let sandbox = sandbox(12);
+        let sandbox = AgentSandbox::filled("rights", 12);
         deny(&sandbox, [List, ListUploads]);
         assert!(sandbox.run_until(point, 1), "{point} was not reached");
         let output = sandbox.run().expect(0);
@@ -109,7 +103,7 @@ fn without_listing_the_bucket_a_job_is_resumed_from_every_step() {
         assert_eq!(sandbox.backups().len(), 1, "{point}");
         sandbox.assert_order();
     }
-    let sandbox = sandbox(1);
+    let sandbox = AgentSandbox::filled("rights", 1);
     deny(&sandbox, [List, ListUploads]);
     assert_whole(&sandbox, &client(&sandbox).expect(0));
 }
@@ -117,7 +111,7 @@ fn without_listing_the_bucket_a_job_is_resumed_from_every_step() {
 #[test]
 fn without_reading_nothing_is_sent_however_often_it_is_tried() {
     for first in [false, true] {
-        let sandbox = sandbox(12);
+        let sandbox = AgentSandbox::filled("rights", 12);
         if first {
             sandbox.run().expect(0);
         }
@@ -138,7 +132,7 @@ fn without_reading_nothing_is_sent_however_often_it_is_tried() {
 #[test]
 fn without_writing_nothing_is_sent() {
     for first in [false, true] {
-        let sandbox = sandbox(1);
+        let sandbox = AgentSandbox::filled("rights", 1);
         if first {
             sandbox.run().expect(0);
         }
@@ -154,7 +148,7 @@ fn without_writing_nothing_is_sent() {
 
 #[test]
 fn without_listing_parts_what_was_recorded_is_resumed() {
-    let sandbox = sandbox(50);
+    let sandbox = AgentSandbox::filled("rights", 50);
     assert!(sandbox.run_until("part_recorded", 2));
     deny(&sandbox, [ListParts]);
     let output = sandbox.run().expect(0);
@@ -164,7 +158,7 @@ fn without_listing_parts_what_was_recorded_is_resumed() {
 
 #[test]
 fn without_aborting_a_job_can_be_given_up() {
-    let sandbox = sandbox(50);
+    let sandbox = AgentSandbox::filled("rights", 50);
     assert!(sandbox.run_until("part_recorded", 2));
     deny(&sandbox, [AbortUpload]);
     let cancelled = sandbox.agent.run(["-q", "cancel", "--policy", "policy.yaml"]).expect(3).json;
@@ -175,7 +169,7 @@ fn without_aborting_a_job_can_be_given_up() {
 
 #[test]
 fn with_reading_alone_backups_are_restored_by_their_key() {
-    let sandbox = sandbox(1);
+    let sandbox = AgentSandbox::filled("rights", 1);
     let key = sandbox.run().expect(0).key_backup().to_owned();
     let all = [AbortUpload, List, ListParts, ListUploads];
     sandbox.server.traffic().deny(PUT_OBJECT.into_iter().chain(all));

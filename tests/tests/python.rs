@@ -4,39 +4,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use intellistor::{BackupOptions, BackupReport, Policy, StoreUrl, UserKey};
+use intellistor_tests::decrypt_py;
 use intellistor_tests::program::{Output, finish};
+use intellistor_tests::sample_tree;
 use intellistor_tests::tree::{self, Ignore};
 use intellistor_tests::vault::Vault;
 use tempfile::TempDir;
 
 const PASSPHRASE: &str = "maçã verde, 3 $ & 'aspas'";
-
-/// A Python that has what `decrypt.py` needs.
-///
-/// # Panics
-/// When there is none: what a user's last resort is must not go untested in silence.
-fn python() -> PathBuf {
-    let python = std::env::var_os("INTELLISTOR_TEST_PYTHON").map_or("python3".into(), PathBuf::from);
-    let probe = "from cryptography.hazmat.primitives.kdf.argon2 import Argon2id";
-    let found = Command::new(&python).args(["-c", probe]).output();
-    let why = match found {
-        Ok(done) if done.status.success() => return python,
-        Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
-        Err(e) => e.to_string(),
-    };
-    panic!(
-        "{} cannot run docs/decrypt.py; install what it needs with `{0} -m pip install 'cryptography>=44'`, or set \
-         INTELLISTOR_TEST_PYTHON to a Python that has it: {why}",
-        python.display()
-    );
-}
-
-fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/decrypt.py")
-}
 
 /// A backup in a folder, and the variable that opens it.
 struct Backup {
@@ -78,33 +55,13 @@ impl Backup {
         self.dir.path().join(name)
     }
 
-    fn command(&self, args: &[&Path]) -> Command {
-        let mut command = Command::new(python());
-        for name in ["INTELLISTOR_KEY", "INTELLISTOR_KEY_FILE", "INTELLISTOR_PASSPHRASE"] {
-            command.env_remove(name);
-        }
-        command.arg(script()).args(args).env(self.key.0, &self.key.1).stdin(Stdio::null());
-        command
-    }
-
     fn run(&self, args: &[&Path]) -> Output {
-        finish(self.command(args))
+        finish(decrypt_py::command(args, (self.key.0, &self.key.1)))
     }
 
-    /// `decrypt.py ARCHIVE | tar xz`, as its text says.
     fn unpack(&self) -> PathBuf {
         let out = self.at("out");
-        fs::create_dir(&out).unwrap();
-        let mut decrypt = self.command(&[&self.archive]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut tar = Command::new("tar");
-        // What `tar xz` leaves out unless asked: extended attributes. As root it applies owners and modes by itself.
-        // It warns of times before 1970 and in the future.
-        tar.args(["xz", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp", "-C"])
-            .arg(&out)
-            .stdin(decrypt.stdout.take().unwrap());
-        let unpacked = finish(tar).expect(0);
-        assert_eq!(unpacked.stderr, "", "tar has nothing to complain of");
-        assert!(decrypt.wait().unwrap().success());
+        decrypt_py::unpack(&self.archive, &out, (self.key.0, &self.key.1));
         out
     }
 
@@ -125,7 +82,7 @@ fn assert_refused(output: &Output, says: &str) {
 
 #[tokio::test]
 async fn a_tree_comes_back_with_python_and_tar_alone() {
-    let backup = Backup::make(UserKey::generate(), tree::make).await;
+    let backup = Backup::make(UserKey::generate(), sample_tree::make).await;
     let out = backup.unpack();
     let same_as = tree::snapshot(&backup.at("source"));
     tree::assert_same(&same_as, &tree::snapshot(&out), &[Ignore::Special]);

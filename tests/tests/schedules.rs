@@ -3,11 +3,7 @@
 //! Task Scheduler and systemd is tested beside the code.
 
 #![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot be set up fails at that line"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use intellistor_tests::agent_sandbox::AgentSandbox;
+use intellistor_tests::cannot_run;
 use intellistor_tests::program::Output;
 use intellistor_tests::running::Running;
 use serde_json::Value;
@@ -28,10 +25,10 @@ case $1 in
 esac
 "#;
 
-/// A place with a crontab of its own. None where systemd runs: it would keep the schedules.
+/// With a crontab of its own. `None` where systemd runs: it would get the schedules.
 fn sandbox() -> Option<AgentSandbox> {
     if Path::new("/run/systemd/system").is_dir() {
-        eprintln!("SKIPPED: systemd runs here, and a test does not write into it");
+        cannot_run("systemd runs here, and a test does not write into it");
         return None;
     }
     let mut sandbox = AgentSandbox::new("copia");
@@ -179,8 +176,7 @@ fn a_try_names_what_its_account_lacks() {
 
 #[test]
 fn serve_finishes_what_was_stopped_and_stops_cleanly() {
-    let sandbox = AgentSandbox::new("copia");
-    sandbox.fill(30);
+    let sandbox = AgentSandbox::filled("copia", 30);
     assert!(sandbox.run_until("part_recorded", 2));
     fs::create_dir(sandbox.at("policies")).unwrap();
     let policy = fs::read_to_string(sandbox.at("policy.yaml")).unwrap();

@@ -6,7 +6,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use intellistor_storage::objects::Operation;
+use intellistor_tests::agent_sandbox::AgentSandbox;
+use intellistor_tests::collector::{Collector, Wire};
 use intellistor_tests::program::{Client, Output};
+use intellistor_tests::s3_server::Failure;
+use intellistor_tests::secret_search::SecretSearch;
+use intellistor_tests::tree;
 use tempfile::TempDir;
 
 /// A source, a policy that stores beside it, and no key.
@@ -117,15 +123,17 @@ fn files_that_powershell_and_notepad_wrote_are_read() {
 #[test]
 fn a_weak_passphrase_seals_nothing_unasked_and_opens_what_it_sealed() {
     let sandbox = Sandbox::new();
-    let weak = sandbox.client.clone().var("INTELLISTOR_PASSPHRASE", "segredo");
+    let weak = sandbox.client.clone().var("INTELLISTOR_PASSPHRASE", "mordomia");
+    let search = SecretSearch::new(["mordomia"]);
     for (client, command) in [(weak.clone(), "backup"), (weak.agent(), "run")] {
         let refused = client.run([command, "--policy", "policy.yaml"]).expect(2);
         assert!(refused.stderr.contains("--weak-passphrase"), "{}", refused.stderr);
-        assert!(!refused.stderr.contains("segredo\""), "{}", refused.stderr);
-        client.run([command, "--policy", "policy.yaml", "--weak-passphrase"]).expect(0);
+        search.assert_absent(refused.stderr.as_bytes(), "the refusal");
+        let allowed = client.run([command, "--policy", "policy.yaml", "--weak-passphrase"]).expect(0);
+        search.assert_absent(&[allowed.stderr.as_bytes(), &allowed.stdout].concat(), "the output");
     }
-    sandbox.restores_with("segredo").expect(0);
-    sandbox.restores_with("segredos").expect(2);
+    sandbox.restores_with("mordomia").expect(0);
+    sandbox.restores_with("mordomias").expect(2);
     weak.run(["verify", "--policy", "policy.yaml", "--latest"]).expect(0);
 }
 
@@ -162,4 +170,86 @@ fn a_crash_dumps_no_memory() {
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(rustix::process::Signal::ABORT.as_raw()));
     assert!(!status.core_dumped(), "its memory was dumped");
+}
+
+/// The secret that the store's requests are signed with.
+fn store_secret(sandbox: &AgentSandbox) -> String {
+    let found = sandbox.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY");
+    found.unwrap().1
+}
+
+#[cfg(unix)]
+#[test]
+fn no_secret_is_in_anything_that_a_run_writes() {
+    const POLICY: &str = "evidence";
+    const PASSPHRASE: &str = "correct horse battery staple";
+    let mut sandbox = AgentSandbox::new(POLICY);
+    sandbox.write_policy("resume: { fresh_after: 2h }\n");
+    fs::write(sandbox.source().join("a.txt"), "content").unwrap();
+    tree::write_noise(&sandbox.source().join("b.bin"), 9, 20 << 20);
+    let key = intellistor::UserKey::generate().to_base64().unwrap();
+    let search = SecretSearch::new([key.as_str(), PASSPHRASE, &store_secret(&sandbox)]);
+    let bare = sandbox.agent.clone().var("INTELLISTOR_KEY", "");
+    let with_key = bare.clone().var("INTELLISTOR_KEY", key.as_str());
+    let with_passphrase = bare.clone().var("INTELLISTOR_PASSPHRASE", PASSPHRASE);
+    let mut said = 0;
+    // The second seals with another key than the first, which is a warning.
+    for (agent, code) in [(with_key, 0), (with_passphrase, 3)] {
+        sandbox.agent = agent.clone();
+        // One that dies, one that is refused, one that succeeds, one that asks.
+        let marker = sandbox.at("fired");
+        let _ = fs::remove_file(&marker);
+        let dying =
+            agent.clone().var("INTELLISTOR_FAILPOINT", format!("part_recorded:1:{}", marker.display()));
+        let mut outputs = vec![dying.run(["-vvv", "run", "--policy", "policy.yaml"])];
+        assert!(marker.exists());
+        search.assert_absent_below(&sandbox.queue());
+        sandbox.server.traffic().fail_next(1000, Operation::PutPart, Failure::AccessDenied);
+        outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(1));
+        sandbox.server.traffic().fail_no_more();
+        outputs.push(agent.run(["-vvv", "run", "--policy", "policy.yaml"]).expect(code));
+        outputs.push(agent.run(["-vvv", "status", "--json"]).expect(0));
+        outputs.push(agent.run(["-vvv", "logs", "show", "--policy-id", POLICY]).expect(0));
+        for output in outputs {
+            said += output.stderr.len();
+            let text = [output.stderr.as_bytes(), b"\n", &output.stdout].concat();
+            search.assert_absent(&text, "the agent's output");
+        }
+    }
+    assert!(said > 10_000, "-vvv said only {said} bytes");
+    let mut written = search.assert_absent_below(&sandbox.at("home"));
+    written.extend(search.assert_absent_below(&sandbox.at("s3")));
+    let has = |name: &str| written.iter().any(|path| path.ends_with(name));
+    assert!(has("manifest.json") && has("last.log") && has("db"), "{written:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn no_secret_is_sent_to_a_collector() {
+    const PASSPHRASE: &str = "correct horse battery staple";
+    const REFUSED: &str = "another/secret/0123456789";
+    let collector = Collector::start(Wire::Grpc);
+    let mut sandbox = AgentSandbox::filled("traced", 12);
+    sandbox.agent = sandbox.agent.clone().vars(collector.env());
+    let key = sandbox.agent.env_file(&["INTELLISTOR_KEY"]);
+    let key = key.trim().split_once('=').unwrap().1.trim_matches('\'').to_owned();
+    sandbox.server.traffic().fail_next(2, Operation::PutPart, Failure::Cut);
+    sandbox.run().expect(0);
+    let sealed = sandbox.client.clone().vars(collector.env());
+    let sealed = sealed.var("INTELLISTOR_KEY", "").var("INTELLISTOR_PASSPHRASE", PASSPHRASE);
+    let backup = ["backup", "--policy", "policy.yaml"];
+    // Another key than that of the backup before is a warning, which names ids alone.
+    sealed.run(backup).expect(3);
+    // With another secret the store refuses, and errors have most to say.
+    sealed.clone().var("AWS_SECRET_ACCESS_KEY", REFUSED).run(backup).expect(1);
+    let sent = collector.bytes();
+    let has = |text: &str| sent.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("upload_part") && has("backup") && has("Credentials"));
+    let search = SecretSearch::new([PASSPHRASE, &store_secret(&sandbox), &key, REFUSED, "relatório 1.txt"]);
+    search.assert_absent(&sent, "what the collector received");
+
+    // The same search finds a secret that is sent.
+    let attributes = format!("planted={}", key.replace('=', "%3D"));
+    sealed.var("OTEL_RESOURCE_ATTRIBUTES", attributes).run(backup).expect(0);
+    assert!(search.find(&collector.bytes()).is_some(), "a planted secret was not found");
 }

@@ -39,8 +39,8 @@ fn assert_no_secret(sandbox: &AgentSandbox, output: &Output) {
     let key = output.key_backup();
     sandbox.client.run(["-q", "verify", "--policy", "policy.yaml", "--key", key]).expect(0);
     let out = sandbox.restore(key);
-    for (path, facts) in tree::snapshot(&out) {
-        if facts.kind == tree::Kind::File {
+    for (path, entry) in tree::snapshot(&out) {
+        if entry.kind == tree::Kind::File {
             let path = out.join(String::from_utf8(path).unwrap());
             assert_ne!(fs::read_to_string(&path).unwrap_or_default(), SECRET, "{}", path.display());
         }
@@ -227,8 +227,7 @@ fn with_open_files(most: u32, program: &Client, args: &[&str]) -> Output {
 
 #[test]
 fn a_run_with_few_file_handles_leaves_no_file_out() {
-    let sandbox = AgentSandbox::new("handles");
-    sandbox.fill(20);
+    let sandbox = AgentSandbox::filled("handles", 20);
     for file in 0..300 {
         // Deep enough that a restore holds folders, too.
         write(&sandbox.source().join(format!("d{}/e/f/g{}/{file}.txt", file % 7, file % 3)), "content");

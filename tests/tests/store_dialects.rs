@@ -16,16 +16,13 @@ const POLICY: &str = "dialects";
 const MIB: u64 = 30;
 
 fn sandbox() -> AgentSandbox {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(MIB);
+    let sandbox = AgentSandbox::filled(POLICY, MIB);
     sandbox
 }
 
 fn verify(sandbox: &AgentSandbox) -> Output {
     sandbox.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"])
 }
-
-// 1. What answers is no S3 store
 
 #[test]
 fn a_login_page_amid_a_job_pauses_it_and_throws_nothing_away() {
@@ -85,8 +82,6 @@ fn no_command_takes_a_login_page_for_its_answer() {
     verify(&sandbox).expect(0);
 }
 
-// 2. A store with a bad minute
-
 #[test]
 fn a_restore_and_a_verify_outlive_what_passes() {
     let sandbox = sandbox();
@@ -143,8 +138,6 @@ fn ctrl_c_ends_the_pauses_of_every_command_at_once() {
     sandbox.assert_no_open_upload();
 }
 
-// 3. Stores without S3's checksums
-
 #[test]
 fn a_store_without_checksum_headers_gets_whole_backups_and_one_word_of_it() {
     for dialects in [&[Dialect::NoChecksums][..], &[Dialect::NoChecksums, Dialect::NoContentMd5]] {
@@ -170,8 +163,6 @@ fn who_asks_for_no_checksums_gets_none() {
     assert!(!made.stderr.contains("checksum"), "{}", made.stderr);
     sandbox.assert_restores(made.key_backup());
 }
-
-// 4. Stores that want parts of one size
 
 /// Sizes of the parts that the one backup's archive is made of.
 fn part_sizes(sandbox: &AgentSandbox) -> Vec<u64> {

@@ -18,6 +18,7 @@ use intellistor_storage::objects::{
     Fault, Faulty, LocalStore, MemoryStore, Operation, Retry, RetryPolicy, STORE_MARK, SharedStore,
 };
 use intellistor_tests::events::until;
+use intellistor_tests::folders::paths_below;
 use intellistor_tests::s3_server::{Failure, S3Server};
 use intellistor_tests::tree;
 use intellistor_tests::vault::Vault;
@@ -87,21 +88,11 @@ fn objects(memory: &MemoryStore) -> Vec<String> {
     memory.keys().into_iter().filter(|key| *key != machine_key(POLICY)).collect()
 }
 
-/// As [`all_below`], but for what says whose the policy is, and which store it is.
+/// What is below a store's folder, but for the records of its id and of the policy's machine.
 fn left_below(store: &Path) -> Vec<PathBuf> {
-    let mut all = all_below(store);
+    let mut all = paths_below(store);
     all.retain(|path| !store.join(machine_key(POLICY)).starts_with(path) && !path.ends_with(STORE_MARK));
     all
-}
-
-fn all_below(folder: &Path) -> Vec<PathBuf> {
-    let below = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        let mut all = if path.is_dir() { all_below(&path) } else { Vec::new() };
-        all.push(path);
-        all
-    };
-    std::fs::read_dir(folder).unwrap().flat_map(below).collect()
 }
 
 #[tokio::test]
@@ -276,10 +267,10 @@ async fn a_cancelled_restore_leaves_no_half_file() {
     assert!(matches!(ended, Ok(_) | Err(Error::Interrupted)), "{ended:?}");
     let (source, restored) = (tree::snapshot(&sandbox.source()), tree::snapshot(&out));
     assert!(!restored.is_empty(), "nothing was restored, of which something could be half");
-    for (path, facts) in restored {
+    for (path, entry) in restored {
         let name = String::from_utf8_lossy(&path).into_owned();
         assert!(source.contains_key(&path), "{name} was left behind");
-        assert_eq!(facts.sha256, source[&path].sha256, "{name}");
+        assert_eq!(entry.sha256, source[&path].sha256, "{name}");
     }
 }
 

@@ -6,25 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use intellistor_storage::objects::{
-    Attributes, Listing, ObjectStore, ObjectStoreExt as _, Operation, Part, PartReceipt, PutOptions,
-    Retention, RetentionMode, Retry, RetryPolicy, SharedStore, Upload, conformance,
+    Attributes, ObjectStore, ObjectStoreExt as _, Operation, PartReceipt, PutOptions, Retention,
+    RetentionMode, Retry, RetryPolicy, SharedStore, Upload, conformance,
 };
-use intellistor_storage::{Error, Hashed, RetryAdvice, StoreErrorKind};
-use intellistor_tests::s3_server::{BUCKET, Dialect, Done, Failure, S3Server, UploadState};
-
-fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
-    match answer {
-        Err(Error::Store(error)) => error.kind,
-        other => panic!("expected a store's error, got {other:?}"),
-    }
-}
-
-fn part(number: u32, bytes: usize) -> Part {
-    let body = Hashed::new(Bytes::from(vec![number as u8; bytes]));
-    Part { number, offset: 0, body }
-}
-
-const LEAST_PART: usize = 5 << 20;
+use intellistor_storage::{Error, RetryAdvice, StoreErrorKind};
+use intellistor_tests::s3_server::{BUCKET, Failure, S3Server, UploadState};
+use intellistor_tests::store_calls::{CALLS, LEAST_PART, call, kind, part};
 
 #[tokio::test]
 async fn s3_conforms() {
@@ -75,7 +62,7 @@ async fn what_an_object_is_to_get_goes_with_the_request_that_creates_it() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_and_wrong_buckets_are_told_apart() {
+async fn wrong_credentials_and_wrong_buckets_are_distinguished() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path());
     let stranger = server.bare_store(BUCKET, "wrong");
@@ -86,7 +73,7 @@ async fn wrong_credentials_and_wrong_buckets_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_down_is_told_after_some_attempts() {
+async fn an_endpoint_that_is_down_is_an_error_after_five_attempts() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path());
     let bare: SharedStore = Arc::new(server.other_bucket(BUCKET));
@@ -183,35 +170,7 @@ async fn uploads_are_listed_in_order_with_the_prefix_of_the_store() {
 }
 
 #[tokio::test]
-async fn the_server_remembers_in_order_what_it_did() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    let (store, traffic) = (server.store(), server.traffic());
-    let uploads = [store.begin_upload("a").await.unwrap(), store.begin_upload("b").await.unwrap()];
-    let receipt = store.put_part(&uploads[0], &part(1, 1)).await.unwrap();
-    store.put_part(&uploads[1], &part(1, 1)).await.unwrap();
-    store.complete_upload(&uploads[0], &[receipt]).await.unwrap();
-    traffic.fail_next(1, Operation::Put, Failure::AccessDenied);
-    store.put("refused", Bytes::new()).await.unwrap_err();
-    store.put("c", Bytes::new()).await.unwrap();
-    store.abort_upload(&uploads[1]).await.unwrap();
-    let [(a, x), (b, y)] = uploads.each_ref().map(|u| (u.key.clone(), u.id.clone()));
-    let done = [
-        Done::Begun { key: a.clone(), id: x.clone() },
-        Done::Begun { key: b.clone(), id: y.clone() },
-        Done::PartStored { id: x.clone(), number: 1 },
-        Done::PartStored { id: y.clone(), number: 1 },
-        Done::Completed { key: a, id: x },
-        Done::Put { key: "c".to_owned() },
-        Done::Aborted { key: b, id: y },
-    ];
-    assert_eq!(traffic.log(), done);
-    let fates: Vec<_> = traffic.uploads().into_iter().map(|u| (u.key, u.state)).collect();
-    assert_eq!(fates, [("a".to_owned(), UploadState::Completed), ("b".to_owned(), UploadState::Aborted)]);
-}
-
-#[tokio::test]
-async fn a_lost_part_and_a_lost_upload_are_told() {
+async fn a_lost_part_and_a_lost_upload_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path());
     let store = server.store();
@@ -236,21 +195,12 @@ async fn every_call_can_be_refused_and_its_answer_lost() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path());
     let store = server.other_bucket(BUCKET);
-    let call = async |operation, upload: &Upload| match operation {
-        Operation::Put => store.put("o", Bytes::new()).await,
-        Operation::GetRange => store.get_range("o", 0..1).await.map(drop),
-        Operation::Head => store.head("o").await.map(drop),
-        Operation::List => store.list("", None).await.map(drop),
-        Operation::Delete => store.delete("d").await,
-        Operation::BeginUpload => store.begin_upload("k").await.map(drop),
-        Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
-        Operation::ListParts => store.list_parts(upload).await.map(drop),
+    let call_or_complete = async |operation, upload: &Upload| match operation {
         Operation::CompleteUpload => {
             let parts = store.list_parts(upload).await?;
             store.complete_upload(upload, &parts).await
         }
-        Operation::ListUploads => store.list_uploads("").await.map(drop),
-        Operation::AbortUpload => store.abort_upload(upload).await,
+        _ => call(&store, operation, upload).await,
     };
     for (failure, expected) in [
         (Failure::SlowDown, StoreErrorKind::Throttled),
@@ -273,9 +223,13 @@ async fn every_call_can_be_refused_and_its_answer_lost() {
             Operation::CompleteUpload,
         ] {
             server.traffic().fail_next(1, operation, failure);
-            assert_eq!(kind(call(operation, &upload).await), expected, "{operation:?} {failure:?}");
+            assert_eq!(
+                kind(call_or_complete(operation, &upload).await),
+                expected,
+                "{operation:?} {failure:?}"
+            );
             assert_eq!(server.traffic().failures_left(operation), 0);
-            let again = call(operation, &upload).await;
+            let again = call_or_complete(operation, &upload).await;
             if (operation, failure) == (Operation::CompleteUpload, Failure::AnswerLost) {
                 assert_eq!(kind(again), StoreErrorKind::UploadGone, "it was carried out");
             } else {
@@ -284,56 +238,13 @@ async fn every_call_can_be_refused_and_its_answer_lost() {
         }
         let upload = store.begin_upload("k").await.unwrap();
         server.traffic().fail_next(1, Operation::AbortUpload, failure);
-        assert_eq!(kind(call(Operation::AbortUpload, &upload).await), expected, "{failure:?}");
-        call(Operation::AbortUpload, &upload).await.unwrap();
+        assert_eq!(kind(call_or_complete(Operation::AbortUpload, &upload).await), expected, "{failure:?}");
+        call_or_complete(Operation::AbortUpload, &upload).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn parts_that_are_held_are_stored_when_released_and_never_if_the_client_left() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    let (store, traffic) = (server.other_bucket(BUCKET), server.traffic());
-    let upload = store.begin_upload("k").await.unwrap();
-    let parts = [part(1, LEAST_PART), part(2, LEAST_PART), part(3, 1)];
-    traffic.hold_parts();
-    let sent = futures::future::join(store.put_part(&upload, &parts[0]), store.put_part(&upload, &parts[1]));
-    let look = async {
-        traffic.until(|traffic| traffic.held() == 2).await;
-        let leaves = store.put_part(&upload, &parts[2]);
-        tokio::select! {
-            answer = leaves => panic!("{answer:?}"),
-            () = traffic.until(|traffic| traffic.held() == 3) => {}
-        }
-        traffic.until(|traffic| traffic.held() == 2).await;
-        assert_eq!(store.list_parts(&upload).await.unwrap(), [], "other calls are answered");
-        traffic.release();
-    };
-    let ((first, second), ()) = tokio::join!(sent, look);
-    assert_eq!(store.list_parts(&upload).await.unwrap(), [first.unwrap(), second.unwrap()]);
-    assert_eq!(traffic.parts().into_iter().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
-}
-
-#[tokio::test]
-async fn a_server_that_hangs_answers_nothing_until_it_is_released() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    let (store, traffic) = (server.other_bucket(BUCKET), server.traffic());
-    traffic.hang();
-    let asked = futures::future::join(store.put("k", Bytes::new()), store.list("", None));
-    let look = async {
-        traffic.until(|traffic| traffic.held() == 2).await;
-        assert_eq!(traffic.log(), []);
-        traffic.release();
-    };
-    let ((put, listed), ()) = tokio::join!(asked, look);
-    put.unwrap();
-    listed.unwrap();
-    assert_eq!(traffic.held(), 0);
-}
-
-#[tokio::test]
-async fn a_network_that_was_pulled_comes_back_on_the_same_port() {
+async fn a_client_reconnects_after_the_network_was_down() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path());
     let (store, traffic) = (server.other_bucket(BUCKET), server.traffic());
@@ -354,42 +265,6 @@ async fn a_network_that_was_pulled_comes_back_on_the_same_port() {
         store.put("o", Bytes::new()).await.unwrap();
     }
     assert_eq!(store.list_parts(&upload).await.unwrap(), []);
-}
-
-// What is no S3 store, and stores that are not AWS
-
-/// Every call, with an upload that is open; the object `o` exists.
-const CALLS: [Operation; 11] = [
-    Operation::Put,
-    Operation::GetRange,
-    Operation::Head,
-    Operation::List,
-    Operation::Delete,
-    Operation::BeginUpload,
-    Operation::PutPart,
-    Operation::ListParts,
-    Operation::ListUploads,
-    Operation::CompleteUpload,
-    Operation::AbortUpload,
-];
-
-async fn call(store: &dyn ObjectStore, operation: Operation, upload: &Upload) -> Result<(), Error> {
-    match operation {
-        Operation::Put => store.put("o", Bytes::from_static(b"x")).await,
-        Operation::GetRange => store.get_range("o", 0..1).await.map(drop),
-        Operation::Head => store.head("o").await.map(drop),
-        Operation::List => store.list("", None).await.map(drop),
-        Operation::Delete => store.delete("d").await,
-        Operation::BeginUpload => store.begin_upload("k").await.map(drop),
-        Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
-        Operation::ListParts => store.list_parts(upload).await.map(drop),
-        Operation::CompleteUpload => {
-            let receipt = PartReceipt { number: 1, bytes: 1, sha256: None, etag: "\"0\"".to_owned() };
-            store.complete_upload(upload, &[receipt]).await
-        }
-        Operation::ListUploads => store.list_uploads("").await.map(drop),
-        Operation::AbortUpload => store.abort_upload(upload).await,
-    }
 }
 
 #[tokio::test]
@@ -503,116 +378,4 @@ async fn a_range_is_continued_where_its_connection_broke() {
     assert!(server.traffic().bytes_served() - served < 1_000_000, "it asked for what it had again");
     server.traffic().fail_next(1, Operation::GetRange, Failure::HalfBody);
     assert_eq!(kind(store.get_range("k", 0..1).await), StoreErrorKind::Unreachable, "nothing arrived");
-}
-
-#[tokio::test]
-async fn a_store_that_ignores_ranges_is_told_before_its_answer_is_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    let store = server.store();
-    store.put("k", vec![7; 100_000].into()).await.unwrap();
-    server.traffic().speak(Dialect::NoRanges);
-    for range in [0..10, 50_000..60_000, 99_999..200_000] {
-        let error = store.get_range("k", range.clone()).await.unwrap_err();
-        assert!(error.to_string().contains("ignores byte ranges"), "{range:?}: {error}");
-        assert_eq!(kind::<()>(Err(error)), StoreErrorKind::Unsupported, "{range:?}");
-    }
-    assert_eq!(store.get_range("k", 0..100_000).await.unwrap().len(), 100_000);
-}
-
-async fn all_keys(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>, Error> {
-    let (mut pages, mut keys) = (Listing::new(store, prefix), Vec::new());
-    while let Some(page) = pages.next_page().await? {
-        keys.extend(page.into_iter().map(|object| object.key));
-    }
-    Ok(keys)
-}
-
-#[tokio::test]
-async fn a_listing_ends_whatever_the_store_makes_of_its_pages() {
-    for dialect in [Dialect::NoStartAfter, Dialect::EmptyFirstPage] {
-        let dir = tempfile::tempdir().unwrap();
-        let server = S3Server::start(dir.path());
-        server.traffic().speak(dialect);
-        let store = server.store_under("in/ner");
-        let keys: Vec<_> = (0..7).map(|i| format!("a/{i}")).collect();
-        for key in &keys {
-            store.put(key, Bytes::new()).await.unwrap();
-        }
-        assert_eq!(all_keys(&store, "a/").await.unwrap(), keys, "{dialect:?}");
-        assert_eq!(all_keys(&store, "none/").await.unwrap(), [] as [&str; 0], "{dialect:?}");
-        // Without the token of the page before.
-        let page = store.list("a/", Some("a/4")).await.unwrap();
-        assert_eq!(page.objects.iter().map(|o| o.key.as_str()).collect::<Vec<_>>()[0], "a/5", "{dialect:?}");
-    }
-    for dialect in [Dialect::EndlessPages, Dialect::SamePage] {
-        let dir = tempfile::tempdir().unwrap();
-        let server = S3Server::start(dir.path());
-        let store = server.other_bucket(BUCKET);
-        let upload = store.begin_upload("k").await.unwrap();
-        for i in 1..=5 {
-            store.put(&format!("a/{i}"), Bytes::new()).await.unwrap();
-            store.put_part(&upload, &part(i, 1)).await.unwrap();
-            store.begin_upload(&format!("u/{i}")).await.unwrap();
-        }
-        server.traffic().speak(dialect);
-        let error = all_keys(&store, "a/").await.unwrap_err();
-        assert!(error.to_string().contains("does not advance"), "{dialect:?}: {error}");
-        if dialect == Dialect::SamePage {
-            assert_eq!(kind(store.list_parts(&upload).await), StoreErrorKind::Unsupported);
-            assert_eq!(kind(store.list_uploads("u/").await), StoreErrorKind::Unsupported);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_refuses_conditions_conforms() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    server.traffic().speak(Dialect::NoConditions);
-    conformance::check(server.store()).await;
-}
-
-#[tokio::test]
-async fn a_store_without_checksum_headers_conforms() {
-    for dialects in [&[Dialect::NoChecksums][..], &[Dialect::NoChecksums, Dialect::NoContentMd5]] {
-        let dir = tempfile::tempdir().unwrap();
-        let server = S3Server::start(dir.path());
-        dialects.iter().for_each(|dialect| server.traffic().speak(*dialect));
-        conformance::check(server.store()).await;
-        let store = server.other_bucket(BUCKET);
-        let upload = store.begin_upload("k").await.unwrap();
-        let receipt = store.put_part(&upload, &part(1, 1)).await.unwrap();
-        assert_eq!(receipt.sha256, None, "the store keeps none");
-        // What was signed is still checked.
-        server.traffic().fail_next(1, Operation::PutPart, Failure::Altered);
-        assert_eq!(kind(store.put_part(&upload, &part(1, 1)).await), StoreErrorKind::ChecksumMismatch);
-        assert_eq!(store.list_parts(&upload).await.unwrap(), std::slice::from_ref(&receipt));
-        store.complete_upload(&upload, &[receipt]).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn an_upload_begun_with_checksums_goes_on_without_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    let store = server.store();
-    let upload = store.begin_upload("k").await.unwrap();
-    let first = store.put_part(&upload, &part(1, LEAST_PART)).await.unwrap();
-    server.traffic().speak(Dialect::NoChecksums);
-    let second = store.put_part(&upload, &part(2, 1)).await.unwrap();
-    assert_eq!((first.sha256.is_some(), second.sha256), (true, None));
-    assert_eq!(store.list_parts(&upload).await.unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn an_etag_with_and_without_quotes_is_the_same() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path());
-    server.traffic().speak(Dialect::BareETags);
-    conformance::check(server.store()).await;
-    let store = server.store();
-    let upload = store.begin_upload("k").await.unwrap();
-    let receipt = store.put_part(&upload, &part(1, 1)).await.unwrap();
-    assert_eq!(store.list_parts(&upload).await.unwrap(), [receipt]);
 }

@@ -1,35 +1,24 @@
-//! Traces and metrics, as a collector receives them from real runs; and collectors that are no good.
+//! Traces and metrics, as a collector receives them from real runs.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use intellistor_storage::objects::Operation;
 use intellistor_telemetry::names;
 use intellistor_tests::agent_sandbox::AgentSandbox;
-use intellistor_tests::collector::{Collector, Span, Wire, variables};
-use intellistor_tests::network::{Authority, Certificate, Listening};
+use intellistor_tests::collector::{Collector, Span, Wire};
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::s3_server::Failure;
 
 const POLICY: &str = "traced";
-/// What a program may take longer for a collector that is no good.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-fn sandbox(mib: u64) -> AgentSandbox {
-    let sandbox = AgentSandbox::new(POLICY);
-    sandbox.fill(mib);
-    sandbox
-}
 
 /// A place whose agent sends to the collector.
 fn traced(collector: &Collector, mib: u64) -> AgentSandbox {
-    let mut sandbox = sandbox(mib);
+    let mut sandbox = AgentSandbox::filled(POLICY, mib);
     sandbox.agent = sandbox.agent.clone().vars(collector.env());
     sandbox
 }
@@ -182,7 +171,7 @@ fn the_trace_is_named_wherever_it_is_looked_for() {
 #[test]
 fn backups_and_restores_of_the_client_are_traces_too() {
     let collector = Collector::start(Wire::Http);
-    let sandbox = sandbox(12);
+    let sandbox = AgentSandbox::filled(POLICY, 12);
     let client = sandbox.client.clone().vars(collector.env()).var("OTEL_SERVICE_NAME", "my-backups");
     let client =
         client.var("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,host.name=elsewhere");
@@ -267,92 +256,6 @@ fn a_run_that_stops_in_good_order_ends_its_own_trace() {
     }
 }
 
-/// How long a run takes with these variables, and what it says.
-fn timed(sandbox: &AgentSandbox, variables: Vec<(&'static str, String)>) -> (Duration, Output) {
-    let agent = sandbox.client.agent().vars(variables);
-    let begun = Instant::now();
-    let output = agent.run(["run", "--policy", "policy.yaml"]).expect(0);
-    (begun.elapsed(), output)
-}
-
-#[test]
-fn a_collector_that_hangs_costs_two_seconds_at_most() {
-    let sandbox = sandbox(24);
-    let (without, _) = timed(&sandbox, vec![]);
-    for wire in [Wire::Grpc, Wire::Http] {
-        // The kernel accepts the connections; no program reads from them.
-        let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (with, output) = timed(&sandbox, variables(wire, hanging.local_addr().unwrap()));
-        assert!(with < without + PATIENCE, "{wire:?}: {with:?}, and {without:?} without");
-        assert_eq!(warnings(&output).len(), 1, "{wire:?}: {}", output.stderr);
-        assert_eq!(output.json["state"], "completed");
-    }
-}
-
-#[test]
-fn a_hanging_collector_is_not_kept_in_memory() {
-    let sandbox = sandbox(200);
-    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-    let agent = sandbox.client.agent().vars(variables(Wire::Grpc, hanging.local_addr().unwrap()));
-    let (output, peak) = agent.run_measured(["run", "--policy", "policy.yaml"]);
-    output.expect(0);
-    assert!(peak < 128 << 20, "{} MiB", peak >> 20);
-}
-
-#[test]
-fn a_collector_that_refuses_is_one_warning() {
-    let sandbox = sandbox(12);
-    for wire in [Wire::Grpc, Wire::Http] {
-        let refusing: SocketAddr = {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap()
-        };
-        let (_, output) = timed(&sandbox, variables(wire, refusing));
-        assert_eq!(warnings(&output).len(), 1, "{wire:?}: {}", output.stderr);
-        let client = sandbox.client.clone().vars(variables(wire, refusing));
-        assert_eq!(warnings(&backup(&client).expect(0)).len(), 1);
-    }
-}
-
-#[test]
-fn settings_that_are_wrong_turn_it_off_with_one_warning() {
-    let sandbox = sandbox(1);
-    for (name, value) in [
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-        ("OTEL_TRACES_EXPORTER", "zipkin"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "not an address"),
-    ] {
-        let client =
-            sandbox.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").var(name, value);
-        let output = backup(&client).expect(0);
-        let message: Vec<_> =
-            output.stderr.lines().filter(|line| line.contains("traces and metrics")).collect();
-        assert_eq!(message.len(), 1, "{name}: {}", output.stderr);
-    }
-}
-
-#[test]
-fn no_secret_is_sent() {
-    let collector = Collector::start(Wire::Grpc);
-    let sandbox = traced(&collector, 12);
-    let passphrase = "correct horse battery staple";
-    let aws = sandbox.server.env().into_iter().find(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY").unwrap().1;
-    let key = sandbox.agent.env_file(&["INTELLISTOR_KEY"]);
-    let key = key.trim().split_once('=').unwrap().1.trim_matches('\'').to_owned();
-    sandbox.server.traffic().fail_next(2, Operation::PutPart, Failure::Cut);
-    sandbox.run().expect(0);
-    let sealed = sandbox.client.clone().vars(collector.env());
-    let sealed = sealed.var("INTELLISTOR_KEY", "").var("INTELLISTOR_PASSPHRASE", passphrase);
-    // Another key than that of the backup before is a warning, which names ids alone.
-    backup(&sealed).expect(3);
-    // With another secret the store refuses, and errors have most to tell.
-    backup(&sealed.clone().var("AWS_SECRET_ACCESS_KEY", "another/secret/0123456789")).expect(1);
-    assert!(collector.has("upload_part") && collector.has("backup") && collector.has("Credentials"));
-    for secret in [passphrase, &*aws, &*key, "another/secret/0123456789", "relatório 1.txt"] {
-        assert!(secret.len() > 10 && !collector.has(secret), "{secret} was sent");
-    }
-}
-
 #[test]
 fn a_collector_of_others_reads_the_same() {
     let python = std::env::var("INTELLISTOR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -364,7 +267,7 @@ fn a_collector_of_others_reads_the_same() {
     // What it says instead of its port is why it cannot run; `pip install opentelemetry-proto` is what it needs.
     while !said.ends_with(".\n") && errors.read_line(&mut said).unwrap() > 0 {}
     let port = said.trim().strip_prefix("port ").and_then(|port| port.strip_suffix('.')).expect(&said);
-    let sandbox = sandbox(12);
+    let sandbox = AgentSandbox::filled(POLICY, 12);
     let endpoint = format!("http://127.0.0.1:{port}");
     let output = backup(&sandbox.client.clone().var("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)).expect(0);
     assert_eq!(warnings(&output), [""; 0]);
@@ -393,7 +296,7 @@ fn a_collector_of_others_reads_the_same() {
 
 #[test]
 fn lines_for_programs_are_json() {
-    let sandbox = sandbox(1);
+    let sandbox = AgentSandbox::filled(POLICY, 1);
     let message = |output: Output| -> Vec<serde_json::Value> {
         output.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     };
@@ -424,24 +327,4 @@ fn every_name_is_in_the_documentation() {
         let row = format!("| `{}` | `{}` |", metric.name, metric.unit);
         assert!(text.lines().any(|line| line.starts_with(&row)), "no {row}");
     }
-}
-
-#[test]
-fn a_collector_with_an_authority_of_its_own_is_trusted_by_either_variable() {
-    let (collector, authority) = (Collector::start(Wire::Http), Authority::named("the collector's"));
-    let tls = Listening::tls(&authority, Certificate::Good, collector.address());
-    let sandbox = sandbox(1);
-    fs::write(sandbox.at("ca.pem"), authority.pem()).unwrap();
-    let client = sandbox.client.clone().vars(variables(Wire::Http, tls.address()));
-    let client = client.var("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://{}", tls.address()));
-    let refused = backup(&client).expect(0);
-    assert!(refused.stderr.contains("do not all reach the collector"), "{}", refused.stderr);
-    assert_eq!(collector.spans().len(), 0);
-    for variable in ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"] {
-        let before = collector.spans().len();
-        let message = backup(&client.clone().var(variable, sandbox.at("ca.pem"))).expect(0).stderr;
-        assert!(collector.spans().len() > before, "{variable}: {message}");
-    }
-    let message = backup(&client.var("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem")).expect(0).stderr;
-    assert!(message.contains("OTEL_EXPORTER_OTLP_CERTIFICATE=/no/such.pem"), "{message}");
 }

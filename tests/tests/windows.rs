@@ -56,7 +56,7 @@ fn fill(source: &Path) {
 /// Bytes of all files below a folder, and how often each is there.
 fn contents(folder: &Path) -> BTreeMap<String, u32> {
     let mut all = BTreeMap::new();
-    for sha256 in tree::snapshot(folder).into_values().filter_map(|facts| facts.sha256) {
+    for sha256 in tree::snapshot(folder).into_values().filter_map(|entry| entry.sha256) {
         *all.entry(sha256).or_default() += 1;
     }
     all
@@ -179,8 +179,8 @@ fn attributes(folder: &Path) -> BTreeMap<Vec<u8>, (u32, Option<Vec<u8>>)> {
     let mut tree = tree::snapshot(folder);
     tree.remove(&b"."[..]);
     let kept =
-        |facts: tree::TreeEntry| (facts.mode & 0o222, facts.xattrs.get(&b"user.DOSATTRIB"[..]).cloned());
-    tree.into_iter().map(|(path, facts)| (path, kept(facts))).collect()
+        |entry: tree::TreeEntry| (entry.mode & 0o222, entry.xattrs.get(&b"user.DOSATTRIB"[..]).cloned());
+    tree.into_iter().map(|(path, entry)| (path, kept(entry))).collect()
 }
 
 #[test]
