@@ -89,7 +89,7 @@ def frames(file):
     while ahead:
         number += 1
         if struct.unpack(">I", ahead)[0] != number:
-            fail(f"another segment stands in the place of segment {number}")
+            fail(f"another segment is in the place of segment {number}")
         salt = exactly(file, 32)
         info = b"intellistor/v1/segment" + backup_id + struct.pack(">I", number)
         cipher = AESGCM(hkdf(key, info, salt))
