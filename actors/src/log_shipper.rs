@@ -2,7 +2,7 @@
 //! for logs that an outage delayed.
 //!
 //! - **In:** [`ShipLog`]. **Out:** nothing further; the answer says whether the store has it.
-//! - **Bound:** one log at a time, and of it one part of the store's: each message is answered before the next begins.
+//! - **Bound:** one log at a time, and one part of it in memory: each message is answered before the next begins.
 //! - **Blocks:** on the disk, briefly; for the network it waits. Nothing else runs on its arbiter.
 //! - **Survives a crash:** what is in the outbox, which is not this actor's: a log leaves it after the answer.
 
@@ -14,8 +14,8 @@ use intellistor_storage::objects::{ObjectStore, PutOptions, SharedStore, put_str
 use intellistor_storage::state::PendingLog;
 use intellistor_storage::{Error, Result, StoreErrorKind};
 
-/// Command to the log shipper: put a run's log. It may be repeated; the log as it is then replaces the one before, of
-/// which it is a continuation. The log of another run, of the same name, is not replaced.
+/// Command to the log shipper: put a run's log. It may be repeated: a longer log of the same run replaces the earlier one.
+/// Another run's log of the same name is not replaced.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Shipped>")]
 pub struct ShipLog {
@@ -32,7 +32,6 @@ pub enum Shipped {
     TakenByAnother,
 }
 
-/// What is compared at a time.
 const COMPARED_BYTES: u64 = 4 << 20;
 
 /// The stage that puts logs of runs into the store.
@@ -48,7 +47,7 @@ impl LogShipper {
     }
 }
 
-/// Whether what the store has under `key` is the beginning of this log; `None` where it has nothing, or may not say.
+/// Whether what the store has under `key` is the beginning of this log; `None` where it has nothing, or denies access.
 async fn continues(store: &dyn ObjectStore, key: &str, mut log: File) -> Result<Option<bool>> {
     let mut at = 0;
     loop {
@@ -73,16 +72,16 @@ fn is_unseen(kind: StoreErrorKind) -> bool {
     matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::AccessDenied)
 }
 
-/// Puts a log where the store has none; whether it still had none.
+/// Puts a log where the store has none; returns whether it still had none.
 async fn put_once(store: &dyn ObjectStore, log: &PendingLog, file: File) -> Result<bool> {
     let unreadable = |e| Error::io("read the log", &log.file)(e);
     match put_stream(store, &log.key, file, &PutOptions::if_absent(), unreadable).await {
-        // Or it is ours, and the answer was lost.
+        // Or it is this log, and the answer was lost.
         Err(Error::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {
             let file = File::open(&log.file).map_err(unreadable)?;
             Ok(continues(store, &log.key, file).await?.unwrap_or(false))
         }
-        // It knows no conditions, and had nothing there right before.
+        // The store knows no conditional put, and had nothing there right before.
         Err(Error::Store(error)) if knows_no_conditions(error.kind) => {
             let file = File::open(&log.file).map_err(unreadable)?;
             put_stream(store, &log.key, file, &PutOptions::default(), unreadable).await.map(|()| true)

@@ -21,7 +21,7 @@ mod windows;
 pub use attributes::xattrs_of;
 #[cfg(unix)]
 pub use beneath::{Beneath, is_replaced};
-pub use excludes::{Excludes, KeptOut};
+pub use excludes::{ExcludedFolder, Excludes};
 pub use handle::{has_content_beyond, is_transient, read_soon, read_whole};
 pub use holes::data_map;
 pub use metadata::{FileId, FileMetadata, SourceKind};

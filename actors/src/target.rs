@@ -181,7 +181,7 @@ impl Target {
 
     /// Where the entry with this path goes, below the root.
     fn path_of(&mut self, raw_path: &[u8]) -> Result<Vec<OsString>, TargetError> {
-        let named = self.naming.place(raw_path)?;
+        let named = self.naming.path_of(raw_path)?;
         self.folders.warn_all(named.notes);
         Ok(named.path)
     }

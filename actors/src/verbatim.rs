@@ -21,7 +21,7 @@ fn verbatim_text(path: &str) -> String {
 #[cfg(windows)]
 pub(crate) fn verbatim(path: &std::path::Path) -> std::io::Result<std::path::PathBuf> {
     let absolute = std::path::absolute(path)?;
-    // A lone surrogate is in no path that this is called with; the system would say that it is not found.
+    // No caller's path has a lone surrogate; the system would answer that it is not found.
     Ok(verbatim_text(&absolute.to_string_lossy()).into())
 }
 

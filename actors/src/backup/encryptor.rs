@@ -3,7 +3,7 @@
 //! - **In:** [`FrameCompressed`], in any order. **Out:** [`SegmentSealed`], in order.
 //! - **Bound:** a frame that came early waits for those before it; the archiver's window allows no more than
 //!   its size of them. One segment is being built, and one more waits for the uploader (window 1): the
-//!   uploader's slots are the place for more.
+//!   uploader's slots are what bounds parts in memory.
 //! - **Blocks:** on the processor (sealing runs at about memory speed, so one thread keeps up with the
 //!   compressors of many cores), and on the uploader.
 //! - **Survives a crash:** nothing. What was being built is built again, under another salt (nonce law).
@@ -26,7 +26,6 @@ use crate::threaded::{StageError, ThreadStage};
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct SegmentSealed {
-    /// Number, place, salt, digest and frames.
     pub segment: SegmentRecord,
     /// The bytes; those of the first part begin with the archive's header.
     pub body: Hashed,

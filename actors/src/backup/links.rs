@@ -12,7 +12,7 @@ use intellistor_storage::{Result, SpooledRecords};
 
 use crate::source::{FileId, FileMetadata, ScannedEntry, SourceKind, Walked};
 
-/// What was archived of files that have names still to come.
+/// Archived files of which the walk has more names to come.
 #[derive(Debug, Default)]
 pub struct LinkTable {
     links: HashMap<FileId, Linked>,
@@ -38,7 +38,7 @@ struct Name {
 }
 
 impl LinkTable {
-    /// Keeps what was archived of a file, if further names may come.
+    /// Adds an archived file, if further names may come.
     ///
     /// # Errors
     /// Those of the temporary file.
@@ -69,7 +69,7 @@ impl LinkTable {
         let Some(identity) = metadata.identity.filter(|_| metadata.links > 1) else { return Ok(None) };
         let Some(linked) = self.links.get_mut(&identity) else { return Ok(None) };
         if (linked.size, linked.mtime_ns) != (metadata.size, metadata.mtime_ns) {
-            // Or another file that got the same number: it has to be read.
+            // Or another file that reuses the number: it has to be read.
             self.links.remove(&identity);
             return Ok(None);
         }

@@ -7,7 +7,7 @@
 //!   behind three others.
 //! - **Blocks:** never; it waits for the network on an arbiter.
 //! - **Survives a crash:** every part that the store acknowledged. Ordering law (must): a part keeps its slot until
-//!   the sequencer has committed it, so that never more parts are unrecorded than there are slots.
+//!   the sequencer has committed it, so that unrecorded parts never exceed the slots.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +38,6 @@ pub use slots::{IN_FLIGHT_BYTES, Slots};
 pub struct PartUploaded {
     /// As in [`SegmentSealed`].
     pub segment: SegmentRecord,
-    /// What the store answered.
     pub receipt: PartReceipt,
     /// As in [`SegmentSealed`].
     pub listed: PartEntries,
@@ -53,14 +52,12 @@ pub struct PartUploaded {
 /// What the uploader needs.
 #[derive(Debug)]
 pub struct UploaderConfig {
-    /// Where parts go.
     pub store: SharedStore,
     /// The multipart upload, already begun.
     pub upload: Upload,
     pub next: Recipient<PartUploaded>,
     /// All of them free.
     pub slots: Slots,
-    /// Where to report.
     pub failures: Failures,
     /// Counts acknowledged bytes.
     pub progress: Arc<Progress>,
@@ -116,7 +113,7 @@ async fn send(
     let begun = Instant::now();
     let span = info_span!(
         span::UPLOAD_PART,
-        // OpenTelemetry's numbers have a sign; others would go as text.
+        // OpenTelemetry's integers are signed; an unsigned one would be sent as text.
         intellistor.part.number = i64::from(segment.number),
         intellistor.part.size = segment.bytes as i64,
         otel.status_code = Empty,

@@ -3,8 +3,8 @@
 //! - **In:** [`RangePlanned`], in order. **Out:** [`RangeFetched`], in the order in which the store answers.
 //! - **Bound:** [`MEMORY_BYTES`] for everything from here to the disk. A range takes its share, sealed and opened,
 //!   before it is fetched, in the order of the plan, and holds it until it is written: a range that the store
-//!   delays stops those behind it from piling up. 40 MiB are eight ranges that do not compress, in flight
-//!   from the store at once; that hides a request's latency, and it is a third of the memory that we promise.
+//!   delays keeps later ones from piling up. 40 MiB are eight ranges that do not compress, in flight
+//!   from the store at once; that hides a request's latency, and it is a third of the 128 MiB that a restore may use.
 //! - **Blocks:** never; it waits for the network on an arbiter.
 //! - **Survives a crash:** nothing, and nothing needs to.
 //!
@@ -55,23 +55,20 @@ impl From<OwnedSemaphorePermit> for MemoryShare {
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct RangeFetched {
-    /// What was asked for.
     pub range: RangePlanned,
     /// From the first frame's length field to the last frame's tag; less when the archive is cut short.
     pub sealed: Bytes,
-    /// Kept until the range is written.
+    /// Released when the range is written.
     pub share: MemoryShare,
 }
 
 /// What the fetcher needs.
 #[derive(Debug)]
 pub struct FetcherConfig {
-    /// Where the archives are.
     pub store: SharedStore,
     /// Their keys.
     pub archives: Arc<ArchiveSet>,
     pub next: Recipient<RangeFetched>,
-    /// Where to report.
     pub failures: Failures,
     /// Counts delivered bytes.
     pub progress: Arc<Progress>,
@@ -85,7 +82,7 @@ pub struct Fetcher {
     requests: Arc<Semaphore>,
 }
 
-/// How many permits of 1 KiB take so many bytes.
+/// Permits for so many bytes, one for each KiB.
 pub(crate) fn permits(bytes: u64) -> usize {
     bytes.min(MEMORY_BYTES).div_ceil(1 << 10) as usize
 }

@@ -39,8 +39,8 @@ pub struct Beneath {
 }
 
 impl Beneath {
-    /// Opens a file to read it, and looks at what was opened: a fifo does not block, and the time of last access is
-    /// left alone where that is allowed.
+    /// Opens a file to read it, with its metadata. A fifo does not block, and the time of last access does not change
+    /// where that is allowed.
     ///
     /// # Errors
     /// The system's; [`is_replaced`] where the path has a link.
@@ -164,7 +164,7 @@ fn handle_of<'a>(
     Ok(held.insert(folder).1.as_fd())
 }
 
-/// Whether an error says that a link, or anything else that is no folder, is where a folder was.
+/// Whether an error says that a link or something else is where a folder was.
 pub fn is_replaced(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotADirectory
         || e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
@@ -231,7 +231,7 @@ mod tests {
     use super::super::SourceKind;
     use super::*;
 
-    fn place(dir: &tempfile::TempDir) -> SourcePath {
+    fn root_of(dir: &tempfile::TempDir) -> SourcePath {
         SourcePath::of_root(dir.path().canonicalize().unwrap())
     }
 
@@ -263,14 +263,14 @@ mod tests {
         fs::write(dir.path().join("d/f"), b"own").unwrap();
         fs::write(secret.path().join("f"), b"secret").unwrap();
         symlink("secret", secret.path().join("link")).unwrap();
-        let at = |name: &str| place(&dir).join("d").join(name);
+        let at = |name: &str| root_of(&dir).join("d").join(name);
         let mut before = Beneath::default();
         assert_eq!(before.metadata_at(&at("f")).unwrap().size, 3);
         fs::rename(dir.path().join("d"), dir.path().join("d.old")).unwrap();
         symlink(secret.path(), dir.path().join("d")).unwrap();
         for beneath in [&mut before, &mut Beneath::default()] {
             assert!(is_replaced(&beneath.open_file(&at("f")).unwrap_err()));
-            assert!(beneath.open_folder(&place(&dir).join("d")).is_err());
+            assert!(beneath.open_folder(&root_of(&dir).join("d")).is_err());
             // Who had the folder open still sees the folder.
             assert!(
                 beneath.metadata_at(&at("f")).is_ok_and(|metadata| metadata.size == 3)
@@ -296,13 +296,13 @@ mod tests {
         let fifo = dir.path().join("fifo");
         rustix::fs::mkfifoat(CWD, &fifo, 0o600.into()).unwrap();
         let mut beneath = Beneath::default();
-        assert_eq!(beneath.open_file(&place(&dir).join("fifo")).unwrap().1.kind, SourceKind::Other("fifo"));
+        assert_eq!(beneath.open_file(&root_of(&dir).join("fifo")).unwrap().1.kind, SourceKind::Other("fifo"));
         let path = dir.path().join("f");
         let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
         fs::write(&path, b"abc").unwrap();
         let times = fs::FileTimes::new().set_accessed(long_ago);
         File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
-        let (mut file, metadata) = beneath.open_file(&place(&dir).join("f")).unwrap();
+        let (mut file, metadata) = beneath.open_file(&root_of(&dir).join("f")).unwrap();
         file.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!((metadata.size, fs::metadata(&path).unwrap().atime()), (3, 1_000));
     }
@@ -312,7 +312,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         fs::write(&path, b"abc").unwrap();
-        let (file, before) = Beneath::default().open_file(&place(&dir).join("f")).unwrap();
+        let (file, before) = Beneath::default().open_file(&root_of(&dir).join("f")).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"another file").unwrap();
         let now = metadata_of(&file).unwrap();
@@ -331,13 +331,13 @@ mod tests {
         symlink(OsStr::from_bytes(b"../\xff\\"), &odd).unwrap();
         let mut beneath = Beneath::default();
         let expected = [Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() }];
-        assert_eq!(beneath.xattrs(&place(&dir).join("d")).unwrap(), expected);
-        assert_eq!(beneath.xattrs_without_proc(&place(&dir).join("d")).unwrap(), expected);
-        assert_eq!(beneath.xattrs(&place(&dir).join("l")).unwrap(), []);
-        assert_eq!(beneath.xattrs_without_proc(&place(&dir).join("l")).unwrap(), []);
-        assert_eq!(beneath.read_link(&place(&dir).join("l")).unwrap(), b"d");
-        assert_eq!(beneath.read_link(&place(&dir).join("odd")).unwrap(), b"../\xff\\");
-        assert_eq!(beneath.xattrs(&place(&dir)).unwrap(), [], "the root itself");
+        assert_eq!(beneath.xattrs(&root_of(&dir).join("d")).unwrap(), expected);
+        assert_eq!(beneath.xattrs_without_proc(&root_of(&dir).join("d")).unwrap(), expected);
+        assert_eq!(beneath.xattrs(&root_of(&dir).join("l")).unwrap(), []);
+        assert_eq!(beneath.xattrs_without_proc(&root_of(&dir).join("l")).unwrap(), []);
+        assert_eq!(beneath.read_link(&root_of(&dir).join("l")).unwrap(), b"d");
+        assert_eq!(beneath.read_link(&root_of(&dir).join("odd")).unwrap(), b"../\xff\\");
+        assert_eq!(beneath.xattrs(&root_of(&dir)).unwrap(), [], "the root itself");
     }
 
     #[test]
@@ -345,9 +345,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         symlink(dir.path(), dir.path().join("link")).unwrap();
         let mut beneath = Beneath::default();
-        assert!(beneath.open_folder(&place(&dir)).is_ok());
-        assert!(beneath.open_folder(&place(&dir).join("link")).is_err());
-        let refused = beneath.open_file(&place(&dir).join("x".repeat(5_000))).unwrap_err();
+        assert!(beneath.open_folder(&root_of(&dir)).is_ok());
+        assert!(beneath.open_folder(&root_of(&dir).join("link")).is_err());
+        let refused = beneath.open_file(&root_of(&dir).join("x".repeat(5_000))).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NAMETOOLONG.raw_os_error()));
     }
 }

@@ -10,29 +10,28 @@ use super::source_path::SourcePath;
 use super::stat::metadata_at;
 use crate::globs::{BadGlob, PathGlobs};
 
-/// A folder or file below a root that no walk takes up, since this program writes it, such as a store. It is known by its identity, so that links, other spellings and second mounts make no difference.
+/// A folder or file that the walk leaves out although it is below a root, since this program writes it, such as a store.
+/// It is known by its identity, so links, other spellings and second mounts make no difference.
 #[derive(Debug, Clone)]
-pub struct KeptOut {
+pub struct ExcludedFolder {
     path: PathBuf,
     reason: String,
     /// Known once the folder exists: a store makes its folders when it is first written to.
     identity: Arc<OnceLock<FileId>>,
 }
 
-impl KeptOut {
-    /// Keeps a walk out of the folder at `path`, because of `reason`, as in "the backup is written there".
+impl ExcludedFolder {
+    /// Excludes the folder at `path`, because of `reason`, as in "the backup is written there".
     pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        let kept_out = Self { path: path.into(), reason: reason.into(), identity: Arc::default() };
-        kept_out.identity();
-        kept_out
+        let folder = Self { path: path.into(), reason: reason.into(), identity: Arc::default() };
+        folder.identity();
+        folder
     }
 
-    /// Where the folder is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Why it is left out.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -46,7 +45,7 @@ impl KeptOut {
     }
 
     /// Whether a path leads to the folder, or to something in it.
-    pub fn holds(&self, path: &Path) -> bool {
+    pub fn contains(&self, path: &Path) -> bool {
         let (Some(identity), Ok(path)) = (self.identity(), resolve(path)) else { return false };
         path.ancestors()
             .any(|above| metadata_at(above).is_ok_and(|metadata| metadata.identity == Some(identity)))
@@ -58,7 +57,7 @@ impl KeptOut {
 #[derive(Debug, Clone)]
 pub struct Excludes {
     globs: PathGlobs,
-    kept_out: Vec<KeptOut>,
+    folders: Vec<ExcludedFolder>,
     one_file_system: bool,
     caches: bool,
     /// Where a store keeps the policy's backups, relative to the store.
@@ -68,32 +67,32 @@ pub struct Excludes {
 
 #[derive(Debug, Default)]
 struct Met {
-    /// Where the walk came to a folder that it is kept out of, and why it is.
-    kept_out: BTreeMap<PathBuf, String>,
+    /// Excluded folders that the walk has met, with the reason.
+    folders: BTreeMap<PathBuf, String>,
     /// Files below each root, once it was walked to its end.
     files: BTreeMap<PathBuf, u64>,
 }
 
 impl Excludes {
     /// Compiles the patterns. Each is matched on the path relative to the root, without the root's own name, so that a
-    /// policy with one more root leaves out what it did before. Where the system's names have no case, nor have they.
+    /// policy with one more root leaves out what it did before. Case is ignored where the system ignores it.
     ///
     /// # Errors
     /// [`BadGlob`] names the first that is not valid.
     pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
         let globs = if cfg!(windows) { PathGlobs::ignoring_case(patterns) } else { PathGlobs::new(patterns) };
-        let (kept_out, met) = (Vec::new(), Arc::default());
-        Ok(Self { globs: globs?, kept_out, one_file_system: false, caches: false, own_backups: None, met })
+        let (folders, met) = (Vec::new(), Arc::default());
+        Ok(Self { globs: globs?, folders, one_file_system: false, caches: false, own_backups: None, met })
     }
 
-    /// Keeps the walk on the file system of each root, if so: of what is mounted below, the folder alone is found.
+    /// Whether to stay on the file system of each root: of what is mounted below, only the folder is found.
     #[must_use]
     pub fn one_file_system(mut self, stays: bool) -> Self {
         self.one_file_system = stays;
         self
     }
 
-    /// Leaves out what is in folders that are marked as caches, if so.
+    /// Whether to leave out what is in folders that are marked as caches.
     #[must_use]
     pub fn and_caches(mut self, leaves_out: bool) -> Self {
         self.caches = leaves_out;
@@ -107,10 +106,10 @@ impl Excludes {
         self
     }
 
-    /// Keeps the walk out of these folders as well.
+    /// Leaves out these folders as well.
     #[must_use]
-    pub fn and_keep_out_of(mut self, folders: impl IntoIterator<Item = KeptOut>) -> Self {
-        self.kept_out.extend(folders);
+    pub fn and_folders(mut self, folders: impl IntoIterator<Item = ExcludedFolder>) -> Self {
+        self.folders.extend(folders);
         self
     }
 
@@ -134,18 +133,18 @@ impl Excludes {
         self.own_backups.as_deref()
     }
 
-    pub(super) fn own_store_met(&self, place: &SourcePath) {
+    pub(super) fn note_own_store(&self, path: &SourcePath) {
         let reason = "it is a store that holds backups of this policy".to_owned();
-        self.met().kept_out.insert(place.as_path().to_owned(), reason);
+        self.met().folders.insert(path.as_path().to_owned(), reason);
     }
 
-    /// Whether the walk is kept out of a place below a root.
-    pub(super) fn keep_out(&self, place: &SourcePath, metadata: &FileMetadata) -> bool {
-        let Some(found) = metadata.identity.filter(|_| !self.kept_out.is_empty()) else { return false };
-        let Some(kept_out) = self.kept_out.iter().find(|kept| kept.identity() == Some(found)) else {
+    /// Whether a path is an excluded folder.
+    pub(super) fn excludes_folder(&self, path: &SourcePath, metadata: &FileMetadata) -> bool {
+        let Some(found) = metadata.identity.filter(|_| !self.folders.is_empty()) else { return false };
+        let Some(folder) = self.folders.iter().find(|folder| folder.identity() == Some(found)) else {
             return false;
         };
-        self.met().kept_out.insert(place.as_path().to_owned(), kept_out.reason.clone());
+        self.met().folders.insert(path.as_path().to_owned(), folder.reason.clone());
         true
     }
 
@@ -158,9 +157,9 @@ impl Excludes {
         self.globs.unmatched().map(str::to_owned).collect()
     }
 
-    /// Folders that a walk was kept out of, with the reason.
-    pub fn met_kept_out(&self) -> Vec<(PathBuf, String)> {
-        self.met().kept_out.clone().into_iter().collect()
+    /// Excluded folders that a walk has met, with the reason.
+    pub fn met_folders(&self) -> Vec<(PathBuf, String)> {
+        self.met().folders.clone().into_iter().collect()
     }
 
     /// How many files were found below a root, once it was walked to its end; links count.

@@ -1,5 +1,6 @@
-//! The names in a folder, sorted, held so that a folder with a million of them takes little more than their
-//! length.
+//! Lists the names in a folder, sorted, in little more memory than their length: a folder may have millions.
+//!
+//! Ours because a vector of `OsString` takes three times that.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,14 +13,13 @@ use super::source_path::SourcePath;
 #[cfg(windows)]
 use super::windows::Beneath;
 
-/// What a folder was found to hold.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// FileMetadata of the folder that was listed, where the system tells them of its handle.
+    /// Metadata of the folder that was listed, from its handle.
     pub(super) metadata: Option<FileMetadata>,
     /// Its names; not all of them when `failed` says so.
     pub(super) names: Names,
-    /// Why the listing broke off.
+    /// Why the listing is incomplete.
     pub(super) failed: Option<io::Error>,
 }
 
@@ -64,7 +64,7 @@ impl Listing {
 /// Names in the order of their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// One after the other, each ended by a zero, which is in no name.
+    /// Concatenated, each ended by a zero, which is in no name.
     arena: Vec<u8>,
     starts: std::vec::IntoIter<u32>,
 }
@@ -75,7 +75,7 @@ impl Names {
         Self::collect([Ok(name.into())].into_iter()).0
     }
 
-    /// Whether a name is among those that are left.
+    /// Whether a name is among those not yet taken.
     pub(super) fn contains(&self, name: &str) -> bool {
         let starts = self.starts.as_slice();
         starts.binary_search_by(|&start| name_at(&self.arena, start).cmp(name.as_bytes())).is_ok()

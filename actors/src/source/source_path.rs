@@ -1,4 +1,4 @@
-//! Where a file is on this machine: a root, and what is below it.
+//! The path of a file on this machine: a root, and a path below it.
 
 #[cfg(unix)]
 use std::ffi::OsStr;
@@ -24,7 +24,6 @@ impl SourcePath {
         Self { root_bytes: root.as_os_str().len(), path: root }
     }
 
-    /// The whole path.
     pub fn as_path(&self) -> &Path {
         &self.path
     }

@@ -1,7 +1,9 @@
-//! The walk: depth first, each folder before its content, names in the order of their bytes, links not
-//! followed.
+//! Walks folders: depth first, each folder before its content, names in the order of their bytes, links not followed.
 //!
-//! Two folders are open at a time, one path is held however deep the walk is, and depth costs no stack.
+//! Two folders are open at a time, one path is in memory however deep the walk is, and depth costs no stack.
+//!
+//! Ours because the walks of other crates open by path, which follows a link that replaces a folder, and keep each level's
+//! entries with their metadata.
 
 use std::io::{self, Read as _};
 use std::path::PathBuf;
@@ -41,12 +43,11 @@ pub struct ScannedEntry {
     pub metadata: FileMetadata,
 }
 
-/// One step of the walk. Its serialized form is what a queue keeps of it from one run to the next.
+/// One step of the walk. The queue stores it serialized for runs that resume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Walked {
-    /// Something to archive.
     Entry(ScannedEntry),
-    /// Something that is left out, and why.
+    /// What is left out, and why.
     Problem(Problem),
 }
 
@@ -58,7 +59,7 @@ pub struct Walk {
     excludes: Excludes,
     beneath: Beneath,
     position: Position,
-    /// What is left of each folder above `position`.
+    /// The names not yet visited in each folder above `position`.
     folders: Vec<Names>,
     /// Returned before the walk continues.
     pending: Option<Walked>,
@@ -66,7 +67,6 @@ pub struct Walk {
     root: Option<CurrentRoot>,
 }
 
-/// What is known of a root that is being walked.
 #[derive(Debug)]
 struct CurrentRoot {
     /// As the policy names it.
@@ -132,7 +132,7 @@ impl Position {
         self.left_out(ProblemKind::Skipped, reason)
     }
 
-    /// What is left out without harm.
+    /// An entry that is left out on purpose.
     fn note(&self, reason: String) -> Walked {
         self.left_out(ProblemKind::Note, reason)
     }
@@ -189,7 +189,9 @@ impl Walk {
             return Ok(None);
         }
         let walked = match self.beneath.metadata_at(&self.position.source) {
-            Ok(metadata) if !self.is_root() && self.excludes.keep_out(&self.position.source, &metadata) => {
+            Ok(metadata)
+                if !self.is_root() && self.excludes.excludes_folder(&self.position.source, &metadata) =>
+            {
                 self.position.ascend();
                 return Ok(None);
             }
@@ -210,7 +212,7 @@ impl Walk {
         Ok(Some(walked))
     }
 
-    /// A root was named on purpose, whatever it is.
+    /// A root is never left out: the policy names it.
     fn is_root(&self) -> bool {
         self.position.below_root().is_empty()
     }
@@ -222,7 +224,7 @@ impl Walk {
             && metadata.identity.zip(device).is_some_and(|(identity, device)| identity.device != device)
     }
 
-    /// Whether a folder is marked as a cache, whose content can be made again.
+    /// Whether a folder is marked as a cache, whose content can be regenerated.
     fn is_cache(&mut self, names: &Names) -> bool {
         if !self.excludes.leave_out_caches() || self.is_root() || !names.contains(CACHE_TAG) {
             return false;
@@ -251,7 +253,7 @@ impl Walk {
         match Listing::of(&self.position.source, &mut self.beneath) {
             Ok(listing) => {
                 let names = if self.is_own_store(&listing.names) {
-                    self.excludes.own_store_met(&self.position.source);
+                    self.excludes.note_own_store(&self.position.source);
                     Names::of(STORE_MARK)
                 } else if self.is_cache(&listing.names) {
                     Names::of(CACHE_TAG)
@@ -330,7 +332,7 @@ impl Iterator for Walk {
     }
 }
 
-/// Whether what was there a moment ago is not there any more, or is no folder any more.
+/// Whether a folder that was found has vanished, or was replaced by something else.
 fn is_gone(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotFound || is_replaced(e)
 }

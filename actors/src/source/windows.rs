@@ -1,8 +1,7 @@
-//! Files as Windows has them.
+//! Files and their metadata on Windows.
 //!
-//! What is a link by another name (a symbolic link, a junction, a volume that is mounted in a folder) is not followed.
-//! Other reparse points, such as files of a cloud that are fetched when they are read, are what every program sees:
-//! files and folders.
+//! Links of every kind (a symbolic link, a junction, a volume mounted in a folder) are not followed. Other reparse points,
+//! such as cloud files that are fetched when they are read, count as the files and folders that programs see.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -44,7 +43,7 @@ pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
 
 /// The metadata of a path, links not followed.
 pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
-    // No access: to look at a file that another program has, too.
+    // No access, which works for a file that another program has open, too.
     match File::options().access_mode(0).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(path) {
         Ok(file) => metadata_of(&file),
         // For a file that cannot be opened the system still has the entry in its folder.
@@ -92,7 +91,7 @@ fn nanoseconds(ticks: u64) -> i128 {
 pub struct Beneath;
 
 impl Beneath {
-    /// Opens a file to read it, and looks at what was opened.
+    /// Opens a file to read it, with its metadata.
     ///
     /// # Errors
     /// The system's.
@@ -128,7 +127,7 @@ impl Beneath {
     }
 }
 
-/// Whether an error says that something that is no folder is where a folder was.
+/// Whether an error says that something else is where a folder was.
 pub fn is_replaced(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotADirectory
 }
@@ -140,7 +139,7 @@ fn open(path: &Path) -> io::Result<File> {
     if found.file_attributes() & REPARSE_POINT == 0 || found.is_symlink() {
         return Ok(file);
     }
-    // Its driver gives the content only to those who do not ask for the reparse point itself.
+    // Its driver gives the content only when the reparse point itself is not opened.
     let content = open_with_retries(path, 0)?;
     if metadata_of(&content)?.identity == metadata_of(&file)?.identity {
         Ok(content)
@@ -150,7 +149,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn open_with_retries(path: &Path, flags: u32) -> io::Result<File> {
-    // With the intent to back up, who may do that opens files that their lists would keep from him.
+    // Opened for backup, a user with the right to back up reads files whose access lists deny it.
     let flags = flags | BACKUP_SEMANTICS | SEQUENTIAL_SCAN;
     let try_to_open = || File::options().read(true).custom_flags(flags).open(path);
     for wait in RETRY_DELAYS {

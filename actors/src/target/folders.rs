@@ -1,4 +1,4 @@
-//! The folders from `--out` down to where the restore is, as open handles.
+//! Open handles of the folders from `--out` down to the current entry.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use super::folder::Folder;
 use super::temporary;
 use crate::shown::shortened;
 
-/// More levels are open by name only, so that no depth exhausts the system's file handles.
+/// Deeper levels have no open handle, so that no depth exhausts the system's file handles.
 const MOST_OPEN: usize = 32;
 
 /// A stack of folders. Entries come depth first, so most are in the folder on top; a folder's own attributes are

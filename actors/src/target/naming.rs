@@ -16,12 +16,12 @@ use crate::source::raw_name;
 #[derive(Debug)]
 pub(super) struct Naming {
     system: System,
-    /// Hashes: of a path as the system tells paths apart, and of the entry's path that has it. Eight bytes each, for
-    /// every entry of a restore, and only where two entries can mean one file.
+    /// Hash of a path as the system compares paths, and hash of the entry's path that has it. Filled only where two entries
+    /// can mean one file.
     taken: HashMap<u64, u64>,
     /// The last name of a path that got another one, by the hash of the entry's path.
     renamed: HashMap<u64, Vec<u8>>,
-    /// The last number that was given for a path that several wanted.
+    /// The last number that was given for a path that several entries map to.
     numbers: HashMap<u64, u64>,
     hasher: RandomState,
 }
@@ -54,7 +54,7 @@ impl Naming {
     ///
     /// # Errors
     /// [`TargetError::Refused`] for a path that would leave the folder.
-    pub(super) fn place(&mut self, raw: &[u8]) -> Result<Named, TargetError> {
+    pub(super) fn path_of(&mut self, raw: &[u8]) -> Result<Named, TargetError> {
         let mut named = Named::default();
         let (mut end, mut folder) = (0, 0);
         for component in components(raw)? {
@@ -88,7 +88,7 @@ impl Naming {
         let first = self.key(folder, &wanted);
         let (mut name, mut key) = (wanted.clone(), first);
         while !self.take(key, owner) {
-            // Counted, since an archive may hold any number of names that are one here.
+            // Counted, since any number of an archive's names may be one name here.
             let number = self.numbers.entry(first).or_insert(1);
             *number += 1;
             name = numbered(&wanted, *number);
@@ -106,7 +106,7 @@ impl Naming {
         self.hasher.hash_one((folder, folded(&String::from_utf8_lossy(name), self.system)))
     }
 
-    /// What to say of a name, once, and remembers it.
+    /// The warning for a changed name, once.
     fn note(&mut self, prefix: &[u8], component: &[u8], name: &[u8]) -> Option<String> {
         if component == name || self.renamed.insert(self.hasher.hash_one(prefix), name.to_vec()).is_some() {
             return None;
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn place(naming: &mut Naming, raw: &[u8]) -> (String, usize) {
-        let named = naming.place(raw).unwrap();
+        let named = naming.path_of(raw).unwrap();
         let path: Vec<_> = named.path.iter().map(|name| name.to_str().unwrap()).collect();
         (path.join("/"), named.notes.len())
     }
@@ -152,7 +152,7 @@ mod tests {
         for path in ["CON", "con", "a./b ", "A./b ", "a:b"] {
             assert_eq!(place(&mut naming, path.as_bytes()), (path.to_owned(), 0));
         }
-        assert!(naming.place(b"../a").is_err() && naming.place(b"/a").is_err());
+        assert!(naming.path_of(b"../a").is_err() && naming.path_of(b"/a").is_err());
     }
 
     #[test]
@@ -173,8 +173,8 @@ mod tests {
         }
         assert_eq!(place(&mut naming, b"a\xe7.txt"), ("a\u{fffd}.txt".to_owned(), 1));
         assert_eq!(place(&mut naming, b"a\xe3.txt"), ("a\u{fffd} (2).txt".to_owned(), 1));
-        assert_eq!(naming.place(b".").unwrap(), Named::default());
-        assert!(naming.place(b"../a").is_err() && naming.place(b"/a").is_err());
+        assert_eq!(naming.path_of(b".").unwrap(), Named::default());
+        assert!(naming.path_of(b"../a").is_err() && naming.path_of(b"/a").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Paths as an archive states them, taken apart without trust.
+//! Splits the paths of an archive, which are not trusted, and adapts names to the system.
 
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ fn check(name: &[u8]) -> Result<(), TargetError> {
     }
 }
 
-/// A name that the system takes, as like `name` as can be; the same one where it takes that.
+/// The most similar name that the system allows; `name` itself where it allows that.
 pub(super) fn fit(name: &[u8], system: System) -> Cow<'_, [u8]> {
     if system == System::Unix {
         return Cow::Borrowed(name);
@@ -43,9 +43,9 @@ pub(super) fn fit(name: &[u8], system: System) -> Cow<'_, [u8]> {
         fit.to_mut()[at] = b'_';
     }
     // Windows drops dots and blanks at the end, and then it is another name.
-    let kept = fit.iter().rposition(|b| !b". ".contains(b)).map_or(0, |last| last + 1);
-    if kept < fit.len() {
-        fit.to_mut()[kept..].fill(b'_');
+    let end = fit.iter().rposition(|b| !b". ".contains(b)).map_or(0, |last| last + 1);
+    if end < fit.len() {
+        fit.to_mut()[end..].fill(b'_');
     }
     if is_device(&fit) {
         let stem = fit.iter().position(|b| *b == b'.').unwrap_or(fit.len());
@@ -54,8 +54,8 @@ pub(super) fn fit(name: &[u8], system: System) -> Cow<'_, [u8]> {
     fit
 }
 
-/// What the system makes of a name when it looks for it. Windows has a table for the upper case of single units; what
-/// is not in it, and is in Rust's, costs a name a number that it would not have needed.
+/// The form in which the system compares names. Windows has a table for the upper case of single units; for a character
+/// that only Rust's table has, a name gets a number that it would not have needed.
 pub(super) fn folded(name: &str, system: System) -> Cow<'_, str> {
     let upper = |c: char| {
         let mut upper = c.to_uppercase();

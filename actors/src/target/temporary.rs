@@ -49,11 +49,11 @@ pub(super) fn sweep(folder: &Folder) {
     }
 }
 
-/// A file that is there, to read.
+/// Opens an existing file to read it.
 pub(super) fn open_existing(dir: &Dir, name: &OsStr) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No);
-    // What was put in its place must not make this wait.
+    // A fifo that replaced it must not block.
     #[cfg(unix)]
     cap_std::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits() as i32);
     Ok(dir.open_with(name, &options)?.into_std())

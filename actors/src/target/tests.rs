@@ -330,7 +330,7 @@ fn attributes_are_applied_to_the_nanosecond() {
 }
 
 #[test]
-fn what_cannot_be_applied_is_told() {
+fn attributes_that_cannot_be_applied_are_reported() {
     let (_temp, out, mut target) = sandbox();
     let never = Entry { mtime_ns: i128::MAX, ..file("never") };
     let warnings = put(&mut target, &never, b"x").unwrap();
@@ -345,7 +345,7 @@ fn what_cannot_be_applied_is_told() {
 }
 
 #[test]
-fn until_a_file_is_whole_nobody_reads_it_who_may_not_in_the_end() {
+fn a_file_is_not_readable_for_others_before_it_is_whole() {
     let (_temp, out, mut target) = sandbox();
     let note = Xattr { name: b"user.note".to_vec(), value: b"x".to_vec() };
     for (mode, xattrs, first) in [
@@ -443,7 +443,7 @@ fn a_target_that_cannot_be_written_to_is_seen_at_once() {
 }
 
 #[test]
-fn nobody_can_foresee_a_temporary_name() {
+fn temporary_names_are_unpredictable() {
     let names: std::collections::HashSet<_> = (0..100)
         .map(|_| temporary::temporary_name().into_string().unwrap()[".intellistor-".len()..][..16].to_owned())
         .collect();
@@ -490,7 +490,7 @@ fn a_hard_link_is_made_to_what_was_restored_and_to_nothing_in_its_place() {
 }
 
 #[test]
-fn what_will_run_as_its_owner_is_nobody_elses_to_write_before() {
+fn a_set_id_file_is_not_writable_for_others_before_it_has_its_owner() {
     let mut setuid = file("a");
     for (mode, first) in [(0o666, 0o666), (0o4755, 0o755), (0o4777, 0o600), (0o2666, 0o600), (0o640, 0o600)] {
         setuid.unix.as_mut().unwrap().mode = mode;

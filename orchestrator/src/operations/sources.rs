@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use intellistor_actors::globs;
-use intellistor_actors::source::{Excludes, KeptOut, Overlap, find_overlap, make_roots};
+use intellistor_actors::source::{ExcludedFolder, Excludes, Overlap, find_overlap, make_roots};
 use intellistor_storage::catalog::layout;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::RootRecord;
@@ -33,26 +33,27 @@ pub(crate) fn excludes(
     let stores = store.folders().into_iter().map(|folder| folder.path).chain(copies.iter().cloned());
     let stores = stores.map(|folder| (folder, &STORE[..], "this backup is written there"));
     let home = home.map(|home| (home.to_owned(), &HOME[..], "the agent keeps its queues and logs there"));
-    let mut kept_out = Vec::new();
+    let mut excluded = Vec::new();
     for (folder, inner, reason) in stores.chain(home) {
-        for inner in inner.iter().map(|name| KeptOut::new(folder.join(name), reason)) {
-            if let Some(path) = policy.paths.iter().find(|path| inner.holds(path)) {
+        for inner in inner.iter().map(|name| ExcludedFolder::new(folder.join(name), reason)) {
+            if let Some(path) = policy.paths.iter().find(|path| inner.contains(path)) {
                 let (path, place) = (path.clone(), inner.path().to_owned());
                 return Err(PolicyError::OwnFolder { path, folder: place, reason }.into());
             }
-            kept_out.push(inner);
+            excluded.push(inner);
         }
-        kept_out.push(KeptOut::new(folder, reason));
+        excluded.push(ExcludedFolder::new(folder, reason));
     }
     if policy.paths.len() > 1 {
         // A second mount of a folder is seen only when the walk comes to it.
         let roots = policy.paths.iter().filter(|path| path.is_dir());
-        kept_out
-            .extend(roots.map(|path| KeptOut::new(path, "`paths` names it as well, and it is stored once")));
+        excluded.extend(
+            roots.map(|path| ExcludedFolder::new(path, "`paths` names it as well, and it is stored once")),
+        );
     }
     let own_backups = BackupName::policy_prefix(&policy.policy_id);
     let excludes = Excludes::new(&policy.exclude)?
-        .and_keep_out_of(kept_out)
+        .and_folders(excluded)
         .and_stores_with(own_backups.trim_end_matches('/'));
     Ok(excludes.one_file_system(policy.one_file_system).and_caches(policy.exclude_caches))
 }
@@ -62,7 +63,7 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
     let roots = root_records(policy, excludes);
     let alarms = alarms(&roots, before);
     let mut notes: Vec<_> = excludes
-        .met_kept_out()
+        .met_folders()
         .into_iter()
         .map(|(folder, reason)| format!("{} was left out: {reason}", folder.display()))
         .collect();
@@ -149,13 +150,13 @@ impl Policy {
 /// [`Error::CopyInStore`](crate::Error::CopyInStore).
 pub(crate) fn check_copy(store: &dyn ObjectStore, copy: &Path) -> Result<()> {
     let among_objects = |folder: &Path, other: &Path| {
-        let inner = [layout::BACKUPS, layout::LOGS].map(|name| KeptOut::new(folder.join(name), ""));
-        inner.iter().any(|inner| inner.holds(existing(other)))
+        let inner = [layout::BACKUPS, layout::LOGS].map(|name| ExcludedFolder::new(folder.join(name), ""));
+        inner.iter().any(|inner| inner.contains(existing(other)))
     };
     for folder in store.folders() {
         let store = &folder.path;
-        let (in_store, in_copy) = (KeptOut::new(store, ""), KeptOut::new(copy, ""));
-        let is_same = located(store) == located(copy) || (in_store.holds(copy) && in_copy.holds(store));
+        let (in_store, in_copy) = (ExcludedFolder::new(store, ""), ExcludedFolder::new(copy, ""));
+        let is_same = located(store) == located(copy) || (in_store.contains(copy) && in_copy.contains(store));
         if is_same || among_objects(store, copy) || among_objects(copy, store) {
             return Err(Error::CopyInStore { copy: copy.to_owned(), store: store.clone() });
         }

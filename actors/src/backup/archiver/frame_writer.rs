@@ -131,7 +131,7 @@ impl FrameWriter {
         self.write(&bytes)
     }
 
-    /// Room for at least one byte, to be read into; say with [`advance`](Self::advance) how much was.
+    /// Room for at least one byte, to read into; [`advance`](Self::advance) counts what was read.
     pub(crate) fn room(&mut self) -> Result<&mut [u8], StopReason> {
         if let Some(UploadedPrefix { until, .. }) = &self.uploaded {
             let left = *until - self.position;

@@ -31,7 +31,7 @@ pub(crate) struct TarEntry<'a> {
     pub(crate) link: Option<&'a [u8]>,
     /// Extended attributes.
     pub(crate) xattrs: &'a [Xattr],
-    /// The stretches with data, when the file has holes.
+    /// The extents with data, when the file has holes.
     pub(crate) sparse: Option<&'a [Range<u64>]>,
 }
 
@@ -95,7 +95,7 @@ fn decimal(ns: i128) -> String {
     format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000)
 }
 
-/// The names that libarchive (bsdtar, which is Windows' own tar) has for attributes; others stand in the manifest alone.
+/// The names that libarchive (bsdtar, which is Windows' own tar) has for attributes; others are in the manifest alone.
 const FLAG_NAMES: [(&str, u32); 4] = [
     ("rdonly", WindowsAttributes::READ_ONLY),
     ("hidden", WindowsAttributes::HIDDEN),
@@ -158,7 +158,7 @@ impl Records {
         self.add(key, decimal(ns).as_bytes());
     }
 
-    /// A name for a field of 100 bytes. What is no ASCII gets a record too, since only there it is known to be UTF-8.
+    /// A name for a field of 100 bytes. What is not ASCII gets a record too, since only there it is known to be UTF-8.
     fn name(&mut self, key: &str, name: &[u8], field: &mut [u8; 100]) {
         let is_text = std::str::from_utf8(name).is_ok();
         if name.len() > field.len() || (is_text && !name.is_ascii()) {
@@ -188,7 +188,7 @@ impl Records {
     }
 }
 
-/// Reads pax records: `length key=value\n`, where the value may hold anything. `None` when they are malformed.
+/// Reads pax records: `length key=value\n`, where the value may be any bytes. `None` when they are malformed.
 ///
 /// The tar crate's own reader (0.4.46) ends a value at the first newline.
 pub fn read_records(mut bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
@@ -205,13 +205,13 @@ pub fn read_records(mut bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     Some(records)
 }
 
-/// GNU sparse map 1.0: the number of stretches, then offset and length of each, one decimal a line.
+/// GNU sparse map 1.0: the number of extents, then offset and length of each, one decimal a line.
 fn sparse_map(data: &[Range<u64>], size: u64) -> Vec<u8> {
-    // A file that ends in a hole names its end with an empty stretch.
+    // A file that ends in a hole names its end with an empty extent.
     let end = data.last().is_none_or(|r| r.end < size).then_some(size..size);
     let mut map = format!("{}\n", data.len() + usize::from(end.is_some()));
-    for stretch in data.iter().chain(&end) {
-        map += &format!("{}\n{}\n", stretch.start, stretch.end - stretch.start);
+    for extent in data.iter().chain(&end) {
+        map += &format!("{}\n{}\n", extent.start, extent.end - extent.start);
     }
     let mut map = map.into_bytes();
     map.resize(map.len().next_multiple_of(BLOCK_BYTES as usize), 0);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn records_read_back_whatever_they_hold_and_hostile_ones_are_refused() {
+    fn records_of_any_bytes_read_back_and_hostile_ones_are_refused() {
         let mut records = Records::default();
         records.add("path", b"a\nb=c\xff");
         records.add("SCHILY.xattr.user.x", b"");

@@ -180,13 +180,13 @@ fn it_stops_when_the_archiver_does() {
 }
 
 #[test]
-fn what_is_left_out_is_told_among_the_entries() {
+fn what_is_left_out_is_reported_among_the_entries() {
     let (reply, seen) = scan(Path::new("/none/such"), AtOnce, &Failures::channel().0);
     assert_eq!((reply, seen.paths()), (Ok(()), vec!["! .".to_owned()]));
 }
 
 #[test]
-fn a_count_tells_entries_and_each_files_bytes_once() {
+fn a_count_has_entries_and_each_files_bytes_once() {
     let dir = files(["a".to_owned(), "b".to_owned()]);
     let counted = |stop: bool| {
         let progress = Progress::default();

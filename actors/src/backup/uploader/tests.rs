@@ -121,7 +121,7 @@ fn parts_on_their_way_are_bounded_by_their_bytes() {
 }
 
 #[test]
-fn a_part_larger_than_all_slots_goes_alone() {
+fn a_part_larger_than_all_slots_is_sent_alone() {
     System::new().block_on(async {
         let bench = Bench::new().await;
         bench.store.stall_parts();
@@ -142,7 +142,7 @@ fn a_part_larger_than_all_slots_goes_alone() {
 }
 
 #[test]
-fn what_is_on_its_way_is_waited_for_and_what_waits_behind_a_gap_is_not() {
+fn parts_in_flight_are_waited_for_and_parts_behind_a_gap_are_not() {
     System::new().block_on(async {
         let mut bench = Bench::new().await;
         bench.slots.wait_until_idle().await;

@@ -32,7 +32,7 @@ pub struct RangePlanned {
     pub frames: Vec<FrameRef>,
     /// Entries to restore, in order; the last one's content may continue in later ranges.
     pub entries: Vec<Entry>,
-    /// Whether the next range begins with more content of the last entry of this range or, where it has none, of an earlier one.
+    /// Whether the next range begins with more content of this range's last entry or, where it has none, of an earlier one's.
     pub continues_in_next: bool,
     /// Whether the plan ends here.
     pub last: bool,
@@ -56,7 +56,7 @@ pub struct RangeBuilder<'a> {
     archives: &'a ArchiveSet,
     limits: Limits,
     seq: u64,
-    /// The last frame of the ranges that came out, numbered as in the set.
+    /// The last frame of the ranges before, numbered as in the set.
     before: Option<usize>,
     frames: Range<usize>,
     sealed_bytes: u64,

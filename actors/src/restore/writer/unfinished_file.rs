@@ -22,7 +22,7 @@ pub(super) struct UnfinishedFile {
     position: u64,
 }
 
-/// How far the frames at hand reached.
+/// How far the frames reached.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// All is written, and it is what was backed up.
@@ -47,7 +47,7 @@ impl UnfinishedFile {
         Self { digest: entry.content_digest(), entry, writer, extent: 0, within: 0, position: 0 }
     }
 
-    /// Its size, holes included.
+    /// Holes included.
     pub(super) fn bytes(&self) -> u64 {
         self.entry.size
     }
@@ -65,7 +65,7 @@ impl UnfinishedFile {
         entry.relative_path
     }
 
-    /// Writes all that the frames at hand hold of it; with the last of it, compares the whole.
+    /// Writes all of it that the frames have; with the last of it, compares the digest.
     pub(super) fn write(
         &mut self,
         frames: &FrameView,

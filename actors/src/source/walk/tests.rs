@@ -1,5 +1,5 @@
 use super::*;
-use crate::source::excludes::KeptOut;
+use crate::source::excludes::ExcludedFolder;
 use crate::source::roots::make_roots;
 use proptest::prelude::*;
 use std::ffi::OsStr;
@@ -81,15 +81,15 @@ fn a_folder_that_a_walk_is_kept_out_of_is_known_by_any_name() {
     let at = |p: &str| dir.path().join(p);
     symlink(at("data/store"), at("link")).unwrap();
     for spelling in ["data/store", "data/./store/", "data/store/../store", "link"] {
-        let kept_out = KeptOut::new(at(spelling), "the backup is written there");
-        let excludes = Excludes::new(&[]).unwrap().and_keep_out_of([kept_out.clone()]);
+        let folders = ExcludedFolder::new(at(spelling), "the backup is written there");
+        let excludes = Excludes::new(&[]).unwrap().and_folders([folders.clone()]);
         let found = Walk::new(make_roots(&[at("data")]), excludes.clone());
         assert_eq!(found.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>(), [".", "f"], "{spelling}");
-        let met = excludes.met_kept_out();
+        let met = excludes.met_folders();
         assert_eq!(met.len(), 1, "{met:?}");
         assert!(met[0].0.ends_with("data/store") && met[0].1.contains("written there"), "{met:?}");
-        assert!(kept_out.holds(&at("data/store/backups")) && kept_out.holds(&at("link")));
-        assert!(!kept_out.holds(&at("data")) && !kept_out.holds(&at("none")));
+        assert!(folders.holds(&at("data/store/backups")) && folders.holds(&at("link")));
+        assert!(!folders.holds(&at("data")) && !folders.holds(&at("none")));
         // One that is a root was named on purpose.
         let root = Walk::new(make_roots(&[at("link")]), excludes);
         assert_eq!(root.count(), 4);
@@ -100,7 +100,7 @@ fn a_folder_that_a_walk_is_kept_out_of_is_known_by_any_name() {
 fn a_folder_that_is_made_later_is_kept_out_of_too() {
     let dir = tree(&["f"]);
     let store = dir.path().join("store");
-    let excludes = Excludes::new(&[]).unwrap().and_keep_out_of([KeptOut::new(&store, "ours")]);
+    let excludes = Excludes::new(&[]).unwrap().and_folders([ExcludedFolder::new(&store, "ours")]);
     fs::create_dir(&store).unwrap();
     let found = Walk::new(make_roots(&[dir.path().into()]), excludes);
     assert_eq!(found.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>(), [".", "f"]);
@@ -165,7 +165,7 @@ fn several_roots_have_prefixes_and_a_file_can_be_a_root() {
 }
 
 #[test]
-fn a_root_that_is_missing_is_told_and_the_others_are_walked() {
+fn a_missing_root_is_reported_and_the_others_are_walked() {
     let dir = tree(&["docs/x"]);
     let at = |p: &str| dir.path().join(p);
     let found = walk(&[at("none"), at("docs")], &[]);
@@ -216,7 +216,7 @@ fn sockets_and_fifos_are_noted_and_odd_names_survive() {
 }
 
 #[test]
-fn what_vanishes_or_is_replaced_meanwhile_is_told() {
+fn what_vanishes_or_is_replaced_meanwhile_is_reported() {
     let dir = tree(&["a", "b", "c/x", "d"]);
     let mut walk = start(&[dir.path().into()], &[]);
     let mut next = || walk.next().map(|walked| shown(&walked.unwrap()));
@@ -232,7 +232,7 @@ fn what_vanishes_or_is_replaced_meanwhile_is_told() {
 }
 
 #[test]
-fn a_folder_that_is_no_more_when_it_is_listed_is_told_once() {
+fn a_folder_that_vanishes_before_it_is_listed_is_reported_once() {
     let dir = tree(&["a/x", "b"]);
     let mut walk = start(&[dir.path().into()], &[]);
     walk.next().unwrap().unwrap();
@@ -248,9 +248,9 @@ fn a_folder_that_is_no_more_when_it_is_listed_is_told_once() {
 
 /// Root may read every folder, so root runs this test again as somebody else.
 #[test]
-fn a_folder_that_cannot_be_read_is_told_and_the_walk_goes_on() {
+fn a_folder_that_cannot_be_read_is_reported_and_the_walk_continues() {
     if rustix::process::geteuid().is_root() {
-        return run_as_nobody("a_folder_that_cannot_be_read_is_told_and_the_walk_goes_on");
+        return run_as_nobody("a_folder_that_cannot_be_read_is_reported_and_the_walk_continues");
     }
     let dir = tree(&["closed/x", "open/y"]);
     let closed = dir.path().join("closed");

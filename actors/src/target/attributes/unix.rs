@@ -29,7 +29,7 @@ impl Attributes {
     /// Applies all to a file that has no name of its own yet.
     pub(in crate::target) fn apply_to_file(&self, file: &File) -> Vec<String> {
         let mut problems = Vec::new();
-        // What it has since it was created need not be set again.
+        // What it was created with need not be set again.
         let found = rustix::fs::fstat(file).ok();
         let is_owned = |uid: Option<Uid>, gid: Option<Gid>| {
             found.is_some_and(|found| {
@@ -86,7 +86,7 @@ impl Attributes {
         problems
     }
 
-    /// Gives it its owner, and answers the mode that it may have then.
+    /// Sets the owner, and returns the mode that the file may have then.
     fn owner_and_mode(
         &self,
         problems: &mut Vec<String>,
@@ -225,7 +225,7 @@ impl<'a> Link<'a> {
     }
 }
 
-/// A handle that attributes can be set through; the one that paths are walked with is no such.
+/// A handle to set attributes through, which the one for walking paths does not allow.
 fn readable(dir: &Dir) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(dir, ".", flags, Mode::empty())?))

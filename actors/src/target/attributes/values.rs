@@ -2,7 +2,7 @@
 
 use intellistor_storage::manifest::{Entry, UnixAttributes, WindowsAttributes, Xattr};
 
-/// Owner, mode, extended attributes and time. Applying them answers what could not be applied, and why.
+/// Owner, mode, extended attributes and time. Applying them returns what could not be applied, and why.
 #[derive(Debug)]
 pub(in crate::target) struct Attributes {
     pub(super) unix: Option<UnixAttributes>,

@@ -1,4 +1,4 @@
-//! Attributes on Windows: those that it calls so, and the times of creation and of last modification.
+//! Attributes on Windows: its attribute bits, and the times of creation and of last modification.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -98,7 +98,7 @@ impl Attributes {
     }
 }
 
-/// What the system takes for a time. There is none before 1601, and 0 has another meaning.
+/// The system's form of a time. There is none before 1601, and 0 has another meaning.
 fn ticks(ns: i128) -> Option<i64> {
     i64::try_from(ns.div_euclid(100) + EPOCH).ok().filter(|ticks| *ticks > 0)
 }

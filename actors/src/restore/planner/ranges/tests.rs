@@ -116,7 +116,7 @@ fn neighbours_share_a_run_and_gaps_end_it() {
 }
 
 #[test]
-fn content_goes_on_in_runs_without_entries() {
+fn content_continues_in_ranges_without_entries() {
     let archive = archive(&[&[(50, 100); 10]]);
     let entries = [
         file("small", &[(0, 10)]),
