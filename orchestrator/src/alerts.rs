@@ -3,12 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor_storage::Error as Storage;
 use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::catalog::layout::TIMESTAMP;
 use intellistor_storage::catalog::ownership::{Claim, Owner};
 use intellistor_storage::keys::Recipients;
 use intellistor_storage::manifest::Preamble;
 
 use crate::catalog::Catalog;
-use crate::clock::{self, TIMESTAMP};
+use crate::clock;
 use crate::error::Result;
 
 /// Runs in quick succession are named up to a minute ahead.
@@ -17,7 +18,7 @@ const SUCCESSION: TimeDelta = TimeDelta::minutes(1);
 /// The warning that a claim of the policy calls for.
 pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<String> {
     let alert = match claim {
-        Claim::Held => None,
+        Claim::Owned => None,
         Claim::Renamed(Owner { host: before, .. }) => Some(format!(
             "the policy {policy_id} belongs to the machine {before}, which has the same machine id as this one, {host}. \
              If {before} was renamed to {host}, all is well; if both exist, one is a clone of the other: give it an id of \

@@ -1,9 +1,7 @@
 //! Timestamps of runs, and clocks that are wrong.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-
-/// How a run's timestamp is written, in keys, file names and reports.
-pub(crate) const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
+use intellistor_storage::catalog::layout::TIMESTAMP;
 
 /// How far ahead a clock may be and still be trusted. One set to local time as if it were UTC is up to 14 hours off;
 /// more than a day is no time zone.

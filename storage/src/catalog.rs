@@ -1,4 +1,4 @@
-//! What lies in a store.
+//! What is in a store.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! What can go wrong at rest, told so that a person knows what to do next.
+//! What can go wrong at rest, and what a person can do next.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,6 @@ pub enum Error {
         "{what} has format version {found}, this program reads version {known}. Use a newer program if a newer one made the backup; otherwise the object is damaged"
     )]
     UnsupportedVersion {
-        /// The object.
         what: String,
         /// The version that it states.
         found: u32,
@@ -87,7 +86,6 @@ pub enum Error {
         "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written"
     )]
     NotOwner {
-        /// The policy.
         policy_id: String,
         /// The store's URL.
         store: String,
@@ -103,7 +101,6 @@ pub enum Error {
         "{store}: {key} should say which machine the policy belongs to, but {reason}. Nothing else was written"
     )]
     UnreadableOwner {
-        /// The object.
         key: String,
         /// The store's URL.
         store: String,
@@ -126,7 +123,6 @@ pub enum Error {
     Queue {
         /// "open", "read", "write", ...
         action: &'static str,
-        /// Its database.
         path: PathBuf,
         /// What the disk or the database said.
         reason: String,

@@ -6,7 +6,7 @@
 //! | [`archive`] | `backup.tar.gz.enc`, byte for byte |
 //! | [`manifest`] | `manifest.json`: entries, extents, authentication |
 //! | [`keys`] | user keys, wrapping, derivation |
-//! | [`catalog`] | what lies in a store: its keys, and which machine owns a policy |
+//! | [`catalog`] | what is in a store: its keys, and which machine owns a policy |
 //! | [`state`] | the agent's job, ledger and outbox on this machine; the only room that knows sled |
 //! | [`disk`] | this machine's files: private folders, who can write them, temporary files, file handles |
 //! | [`memory`] | buffers that are reused, and many small records in little memory |

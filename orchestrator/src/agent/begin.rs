@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::Header;
 use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::catalog::layout::TIMESTAMP;
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::state::job::JobState;
 use intellistor_storage::state::{Job, Ledger, Queue};
@@ -17,7 +18,7 @@ use intellistor_telemetry::run_log;
 use crate::agent::open_job::OpenJob;
 use crate::agent::setup::RunSetup;
 use crate::alerts;
-use crate::clock::{self, TIMESTAMP};
+use crate::clock;
 use crate::error::Result;
 use crate::operations::backup::new_name;
 

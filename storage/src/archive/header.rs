@@ -185,8 +185,8 @@ pub(crate) mod tests {
     fn a_later_version_is_named() {
         let mut encoded = sample().0.encoded().to_vec();
         encoded[4] = 9;
-        let told = Header::parse(&encoded).unwrap_err().to_string();
-        assert!(told.contains("version 9") && told.contains("version 1"), "{told}");
+        let message = Header::parse(&encoded).unwrap_err().to_string();
+        assert!(message.contains("version 9") && message.contains("version 1"), "{message}");
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-/* ISA-L's gzip in one call. It is compiled against the system's header, so that no layout stands in Rust. */
+/* ISA-L's gzip in one call. It is compiled against the system's header, so that Rust repeats no layout. */
 #include <isa-l/igzip_lib.h>
 #include <stddef.h>
 #include <stdint.h>

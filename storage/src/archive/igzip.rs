@@ -27,9 +27,9 @@ impl Igzip {
     /// Makes a gzip member in `out`; `None` when it does not fit.
     pub(super) fn compress(&mut self, input: &[u8], out: &mut [u8]) -> Option<usize> {
         let (input_bytes, out_bytes) = (u32::try_from(input.len()).ok()?, u32::try_from(out.len()).ok()?);
-        // SAFETY: both slices and the tables are valid for the lengths that are told, the tables' length being the one
+        // SAFETY: both slices and the tables are valid for the lengths that are given, the tables' length being the one
         // that the same C states, and none of them overlap. The input is only read. The C keeps no pointer: its stream
-        // lies on its stack.
+        // is on its stack.
         let bytes = unsafe {
             intellistor_igzip(
                 input.as_ptr(),

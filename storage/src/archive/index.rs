@@ -105,7 +105,7 @@ impl ArchiveIndex {
         let Some(end) = end else {
             return Err(Error::integrity(
                 "the manifest",
-                format!("an extent of {length} bytes at {tar_offset} lies outside the archive"),
+                format!("an extent of {length} bytes at {tar_offset} is outside the archive"),
             ));
         };
         if length == 0 {

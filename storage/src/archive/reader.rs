@@ -175,7 +175,7 @@ impl<R: Read> ArchiveReader<R> {
         if found != number {
             return Err(Error::integrity(
                 format!("segment {number} (archive byte {offset})"),
-                format!("segment {found} stands in its place"),
+                format!("segment {found} is in its place"),
             ));
         }
         let salt = <[u8; 32]>::try_from(salt).expect("the head is number and salt");

@@ -108,7 +108,7 @@ pub struct SegmentRecord {
     pub frames: Vec<FrameRecord>,
 }
 
-/// The archive's digest: SHA-256 over the parts' SHA-256 digests, so that it can be told without reading the
+/// The archive's digest: SHA-256 over the parts' SHA-256 digests, so that it is known without reading the
 /// parts again. S3 calls the same value a composite checksum.
 pub fn archive_digest<'a>(segments: impl IntoIterator<Item = &'a SegmentRecord>) -> [u8; 32] {
     let mut digest = Sha256::new();
@@ -118,7 +118,7 @@ pub fn archive_digest<'a>(segments: impl IntoIterator<Item = &'a SegmentRecord>)
     digest.finalize().into()
 }
 
-/// Where a frame stands; what is not in its own bytes but must not be altered.
+/// The position of a frame: what is not in its own bytes but must not be altered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FramePlace<'a> {
     pub(crate) header_digest: &'a [u8; 32],

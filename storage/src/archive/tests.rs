@@ -142,8 +142,8 @@ fn every_cut_and_every_addition_is_seen() {
     assert!(read(&[&bytes[..], b"x"].concat(), &made.key).is_err());
     // A cut between segments leaves whole segments behind; only the seal of the archive's end tells.
     let made = Made::new(9);
-    let told = read(&made.parts[0].body, &made.key).unwrap_err().to_string();
-    assert!(told.contains("cut off"), "{told}");
+    let message = read(&made.parts[0].body, &made.key).unwrap_err().to_string();
+    assert!(message.contains("cut off"), "{message}");
 }
 
 #[test]

@@ -25,7 +25,6 @@ pub struct ListedBackup {
 pub struct OrphanArchive {
     /// What names it.
     pub name: BackupName,
-    /// Its size.
     pub archive_bytes: u64,
 }
 

@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 pub const BACKUPS: &str = "backups";
 /// What the keys of all logs begin with.
 pub const LOGS: &str = "logs";
+/// How the time of a run is written in keys, file names and reports: UTC, to the second. (The run logs of telemetry, which
+/// does not depend on this crate, have the same.)
+pub const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 const ARCHIVE: &str = "backup.tar.gz.enc";
 const MANIFEST: &str = "manifest.json";
 
@@ -93,7 +96,7 @@ fn is_timestamp(text: &str) -> bool {
         15 => byte == b'Z',
         _ => byte.is_ascii_digit(),
     });
-    text.len() == 16 && has_form && NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").is_ok()
+    text.len() == 16 && has_form && NaiveDateTime::parse_from_str(text, TIMESTAMP).is_ok()
 }
 
 fn is_backup_id(id: &str) -> bool {

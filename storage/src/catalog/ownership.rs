@@ -121,11 +121,11 @@ impl Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The policy is this machine's.
-    Held,
+    Owned,
     /// It is; but the machine of the same id that ran it before had another name: it was renamed, or one is a clone of
     /// the other.
     Renamed(Owner),
-    /// It was another machine's until now, or nobody can say whose.
+    /// It was another machine's until now, or it is not known whose.
     TakenOver(Option<Owner>),
 }
 
@@ -179,7 +179,7 @@ pub async fn claim(
     let mine = Owner::new(machine, tool);
     let claimed = match find(store, policy_id).await? {
         Found::Owner(owner) if owner.machine == machine.id && owner.host == machine.host => {
-            return Ok(Claim::Held);
+            return Ok(Claim::Owned);
         }
         Found::Owner(owner) if owner.machine == machine.id => {
             let renamed = Owner { since: owner.since.clone(), ..mine };
@@ -198,7 +198,7 @@ pub async fn claim(
         }
         Found::Nothing => {
             put_first(store, &key, &mine, true).await?;
-            Claim::Held
+            Claim::Owned
         }
         Found::Forbidden(error) => {
             // A listing that is allowed says that only reading is not: then the object may be there.
@@ -206,7 +206,7 @@ pub async fn claim(
                 Ok(page) if page.objects.iter().any(|object| object.key == key) => return Err(error),
                 _ => put_first(store, &key, &mine, false).await?,
             }
-            Claim::Held
+            Claim::Owned
         }
     };
     match find(store, policy_id).await? {
@@ -253,7 +253,7 @@ async fn replace(store: &dyn ObjectStore, key: &str, owner: &Owner) -> Result<()
     Ok(())
 }
 
-/// Makes sure that the policy is still `machine`'s. One that nobody owns may be used: whoever removed the owner's file
+/// Makes sure that the policy is still `machine`'s. One without an owner may be used: the person who removed the owner's file
 /// has decided so.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// A file that nobody has written for so long is nobody's any more.
+/// A file that was not written for so long belongs to no running process.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tells other processes that this one still needs its temporary file, until the file is closed.

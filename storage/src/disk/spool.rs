@@ -1,5 +1,8 @@
 //! A byte buffer that moves to an unlinked temporary file when it grows: a manifest of a million files must
 //! not live in memory. Nothing of it remains after the process, however that ends.
+//!
+//! `tempfile::SpooledTempFile` has one cursor behind `&mut`, and no buffer: a spool is read by several readers at once, at
+//! any place, and written in small pieces.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -12,13 +15,13 @@ const MEMORY_BYTES: usize = 4 << 20;
 /// Write once, then read from the start as often as needed.
 #[derive(Debug)]
 pub struct Spool {
-    held: Held,
+    backing: Backing,
     bytes: u64,
     memory_bytes: usize,
 }
 
 #[derive(Debug)]
-enum Held {
+enum Backing {
     Memory(Vec<u8>),
     File(BufWriter<File>),
 }
@@ -32,7 +35,7 @@ impl Default for Spool {
 impl Spool {
     /// One that takes so much memory at most.
     pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self { held: Held::Memory(Vec::new()), bytes: 0, memory_bytes }
+        Self { backing: Backing::Memory(Vec::new()), bytes: 0, memory_bytes }
     }
 
     /// Size in bytes.
@@ -51,14 +54,14 @@ impl Spool {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        match &self.held {
-            Held::Memory(bytes) => {
+        match &self.backing {
+            Backing::Memory(bytes) => {
                 let rest = bytes.get(offset as usize..).unwrap_or_default();
                 let n = rest.len().min(buffer.len());
                 buffer[..n].copy_from_slice(&rest[..n]);
                 Ok(n)
             }
-            Held::File(file) => read_at(file.get_ref(), buffer, offset),
+            Backing::File(file) => read_at(file.get_ref(), buffer, offset),
         }
     }
 }
@@ -83,25 +86,25 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Held::Memory(held) = &mut self.held
+        if let Backing::Memory(held) = &mut self.backing
             && held.len() + bytes.len() > self.memory_bytes
         {
             let mut file = BufWriter::with_capacity(64 << 10, wait_out(tempfile::tempfile)?);
             file.write_all(held)?;
-            self.held = Held::File(file);
+            self.backing = Backing::File(file);
         }
-        match &mut self.held {
-            Held::Memory(held) => held.extend_from_slice(bytes),
-            Held::File(file) => file.write_all(bytes)?,
+        match &mut self.backing {
+            Backing::Memory(held) => held.extend_from_slice(bytes),
+            Backing::File(file) => file.write_all(bytes)?,
         }
         self.bytes += bytes.len() as u64;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.held {
-            Held::Memory(_) => Ok(()),
-            Held::File(file) => file.flush(),
+        match &mut self.backing {
+            Backing::Memory(_) => Ok(()),
+            Backing::File(file) => file.flush(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Who else can write what decides what runs, or where it goes.
 //!
 //! **Rule**, as ssh has it. Every component of the path, and of every link on it, belongs to this account or to root, and
-//! nobody else may write it. In a folder that others may write and that is sticky, as `/tmp` is, nobody can replace what is
-//! another's, so it may be on the way. A group may write where nobody else is in it: many systems give each account a
+//! no other account may write it. In a folder that others may write and that is sticky, as `/tmp` is, no one can replace what is
+//! another's, so it may be on the way. A group may write where this account is its only member: many systems give each account a
 //! group of its own, and let it write. Who owns the root folder counts as root: in a container, root may have another
 //! number.
 //!
@@ -33,7 +33,7 @@ impl Untrusted {
     }
 }
 
-/// Checks that nobody but this account and root can write what a path leads to. What is missing is nobody's.
+/// Checks that only this account and root can write what a path leads to. What is missing passes.
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -57,7 +57,7 @@ pub fn check_open(path: &Path, file: &File) -> Result<(), Untrusted> {
     system::check_open(path, file)
 }
 
-/// The same for a folder in which files are made: there nobody else may even add one.
+/// The same for a folder in which files are made: there no other account may even add one.
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -228,7 +228,7 @@ mod system {
     impl Accounts {
         fn of_system() -> Self {
             let read = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            // Where they cannot be read nobody has a name, and no group is known to be of one alone.
+            // Where they cannot be read no account has a name, and no group is known to be of one alone.
             Self {
                 passwd: read("/etc/passwd").unwrap_or_default(),
                 group: read("/etc/group").unwrap_or_default(),
@@ -309,14 +309,14 @@ mod system {
 
 #[cfg(all(test, unix))]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails where it stands")]
+    #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails there")]
 
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
-    fn told(path: &Path) -> String {
+    fn message(path: &Path) -> String {
         check(path).unwrap_err().to_string()
     }
 
@@ -335,14 +335,14 @@ mod tests {
         check_open(&file, &File::open(&file).unwrap()).unwrap();
 
         mode(&folder, 0o777);
-        assert_eq!(told(&file), format!("{} can be written by everyone", folder.display()));
-        assert!(told(&dir.path().join("folder/../folder/missing")).contains("can be written by everyone"));
+        assert_eq!(message(&file), format!("{} can be written by everyone", folder.display()));
+        assert!(message(&dir.path().join("folder/../folder/missing")).contains("can be written by everyone"));
         mode(&folder, 0o1777);
         check(&file).unwrap();
         assert!(check_folder(&folder).is_err(), "others could add to it");
         mode(&folder, 0o755);
         mode(&file, 0o622);
-        assert_eq!(told(&file), format!("{} can be written by everyone", file.display()));
+        assert_eq!(message(&file), format!("{} can be written by everyone", file.display()));
         assert!(check_open(&file, &File::open(&file).unwrap()).is_err());
     }
 
@@ -360,9 +360,12 @@ mod tests {
         check(&at("first/file")).unwrap();
         check(&at("first/absolute/closed/file")).unwrap();
         mode(&at("open"), 0o777);
-        assert_eq!(told(&at("first/file")), format!("{} can be written by everyone", at("open").display()));
+        assert_eq!(
+            message(&at("first/file")),
+            format!("{} can be written by everyone", at("open").display())
+        );
         symlink("round", at("round")).unwrap();
-        assert!(told(&at("round")).contains("too many links"));
+        assert!(message(&at("round")).contains("too many links"));
         let file = File::open(at("closed/file")).unwrap();
         fs::rename(at("closed/file"), at("closed/old")).unwrap();
         fs::write(at("closed/file"), "y").unwrap();
@@ -380,12 +383,15 @@ mod tests {
         fs::write(&file, "x").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(54_321), None).unwrap();
-        assert_eq!(told(&link), format!("{} belongs to uid 54321", link.display()));
+        assert_eq!(message(&link), format!("{} belongs to uid 54321", link.display()));
         mode(&file, 0o600);
         std::os::unix::fs::chown(&file, Some(54_321), None).unwrap();
-        assert_eq!(told(&file), format!("{} belongs to uid 54321", file.display()));
+        assert_eq!(message(&file), format!("{} belongs to uid 54321", file.display()));
         assert!(check_for("no-such-account", &file).is_err());
         std::os::unix::fs::chown(dir.path(), Some(54_321), None).unwrap();
-        assert_eq!(told(&dir.path().join("none")), format!("{} belongs to uid 54321", dir.path().display()));
+        assert_eq!(
+            message(&dir.path().join("none")),
+            format!("{} belongs to uid 54321", dir.path().display())
+        );
     }
 }

@@ -184,8 +184,11 @@ mod tests {
         let data_key = DataKey::generate();
         let wrap = mine.wrap(&data_key, "b1");
         assert_eq!(mine.unwrap(std::slice::from_ref(&wrap), "b1").unwrap().0.0, data_key.0.0);
-        let told = other.unwrap(std::slice::from_ref(&wrap), "b1").unwrap_err().to_string();
-        assert!(told.contains(&mine.id().unwrap().0) && told.contains(&other.id().unwrap().0), "{told}");
+        let message = other.unwrap(std::slice::from_ref(&wrap), "b1").unwrap_err().to_string();
+        assert!(
+            message.contains(&mine.id().unwrap().0) && message.contains(&other.id().unwrap().0),
+            "{message}"
+        );
         assert!(matches!(mine.unwrap(&[wrap], "b2"), Err(Error::Integrity { .. })));
     }
 
@@ -240,8 +243,11 @@ mod tests {
         let key = UserKey::from_base64("INTELLISTOR_KEY", &format!(" {TEXT}\n")).unwrap();
         assert_eq!(key.to_base64().unwrap().as_str(), TEXT);
         for bad in ["", "x", "AAECAw==", &format!("{TEXT}{TEXT}")] {
-            let told = UserKey::from_base64("INTELLISTOR_KEY", bad).unwrap_err().to_string();
-            assert!(told.contains("INTELLISTOR_KEY") && (bad.len() < 4 || !told.contains(bad)), "{told}");
+            let message = UserKey::from_base64("INTELLISTOR_KEY", bad).unwrap_err().to_string();
+            assert!(
+                message.contains("INTELLISTOR_KEY") && (bad.len() < 4 || !message.contains(bad)),
+                "{message}"
+            );
         }
     }
 

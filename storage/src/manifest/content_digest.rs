@@ -3,7 +3,7 @@
 //! Holes are stored as nothing and hashed as the zeros that a reader sees, so that `sha256sum` of the file gives the same
 //! digest. But zeros take as long to hash as other bytes, and a file may be nothing but 8 EiB of them: where the holes of
 //! a file are longer than [`MOST_HASHED_HOLES`] together, its digest is that of its data alone, one stretch after the
-//! other. Where the data lies is in the manifest, which is authenticated.
+//! other. Where the data belongs is in the manifest, which is authenticated.
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,6 @@ pub const MOST_HASHED_HOLES: u64 = 1 << 30;
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct ContentDigest {
     sha256: Sha256,

@@ -19,17 +19,17 @@ pub enum EntryKind {
     Hardlink,
 }
 
-/// A stretch of an entry's bytes.
+/// Adjacent bytes of an entry in an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extent {
     /// Index into [`Head::archives`](super::head::Head::archives).
     pub archive: u32,
-    /// Where the stretch begins in the archive's tar stream, in bytes.
+    /// Where they begin in the archive's tar stream, in bytes.
     pub offset: u64,
     /// Its length in bytes.
     pub length: u64,
-    /// Where it belongs in the file, in bytes, when a hole lies before it; else right after the one before.
+    /// Where it belongs in the file, in bytes, when a hole comes before it; else right after the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
 }
@@ -57,7 +57,7 @@ pub struct WindowsAttributes {
 }
 
 impl WindowsAttributes {
-    /// Nobody is to write to it.
+    /// It must not be written to.
     pub const READ_ONLY: u32 = 0x1;
     /// It is not listed.
     pub const HIDDEN: u32 = 0x2;
@@ -78,7 +78,6 @@ pub struct Xattr {
     /// With its namespace, as in `user.note`.
     #[serde(with = "crate::text::base64_bytes")]
     pub name: Vec<u8>,
-    /// The value.
     #[serde(with = "crate::text::base64_bytes")]
     pub value: Vec<u8>,
 }
@@ -88,7 +87,7 @@ pub struct Xattr {
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// `/` separators on every system; relative to the root, `.` for the root itself.
-    /// Where the name is not UTF-8, U+FFFD stands for what is not, and `path_bytes` has the name.
+    /// Where the name is not UTF-8, U+FFFD replaces what is not, and `path_bytes` has the name.
     pub relative_path: String,
     /// The name's bytes where it is not UTF-8.
     #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
@@ -118,7 +117,7 @@ pub struct Entry {
     /// [`MOST_HASHED_HOLES`](crate::MOST_HASHED_HOLES) together, of its data alone.
     #[serde(default, with = "crate::text::hex_option", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<[u8; 32]>,
-    /// Where the content lies, ascending in the file.
+    /// Where the content is, ascending in the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extents: Vec<Extent>,
 }

@@ -17,7 +17,7 @@ const MOST_HEAD_BYTES: usize = 128 << 20;
 /// An entry with as many extents as one may have takes 5 MiB.
 const MOST_LINE_BYTES: usize = 64 << 20;
 
-/// One pass over the lines of a verified document. Each member of a list stands on a line of its own, and a line of
+/// One pass over the lines of a verified document. Each member of a list is on a line of its own, and a line of
 /// JSON is read several times as fast as JSON from a reader.
 pub(super) struct Lines<'s> {
     reader: BufReader<SpoolReader<'s>>,

@@ -8,7 +8,7 @@ use crate::memory::packed::Packed;
 /// What a manifest lists of a part.
 #[derive(Debug, Default)]
 pub struct PartEntries {
-    /// Entries whose last byte lies in it.
+    /// Entries whose last byte is in it.
     pub entries: Packed<Entry>,
     /// Entries that were skipped, or changed, before its end.
     pub problems: Packed<Problem>,

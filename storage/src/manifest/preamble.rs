@@ -31,7 +31,6 @@ pub struct Preamble {
     pub header: Header,
     /// The name of the machine that made the backup.
     pub host: String,
-    /// Its id.
     pub machine: Option<String>,
 }
 

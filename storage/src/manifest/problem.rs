@@ -24,7 +24,7 @@ pub struct Note {
     pub reason: String,
 }
 
-/// An entry that was skipped, or that changed while it was read; on its way to the manifest also what becomes a [`Note`].
+/// An entry that was skipped, or that changed while it was read; before the manifest is written also what becomes a [`Note`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {

@@ -28,7 +28,7 @@ use crate::objects::store::ObjectStore;
 struct Fetching {
     /// What is asked for at a time.
     range_bytes: u64,
-    /// A manifest up to this size is spooled while it comes, and authenticated then. A larger one is read twice: nobody
+    /// A manifest up to this size is spooled while it comes, and authenticated then. A larger one is read twice: no one
     /// without the key can fill the disk.
     unseen_bytes: u64,
     /// A hundred million entries.
@@ -162,7 +162,6 @@ impl VerifiedManifest {
         Ok(archives)
     }
 
-    /// The document.
     pub fn document(&self) -> &Spool {
         &self.spool
     }

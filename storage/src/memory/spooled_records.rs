@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 /// Of a record in the spool: how many bytes it has.
 const LENGTH_BYTES: u64 = 4;
 
-/// See the module.
 #[derive(Debug)]
 pub struct SpooledRecords<T> {
     spool: Spool,

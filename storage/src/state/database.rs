@@ -73,8 +73,8 @@ impl Database {
         let is_new = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
         // sled panics on some kinds of damage.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = open_unlocked(&config).map_err(|e| told("open", path, e))?;
-            let tree = db.open_tree(TREE).map_err(|e| told("open", path, e))?;
+            let db = open_unlocked(&config).map_err(|e| sled_error("open", path, e))?;
+            let tree = db.open_tree(TREE).map_err(|e| sled_error("open", path, e))?;
             let this = Self { db, tree, path: path.to_owned() };
             this.check_schema(is_new)?;
             Ok(this)
@@ -95,40 +95,43 @@ impl Database {
                         format!("it was written by another version of this program (layout {newer})");
                     Err(damaged("use", &self.path, reason))
                 }
-                Err(_) => Err(damaged("use", &self.path, "its layout is not told".to_owned())),
+                Err(_) => Err(damaged("use", &self.path, "it does not state its layout".to_owned())),
             },
             None if is_new && self.tree.is_empty() => {
                 self.put(SCHEMA_KEY, SCHEMA.to_be_bytes().to_vec())?;
                 self.flush()
             }
-            None => Err(damaged("use", &self.path, "its layout is not told".to_owned())),
+            None => Err(damaged("use", &self.path, "it does not state its layout".to_owned())),
         }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.tree.get(key).map(|value| value.map(|v| v.to_vec())).map_err(|e| told("read", &self.path, e))
+        self.tree
+            .get(key)
+            .map(|value| value.map(|v| v.to_vec()))
+            .map_err(|e| sled_error("read", &self.path, e))
     }
 
     pub(super) fn put(&self, key: &[u8], value: Vec<u8>) -> Result<()> {
-        self.tree.insert(key, value).map(drop).map_err(|e| told("write", &self.path, e))
+        self.tree.insert(key, value).map(drop).map_err(|e| sled_error("write", &self.path, e))
     }
 
     pub(super) fn remove(&self, key: &[u8]) -> Result<()> {
-        self.tree.remove(key).map(drop).map_err(|e| told("write", &self.path, e))
+        self.tree.remove(key).map(drop).map_err(|e| sled_error("write", &self.path, e))
     }
 
     /// All of a batch, or nothing of it, survives a crash.
     pub(super) fn apply(&self, batch: sled::Batch) -> Result<()> {
-        self.tree.apply_batch(batch).map_err(|e| told("write", &self.path, e))
+        self.tree.apply_batch(batch).map_err(|e| sled_error("write", &self.path, e))
     }
 
     /// What was written before survives a crash of the machine.
     pub(super) fn flush(&self) -> Result<()> {
-        self.db.flush().map_err(|e| told("flush", &self.path, e))?;
+        self.db.flush().map_err(|e| sled_error("flush", &self.path, e))?;
         // On Linux sled only starts the writing (`sync_file_range`), which a power failure may undo.
         let synced =
             fs::File::options().write(true).open(self.path.join("db")).and_then(|file| file.sync_data());
-        synced.map_err(|e| told("flush", &self.path, sled::Error::Io(e)))
+        synced.map_err(|e| sled_error("flush", &self.path, sled::Error::Io(e)))
     }
 
     /// Keys that begin with `prefix`, from `from` on, ascending, with their values.
@@ -144,13 +147,13 @@ impl Database {
             *last += 1;
         }
         self.tree.range(from..end).map(move |found| {
-            found.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|e| told("read", &path, e))
+            found.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|e| sled_error("read", &path, e))
         })
     }
 
     /// The last key before `key`.
     pub(super) fn before(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let found = self.tree.get_lt(key).map_err(|e| told("read", &self.path, e))?;
+        let found = self.tree.get_lt(key).map_err(|e| sled_error("read", &self.path, e))?;
         Ok(found.map(|(key, _)| key.to_vec()))
     }
 
@@ -220,7 +223,7 @@ fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
     }
 }
 
-fn told(action: &'static str, path: &Path, error: sled::Error) -> Error {
+fn sled_error(action: &'static str, path: &Path, error: sled::Error) -> Error {
     let (kind, reason) = match error {
         sled::Error::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
             (QueueErrorKind::Full, e.to_string())

@@ -21,7 +21,7 @@
 //! | `ShippingLogs` | the outcome is decided; the run's log goes out, or into the outbox |
 //! | `Ended` | nothing is left to do |
 //!
-//! `Resumed` comes first in every later run of a job: all but `Scanning` go on where they were. `PartsLost` says that
+//! `Resumed` comes first in every later run of a job: all but `Scanning` continue where they were. `PartsLost` says that
 //! the store has lost parts, which are then built again.
 
 use std::fmt;
@@ -54,7 +54,7 @@ impl Ending {
     }
 }
 
-/// Where a job stands.
+/// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -99,7 +99,7 @@ pub enum JobEvent {
     PartsLost,
     /// The log is in the store or in the outbox.
     LogsSettled,
-    /// A later run goes on with the job.
+    /// A later run resumes the job.
     Resumed,
 }
 
@@ -107,9 +107,7 @@ pub enum JobEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {} cannot take the event {event}. This is a bug; please report it", from.name())]
 pub struct IllegalTransition {
-    /// The state.
     pub from: JobState,
-    /// The event.
     pub event: JobEvent,
 }
 
@@ -251,8 +249,8 @@ mod tests {
 
     #[test]
     fn an_illegal_event_is_told_by_name() {
-        let told = Sealing.next(&JobEvent::ManifestPut { warnings: true }).unwrap_err().to_string();
-        assert!(told.contains("sealing") && told.contains("manifest_put"), "{told}");
+        let message = Sealing.next(&JobEvent::ManifestPut { warnings: true }).unwrap_err().to_string();
+        assert!(message.contains("sealing") && message.contains("manifest_put"), "{message}");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! problem/<number:u32be>/<chunk:u32be>    entries that were skipped or changed in it
 //! ```
 //! A part is recorded when its row is there, which is written when all else is flushed, in one batch with the cursor: all
-//! about it is there after a crash, or nothing counts. What a run leaves that dies before is overwritten, or lies behind
+//! about it is there after a crash, or nothing counts. What a run leaves that dies before is overwritten, or comes after
 //! what the row counts.
 //!
 //! Long lists are read key by key, and not as a range: sled lets a leaf go only after so many accesses.

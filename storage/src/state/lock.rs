@@ -15,7 +15,6 @@ pub(super) const HOLDER: &str = "holder.json";
 /// The process that has a queue locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its id.
     pub pid: u32,
     /// Since when, in milliseconds since 1970 UTC.
     pub since_ms: i64,

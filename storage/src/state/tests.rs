@@ -191,8 +191,8 @@ fn a_temporary_folder_that_cannot_be_used_is_no_damage() {
     ledger.commit(&part(1), &cursor(1), &PartEntries::of(&entries, &[]).unwrap()).unwrap();
     let nowhere = dir.path().join("nowhere");
     tempfile::env::override_temp_dir(&nowhere).unwrap();
-    let told = ledger.committed(1).unwrap_err();
-    assert!(matches!(told, Error::Io { .. }), "{told}");
+    let message = ledger.committed(1).unwrap_err();
+    assert!(matches!(message, Error::Io { .. }), "{message}");
 }
 
 #[test]

@@ -70,13 +70,13 @@ fn an_id_tells_machines_apart_and_publishes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_first_machine_owns_the_policy_and_the_second_is_refused() {
     let store = MemoryStore::default();
-    assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Held);
-    assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Held);
+    assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Owned);
+    assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Owned);
     let before = store.get_range(&machine_key("p"), 0..9999).await.unwrap();
-    let told = claimed(&store, "b", false).await.unwrap_err().to_string();
+    let message = claimed(&store, "b", false).await.unwrap_err().to_string();
     for part in ["the machine a since 20", "policy_id", "--take-over", "INTELLISTOR_MACHINE", "this one is b"]
     {
-        assert!(told.contains(part), "no {part:?} in {told}");
+        assert!(message.contains(part), "no {part:?} in {message}");
     }
     assert_eq!(store.get_range(&machine_key("p"), 0..9999).await.unwrap(), before, "nothing was written");
     assert!(matches!(confirm(&store, "p", &machine("b")).await, Err(Error::NotOwner { .. })));
@@ -93,7 +93,7 @@ async fn a_machine_that_replaces_another_takes_over_once() {
         panic!("it was a's")
     };
     assert_eq!(from.host, "a");
-    assert_eq!(claimed(&store, "b", false).await.unwrap(), Claim::Held);
+    assert_eq!(claimed(&store, "b", false).await.unwrap(), Claim::Owned);
     assert!(matches!(claimed(&store, "a", false).await, Err(Error::NotOwner { .. })));
 }
 
@@ -119,14 +119,14 @@ async fn a_claim_whose_answer_was_lost_is_found_to_be_ours() {
     let faulty = Arc::new(Faulty::new(Arc::new(MemoryStore::default())));
     faulty.fail(Operation::Put, 1, Fault::AnswerLost(StoreErrorKind::Timeout));
     let retry = Retry::new(faulty, RetryPolicy::default());
-    assert_eq!(claimed(&retry, "a", false).await.unwrap(), Claim::Held);
+    assert_eq!(claimed(&retry, "a", false).await.unwrap(), Claim::Owned);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_without_conditional_puts_is_claimed_all_the_same() {
     let faulty = Faulty::new(Arc::new(MemoryStore::default()));
     faulty.fail(Operation::Put, 1, Fault::Fails(StoreErrorKind::Rejected));
-    assert_eq!(claimed(&faulty, "a", false).await.unwrap(), Claim::Held);
+    assert_eq!(claimed(&faulty, "a", false).await.unwrap(), Claim::Owned);
 }
 
 /// Without `s3:ListBucket` a missing object is forbidden; without `s3:GetObject` every object is.
@@ -135,13 +135,13 @@ async fn an_owner_that_may_not_be_read_is_not_replaced() {
     let memory = MemoryStore::default();
     let faulty = Faulty::new(Arc::new(memory.clone()));
     faulty.fail(Operation::GetRange, 1, Fault::Fails(StoreErrorKind::AccessDenied));
-    assert_eq!(claimed(&faulty, "a", false).await.unwrap(), Claim::Held);
+    assert_eq!(claimed(&faulty, "a", false).await.unwrap(), Claim::Owned);
     let before = memory.get_range(&machine_key("p"), 0..9999).await.unwrap();
     for nth in 3..9 {
         faulty.fail(Operation::GetRange, nth, Fault::Fails(StoreErrorKind::AccessDenied));
     }
-    let told = claimed(&faulty, "b", false).await.unwrap_err();
-    assert!(is(&told, StoreErrorKind::AccessDenied), "{told}");
+    let message = claimed(&faulty, "b", false).await.unwrap_err();
+    assert!(is(&message, StoreErrorKind::AccessDenied), "{message}");
     assert_eq!(memory.get_range(&machine_key("p"), 0..9999).await.unwrap(), before);
 }
 
@@ -166,19 +166,19 @@ async fn a_file_that_is_junk_is_refused_with_a_reason_and_can_be_taken_over() {
     for junk in junk {
         let store = MemoryStore::default();
         store.put(&machine_key("p"), Bytes::from(junk.clone())).await.unwrap();
-        let told = claimed(&store, "a", false).await.unwrap_err();
-        assert!(matches!(told, Error::UnreadableOwner { .. }), "{told}");
-        let told = told.to_string();
-        assert!(told.contains("backups/p/machine.json") && told.contains("--take-over"), "{told}");
+        let message = claimed(&store, "a", false).await.unwrap_err();
+        assert!(matches!(message, Error::UnreadableOwner { .. }), "{message}");
+        let message = message.to_string();
+        assert!(message.contains("backups/p/machine.json") && message.contains("--take-over"), "{message}");
         assert!(store.bytes_read() <= MOST_BYTES + 1, "{} bytes were read", store.bytes_read());
         assert_eq!(claimed(&store, "a", true).await.unwrap(), Claim::TakenOver(None));
-        assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Held);
+        assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Owned);
     }
     // A newer program may say more.
     let store = MemoryStore::default();
     let more = owner(machine("a").id(), "a", since).replace('}', r#","more":[1]}"#);
     store.put(&machine_key("p"), Bytes::from(more)).await.unwrap();
-    assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Held);
+    assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Owned);
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,5 +193,5 @@ async fn a_machine_that_was_renamed_keeps_its_policy_and_a_clone_is_noticed() {
     assert_eq!(before.host, "old");
     let now = owner(&store, "p").await.unwrap().unwrap();
     assert_eq!((now.host.as_str(), now.since), ("new", since));
-    assert_eq!(claim(&store, "p", &of("new"), TOOL, false).await.unwrap(), Claim::Held);
+    assert_eq!(claim(&store, "p", &of("new"), TOOL, false).await.unwrap(), Claim::Owned);
 }

@@ -174,8 +174,8 @@ fn no_line_is_longer_than_memory_allows() {
 fn another_backups_manifest_is_refused() {
     let (bytes, head, key) = document(1);
     let other = BackupName { backup_id: "c".into(), ..head.name };
-    let told = verify(&bytes, &other, &key).unwrap_err().to_string();
-    assert!(told.contains("backup b") && told.contains('c'), "{told}");
+    let message = verify(&bytes, &other, &key).unwrap_err().to_string();
+    assert!(message.contains("backup b") && message.contains('c'), "{message}");
     assert!(matches!(verify(&bytes, &head_name(), &UserKey::generate().into()), Err(Error::WrongKey { .. })));
 }
 

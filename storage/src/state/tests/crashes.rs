@@ -45,7 +45,7 @@ fn a_queue_is_seen_as_running_while_its_process_lives_and_loses_nothing_when_it_
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let Snapshot::Idle(view) = snapshot(dir.path()).unwrap() else { panic!("nobody has it") };
+    let Snapshot::Idle(view) = snapshot(dir.path()).unwrap() else { panic!("no process has it") };
     assert_eq!(view.job.unwrap().name, job("child").name);
     let (mut queue, ledger) = reopened(&dir);
     assert_eq!(queue.take_notices(), [""; 0]);
@@ -203,7 +203,7 @@ fn a_flipped_byte_never_panics_and_never_yields_what_was_not_committed() {
                     entries.len(),
                     problems.len()
                 )),
-                // Told when it is read: the job is then lost, and no file is left out unsaid.
+                // Reported when it is read: the job is then lost, and no file is left out unsaid.
                 Err(Error::Queue { kind: crate::error::QueueErrorKind::Damaged, .. }) => {}
                 Err(other) => panic!("{other}"),
             }
