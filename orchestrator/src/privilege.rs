@@ -1,30 +1,29 @@
-//! What a program asks of the system for its process: the right to read whatever is to be backed up, and that nobody reads
-//! what it has in memory.
+//! The rights of this process: to read everything it backs up, and to keep others from reading its memory.
 
-/// Keeps keys out of what is left of a process that crashes: no core dump, no heap in a report, and no other process of
-/// this account may read its memory or its environment. A program calls it first of all.
+/// Keeps keys in this process: no core dump, no heap in a crash report, and no other process of this account may read
+/// its memory or its environment. To be called before anything else.
 pub fn keep_memory_private() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
-        // A process may always lower its limits. What it starts inherits them.
+        // A process may always lower its limits. Its children inherit them.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-        // The limit means nothing to a program that takes dumps through a pipe; this does.
+        // A core_pattern with a pipe ignores the limit, but not this.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
     #[cfg(windows)]
     windows_api::report_no_memory();
 }
 
-/// Takes the right to read every file, whatever its access list says, for this process: `SeBackupPrivilege`, which
-/// Windows gives to SYSTEM, administrators and backup operators, and leaves switched off. Answers whether the account
-/// has it. Elsewhere root needs no such thing, and others have none.
+/// Enables `SeBackupPrivilege`, with which this process reads every file, whatever its access list: Windows grants it to
+/// SYSTEM, administrators and backup operators, disabled by default. Returns whether the account has it; always false on
+/// other systems, where root needs none.
 ///
-/// A program calls it before it backs up. Without it, what the account may not read is listed as skipped.
+/// To be called before a backup. Without it, files that the account may not read are skipped.
 pub fn read_everything() -> bool {
     #[cfg(windows)]
     return windows_api::enable().is_ok();
@@ -50,7 +49,7 @@ mod windows_api {
     pub(super) fn report_no_memory() {
         // SAFETY: both only set flags of this process, and take no pointer.
         unsafe {
-            // The report of a crash would hold what the heap had.
+            // A crash report would contain the heap.
             let _ = WerSetFlags(WER_FAULT_REPORTING_FLAG_NOHEAP);
             SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
         }
@@ -61,21 +60,21 @@ mod windows_api {
         let (mut raw, mut luid) = (HANDLE::default(), LUID::default());
         // SAFETY: the pseudo handle of this process needs no closing; `raw` is a valid place for one handle.
         unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES, &mut raw) }?;
-        // SAFETY: the handle was just opened, is valid, and nobody else closes it.
+        // SAFETY: the handle was just opened, is valid, and is closed only by `Owned`.
         let token = unsafe { Owned::new(raw) };
-        // SAFETY: the name is NUL-terminated and static; `luid` is a valid place for what is answered.
+        // SAFETY: the name is NUL-terminated and static; `luid` is valid for writes.
         unsafe { LookupPrivilegeValueW(None, SE_BACKUP_NAME, &mut luid) }?;
         let privileges = TOKEN_PRIVILEGES {
             PrivilegeCount: 1,
             Privileges: [LUID_AND_ATTRIBUTES { Luid: luid, Attributes: SE_PRIVILEGE_ENABLED }],
         };
-        // SAFETY: the token is open with the access that this needs; the structure says truly that it has one member,
-        // and is only read; no former state is asked for. `GetLastError` comes right after, on the same thread.
+        // SAFETY: the token is open with the access that this needs; the structure has the one member that it declares,
+        // and is only read; no previous state is requested. `GetLastError` comes right after, on the same thread.
         let outcome = unsafe {
             AdjustTokenPrivileges(*token, false, Some(&privileges), 0, None, None)?;
             GetLastError()
         };
-        // The call succeeds also when the account does not have the privilege.
+        // The call also succeeds when the account does not have the privilege.
         if outcome == ERROR_SUCCESS { Ok(()) } else { Err(outcome.into()) }
     }
 }
@@ -83,7 +82,7 @@ mod windows_api {
 #[cfg(all(test, windows))]
 mod tests {
     #[test]
-    fn an_administrator_has_it() {
+    fn administrators_have_the_privilege() {
         assert!(super::read_everything(), "under Wine everyone is an administrator");
     }
 }

@@ -72,18 +72,12 @@ pub enum PolicyError {
     },
     /// Occurs when two paths are the same file or folder.
     #[error("`paths` names the same folder or file twice, as {path:?} and as {other:?}. Remove one of them")]
-    SamePath {
-        /// One of them.
-        path: PathBuf,
-        /// The other.
-        other: PathBuf,
-    },
+    SamePath { path: PathBuf, other: PathBuf },
     /// Occurs when one path contains another.
     #[error("`paths` names {path:?}, which is in {outer:?} and would be stored twice. Remove {path:?}")]
     PathWithin {
-        /// What lies within.
         path: PathBuf,
-        /// What it lies in.
+        /// It contains `path`.
         outer: PathBuf,
     },
     /// Occurs when a path is, or is in, a folder that the backup itself writes to.

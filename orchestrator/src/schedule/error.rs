@@ -1,4 +1,4 @@
-//! What can be wrong with a schedule, and what a scheduler may refuse.
+//! What can go wrong with a schedule, and what to do about it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,10 +6,8 @@ use std::time::Duration;
 use crate::error::Category;
 use crate::policy::PolicyError;
 
-/// The result of everything in this room.
 pub type Result<T, E = ScheduleError> = std::result::Result<T, E>;
 
-/// A schedule's error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleError {
@@ -18,48 +16,42 @@ pub enum ScheduleError {
     Policy(#[from] PolicyError),
     /// Occurs when Task Scheduler cannot hold an expression.
     #[error(
-        "Task Scheduler cannot keep {cron:?} exactly: its {starts} times of day {days}need {needed} triggers, and a task has at most {most}. Use fewer or evenly spaced times (`*/15`, `8-18/2`), or split the policy in two"
+        "Task Scheduler cannot run {cron:?} exactly: its {starts} times of day {days}need {needed} triggers, and a task has at most {most}. Use fewer or evenly spaced times (`*/15`, `8-18/2`), or split the policy in two"
     )]
     TooManyTriggers {
-        /// The expression.
         cron: String,
         /// How many times of day it has.
         starts: usize,
         /// For how many kinds of days, when there are several.
         days: &'static str,
-        /// How many triggers it needs.
+        /// How many triggers were found for it.
         needed: usize,
         /// How many a task has at most.
         most: usize,
     },
-    /// Occurs when a policy's name could not name a task, a unit or a file.
+    /// Occurs when a policy_id cannot be used in the name of a task, a unit and a file.
     #[error(
-        "{policy_id:?} cannot name a schedule. A policy_id has 1 to 64 characters, only A-Z a-z 0-9 . _ - and begins with a letter or a digit"
+        "{policy_id:?} is not a valid policy_id: 1 to 64 characters of A-Z a-z 0-9 . _ - that begin with a letter or a digit"
     )]
-    BadId {
-        /// The name.
-        policy_id: String,
-    },
-    /// Occurs when a path or an account's name cannot be handed to the scheduler.
+    BadId { policy_id: String },
+    /// Occurs when a path or an account cannot be used by the scheduler.
     #[error("{what} {text:?} cannot be scheduled: {reason}")]
     Unusable {
         /// What it is for.
         what: &'static str,
-        /// It.
         text: String,
         /// Why not, and what to do.
         reason: String,
     },
-    /// Occurs when others could change what is run, or what it is told.
+    /// Occurs when others could change what is run, or its settings.
     #[error(
-        "{what} {} is not scheduled, since others can write it: {others}. Make it and its parent folders writable only by the account that runs it (`chown`, `chmod go-w`)", path.display()
+        "{what} {} cannot be scheduled, because others can write to it: {others}. Make it and its parent folders writable only by the account that runs it (`chown`, `chmod go-w`)", path.display()
     )]
     Untrusted {
         /// What it is for.
         what: &'static str,
-        /// Its path.
         path: PathBuf,
-        /// Which component, and who they are.
+        /// The component, and who can write to it.
         others: intellistor_storage::disk::trust::Untrusted,
     },
     /// Occurs when a file of the schedule cannot be read, written or removed.
@@ -67,23 +59,22 @@ pub enum ScheduleError {
     File {
         /// What was tried.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Occurs when a program of the system does not do what it was asked.
+    /// Occurs when a program of the system fails.
     #[error("`{command}` failed: {reason}. {hint}")]
     Command {
         /// The command line.
         command: String,
-        /// What it said.
+        /// Its message.
         reason: String,
         /// What to do.
         hint: &'static str,
     },
-    /// Occurs when a program of the system is not there.
-    #[error("`{command}` cannot be run: there is no such program here")]
+    /// Occurs when a program of the system is not installed.
+    #[error("`{command}` cannot be run: the program is not installed")]
     NoProgram {
         /// The command line.
         command: String,
@@ -91,30 +82,26 @@ pub enum ScheduleError {
     /// Occurs when the system has no scheduler.
     #[error("neither systemd nor cron is available")]
     NoScheduler,
-    /// Occurs when Windows refuses.
+    /// Occurs when a call of Windows fails.
     #[error("cannot {action}: {message} (0x{code:08X}). {hint}")]
     Windows {
         /// What was tried.
         action: String,
-        /// The system's words.
+        /// Windows' message.
         message: String,
-        /// The HRESULT.
+        /// The HRESULT that Windows returned.
         code: u32,
         /// What to do.
         hint: &'static str,
     },
     /// Occurs when a policy has no schedule.
     #[error("policy {policy_id} has no schedule here")]
-    NotScheduled {
-        /// The policy.
-        policy_id: String,
-    },
-    /// Occurs when a run that was started through the scheduler goes on for longer than one would wait.
+    NotScheduled { policy_id: String },
+    /// Occurs when a run that was started through the scheduler takes longer than the timeout.
     #[error("the run of {policy_id} is still running after {seconds} seconds; it was not stopped")]
     StillRunning {
-        /// The policy.
         policy_id: String,
-        /// How long one waited.
+        /// The timeout.
         seconds: u64,
     },
 }
@@ -130,7 +117,6 @@ fn rights(source: &std::io::Error) -> &'static str {
 }
 
 impl ScheduleError {
-    /// The error's kind.
     pub fn category(&self) -> Category {
         match self {
             Self::File { .. }

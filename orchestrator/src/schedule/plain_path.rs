@@ -13,7 +13,7 @@ pub(super) fn plain_path<'a>(what: &'static str, path: &'a Path) -> Result<&'a s
             refused("a scheduled run has no current folder. Give its absolute path")
         }
         Some(text) if text.chars().any(char::is_control) => {
-            refused("it holds a control character. Rename it")
+            refused("it contains a control character. Rename it")
         }
         Some(text) => Ok(text),
     }

@@ -14,47 +14,44 @@ use crate::policy::Policy;
 /// What to run, when, and as whom.
 #[derive(Debug)]
 pub struct ScheduleSpec {
-    /// The policy; it names the schedule.
+    /// Names the schedule.
     pub policy_id: String,
-    /// When.
     pub cron: Cron,
-    /// The agent.
+    /// The agent's executable.
     pub program: PathBuf,
     /// The policy's file.
     pub policy: PathBuf,
-    /// `--env-file`: a scheduled run inherits no variables.
+    /// `--env-file`: a scheduled run does not inherit the caller's variables.
     pub env_file: Option<PathBuf>,
     /// `--out`.
     pub out: Option<PathBuf>,
     /// `--weak-passphrase`.
     pub weak_passphrase: bool,
-    /// The account.
     pub run_as: RunAs,
 }
 
-/// The account that a run belongs to.
+/// The account that runs it.
 #[derive(Debug)]
 pub enum RunAs {
     /// Windows: SYSTEM, which reads every local file and needs no password. Linux: root.
     System,
-    /// The account that asks. Windows: without password, so the run reaches no share of other machines. Linux: units
-    /// of the user, or the user's crontab.
+    /// The caller's account. Windows: without its password, so its runs cannot access network shares. Linux: units of
+    /// the user, or the user's crontab.
     Caller,
-    /// Another account. On Windows one of the administrators, who alone may write the agent's folder; without
-    /// password its runs reach no share of other machines.
+    /// Another account. On Windows an administrator, since others may not write to the agent's folder; without
+    /// password its runs cannot access network shares.
     User {
         /// `DOMAIN\name`, `.\name` or `name`.
         name: String,
-        /// Only Windows takes one.
+        /// Windows only.
         password: Option<Password>,
     },
 }
 
-/// A password: shown by nothing, zeroed when it goes.
+/// A password: never shown, zeroed on drop.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes it over.
     pub fn new(password: String) -> Self {
         Self(Zeroizing::new(password))
     }
@@ -73,7 +70,7 @@ impl fmt::Debug for Password {
 }
 
 impl ScheduleSpec {
-    /// Flags of `run`, what an error calls them, and their paths.
+    /// Flags of `run` with a path: the flag, what errors call it, and the path.
     pub(super) fn path_arguments(&self) -> impl Iterator<Item = (&'static str, &'static str, &Path)> {
         [
             ("--policy", "the policy", Some(self.policy.as_path())),
@@ -84,12 +81,12 @@ impl ScheduleSpec {
         .filter_map(|(flag, what, path)| path.map(|path| (flag, what, path)))
     }
 
-    /// Those of `run`'s flags that take no value, each behind a space.
+    /// Flags of `run` without a value, each after a space.
     pub(super) fn switches(&self) -> &'static str {
         if self.weak_passphrase { " --weak-passphrase" } else { "" }
     }
 
-    /// Nobody but the account that runs it may decide what runs every night, and where its backups go.
+    /// Others must not be able to change what runs every night, or where its backups go.
     fn check_trust(&self) -> Result<()> {
         let paths = self.path_arguments().map(|(_, what, path)| (what, path));
         for (what, path) in std::iter::once(("the agent", self.program.as_path())).chain(paths) {
@@ -103,7 +100,8 @@ impl ScheduleSpec {
         Ok(())
     }
 
-    /// Checks that the policy's file is this policy, means the same from every folder, and is in no other hands.
+    /// Checks that the policy's file is this policy's, that its paths are absolute, and that others cannot change it, nor
+    /// the agent or the other files.
     ///
     /// # Errors
     /// [`ScheduleError`].
@@ -112,8 +110,10 @@ impl ScheduleSpec {
         self.check_trust()?;
         let policy = Policy::load(&self.policy)?;
         if policy.policy_id != self.policy_id {
-            let reason =
-                format!("it is the file of policy {}. Name that, or give another file", policy.policy_id);
+            let reason = format!(
+                "it is the file of policy {}. Give that --policy-id, or another file",
+                policy.policy_id
+            );
             return Err(ScheduleError::unusable("policy", &self.policy_id, reason));
         }
         match policy.paths.iter().find(|path| !path.is_absolute()) {

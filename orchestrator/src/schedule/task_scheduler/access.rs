@@ -1,11 +1,11 @@
-//! Who may write the agent's folder on Windows: SYSTEM and the administrators, nobody else.
+//! Access lists of the agent's folder on Windows: only SYSTEM and administrators may write.
 //!
 //! A wrapper that others can edit is a way to become SYSTEM. `C:\ProgramData` lets every user make folders, so an
 //! inherited access list is not enough: the list here is protected from inheritance, and the owner, who could always
-//! change it, becomes the administrators' group. A folder that is a link is refused, for it could lead elsewhere.
+//! change it, becomes the administrators' group. A folder that is a link is refused: it could point anywhere.
 //!
-//! Users may not read the folder either: the queue and the logs tell the names of files. Of the wrapper, which holds
-//! paths and no secret, they may read and run only what a named account must run; SYSTEM's needs no readers.
+//! Users may not read the folder either: the queue and the logs contain file names. A wrapper contains paths and no secret:
+//! users may read and run one that runs as a named account, and not SYSTEM's.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ const FILE_THAT_USERS_RUN: &str = "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;GRGX;;;BU)
 /// Makes the agent's folder and the vendor's folder above it, for SYSTEM and administrators only.
 ///
 /// # Errors
-/// [`ScheduleError`]; without an administrator's console it is "access is denied".
+/// [`ScheduleError`]; "access is denied" without an administrator's console.
 pub(crate) fn protected_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(ScheduleError::file("create", folder))?;
     let vendor =
@@ -42,8 +42,7 @@ pub(crate) fn protected_folder(folder: &Path) -> Result<()> {
             return Err(ScheduleError::Unusable {
                 what: "the folder",
                 text: folder.display().to_string(),
-                reason: "it is a link, so what is written there may land anywhere. Remove the link"
-                    .to_owned(),
+                reason: "it is a link, which could point anywhere. Remove the link".to_owned(),
             });
         }
         set(folder, FOLDER)?;

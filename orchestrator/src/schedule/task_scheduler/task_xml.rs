@@ -4,14 +4,14 @@
 //! | --- | --- | --- |
 //! | principal | SYSTEM, or a named account | see [`RunAs`] |
 //! | `RunLevel` | highest available | a backup reads what an everyday account may not |
-//! | `StartWhenAvailable` | true | a start that was missed while the machine was off is made up for |
-//! | `MultipleInstancesPolicy` | ignore new | one run of a policy at a time; two triggers that meet start one run |
-//! | batteries | start and go on | a laptop that is mostly unplugged would never be backed up |
-//! | `ExecutionTimeLimit` | 72 hours | a first backup over a slow line takes days; without a limit a run that hangs would stop all runs after it in silence. What is cut resumes with the next run |
-//! | `WakeToRun` | false | waking a closed notebook at night is the owner's decision |
-//! | `RunOnlyIfIdle`, `RunOnlyIfNetworkAvailable` | false | the run itself retries and says what it lacks |
-//! | `Priority` | 7 | below normal, the default of tasks: a backup stays out of the way |
-//! | restart on failure | none | the next run resumes; a wrong password is not helped by trying again |
+//! | `StartWhenAvailable` | true | a start that was missed while the machine was off runs later |
+//! | `MultipleInstancesPolicy` | ignore new | one run of a policy at a time; two triggers at the same time start one run |
+//! | batteries | start and continue | a laptop that is mostly unplugged would never be backed up |
+//! | `ExecutionTimeLimit` | 72 hours | a first backup over a slow line takes days; without a limit a run that hangs would silently prevent all later ones. The next run resumes |
+//! | `WakeToRun` | false | waking a notebook at night is the owner's decision |
+//! | `RunOnlyIfIdle`, `RunOnlyIfNetworkAvailable` | false | the run itself retries and reports what is missing |
+//! | `Priority` | 7 | below normal, the default of tasks |
+//! | restart on failure | none | the next run resumes; retrying does not help a wrong password |
 //!
 //! Names are escaped here; a control character is refused, since XML 1.0 cannot hold it.
 
@@ -24,15 +24,13 @@ const LIMIT: &str = "PT72H";
 pub(crate) const SYSTEM_SID: &str = "S-1-5-18";
 const CRON_FOLLOWS: &str = "Schedule: ";
 
-/// The task's name.
 pub(crate) fn task_name(policy_id: &str) -> String {
     format!("{TASK_PREFIX}{policy_id}")
 }
 
-/// What our tasks' names begin with.
 pub(crate) const TASK_PREFIX: &str = "IntellistorAgent - ";
 
-/// What a person reads in Task Scheduler, and what [`cron_of`] reads back.
+/// Shown in Task Scheduler, and read back by [`cron_of`].
 pub(crate) fn description(spec: &ScheduleSpec) -> String {
     format!("Intellistor backup of policy {}. {CRON_FOLLOWS}{}", spec.policy_id, spec.cron)
 }
@@ -42,7 +40,8 @@ pub(crate) fn cron_of(description: &str) -> Option<&str> {
     description.rsplit_once(CRON_FOLLOWS).map(|(_, cron)| cron.trim())
 }
 
-/// The whole definition. `run_as` is the account, by name where it is not SYSTEM; `wrapper` is the absolute path of the script that the task runs, `folder` where it runs it.
+/// The whole definition. `run_as` is SYSTEM or an account by name; `wrapper` is the absolute path of the script that the
+/// task runs, in `folder`.
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`] for a path or a name that the definition cannot hold.
@@ -100,10 +99,10 @@ fn principal(run_as: &RunAs) -> Result<String> {
     Ok(format!("<UserId>{}</UserId><LogonType>{logon}</LogonType>", escape("the account", name)?))
 }
 
-/// Task Scheduler replaces `%NAME%` in an action, and knows no way to write a percent sign.
+/// Task Scheduler replaces `%NAME%` in an action, and has no escape for a percent sign.
 fn unexpanded<'a>(what: &'static str, path: &'a str) -> Result<&'a str> {
     if path.contains('%') {
-        let reason = "Task Scheduler takes a % for the name of a variable. Keep the agent's folder (INTELLISTOR_HOME) where no name has a %";
+        let reason = "Task Scheduler reads % as a variable. Keep the agent's folder (INTELLISTOR_HOME) at a path without %";
         return Err(ScheduleError::Unusable { what, text: path.to_owned(), reason: reason.to_owned() });
     }
     Ok(path)
@@ -119,7 +118,7 @@ fn escape(what: &'static str, text: &str) -> Result<String> {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&apos;"),
             c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
-                let reason = "it holds a control character. Rename it".to_owned();
+                let reason = "it contains a control character. Rename it".to_owned();
                 return Err(ScheduleError::Unusable { what, text: text.to_owned(), reason });
             }
             c => out.push(c),

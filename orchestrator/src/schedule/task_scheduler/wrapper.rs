@@ -1,9 +1,8 @@
 //! `run_<policy_id>.cmd`: what a task runs.
 //!
-//! Task Scheduler inherits nothing of the console in which a schedule was made: neither variables nor the current
-//! folder. The wrapper says it all in absolute paths, and ends with the run's exit code, so that the task's "last
-//! result" is the run's. It holds no secret; the key and the store's credentials stay in the file that `--env-file`
-//! names.
+//! A task inherits nothing of the console in which it was scheduled: neither variables nor the current folder. The wrapper
+//! passes absolute paths, and ends with the run's exit code, so that the task's "last result" is the run's. It contains
+//! no secret: the key and the store's credentials stay in the file of `--env-file`.
 //!
 //! The file is UTF-8 without a byte order mark (`cmd` would take it for a command) with CRLF, and switches the
 //! console to UTF-8 before the first line that needs it: `cmd` reads and decodes line by line.
@@ -18,12 +17,11 @@ use std::path::Path;
 use crate::schedule::error::{Result, ScheduleError};
 use crate::schedule::spec::ScheduleSpec;
 
-/// The file's name.
 pub(crate) fn wrapper_name(policy_id: &str) -> String {
     format!("run_{policy_id}.cmd")
 }
 
-/// The file's bytes.
+/// The file's text, with CRLF.
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`] for a path that is not absolute, not Unicode or cannot be quoted.
@@ -34,7 +32,7 @@ pub(crate) fn wrapper(spec: &ScheduleSpec) -> Result<String> {
         run.push_str(&format!(" {flag} {}", quoted(what, path)?));
     }
     run.push_str(spec.switches());
-    // A variable that is named ERRORLEVEL would hide the exit code.
+    // A variable named ERRORLEVEL would hide the exit code.
     let lines = [
         "@echo off",
         "rem Written by intellistor-agent apply-schedule, which replaces it; remove-schedule removes it.",
@@ -51,7 +49,7 @@ fn quoted_program(path: &Path) -> Result<String> {
     let text = windows_path("the agent", path)?;
     if text.starts_with(r"\\") {
         let reason =
-            "it lies on another machine, which SYSTEM may not reach. Install the agent on a local disk";
+            "it is on another machine, which SYSTEM may not reach. Install the agent on a local disk";
         return Err(ScheduleError::unusable("the agent", text, reason));
     }
     Ok(format!("\"{}\"", text.replace('%', "%%")))
@@ -87,7 +85,7 @@ fn windows_path<'a>(what: &'static str, path: &'a Path) -> Result<&'a str> {
         return Err(ScheduleError::unusable(
             what,
             text,
-            "a quote or a control character cannot be in a path. Correct it",
+            "a path cannot contain a quote or a control character. Correct it",
         ));
     }
     Ok(text)
@@ -211,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_quoted_is_refused() {
-        for (path, told) in [
+        for (path, reason) in [
             ("policy.yaml", "absolute path"),
             (r"\policy.yaml", "absolute path"),
             (r"C:policy.yaml", "absolute path"),
@@ -221,7 +219,7 @@ mod tests {
             let mut spec = spec("0 2 * * *");
             spec.policy = PathBuf::from(path);
             let error = wrapper(&spec).unwrap_err().to_string();
-            assert!(error.contains(told) && error.contains("the policy"), "{error}");
+            assert!(error.contains(reason) && error.contains("the policy"), "{error}");
         }
         let mut spec = spec("0 2 * * *");
         spec.program = PathBuf::from(r"\\server\share\agent.exe");

@@ -69,7 +69,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     let cron = command.cron.as_deref().or(policy.schedule.as_deref()).unwrap_or(NIGHTLY);
     let cron = Cron::parse(cron).map_err(|error| Failure::configuration(error.to_string()))?;
     let program = std::env::current_exe()
-        .map_err(|e| Failure::new(Exit::Failed, "cannot tell where this program lies").because(e))?;
+        .map_err(|e| Failure::new(Exit::Failed, "cannot find the path of this program").because(e))?;
     // A scheduled run has another current folder than the one in which `.env` was found.
     let env_file = environment::file(session.env_file.as_deref()).map(absolute).transpose()?;
     warn_of_what_it_will_not_see(session, env_file.as_deref())?;

@@ -1,4 +1,4 @@
-//! `test-schedule`: runs a schedule now, as the account it belongs to, and tells how that ended.
+//! `test-schedule`: runs a schedule now, as its own account, and reports the outcome.
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,7 +16,7 @@ use crate::output::Done;
 use crate::selection::PolicyIdArgument;
 use crate::session::Session;
 
-/// Run a policy's schedule now, as its own account, wait for it, and tell how it ended
+/// Run a policy's schedule now, as its own account, wait for it, and report the outcome
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,18 +36,18 @@ pub(crate) struct TestSchedule {
 struct Document {
     policy_id: String,
     exit_code: i32,
-    /// What the run's exit code means.
+    /// The meaning of the exit code.
     result: &'static str,
-    /// The run's log, if it came as far as that.
+    /// The run's log, if it got that far.
     log: Option<String>,
-    /// Why it failed, if it said so.
+    /// The last error in its log.
     reason: Option<String>,
 }
 
 pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Done, Failure> {
     let id = command.policy.policy_id.clone();
     let log = home::agent(&session.environment)?.logs_folder(&id).join("last.log");
-    let before = stamp(&log);
+    let before = version(&log);
     let timeout = Duration::from_secs(command.timeout);
     let what = format!("cannot try the schedule of policy {id}");
     session.screen.note(format_args!("running the schedule of {id}; it ends when its backup does"));
@@ -56,7 +56,7 @@ pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Don
     let code = ran.await?.exit_code;
 
     let exit = Exit::of_code(code);
-    let log = Some(log).filter(|log| stamp(log) != before);
+    let log = Some(log).filter(|log| version(log) != before);
     let reason = log.as_deref().filter(|_| !is_done(exit)).and_then(last_error);
     let log = log.map(|log| log.to_string_lossy().into_owned());
     let document =
@@ -82,21 +82,21 @@ fn is_done(exit: Exit) -> bool {
     matches!(exit, Exit::Success | Exit::Incomplete)
 }
 
-/// What changes when a file is written to.
-fn stamp(file: &Path) -> Option<(u64, SystemTime)> {
+/// Changes when the file is written to.
+fn version(file: &Path) -> Option<(u64, SystemTime)> {
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
-/// The last error in a log, as the run told it. It stands near the end, and a log may be long.
+/// The last error in a log. It is near the end, and a log may be long.
 fn last_error(log: &Path) -> Option<String> {
-    const NEAR: u64 = 64 << 10;
+    const TAIL: u64 = 64 << 10;
     let mut file = fs::File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(NEAR))).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut bytes = Vec::new();
-    file.take(NEAR).read_to_end(&mut bytes).ok()?;
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().find(|line| line.contains(" ERROR "))?;
-    line.split_once(" ERROR ").map(|(_, told)| told.trim().to_owned())
+    line.split_once(" ERROR ").map(|(_, message)| message.trim().to_owned())
 }
