@@ -68,7 +68,7 @@ pub enum ScheduleError {
     Command {
         /// The command line.
         command: String,
-        /// Its message.
+        /// Its complaint, or how it ended.
         reason: String,
         /// What to do.
         hint: &'static str,
@@ -101,7 +101,7 @@ pub enum ScheduleError {
     #[error("the run of {policy_id} is still running after {seconds} seconds; it was not stopped")]
     StillRunning {
         policy_id: String,
-        /// The timeout.
+        /// How long it was waited for.
         seconds: u64,
     },
 }
