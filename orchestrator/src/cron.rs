@@ -15,14 +15,13 @@
 //! [`Cron`] displays in a canonical form that every cron reads: expressions with the same meaning have the same text.
 
 mod error;
-mod fields;
+pub(crate) mod fields;
 
 use std::fmt;
 
 use chrono::{DateTime, TimeZone};
 
 pub use error::CronError;
-pub(crate) use fields::ranges;
 use fields::{FIELDS, canonical, in_numbers, refuse_ambiguity};
 
 /// On which days a schedule runs.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::cron::{Cron, Days, ranges};
+use crate::cron::fields::ranges;
+use crate::cron::{Cron, Days};
 use crate::schedule::error::{Result, ScheduleError};
 use crate::schedule::plain_path::plain_path;
 use crate::schedule::spec::{RunAs, ScheduleSpec};
