@@ -162,7 +162,7 @@ fn files_are_read_and_their_errors_name_them() {
     std::fs::write(&file, [0xff, 0xfe, b'p', 0]).unwrap();
     assert!(Policy::load(&file).unwrap_err().to_string().contains("is not UTF-8"));
     let gone = Policy::load(&dir.path().join("gone.yaml")).unwrap_err().to_string();
-    assert!(gone.contains("gone.yaml") && gone.contains("policy-create"), "{gone}");
+    assert!(gone.contains("gone.yaml") && gone.contains("cannot read policy"), "{gone}");
 }
 
 #[test]
