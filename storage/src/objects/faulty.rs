@@ -41,7 +41,7 @@ pub enum Fault {
     AnswerLost(StoreErrorKind),
 }
 
-/// Wraps a store; fails where it was told to, counts calls, and can hold parts back.
+/// Wraps a store: fails the planned calls, counts all, and can hold parts back.
 #[derive(Debug)]
 pub struct Faulty {
     store: SharedStore,
@@ -53,7 +53,7 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// A store that works until told otherwise.
+    /// A store that works until a call is [planned to fail](Self::fail).
     pub fn new(store: SharedStore) -> Self {
         Self {
             store,
@@ -103,14 +103,14 @@ impl Faulty {
             *nth
         };
         let fault = self.plan.lock().unwrap_or_else(PoisonError::into_inner).get(&(operation, nth)).copied();
-        let told = |kind| {
+        let error = |kind| {
             let reason = format!("call {nth} of {operation:?} was made to fail");
             StoreError::new(kind, self.url(), "use", key, reason).into()
         };
         match fault {
             None => call.await,
-            Some(Fault::Fails(kind)) => Err(told(kind)),
-            Some(Fault::AnswerLost(kind)) => call.await.and(Err(told(kind))),
+            Some(Fault::Fails(kind)) => Err(error(kind)),
+            Some(Fault::AnswerLost(kind)) => call.await.and(Err(error(kind))),
         }
     }
 }

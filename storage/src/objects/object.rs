@@ -6,16 +6,14 @@ use std::time::SystemTime;
 /// An object that a listing found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// The full key, relative to the store.
+    /// Relative to the store.
     pub key: String,
-    /// Size in bytes.
     pub bytes: u64,
 }
 
 /// One page of a listing, in ascending order of the keys' bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The objects of this page.
     pub objects: Vec<ObjectInfo>,
     /// Whether a further page follows; ask for it with the last key of this one.
     pub more: bool,
@@ -33,7 +31,6 @@ pub struct Composite {
 /// A folder of this machine that a store keeps objects in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFolder {
-    /// Where it is.
     pub path: PathBuf,
     /// Which store it is; `None` when it has never been written to.
     pub id: Option<String>,

@@ -21,18 +21,18 @@ use crate::objects::store::{ObjectStore, SharedStore};
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 
 /// How long one call may be repeated: a router that restarts, a store that is upgraded, a night's burst of requests.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// The attempts of what passes at once or not at all. It is the same where a store has never been reached: there its address
-/// may be wrong, and a person waits.
+const MAX_ELAPSED: Duration = Duration::from_secs(5 * 60);
+/// Attempts where the next call succeeds or none does; and of a store that was never reached: its address may be wrong,
+/// and a person waits.
 const BRIEF_ATTEMPTS: u32 = 5;
 /// The longest pause that a store may ask for.
-const MOST_ASKED: Duration = Duration::from_secs(120);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 /// Pauses double this often.
 const DOUBLINGS: u32 = 7;
-/// The attempt at which a person is warned once more.
-const STILL: u32 = 10;
+/// The attempt at which the console gets a second warning.
+const SECOND_WARNING: u32 = 10;
 
-/// How often and how patiently.
+/// How often a call is repeated, and how long the pauses are. The only retry policy: a job's attempts have it, too.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
     /// Calls in all, the first included.
@@ -76,7 +76,7 @@ impl Retry {
         Self { store, policy, stop: CancellationToken::new(), reached: Arc::default() }
     }
 
-    /// Once `stop` is cancelled no call is repeated, and no pause goes on. Calls are still made: whoever stops cleans up.
+    /// Once `stop` is cancelled no call is repeated, and a pause ends. Calls are still made, for the clean-up.
     #[must_use]
     pub fn until(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
@@ -89,14 +89,14 @@ impl Retry {
             return None;
         }
         let brief = error.retry == RetryAdvice::Brief
-            || is_silence(error.kind) && !self.reached.load(Ordering::Relaxed);
+            || is_unanswered(error.kind) && !self.reached.load(Ordering::Relaxed);
         let attempts = if brief { self.policy.attempts.min(BRIEF_ATTEMPTS) } else { self.policy.attempts };
         let pause = self.policy.pause(attempt);
         let pause = match error.retry {
-            RetryAdvice::After(asked) => pause.max(asked.min(MOST_ASKED)),
+            RetryAdvice::After(asked) => pause.max(asked.min(MAX_RETRY_AFTER)),
             RetryAdvice::Patient | RetryAdvice::Brief => pause,
         };
-        (attempt < attempts && failing_for + pause <= PATIENCE).then_some(pause)
+        (attempt < attempts && failing_for + pause <= MAX_ELAPSED).then_some(pause)
     }
 
     /// Each attempt is a span, from which repeated calls are also counted.
@@ -128,7 +128,7 @@ impl Retry {
                 };
             }
             drop(span);
-            if !matches!(&outcome, Err(Error::Store(error)) if is_silence(error.kind)) {
+            if !matches!(&outcome, Err(Error::Store(error)) if is_unanswered(error.kind)) {
                 self.reached.store(true, Ordering::Relaxed);
             }
             let error = match outcome {
@@ -139,9 +139,9 @@ impl Retry {
             let Some(pause) = self.next_pause(&error, attempt, failing_for) else {
                 return Err(after(error, attempt));
             };
-            // A person is told now and then; a run's log has each.
+            // The console has two of them, a run's log has each.
             let pause_ms = pause.as_millis() as u64;
-            if attempt == 1 || attempt == STILL {
+            if attempt == 1 || attempt == SECOND_WARNING {
                 tracing::warn!(key, %error, attempt, pause_ms, "the store failed; trying again");
             } else {
                 tracing::info!(key, %error, attempt, pause_ms, "the store failed; trying again");
@@ -154,8 +154,8 @@ impl Retry {
     }
 }
 
-/// Whether nothing of the store was heard.
-fn is_silence(kind: StoreErrorKind) -> bool {
+/// Whether the store gave no answer.
+fn is_unanswered(kind: StoreErrorKind) -> bool {
     matches!(kind, StoreErrorKind::Unreachable | StoreErrorKind::Timeout)
 }
 
@@ -255,7 +255,7 @@ mod tests {
         let begun = Instant::now();
         let error = retry.get_range("k", 0..1).await.unwrap_err().to_string();
         let took = begun.elapsed();
-        assert!(took > Duration::from_secs(120) && took <= PATIENCE, "{took:?}");
+        assert!(took > Duration::from_secs(120) && took <= MAX_ELAPSED, "{took:?}");
         assert!(error.contains("attempts"), "{error}");
         assert!(faulty.calls(Operation::GetRange) <= RetryPolicy::default().attempts);
     }
@@ -299,7 +299,7 @@ mod tests {
         };
         assert_eq!(pause(7, 0), Some(Duration::from_secs(7)));
         assert!(pause(0, 0).is_some_and(|pause| pause >= Duration::from_millis(100)));
-        assert_eq!(pause(86_400, 0), Some(MOST_ASKED));
+        assert_eq!(pause(86_400, 0), Some(MAX_RETRY_AFTER));
         assert_eq!(pause(60, 250), None, "it would be too long");
     }
 

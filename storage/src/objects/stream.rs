@@ -155,10 +155,10 @@ mod tests {
         }
         for bytes in [1, body.len()] {
             let memory = MemoryStore::default();
-            let told = put_stream(&memory, "k", Torn(&body[..bytes]), &PutOptions::default(), unreadable)
+            let message = put_stream(&memory, "k", Torn(&body[..bytes]), &PutOptions::default(), unreadable)
                 .await
                 .unwrap_err();
-            assert!(told.to_string().starts_with("cannot read source"), "{told}");
+            assert!(message.to_string().starts_with("cannot read source"), "{message}");
             assert_eq!((memory.open_uploads(), memory.keys()), (0, vec![]), "{bytes}");
         }
     }
@@ -170,8 +170,11 @@ mod tests {
             memory.put("k", Bytes::from_static(b"before")).await.unwrap();
             let body = noise(bytes);
             let absent = &PutOptions::if_absent();
-            let told = put_stream(&memory, "k", body.as_slice(), absent, unreadable).await.unwrap_err();
-            assert!(matches!(&told, Error::Store(e) if e.kind == StoreErrorKind::AlreadyExists), "{told}");
+            let message = put_stream(&memory, "k", body.as_slice(), absent, unreadable).await.unwrap_err();
+            assert!(
+                matches!(&message, Error::Store(e) if e.kind == StoreErrorKind::AlreadyExists),
+                "{message}"
+            );
             assert_eq!(
                 (memory.get_range("k", 0..9).await.unwrap(), memory.open_uploads()),
                 ("before".into(), 0)

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 pub enum StoreUrl {
     /// An S3 bucket, at AWS or at any compatible endpoint.
     S3 {
-        /// The bucket.
         bucket: String,
         /// What every key begins with; no slash at either end, empty for none.
         prefix: String,
@@ -95,8 +94,8 @@ mod tests {
     #[test]
     fn an_error_shows_both_forms() {
         for url in ["", "s3://", "s3:///p", "file://x", "file:///", "/mnt/nas", "https://x"] {
-            let told = StoreUrl::parse(url).unwrap_err().to_string();
-            assert!(told.contains("s3://bucket") && told.contains("file:///"), "{told}");
+            let message = StoreUrl::parse(url).unwrap_err().to_string();
+            assert!(message.contains("s3://bucket") && message.contains("file:///"), "{message}");
         }
     }
 }

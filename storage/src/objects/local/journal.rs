@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::spool::read_at;
 use crate::objects::upload::{Part, PartReceipt};
 
-/// So many bytes of each end of a part stand in its line, to tell a file that was replaced.
+/// A line has so many bytes of each end of its part, so that a replaced file is noticed.
 const END_BYTES: usize = 32;
 
 /// One line of a journal.
@@ -45,7 +45,7 @@ impl Record {
         record.offset.checked_add(record.bytes).is_some_and(|_| record.number > 0).then_some(record)
     }
 
-    /// The line that stands before it.
+    /// The line that is written before the bytes, where they overwrite another part.
     pub(super) fn about_to_be(&self) -> Self {
         let Self { number, offset, bytes, .. } = *self;
         Self { number, offset, bytes, sha256: None, ends: String::new() }

@@ -16,7 +16,7 @@ use super::files::{new_file, sync_folder};
 /// The name of the file. It is hidden, so that no listing takes it for an object.
 pub const FILE: &str = ".intellistor-store";
 /// Another run that makes the mark has written it within this time.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, Deserialize)]
 struct Mark {
@@ -43,7 +43,7 @@ pub(super) fn read_or_make(root: &Path) -> io::Result<String> {
         Ok(file) => make(file, root),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {
             const STEP: Duration = Duration::from_millis(20);
-            for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+            for _ in 0..WRITE_TIMEOUT.as_millis() / STEP.as_millis() {
                 if let Some(found) = read(root)? {
                     return Ok(found);
                 }

@@ -11,7 +11,7 @@
 //! the journal names is in the file, whatever died when.
 //!
 //! Two processes may share an upload, since an agent's home can be copied. Each has the journal locked for as long as
-//! it has the bytes open: neither writes amid a part of the other, and none into an object that was completed.
+//! it has the bytes open: neither writes into a part of the other, nor into a completed object.
 //!
 //! A crash may leave one of the two files alone: that is listed as unfinished as well, so that it can be aborted.
 
@@ -35,7 +35,7 @@ use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload, in_ord
 const MARK: &str = ".upload-";
 const JOURNAL: &str = ".parts";
 /// Another process has an upload locked while it writes one part, or completes the object.
-const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 /// An upload that this process alone works on.
 struct Locked {
     data: File,
@@ -61,7 +61,7 @@ impl Locked {
     }
 
     /// The durable parts that are still in the file: it may have been cut, or replaced.
-    fn held(&mut self) -> LocalResult<Records> {
+    fn parts(&mut self) -> LocalResult<Records> {
         let (mut records, length) = (self.records()?, self.length()?);
         records.by_offset.retain(|_, record| record.is_in(&self.data, length));
         Ok(records)
@@ -111,11 +111,11 @@ impl LocalStore {
         loop {
             match journal.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let reason = format!("another process has had the upload locked for {LOCK_PATIENCE:?}");
+                    let reason = format!("another process has had the upload locked for {LOCK_TIMEOUT:?}");
                     return Err(LocalError(StoreErrorKind::Timeout, reason));
                 }
                 // Some network file systems have no locks.
@@ -147,7 +147,7 @@ impl LocalStore {
     }
 
     pub(super) fn list_parts_now(&self, upload: &Upload) -> LocalResult<Vec<PartReceipt>> {
-        let held = self.lock(upload)?.held()?;
+        let held = self.lock(upload)?.parts()?;
         Ok(held.offsets.keys().filter_map(|number| held.of(*number)?.receipt()).collect())
     }
 
@@ -158,7 +158,7 @@ impl LocalStore {
         if_absent: bool,
     ) -> LocalResult<()> {
         let mut locked = self.lock(upload)?;
-        let held = locked.held()?;
+        let held = locked.parts()?;
         let mut end = 0;
         for (i, part) in parts.iter().enumerate() {
             let record = held.of(part.number).filter(|_| part.number as usize == i + 1);

@@ -1,4 +1,4 @@
-//! Where a bucket's name stands in a request's address.
+//! Where a request's address has the bucket's name.
 
 use std::str::FromStr;
 
@@ -18,7 +18,6 @@ pub enum Addressing {
 /// How S3 is spoken to, where it is not AWS.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct S3Options {
-    /// Where the bucket's name stands.
     pub addressing: Addressing,
     /// Whether all parts of an upload but the last must be equally large. It is known of Cloudflare R2; of another store
     /// it is learnt when an upload of unequal parts was refused, which was then sent in vain.

@@ -109,7 +109,7 @@ impl Negotiated {
     }
 }
 
-/// A refusal of the request as it stands.
+/// A refusal of the request as it is.
 fn may_be_for_a_checksum(error: &StoreError) -> bool {
     matches!(error.kind, StoreErrorKind::Rejected | StoreErrorKind::Unsupported)
 }

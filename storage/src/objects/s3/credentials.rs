@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn half_a_pair_of_keys_is_said() {
-        let told = looked_for(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "AKIA".to_owned()));
-        assert!(told.contains("AWS_SECRET_ACCESS_KEY is not"), "{told}");
-        assert!(!told.contains("AKIA"), "{told}");
+        let message = looked_for(|name| (name == "AWS_ACCESS_KEY_ID").then(|| "AKIA".to_owned()));
+        assert!(message.contains("AWS_SECRET_ACCESS_KEY is not"), "{message}");
+        assert!(!message.contains("AKIA"), "{message}");
     }
 }

@@ -75,7 +75,7 @@ where
     Classified { kind, reason, retry: advice(kind, raw), bucket_region }
 }
 
-/// What a refusal means, if it is a store's.
+/// What a refusal means; an error where no store refused.
 fn service(
     response: &HttpResponse,
     code: &str,
@@ -122,7 +122,7 @@ fn service(
             let class = element(response, "StorageClass").or_else(|| element(response, "AccessTier"));
             let class =
                 class.map_or_else(|| "an archive class".to_owned(), |class| format!("storage class {class}"));
-            format!("the object lies in {class}, from which it cannot be read at once ({code})")
+            format!("the object is in {class}, from which it cannot be read at once ({code})")
         }
         StoreErrorKind::ClockSkew => match clock_difference(response) {
             Some(difference) => format!("this machine's clock is {difference} ({code})"),

@@ -28,7 +28,7 @@ impl S3Store {
                 self.may_read.store(true, Ordering::Relaxed);
                 Ok(Some(found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)))
             }
-            // An answer to HEAD has no body, so a missing bucket cannot be told from a missing object here.
+            // An answer to HEAD has no body, so a missing bucket looks like a missing object here.
             Err(error)
                 if status(&error) == Some(404)
                     && error.raw_response().is_some_and(|raw| is_s3(raw.headers())) =>

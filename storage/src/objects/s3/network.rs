@@ -1,7 +1,7 @@
-//! What lies between this machine and a store: proxies, and the authorities whose certificates are trusted.
+//! The network between this machine and a store: proxies, and the authorities whose certificates are trusted.
 //!
 //! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` mean what they mean to curl, in either case. `AWS_CA_BUNDLE`
-//! stands in for the system's authorities, as it does for the AWS CLI; else `SSL_CERT_FILE` and `SSL_CERT_DIR` do, as for
+//! replaces the system's authorities, as it does for the AWS CLI; else `SSL_CERT_FILE` and `SSL_CERT_DIR` do, as for
 //! OpenSSL.
 
 use std::fmt::Write as _;
@@ -24,7 +24,6 @@ use hyper_util::client::proxy::matcher::Matcher;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     proxies: Proxies,
@@ -177,7 +176,7 @@ impl Proxies {
     /// Whether `NO_PROXY` names the host: by its name or a name above, by its address or its network, each with a port or
     /// without.
     fn excepts(&self, url: &Uri, port: u16) -> bool {
-        // To the matcher an address is no name, which alone the asterisk stands for.
+        // To the matcher the asterisk means any name, and an address is none.
         if self.except.iter().any(|entry| entry == "*") {
             return true;
         }
@@ -297,15 +296,15 @@ mod tests {
         let proxy = [("HTTPS_PROXY", "http://ana:hush@proxy:3128/")];
         assert_eq!(proxy_of(&proxy, "https://s3").unwrap(), "http://proxy:3128 (which HTTPS_PROXY names)");
         assert!(!format!("{:?}", read(&proxy, false).unwrap()).contains("hush"));
-        let told = read(&[("HTTPS_PROXY", "http://ana:hu sh@proxy")], false).unwrap_err();
-        assert!(told.starts_with("HTTPS_PROXY ") && !told.contains("hu sh"), "{told}");
+        let message = read(&[("HTTPS_PROXY", "http://ana:hu sh@proxy")], false).unwrap_err();
+        assert!(message.starts_with("HTTPS_PROXY ") && !message.contains("hu sh"), "{message}");
     }
 
     #[test]
     fn a_proxy_that_cannot_be_used_is_refused_where_it_is_needed() {
         for bad in ["socks5h://127.0.0.1:1080", "ftp://x", "http://", "http://a b"] {
-            let told = read(&[("ALL_PROXY", bad)], false).unwrap_err();
-            assert!(told.contains("ALL_PROXY") && told.contains("http://host:port"), "{told}");
+            let message = read(&[("ALL_PROXY", bad)], false).unwrap_err();
+            assert!(message.contains("ALL_PROXY") && message.contains("http://host:port"), "{message}");
             assert!(read(&[("HTTPS_PROXY", bad)], true).is_ok(), "{bad} is for https alone");
             assert!(read(&[("ALL_PROXY", bad), ("HTTPS_PROXY", "http://p:1")], false).is_ok(), "{bad}");
         }
@@ -357,8 +356,8 @@ mod tests {
             [("AWS_CA_BUNDLE", &empty), ("SSL_CERT_FILE", &dir.path().join("missing.pem"))]
         {
             let path = path.to_str().unwrap();
-            let told = read(&[(variable, path)], false).unwrap_err();
-            assert!(told.starts_with(&format!("{variable}={path}")), "{told}");
+            let message = read(&[(variable, path)], false).unwrap_err();
+            assert!(message.starts_with(&format!("{variable}={path}")), "{message}");
         }
     }
 }

@@ -44,17 +44,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_permission_and_resource() {
-        let told = refused("begin an upload of", "b", "p/k", "AccessDenied: Access Denied");
+        let message = refused("begin an upload of", "b", "p/k", "AccessDenied: Access Denied");
         assert_eq!(
-            told,
+            message,
             "permission s3:PutObject on arn:aws:s3:::b/p/k is refused (AccessDenied: Access Denied)"
         );
-        let told = refused("list", "b", "p/", "AccessDenied");
-        assert!(told.contains("s3:ListBucket on arn:aws:s3:::b is refused"), "{told}");
-        let told = refused("look up", "b", "k", "HTTP status 403");
+        let message = refused("list", "b", "p/", "AccessDenied");
+        assert!(message.contains("s3:ListBucket on arn:aws:s3:::b is refused"), "{message}");
+        let message = refused("look up", "b", "k", "HTTP status 403");
         assert!(
-            told.contains("s3:GetObject on arn:aws:s3:::b/k") && told.contains("no such object"),
-            "{told}"
+            message.contains("s3:GetObject on arn:aws:s3:::b/k") && message.contains("no such object"),
+            "{message}"
         );
     }
 }

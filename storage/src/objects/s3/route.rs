@@ -1,10 +1,10 @@
-//! Where requests go and what lies between, for the words of an error.
+//! Where requests go and through which proxy, for the text of an error.
 
 use std::sync::Arc;
 
 use super::network::Network;
 
-/// See the module. A store that was given a configuration knows its region alone.
+/// A store that was given a configuration knows its region alone.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     /// `http://host:port`, where one is set.

@@ -1,8 +1,8 @@
-//! A body on its way: how long that may take, and its digest, which is known.
+//! How a body is sent: how long that may take, and its digest, which is known.
 //!
 //! A request with a body may take as long as it needs, and is given up when nothing of it moved for [`QUIET`]. A limit
 //! for the whole would be too short on a slow line, where the parts that go side by side take minutes, or too long for
-//! a connection that is dead. The SDK's own watch sees a body in memory as sent at once. A connection that was given up
+//! a dead connection. The SDK's own watch sees a body in memory as sent at once. A connection that was given up
 //! is not used again, also where requests share it (HTTP/2).
 
 use std::convert::Infallible;
@@ -61,7 +61,7 @@ impl Outgoing {
         let sha256 = hex::encode(self.body.sha256());
         request
             .config_override(Builder::new().timeout_config(unlimited()))
-            .interceptor(OnItsWay { sha256, connection: self.connection.clone() })
+            .interceptor(PrecomputedDigest { sha256, connection: self.connection.clone() })
     }
 
     /// The answer to the request, or that the transfer stalled.
@@ -125,15 +125,15 @@ impl Body for Pieces {
 
 /// Gives a request its digest, and learns which connection it takes.
 #[derive(Debug)]
-struct OnItsWay {
+struct PrecomputedDigest {
     /// In hex.
     sha256: String,
     connection: Arc<OnceLock<CaptureSmithyConnection>>,
 }
 
-impl Intercept for OnItsWay {
+impl Intercept for PrecomputedDigest {
     fn name(&self) -> &'static str {
-        "OnItsWay"
+        "PrecomputedDigest"
     }
 
     fn modify_before_signing(

@@ -1,5 +1,6 @@
-//! What the usual variables say of a store: endpoint, region, network. The one place below `cli` that reads them, as
-//! every program does that uses an AWS SDK.
+//! What the usual variables say of a store: endpoint, region, network. They are the interface of every program that uses
+//! an AWS SDK, and the SDK itself reads more of them (profiles, roles), so they are read here and not handed down by `cli`.
+//! The rest of this crate reads none, but for the variable that arms a failpoint in tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,6 @@ use crate::objects::error::StoreErrorKind;
 /// An instance's metadata service is a neighbour: it answers at once, or is not there.
 const METADATA: Duration = Duration::from_secs(1);
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) endpoint: Option<String>,
@@ -149,9 +149,9 @@ mod tests {
             "//h",
             "http:/h",
         ] {
-            let told = read(&[("AWS_ENDPOINT_URL", url)]).unwrap_err();
-            assert!(told.starts_with(&format!("AWS_ENDPOINT_URL={url:?} is no endpoint")), "{told}");
-            assert!(told.contains("https://host:port"), "{told}");
+            let message = read(&[("AWS_ENDPOINT_URL", url)]).unwrap_err();
+            assert!(message.starts_with(&format!("AWS_ENDPOINT_URL={url:?} is no endpoint")), "{message}");
+            assert!(message.contains("https://host:port"), "{message}");
         }
         for url in [
             "http://127.0.0.1:9000",
