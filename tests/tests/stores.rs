@@ -44,8 +44,8 @@ async fn what_an_object_is_to_get_goes_with_the_request_that_creates_it() {
         lock(RetentionMode::Compliance, "COMPLIANCE"),
         (Attributes { legal_hold: true, ..none() }, one("x-amz-object-lock-legal-hold", "ON")),
         (
-            Attributes { storage_class: Some("GLACIER_IR".to_owned()), ..none() },
-            one("x-amz-storage-class", "GLACIER_IR"),
+            Attributes { storage_class: Some("STANDARD".to_owned()), ..none() },
+            one("x-amz-storage-class", "STANDARD"),
         ),
         (Attributes { metadata, ..none() }, one("x-amz-meta-trace-id", "1f")),
     ] {
