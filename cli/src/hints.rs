@@ -197,6 +197,16 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_is_down_or_refuses_names_what_to_set() {
+        for (kind, hint) in [
+            (StoreErrorKind::Unreachable, "AWS_ENDPOINT_URL"),
+            (StoreErrorKind::AccessDenied, "docs/STORES.md"),
+        ] {
+            assert!(store(&of_store(kind)).contains(hint), "{kind}");
+        }
+    }
+
+    #[test]
     fn the_region_of_the_bucket_can_be_pasted() {
         let error = of_store(StoreErrorKind::WrongRegion);
         assert!(store(&error).contains("AWS_REGION"), "{}", store(&error));

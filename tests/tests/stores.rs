@@ -82,7 +82,7 @@ async fn an_endpoint_that_is_down_is_an_error_after_five_attempts() {
     let refused = Retry::new(bare, policy).put("k", Bytes::new()).await.unwrap_err();
     let text = refused.to_string();
     assert_eq!(kind::<()>(Err(refused)), StoreErrorKind::Unreachable);
-    assert!(text.contains("after 5 attempts") && text.contains("AWS_ENDPOINT_URL"), "{text}");
+    assert!(text.contains("after 5 attempts"), "{text}");
 }
 
 #[tokio::test]
