@@ -61,9 +61,8 @@ fn storage(error: &StorageError) -> Option<String> {
         }
         StorageError::BadKey { .. } => "`backup-client key-create` makes a key".to_owned(),
         StorageError::NotOwner { host, .. } => format!(
-            "Give this machine's policy another policy_id; or, if this machine replaces {}, run once with --take-over; or, \
-             where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them",
-            host
+            "Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, \
+             where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them"
         ),
         StorageError::UnreadableOwner { .. } => {
             "Look at that object; if no other machine backs up this policy there, run once with --take-over, which rewrites it"
@@ -204,6 +203,28 @@ mod tests {
         ] {
             assert!(store(&of_store(kind)).contains(hint), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_refused_machine_reads_each_way_out() {
+        let (policy_id, store) = ("p".to_owned(), "s3://b".to_owned());
+        let key = "machine.json".to_owned();
+        let junk =
+            StorageError::UnreadableOwner { key, store: store.clone(), reason: "it is empty".to_owned() };
+        assert!(with_storage_hint(&junk).contains("--take-over"));
+        let (host, since, this_host) = ("a".to_owned(), "2026".to_owned(), "b".to_owned());
+        let refused = with_storage_hint(&StorageError::NotOwner { policy_id, store, host, since, this_host });
+        for part in
+            ["the machine a since 20", "policy_id", "--take-over", "INTELLISTOR_MACHINE", "this one is b"]
+        {
+            assert!(refused.contains(part), "no {part:?} in {refused}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_missing_can_be_made() {
+        let gone = intellistor::Policy::load(std::path::Path::new("/no/such.yaml")).unwrap_err();
+        assert!(with_policy_hint(&gone).contains("policy-create"));
     }
 
     #[test]

@@ -204,11 +204,11 @@ mod tests {
         let bar = "#".repeat(13) + &"-".repeat(17);
         assert_eq!(
             half(140),
-            format!("backing up  [{bar}]   44 %  2.50 GiB/5.60 GiB  0 B/s  1,234/5,678 items")
+            format!("backing up  [{bar}]   45 %  2.50 GiB/5.60 GiB  0 B/s  1,234/5,678 items")
         );
-        assert_eq!(half(80), "backing up   44 %  2.50 GiB/5.60 GiB  1,234/5,678 items");
-        assert_eq!(half(60), "backing up   44 %  2.50 GiB/5.60 GiB");
-        assert_eq!(half(40), "backing up   44 %");
+        assert_eq!(half(80), "backing up   45 %  2.50 GiB/5.60 GiB  1,234/5,678 items");
+        assert_eq!(half(60), "backing up   45 %  2.50 GiB/5.60 GiB");
+        assert_eq!(half(40), "backing up   45 %");
         assert_eq!(line(80, [0, 0], [5 << 20, 0]), "backing up  5.00 MiB  0 B/s  0 items");
         // Totals are estimates.
         assert_eq!(line(60, [2, 1], [7 << 20, 5 << 20]), "backing up  100 %  7.00 MiB/7.00 MiB");

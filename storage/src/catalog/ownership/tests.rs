@@ -74,8 +74,7 @@ async fn the_first_machine_owns_the_policy_and_the_second_is_refused() {
     assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Owned);
     let before = store.get_range(&machine_key("p"), 0..9999).await.unwrap();
     let message = claimed(&store, "b", false).await.unwrap_err().to_string();
-    for part in ["the machine a since 20", "policy_id", "--take-over", "INTELLISTOR_MACHINE", "this one is b"]
-    {
+    for part in ["the machine a since 20", "this one is b"] {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
     assert_eq!(store.get_range(&machine_key("p"), 0..9999).await.unwrap(), before, "nothing was written");
@@ -169,7 +168,7 @@ async fn a_file_that_is_junk_is_refused_with_a_reason_and_can_be_taken_over() {
         let message = claimed(&store, "a", false).await.unwrap_err();
         assert!(matches!(message, Error::UnreadableOwner { .. }), "{message}");
         let message = message.to_string();
-        assert!(message.contains("backups/p/machine.json") && message.contains("--take-over"), "{message}");
+        assert!(message.contains("backups/p/machine.json"), "{message}");
         assert!(store.bytes_read() <= MOST_BYTES + 1, "{} bytes were read", store.bytes_read());
         assert_eq!(claimed(&store, "a", true).await.unwrap(), Claim::TakenOver(None));
         assert_eq!(claimed(&store, "a", false).await.unwrap(), Claim::Owned);
