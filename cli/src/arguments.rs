@@ -7,7 +7,7 @@ use intellistor_telemetry::console::Format;
 
 use crate::commands::{agent, backup, decrypt, help, key_create, list, policy_create, restore, show, verify};
 
-/// What both programs take from the environment.
+/// Settings of both programs.
 macro_rules! settings {
     () => {
         "\
@@ -15,7 +15,7 @@ Settings, from the environment or from a file (see --env-file; docs/SETTINGS.md 
   where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
   S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
   key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
-  machine    INTELLISTOR_MACHINE: one name for machines that come and go, as containers do
+  machine    INTELLISTOR_MACHINE: one name for machines that come and go, such as containers
   logs       RUST_LOG, where neither -v nor -q is given"
     };
 }
@@ -35,25 +35,24 @@ Exit codes:
     };
 }
 
-/// What both programs take.
+/// Options of both programs.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// A file of NAME=value lines to take settings from; without it, `.env` in the current directory is read.
     /// Variables that are set already win over the file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
-    /// Tell more on standard error; repeat for details
+    /// Show more on standard error; repeat for details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Tell nothing but errors
+    /// Show only errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// What the lines on standard error look like: text for a person, or a JSON object each
+    /// The format of lines on standard error: text for a person, or one JSON object each
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: LogFormat,
 }
 
-/// What a line on standard error looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     #[default]
@@ -113,9 +112,9 @@ Standard output is one JSON document, {\"error\": ...} on failure.
 
 const AGENT_HELP: &str = concat!(
     "\
-First steps, with a policy and a key of backup-client's:
-  intellistor-agent run --policy policy.yaml      backs up, or finishes what was stopped
-  intellistor-agent status                        where every policy stands
+First steps, with a policy and a key that backup-client made:
+  intellistor-agent run --policy policy.yaml      backs up, or resumes what was stopped
+  intellistor-agent status                        the state of every policy
   intellistor-agent logs show --policy-id mvp-default
   intellistor-agent apply-schedule --policy-id mvp-default --policy-path policy.yaml --env-file backup.env
 

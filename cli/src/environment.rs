@@ -59,7 +59,7 @@ impl Environment {
 /// Who starts the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// A person, who can judge the files that they name.
+    /// A person, who decides about the files that they name.
     ByHand,
     /// A scheduler: a file may have changed hands since it was named.
     Unattended,
@@ -207,7 +207,7 @@ pub(crate) fn warn_if_others_read(path: &Path, file: &fs::File, screen: &Screen)
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> String {
+    fn refusal(text: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my.env");
         fs::write(&path, text).unwrap();
@@ -216,20 +216,20 @@ mod tests {
 
     #[test]
     fn errors_name_the_line_and_show_no_value() {
-        let unquoted = told("TZ=1\n\n# c\nAWS_SECRET_ACCESS_KEY=hush hush\nTZ=2\n");
+        let unquoted = refusal("TZ=1\n\n# c\nAWS_SECRET_ACCESS_KEY=hush hush\nTZ=2\n");
         assert!(unquoted.contains("my.env, line 4 (AWS_SECRET_ACCESS_KEY)"), "{unquoted}");
         assert!(unquoted.contains("single quotes") && !unquoted.contains("hush"), "{unquoted}");
-        let no_name = told("TZ=1\nhush\n");
+        let no_name = refusal("TZ=1\nhush\n");
         assert!(no_name.contains("line 2:") && !no_name.contains("hush"), "{no_name}");
-        let long = told(&"x".repeat(MOST_BYTES + 1));
+        let long = refusal(&"x".repeat(MOST_BYTES + 1));
         assert!(long.contains("larger than 1024 KiB"), "{long}");
     }
 
     #[test]
     fn a_variable_that_no_file_may_set_is_refused_by_name() {
-        let told = told("AWS_REGION=x\nLD_PRELOAD=hush\nexport AWS_CONFIG_FILE=hush\n");
-        assert!(told.contains("AWS_CONFIG_FILE, LD_PRELOAD") && !told.contains("hush"), "{told}");
-        assert!(!told.contains("AWS_REGION"), "{told}");
+        let refused = refusal("AWS_REGION=x\nLD_PRELOAD=hush\nexport AWS_CONFIG_FILE=hush\n");
+        assert!(refused.contains("AWS_CONFIG_FILE, LD_PRELOAD") && !refused.contains("hush"), "{refused}");
+        assert!(!refused.contains("AWS_REGION"), "{refused}");
     }
 
     #[test]
@@ -258,9 +258,9 @@ mod tests {
     #[test]
     fn a_file_that_was_asked_for_must_exist() {
         for start in [Start::ByHand, Start::Unattended] {
-            let told = load(Some(Path::new("/nowhere/x.env")), start, &Screen::default()).err().unwrap();
-            assert!(told.to_string().contains("/nowhere/x.env"), "{told}");
-            assert_eq!(told.exit(), crate::exit::Exit::Configuration);
+            let refused = load(Some(Path::new("/nowhere/x.env")), start, &Screen::default()).err().unwrap();
+            assert!(refused.to_string().contains("/nowhere/x.env"), "{refused}");
+            assert_eq!(refused.exit(), crate::exit::Exit::Configuration);
         }
     }
 }

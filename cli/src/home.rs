@@ -42,7 +42,7 @@ pub(crate) fn folder(environment: &Environment) -> Result<PathBuf, Failure> {
     Ok(state.join("intellistor/agent"))
 }
 
-/// Where a user's configuration lies: `$XDG_CONFIG_HOME`.
+/// The folder of a user's configuration: `$XDG_CONFIG_HOME`.
 pub(crate) fn configuration(environment: &Environment) -> Result<PathBuf, Failure> {
     match environment.get("XDG_CONFIG_HOME")? {
         Some(folder) if folder.starts_with('/') => Ok(PathBuf::from(folder.as_str())),

@@ -88,19 +88,19 @@ mod tests {
         let none = chosen(&[]).unwrap_err();
         assert!(none.to_string().contains("key-create"), "{none}");
         let several = chosen(&[(KEY, TEXT), (PASSPHRASE, "hush")]).unwrap_err();
-        let told = several.to_string();
+        let text = several.to_string();
         assert!(
-            told.contains("INTELLISTOR_KEY and INTELLISTOR_PASSPHRASE") && !told.contains("hush"),
-            "{told}"
+            text.contains("INTELLISTOR_KEY and INTELLISTOR_PASSPHRASE") && !text.contains("hush"),
+            "{text}"
         );
         assert_eq!([none.exit(), several.exit()], [crate::exit::Exit::Configuration; 2]);
     }
 
     #[test]
     fn a_bad_key_is_named_by_its_source_alone() {
-        let told = chosen(&[(KEY, "hush")]).unwrap_err().to_string();
-        assert!(told.contains("INTELLISTOR_KEY") && !told.contains("hush"), "{told}");
-        let told = chosen(&[(KEY_FILE, "/nowhere/key")]).unwrap_err().to_string();
-        assert!(told.contains("/nowhere/key") && told.contains("INTELLISTOR_KEY_FILE"), "{told}");
+        let text = chosen(&[(KEY, "hush")]).unwrap_err().to_string();
+        assert!(text.contains("INTELLISTOR_KEY") && !text.contains("hush"), "{text}");
+        let text = chosen(&[(KEY_FILE, "/nowhere/key")]).unwrap_err().to_string();
+        assert!(text.contains("/nowhere/key") && text.contains("INTELLISTOR_KEY_FILE"), "{text}");
     }
 }

@@ -47,7 +47,7 @@ impl Meter {
                 ticks.tick().await;
                 let template = template(term.size().1.into(), progress.total_bytes.get() > 0);
                 if layout.replace(template) != Some(template) {
-                    drawn.set_style(style(template));
+                    drawn.set_style(style(template, progress.clone()));
                 }
                 update(&drawn, &progress);
             }
@@ -72,7 +72,7 @@ impl Drop for Meter {
 }
 
 fn update(bar: &ProgressBar, progress: &Progress) {
-    let ProgressSnapshot { entries, total_entries, bytes, total_bytes, .. } = progress.snapshot();
+    let ProgressSnapshot { bytes, total_bytes, .. } = progress.snapshot();
     let is_first = bar.position() == 0 && bytes > 0;
     // Totals are estimates, and grow while they are counted.
     bar.update(|state| {
@@ -83,10 +83,6 @@ fn update(bar: &ProgressBar, progress: &Progress) {
         // What a resumed run begins with was not done in this moment: it is no speed.
         bar.reset_eta();
     }
-    bar.set_message(match total_entries {
-        total if total > entries => format!("{}/{} items", HumanCount(entries), HumanCount(total)),
-        _ => format!("{} items", HumanCount(entries)),
-    });
 }
 
 /// What fits into a line of this width, with numbers as long as they usually get. The least useful part is left out first.
@@ -95,21 +91,30 @@ fn template(width: usize, has_total: bool) -> &'static str {
         (0..34, true) => "{prefix}  {percent:>3} %",
         (0..60, true) => "{prefix}  {percent:>3} %{left}",
         (0..78, true) => "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}{left}",
-        (0..100, true) => "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}{left}  {msg}",
+        (0..100, true) => "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}{left}  {items}",
         (0..134, true) => {
-            "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}{left}  {msg}"
+            "{prefix}  {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}{left}  {items}"
         }
         (_, true) => {
-            "{prefix}  [{bar:30}]  {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}{left}  {msg}"
+            "{prefix}  [{bar:30}]  {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}{left}  {items}"
         }
         (0..70, false) => "{prefix}  {binary_bytes}",
-        (_, false) => "{prefix}  {binary_bytes}  {binary_bytes_per_sec}  {msg}",
+        (_, false) => "{prefix}  {binary_bytes}  {binary_bytes_per_sec}  {items}",
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+fn style(template: &str, progress: Arc<Progress>) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("#--").with_key("left", left)
+    let items = move |_: &ProgressState, out: &mut dyn Write| {
+        let ProgressSnapshot { entries, total_entries, .. } = progress.snapshot();
+        let done = HumanCount(entries);
+        // Writing to the line cannot fail.
+        let _ = match total_entries {
+            total if total > entries => write!(out, "{done}/{} items", HumanCount(total)),
+            _ => write!(out, "{done} items"),
+        };
+    };
+    style.progress_chars("#--").with_key("left", left).with_key("items", items)
 }
 
 /// `  26s left`. indicatif's own `{eta}` is 0s where nothing moves.
@@ -183,7 +188,7 @@ mod tests {
 
     /// The line for entries and bytes, each with its total.
     fn line(width: u16, entries: [u64; 2], bytes: [u64; 2]) -> String {
-        let progress = Progress::default();
+        let progress = Arc::new(Progress::default());
         progress.entries.add(entries[0]);
         progress.total_entries.add(entries[1]);
         progress.bytes.add(bytes[0]);
@@ -191,7 +196,7 @@ mod tests {
         let term = LastLine(width, Arc::default());
         let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
         let bar = ProgressBar::with_draw_target(None, target).with_prefix("backing up");
-        bar.set_style(style(template(width.into(), bytes[1] > 0)));
+        bar.set_style(style(template(width.into(), bytes[1] > 0), progress.clone()));
         update(&bar, &progress);
         bar.force_draw();
         let shown = term.1.lock().unwrap().clone();

@@ -8,7 +8,7 @@ pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> Stri
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// How to call a program that lies beside this one: by its name where the shell finds it, else by its path.
+/// How to call a program in this one's folder: by its name where the shell finds it, else by its path.
 pub(crate) fn program(name: &str) -> String {
     let Ok(this) = std::env::current_exe() else { return name.to_owned() };
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);

@@ -13,7 +13,6 @@ pub(crate) struct PolicyArgument {
     pub(crate) policy: PathBuf,
 }
 
-/// Whether to take a policy over.
 #[derive(Debug, Args)]
 pub(crate) struct TakeOverArgument {
     /// Take the policy over from the machine that it belongs to in the store, which this one replaces
@@ -61,7 +60,7 @@ pub(crate) struct SealArgument {
 #[derive(Debug, Args)]
 pub(crate) struct OnlyArgument {
     /// Only what matches one of these globs, in quotes so that the shell leaves them alone. They are matched
-    /// on the whole relative path, `*` crosses `/`, and a folder stands for all that is in it. A name that holds
+    /// on the whole relative path, `*` crosses `/`, and a folder includes all that is in it. A name that holds
     /// brackets or braces matches itself as well
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(crate) only: Vec<String>,

@@ -287,8 +287,8 @@ mod tests {
         let policy = Policy::new("a", ["x"]).unwrap();
         for empty in [&[][..], &[(BUCKET, "")]] {
             let failure = session(empty).store_url(&policy).unwrap_err();
-            let told = failure.to_string();
-            assert!(told.contains("AWS_S3_BUCKET=") && told.contains("file:///"), "{told}");
+            let text = failure.to_string();
+            assert!(text.contains("AWS_S3_BUCKET=") && text.contains("file:///"), "{text}");
             assert_eq!(failure.exit(), Exit::Configuration);
         }
     }

@@ -1,7 +1,7 @@
-//! What decides what runs and where it goes is in nobody else's hands: see [`intellistor::trust`] for the rule.
+//! Files that decide what runs and where backups go must be writable by no other account; [`intellistor::trust`] has the rule.
 //!
-//! What nobody named (`.env`, the agent's home, the policies that `serve` finds) and what runs unattended must keep it. A file
-//! that a person names is theirs to judge: a warning names who else can write it.
+//! It is required of files that were found, not named (`.env`, the agent's home, the policies of `serve`), and of runs without
+//! a person. A file that a person names gets a warning that says who else can write it.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(crate) fn require(what: &str, path: &Path) -> Result<(), Failure> {
     trust::check(path).map_err(|others| {
         Failure::configuration(format!("{what} {} is not used, since others decide what it says", path.display()))
             .because(others)
-            .hint("give it and the folders above it to the account that runs this, and nobody else (`chown`, `chmod go-w`)")
+            .hint("give it and the folders above it to the account that runs this, and to no other (`chown`, `chmod go-w`)")
     })
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn warn(what: &str, path: &Path, screen: &Screen) {
     }
 }
 
-/// Whether a file, which is open, can be written by nobody else.
+/// That an open file is writable by no other account.
 ///
 /// # Errors
 /// [`Untrusted`].

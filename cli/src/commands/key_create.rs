@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::output::Done;
 use crate::session::Session;
 
-/// Make a key. Whoever has it reads your backups; without it nobody can
+/// Make a key. With it your backups can be read; without it they cannot
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -45,7 +45,7 @@ pub(crate) fn run(command: &KeyCreate, session: &Session) -> Result<Done, Failur
     // Single quotes suit a shell and a .env alike, Windows paths too.
     let setting = format!("INTELLISTOR_KEY_FILE='{}'", absolute.display());
     session.screen.say(tracing::Level::WARN, format_args!(
-        "KEEP THIS KEY. If it is lost, every backup that it seals is lost: nobody can open them without it.\n\
+        "KEEP THIS KEY. If it is lost, every backup that it seals is lost: they cannot be opened without it.\n\
          Copy it now to a place away from this machine: a password manager, a sheet of paper in a safe.\n\
          To use it, set this in the environment or in a file named .env:\n  {}",
         intellistor_telemetry::Escaped(setting)
@@ -99,8 +99,8 @@ mod tests {
             0o600
         );
         let before = fs::read(&out).unwrap();
-        let told = run(&KeyCreate { out: out.clone() }, &session).unwrap_err().to_string();
-        assert!(told.contains("exists already"), "{told}");
+        let text = run(&KeyCreate { out: out.clone() }, &session).unwrap_err().to_string();
+        assert!(text.contains("exists already"), "{text}");
         assert_eq!(fs::read(&out).unwrap(), before);
     }
 }

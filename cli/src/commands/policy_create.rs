@@ -113,8 +113,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("p.yaml");
         write(&out, "one", false).unwrap();
-        let told = write(&out, "two", false).unwrap_err().to_string();
-        assert!(told.contains("exists already") && told.contains("--force"), "{told}");
+        let text = write(&out, "two", false).unwrap_err().to_string();
+        assert!(text.contains("exists already") && text.contains("--force"), "{text}");
         assert_eq!(std::fs::read_to_string(&out).unwrap(), "one");
         write(&out, "two", true).unwrap();
         assert_eq!(std::fs::read_to_string(&out).unwrap(), "two");
@@ -122,7 +122,7 @@ mod tests {
         let below = dir.path().join("policies/of/p.yaml");
         write(&below, "three", false).unwrap();
         assert_eq!(std::fs::read_to_string(&below).unwrap(), "three");
-        let told = write(&out.join("p.yaml"), "x", false).unwrap_err().to_string();
-        assert!(told.contains("cannot make the folder"), "{told}");
+        let text = write(&out.join("p.yaml"), "x", false).unwrap_err().to_string();
+        assert!(text.contains("cannot make the folder"), "{text}");
     }
 }

@@ -99,7 +99,7 @@ impl<'a> From<&'a Head> for Top<'a> {
 
 pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failure> {
     let globs = command.only.only;
-    // A pattern that is no glob is told before anything is fetched.
+    // A malformed pattern is reported before anything is fetched.
     let refused = |e: BadGlob| Failure::configuration(e.to_string());
     PathGlobs::new(&globs).map_err(refused)?;
     let policy = session.policy(&command.policy.policy)?;

@@ -8,7 +8,7 @@
 //! plain   := everything but a double quote, a backslash and `$`
 //! ```
 //! Shells, docker and the many readers of `.env` disagree about everything else (escapes, substitution, where a comment
-//! begins). A value that is read in another way than its writer meant is a key or a passphrase that nobody knows, found out
+//! begins). A value that is read in another way than its writer meant is a key or a passphrase that is unknown, found out
 //! when a restore fails. So what two of them would read differently is an error here, and single quotes say everything.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! `status`: where every policy stands.
+//! `status`: the state of every policy.
 
 use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::units::{counted, duration};
 use indicatif::{BinaryBytes, HumanCount};
 
-/// Show where every policy stands: its run, its job, its last result
+/// Show the state of every policy: its run, its job, its last result
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

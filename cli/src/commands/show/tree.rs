@@ -18,7 +18,7 @@ use indicatif::BinaryBytes;
 pub(super) struct Tree(Vec<String>);
 
 impl Tree {
-    /// The lines of an entry: its own, and before it those of folders that no entry has told of.
+    /// The lines of an entry: its own, and before it those of folders that no entry has named.
     pub(super) fn lines(&mut self, entry: &Entry) -> String {
         let mut names: Vec<&str> = entry.relative_path.split('/').collect();
         let own = names.pop().unwrap_or_default();

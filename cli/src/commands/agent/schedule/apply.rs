@@ -46,7 +46,7 @@ pub(crate) struct ApplySchedule {
     out: Option<PathBuf>,
     #[command(flatten)]
     seal: SealArgument,
-    /// The account that runs it; without it SYSTEM on Windows, and elsewhere whoever asks
+    /// The account that runs it; default: SYSTEM on Windows, elsewhere the account that runs this command
     #[arg(long, value_enum, value_name = "WHO", conflicts_with = "user")]
     run_as: Option<Who>,
     /// Another account that runs it, logged on or not; on Windows its password is taken from
@@ -59,7 +59,7 @@ pub(crate) struct ApplySchedule {
 enum Who {
     /// Windows: SYSTEM; elsewhere root.
     System,
-    /// The account that asks.
+    /// The account that runs this command.
     Me,
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
         .map_err(|e| Failure::new(Exit::Failed, "cannot find the path of this program").because(e))?;
     // A scheduled run has another current folder than the one in which `.env` was found.
     let env_file = environment::file(session.env_file.as_deref()).map(absolute).transpose()?;
-    warn_of_what_it_will_not_see(session, env_file.as_deref())?;
+    warn_of_unseen_variables(session, env_file.as_deref())?;
     let spec = ScheduleSpec {
         policy_id: id.clone(),
         cron,
@@ -123,8 +123,8 @@ fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, 
     })
 }
 
-/// What is set in this shell alone.
-fn warn_of_what_it_will_not_see(session: &Session, env_file: Option<&Path>) -> Result<(), Failure> {
+/// Warns of variables that are set in this shell alone.
+fn warn_of_unseen_variables(session: &Session, env_file: Option<&Path>) -> Result<(), Failure> {
     let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
     for name in variables::needed_by_runs() {
         if session.environment.get(name)?.is_some() && !there.contains_key(name) {
