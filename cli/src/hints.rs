@@ -85,11 +85,6 @@ fn storage(error: &StorageError) -> Option<String> {
 }
 
 fn store(error: &StoreError) -> String {
-    if let (StoreErrorKind::WrongRegion, Some(region)) = (error.kind, &error.bucket_region) {
-        return format!(
-            "Fix: set AWS_REGION={region} where the other AWS_* variables are set, such as the file of --env-file"
-        );
-    }
     match error.kind {
             StoreErrorKind::NotFound => "Check the key; `backup-client list` shows the backups that exist",
             StoreErrorKind::AlreadyExists => {
@@ -123,7 +118,7 @@ fn store(error: &StoreError) -> String {
                 "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
             }
             StoreErrorKind::WrongRegion => {
-                "Set AWS_REGION to the bucket's region where the other AWS_* variables are set, such as the file of --env-file"
+                "To reach it, set AWS_REGION to that region where the other AWS_* variables are set, such as the file of --env-file"
             }
             StoreErrorKind::BadSetting => "Correct the variable, or unset it",
             StoreErrorKind::BadEndpoint => "Correct AWS_ENDPOINT_URL",
@@ -225,13 +220,5 @@ mod tests {
     fn a_policy_that_is_missing_can_be_made() {
         let gone = intellistor::Policy::load(std::path::Path::new("/no/such.yaml")).unwrap_err();
         assert!(with_policy_hint(&gone).contains("policy-create"));
-    }
-
-    #[test]
-    fn the_region_of_the_bucket_can_be_pasted() {
-        let error = of_store(StoreErrorKind::WrongRegion);
-        assert!(store(&error).contains("AWS_REGION"), "{}", store(&error));
-        let error = StoreError { bucket_region: Some("eu-west-1".to_owned()), ..error };
-        assert!(store(&error).contains("set AWS_REGION=eu-west-1 "), "{}", store(&error));
     }
 }

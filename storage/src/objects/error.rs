@@ -28,8 +28,6 @@ pub struct StoreError {
     pub reason: String,
     /// How to repeat the call, where the kind is temporary.
     pub retry: RetryAdvice,
-    /// The bucket's region, where the kind is [`WrongRegion`](StoreErrorKind::WrongRegion) and the store names it.
-    pub bucket_region: Option<String>,
 }
 
 /// How a call that failed is repeated.
@@ -54,7 +52,7 @@ impl StoreError {
         reason: impl Into<String>,
     ) -> Self {
         let (store, key, reason) = (store.into(), key.into(), reason.into());
-        Self { kind, store, operation, key, reason, retry: RetryAdvice::default(), bucket_region: None }
+        Self { kind, store, operation, key, reason, retry: RetryAdvice::default() }
     }
 
     /// Whether trying again may help.

@@ -21,18 +21,12 @@ pub(super) struct Classified {
     pub(super) kind: StoreErrorKind,
     pub(super) reason: String,
     pub(super) retry: RetryAdvice,
-    pub(super) bucket_region: Option<String>,
 }
 
 impl Classified {
     /// Nothing is known of the store, whatever the answer said.
     pub(super) fn foreign(what: &NotS3) -> Self {
-        Self {
-            kind: StoreErrorKind::Unreachable,
-            reason: what.to_string(),
-            retry: RetryAdvice::Brief,
-            bucket_region: None,
-        }
+        Self { kind: StoreErrorKind::Unreachable, reason: what.to_string(), retry: RetryAdvice::Brief }
     }
 }
 
@@ -70,9 +64,7 @@ where
         }
         _ => connection::classify(error, route),
     };
-    let raw = error.raw_response();
-    let bucket_region = raw.filter(|_| kind == StoreErrorKind::WrongRegion).and_then(bucket_region);
-    Classified { kind, reason, retry: advice(kind, raw), bucket_region }
+    Classified { kind, reason, retry: advice(kind, error.raw_response()) }
 }
 
 /// What a refusal means; an error where no store refused.

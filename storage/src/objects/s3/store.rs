@@ -135,6 +135,6 @@ fn address(bucket: &str, prefix: &str) -> String {
 }
 
 fn classified(error: Classified, store: String, operation: &'static str, key: &str) -> StoreError {
-    let Classified { kind, reason, retry, bucket_region } = error;
-    StoreError { retry, bucket_region, ..StoreError::new(kind, store, operation, key, reason) }
+    let Classified { kind, reason, retry } = error;
+    StoreError { retry, ..StoreError::new(kind, store, operation, key, reason) }
 }
