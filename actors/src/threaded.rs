@@ -105,3 +105,50 @@ impl<S: ThreadStage> Handler<S::In> for Threaded<S> {
         reply
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Failure;
+
+    #[derive(Debug, Message)]
+    #[rtype(result = "Reply")]
+    enum Work {
+        Succeed,
+        Fail,
+        Panic,
+    }
+
+    struct Worker;
+
+    impl ThreadStage for Worker {
+        type In = Work;
+        const NAME: &'static str = "worker";
+
+        fn handle(&mut self, work: Work, _: &Failures) -> Result<(), StageError> {
+            match work {
+                Work::Succeed => Ok(()),
+                Work::Fail => Err(Error::integrity("it", "damaged on purpose").into()),
+                Work::Panic => panic!("on purpose"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_and_a_panic_are_reported_once_and_later_messages_refused() {
+        for (work, expected) in
+            [(Work::Fail, "damaged on purpose"), (Work::Panic, "the worker stage panicked")]
+        {
+            System::new().block_on(async {
+                let (failures, mut failed) = Failures::channel();
+                let worker = Threaded::start(failures, || Worker);
+                assert_eq!(worker.send(Work::Succeed).await.unwrap(), Ok(()));
+                assert_eq!(worker.send(work).await.unwrap(), Err(Stopped));
+                assert_eq!(worker.send(Work::Fail).await.unwrap(), Err(Stopped));
+                let report: Failure = failed.recv().await.unwrap();
+                assert!(report.to_string().contains(expected), "{report}");
+                assert!(failed.try_recv().is_err());
+            });
+        }
+    }
+}

@@ -68,7 +68,7 @@ struct OpenEntry {
 /// The beginning of an entry that an earlier run uploaded, and in which this run begins.
 #[derive(Debug)]
 struct UploadedPrefix {
-    half: PartialEntry,
+    partial: PartialEntry,
     /// Where the uploaded bytes end: where this run's first frame begins.
     until: u64,
 }
@@ -77,18 +77,18 @@ impl FrameWriter {
     /// A stream of which an earlier run uploaded `position` bytes, up to where `cursor` says.
     pub(crate) fn resume(next: Link<FrameArchived>, position: u64, cursor: Cursor) -> Self {
         // Of an entry that was about to begin nothing was uploaded.
-        let half = cursor.partial_entry.filter(|half| half.tar_offset < position);
+        let partial = cursor.partial_entry.filter(|partial| partial.tar_offset < position);
         Self {
             next,
             seq: 0,
             buffers: Buffers::default(),
             frame: Buffer::default(),
             filled: 0,
-            position: half.as_ref().map_or(position, |half| half.tar_offset),
+            position: partial.as_ref().map_or(position, |partial| partial.tar_offset),
             recorded: Recorded::default(),
             entry: cursor.entry,
             open: None,
-            uploaded: half.map(|half| UploadedPrefix { half, until: position }),
+            uploaded: partial.map(|partial| UploadedPrefix { partial, until: position }),
         }
     }
 
@@ -117,13 +117,13 @@ impl FrameWriter {
         hole_bytes: u64,
         identity: Option<FileId>,
     ) -> Result<(), StopReason> {
-        if let Some(UploadedPrefix { half, .. }) = &self.uploaded {
-            let same_file = half.identity == identity.map(|id| (id.device, id.inode));
+        if let Some(UploadedPrefix { partial, .. }) = &self.uploaded {
+            let same_file = partial.identity == identity.map(|id| (id.device, id.inode));
             // The header has size, times, mode, owner and attributes.
-            if !same_file || half.header != header {
+            if !same_file || partial.header != header {
                 return Err(StopReason::Diverged);
             }
-            self.position = half.tar_offset;
+            self.position = partial.tar_offset;
         }
         let (tar_offset, bytes) = (self.position, header.clone());
         let digest = ContentDigest::of(stored_bytes.saturating_add(hole_bytes), stored_bytes);
@@ -152,7 +152,9 @@ impl FrameWriter {
     fn compare(&mut self) -> Result<(), StopReason> {
         let now = self.open.as_ref().map(|open| (open.read_bytes, open.read_sha256()));
         match &self.uploaded {
-            Some(UploadedPrefix { half, .. }) if now != Some((half.read_bytes, half.read_sha256)) => {
+            Some(UploadedPrefix { partial, .. })
+                if now != Some((partial.read_bytes, partial.read_sha256)) =>
+            {
                 Err(StopReason::Diverged)
             }
             _ => {
@@ -233,13 +235,13 @@ impl FrameWriter {
     /// Completes the partly uploaded entry with zeros, since it has changed: the stream stays valid tar, and a later
     /// copy overrides this one.
     pub(crate) fn abandon_uploaded(&mut self) -> Result<(), StopReason> {
-        let Some(UploadedPrefix { half, until }) = self.uploaded.take() else { return Ok(()) };
+        let Some(UploadedPrefix { partial, until }) = self.uploaded.take() else { return Ok(()) };
         self.position = until;
-        let header_end = half.tar_offset + half.header.len() as u64;
-        let end = (header_end + half.stored_bytes).next_multiple_of(BLOCK_BYTES);
-        let unsent = header_end.saturating_sub(until).min(half.header.len() as u64) as usize;
-        let header_rest = half.header[half.header.len() - unsent..].to_vec();
-        self.open = Some(OpenEntry::abandoned(half));
+        let header_end = partial.tar_offset + partial.header.len() as u64;
+        let end = (header_end + partial.stored_bytes).next_multiple_of(BLOCK_BYTES);
+        let unsent = header_end.saturating_sub(until).min(partial.header.len() as u64) as usize;
+        let header_rest = partial.header[partial.header.len() - unsent..].to_vec();
+        self.open = Some(OpenEntry::abandoned(partial));
         self.write(&header_rest)?;
         self.write_zeros(end.saturating_sub(self.position))
     }
@@ -290,8 +292,8 @@ impl FrameWriter {
 impl OpenEntry {
     /// An entry that no run can resume: should this one end within the zeros, the next one writes the rest of them,
     /// whatever it finds on the disk.
-    fn abandoned(half: PartialEntry) -> Self {
-        let PartialEntry { tar_offset, header, stored_bytes, .. } = half;
+    fn abandoned(partial: PartialEntry) -> Self {
+        let PartialEntry { tar_offset, header, stored_bytes, .. } = partial;
         let (digest, read_bytes) = (ContentDigest::default(), u64::MAX);
         Self { tar_offset, header, stored_bytes, identity: None, digest, read_bytes }
     }

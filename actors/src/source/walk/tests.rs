@@ -268,7 +268,7 @@ fn run_as_nobody(test: &str) {
     let tmp = room.path().join("tmp");
     fs::DirBuilder::new().mode(0o777).create(&tmp).unwrap();
     fs::set_permissions(&tmp, fs::Permissions::from_mode(0o777)).unwrap();
-    // The user `nobody` may not be able to reach the folder that this program was built in.
+    // That user may not be able to reach the folder that this program was built in.
     let program = room.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let name = format!("source::walk::tests::{test}");
