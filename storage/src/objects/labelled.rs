@@ -77,7 +77,7 @@ mod tests {
             memory.attributes(key).unwrap().metadata.into_iter().collect::<Vec<_>>()
         };
         let label = ("trace-id".to_owned(), "1f".to_owned());
-        assert_eq!(put("a", Attributes::default()).await, [label.clone()]);
+        assert_eq!(put("a", Attributes::default()).await, std::slice::from_ref(&label));
         assert_eq!(put("b", own("other")).await, [("other".to_owned(), "own".to_owned()), label]);
         assert_eq!(put("c", own("trace-id")).await, [("trace-id".to_owned(), "own".to_owned())]);
         let upload = store.begin_upload("d").await.unwrap();
