@@ -6,12 +6,12 @@
 //! | [`trust`] | who else can write a path |
 //! | [`leftovers`] | temporary files of processes that were killed |
 //! | `spool` | bytes that go to a temporary file once they are many |
-//! | `json_file` | small files of JSON |
+//! | [`whole_file`] | small files that are replaced whole |
 //! | [`shortage`] | file handles and memory that run out |
 
-pub(crate) mod json_file;
 pub mod leftovers;
 pub(crate) mod private_folder;
 pub mod shortage;
 pub(crate) mod spool;
 pub mod trust;
+pub mod whole_file;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use intellistor_actors::progress::Progress;
+use intellistor_storage::disk::whole_file;
 use intellistor_storage::state::Ledger;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -89,12 +90,7 @@ pub(super) fn write_progress(folder: &Path, ledger: &Ledger, progress: &Progress
         at_ms: Utc::now().timestamp_millis(),
     };
     // A reader sees the old one or the new one; where it cannot be written, since the disk is full, none.
-    let temporary = folder.join(".progress.json.new");
-    let written = serde_json::to_vec(&now).map_err(std::io::Error::from).and_then(|json| {
-        fs::write(&temporary, json)?;
-        fs::rename(&temporary, folder.join(PROGRESS))
-    });
-    if let Err(error) = written {
+    if let Err(error) = whole_file::replace_json(&folder.join(PROGRESS), &now) {
         tracing::debug!(%error, "the progress was not written");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::json_file;
+use crate::disk::whole_file;
 use crate::error::{Error, Result};
 
 pub(super) const LOCK: &str = "lock";
@@ -27,7 +27,7 @@ impl Holder {
 
     /// Who has the queue in `folder`, as far as that is written down.
     pub(super) fn of(folder: &Path) -> Option<Self> {
-        json_file::read(&folder.join(HOLDER))
+        whole_file::read_json(&folder.join(HOLDER))
     }
 }
 

@@ -9,8 +9,8 @@ use super::lock::{self, HOLDER, Holder};
 use super::records::{Job, PendingLog};
 use super::snapshot::{VIEW, View};
 use crate::catalog::layout::BackupName;
-use crate::disk::json_file;
 use crate::disk::private_folder::create_private_folder;
+use crate::disk::whole_file;
 use crate::error::{Error, QueueErrorKind, Result};
 use crate::failpoint::Failpoint;
 
@@ -40,7 +40,7 @@ impl Queue {
     pub fn open(folder: &Path) -> Result<Self> {
         create_private_folder(folder).map_err(Error::io("create the queue's folder", folder))?;
         let lock = lock::lock(folder)?;
-        if let Err(error) = json_file::replace(&folder.join(HOLDER), &Holder::this_process()) {
+        if let Err(error) = whole_file::replace_json(&folder.join(HOLDER), &Holder::this_process()) {
             // It is for people; the lock holds without it.
             tracing::debug!(%error, "it is not written down who has the queue");
         }
@@ -262,7 +262,7 @@ impl Queue {
         let path = self.folder.join(VIEW);
         let written = view()
             .map_err(|e| e.to_string())
-            .and_then(|view| json_file::replace(&path, &view).map_err(|e| e.to_string()));
+            .and_then(|view| whole_file::replace_json(&path, &view).map_err(|e| e.to_string()));
         if let Err(error) = written {
             tracing::debug!(error, "the queue's view was not written");
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::{Holder, LOCK};
 use super::records::Job;
-use crate::disk::json_file;
+use crate::disk::whole_file;
 use crate::error::{Error, Result};
 
 pub(super) const VIEW: &str = "view.json";
@@ -38,7 +38,7 @@ pub struct View {
 /// # Errors
 /// Those of the disk.
 pub fn snapshot(folder: &Path) -> Result<Snapshot> {
-    let view = json_file::read(&folder.join(VIEW)).unwrap_or_default();
+    let view = whole_file::read_json(&folder.join(VIEW)).unwrap_or_default();
     let file = match File::open(folder.join(LOCK)) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Snapshot::Idle(view)),
         opened => opened.map_err(Error::io("look into", folder))?,

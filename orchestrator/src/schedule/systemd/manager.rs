@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use intellistor_storage::catalog::layout::is_policy_id;
+use intellistor_storage::disk::whole_file;
 
 use super::units::{cron_of, service_unit, timer_unit};
 use crate::cron::Cron;
@@ -205,17 +206,5 @@ impl Manager {
 
 /// systemd may read a unit file at any moment.
 fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    let written = fs::File::create(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    });
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&new);
-    }
-    written.map_err(ScheduleError::file("write", path))
+    whole_file::replace(path, text.as_bytes()).map_err(ScheduleError::file("write", path))
 }
