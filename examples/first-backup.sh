@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Backs up a folder into a local store, lists, restores one file, compares it, and verifies the whole.
 #   bash examples/first-backup.sh [FOLDER]
-# Everything lies in target/first-backup; nothing else is touched.
+# Writes only into target/first-backup.
 set -euo pipefail
 trap 'code=$?; [ "$code" = 0 ] || printf "\nfirst-backup.sh stopped with exit code %s; the lines above say why.\n" "$code" >&2' EXIT
 CDPATH=

@@ -27,7 +27,6 @@ pub struct LogRow {
     /// Where it is.
     #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
-    /// Its size.
     pub bytes: u64,
 }
 
