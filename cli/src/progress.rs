@@ -199,8 +199,7 @@ mod tests {
         bar.set_style(style(template(width.into(), bytes[1] > 0), progress.clone()));
         update(&bar, &progress);
         bar.force_draw();
-        let shown = term.1.lock().unwrap().clone();
-        shown
+        term.1.lock().unwrap().clone()
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct MemorySandbox {
 }
 
 impl MemorySandbox {
-    pub fn new() -> Self {
+    pub fn create() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("source")).unwrap();
         let (memory, key) = (MemoryStore::default(), UserKey::generate());
@@ -33,7 +33,7 @@ impl MemorySandbox {
     }
 
     pub fn with_odd_files() -> Self {
-        let sandbox = Self::new();
+        let sandbox = Self::create();
         sample_tree::make(&sandbox.source());
         sandbox
     }

@@ -23,8 +23,7 @@ const IN_FLIGHT: usize = 4;
 const PROMPTLY: Duration = Duration::from_secs(10);
 
 fn sandbox(mib: u64) -> AgentSandbox {
-    let sandbox = AgentSandbox::filled(POLICY, mib);
-    sandbox
+    AgentSandbox::filled(POLICY, mib)
 }
 
 /// A run of seven parts, four of which the server holds back.

@@ -99,7 +99,7 @@ async fn the_archive_alone_restores_when_the_manifest_is_lost() {
 
 #[tokio::test]
 async fn roots_of_one_name_stay_apart() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     write(&sandbox.at("a/docs/x.txt"), "a");
     write(&sandbox.at("b/docs/x.txt"), "b");
     write(&sandbox.at("nota.txt"), "nota");
@@ -122,7 +122,7 @@ async fn roots_of_one_name_stay_apart() {
 
 #[tokio::test]
 async fn what_is_excluded_is_not_there() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     for name in
         ["fica.txt", "sai.tmp", "pasta/sai.tmp", "cache/a/b.txt", "Co\u{301}pia/x", "pasta/fica.tmp.txt"]
     {
@@ -138,7 +138,7 @@ async fn what_is_excluded_is_not_there() {
 
 #[tokio::test]
 async fn a_root_may_be_a_file_or_an_empty_folder() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     write(&sandbox.at("só este.txt"), "um");
     for (root, expected) in [("só este.txt", &[".", "só este.txt"][..]), ("source", &["."])] {
         let policy = Policy::new(POLICY, [sandbox.at(root)]).unwrap();
@@ -171,7 +171,7 @@ async fn a_passphrase_opens_what_it_sealed_and_nothing_else_does() {
 
 #[tokio::test]
 async fn the_latest_backup_is_the_newest() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     // Several within one second, so that their timestamps alone do not tell.
     for i in 0..6 {
         write(&sandbox.source().join("contador"), i.to_string());

@@ -63,7 +63,7 @@ fn append(path: &Path, bytes: &[u8]) {
 
 #[tokio::test]
 async fn a_file_that_changes_is_read_again_and_one_that_vanishes_is_reported() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     let at = |name: &str| sandbox.source().join(name);
     tree::write_noise(&at("a antes"), 1, 24 * MIB);
     tree::write_noise(&at("b cresce"), 2, 60 * MIB);
@@ -102,7 +102,7 @@ async fn salvage(sandbox: &MemorySandbox, backup: &BackupReport) -> (Tree, Resto
 #[tokio::test]
 async fn a_large_file_that_changes_is_kept_as_it_was_read_and_reported() {
     for grows in [true, false] {
-        let sandbox = MemorySandbox::new();
+        let sandbox = MemorySandbox::create();
         let large = sandbox.source().join("grande");
         tree::write_noise(&large, 3, 96 * MIB);
         write(&sandbox.source().join("depois"), "z");
@@ -142,7 +142,7 @@ async fn a_large_file_that_changes_is_kept_as_it_was_read_and_reported() {
 
 #[tokio::test]
 async fn a_file_whose_size_is_wrong_does_not_break_the_archive() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     write(&sandbox.source().join("a"), "a");
     // Files of /proc have content, and a size of 0.
     let policy = Policy::new(POLICY, ["/proc/self/status".into(), sandbox.source()]).unwrap();

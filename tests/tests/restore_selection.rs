@@ -98,7 +98,7 @@ async fn a_hard_link_that_is_asked_for_alone_is_a_file() {
 
 #[tokio::test]
 async fn a_restore_fetches_what_it_needs_and_nothing_twice() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     for i in 0..208 {
         tree::write_noise(&sandbox.source().join(format!("{i:03}.bin")), i, MIB);
     }
@@ -133,7 +133,7 @@ async fn a_restore_fetches_what_it_needs_and_nothing_twice() {
 
 #[tokio::test]
 async fn a_restore_of_two_far_files_does_not_read_what_is_between() {
-    let sandbox = MemorySandbox::new();
+    let sandbox = MemorySandbox::create();
     for i in 0..64 {
         tree::write_noise(&sandbox.source().join(format!("{i:03}.bin")), i, MIB);
     }
