@@ -19,8 +19,7 @@ use intellistor_tests::s3_server::{BUCKET, Done, Failure};
 const POLICY: &str = "evidence";
 
 fn sandbox(mib: u64) -> AgentSandbox {
-    let sandbox = AgentSandbox::filled(POLICY, mib);
-    sandbox
+    AgentSandbox::filled(POLICY, mib)
 }
 
 fn log_key(timestamp: &str) -> String {

@@ -16,8 +16,7 @@ const POLICY: &str = "dialects";
 const MIB: u64 = 30;
 
 fn sandbox() -> AgentSandbox {
-    let sandbox = AgentSandbox::filled(POLICY, MIB);
-    sandbox
+    AgentSandbox::filled(POLICY, MIB)
 }
 
 fn verify(sandbox: &AgentSandbox) -> Output {
