@@ -118,7 +118,10 @@ fn store(error: &StoreError) -> String {
                 "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
             }
             StoreErrorKind::WrongRegion => {
-                "To reach it, set AWS_REGION to that region where the other AWS_* variables are set, such as the file of --env-file"
+                let region = error.bucket_region().unwrap_or("that region");
+                return format!(
+                    "Set AWS_REGION={region} where the other AWS_* variables are set, such as the file of --env-file"
+                );
             }
             StoreErrorKind::BadSetting => "Correct the variable, or unset it",
             StoreErrorKind::BadEndpoint => "Correct AWS_ENDPOINT_URL",

@@ -156,7 +156,7 @@ fn another_region_is_named() {
         answer("400 Bad Request", &[], &error("AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"));
     for canned in [redirect, malformed] {
         let (_place, _server, client) = answered(canned);
-        refused(&client, 2, &["in region eu-west-1", "set AWS_REGION to that region"]);
+        refused(&client, 2, &["in region eu-west-1", "Set AWS_REGION=eu-west-1"]);
     }
 }
 

@@ -30,6 +30,9 @@ pub struct StoreError {
     pub retry: RetryAdvice,
 }
 
+/// How the reason of [`StoreErrorKind::WrongRegion`] begins where the store named the region, which follows.
+pub(crate) const IN_REGION: &str = "the bucket is in region ";
+
 /// How a call that failed is repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RetryAdvice {
@@ -53,6 +56,12 @@ impl StoreError {
     ) -> Self {
         let (store, key, reason) = (store.into(), key.into(), reason.into());
         Self { kind, store, operation, key, reason, retry: RetryAdvice::default() }
+    }
+
+    /// The region that the bucket is in, where the store named it. It is read from `reason`: a field would make every
+    /// error of this crate too large to return by value.
+    pub fn bucket_region(&self) -> Option<&str> {
+        self.reason.strip_prefix(IN_REGION)?.split(',').next()
     }
 
     /// Whether trying again may help.

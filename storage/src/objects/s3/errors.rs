@@ -12,7 +12,7 @@ use super::clock::date_ms;
 use super::connection;
 use super::foreign::{NotS3, is_s3};
 use super::route::Route;
-use crate::objects::error::{RetryAdvice, StoreErrorKind};
+use crate::objects::error::{IN_REGION, RetryAdvice, StoreErrorKind};
 use crate::objects::object::unix_ms;
 
 /// What an error is to those above.
@@ -185,7 +185,7 @@ fn other_region(response: &HttpResponse, code: &str, words: &str, route: &Route)
     }
     match bucket_region(response) {
         Some(region) if Some(&region) != route.region.as_ref() => Some(format!(
-            "the bucket is in region {region}{}",
+            "{IN_REGION}{region}{}",
             route.region.as_ref().map(|ours| format!(", not in {ours}")).unwrap_or_default()
         )),
         None if code == "PermanentRedirect" => Some(format!("the bucket is in another region ({words})")),
