@@ -16,7 +16,7 @@ Settings, from the environment or from a file (see --env-file; docs/SETTINGS.md 
   S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
   key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
   machine    INTELLISTOR_MACHINE: one name for machines that come and go, such as containers
-  logs       RUST_LOG, where neither -v nor -q is given"
+  logs       RUST_LOG, if neither -v nor -q is given"
     };
 }
 
@@ -39,16 +39,16 @@ Exit codes:
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// A file of NAME=value lines to take settings from; without it, `.env` in the current directory is read.
-    /// Variables that are set already win over the file
+    /// Variables that are already set take precedence over the file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
-    /// Show more on standard error; repeat for details
+    /// Show more on standard error; repeat it for even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Show only errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// The format of lines on standard error: text for a person, or one JSON object each
+    /// The format of the lines on standard error: text for people, or one JSON object per line
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: LogFormat,
 }
@@ -69,7 +69,7 @@ impl From<LogFormat> for Format {
     }
 }
 
-/// Encrypted backups of folders, to S3 or to a folder.
+/// Encrypted backups of folders, to S3 or to a disk.
 #[derive(Debug, Parser)]
 #[command(name = "backup-client", version, after_help = CLIENT_HELP, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -80,7 +80,7 @@ pub(crate) struct ClientArguments {
     pub(crate) command: ClientCommand,
 }
 
-/// Backups that are resumed, scheduled and logged.
+/// Backups that can be resumed, are scheduled, and leave logs.
 #[derive(Debug, Parser)]
 #[command(name = "intellistor-agent", version, after_help = AGENT_HELP, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -104,7 +104,7 @@ First steps:
     settings!(),
     "
 
-Standard output is one JSON document, {\"error\": ...} on failure.
+Standard output is one JSON document, with {\"error\": ...} on failure; progress and hints go to standard error.
 
 ",
     exit_codes!()
@@ -112,8 +112,8 @@ Standard output is one JSON document, {\"error\": ...} on failure.
 
 const AGENT_HELP: &str = concat!(
     "\
-First steps, with a policy and a key that backup-client made:
-  intellistor-agent run --policy policy.yaml      backs up, or resumes what was stopped
+First steps, with a policy and a key made by backup-client:
+  intellistor-agent run --policy policy.yaml      backs up, or resumes an unfinished backup
   intellistor-agent status                        the state of every policy
   intellistor-agent logs show --policy-id mvp-default
   intellistor-agent apply-schedule --policy-id mvp-default --policy-path policy.yaml --env-file backup.env
@@ -121,7 +121,7 @@ First steps, with a policy and a key that backup-client made:
 ",
     settings!(),
     "
-  state      INTELLISTOR_HOME: queues and logs
+  state      INTELLISTOR_HOME: the folder of the agent's queues and logs
 
 ",
     exit_codes!()

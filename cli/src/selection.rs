@@ -15,7 +15,7 @@ pub(crate) struct PolicyArgument {
 
 #[derive(Debug, Args)]
 pub(crate) struct TakeOverArgument {
-    /// Take the policy over from the machine that it belongs to in the store, which this one replaces
+    /// Take the policy over from the machine that owns it in the store, because this machine replaces that one
     #[arg(long)]
     pub(crate) take_over: bool,
 }
@@ -32,7 +32,10 @@ pub(crate) struct PolicyIdArgument {
 fn policy_id(text: &str) -> Result<String, String> {
     match is_policy_id(text) {
         true => Ok(text.to_owned()),
-        false => Err("a policy's id has letters, digits, `.`, `_` and `-`, at most 64".to_owned()),
+        false => Err(
+            "a policy id has at most 64 letters, digits, `.`, `_` and `-`, and begins with a letter or a digit"
+                .to_owned(),
+        ),
     }
 }
 
@@ -40,7 +43,7 @@ fn policy_id(text: &str) -> Result<String, String> {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Which {
-    /// The backup's key in the store, as `backup` and `list` show it; ends in backup.tar.gz.enc
+    /// The backup's key in the store, as `backup` and `list` show it; it ends in backup.tar.gz.enc
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// The policy's newest backup
@@ -51,7 +54,7 @@ pub(crate) struct Which {
 /// What a backup may be sealed with.
 #[derive(Debug, Args)]
 pub(crate) struct SealArgument {
-    /// Seal with a passphrase that is easily guessed
+    /// Allow a passphrase that is easily guessed
     #[arg(long)]
     pub(crate) weak_passphrase: bool,
 }
@@ -59,9 +62,9 @@ pub(crate) struct SealArgument {
 /// Which entries.
 #[derive(Debug, Args)]
 pub(crate) struct OnlyArgument {
-    /// Only what matches one of these globs, in quotes so that the shell leaves them alone. They are matched
-    /// on the whole relative path, `*` crosses `/`, and a folder includes all that is in it. A name that holds
-    /// brackets or braces matches itself as well
+    /// Only what matches one of these globs; quote them, so that the shell leaves them alone. They are matched against
+    /// the whole relative path, `*` also matches `/`, and a folder includes its contents. A name that contains brackets
+    /// or braces also matches itself
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(crate) only: Vec<String>,
 }

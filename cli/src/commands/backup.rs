@@ -21,17 +21,16 @@ Examples:
   backup-client backup --policy policy.yaml
   backup-client backup --policy policy.yaml --out /mnt/usb    also keep a copy on a disk
 
-The result has `cli_restore`, the command that restores this very backup. \
+`cli_restore` in the result is the command that restores this backup. \
 Exit code 3: the backup was made, but `warnings` has what needs attention: entries that were skipped or changed \
 while they were read, a path that is missing or empty, a copy that is missing, a policy that was taken over, another \
-key than last time, a wrong clock. Exit code 2 where the policy belongs to another \
-machine: nothing was written.")]
+key than last time, a wrong clock. Exit code 2 if the policy belongs to another machine: nothing was written.")]
 pub(crate) struct Backup {
     #[command(flatten)]
     policy: PolicyArgument,
     #[command(flatten)]
     seal: SealArgument,
-    /// A folder for a copy of the backup, made at the same time; it is laid out as a store
+    /// A folder for a copy of the backup, made at the same time; the copy is a complete store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]

@@ -26,13 +26,13 @@ Examples:
   backup-client decrypt --policy policy.yaml --latest --out backup.tar.gz
   backup-client decrypt --policy policy.yaml --latest --out - | tar tzv
 
-With `--out -` standard output is the tar.gz itself, and no JSON. Anyone can read the result: keep it safe.")]
+With `--out -`, standard output is the tar.gz itself, without any JSON. The result is not encrypted: keep it safe.")]
 pub(crate) struct Decrypt {
     #[command(flatten)]
     policy: PolicyArgument,
     #[command(flatten)]
     which: Which,
-    /// The file to write, only you can read it; or `-` for standard output. A file that exists is not replaced
+    /// The file to write, which only you can read; or `-` for standard output. An existing file is never replaced
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -41,7 +41,7 @@ pub(crate) async fn run(command: &Decrypt, session: &Session) -> Result<Done, Fa
     let to_stdout = command.out == Path::new("-");
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::configuration("standard output is a terminal, which cannot show a tar.gz")
-            .hint("--out FILE, or `--out - | tar tzv`"));
+            .hint("write to a file with --out FILE, or into a pipe with `--out - | tar tzv`"));
     }
     let policy = session.policy(&command.policy.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
@@ -65,7 +65,7 @@ async fn to_standard_output(
         Ok(_) => Ok(Done::Written),
         Err(_) if reader_gone.load(Ordering::Relaxed) => Err(Failure::output_closed(Exit::Failed)),
         Err(error) => Err(failed(name)(error)
-            .hint("do not use what was written so far: it is not whole")
+            .hint("do not use what was written so far: it is incomplete")
             .without_document()),
     }
 }
@@ -78,10 +78,10 @@ async fn to_file(
     session: &Session,
 ) -> Result<Done, Failure> {
     let refused = |e: io::Error| match e.kind() {
-        ErrorKind::AlreadyExists => {
-            Failure::new(Exit::Failed, format!("{} exists already", out.display())).hint("another --out")
-        }
-        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display())),
+        ErrorKind::AlreadyExists => Failure::new(Exit::Failed, format!("{} exists already", out.display()))
+            .hint("name another file with --out, or remove this one first"),
+        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display()))
+            .hint("check that its folder exists, that you may write to it, and that the disk is not full"),
     };
     // Hours of work should not end with this.
     if out.symlink_metadata().is_ok() {

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Done, unwritable};
 
-/// Print a shell's completions for this program
+/// Print the completion script of a shell for this program
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ pub(crate) struct Completions {
     shell: Shell,
 }
 
-/// Write the manual's pages
+/// Write the manual pages of this program
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -60,7 +60,7 @@ pub(crate) fn manual(arguments: &Manual, mut program: Command) -> Result<Done, F
     write_pages(&arguments.out, program, &mut pages).map_err(|e| {
         Failure::new(Exit::Failed, format!("cannot write the manual into {}", arguments.out.display()))
             .because(e)
-            .hint("--out names a folder that exists and that you may write into")
+            .hint("--out must name an existing folder that you may write to")
     })?;
     Done::document(&json!({ "created": pages }), Exit::Success)
 }

@@ -15,16 +15,16 @@ use crate::failure::Failure;
 use crate::output::Done;
 use crate::session::Session;
 
-/// Make a key. With it your backups can be read; without it they cannot
+/// Create a key. Whoever has it can read your backups; without it, they cannot be read
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   backup-client key-create --out ~/intellistor.key
   export INTELLISTOR_KEY_FILE=~/intellistor.key
 
-Keep a copy of the key away from this machine: a backup of a lost machine is of no use without it.")]
+Keep a copy of the key somewhere other than on this machine: without it, the backups of a lost machine are of no use.")]
 pub(crate) struct KeyCreate {
-    /// The file to write; only you can read it. A file that exists is never replaced
+    /// The file to write, which only you can read. An existing file is never replaced
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -33,20 +33,24 @@ pub(crate) fn run(command: &KeyCreate, session: &Session) -> Result<Done, Failur
     let out = &command.out;
     let key = UserKey::generate();
     let (Some(text), Some(id)) = (key.to_base64(), key.id()) else {
-        return Err(Failure::new(Exit::Failed, "a new key has no text"));
+        return Err(Failure::new(
+            Exit::Failed,
+            "the new key cannot be written as text. This is a bug; please report it",
+        ));
     };
     let line = Zeroizing::new([text.as_bytes(), b"\n"].concat());
     create(out, &line).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => Failure::new(Exit::Failed, format!("{} exists already", out.display()))
-            .hint("another --out. A key is never replaced: the backups that it sealed would be lost"),
-        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display())),
+            .hint("name another file with --out. A key is never replaced: the backups that it sealed would be lost"),
+        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display()))
+            .hint("check that its folder exists, that you may write to it, and that the disk is not full"),
     })?;
     let absolute = std::path::absolute(out).unwrap_or_else(|_| out.clone());
     // Single quotes suit a shell and a .env alike, Windows paths too.
     let setting = format!("INTELLISTOR_KEY_FILE='{}'", absolute.display());
     session.screen.say(tracing::Level::WARN, format_args!(
         "KEEP THIS KEY. If it is lost, every backup that it seals is lost: they cannot be opened without it.\n\
-         Copy it now to a place away from this machine: a password manager, a sheet of paper in a safe.\n\
+         Copy it now to a place away from this machine, such as a password manager or a sheet of paper in a safe.\n\
          To use it, set this in the environment or in a file named .env:\n  {}",
         intellistor_telemetry::Escaped(setting)
     ));

@@ -21,13 +21,13 @@ use crate::units::counted;
 Example:
   backup-client list --policy policy.yaml
 
-`key` is what restore, show, verify and decrypt take. `machine` is whose the policy is; `host` is where each backup was \
-made, as its manifest says (not verified). No key is needed to list.")]
+restore, show, verify and decrypt take a backup's `key` as --key. `machine` is the machine that the policy belongs to; \
+`host` is where each backup was made, according to its manifest (not verified). Listing needs no encryption key.")]
 pub(crate) struct List {
     #[command(flatten)]
     policy: PolicyArgument,
-    /// Also show archives without a manifest, and the command that restores each. The manifest was lost, or a run was
-    /// stopped before it put one, or is about to
+    /// Also show archives without a manifest, each with the command that restores it. Such a manifest was lost, or the run
+    /// was stopped before it wrote one, or is about to write it
     #[arg(long)]
     orphans: bool,
 }
@@ -67,14 +67,14 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
     let mut list = listed.map_err(Failure::engine(what))?;
     if let Some(error) = &list.owner_error {
         session.screen.warn(format_args!(
-            "it is not known which machine the policy belongs to: {}",
+            "cannot tell which machine the policy belongs to: {}",
             hints::with_hint(error)
         ));
     }
     let orphans = std::mem::take(&mut list.orphans);
     if !orphans.is_empty() && !command.orphans {
         session.screen.note(format_args!(
-            "{} without a manifest: `list --orphans` shows how to restore what is in it",
+            "{} without a manifest; `list --orphans` shows how to restore from there",
             counted(orphans.len() as u64, "archive")
         ));
     }

@@ -14,7 +14,7 @@ use crate::session::Session;
 
 const TEMPORARY: &str = ".policy-";
 
-/// Write a policy: what to back up, what to leave out, where to
+/// Write a policy: what to back up, what to leave out, and where to store it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,24 +22,24 @@ Examples:
   backup-client policy-create --out db.yaml --policy-id database --paths /srv/db --exclude '*.tmp' 'cache/*'
   backup-client policy-create --out nas.yaml --store file:///mnt/nas
 
-The file explains itself; edit it as you like. Paths are written as absolute ones.")]
+The file is commented; edit it as you like. Relative paths are made absolute.")]
 pub(crate) struct PolicyCreate {
-    /// The file to write; its folder is made if it is missing
+    /// The file to write; its folder is created if it does not exist
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Names the policy everywhere: letters, digits, `.`, `_` and `-`, at most 64
+    /// The policy's name in the store, in logs and in schedules: at most 64 letters, digits, `.`, `_` and `-`
     #[arg(long, value_name = "ID", default_value = "mvp-default")]
     policy_id: String,
     /// Files and folders to back up
     #[arg(long, value_name = "PATH", num_args = 1.., default_value = ".")]
     paths: Vec<PathBuf>,
-    /// When the agent runs it: minute, hour, day of month, month, day of week
+    /// When the agent runs it, as a cron expression: minute, hour, day of month, month, day of week
     #[arg(long, value_name = "CRON", default_value = "0 2 * * *")]
     schedule: String,
-    /// What to leave out: globs on the path relative to the folder; `*` crosses `/`
+    /// What to leave out: globs, matched against the path relative to each of --paths; `*` also matches `/`
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     exclude: Vec<String>,
-    /// Where to: s3://bucket/prefix or file:///folder; without it, AWS_S3_BUCKET holds at each run
+    /// The store: s3://bucket/prefix or file:///folder; without it, each run uses AWS_S3_BUCKET
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Replace the file if it exists
@@ -78,12 +78,13 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
     let refused = |e: std::io::Error| match e.kind() {
         ErrorKind::AlreadyExists => Failure::new(Exit::Failed, format!("{} exists already", out.display()))
-            .hint("another --out, or --force to replace it"),
-        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display())),
+            .hint("name another file with --out, or replace this one with --force"),
+        _ => Failure::new(Exit::Failed, format!("cannot write {}: {e}", out.display()))
+            .hint("check that its folder exists, that you may write to it, and that the disk is not full"),
     };
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|e| {
-        Failure::new(Exit::Failed, format!("cannot make the folder {}: {e}", folder.display()))
+        Failure::new(Exit::Failed, format!("cannot create the folder {}: {e}", folder.display()))
     })?;
     leftovers::remove_abandoned_in(folder, |name| leftovers::is_temporary(name, TEMPORARY));
     let mut builder = tempfile::Builder::new();
@@ -123,6 +124,6 @@ mod tests {
         write(&below, "three", false).unwrap();
         assert_eq!(std::fs::read_to_string(&below).unwrap(), "three");
         let text = write(&out.join("p.yaml"), "x", false).unwrap_err().to_string();
-        assert!(text.contains("cannot make the folder"), "{text}");
+        assert!(text.contains("cannot create the folder"), "{text}");
     }
 }

@@ -23,7 +23,7 @@ Examples:
   backup-client restore --policy policy.yaml --latest --out restored --only '*.png' 'docs/*'
   backup-client restore --policy policy.yaml --key backups/.../backup.tar.gz.enc --out restored
 
-Nothing is written outside of --out. `backup-client show` lists what a backup holds. \
+Nothing is written outside --out. `backup-client show` lists what a backup contains. \
 Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \
 Files that changed while they were backed up are restored as they were read; `changed` counts them, `warnings` names them. \
 Exit code 4: files are damaged (see `damaged`).")]
@@ -32,13 +32,13 @@ pub(crate) struct Restore {
     policy: PolicyArgument,
     #[command(flatten)]
     which: Which,
-    /// The folder to restore into; made if it does not exist
+    /// The folder to restore into; it is created if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
     only: OnlyArgument,
-    /// Restore from the archive alone, where the manifest is lost. Slower: all of the archive is read. With --latest, the
-    /// newest archive; `backup-client list --orphans` shows those that have no manifest
+    /// Restore from the archive alone, if the manifest is lost. This is slower, as the whole archive is read. --latest then
+    /// means the newest archive; `backup-client list --orphans` shows those that have no manifest
     #[arg(long)]
     without_manifest: bool,
 }
@@ -95,7 +95,7 @@ fn conclude(report: &RestoreReport) -> Result<Done, Failure> {
             format!("{damaged} {entries} damaged in backup {backup_id}, and not restored"),
         )
         .because(report.damaged.join("\n"))
-        .hint("another backup of the same policy: `backup-client list` shows them");
+        .hint("restore these entries from another backup of the policy: `backup-client list` shows them");
         return Err(failure.with_members(report));
     }
     Done::document(report, if report.is_complete() { Exit::Success } else { Exit::Incomplete })

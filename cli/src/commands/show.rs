@@ -18,14 +18,14 @@ use crate::session::Session;
 use crate::units::counted;
 use indicatif::BinaryBytes;
 
-/// Show what a backup holds: its files, and what was skipped
+/// Show what a backup contains: its files, and what was skipped
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backup-client show --policy policy.yaml --latest --tree
   backup-client show --policy policy.yaml --latest --only '*.png' | jq -r '.entries[].relative_path'
 
-The result is one JSON document with a line for each entry. The manifest is verified before a line is shown.")]
+The result is one JSON document with a line for each entry. The manifest is verified before anything is shown.")]
 pub(crate) struct Show {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -133,7 +133,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
             }
             Ok(Err(Broken::Output(e))) => Err(output::unwritable(&e)),
             Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(e).without_document()),
-            Err(panic) => Err(Failure::new(Exit::Failed, format!("a defect of this program: {panic}")).without_document()),
+            Err(panic) => Err(Failure::new(Exit::Failed, format!("a bug in this program: {panic}. Please report it")).without_document()),
         },
         () = session.cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted").without_document()),
     }

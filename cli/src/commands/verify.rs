@@ -18,8 +18,9 @@ use indicatif::BinaryBytes;
 Example:
   backup-client verify --policy policy.yaml --latest
 
-The whole archive is read from the store. Exit code 4 means that it is not as it was made. \
-Entries that changed while they were backed up are whole as they were read; `changed` counts them, `warnings` names them.")]
+The whole archive is read from the store; nothing is written. Exit code 4 means that it is damaged or was altered. \
+Entries that changed while they were backed up are compared with what was read; `changed` counts them, `warnings` \
+names them.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     policy: PolicyArgument,

@@ -17,9 +17,9 @@ use crate::session::Session;
 Example:
   intellistor-agent cancel --policy policy.yaml
 
-A run that is active is asked to end, and does so within seconds. Without one, the job that waits to be resumed \
-is ended, and what it had sent is removed from the store that it was sent to; exit code 3 where that cannot be \
-done, with what is left and where. The next run starts a new job. Ctrl-C instead stops a run that can be resumed.")]
+An active run is asked to end its job, and does so within seconds. If there is none, the job that waits to be resumed \
+is ended, and what it had uploaded is removed from its store; if that cannot be done, the exit code is 3 and the result \
+says what is left, and where. The next run starts a new job. To stop a run that you want to resume, use Ctrl-C instead.")]
 pub(crate) struct Cancel {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -39,13 +39,13 @@ pub(crate) async fn run(command: &Cancel, session: &Session) -> Result<Done, Fai
     };
     let mut document = json!({ "policy": policy.policy_id, "cancelled": word });
     if let Some(leftover) = leftover {
-        session.screen.warn(format_args!("the job is ended, but {leftover}"));
+        session.screen.warn(format_args!("the job has ended, but {leftover}"));
         document["leftover"] = leftover.into();
         return Done::document(&document, Exit::Incomplete);
     }
     session.screen.note(match word {
         "asked" => "the active run was asked to end its job",
-        "done" => "the job is ended; what it had sent is removed from its store",
+        "done" => "the job has ended; what it had uploaded was removed from its store",
         _ => "there is no job to cancel",
     });
     Done::document(&document, Exit::Success)

@@ -26,7 +26,7 @@ pub(crate) struct Logs {
 enum LogsCommand {
     /// List the logs on this machine, oldest first, as JSON
     List(PolicyIdArgument),
-    /// Print a log, the newest one unless another is named
+    /// Print a log: the newest one, unless --run names another
     #[command(after_help = "\
 Examples:
   intellistor-agent logs show --policy-id mvp-default
@@ -39,7 +39,7 @@ Examples:
 struct Show {
     #[command(flatten)]
     policy: PolicyIdArgument,
-    /// The run's timestamp, as `logs list` shows it
+    /// The timestamp of the run, as `logs list` shows it
     #[arg(long, value_name = "TIMESTAMP", conflicts_with = "follow")]
     run: Option<String>,
     /// Follow the log until Ctrl-C, including new runs
@@ -81,7 +81,7 @@ fn which(folder: &Path, run: Option<&str>) -> Result<PathBuf, Failure> {
         };
         Failure::new(Exit::Failed, what).hint(
             "`intellistor-agent status` shows the policies that have run here, and `logs list` their runs; \
-             INTELLISTOR_HOME must be what it was for the run",
+             INTELLISTOR_HOME must have the same value as for the run",
         )
     })
 }

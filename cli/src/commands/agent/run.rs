@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::units::{counted, duration};
 use indicatif::BinaryBytes;
 
-/// Back up what a policy names, or finish the backup that was stopped
+/// Back up what a policy names, or resume an unfinished backup
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,20 +24,20 @@ Examples:
   intellistor-agent run --policy policy.yaml --env-file /etc/intellistor.env --out /mnt/usb
 
 An interrupted run is resumed; parts already stored are not sent again. \
-The log goes to the store, whatever the outcome. Exit code 5: another run of this policy is active.")]
+The log is sent to the store, whatever the outcome. Exit code 5: another run of this policy is active.")]
 pub(crate) struct Run {
     #[command(flatten)]
     policy: PolicyArgument,
     #[command(flatten)]
     seal: SealArgument,
-    /// A folder for a copy of the backup, made at the same time; it is laid out as a store
+    /// A folder for a copy of the backup, made at the same time; the copy is a complete store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Accept a replaced disk: use the folder of the store or --out although its mark differs
+    /// Accept a replaced disk: use the folder of the store or of --out although its mark is missing or different
     #[arg(long)]
     new_store: bool,
-    /// A file to write the policy's metrics into when the run ends, for Prometheus' node exporter (its textfile
-    /// collector); one for each policy, NAME.prom
+    /// A file to write the policy's metrics to when the run ends, for the textfile collector of Prometheus' node
+    /// exporter; use one file, NAME.prom, for each policy
     #[arg(long, value_name = "FILE", env = "INTELLISTOR_METRICS_FILE")]
     metrics_file: Option<PathBuf>,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub(super) async fn open(
         match agent.record_failed_start(&policy.policy_id, &failure.to_string()) {
             Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
             Err(error) => {
-                tracing::warn!(%error, "the failed start has no log");
+                tracing::warn!(%error, "the failed start could not be logged");
                 failure
             }
         }
@@ -115,7 +115,7 @@ fn finish(
         }
         Err(error) => {
             let failure = if matches!(error, Error::Interrupted) && will_resume {
-                Failure::new(Exit::Interrupted, "interrupted; what the store has is kept")
+                Failure::new(Exit::Interrupted, "interrupted; what was uploaded is kept")
             } else {
                 Failure::engine(what)(error)
             };

@@ -20,18 +20,18 @@ use crate::selection::SealArgument;
 use crate::session::Session;
 use crate::zone;
 
-/// Run the policies of a folder, each at the times of its `schedule`, until it is stopped
+/// Run the policies in a folder, each at the times of its `schedule`, until stopped
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   intellistor-agent serve --policies /etc/intellistor --env-file /etc/intellistor/backup.env
   intellistor-agent serve --policies policies --at-once 1
 
-For containers, and machines without a scheduler of their own. Files that are added, changed or removed are noticed \
-within seconds. A missed time is run once. Ctrl-C or SIGTERM stops it: runs stop within 10 s and are resumed by the \
-next one.")]
+For containers, and for machines without a scheduler. Policies that are added, changed or removed are noticed within \
+seconds. Starts that were missed are run once. Ctrl-C or SIGTERM stops it: active runs stop within 10 s, and the next \
+`serve` or `run` resumes them.")]
 pub(crate) struct Serve {
-    /// A folder; its files *.yaml and *.yml are policies
+    /// The folder with the policies: its *.yaml and *.yml files
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) struct Serve {
     /// A folder for a copy of each backup
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How many policies run at the same time
+    /// How many policies may run at the same time
     #[arg(long, value_name = "N", default_value_t = 2)]
     at_once: usize,
 }
@@ -108,7 +108,7 @@ pub(crate) async fn run(command: Serve, session: &Session) -> Result<Done, Failu
     zone::warn(&session.screen);
     session.screen.note(format_args!("serving the policies in {}", options.folder.display()));
     let served = serve(options, Local::now, Arc::new(runner)).await;
-    let served = served.map_err(Failure::engine("cannot serve"))?;
+    let served = served.map_err(Failure::engine("cannot serve the policies"))?;
     let served = json!({ "runs": served.runs, "overlaps": served.overlaps });
     Done::document(&served, Exit::Success)
 }

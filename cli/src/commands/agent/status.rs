@@ -25,15 +25,15 @@ use indicatif::{BinaryBytes, HumanCount};
 Examples:
   intellistor-agent status
   intellistor-agent status --json
-  intellistor-agent status --policy policy.yaml    also looks into the store for uploads that were not finished")]
+  intellistor-agent status --policy policy.yaml    also looks for unfinished uploads in the store")]
 pub(crate) struct Status {
-    /// JSON instead of a table
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
     /// Only this policy
     #[arg(long, value_name = "ID", conflicts_with = "policy")]
     policy_id: Option<String>,
-    /// Only the policy of this file; its store is asked for uploads that were not finished, whose parts are billed
+    /// Only the policy in this file; also lists the unfinished uploads in its store, whose parts are billed
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 }
@@ -59,7 +59,10 @@ pub(crate) async fn run(command: &Status, session: &Session) -> Result<Done, Fai
     let chosen = policy.as_ref().map(|policy| policy.policy_id.clone()).or_else(|| command.policy_id.clone());
     let ids = match chosen {
         Some(id) if !is_policy_id(&id) => {
-            return Err(Failure::configuration(format!("{id:?} is no policy's id")));
+            return Err(Failure::configuration(format!(
+                "{id:?} is not a policy id, which has at most 64 letters, digits, `.`, `_` and `-`, and begins with a letter \
+                 or a digit"
+            )));
         }
         Some(id) => vec![id],
         None => agent.policies().map_err(Failure::engine("cannot list the policies"))?,
@@ -67,7 +70,8 @@ pub(crate) async fn run(command: &Status, session: &Session) -> Result<Done, Fai
     let schedules = schedule::known(&session.environment).await;
     let mut policies = Vec::new();
     for id in ids {
-        let status = agent.status(&id).map_err(Failure::engine(format!("cannot look at policy {id}")))?;
+        let status =
+            agent.status(&id).map_err(Failure::engine(format!("cannot read the state of policy {id}")))?;
         let schedule = schedules.iter().find(|schedule| schedule.policy_id == id).cloned();
         policies.push(Row { status, schedule, unfinished_uploads: None });
     }
@@ -90,7 +94,7 @@ async fn unfinished(agent: &Agent, policy: &Policy, session: &Session) -> Result
 
 fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
-        return "No policy has run here. `intellistor-agent run --policy FILE` runs one.\n".to_owned();
+        return "No policy has run here yet. `intellistor-agent run --policy FILE` runs one.\n".to_owned();
     }
     let mut cells = vec![["POLICY", "NOW", "NEXT RUN", "LAST RUN", "RESULT"].map(str::to_owned)];
     for row in rows {
@@ -169,7 +173,7 @@ fn details(row: &Row) -> String {
         let since = short_time(job.began);
         let error = job.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
         let runs = counted(job.runs.into(), "run");
-        lines.push(format!("the job of {since} is unfinished and will be resumed, after {runs}{error}"));
+        lines.push(format!("the job of {since} is unfinished after {runs} and will be resumed{error}"));
     }
     if let Some(error) =
         row.status.last.as_ref().filter(|last| last.state == "failed").and_then(|last| last.error.as_ref())
@@ -182,7 +186,10 @@ fn details(row: &Row) -> String {
     }
     for upload in row.unfinished_uploads.iter().flatten() {
         let since = upload.began.map_or("an unknown time".to_owned(), short_time);
-        lines.push(format!("an upload of {} is unfinished since {since}; its parts are billed", upload.key));
+        lines.push(format!(
+            "an upload of {} has been unfinished since {since}; its parts are billed",
+            upload.key
+        ));
     }
     let counters = row.status.progress.as_ref().map(|progress| progress.counters);
     if let Some(counters) = counters.filter(|counters| counters.total_entries > 0) {
@@ -273,7 +280,7 @@ running-one  transferring, 25 %, 1.00 MiB/4.00 MiB  -                 -         
 stopped-one  stopped at transferring                -                 -                 -
 idle-one     idle                                   2026-11-24 02:00  2026-11-23 02:00  completed: 1,234 files, 5.00 MiB, 12 s
 
-stopped-one: the job of 2026-11-23 02:00 is unfinished and will be resumed, after 2 runs: no\\nnetwork
+stopped-one: the job of 2026-11-23 02:00 is unfinished after 2 runs and will be resumed: no\\nnetwork
 
 idle-one: 1 log could not be sent to the store yet
 ";

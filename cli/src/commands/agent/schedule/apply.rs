@@ -21,24 +21,25 @@ use crate::session::Session;
 const PASSWORD: &str = "INTELLISTOR_RUN_AS_PASSWORD";
 const NIGHTLY: &str = "0 2 * * *";
 
-/// Run a policy at given times, by Task Scheduler, systemd or cron; or change when
+/// Schedule a policy in Task Scheduler, systemd or cron, or change its schedule
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   intellistor-agent apply-schedule --policy-id docs --cron '0 2 * * *' --policy-path docs.yaml --env-file docs.env
-  intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env   as the policy says
-  intellistor-agent test-schedule --policy-id docs                                                and then try it
+  intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env   at the times that the policy gives
+  intellistor-agent test-schedule --policy-id docs                                                try it out
 
-A scheduled run sees no variables of this shell: give --env-file. A start missed while the machine was off runs \
-later. On Windows it needs a console that was opened with \"Run as administrator\".")]
+A scheduled run does not see the variables of this shell: put them into the file given with --env-file. Task Scheduler \
+and systemd make up for a start that was missed while the machine was off; cron does not. On Windows, use a console \
+that was opened with \"Run as administrator\".")]
 pub(crate) struct ApplySchedule {
     #[command(flatten)]
     policy: PolicyIdArgument,
-    /// When: minute, hour, day of month, month, day of week, or a word such as @daily; without it, as the policy's
-    /// `schedule` says
+    /// When to run: minute, hour, day of month, month, day of week, or a word such as @daily; by default, the policy's
+    /// `schedule`
     #[arg(long, value_name = "CRON")]
     cron: Option<String>,
-    /// The policy's file
+    /// The file of the policy
     #[arg(long, value_name = "FILE")]
     policy_path: PathBuf,
     /// A folder for a copy of each backup
@@ -46,11 +47,11 @@ pub(crate) struct ApplySchedule {
     out: Option<PathBuf>,
     #[command(flatten)]
     seal: SealArgument,
-    /// The account that runs it; default: SYSTEM on Windows, elsewhere the account that runs this command
+    /// The account that runs it; by default SYSTEM on Windows, elsewhere the account that runs this command
     #[arg(long, value_enum, value_name = "WHO", conflicts_with = "user")]
     run_as: Option<Who>,
     /// Another account that runs it, logged on or not; on Windows its password is taken from
-    /// INTELLISTOR_RUN_AS_PASSWORD, and without one its runs reach no share of other machines
+    /// INTELLISTOR_RUN_AS_PASSWORD, and without one its runs cannot access shares on other machines
     #[arg(long, value_name = "ACCOUNT")]
     user: Option<String>,
 }
@@ -88,7 +89,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     });
     let mut applied = applied.await?;
     applied.notes.extend(zone_notes(&applied.time_zone));
-    let word = if applied.replaced { "changed" } else { "made" };
+    let word = if applied.replaced { "changed" } else { "created" };
     session.screen.note(format_args!("the schedule of {id} was {word}: {}", applied.schedule.location));
     for next in &applied.next_runs {
         session.screen.note(format_args!("  runs at {next}"));
@@ -97,7 +98,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     for note in &applied.notes {
         session.screen.warn(note);
     }
-    session.screen.note(format_args!("try it: intellistor-agent test-schedule --policy-id {id}"));
+    session.screen.note(format_args!("to test it: intellistor-agent test-schedule --policy-id {id}"));
     Done::document(&applied, Exit::Success)
 }
 
@@ -105,7 +106,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
 /// machine has none.
 fn zone_notes(zone: &str) -> Vec<String> {
     let shells = crate::zone::of_the_shell().filter(|tz| tz != zone).map(|tz| {
-        format!("TZ is {tz:?} in this shell, and the scheduler goes by the machine's time zone, {zone}: so do the times above")
+        format!("TZ is {tz:?} in this shell, but the scheduler uses the machine's time zone, {zone}, and so do the times above")
     });
     shells.into_iter().chain(Zone::of_this_machine().problem).collect()
 }
@@ -129,22 +130,22 @@ fn warn_of_unseen_variables(session: &Session, env_file: Option<&Path>) -> Resul
     for name in variables::needed_by_runs() {
         if session.environment.get(name)?.is_some() && !there.contains_key(name) {
             session.screen.warn(format_args!(
-                "{name} is set in this shell, and a scheduled run will not see it: put it into the file of --env-file"
+                "{name} is set in this shell, but a scheduled run will not see it: put it into the file given with --env-file"
             ));
         }
     }
     for name in variables::OF_THE_SHELL_ALONE {
         if session.environment.get(name)?.is_some() {
             session.screen.warn(format_args!(
-                "{name} is set in this shell, and a scheduled run will not see it, nor may a file set it: put what it leads \
-                 to (keys, or AWS_PROFILE) into the file of --env-file"
+                "{name} is set in this shell, but a scheduled run will not see it, and a file may not set it: put the \
+                 credentials that it leads to (access keys, or AWS_PROFILE) into the file given with --env-file"
             ));
         }
     }
     for name in [home::HOME, "INTELLISTOR_KEY_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
         if session.environment.get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
             session.screen.warn(format_args!(
-                "{name} is a relative path, and a scheduled run has another current folder: write it in full"
+                "{name} is a relative path, but a scheduled run has a different current folder: use an absolute path"
             ));
         }
     }

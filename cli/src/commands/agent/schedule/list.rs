@@ -24,7 +24,7 @@ pub(crate) async fn run(_: &ListSchedules, session: &Session) -> Result<Done, Fa
     if schedules.is_empty() {
         session
             .screen
-            .note("no policy is scheduled here; `intellistor-agent apply-schedule` makes a schedule");
+            .note("no policy is scheduled here; `intellistor-agent apply-schedule` creates a schedule");
     }
     Done::document(&Document { schedules }, Exit::Success)
 }

@@ -9,7 +9,7 @@ use crate::output::Done;
 use crate::selection::PolicyIdArgument;
 use crate::session::Session;
 
-/// Remove a policy's schedule; its backups, logs and job stay
+/// Remove a policy's schedule; its backups, its logs and an unfinished job are kept
 #[derive(Debug, Args)]
 pub(crate) struct RemoveSchedule {
     #[command(flatten)]

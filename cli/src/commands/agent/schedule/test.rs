@@ -16,18 +16,18 @@ use crate::output::Done;
 use crate::selection::PolicyIdArgument;
 use crate::session::Session;
 
-/// Run a policy's schedule now, as its own account, wait for it, and report the outcome
+/// Run a policy's schedule now, under its own account, wait for the run, and report the outcome
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   intellistor-agent test-schedule --policy-id docs
   intellistor-agent test-schedule --policy-id docs --timeout 600
 
-It makes a real backup. The exit code is that of the run.")]
+This makes a real backup. The exit code is that of the run.")]
 pub(crate) struct TestSchedule {
     #[command(flatten)]
     policy: PolicyIdArgument,
-    /// How many seconds to wait for its end; it is not stopped after that
+    /// How many seconds to wait for the run; it is not stopped after that
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     timeout: u64,
 }
@@ -49,8 +49,8 @@ pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Don
     let log = home::agent(&session.environment)?.logs_folder(&id).join("last.log");
     let before = version(&log);
     let timeout = Duration::from_secs(command.timeout);
-    let what = format!("cannot try the schedule of policy {id}");
-    session.screen.note(format_args!("running the schedule of {id}; it ends when its backup does"));
+    let what = format!("the test of the schedule of policy {id} failed");
+    session.screen.note(format_args!("running the schedule of {id}; this waits until its backup ends"));
     let asked = id.clone();
     let ran = ask(&session.environment, what.clone(), move |scheduler| scheduler.run_now(&asked, timeout));
     let code = ran.await?.exit_code;
@@ -70,10 +70,10 @@ pub(crate) async fn run(command: &TestSchedule, session: &Session) -> Result<Don
     });
     let failure = failure.with_members(&document);
     Err(match log {
-        Some(log) => failure.hint(format!("read {log}")),
+        Some(log) => failure.hint(format!("read the log of the run: {log}")),
         None => failure.hint(
-            "the run left no log: it failed before reading its policy. Check that the account may run the agent, read \
-             the policy, the file of --env-file and the key's file, and write into the agent's folder",
+            "the run left no log: it failed before it had read its policy. Check that its account may run the agent, read the \
+             policy, the environment file and the key file, and write to the agent's folder",
         ),
     })
 }
