@@ -8,8 +8,8 @@ pub(crate) fn warn_of_changed(screen: &Screen, count: u64) {
     if count > 0 {
         let entries = counted(count, "item");
         screen.warn(format_args!(
-            "{entries} changed while this backup was made: the content is as it was read, and may mix an older and a newer \
-             state. `warnings` names them; look at them, or take another backup of them"
+            "{entries} changed while this backup was made: the content is what was read, and may mix an older and a \
+             newer state. `warnings` names them; check them, or restore them from another backup"
         ));
     }
 }

@@ -44,7 +44,8 @@ impl Environment {
         match (self.0)(name).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(value)) => Ok(Some(Zeroizing::new(value)).filter(|value| !value.is_empty())),
-            Some(Err(_)) => Err(Failure::configuration(format!("{name} is not Unicode"))),
+            Some(Err(_)) => Err(Failure::configuration(format!("the value of {name} is not valid Unicode"))
+                .hint("correct the variable, or unset it")),
         }
     }
 
@@ -113,7 +114,7 @@ fn read_implicit(path: &Path, screen: &Screen) -> Result<Variables, Failure> {
     check.map_err(|others| {
         Failure::configuration(format!("the file {IMPLICIT} in the current directory was not read"))
             .because(others)
-            .hint("start from another folder, or name the settings that you trust with --env-file FILE")
+            .hint("run this from another folder, or name the file that you trust with --env-file FILE")
     })?;
     variables
 }
@@ -128,7 +129,7 @@ fn read(path: &Path, look: impl FnOnce(&fs::File)) -> Result<Variables, Failure>
     let variables = parser::parse(&text).map_err(|bad| {
         let of = bad.name.map(|name| format!(" ({name})")).unwrap_or_default();
         Failure::configuration(format!("{}, line {}{of}: {}", path.display(), bad.number, bad.reason))
-            .hint("put the value in single quotes: NAME='value'. What they hold is taken as it is")
+            .hint("put the value in single quotes: NAME='value'. What is between them is taken literally")
     })?;
     let others: Vec<_> =
         variables.keys().filter(|name| !variables::may_come_from_a_file(name)).map(String::as_str).collect();
@@ -136,13 +137,13 @@ fn read(path: &Path, look: impl FnOnce(&fs::File)) -> Result<Variables, Failure>
         return Ok(variables);
     }
     Err(Failure::configuration(format!(
-        "the environment file {} sets what no such file may set: {}",
+        "the environment file {} sets variables that such a file may not set: {}",
         path.display(),
         others.join(", ")
     ))
     .hint(
-        "take them out of the file, correct their names, or set them in the environment itself; or name another file with \
-         --env-file. `backup-client --help` lists the settings",
+        "correct their names, or remove them from the file and set them in the environment itself; or name another \
+         file with --env-file. docs/SETTINGS.md lists the variables that a file may set",
     ))
 }
 
@@ -195,7 +196,7 @@ pub(crate) fn warn_if_others_read(path: &Path, file: &fs::File, screen: &Screen)
         if file.metadata().is_ok_and(|of| of.is_file() && of.permissions().mode() & 0o044 != 0) {
             let path = path.display();
             screen.warn(format_args!(
-                "{path} can be read by other users of this system; `chmod 600` keeps them out"
+                "{path} can be read by other users of this system; `chmod 600` prevents that"
             ));
         }
     }

@@ -38,13 +38,12 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Storage(error) => storage(error),
         Error::ManifestLost { source, .. } => storage(source),
         Error::Policy(error) => policy(error),
-        Error::NoBackup { orphans: 0, .. } => {
-            Some("Check the policy and the store; `backup-client backup` makes a backup".to_owned())
-        }
-        Error::NoBackup { .. } => {
-            Some("`backup-client list --orphans` shows what can be restored".to_owned())
-        }
-        Error::NothingMatches { .. } => Some("`backup-client show` lists the paths".to_owned()),
+        Error::NoBackup { orphans: 0, .. } => Some(
+            "Check that the policy and its store are the right ones; `backup-client backup` makes a backup"
+                .to_owned(),
+        ),
+        Error::NoBackup { .. } => Some("`backup-client list --orphans` shows how to restore them".to_owned()),
+        Error::NothingMatches { .. } => Some("`backup-client show` lists the paths in the backup".to_owned()),
         _ => None,
     }
 }
@@ -53,30 +52,35 @@ fn storage(error: &StorageError) -> Option<String> {
     Some(match error {
         StorageError::Store(error) => return Some(store(error)),
         StorageError::WrongKey { .. } => {
-            "Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that made the backup"
+            "Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that sealed the backup"
                 .to_owned()
         }
         StorageError::WrongPassphrase { .. } => {
-            "Set INTELLISTOR_PASSPHRASE to the passphrase that made it".to_owned()
+            "Set INTELLISTOR_PASSPHRASE to the passphrase that sealed it".to_owned()
         }
-        StorageError::BadKey { .. } => "`backup-client key-create` makes a key".to_owned(),
+        StorageError::BadKey { .. } => {
+            "Correct it; if you never had a key, `backup-client key-create` creates one".to_owned()
+        }
         StorageError::NotOwner { host, .. } => format!(
-            "Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with --take-over; or, \
-             where machines come and go as containers do, set INTELLISTOR_MACHINE to one name for all of them"
+            "Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with \
+             --take-over; or, for containers and other short-lived machines, set INTELLISTOR_MACHINE to one name for \
+             all of them"
         ),
         StorageError::UnreadableOwner { .. } => {
-            "Look at that object; if no other machine backs up this policy there, run once with --take-over, which rewrites it"
+            "Look at that object; if no other machine backs up this policy there, run once with --take-over to rewrite it"
                 .to_owned()
         }
         StorageError::Queue { kind, .. } => match kind {
             QueueErrorKind::Full => "Free some space, then run again to resume",
             QueueErrorKind::Short => {
-                "Nothing is wrong with the disk. If too many files are open, raise the limit, as with `ulimit -n 1024`, or \
-                 LimitNOFILE=1024 in a systemd unit; then run again"
+                "The disk is not at fault. If too many files are open, raise the limit, for example with `ulimit -n \
+                 1024`, or LimitNOFILE=1024 in a systemd unit; then run again"
             }
-            QueueErrorKind::Io => "Check the disk and who may write there; INTELLISTOR_HOME names another place",
+            QueueErrorKind::Io => {
+                "Check the disk, and that this account may write there; INTELLISTOR_HOME chooses another folder"
+            }
             QueueErrorKind::Damaged => {
-                "The next run moves it aside and starts a new job; no backup is affected"
+                "Run again: the next run moves it aside and starts a new job. No backup is affected"
             }
         }
         .to_owned(),
@@ -88,10 +92,10 @@ fn store(error: &StoreError) -> String {
     match error.kind {
             StoreErrorKind::NotFound => "Check the key; `backup-client list` shows the backups that exist",
             StoreErrorKind::AlreadyExists => {
-                "Another program put it there; look at it before anything replaces it"
+                "Another program put it there, and it was not replaced: look at it, then run again"
             }
             StoreErrorKind::NoSuchStore => {
-                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist beforehand"
+                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist: create it if it does not"
             }
             StoreErrorKind::OtherStore => {
                 "Mount the disk that holds the store, then run again; if it was replaced on purpose, run \
@@ -107,62 +111,71 @@ fn store(error: &StoreError) -> String {
                 "Check AWS_ENDPOINT_URL, AWS_REGION, the proxy (HTTPS_PROXY, NO_PROXY) and the network"
             }
             StoreErrorKind::Timeout => "Check the network, and whether the store is overloaded",
-            StoreErrorKind::Throttled => "The store asks for fewer requests; try again later",
-            StoreErrorKind::ServerFault => "The store had an error of its own; try again later",
+            StoreErrorKind::Throttled => "The store asks for fewer requests: try again later",
+            StoreErrorKind::ServerFault => {
+                "This is an error of the store: try again later, and look at its logs or status page if it recurs"
+            }
             StoreErrorKind::UploadGone => "The upload was aborted or expired in the store; run the backup again",
             StoreErrorKind::ChecksumMismatch => {
-                "Bytes were altered in transit; try again, and check the network's hardware if it recurs"
+                "Bytes were altered in transit: try again, and check the network and its hardware if it recurs"
             }
             StoreErrorKind::Full => "Free some space or raise the quota, then run again",
             StoreErrorKind::NoCredentials => {
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, here or in the file of --env-file"
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment or in the file \
+                 given with --env-file"
             }
             StoreErrorKind::WrongRegion => {
                 let region = error.bucket_region().unwrap_or("that region");
                 return format!(
-                    "Set AWS_REGION={region} where the other AWS_* variables are set, such as the file of --env-file"
+                    "Set AWS_REGION={region} where the other AWS_* variables are set, such as in the file given with --env-file"
                 );
             }
             StoreErrorKind::BadSetting => "Correct the variable, or unset it",
             StoreErrorKind::BadEndpoint => "Correct AWS_ENDPOINT_URL",
             StoreErrorKind::Certificate => {
-                "Put the authority's certificate (PEM) into a file, and that file's path into AWS_CA_BUNDLE"
+                "If you trust its authority, save the authority's certificate (PEM) in a file and set AWS_CA_BUNDLE \
+                 to the path of that file"
             }
             StoreErrorKind::BadCertificate => {
-                "The operator of the endpoint has to replace it; also check that AWS_ENDPOINT_URL names the right host and \
-                 that this machine's clock is right"
+                "Check that AWS_ENDPOINT_URL names the right host and that this machine's clock is right; otherwise \
+                 the operator of the endpoint has to replace the certificate"
             }
             StoreErrorKind::Proxy => {
                 "Put user and password into the proxy's URL (http://user:password@host:port), or the endpoint's host into \
                  NO_PROXY"
             }
             StoreErrorKind::ColdStorage => {
-                "Have a readable copy made (`aws s3api restore-object`), wait until it is ready, and run this again; a \
-                 bucket's lifecycle rules should exclude backups"
+                "Request a readable copy (`aws s3api restore-object`), wait until it is ready, and run this again; \
+                 exclude backups from the bucket's lifecycle rules"
             }
-            StoreErrorKind::FolderDenied => "Check who may read and write in that folder, and which account runs this",
+            StoreErrorKind::FolderDenied => {
+                "Check that the account that runs this may read and write in that folder"
+            }
             StoreErrorKind::ReadOnly => "Mount it for writing, or choose a folder on another file system",
             StoreErrorKind::FileTooLarge => {
-                "FAT32 ends at 4 GiB: use exFAT, NTFS or ext4; where the file system is not the limit, see `ulimit -f`"
+                "FAT32 holds no file over 4 GiB: use exFAT, NTFS or ext4. If the file system is not the limit, check \
+                 `ulimit -f`"
             }
             StoreErrorKind::ClockSkew => {
-                "Set this machine's clock, or let it be set (NTP): it may differ from the store's by 15 minutes at most"
+                "Set this machine's clock, best with NTP: it may differ from the store's by at most 15 minutes"
             }
             StoreErrorKind::UnequalParts => {
-                "INTELLISTOR_S3_EQUAL_PARTS=yes makes the parts equal from the start; otherwise each run has to detect it"
+                "Set INTELLISTOR_S3_EQUAL_PARTS=yes: parts then have equal sizes from the start, and no run has to detect this"
             }
             StoreErrorKind::Locked => "Wait until its retention has ended, or have its legal hold released",
             StoreErrorKind::Unsupported => {
-                "The store lacks what was asked of it; docs/STORES.md says what a store must have"
+                "The store does not support this operation; docs/STORES.md lists what a store must support"
             }
-            StoreErrorKind::Rejected => "The store rejected the request; its message is above",
+            StoreErrorKind::Rejected => {
+                "The store rejected the request, for the reason above; check the settings of the store and of the bucket"
+            }
         }
     .to_owned()
 }
 
 fn policy(error: &PolicyError) -> Option<String> {
     let is_unreadable = matches!(error, PolicyError::Unreadable { .. });
-    is_unreadable.then(|| "`backup-client policy-create` writes one".to_owned())
+    is_unreadable.then(|| "Check the path; `backup-client policy-create` writes a policy".to_owned())
 }
 
 fn schedule(error: &ScheduleError) -> Option<&'static str> {
@@ -170,10 +183,12 @@ fn schedule(error: &ScheduleError) -> Option<&'static str> {
         ScheduleError::NoScheduler => {
             Some("`intellistor-agent serve` runs policies at the times of their `schedule`, in one process")
         }
-        ScheduleError::NotScheduled { .. } => {
-            Some("`intellistor-agent list-schedules` shows those there are; `apply-schedule` makes one")
+        ScheduleError::NotScheduled { .. } => Some(
+            "`intellistor-agent list-schedules` shows the schedules that exist; `apply-schedule` creates one",
+        ),
+        ScheduleError::StillRunning { .. } => {
+            Some("`intellistor-agent status` shows its progress and its result; --timeout waits longer")
         }
-        ScheduleError::StillRunning { .. } => Some("`intellistor-agent status` shows how it ends"),
         _ => None,
     }
 }

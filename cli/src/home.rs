@@ -21,11 +21,11 @@ pub(crate) fn folder(environment: &Environment) -> Result<PathBuf, Failure> {
         let home = PathBuf::from(home.as_str());
         // A scheduled run has another current directory than the person who tried it.
         return std::path::absolute(&home)
-            .map_err(|e| Failure::configuration(format!("{HOME} names no folder: {e}")));
+            .map_err(|e| Failure::configuration(format!("{HOME} is not the path of a folder: {e}")));
     }
     let unknown = || {
-        Failure::configuration("it is not known where to keep the agent's state")
-            .hint(format!("set {HOME} to a folder for queues and logs"))
+        Failure::configuration("cannot tell where to keep the agent's queues and logs")
+            .hint(format!("set {HOME} to a folder for them"))
     };
     if cfg!(windows) {
         let data = environment.get("ProgramData")?.ok_or_else(unknown)?;

@@ -11,7 +11,7 @@ pub(crate) async fn watch(cancel: CancellationToken, screen: Screen) {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
-            tracing::warn!(%error, "Ctrl-C will end the program without cleaning up");
+            tracing::warn!(%error, "cannot watch for Ctrl-C, which will end the program without cleaning up");
             return std::future::pending().await;
         }
     };

@@ -27,7 +27,7 @@ pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<Use
     }
     match (set.pop(), set.is_empty()) {
         (None, _) => Err(Failure::configuration("no key is configured, and backups are always encrypted").hint(format!(
-            "make a key with `backup-client key-create --out intellistor.key`, then set {KEY_FILE}=intellistor.key \
+            "create a key with `backup-client key-create --out intellistor.key`, then set {KEY_FILE}=intellistor.key \
              in the environment or in a file named .env; {KEY} (the key itself) and {PASSPHRASE} work too"
         ))),
         (Some((name, value)), true) => from(name, value, screen),
@@ -52,7 +52,7 @@ fn from(name: &str, mut value: Zeroizing<String>, screen: &Screen) -> Result<Use
 fn from_file(path: &Path, screen: &Screen) -> Result<UserKey, Failure> {
     let unreadable = |e: std::io::Error| {
         Failure::configuration(format!("cannot read the key file {path:?}, which {KEY_FILE} names: {e}"))
-            .hint("check the path; `backup-client key-create` makes a key file, if you never had one")
+            .hint("check the path; if you never had a key, `backup-client key-create` creates a key file")
     };
     let file = fs::File::open(path).map_err(unreadable)?;
     warn_if_others_read(path, &file, screen);

@@ -29,7 +29,7 @@ fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, &'static str> {
         [0xef, 0xbb, 0xbf, rest @ ..] | rest => {
             if rest.contains(&0) {
                 return Err(
-                    "it holds NUL bytes: it is no text, or UTF-16 without a byte order mark. Save it as UTF-8",
+                    "it contains NUL bytes: it is not text, or it is UTF-16 without a byte order mark. Save it as UTF-8",
                 );
             }
             let text = std::str::from_utf8(rest).map_err(|_| "it is not UTF-8. Save it as UTF-8")?;
@@ -43,7 +43,7 @@ fn utf16(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> Result<Zeroizing<String
     let (pairs, rest) = bytes.as_chunks();
     let units: Zeroizing<Vec<u16>> = Zeroizing::new(pairs.iter().map(|pair| unit(*pair)).collect());
     let text = String::from_utf16(&units).ok().filter(|text| rest.is_empty() && !text.contains('\0'));
-    text.map(Zeroizing::new).ok_or("it begins as UTF-16 and is none. Save it as UTF-8")
+    text.map(Zeroizing::new).ok_or("it begins like UTF-16 but is not valid UTF-16. Save it as UTF-8")
 }
 
 #[cfg(test)]

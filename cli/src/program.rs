@@ -143,7 +143,9 @@ fn explain(refused: &clap::Error) -> ExitCode {
     }
     let text = refused.to_string();
     let message = match refused.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given",
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "no command was given; --help lists the commands"
+        }
         _ => text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: "),
     };
     output::finish(Err(Failure::configuration(message).already_shown()), &Screen::default())
@@ -171,7 +173,7 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start: {e}")))?;
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the program's threads: {e}")))?;
     let cancel = CancellationToken::new();
     let env_file = env_file.clone();
     let session =

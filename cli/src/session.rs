@@ -67,8 +67,8 @@ impl Session {
                 environment::PASSPHRASE
             ))
             .hint(
-                "use a longer one, of several words; or a key that `backup-client key-create` makes. \
-                 --weak-passphrase uses it anyway; restores always accept it",
+                "use a longer one, of several words, or a key that `backup-client key-create` creates. \
+                 --weak-passphrase uses it anyway. Restores always accept it",
             ));
         }
         Ok((self.open_store(&url).await?, key.into()))
@@ -115,7 +115,9 @@ impl Session {
             None | Some("no") => false,
             Some("yes") => true,
             Some(text) => {
-                return Err(Failure::configuration(format!("{EQUAL_PARTS}: {text:?} is neither yes nor no")));
+                return Err(Failure::configuration(format!(
+                    "{EQUAL_PARTS} is {text:?}, which is neither yes nor no"
+                )));
             }
         };
         Ok(S3Options { addressing: self.addressing()?, equal_parts })
@@ -135,7 +137,7 @@ impl Session {
         {
             let what = format!("{MACHINE} is not a valid machine name");
             return Err(Failure::configuration(what).because(format!(
-                "a name has at most {MOST_MACHINE_BYTES} bytes, no control characters and no spaces around it"
+                "a name has at most {MOST_MACHINE_BYTES} bytes, no control characters, and no spaces at its start or end"
             )));
         }
         Ok(Some(Machine::named(name.as_str())))
@@ -220,7 +222,8 @@ impl Session {
     pub(crate) fn note_new_stores(&self, folders: &[PathBuf]) {
         for folder in folders {
             self.screen.note(format_args!(
-                "created a new store in {}, which held no backups. If a disk should be mounted there, mount it and back up again",
+                "created a new store in {}, which contained no backups. If a disk should be mounted there, mount it \
+                 and back up again",
                 folder.display()
             ));
         }
@@ -250,7 +253,7 @@ fn name_of(key: &str) -> Result<BackupName, Failure> {
     BackupName::from_archive_key(key).ok_or_else(|| {
         let failure = Failure::new(Exit::Configuration, format!("{key:?} is not the key of a backup"));
         match archive.filter(|archive| BackupName::from_archive_key(archive).is_some()) {
-            Some(archive) => failure.hint(format!("--key names the archive, not the manifest: {archive}")),
+            Some(archive) => failure.hint(format!("--key takes the key of the archive, not of the manifest: {archive}")),
             None => failure.hint(
                 "a key looks like backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc, without bucket \
                  or prefix; `backup-client list` shows them",

@@ -14,16 +14,19 @@ use crate::screen::Screen;
 /// Refuses a file that others can write.
 pub(crate) fn require(what: &str, path: &Path) -> Result<(), Failure> {
     trust::check(path).map_err(|others| {
-        Failure::configuration(format!("{what} {} is not used, since others decide what it says", path.display()))
+        Failure::configuration(format!("{what} {} is not used, because other accounts can change it", path.display()))
             .because(others)
-            .hint("give it and the folders above it to the account that runs this, and to no other (`chown`, `chmod go-w`)")
+            .hint("make it and the folders above it writable only by the account that runs this (`chown`, `chmod go-w`)")
     })
 }
 
 /// Warns of a file that others can write.
 pub(crate) fn warn(what: &str, path: &Path, screen: &Screen) {
     if let Err(others) = trust::check(path) {
-        screen.warn(format_args!("others can change {what} {}: {others}", path.display()));
+        screen.warn(format_args!(
+            "other accounts can change {what} {}: {others}. `chown` and `chmod go-w` prevent that",
+            path.display()
+        ));
     }
 }
 

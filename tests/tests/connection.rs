@@ -179,7 +179,7 @@ fn an_archived_object_names_its_class_and_what_to_call() {
 fn a_missing_bucket_is_said_once() {
     let sandbox = sandbox();
     let client = sandbox.client.clone().var("AWS_S3_BUCKET", "no-such-bucket");
-    let message = refused(&client, 1, &["no-such-bucket", "the bucket does not exist", "beforehand"]);
+    let message = refused(&client, 1, &["no-such-bucket", "the bucket does not exist", "create it"]);
     assert_eq!(message.matches("NoSuchBucket").count(), 1, "{message}");
 }
 

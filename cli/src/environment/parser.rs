@@ -61,12 +61,12 @@ fn value(text: &str) -> Result<&str, &'static str> {
         Some('"') => ('"', &text[1..]),
         _ => return bare(text),
     };
-    let (value, after) = rest.split_once(quote).ok_or("its quote is not closed in the same line")?;
+    let (value, after) = rest.split_once(quote).ok_or("its quote is not closed on the same line")?;
     if value.contains(|c: char| c.is_control() && c != '\t') {
-        return Err("it holds a control character");
+        return Err("it contains a control character");
     }
     if quote == '"' && value.contains(['\\', '$']) {
-        return Err("programs differ in what `\\` and `$` mean between double quotes");
+        return Err("programs disagree about what `\\` and `$` mean between double quotes");
     }
     let comment = after.trim_start_matches(BLANKS);
     let is_comment = comment.starts_with('#') && comment.len() < after.len();
@@ -75,16 +75,16 @@ fn value(text: &str) -> Result<&str, &'static str> {
 
 fn bare(text: &str) -> Result<&str, &'static str> {
     if text.starts_with('#') || text.contains(" #") || text.contains("\t#") {
-        return Err("programs differ in whether `#` begins a comment there");
+        return Err("programs disagree about whether `#` begins a comment there");
     }
     if text.contains(char::is_whitespace) {
-        return Err("its value holds a blank and is not quoted");
+        return Err("its value contains a space and is not quoted");
     }
     if text.contains(char::is_control) {
-        return Err("it holds a control character");
+        return Err("it contains a control character");
     }
     if text.contains(['\'', '"', '\\', '$']) {
-        return Err("programs differ in what quotes, `\\` and `$` mean in a value that is not quoted");
+        return Err("programs disagree about what quotes, `\\` and `$` mean in a value that is not quoted");
     }
     Ok(text)
 }
