@@ -1,4 +1,4 @@
-//! What people and monitors look at: the tree of a backup, the metrics file, completions, manual pages.
+//! What is presented to a person or a monitor: the tree of a backup, the metrics file, completions, manual pages.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
@@ -72,11 +72,11 @@ fn a_backup_shows_as_a_tree() {
     let show = ["show", "--policy", "policy.yaml", "--latest", "--tree"];
     let shown = String::from_utf8(sandbox.client.run(show).expect(0).stdout).unwrap();
     let lines = [
-        "            pasta/",
-        "              ação/",
-        "   1.5 KiB      Relatório.txt",
-        "              ligação -> ação/Relatório.txt",
-        "   1.5 KiB  1 file in all",
+        "             pasta/",
+        "               ação/",
+        "   1.50 KiB      Relatório.txt",
+        "               ligação -> ação/Relatório.txt",
+        "   1.50 KiB  1 file in all",
     ];
     for line in lines {
         assert!(shown.lines().any(|shown| shown == line), "no {line:?} in:\n{shown}");
