@@ -18,7 +18,8 @@ pub enum Error {
     Store(#[from] StoreError),
     /// Occurs when bytes from a store are not the bytes that were sealed: damaged, cut, swapped or forged.
     #[error(
-        "{what} fails its integrity check: {reason}. Nothing from it was used. Restore from another backup, or fetch the object again if the store may have been at fault"
+        "{what} fails its integrity check: {reason}. Nothing from it was used. Restore from another backup, or try \
+         again if the store may have delivered it wrongly"
     )]
     Integrity {
         /// The object, segment, frame or entry.
@@ -28,7 +29,8 @@ pub enum Error {
     },
     /// Occurs when a store has the archive or manifest of another backup under a backup's key.
     #[error(
-        "{what} fails its integrity check: it belongs to {found}, and should belong to {expected}. Nothing from it was used. Somebody has moved or copied objects in the store; restore from another backup"
+        "{what} fails its integrity check: it belongs to {found}, and should belong to {expected}. Nothing from it \
+         was used. Someone has moved or copied objects in the store; restore from another backup"
     )]
     OtherBackup {
         /// "the archive", "the manifest", ...
@@ -40,7 +42,8 @@ pub enum Error {
     },
     /// Occurs when an archive or manifest states a format version that this program does not know.
     #[error(
-        "{what} has format version {found}, this program reads version {known}. Use a newer program if a newer one made the backup; otherwise the object is damaged"
+        "{what} has format version {found}, but this program reads version {known}. If a newer program made the \
+         backup, use that one; otherwise the object is damaged"
     )]
     UnsupportedVersion {
         what: String,
@@ -50,7 +53,7 @@ pub enum Error {
         known: u32,
     },
     /// Occurs when no configured key is the one that sealed the backup.
-    #[error("the backup is sealed with key {sealed_with}, the configured key is {configured}")]
+    #[error("the backup is sealed with key {sealed_with}, but the configured key is {configured}")]
     WrongKey {
         /// Key ids that the backup names, comma separated.
         sealed_with: String,
@@ -73,7 +76,8 @@ pub enum Error {
     },
     /// Occurs when a store's URL has neither of the two forms.
     #[error(
-        "{url:?} names no store: {reason}. Write s3://bucket/prefix, or file:///folder as in file:///mnt/nas or file:///C:/backups"
+        "{url:?} is not the URL of a store: {reason}. Write s3://bucket/prefix, or file:///folder as in \
+         file:///mnt/nas or file:///C:/backups"
     )]
     BadStoreUrl {
         /// What was written.
@@ -83,7 +87,8 @@ pub enum Error {
     },
     /// Occurs when a policy belongs to another machine in the store.
     #[error(
-        "in {store} the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. Nothing was written"
+        "in {store}, the policy {policy_id} belongs to the machine {host} since {since}, and this one is {this_host}. \
+         Nothing was written"
     )]
     NotOwner {
         policy_id: String,
@@ -180,12 +185,12 @@ fn what_to_do(source: &std::io::Error) -> String {
     let advice = match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ". Free some space, then run again",
         ErrorKind::FileTooLarge => {
-            ". That file system holds no file so large (FAT32 ends at 4 GiB), or `ulimit -f` is lower"
+            ". That file system cannot hold a file that large (FAT32 ends at 4 GiB), or `ulimit -f` is lower"
         }
         ErrorKind::ReadOnlyFilesystem => {
             ". It is mounted read-only: mount it for writing, or choose another place"
         }
-        ErrorKind::PermissionDenied => ". Check who may read and write there, and which account runs this",
+        ErrorKind::PermissionDenied => ". Check that the account that runs this may read and write there",
         _ => return shortage::advice(source),
     };
     advice.to_owned()

@@ -67,7 +67,7 @@ fn no_credentials_are_told_at_once_with_where_they_were_looked_for() {
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
     let message = output.json["error"]["message"].as_str().unwrap();
     for word in
-        ["no credentials", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "~/.aws/credentials", "instance's role"]
+        ["no credentials", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "~/.aws/credentials", "role of an instance"]
     {
         assert!(message.contains(word), "no {word:?} in: {message}");
     }
@@ -229,8 +229,8 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let (sandbox, authority) = (sandbox(), Authority::named("the store's"));
     fs::write(sandbox.at("ca.pem"), authority.pem()).unwrap();
     for (certificate, words) in [
-        (Certificate::Expired, ["has expired", "2020-01-01"]),
-        (Certificate::OtherName, ["for other names", "other.example"]),
+        (Certificate::Expired, ["expired on", "2020-01-01"]),
+        (Certificate::OtherName, ["for other host names", "other.example"]),
         (Certificate::AnAuthoritys, ["CaUsedAsEndEntity", "CA:FALSE"]),
     ] {
         let tls = Listening::tls(&authority, certificate, sandbox.server.address());
@@ -244,7 +244,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
     for name in ["the store's", "another"] {
         fs::write(sandbox.at("other.pem"), Authority::named(name).pem()).unwrap();
         let client = client.clone().var("AWS_CA_BUNDLE", sandbox.at("other.pem"));
-        refused(&client, 1, &["was issued by none of", "other.pem"]);
+        refused(&client, 1, &["was not issued by any of", "other.pem"]);
     }
 }
 

@@ -32,7 +32,7 @@ fn a_login_page_amid_a_job_pauses_it_and_throws_nothing_away() {
         let stopped = sandbox.run().expect(1);
         assert_eq!(stopped.json["state"], "transferring", "{status}: {:#}", stopped.json);
         let message = stopped.json["error"]["message"].as_str().unwrap().to_owned();
-        assert!(message.contains("no S3 store"), "{status}: {message}");
+        assert!(message.contains("not an S3 store"), "{status}: {message}");
         sandbox.server.traffic().fail_no_more();
         assert_eq!(sandbox.upload(0).state, UploadState::Open, "{status}");
         sandbox.assert_resumed(&sandbox.run().expect(0), 2);
@@ -74,7 +74,7 @@ fn no_command_takes_a_login_page_for_its_answer() {
             &format!("show --policy policy.yaml --key {key}"),
         ] {
             let output = sandbox.client.run(line.split(' ')).expect(1);
-            assert!(output.stderr.contains("no S3 store"), "{line} {status}: {}", output.stderr);
+            assert!(output.stderr.contains("not an S3 store"), "{line} {status}: {}", output.stderr);
         }
         sandbox.server.traffic().fail_no_more();
     }
@@ -147,7 +147,7 @@ fn a_store_without_checksum_headers_gets_whole_backups_and_one_word_of_it() {
         sandbox.assert_resumed(&resumed, 2);
         let log = sandbox.log("last.log");
         // Two runs, of which the first died.
-        let said = log.matches("takes no SHA-256 checksums").count();
+        let said = log.matches("accepts no SHA-256 checksums").count();
         assert!((1..=2).contains(&said), "{said} times in {log}");
         verify(&sandbox).expect(0);
     }

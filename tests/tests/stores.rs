@@ -282,7 +282,7 @@ async fn an_answer_that_is_not_s3s_says_nothing_of_the_store() {
             let Error::Store(error) = error else { panic!("{operation:?} {status}: {text}") };
             assert_eq!(error.kind, StoreErrorKind::Unreachable, "{operation:?} {status}: {text}");
             assert_eq!(error.retry, RetryAdvice::Brief, "{operation:?} {status}: {text}");
-            assert!(text.contains("no S3 store") && text.contains("login page"), "{operation:?}: {text}");
+            assert!(text.contains("not an S3 store") && text.contains("login page"), "{operation:?}: {text}");
             assert!(!text.contains("hidden"), "the portal's token is in {text}");
         }
         server.traffic().fail_no_more();

@@ -137,13 +137,13 @@ impl Inflater {
             .map(|size| u32::from_le_bytes(*size) as usize)
             .ok_or_else(|| "a gzip member is cut short".to_owned())?;
         if claimed > most {
-            return Err(format!("a frame claims {claimed} bytes, at most {most} are allowed"));
+            return Err(format!("a frame claims {claimed} bytes, but at most {most} are allowed"));
         }
         tar.resize(claimed, 0);
         match self.0.gzip_decompress(gzip, tar) {
             Ok(bytes) if bytes == claimed => Ok(()),
-            Ok(bytes) => Err(format!("a frame claims {claimed} bytes and holds {bytes}")),
-            Err(e) => Err(format!("a frame is no gzip member ({e})")),
+            Ok(bytes) => Err(format!("a frame claims {claimed} bytes but contains {bytes}")),
+            Err(e) => Err(format!("a frame is not a gzip member ({e})")),
         }
     }
 }

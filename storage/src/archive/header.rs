@@ -59,7 +59,7 @@ impl Header {
         if [*m0, *m1, *m2, *m3] != *MAGIC {
             return Err(Error::integrity(
                 WHAT,
-                "it does not begin with ISBK: this is no Intellistor archive",
+                "it does not begin with ISBK, so it is not an Intellistor archive",
             ));
         }
         if *version != FORMAT_VERSION {
@@ -73,7 +73,7 @@ impl Header {
             body if body <= MAX_BODY_BYTES => Ok(PREFIX_BYTES + body),
             body => Err(Error::integrity(
                 WHAT,
-                format!("it claims {body} bytes, at most {MAX_BODY_BYTES} are allowed"),
+                format!("it claims {body} bytes, but at most {MAX_BODY_BYTES} are allowed"),
             )),
         }
     }

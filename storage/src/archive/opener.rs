@@ -59,7 +59,7 @@ impl Opener {
         let mut tar = self.buffers.take();
         self.inflater.inflate(gzip, header.frame_bytes(), &mut tar).map_err(|reason| damaged(&reason))?;
         if tar.len() != frame.tar_bytes as usize {
-            return Err(damaged("it holds another number of bytes than the manifest says"));
+            return Err(damaged("it contains a different number of bytes than the manifest says"));
         }
         Ok(tar)
     }

@@ -251,7 +251,9 @@ impl SegmentSealer {
         assert!(!self.ended, "the archive is closed");
         let number = self.next_number;
         if number > MAX_SEGMENTS {
-            return Err(Error::TooLarge(format!("it would need more than {MAX_SEGMENTS} parts")));
+            return Err(Error::TooLarge(format!(
+                "it would need more than {MAX_SEGMENTS} parts. Split the policy into several smaller ones"
+            )));
         }
         let cut = self.equal.unwrap_or_else(|| part_bytes(number));
         let current =

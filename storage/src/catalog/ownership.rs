@@ -105,13 +105,13 @@ impl Owner {
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() as u64 > MOST_BYTES {
-            return Err(format!("it has more than {} KiB", MOST_BYTES >> 10));
+            return Err(format!("it is larger than {} KiB", MOST_BYTES >> 10));
         }
         let owner: Self = serde_json::from_slice(bytes).map_err(|e| format!("it cannot be read ({e})"))?;
         let is_id = owner.machine.len() == 32 && owner.machine.bytes().all(|b| b.is_ascii_hexdigit());
         let is_short = [&owner.host, &owner.tool].iter().all(|text| text.len() <= MOST_TEXT);
         if !is_id || !is_short || DateTime::parse_from_rfc3339(&owner.since).is_err() {
-            return Err("what it says is not what this program writes".to_owned());
+            return Err("it does not have the form in which this program writes it".to_owned());
         }
         Ok(owner)
     }
@@ -214,7 +214,7 @@ pub async fn claim(
         Found::Owner(owner) => Err(not_owner(store, policy_id, owner, machine)),
         Found::Unreadable(reason) => Err(unreadable(store, policy_id, reason)),
         Found::Nothing => {
-            Err(unreadable(store, policy_id, "the store does not give back what was put there".to_owned()))
+            Err(unreadable(store, policy_id, "the store does not return what was written there".to_owned()))
         }
         Found::Forbidden(error) => Err(error),
     }

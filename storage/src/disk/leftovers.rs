@@ -40,7 +40,7 @@ pub(crate) fn remove_abandoned(path: &Path) {
         && is_abandoned(&file)
         && fs::remove_file(path).is_ok()
     {
-        tracing::info!(path = %path.display(), "removed what a process that died has left");
+        tracing::info!(path = %path.display(), "removed a temporary file of a process that died");
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn advice(e: &io::Error) -> String {
         );
     }
     if is_shortage(e) {
-        return ". The system is short of it; run again when it has less to do".to_owned();
+        return ". The system is short of this resource; run again when it is less busy".to_owned();
     }
     String::new()
 }
@@ -69,8 +69,8 @@ pub(crate) fn advice(e: &io::Error) -> String {
 #[must_use]
 pub fn too_few_open_files(limit: u64, needed: u64) -> String {
     format!(
-        "This process may have {limit} files open at once, and needs {needed}. Raise the limit, as with `ulimit -n 1024`, \
-         or LimitNOFILE=1024 in a systemd unit, then run again"
+        "This process may have {limit} files open at once, but needs {needed}. Raise the limit, for example with \
+         `ulimit -n 1024`, or LimitNOFILE=1024 in a systemd unit, then run again"
     )
 }
 

@@ -29,7 +29,7 @@ impl Untrusted {
     }
 
     fn unknown(component: &Path, error: &io::Error) -> Self {
-        Self::new(component, format!("cannot be looked at, so it is not known who can write it: {error}"))
+        Self::new(component, format!("cannot be examined, so it is unknown who can write to it: {error}"))
     }
 }
 
@@ -207,7 +207,7 @@ mod system {
         if check(path, &trusted)?.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        Err(Untrusted::new(path, "was replaced in this moment"))
+        Err(Untrusted::new(path, "was replaced during this check"))
     }
 
     pub(super) fn check_folder(folder: &Path) -> Result<(), Untrusted> {

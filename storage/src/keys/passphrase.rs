@@ -77,7 +77,7 @@ pub(super) fn weakness(passphrase: &str) -> Option<String> {
     } else if different < PASSPHRASE_DIFFERENT {
         Some(format!("it has fewer than {PASSPHRASE_DIFFERENT} different characters"))
     } else if characters < PASSPHRASE_DIGITS && passphrase.chars().all(char::is_numeric) {
-        Some(format!("it has digits alone, and fewer than {PASSPHRASE_DIGITS} of them"))
+        Some(format!("it consists of digits only, and of fewer than {PASSPHRASE_DIGITS}"))
     } else {
         None
     }

@@ -38,10 +38,12 @@ impl UserKey {
     pub fn from_base64(origin: &str, text: &str) -> Result<Self> {
         let bad = |reason: String| Error::BadKey { origin: origin.to_owned(), reason };
         let bytes = Zeroizing::new(
-            STANDARD.decode(text.trim()).map_err(|_| bad("it is not base64 of 32 bytes".to_owned()))?,
+            STANDARD
+                .decode(text.trim())
+                .map_err(|_| bad("it is not the base64 form of 32 bytes".to_owned()))?,
         );
         let secret = <[u8; 32]>::try_from(bytes.as_slice())
-            .map_err(|_| bad(format!("it holds {} bytes, a key has 32", bytes.len())))?;
+            .map_err(|_| bad(format!("it has {} bytes, but a key has 32", bytes.len())))?;
         Ok(Self(Origin::Raw(Secret(secret))))
     }
 

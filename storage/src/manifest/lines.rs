@@ -35,7 +35,7 @@ impl<'s> Lines<'s> {
         let mut bounded = (&mut self.reader).take(most_bytes as u64 + 1);
         bounded.read_until(b'\n', &mut self.line).map_err(temporary)?;
         if self.line.len() > most_bytes {
-            return Err(refused(format!("it has a line of more than {most_bytes} bytes")));
+            return Err(refused(format!("it has a line longer than {most_bytes} bytes")));
         }
         let line = self.line.strip_suffix(b"\n");
         line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))

@@ -30,7 +30,7 @@ impl MacCheck {
     }
 
     pub(super) fn finish(self) -> Result<()> {
-        let altered = || refused("it was altered, cut short, or made under another key".to_owned());
+        let altered = || refused("it was altered, cut short, or made with another key".to_owned());
         let trailer = std::str::from_utf8(&self.tail).map_err(|_| altered())?;
         let tag = trailer.strip_prefix(TRAILER_START).and_then(|t| t.strip_suffix(TRAILER_END));
         let tag = hex::decode(tag.ok_or_else(altered)?).map_err(|_| altered())?;

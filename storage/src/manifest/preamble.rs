@@ -96,7 +96,7 @@ fn parse_preamble<'s>(start: &'s [u8], name: &BackupName) -> Result<(Header, &'s
         });
     }
     let header =
-        STANDARD.decode(found.header).map_err(|e| refused(format!("its header is no base64 ({e})")))?;
+        STANDARD.decode(found.header).map_err(|e| refused(format!("its header is not base64 ({e})")))?;
     Ok((Header::of(name, "the manifest", &header)?, &start[end + 1..]))
 }
 

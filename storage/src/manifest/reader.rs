@@ -68,7 +68,7 @@ impl VerifiedManifest {
             if found == header {
                 Ok(data_key.clone())
             } else {
-                Err(refused("it is of another archive of that name"))
+                Err(refused("it belongs to another archive of that name"))
             }
         };
         Self::fetch_as(FETCHING, store, &name, unwrap).await
@@ -91,7 +91,7 @@ impl VerifiedManifest {
             store.head(&object).await?.unwrap_or_default()
         };
         if bytes > how.most_bytes {
-            return Err(refused(format!("it has {bytes} bytes, and at most {} are read", how.most_bytes)));
+            return Err(refused(format!("it has {bytes} bytes, but at most {} are read", how.most_bytes)));
         }
         let document = Document { store, object: &object, first, bytes, range_bytes: how.range_bytes };
         if bytes > how.unseen_bytes {
@@ -130,7 +130,7 @@ impl VerifiedManifest {
         check.finish()?;
         let head = Lines::of(&spool).head()?;
         if head.name != header.name() || head.archives.is_empty() {
-            return Err(refused("its head contradicts its header".to_owned()));
+            return Err(refused("its first lines contradict its header".to_owned()));
         }
         Ok(Self { spool, header, data_key, head })
     }
@@ -237,7 +237,7 @@ impl Document<'_> {
             let bytes = self.store.get_range(self.object, position..end).await?;
             if bytes.len() as u64 != end - position {
                 return Err(refused(format!(
-                    "the store says that it has {} bytes, and gave {} of those from {position} to {end}",
+                    "the store says that it has {} bytes, but sent {} of those from {position} to {end}",
                     self.bytes,
                     bytes.len()
                 )));

@@ -214,7 +214,7 @@ pub async fn put_manifest(store: &dyn ObjectStore, key: &str, manifest: &Spool) 
     match store.get_range(key, start..manifest.bytes() + 1).await {
         Ok(found) if found == seal => Ok(()),
         Ok(_) => {
-            let reason = "another manifest was put at the same time";
+            let reason = "another manifest was written at the same time";
             Err(StoreError::new(StoreErrorKind::AlreadyExists, store.url(), "write", key, reason).into())
         }
         // Who may only write relies on the condition.

@@ -56,7 +56,7 @@ impl Capabilities {
         } else if storage_class.is_some() && !self.storage_classes {
             "it has no storage classes"
         } else if !metadata.is_empty() && !self.metadata {
-            "it keeps no metadata beside an object"
+            "it stores no metadata with an object"
         } else {
             return Ok(());
         };

@@ -34,7 +34,8 @@ impl<'s> Listing<'s> {
         if page.more {
             let last = page.objects.last().map(|object| object.key.clone());
             if last <= self.last {
-                let reason = "its listing does not advance: it says that more follows, and gives nothing new";
+                let reason =
+                    "its listing does not advance: it says that there is more, but returns nothing new";
                 let url = self.store.url();
                 return Err(
                     StoreError::new(StoreErrorKind::Unsupported, url, "list", &self.prefix, reason).into()

@@ -50,7 +50,7 @@ pub async fn put_stream(
         && let Err(error) = store.abort_upload(&upload).await
     {
         // The first error is the one to tell.
-        tracing::warn!(%error, key, "an unfinished upload stays in the store");
+        tracing::warn!(%error, key, "an unfinished upload could not be aborted and stays in the store");
     }
     sent
 }

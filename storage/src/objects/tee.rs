@@ -48,7 +48,7 @@ impl Tee {
         }
         tracing::warn!(store = self.copy.url(), error = self.failure(), "the copy was abandoned");
         if let Err(error) = self.copy.abort_upload(&self.upload).await {
-            tracing::warn!(%error, "what was copied so far stays there");
+            tracing::warn!(%error, "what was copied so far could not be removed");
         }
     }
 }

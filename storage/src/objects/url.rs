@@ -44,7 +44,7 @@ impl StoreUrl {
             return Err(bad("it begins with neither s3:// nor file://"));
         };
         let Some(path) = rest.strip_prefix('/').filter(|path| !path.is_empty()) else {
-            return Err(bad("a folder is written with three slashes and from the root on"));
+            return Err(bad("a folder needs three slashes and an absolute path"));
         };
         let path = path.replace("%20", " ");
         // file:///C:/backups is C:/backups, while file:///mnt/nas is /mnt/nas.

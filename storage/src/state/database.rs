@@ -48,7 +48,7 @@ impl Database {
             Err(problem) => problem,
         };
         let aside = move_aside(path)?;
-        let notice = format!("{problem}. It was moved to {}, and an empty one made", aside.display());
+        let notice = format!("{problem}. It was moved to {}, and an empty one was created", aside.display());
         Ok((Self::open_or_repair(path)?, Some(notice)))
     }
 

@@ -42,7 +42,7 @@ impl Queue {
         let lock = lock::lock(folder)?;
         if let Err(error) = whole_file::replace_json(&folder.join(HOLDER), &Holder::this_process()) {
             // It is for people; the lock holds without it.
-            tracing::debug!(%error, "it is not written down who has the queue");
+            tracing::debug!(%error, "the queue does not record which process is using it");
         }
         let (history, notice) = Database::open(&folder.join("history"))?;
         Ok(Self { folder: folder.to_owned(), history, notices: notice.into_iter().collect(), _lock: lock })
@@ -264,7 +264,7 @@ impl Queue {
             .map_err(|e| e.to_string())
             .and_then(|view| whole_file::replace_json(&path, &view).map_err(|e| e.to_string()));
         if let Err(error) = written {
-            tracing::debug!(error, "the queue's view was not written");
+            tracing::debug!(error, "the queue's summary for `status` was not written");
         }
     }
 }

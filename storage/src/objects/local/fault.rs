@@ -27,7 +27,7 @@ impl From<io::Error> for LocalError {
 }
 
 pub(super) fn nothing_above() -> LocalError {
-    LocalError(StoreErrorKind::NoSuchStore, "the folder above does not exist".to_owned())
+    LocalError(StoreErrorKind::NoSuchStore, "the folder above it does not exist".to_owned())
 }
 
 pub(super) fn rejected(reason: impl Into<String>) -> LocalError {

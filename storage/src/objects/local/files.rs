@@ -24,7 +24,7 @@ pub(super) fn give_name(hidden: &Path, target: &Path, if_absent: bool) -> LocalR
             Ok(fs::rename(hidden, target)?)
         }
         Err(_) => {
-            Err(LocalError(StoreErrorKind::AlreadyExists, "there is such an object already".to_owned()))
+            Err(LocalError(StoreErrorKind::AlreadyExists, "there is already such an object".to_owned()))
         }
     }
 }

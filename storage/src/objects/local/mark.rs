@@ -59,8 +59,8 @@ pub(super) fn read_or_make(root: &Path) -> io::Result<String> {
 fn make(mut file: File, root: &Path) -> io::Result<String> {
     let store_id = Uuid::new_v4().to_string();
     let about =
-        "Intellistor keeps backups in this folder. Leave this file in its place: a run that misses it takes \
-                 the folder for another one, and stops"
+        "Intellistor keeps backups in this folder. Leave this file here: a run that does not find it takes the folder \
+         for a different one, and stops"
             .to_owned();
     let mark = Mark { store_id, about };
     file.write_all(&serde_json::to_vec(&mark)?)?;

@@ -109,7 +109,11 @@ impl LocalStore {
             && !key.ends_with('/')
             && !key.contains("//")
             && relative.components().all(|c| matches!(c, Component::Normal(_)));
-        if plain { Ok(self.root.join(relative)) } else { Err(rejected("the key is no plain relative path")) }
+        if plain {
+            Ok(self.root.join(relative))
+        } else {
+            Err(rejected("the key is not a plain relative path"))
+        }
     }
 
     /// Makes the folders of a path below the root, which itself must be there.

@@ -115,7 +115,8 @@ impl LocalStore {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let reason = format!("another process has had the upload locked for {LOCK_TIMEOUT:?}");
+                    let reason =
+                        format!("another process has held the lock of the upload for {LOCK_TIMEOUT:?}");
                     return Err(LocalError(StoreErrorKind::Timeout, reason));
                 }
                 // Some network file systems have no locks.
@@ -165,7 +166,7 @@ impl LocalStore {
             let Some(record) =
                 record.filter(|r| r.offset == end && r.receipt().is_some_and(|held| held == *part))
             else {
-                return Err(rejected(format!("part {} is not as it was received", part.number)));
+                return Err(rejected(format!("part {} is not what was received", part.number)));
             };
             end = record.end();
         }

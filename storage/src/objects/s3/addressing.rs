@@ -48,7 +48,7 @@ impl FromStr for Addressing {
             "auto" => Ok(Self::Auto),
             "path" => Ok(Self::Path),
             "virtual" => Ok(Self::Virtual),
-            _ => Err(format!("{text:?} is not one of auto, path and virtual")),
+            _ => Err(format!("{text:?} is none of auto, path and virtual")),
         }
     }
 }

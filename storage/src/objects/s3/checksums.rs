@@ -97,14 +97,14 @@ impl Negotiated {
             return;
         }
         let instead = match next {
-            Checksum::Sha256 | Checksum::Md5 => "Content-MD5 goes with them instead",
-            Checksum::None => "only the signatures of requests cover them",
+            Checksum::Sha256 | Checksum::Md5 => "Content-MD5 is sent instead",
+            Checksum::None => "only the signatures of the requests protect them",
         };
         tracing::warn!(
             store = refused.store,
             reason = refused.reason,
-            "the store takes no SHA-256 checksums with objects: {instead}. AWS_REQUEST_CHECKSUM_CALCULATION=when_required \
-             asks it for none, and silences this"
+            "the store accepts no SHA-256 checksums with objects: {instead}. Set \
+             AWS_REQUEST_CHECKSUM_CALCULATION=when_required to send none and to silence this warning"
         );
     }
 }

@@ -34,7 +34,7 @@ where
     if says("tunnel error: unsuccessful") {
         return (
             StoreErrorKind::Unreachable,
-            format!("{place} is not reached: the proxy refuses to connect to it"),
+            format!("cannot reach {place}: the proxy refuses to connect to it"),
         );
     }
     if says("dns error") {
@@ -43,7 +43,7 @@ where
     }
     if route.is_plain() && says("invalid HTTP version parsed") {
         let reason = format!(
-            "what answers at {place} is no HTTP: if it expects TLS, write https:// instead of http://"
+            "what answers at {place} does not speak HTTP: if it expects TLS, write https:// instead of http://"
         );
         return (StoreErrorKind::BadEndpoint, reason);
     }
@@ -58,7 +58,10 @@ where
             let what = match (of_io.any(is_refused), route.proxy()) {
                 // The proxy is all that this machine connects to.
                 (true, Some(proxy)) => {
-                    format!("connection refused by the proxy {proxy}, by which {} is reached", route.place())
+                    format!(
+                        "connection refused by the proxy {proxy}, through which {} is reached",
+                        route.place()
+                    )
                 }
                 (true, None) => format!("connection refused by {place}"),
                 (false, _) => format!("no answer from {place}"),
@@ -72,10 +75,10 @@ fn credentials(error: &CredentialsError) -> (StoreErrorKind, String) {
     let why = innermost(error);
     match error {
         CredentialsError::CredentialsNotLoaded(_) => {
-            (StoreErrorKind::NoCredentials, format!("there are no credentials any more: {why}"))
+            (StoreErrorKind::NoCredentials, format!("there are no longer any credentials: {why}"))
         }
         CredentialsError::ProviderTimedOut(_) => {
-            (StoreErrorKind::Timeout, format!("the credentials did not come in time: {why}"))
+            (StoreErrorKind::Timeout, format!("the credentials did not arrive in time: {why}"))
         }
         // Credentials of a role are fetched over the same network.
         _ if causes(error).any(|cause| cause.is::<io::Error>()) => {
@@ -92,17 +95,22 @@ fn tls(error: &rustls::Error, place: &str, route: &Route) -> (StoreErrorKind, St
             fault @ (CertificateError::UnknownIssuer | CertificateError::BadSignature),
         ) => {
             let trusted = route.trusted();
-            let reason = format!("the certificate of {place} was issued by none of {trusted} ({fault:?})");
+            let reason = format!("the certificate of {place} was not issued by any of {trusted} ({fault:?})");
             (StoreErrorKind::Certificate, reason)
         }
         rustls::Error::InvalidCertificate(fault) => {
             (StoreErrorKind::BadCertificate, format!("the certificate of {place} {}", certificate(fault)))
         }
         rustls::Error::InvalidMessage(_) => {
-            let reason = format!("what answers at {place} is no TLS: write http:// if it has none");
+            let reason = format!(
+                "what answers at {place} does not speak TLS: if it has none, write http:// instead of https://"
+            );
             (StoreErrorKind::BadEndpoint, reason)
         }
-        _ => (StoreErrorKind::Unreachable, format!("no TLS with {place}: {}", one_line(&error.to_string()))),
+        _ => (
+            StoreErrorKind::Unreachable,
+            format!("no TLS connection to {place}: {}", one_line(&error.to_string())),
+        ),
     }
 }
 
@@ -115,16 +123,16 @@ fn certificate(fault: &CertificateError) -> String {
     };
     match fault {
         CertificateError::Expired => "has expired".to_owned(),
-        CertificateError::ExpiredContext { not_after, .. } => format!("has expired on{}", day(not_after)),
+        CertificateError::ExpiredContext { not_after, .. } => format!("expired on{}", day(not_after)),
         CertificateError::NotValidYet => "is not valid yet".to_owned(),
         CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before{}", day(not_before)),
-        CertificateError::NotValidForName => "is for another name".to_owned(),
+        CertificateError::NotValidForName => "is for another host name".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            format!("is for other names: {}", one_line(&presented.join(", ")))
+            format!("is for other host names: {}", one_line(&presented.join(", ")))
         }
         other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "is one of an authority (CaUsedAsEndEntity), as self-signed ones often are, and not one of a server: it has \
-             to be made with basicConstraints=CA:FALSE"
+            "is that of an authority (CaUsedAsEndEntity), as self-signed ones often are, and not that of a server: it \
+             has to be created with basicConstraints=CA:FALSE"
                 .to_owned()
         }
         other => format!("is not accepted: {}", one_line(&other.to_string())),

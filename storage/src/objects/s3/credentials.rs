@@ -35,7 +35,8 @@ pub(super) async fn find(
             return Err((StoreErrorKind::NoCredentials, reason));
         }
         Err(error @ CredentialsError::InvalidConfiguration(_)) => {
-            let reason = format!("the credentials' configuration cannot be used: {}", innermost(&error));
+            let reason =
+                format!("the configuration of the credentials cannot be used: {}", innermost(&error));
             return Err((StoreErrorKind::Credentials, reason));
         }
         Err(_) => None,
@@ -61,13 +62,14 @@ pub(super) fn looked_for(get: impl Fn(&str) -> Option<String>) -> String {
     let config = file("AWS_CONFIG_FILE", "~/.aws/config");
     let metadata = match get("AWS_EC2_METADATA_DISABLED") {
         Some(off) if off.eq_ignore_ascii_case("true") => {
-            "an instance's role is not asked for, for AWS_EC2_METADATA_DISABLED=true"
+            "the role of an instance was not looked up, because of AWS_EC2_METADATA_DISABLED=true"
         }
-        _ => "no instance's role at the metadata service",
+        _ => "no role of an instance at the metadata service",
     };
     format!(
-        "there are no credentials: none in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY{half}, in the profile {profile:?} of \
-         {credentials} and {config}, by AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_CREDENTIALS_FULL_URI, and {metadata}"
+        "there are no credentials: none in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY{half}, in the profile \
+         {profile:?} of {credentials} and {config}, or through AWS_WEB_IDENTITY_TOKEN_FILE or \
+         AWS_CONTAINER_CREDENTIALS_FULL_URI, and {metadata}"
     )
 }
 

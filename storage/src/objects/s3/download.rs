@@ -32,7 +32,12 @@ impl S3Store {
             match self.piece(key, &range, &mut body, &mut etag).await? {
                 End::Whole => return Ok(body.freeze()),
                 End::Cut(reason) if body.len() > before && connections <= CONTINUED => {
-                    tracing::debug!(key, reason, arrived = body.len(), "a connection broke; continuing");
+                    tracing::debug!(
+                        key,
+                        reason,
+                        arrived = body.len(),
+                        "a connection broke; continuing on a new one"
+                    );
                 }
                 End::Cut(reason) => return Err(self.broken("read", key, reason).into()),
             }
@@ -93,7 +98,7 @@ impl S3Store {
     }
 
     fn no_ranges(&self, key: &str) -> StoreError {
-        let reason = "the store, or a proxy before it, ignores byte ranges";
+        let reason = "the store, or a proxy in front of it, ignores byte ranges";
         StoreError::new(StoreErrorKind::Unsupported, self.address(), "read", key, reason)
     }
 }

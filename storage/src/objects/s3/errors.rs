@@ -99,7 +99,7 @@ fn service(
         return Err(NotS3::of(response));
     }
     if code.is_empty() && (200..300).contains(&status) {
-        return Ok((StoreErrorKind::Unreachable, "its answer cannot be read".to_owned()));
+        return Ok((StoreErrorKind::Unreachable, "its answer is not readable".to_owned()));
     }
     if let Some(kind) = object_lock(message) {
         return Ok((kind, words));
@@ -114,7 +114,7 @@ fn service(
             let class = element(response, "StorageClass").or_else(|| element(response, "AccessTier"));
             let class =
                 class.map_or_else(|| "an archive class".to_owned(), |class| format!("storage class {class}"));
-            format!("the object is in {class}, from which it cannot be read at once ({code})")
+            format!("the object is in {class}, from which it cannot be read immediately ({code})")
         }
         StoreErrorKind::ClockSkew => match clock_difference(response) {
             Some(difference) => format!("this machine's clock is {difference} ({code})"),

@@ -25,7 +25,9 @@ impl NotS3 {
     pub(super) fn of(raw: &HttpResponse) -> Self {
         let headers = raw.headers();
         let mut what = format!("HTTP status {}", raw.status().as_u16());
-        for (name, before) in [("content-type", ", "), ("server", " from "), ("location", ", leading to ")] {
+        for (name, before) in
+            [("content-type", ", "), ("server", " from "), ("location", ", redirecting to ")]
+        {
             if let Some(value) = headers.get(name) {
                 let value = value.split(['?', '#', ';']).next().unwrap_or_default();
                 let value: String = one_line(value).chars().take(MOST_LOCATION).collect();
@@ -45,7 +47,7 @@ impl fmt::Display for NotS3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "what answered is no S3 store, but perhaps a proxy or a network's login page ({})",
+            "what answered is not an S3 store, but perhaps a proxy or the login page of a network ({})",
             self.what
         )
     }

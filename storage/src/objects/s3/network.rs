@@ -205,15 +205,15 @@ impl Proxy {
     fn read(variable: &'static str, url: &str) -> Result<Self, String> {
         // What a proxy's URL holds besides may be a password: it is not repeated.
         let forms = "write http://host:port or http://user:password@host:port";
-        let refused = |what: &str| format!("{variable} names no proxy that can be used: {what}");
+        let refused = |what: &str| format!("{variable} does not name a usable proxy: {what}");
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let parsed = url.parse::<Uri>().map_err(|_| refused(&format!("it is no URL; {forms}")))?;
+        let parsed = url.parse::<Uri>().map_err(|_| refused(&format!("it is not a URL; {forms}")))?;
         match parsed.scheme_str() {
             Some("http" | "https") if parsed.host().is_some_and(|host| !host.is_empty()) => {
                 Ok(Self { url, variable })
             }
             Some(scheme) if scheme.starts_with("socks") => {
-                Err(refused(&format!("SOCKS is not supported, an HTTP proxy is; {forms}")))
+                Err(refused(&format!("only HTTP proxies are supported, not SOCKS; {forms}")))
             }
             _ => Err(refused(forms)),
         }
@@ -253,7 +253,7 @@ fn trusted(get: impl Fn(&str) -> Option<String>) -> Result<(TlsContext, Option<S
     if usable.is_empty() {
         let why = match found.errors.first() {
             Some(error) => error.to_string(),
-            None => "there is no certificate in it (PEM: -----BEGIN CERTIFICATE-----)".to_owned(),
+            None => "it contains no certificate (PEM: -----BEGIN CERTIFICATE-----)".to_owned(),
         };
         return Err(format!("{named} names no trusted authority: {why}"));
     }

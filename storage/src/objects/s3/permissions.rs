@@ -31,7 +31,7 @@ pub(super) fn refused(operation: &str, bucket: &str, full_key: &str, words: &str
     let resource = if on_bucket { bucket.to_owned() } else { format!("{bucket}/{full_key}") };
     // Without s3:ListBucket the answer for an object that does not exist is the same.
     let absent = if name == "s3:GetObject" {
-        ". Without s3:ListBucket the store answers the same where there is no such object"
+        ". Without s3:ListBucket, the store gives the same answer if there is no such object"
     } else {
         ""
     };

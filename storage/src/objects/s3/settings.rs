@@ -42,7 +42,8 @@ impl Settings {
             .filter(|_| !is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"))
             .find_map(|name| get(name).map(|value| (name, value.trim().to_owned())));
         if let Some((name, url)) = &endpoint {
-            check_endpoint(url).map_err(|reason| format!("{name}={url:?} is no endpoint: {reason}"))?;
+            check_endpoint(url)
+                .map_err(|reason| format!("{name}={url:?} is not the URL of an endpoint: {reason}"))?;
         }
         let endpoint = endpoint.map(|(_, url)| url);
         let is_plain = endpoint.as_deref().and_then(display_of).is_some_and(|url| url.starts_with("http:"));
@@ -83,7 +84,7 @@ impl Settings {
                 let url = shared.endpoint_url().unwrap_or_default();
                 Err((
                     StoreErrorKind::BadSetting,
-                    format!("the profile's endpoint_url {url:?} is no endpoint: {reason}"),
+                    format!("the profile's endpoint_url {url:?} is not the URL of an endpoint: {reason}"),
                 ))
             }
             _ => Ok(shared),

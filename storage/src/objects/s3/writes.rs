@@ -155,7 +155,7 @@ impl S3Store {
         const OPERATION: &str = "write a part of";
         if part.number > MAX_PARTS || part.body.len() as u64 > MAX_PART_BYTES {
             let reason =
-                format!("part {} of {} bytes is beyond the limits of S3", part.number, part.body.len());
+                format!("part {} of {} bytes exceeds the limits of S3", part.number, part.body.len());
             let kind = StoreErrorKind::Rejected;
             return Err(StoreError::new(kind, self.address(), OPERATION, &upload.key, reason));
         }
@@ -204,7 +204,7 @@ impl S3Store {
     /// For a store that refuses a condition: a look has to do.
     async fn look_before(&self, operation: &'static str, key: &str) -> Result<()> {
         let found = self.size(key).await?;
-        let reason = "there is such an object already";
+        let reason = "there is already such an object";
         let exists =
             || StoreError::new(StoreErrorKind::AlreadyExists, self.address(), operation, key, reason);
         found.map_or(Ok(()), |_| Err(exists().into()))
