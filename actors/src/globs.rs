@@ -141,7 +141,7 @@ pub fn mistake(pattern: &str) -> Option<String> {
             quoted(&format!("\\!{rest}"))
         ));
     }
-    let relative = "patterns are matched on the path relative to the folder that is backed up";
+    let relative = "patterns are matched against the path relative to the folder that is backed up";
     if pattern.starts_with(['/']) || pattern.starts_with("\\\\") || has_drive {
         let slashes = pattern.replace('\\', "/");
         let path = if has_drive { &slashes[2..] } else { &slashes };
@@ -191,7 +191,7 @@ pub fn suspicion(pattern: &str) -> String {
     if pattern.contains('\\') {
         let right = pattern.replace('\\', "/");
         return format!(
-            ": a backslash takes the next character literally, and folders are separated by `/`. Perhaps {right:?} is meant"
+            ": a backslash takes the next character literally, and folders are separated by `/`. Perhaps you mean {right:?}"
         );
     }
     if pattern.starts_with('~') || pattern.contains(['$', '%']) {

@@ -32,9 +32,7 @@ pub enum Failure {
     #[error(transparent)]
     Error(#[from] Error),
     /// Occurs when a stage panicked: a defect of this program.
-    #[error(
-        "the {stage} stage panicked: {message}. This is a defect of the program; please report it with the log"
-    )]
+    #[error("the {stage} stage panicked: {message}. This is a bug; please report it with the log")]
     Panic { stage: &'static str, message: String },
 }
 

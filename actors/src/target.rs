@@ -123,7 +123,7 @@ impl Target {
         let target_path = self.path_of(target)?;
         let missing = || {
             let target = entry.link_target.as_deref().unwrap_or_default();
-            TargetError::Failed(format!("it is another name of {target}, which was not restored"))
+            TargetError::Failed(format!("it is a hard link to {target}, which was not restored"))
         };
         let Some((target_name, target_parents)) = target_path.split_last() else { return Err(missing()) };
         let (dir, name) = self.destination(entry.raw_path())?;
@@ -202,7 +202,7 @@ impl Target {
         restored: FileId,
         entry: &Entry,
     ) -> Result<Vec<String>, TargetError> {
-        let failed = |e| TargetError::from_io("copy the file that it is another name of", e);
+        let failed = |e| TargetError::from_io("copy the file that it is a hard link to", e);
         let mut source = temporary::open_existing(dir, name).map_err(failed)?;
         if FileId::of_file(&source).map_err(failed)? != restored {
             return Err(failed(io::Error::other("it was replaced meanwhile")));

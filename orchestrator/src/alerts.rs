@@ -20,16 +20,17 @@ pub(crate) fn of_claim(claim: Claim, policy_id: &str, host: &str) -> Option<Stri
     let alert = match claim {
         Claim::Owned => None,
         Claim::Renamed(Owner { host: before, .. }) => Some(format!(
-            "the policy {policy_id} belongs to the machine {before}, which has the same machine id as this one, {host}. \
-             If {before} was renamed to {host}, all is well; if both exist, one is a clone of the other: give it an id of \
-             its own (systemd-machine-id-setup, sysprep), or its policy another policy_id"
+            "the policy {policy_id} belongs to the machine {before}, which has the same machine id as this one, \
+             {host}. If {before} was renamed to {host}, all is well; if both exist, one is a clone of the other: give \
+             one of them a machine id of its own (systemd-machine-id-setup, sysprep), or its policy another policy_id"
         )),
         Claim::TakenOver(Some(Owner { host: before, since, .. })) => Some(format!(
-            "the policy {policy_id}, which belonged to the machine {before} since {since}, belongs to {host} from now on; \
-             {before} is refused"
+            "the policy {policy_id}, which had belonged to the machine {before} since {since}, belongs to {host} from \
+             now on; {before} will be refused"
         )),
         Claim::TakenOver(None) => Some(format!(
-            "the policy {policy_id} belongs to the machine {host} from now on; its machine.json was unreadable"
+            "the policy {policy_id} belongs to the machine {host} from now on; its machine.json was unreadable and \
+             has been rewritten"
         )),
     };
     if let Some(alert) = &alert {
@@ -43,8 +44,8 @@ pub(crate) fn of_name(name: &BackupName, began: DateTime<Utc>) -> Option<String>
     let is_forced = clock::parse(&name.timestamp).is_some_and(|named| named - began > SUCCESSION);
     is_forced.then(|| {
         format!(
-            "the clock ({}) is behind the run before: this run is dated {} to stay after the previous run. Check this \
-             machine's clock",
+            "the clock ({}) is behind the previous run: this run is dated {}, so that it comes after that one. Check \
+             this machine's clock",
             began.format(TIMESTAMP),
             name.timestamp
         )
@@ -62,12 +63,14 @@ pub(crate) async fn of_store(
     match backups_before(catalog, name).await {
         Ok(before) => alerts.extend(of_backups(catalog, recipients, before, now).await),
         // Backups need no right to list.
-        Err(error) => tracing::warn!(%error, "the backups of this policy cannot be compared with this one"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot compare this backup with the earlier ones of its policy")
+        }
     }
     let store_now = catalog.store.now_ms().and_then(DateTime::from_timestamp_millis);
     if let Some(store_now) = store_now.filter(|store_now| (*store_now - now).abs() > clock::SKEW) {
         alerts.push(format!(
-            "this machine's clock says {}, the store's says {}: backups are named after this machine's. Set it right",
+            "this machine's clock says {}, but the store's says {}. Backups are dated by this machine's: set it right",
             now.format(TIMESTAMP),
             store_now.format(TIMESTAMP)
         ));
@@ -91,8 +94,8 @@ async fn of_backups(
         before.drain(..).partition(|name| clock::is_future(&name.timestamp, now));
     if let Some(newest) = future.last() {
         alerts.push(format!(
-            "the store holds a backup dated in the future, {} (the clock says {}): it was made under a wrong clock, or this \
-             one is wrong. `--latest` passes it over. If it is of no use, remove it from the store",
+            "the store has a backup dated in the future, {} (the clock says {}): the clock was wrong then, or is \
+             wrong now. `--latest` skips that backup. If you do not need it, delete it from the store",
             newest.archive_key(),
             now.format(TIMESTAMP)
         ));
@@ -108,15 +111,15 @@ async fn of_key(catalog: &Catalog, recipients: &Recipients, newest: &BackupName)
     let peeked = match Preamble::fetch(&*catalog.store, newest).await {
         Ok(peeked) => peeked,
         Err(error) => {
-            tracing::warn!(%error, backup_id = newest.backup_id, "the key of the newest backup is not known");
+            tracing::warn!(%error, backup_id = newest.backup_id, "cannot read which key sealed the newest backup");
             return None;
         }
     };
     let header = peeked.header;
     let differs = |sealed_with: &str, configured: &str| {
         format!(
-            "this backup is sealed with another key than the one before: {} opens with key {sealed_with}, and what is \
-             configured now is {configured}. Keep both, or set the key right and run again",
+            "this backup is sealed with another key than the previous one: {} opens with key {sealed_with}, but what is \
+             configured now is {configured}. Keep both keys, or configure the right one and run again",
             newest.archive_key()
         )
     };
@@ -125,7 +128,7 @@ async fn of_key(catalog: &Catalog, recipients: &Recipients, newest: &BackupName)
         Err(Storage::WrongPassphrase { sealed_with }) => Some(differs(&sealed_with, "another passphrase")),
         Ok(_) => None,
         Err(error) => {
-            tracing::warn!(%error, backup_id = newest.backup_id, "the key of the newest backup cannot be compared");
+            tracing::warn!(%error, backup_id = newest.backup_id, "cannot compare the key of the newest backup");
             None
         }
     }

@@ -159,7 +159,7 @@ impl Catalog {
                     passed_over,
                     of_the_future = future.timestamp,
                     chosen = newest.timestamp,
-                    "backups that are dated in the future are passed over; --key restores them"
+                    "skipping backups that are dated in the future; --key restores them"
                 );
                 Some(newest)
             }

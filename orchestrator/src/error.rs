@@ -23,7 +23,7 @@ pub enum Error {
     Policy(#[from] PolicyError),
     /// Occurs when a pattern is no glob.
     #[error(
-        "{0}. A glob takes `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before one that is meant literally"
+        "{0}. A glob may contain `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before a character that is meant literally"
     )]
     Pattern(#[from] intellistor_actors::globs::BadGlob),
     /// Occurs when the store has no backup of the policy.
@@ -36,7 +36,7 @@ pub enum Error {
         orphans: usize,
     },
     /// Occurs when a backup's manifest is missing or was altered, and its archive exists.
-    #[error("{source}. The archive is there, and can be restored without its manifest")]
+    #[error("{source}. The archive exists, and can be restored without its manifest")]
     ManifestLost {
         name: BackupName,
         /// What is wrong with the manifest.
@@ -45,7 +45,8 @@ pub enum Error {
     },
     /// Occurs when `--only` matches nothing: nothing was restored.
     #[error(
-        "nothing in backup {backup_id} matches {patterns}. Patterns are matched on the whole relative path, `*` crosses `/`, and a folder includes all that is in it"
+        "nothing in backup {backup_id} matches {patterns}. Patterns are matched against the whole relative path, `*` \
+         also matches `/`, and a folder includes its contents"
     )]
     NothingMatches {
         backup_id: String,
@@ -54,12 +55,14 @@ pub enum Error {
     },
     /// Occurs when what was put into the store is not what the store says it has.
     #[error(
-        "the store does not hold what was sent: {0}. No manifest was written, so this backup does not exist; run it again"
+        "the store does not have what was sent: {0}. No manifest was written, so this backup does not exist; run it again"
     )]
     NotAsSent(String),
     /// Occurs when an object in the store has the name of what this job has sent, and another sender.
     #[error(
-        "{key} in {store} is not what this job has sent: the agent's home was copied (was a snapshot restored or started twice?), and the other copy continued the same job. Its data is not touched; give each machine its own home and policy_id"
+        "{key} in {store} is not what this job sent: the agent's home was copied (was a snapshot restored or started \
+         twice?), and the other copy continued the same job. The other copy's data was not touched. Give each machine \
+         its own home and policy_id"
     )]
     Overtaken {
         /// The object's key.
@@ -69,7 +72,7 @@ pub enum Error {
     },
     /// Occurs when the copy of a backup would be written into the store itself.
     #[error(
-        "the copy in {} would overwrite what the store {} holds. Name another folder, best on another disk",
+        "the copy in {} would overwrite the contents of the store {}. Name another folder, preferably on another disk",
         copy.display(), store.display()
     )]
     CopyInStore {
@@ -83,7 +86,8 @@ pub enum Error {
     Target { out: PathBuf, reason: String },
     /// Occurs when others can write to the agent's settings or state.
     #[error(
-        "{what} is not used, since others can write it: {others}. Make it and its parent folders writable only by the account that runs this (`chown`, `chmod go-w`)"
+        "{what} is not used, because others can write to it: {others}. Make it and its parent folders writable only \
+         by the account that runs this (`chown`, `chmod go-w`)"
     )]
     Untrusted {
         /// What it is for.

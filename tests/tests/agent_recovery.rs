@@ -232,7 +232,7 @@ fn what_a_cancelled_job_leaves_is_named_where_it_cannot_be_removed() {
     sandbox.server.traffic().forget_upload(&sandbox.upload(0).id);
     let cancelled = sandbox.agent.run(["-q", "cancel", "--policy", "policy.yaml"]).expect(3);
     assert!(
-        cancelled.json["leftover"].as_str().unwrap().contains("does not know it"),
+        cancelled.json["leftover"].as_str().unwrap().contains("no longer knows it"),
         "{:#}",
         cancelled.json
     );

@@ -271,10 +271,10 @@ fn a_folder_that_is_empty_and_was_not_is_told_every_night_until_it_is_filled() {
     fs::rename(sandbox.at("data"), sandbox.at("mounted")).unwrap();
     fs::create_dir(sandbox.at("data")).unwrap();
     let client = sandbox.back_up(&[]).expect(3);
-    assert!(client.warnings().contains("holds no files"), "{}", client.warnings());
+    assert!(client.warnings().contains("contains no files"), "{}", client.warnings());
     for _ in 0..2 {
         let output = sandbox.run(&[]).expect(3);
-        assert!(output.warnings().contains("holds no files"), "{}", output.warnings());
+        assert!(output.warnings().contains("contains no files"), "{}", output.warnings());
         assert_eq!(output.json["state"], "completed_with_warnings");
     }
     fs::remove_dir(sandbox.at("data")).unwrap();
@@ -284,7 +284,7 @@ fn a_folder_that_is_empty_and_was_not_is_told_every_night_until_it_is_filled() {
     sandbox.run(&[]).expect(0);
     (0..6).for_each(|i| fs::remove_file(sandbox.at(&format!("data/more {i}"))).unwrap());
     let output = sandbox.run(&[]).expect(3);
-    assert!(output.warnings().contains("less than half"), "{}", output.warnings());
+    assert!(output.warnings().contains("fewer than half"), "{}", output.warnings());
     sandbox.run(&[]).expect(0);
 }
 
@@ -297,14 +297,14 @@ fn a_folder_is_compared_with_the_latest_backup_and_not_with_one_of_the_future() 
     fs::create_dir(sandbox.at("data")).unwrap();
     // A backup of the empty folder, as a clock that was years ahead would have named it.
     let empty = sandbox.back_up(&[]).expect(3);
-    assert!(empty.warnings().contains("holds no files"), "{}", empty.warnings());
+    assert!(empty.warnings().contains("contains no files"), "{}", empty.warnings());
     let made = sandbox.at("store").join(Path::new(empty.key_backup()).parent().unwrap());
     let future = sandbox.at("store/backups/p/20990101T000000Z");
     fs::create_dir(&future).unwrap();
     fs::rename(&made, future.join(made.file_name().unwrap())).unwrap();
     let output = sandbox.back_up(&[]).expect(3);
     assert!(output.warnings().contains("dated in the future"), "{}", output.warnings());
-    assert!(output.warnings().contains("holds no files"), "{}", output.warnings());
+    assert!(output.warnings().contains("contains no files"), "{}", output.warnings());
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Archiver {
             };
             let (file, metadata) = match opened {
                 Ok((_, metadata)) if metadata.kind != SourceKind::File => {
-                    let reason = "it was replaced by something that is no file";
+                    let reason = "it was replaced by something that is not a file";
                     self.problem(scanned, ProblemKind::Skipped, reason.to_owned());
                     return Ok(());
                 }
@@ -210,14 +210,14 @@ impl Archiver {
                 let metadata = FileMetadata { size: bytes.len() as u64, ..metadata.clone() };
                 let copied = self.copy(scanned, Body::Read(bytes), &metadata, &xattrs)?;
                 let reason = format!(
-                    "the system gives its size as {stated} bytes, and {} could be read, which are in the backup",
+                    "the system reports its size as {stated} bytes, but {} could be read; they are in the backup",
                     bytes.len()
                 );
                 (copied, reason)
             }
             (None, cut) => {
                 let reason = format!(
-                    "the system gives its size as {stated} bytes, which are in the backup; what it has behind them is not"
+                    "the system reports its size as {stated} bytes, which are in the backup; anything after them is not"
                 );
                 let copied = match cut {
                     Some(archived) => Copied { archived, outcome: ReadOutcome::Whole },

@@ -30,7 +30,7 @@ pub fn data_map(file: &File, metadata: &FileMetadata) -> io::Result<Vec<Range<u6
     let data_bytes: u64 = map.iter().map(|extent| extent.end - extent.start).sum();
     if data_bytes > PLAUSIBLE_BYTES && data_bytes > max_data(file) {
         return Err(io::Error::other(format!(
-            "it is said to have {data_bytes} bytes of data, which its file system cannot hold"
+            "it claims {data_bytes} bytes of data, more than its file system can hold"
         )));
     }
     Ok(map)

@@ -112,9 +112,9 @@ impl Naming {
             return None;
         }
         let why = if *fit(component, self.system) == *name || std::str::from_utf8(component).is_err() {
-            "Windows takes no such name"
+            "Windows does not allow that name"
         } else {
-            "Windows takes its name for that of another entry"
+            "to Windows, its name is the same as that of another entry"
         };
         let (path, name) = (String::from_utf8_lossy(prefix), String::from_utf8_lossy(name));
         Some(format!("{path}: restored as {name}: {why}"))

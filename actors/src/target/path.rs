@@ -26,8 +26,8 @@ fn check(name: &[u8]) -> Result<(), TargetError> {
     let refused = |reason: &str| Err(TargetError::Refused(reason.to_owned()));
     match name {
         b"" => refused("its path is absolute or has an empty component"),
-        b"." | b".." => refused("its path has a component . or .."),
-        _ if name.contains(&0) => refused("its path has a NUL"),
+        b"." | b".." => refused("its path contains a component . or .."),
+        _ if name.contains(&0) => refused("its path contains a NUL"),
         _ => Ok(()),
     }
 }

@@ -36,8 +36,8 @@ async fn abort_uploads(job: &Job, catalog: &Catalog) -> Result<(), String> {
     let leftover = |why: &dyn Display| {
         let id = job.upload.as_ref().map_or(String::new(), |upload| format!(" (upload {})", upload.id));
         format!(
-            "in {} parts of {key}{id} may be left, which take space and are billed: {why}. Abort that upload there, or let \
-             a rule of the bucket do it",
+            "parts of {key}{id} may be left in {}, where they take up space and are billed: {why}. Abort that upload \
+             there, or let a lifecycle rule of the bucket do it",
             job.store
         )
     };
@@ -51,8 +51,8 @@ async fn abort_uploads(job: &Job, catalog: &Catalog) -> Result<(), String> {
         && error.kind == StoreErrorKind::UploadGone
     {
         return Err(completed(&*store, job).await.unwrap_or_else(|| {
-            leftover(&"the store does not know it any more; it was removed there, or this is another store under the same \
-                       name (AWS_ENDPOINT_URL, a disk that is not mounted)")
+            leftover(&"the store no longer knows it: it was removed there, or this is another store under the same \
+            name (AWS_ENDPOINT_URL, a disk that is not mounted)")
         }));
     }
     // An account that may abort uploads need not be allowed to list them.
@@ -70,11 +70,11 @@ async fn completed(store: &dyn ObjectStore, job: &Job) -> Option<String> {
     if !exists(&archive).await {
         None
     } else if exists(&manifest).await {
-        Some(format!("in {} its backup was complete already, and stays: {archive}", job.store))
+        Some(format!("its backup in {} was already complete, and stays: {archive}", job.store))
     } else {
         Some(format!(
-            "in {} its archive was complete already, and stays without a manifest: {archive}. `restore \
-             --without-manifest` opens it; remove it if it is of no use",
+            "its archive in {} was already complete, and stays without a manifest: {archive}. `restore \
+             --without-manifest` restores from it; delete it if you do not need it",
             job.store
         ))
     }

@@ -70,8 +70,8 @@ pub(super) fn clock_warnings(queue: &Queue, name: &BackupName, began: DateTime<U
     let last = queue.history()?.into_iter().next().map(|job| job.name.timestamp);
     let last = last.filter(|last| clock::is_future(last, began)).map(|last| {
         format!(
-            "the run before is named {last}, and the clock says {}: it ran under a wrong clock, or this one is wrong. \
-             Its name is not counted. Check this machine's clock",
+            "the previous run is dated {last}, but the clock says {}: the clock was wrong then, or is wrong now. That \
+             date is ignored. Check this machine's clock",
             began.format(TIMESTAMP)
         )
     });

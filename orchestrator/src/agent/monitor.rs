@@ -98,7 +98,7 @@ pub(super) fn write_progress(folder: &Path, ledger: &Ledger, progress: &Progress
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(%error, path = %path.display(), "cannot be removed");
+            tracing::warn!(%error, path = %path.display(), "cannot remove this file");
         }
         _ => {}
     }

@@ -29,12 +29,12 @@ pub(super) async fn clean_up(queue: &Queue, store: &dyn ObjectStore, job: &Backu
         }
         match store.last_part_ms(&upload).await {
             Ok(last_part_ms) if last_part_ms.is_none_or(is_old) => {
-                tracing::info!(key = upload.key, "an upload that was not used for a week is aborted");
+                tracing::info!(key = upload.key, "aborting an upload that was not used for a week");
                 store.abort_upload(&upload).await?;
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, key = upload.key, "it is not known when this upload was last used; it stays");
+                tracing::warn!(%error, key = upload.key, "cannot tell when this upload was last used; it is kept");
             }
         }
     }
@@ -45,13 +45,14 @@ pub(super) async fn clean_up(queue: &Queue, store: &dyn ObjectStore, job: &Backu
 async fn clear_lost(store: &dyn ObjectStore, lost: &BackupName) -> Result<()> {
     let key = lost.archive_key();
     for left in store.list_uploads(&key).await? {
-        tracing::info!(key, "the upload of a job whose ledger was lost is aborted");
+        tracing::info!(key, "aborting the upload of a job whose records were lost");
         store.abort_upload(&left.upload).await?;
     }
     if store.head(&key).await?.is_some() && store.head(&lost.manifest_key()).await?.is_none() {
         tracing::warn!(
             key,
-            "this archive is whole, but the job's ledger was lost before its manifest was made; `restore --without-manifest` opens it"
+            "this archive is complete, but the job's records were lost before its manifest was written; `restore \
+             --without-manifest` restores from it"
         );
     }
     Ok(())
@@ -70,14 +71,14 @@ pub(super) async fn abort_unrecorded(store: &dyn ObjectStore, archive_key: &str)
                 }
                 _ => {}
             }
-            tracing::info!(key = found.upload.key, "an upload that was never recorded is aborted");
+            tracing::info!(key = found.upload.key, "aborting an upload that was never recorded");
             store.abort_upload(&found.upload).await?;
         }
         Ok(())
     };
     match aborted.await {
         Err(StorageError::Store(error)) if error.retry_class() == RetryClass::Permanent => {
-            tracing::info!(%error, "uploads that were never recorded cannot be looked for");
+            tracing::info!(%error, "cannot look for uploads that were never recorded");
             Ok(())
         }
         aborted => Ok(aborted?),

@@ -126,7 +126,7 @@ async fn run_job(
     let JobRunEnd { copies, reused_parts, notices } = run.end();
     own_notices.extend(notices);
     if let Err(error) = known_stores::remember(queue, copies.stores().await) {
-        tracing::warn!(%error, "the queue does not keep which store the copy's folder is");
+        tracing::warn!(%error, "cannot record which store the copy's folder is");
     }
     let cancel_requested = monitor.stop().await;
     let OpenJob { ledger, resumed, .. } = job;

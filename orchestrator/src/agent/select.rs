@@ -43,9 +43,9 @@ fn has_ended_without_backup(job: &Job) -> bool {
 /// Why a job cannot be resumed under this policy, store and key.
 fn obstacle(setup: &RunSetup<'_>, job: &Job) -> Option<String> {
     if job.policy_digest != setup.policy.digest() {
-        Some("the policy was changed since".to_owned())
+        Some("the policy was changed after it began".to_owned())
     } else if job.store != setup.catalog.url() {
-        Some("backups go to another store now".to_owned())
+        Some("backups now go to another store".to_owned())
     } else {
         open_header(job, setup.recipients).err().map(|error| error.to_string())
     }
@@ -60,7 +60,7 @@ async fn end(
 ) -> Result<Option<String>> {
     let log = setup.log(&ledger.job().name.timestamp)?;
     let end = async {
-        tracing::warn!(why = obstacle, "the job cannot be resumed and is ended");
+        tracing::warn!(why = obstacle, "the job cannot be resumed; ending it");
         ledger.update(|job| job.last_error = Some(obstacle))?;
         let leftover = abandon(&ledger, setup.catalog, JobEvent::GaveUp).await?;
         close(queue, ledger, &log, setup.catalog).await?;

@@ -66,7 +66,7 @@ fn record(ledger: &Ledger, error: &Error) {
         job.run_span.iter_mut().for_each(|run| run.ended = true);
     });
     if let Err(error) = recorded {
-        tracing::warn!(%error, "the queue does not keep why the run stopped");
+        tracing::warn!(%error, "cannot record why the run stopped");
     }
 }
 
@@ -95,7 +95,12 @@ async fn pause(
     error: &Error,
 ) -> (&'static str, Option<String>) {
     let (state, parts) = (ledger.job().state.name(), ledger.part_count());
-    tracing::error!(error = with_advice(error), state, parts, "the run stopped; the next run resumes it");
+    tracing::error!(
+        error = with_advice(error),
+        state,
+        parts,
+        "the run stopped; the next run resumes the job"
+    );
     // An interrupted run does not wait for its log, and a store that cannot be used is not asked again.
     let can_ship = !matches!(error, Error::Interrupted) && !error.is_unusable_store();
     let log_key = match log.enqueue(queue) {

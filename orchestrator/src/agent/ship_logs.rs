@@ -48,7 +48,7 @@ async fn ship_outbox(own: &AgentLog, queue: &Queue, catalog: &Catalog) -> Result
         queue.log_shipped(&log)?;
         if outcome == Shipped::TakenByAnother {
             let warning = format!(
-                "the store holds the log of another run as {}; this one's stays in {}",
+                "the store has the log of another run at {}; the log of this run stays in {}",
                 log.key,
                 log.file.display()
             );
@@ -66,7 +66,7 @@ async fn ship_one(log: PendingLog, also: Option<String>, catalog: &Catalog) -> R
     let ship = on_system("log shipping", move || async move {
         let shipper = actix::Actor::start(LogShipper::new(store));
         let answer = shipper.send(ShipLog { log, also }).await;
-        Ok(answer.map_err(|e| Error::Defect(format!("the log shipper vanished: {e}")))??)
+        Ok(answer.map_err(|e| Error::Defect(format!("the log shipper ended unexpectedly: {e}")))??)
     });
     let in_time = tokio::time::timeout(TIMEOUT, ship).await;
     in_time.map_err(|_| Error::Defect(format!("the store took more than {TIMEOUT:?}")))?

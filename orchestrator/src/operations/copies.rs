@@ -129,7 +129,7 @@ impl Copies {
             copy.clear(&source.header.name().archive_key()).await;
             let folder = copy.folder.display();
             let warning = format!(
-                "backup made, but not copied to {folder}: {failure}. Fix that; the next backup is copied again"
+                "backup made, but not copied to {folder}: {failure}. Fix this; the next backup will be copied again"
             );
             tracing::warn!("{warning}");
             warnings.push(warning);
@@ -269,7 +269,7 @@ impl FolderCopy {
 
 /// The error for a folder that lacks the mark of the store that earlier runs wrote to.
 pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError {
-    let reason = "this folder lacks the mark (.intellistor-store) of the store earlier runs wrote to";
+    let reason = "this folder lacks the mark (.intellistor-store) of the store that earlier runs wrote to";
     StoreError::new(StoreErrorKind::OtherStore, store.url(), "write to", folder.to_string_lossy(), reason)
 }
 
@@ -310,6 +310,6 @@ async fn put_piece(
 }
 
 fn not_as_sealed(segment: &SegmentRecord) -> Error {
-    let reason = "the store gave other bytes than were sent";
+    let reason = "the store returned other bytes than were sent";
     Error::Storage(Storage::integrity(format!("segment {}", segment.number), reason))
 }

@@ -39,7 +39,7 @@ pub(crate) async fn archive(
             || receipt.sha256.is_some_and(|digest| digest != segment.sha256)
     };
     if let Some((segment, _)) = parts.iter().find(differs) {
-        return Err(Error::NotAsSent(format!("part {} has another size or checksum", segment.number)));
+        return Err(Error::NotAsSent(format!("part {} has a different size or checksum", segment.number)));
     }
     let segments: Vec<_> = parts.iter().map(|(segment, _)| *segment).collect();
     // Not every store supports the condition below.

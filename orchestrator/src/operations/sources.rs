@@ -48,7 +48,9 @@ pub(crate) fn excludes(
         // A second mount of a folder is seen only when the walk comes to it.
         let roots = policy.paths.iter().filter(|path| path.is_dir());
         excluded.extend(
-            roots.map(|path| ExcludedFolder::new(path, "`paths` names it as well, and it is stored once")),
+            roots.map(|path| {
+                ExcludedFolder::new(path, "it is also named in `paths`, and is stored only once")
+            }),
         );
     }
     let own_backups = BackupName::policy_prefix(&policy.policy_id);
@@ -72,7 +74,7 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
             || globs::suspicion(&pattern),
             |(prefix, rest)| {
                 format!(
-                    ": patterns are matched below each of `paths`, without the name {prefix:?}. Perhaps {rest:?} is meant"
+                    ": patterns are matched below each of `paths`, without the name {prefix:?}. Perhaps you mean {rest:?}"
                 )
             },
         );
@@ -111,8 +113,8 @@ fn alarms(roots: &[RootRecord], before: &[Vec<RootRecord>]) -> Vec<String> {
         let last = before.iter().filter_map(|roots| files_of(roots, &root.path)).find(|&files| files > 0);
         if let Some(files) = last {
             alarms.push(format!(
-                "{:?} holds no files, and an earlier backup found {files} there. Is its disk mounted? If it is to be \
-                 empty, take it out of `paths`",
+                "{:?} contains no files, but an earlier backup found {files} there. Is its disk mounted? If it should \
+                 be empty, remove it from `paths`",
                 root.path
             ));
         }
@@ -123,8 +125,8 @@ fn alarms(roots: &[RootRecord], before: &[Vec<RootRecord>]) -> Vec<String> {
     let (now, last) = in_both.fold((0, 0), |(now, last), (n, l)| (now + n, last + l));
     if alarms.is_empty() && now * 2 < last {
         alarms.push(format!(
-            "of {last} files in the backup before, less than half are left: {now}. Check that nothing was lost; \
-             earlier backups have them"
+            "of {last} files in the previous backup, fewer than half are left: {now}. Check that nothing was lost; \
+             earlier backups still have them"
         ));
     }
     alarms

@@ -191,7 +191,7 @@ impl<R: Read> TarVerifier<R> {
         if entry.sha256 != Some(digest.finish()) {
             return Err(StorageError::integrity(
                 format!("{:?}", entry.relative_path),
-                "its content has another SHA-256 than the manifest says",
+                "the SHA-256 of its content is not the one in the manifest",
             ));
         }
         Ok(entry.size)

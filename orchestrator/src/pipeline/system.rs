@@ -37,7 +37,9 @@ where
     };
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map_err(|e| Error::Defect(format!("cannot start a thread: {e}")))?;
-    outcome.await.unwrap_or_else(|_| Err(Error::Defect("the pipeline's thread vanished".to_owned())))
+    outcome
+        .await
+        .unwrap_or_else(|_| Err(Error::Defect("the pipeline's thread ended unexpectedly".to_owned())))
 }
 
 /// Waits for the end of a pipeline: its outcome, the first failure, or a cancellation. No new work begins after that;

@@ -17,7 +17,7 @@ pub enum PolicyError {
         source: std::io::Error,
     },
     /// Occurs when the file is too large to be a policy.
-    #[error("{} is larger than {most_kib} KiB, so it cannot be a policy", path.display())]
+    #[error("{} is larger than {most_kib} KiB, so it cannot be a policy. Check the path", path.display())]
     TooLarge { path: PathBuf, most_kib: usize },
     /// Occurs when the file is not text, or text in another encoding.
     #[error("{} is not UTF-8. Save it as UTF-8 (in PowerShell 5, `>` writes UTF-16)", path.display())]
@@ -44,7 +44,7 @@ pub enum PolicyError {
     #[error("a path in `paths` is empty. Use `.` for the current folder")]
     EmptyPath,
     /// Occurs when a path holds a NUL, which no system allows.
-    #[error("the path {path:?} contains a NUL character")]
+    #[error("the path {path:?} contains a NUL character. Remove it")]
     NulInPath { path: PathBuf },
     /// Occurs when a Windows path was written in double quotes, where `\n` and `\t` are escapes.
     #[error(
@@ -92,7 +92,7 @@ pub enum PolicyError {
         reason: &'static str,
     },
     /// Occurs when `schedule` is not a cron expression.
-    #[error("`schedule` is not usable: {0}")]
+    #[error("`schedule` cannot be used: {0}")]
     BadSchedule(#[from] CronError),
     /// Occurs when a duration cannot be read.
     #[error("{text:?} is not a duration: {reason}. Write 6h, 90m or 1h 30m")]
@@ -104,7 +104,7 @@ pub enum PolicyError {
     },
     /// Occurs when the only path does not exist at the time of a run.
     #[error(
-        "{path:?}, which the policy names, does not exist.{} Correct `paths`, or restore or mount it",
+        "{path:?}, which the policy names, does not exist.{} Correct `paths`, or mount or restore it",
         hint(path)
     )]
     MissingPath { path: PathBuf },
@@ -115,7 +115,9 @@ pub enum PolicyError {
         first: Box<PolicyError>,
     },
     /// Occurs when the system does not say whether a path exists.
-    #[error("cannot access {path:?}, which the policy names: {source}")]
+    #[error(
+        "cannot access {path:?}, which the policy names: {source}. Check that the account that runs this may read it"
+    )]
     UnreachablePath {
         path: PathBuf,
         /// The system's error.

@@ -76,7 +76,7 @@ impl<'de, F: FnMut(String) -> Result<(), PolicyError>> Visitor<'de> for OneOrMan
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of texts, as in ['one', 'another']")
+        f.write_str("a list of strings, as in ['one', 'another']")
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {

@@ -74,7 +74,7 @@ pub enum ScheduleError {
         hint: &'static str,
     },
     /// Occurs when a program of the system is not installed.
-    #[error("`{command}` cannot be run: the program is not installed")]
+    #[error("`{command}` cannot be run: the program is not installed. Install it, then run this again")]
     NoProgram {
         /// The command line.
         command: String,
@@ -95,10 +95,10 @@ pub enum ScheduleError {
         hint: &'static str,
     },
     /// Occurs when a policy has no schedule.
-    #[error("policy {policy_id} has no schedule here")]
+    #[error("policy {policy_id} has no schedule on this machine")]
     NotScheduled { policy_id: String },
     /// Occurs when a run that was started through the scheduler takes longer than the timeout.
-    #[error("the run of {policy_id} is still running after {seconds} seconds; it was not stopped")]
+    #[error("the run of {policy_id} has not ended after {seconds} seconds; it was not stopped")]
     StillRunning {
         policy_id: String,
         /// How long it was waited for.

@@ -74,8 +74,8 @@ impl ScheduleSpec {
     pub(super) fn path_arguments(&self) -> impl Iterator<Item = (&'static str, &'static str, &Path)> {
         [
             ("--policy", "the policy", Some(self.policy.as_path())),
-            ("--env-file", "the env file", self.env_file.as_deref()),
-            ("--out", "the out folder", self.out.as_deref()),
+            ("--env-file", "the environment file", self.env_file.as_deref()),
+            ("--out", "the --out folder", self.out.as_deref()),
         ]
         .into_iter()
         .filter_map(|(flag, what, path)| path.map(|path| (flag, what, path)))

@@ -105,7 +105,7 @@ impl<W: Write> LineFile<W> {
         let error = self.first_error.as_ref()?;
         let path = self.path.display();
         Some(match (&self.out, self.lost) {
-            (None, _) => format!("{path} does not hold this run's log: {error}"),
+            (None, _) => format!("{path} does not contain this run's log: {error}"),
             (_, 1) => format!("1 line is missing in {path}: {error}"),
             (_, lost) => format!("{lost} lines are missing in {path}: {error}"),
         })

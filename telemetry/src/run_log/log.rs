@@ -118,7 +118,7 @@ impl RunLog {
         let failures: Vec<_> = [&state.run, &state.last].into_iter().filter_map(LineFile::failure).collect();
         (!failures.is_empty()).then(|| {
             format!(
-                "{}. The backup itself is not affected; make room on that disk, or let this user write there",
+                "{}. The backup itself is not affected; free some space on that disk, or let this account write there",
                 failures.join("; ")
             )
         })
@@ -195,6 +195,6 @@ fn for_this_user(options: &mut OpenOptions) -> &OpenOptions {
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> io::Error {
     let path = path.display();
-    let hint = "Make room there and let this user write there, then run again";
+    let hint = "Free some space there, or let this account write there; then run again";
     io::Error::new(error.kind(), format!("cannot {what} {path}: {error}. {hint}"))
 }

@@ -92,7 +92,10 @@ pub(super) fn parse(timestamp: &str) -> Option<DateTime<Utc>> {
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> io::Error {
     let path = path.display();
-    io::Error::new(error.kind(), format!("cannot {what} {path}: {error}. Check who may read and write there"))
+    io::Error::new(
+        error.kind(),
+        format!("cannot {what} {path}: {error}. Check that this account may read and write there"),
+    )
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl Attributes {
         };
         if !owned && mode & SET_ID != 0 {
             problems.push(
-                "its set-user-ID or set-group-ID bit was left off, since its owner was not applied"
+                "its set-user-ID or set-group-ID bit was not set, because its owner was not applied"
                     .to_owned(),
             );
             return Some(mode & !SET_ID);
@@ -129,7 +129,7 @@ impl Attributes {
         let Some(seconds) = self.seconds().filter(|s| i32::try_from(*s).is_err()) else { return };
         // A file system with a smaller range cuts the time silently.
         if file.metadata().is_ok_and(|found| found.mtime() != seconds) {
-            problems.push("its time was not applied: this file system cannot hold it".to_owned());
+            problems.push("its time was not applied: this file system cannot represent it".to_owned());
         }
     }
 
@@ -139,7 +139,7 @@ impl Attributes {
 
     fn time(&self, problems: &mut Vec<String>, set: impl FnOnce(&Timestamps) -> rustix::io::Result<()>) {
         let Some(tv_sec) = self.seconds() else {
-            problems.push("its time was not applied: this system cannot hold it".to_owned());
+            problems.push("its time was not applied: this system cannot represent it".to_owned());
             return;
         };
         let times = Timestamps {

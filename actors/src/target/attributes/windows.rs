@@ -72,10 +72,11 @@ impl Attributes {
     fn apply(&self, file: Result<&File, &io::Error>, kind: u32) -> Vec<String> {
         let mut problems = Vec::new();
         if !self.xattrs.is_empty() {
-            problems.push("its extended attributes were not applied: this system has none".to_owned());
+            problems
+                .push("its extended attributes were not applied: this system does not have any".to_owned());
         }
         let Some(modified) = ticks(self.mtime_ns) else {
-            problems.push("its time was not applied: this system cannot hold it".to_owned());
+            problems.push("its time was not applied: this system cannot represent it".to_owned());
             return problems;
         };
         // A zero leaves what is there.

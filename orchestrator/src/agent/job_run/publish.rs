@@ -75,7 +75,7 @@ impl Publisher<'_> {
             None => {
                 let key = &report.key_manifest;
                 let warning =
-                    format!("the backup was not copied: {key} is not in the store as it was put there");
+                    format!("the backup was not copied: {key} in the store is not what was put there");
                 tracing::warn!("{warning}");
                 report.warnings.push(warning);
             }

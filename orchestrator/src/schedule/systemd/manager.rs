@@ -18,7 +18,7 @@ use crate::schedule::spec::ScheduleSpec;
 use crate::zone::Zone;
 
 const PREFIX: &str = "intellistor-agent-";
-const HINT: &str = "`systemctl status` and `journalctl -u` of the unit say more; a system unit needs sudo";
+const HINT: &str = "See `systemctl status` and `journalctl -u` of the unit; a system unit needs sudo";
 
 /// systemd's system manager, or the user's.
 #[derive(Debug, Clone)]

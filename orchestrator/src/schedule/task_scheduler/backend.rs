@@ -43,7 +43,7 @@ impl SchedulerBackend for TaskScheduler {
         let xml = task_xml(spec, run_as, &triggers, &file_text, &folder_text)?;
         if let RunAs::User { password: None, .. } = run_as {
             notes.push(
-                "this account logs on without a password, so its runs reach no share of other machines"
+                "this account logs on without a password, so its runs cannot access shares on other machines"
                     .to_owned(),
             );
         }

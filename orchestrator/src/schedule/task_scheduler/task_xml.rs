@@ -90,7 +90,7 @@ fn principal(run_as: &RunAs) -> Result<String> {
     let (name, logon) = match run_as {
         RunAs::System => return Ok(format!("<UserId>{SYSTEM_SID}</UserId>")),
         RunAs::Caller => {
-            let reason = "a task names its account. Give the name".to_owned();
+            let reason = "a task needs the name of its account. Give it with --user".to_owned();
             return Err(ScheduleError::Unusable { what: "the account", text: String::new(), reason });
         }
         RunAs::User { name, password: Some(_) } => (name, "Password"),

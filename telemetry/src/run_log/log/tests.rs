@@ -274,7 +274,7 @@ fn a_malformed_timestamp_opens_no_log() {
     fs::write(&folder, "a file").unwrap();
     let error = RunLog::open(&folder, RUN).unwrap_err().to_string();
     assert!(
-        error.contains(&*folder.to_string_lossy()) && error.contains("let this user write there"),
+        error.contains(&*folder.to_string_lossy()) && error.contains("let this account write there"),
         "{error}"
     );
 }

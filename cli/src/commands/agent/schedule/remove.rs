@@ -21,7 +21,7 @@ pub(crate) async fn run(command: &RemoveSchedule, session: &Session) -> Result<D
     let what = format!("cannot remove the schedule of policy {id}");
     let removed = ask(&session.environment, what, move |scheduler| scheduler.remove(&id)).await?;
     if !removed.removed {
-        session.screen.note(format_args!("policy {} has no schedule here", removed.policy_id));
+        session.screen.note(format_args!("policy {} has no schedule on this machine", removed.policy_id));
     }
     for note in &removed.notes {
         session.screen.warn(note);
