@@ -17,7 +17,7 @@ use tracing::Span;
 
 use crate::stage_span::{StageSpan, waiting};
 
-/// A stage downstream has stopped; the reason is in [`Failures`](crate::link::Failures).
+/// A stage downstream has stopped; the reason is in [`Failures`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a later stage has stopped")]
 pub struct Stopped;

@@ -5,7 +5,7 @@
 //! | member | holds |
 //! | --- | --- |
 //! | `format`, `version`, `header` | enough to find the key: the archive's header, in base64 |
-//! | those of [`BackupName`] and [`Origin`] | on the fourth line, which a listing reads |
+//! | those of [`BackupName`](crate::catalog::layout::BackupName) and [`Origin`] | on the fourth line, which a listing reads |
 //! | the others of [`Head`] | what was backed up, the archive, its segments and frames, totals |
 //! | `entries` | one [`Entry`] a line, in the order of the archive |
 //! | `problems` | one [`Problem`] a line |

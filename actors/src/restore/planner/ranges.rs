@@ -94,7 +94,7 @@ impl<'a> RangeBuilder<'a> {
     /// Adds an entry and the frames that hold its content, which may fill any number of ranges.
     ///
     /// # Errors
-    /// [`Error::Integrity`] when the entry points outside the archive; else what `full` answers.
+    /// [`Error::Integrity`](intellistor_storage::Error::Integrity) when the entry points outside the archive; else what `full` answers.
     pub fn add(
         &mut self,
         entry: Entry,
