@@ -5,7 +5,7 @@
 //! the archive planted it or it was there before. Files and links are made and get their attributes under an
 //! unpredictable temporary name, and take their own name by a rename: what was there before is replaced, never
 //! written to. Owner, mode and times are set through a handle of what was made here, never by a name: another user who
-//! may write the folder could replace it.
+//! can write to the folder could replace it.
 //!
 //! **No loss law (must).** An entry that cannot have its own name here gets another, with a warning: see `naming`.
 //!

@@ -1,4 +1,4 @@
-//! Runs a stage on threads of its own. Has what all such stages share, so that each file has its own logic alone.
+//! Runs a stage on threads of its own. What all such stages share is here, so that each stage's file has only its own logic.
 //!
 //! Ours because actix gives a `SyncArbiter`'s actor no report of a panic, and no order between a stage's last message and the
 //! end of its span.

@@ -1,4 +1,4 @@
-//! Windows paths in the form that the system takes as they are.
+//! Windows paths in the form that the system accepts verbatim.
 
 /// An absolute Windows path as a verbatim one (`\\?\`): up to 32,767 units long instead of 260, and no name in it is
 /// read as a device or loses a dot or blank at its end.

@@ -1,7 +1,7 @@
 //! What to do about an error of the engine: which option, variable or command helps.
 //!
-//! The engine's errors say what failed, on which file or key, and why; they know nothing of these programs. A message is the
-//! error, a full stop, and the hint.
+//! The engine's errors say what failed, on which file or key, and why; they know nothing about these programs. A message is
+//! the error, a full stop, and the hint.
 
 use std::fmt::Display;
 

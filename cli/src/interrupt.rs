@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the command to stop cleanly, the second does not ask.
+//! Ctrl-C: the first asks the command to stop cleanly, the second ends it at once.
 
 use std::io;
 

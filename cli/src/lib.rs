@@ -3,7 +3,7 @@
 //! Standard output carries one JSON document and nothing else, on failure too; progress, logs and hints go to
 //! standard error. The one exception is `decrypt --out -`, whose output is the archive itself.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `arguments`, `selection` | the command lines |
 //! | `program` | a program from its arguments to its exit code |

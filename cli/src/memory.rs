@@ -1,4 +1,4 @@
-//! Keeps the promise of little memory: what a backup has sent is given back to the system.
+//! Keeps memory use low: the memory of what a backup has sent is given back to the system.
 //!
 //! glibc raises its threshold for blocks of their own up to 32 MiB when such blocks are freed; segments of 8 and 16 MiB
 //! then come from its heaps, which keep them. A fixed threshold turns that off.

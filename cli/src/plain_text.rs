@@ -1,4 +1,4 @@
-//! Text files that people write with what their system has: UTF-8 with or without a byte order mark, and the UTF-16 with
+//! Text files that people write with the tools of their system: UTF-8 with or without a byte order mark, and the UTF-16 with
 //! one that PowerShell's `>` and Notepad write.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What to say of the time zone that times are shown in, or kept.
+//! The warning about the time zone in which times are shown or kept.
 
 use crate::screen::Screen;
 

@@ -1,4 +1,4 @@
-//! The agent: runs of policies that survive crashes, and leave a log of each.
+//! The agent: runs of policies that survive crashes, and a log of each run.
 //!
 //! [`Agent::run`] first finishes the job that a crash, an error or a signal has stopped, or else begins one. A job goes
 //! from state to state ([`JobState`](intellistor_storage::state::job::JobState)), and every step is recorded before the

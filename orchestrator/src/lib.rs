@@ -21,7 +21,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | [`policy`] | what to back up, as a person writes it |
 //! | `catalog` | what a store holds; needs no key |
@@ -32,7 +32,7 @@
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | [`privilege`] | the rights of this process |
-//! | `error`, [`advice`] | what can go wrong, and of what kind it is; what a person can do about it, as the program says |
+//! | `error`, [`advice`] | what can go wrong, by kind; what a person can do about it, in the program's words |
 
 pub mod advice;
 pub mod agent;

@@ -7,9 +7,9 @@
 //! # Ok::<(), intellistor::PolicyError>(())
 //! ```
 //! Relative paths are relative to the current directory, not to the policy's file. `~` and variables are not expanded:
-//! a scheduled run has another home and another environment.
+//! a scheduled run has a different home directory and a different environment.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `definition`, `fields`, `rules` | the fields; how each is read and checked |
 //! | `reader`, `correction`, `writer` | from YAML, the line that was meant, to YAML |

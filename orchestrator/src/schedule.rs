@@ -4,7 +4,7 @@
 //! at exactly the expression's times, or the expression is refused with the reason. Applying twice changes one
 //! schedule; removing leaves nothing behind. All state is the scheduler's, and survives a crash of ours.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `spec`, `entry`, `error` | what is scheduled, what a scheduler answers, what can go wrong |
 //! | `backend` | the trait of a scheduler; `task_scheduler`, `systemd` and `crontab` implement it |

@@ -1,4 +1,4 @@
-//! Many policies on their own schedules, in one process: for containers, and machines without a scheduler.
+//! Many policies on their own schedules, in one process: for containers, and for machines without a scheduler.
 //!
 //! **In:** a folder of policies, a clock, and a [`PolicyRunner`]. **Out:** runs, each started at the times of its policy's
 //! `schedule`. **Guarantees:** times that were missed while nothing served or the machine slept are made up for by one run;
@@ -6,7 +6,7 @@
 //! again; files that are added, changed or removed are noticed within [`POLL`]; once cancelled it starts nothing and waits
 //! for active runs. **After a crash:** it has no state of its own; the runner knows the last runs ([`LastRun`]).
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `folder` | reads the folder, again when a file changes |
 

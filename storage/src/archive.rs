@@ -28,7 +28,7 @@
 //!
 //! **Chain law (must).** A segment names the salt before it, so an older build of a segment cannot be
 //! spliced in, and a segment cannot be moved, dropped or repeated. The archive's end is sealed too:
-//! only its last frame carries `last in archive`, so a cut is seen.
+//! only its last frame carries `last in archive`, so a truncation is detected.
 
 mod frame;
 pub(crate) mod header;

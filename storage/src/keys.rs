@@ -14,7 +14,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `recipients` | who can open what is sealed |
-//! | `identity` | who opens |
+//! | `identity` | the key that opens it |
 //! | `user_key` | the key that a user keeps, and a data key wrapped by it |
 //! | `passphrase` | Argon2id |
 //! | `data_key` | the key of one backup, and what is derived from it |

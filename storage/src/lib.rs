@@ -1,19 +1,19 @@
 //! Everything at rest: what a store holds, how an archive is built, who can open it, what the agent remembers.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | [`objects`] | the store trait, its implementations and decorators |
 //! | [`archive`] | `backup.tar.gz.enc`, byte for byte |
 //! | [`manifest`] | `manifest.json`: entries, extents, authentication |
 //! | [`keys`] | user keys, wrapping, derivation |
 //! | [`catalog`] | what is in a store: its keys, and which machine owns a policy |
-//! | [`state`] | the agent's job, ledger and outbox on this machine; the only room that knows sled |
+//! | [`state`] | the agent's job, ledger and outbox on this machine; the only module that uses sled |
 //! | [`disk`] | this machine's files: private folders, who can write them, temporary files, file handles |
 //! | [`memory`] | buffers that are reused, and many small records in little memory |
 //! | [`failpoint`] | where tests make the process die |
 //!
-//! No actor is known here, no thread is started (sled has its own), and no environment variable is read
-//! (the AWS SDK reads its own; test builds read the one that arms a failpoint).
+//! This crate knows no actors, starts no threads (sled has its own), and reads no environment variables (the AWS SDK reads
+//! its own; test builds read the one that arms a failpoint).
 
 pub mod archive;
 pub mod catalog;

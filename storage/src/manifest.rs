@@ -1,4 +1,4 @@
-//! `manifest.json`: what a backup holds, where each entry's bytes lie, and a proof of both.
+//! `manifest.json`: what a backup contains, where the bytes of each entry are, and a proof of both.
 //!
 //! One JSON object, written and read as a stream, with its members in this order:
 //!

@@ -1,4 +1,4 @@
-//! Much in little memory.
+//! Structures that keep much in little memory.
 //!
 //! | file | holds |
 //! | --- | --- |

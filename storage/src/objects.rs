@@ -3,7 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `store` | the trait [`ObjectStore`], and what it takes and gives: `options`, `capabilities`, `object`, `upload`, `hashed`, `error` |
-//! | `local`, `s3`, `memory` | the stores: a folder, S3 and what speaks its language, a map for tests |
+//! | `local`, `s3`, `memory` | the stores: a folder, S3 and compatible services, a map for tests |
 //! | `forward` | what decorators do not change |
 //! | `retry`, `tee`, `labelled`, `faulty` | decorators: [`Retry`] repeats what is temporary, [`Tee`] keeps a copy of the parts, [`Labelled`] adds metadata, `Faulty` fails on purpose in tests |
 //! | `listing`, `stream` | whole listings and bodies of any size, over any store |

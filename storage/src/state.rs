@@ -1,4 +1,4 @@
-//! What a policy's runs remember on this machine: the only room that knows sled.
+//! What a policy's runs remember on this machine: the only module that uses sled.
 //!
 //! One folder for each policy, locked by the run that uses it:
 //!
@@ -11,10 +11,11 @@
 //! damaged-*/      databases that could not be opened; three are kept
 //! ```
 //! **In:** what a run does, step by step. **Out:** where the next run resumes. **Guarantees:** what a method's doc
-//! calls flushed survives a crash of process and machine; what a batch holds survives as a whole or not at all; a part
+//! calls flushed survives a crash of the process and of the machine; a batch survives as a whole or not at all; a part
 //! is recorded only after the part before it. **After a crash:** a ledger is read whole before it is used. One that is
-//! damaged, or written by a newer program, is moved aside and reported; a new job is then started, for the bucket, and
-//! not this folder, is the truth. The folder `job/` goes when its job is closed, which bounds what sled takes on the
+//! damaged, or written by a newer program, is moved aside and reported; a new job is then started, because the bucket,
+//! not this folder, is authoritative. The folder `job/` is removed when its job is closed, which bounds what sled takes
+//! on the
 //! disk.
 
 mod database;

@@ -1,6 +1,6 @@
 //! Logs, traces and metrics of both programs.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | [`mod@init`] | the one call that starts all of them |
 //! | [`console`] | log lines for a person, on standard error |

@@ -9,7 +9,7 @@
 //! - **Survives a crash**: what was sent: a batch goes each second. The root span of a run that crashed is sent by the run
 //!   that resumes its job ([`close_crashed_run`]).
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `settings` | which signals the standard variables turn on |
 //! | `export` | starts and stops the providers |

@@ -19,7 +19,7 @@
 //!   [`RunLog::sync`]. A resumed job appends to its own log, under its first timestamp; a line torn by the crash
 //!   is ended first.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `log` | [`RunLog`], the two files of a run |
 //! | `line_file` | one file of whole lines, which counts what it could not take |

@@ -7,7 +7,7 @@
 //!   1 MiB. Besides, the names in the folders above the current one are in memory: their length and 5 bytes each.
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
 //! - **Survives a crash:** nothing by itself. Where the [recorder](crate::backup::scan_recorder) has the whole walk, it is
-//!   not made again; where not, it is, and finds what is there then.
+//!   not repeated; otherwise it is, and finds what exists at that time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,7 +6,7 @@
 //!   [`RANGE_ENTRIES_BYTES`](ranges::RANGE_ENTRIES_BYTES). Where only some entries are restored, 8 bytes are kept
 //!   for each of their files, since a later hard link may name it.
 //! - **Blocks:** on the disk where the manifest is spooled, and on the fetcher; it has a thread of its own.
-//! - **Survives a crash:** nothing. A stopped restore is started anew.
+//! - **Survives a crash:** nothing. A restore that was stopped starts over.
 
 pub mod ranges;
 

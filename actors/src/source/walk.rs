@@ -2,7 +2,8 @@
 //!
 //! Two folders are open at a time, one path is in memory however deep the walk is, and depth costs no stack.
 //!
-//! Ours because the walks of other crates open by path, which follows a link that replaces a folder, and keep each level's
+//! It is our own, because the walks of other crates open by path, which follows a link that replaces a folder, and keep
+//! each level's
 //! entries with their metadata.
 
 use std::io::{self, Read as _};

@@ -1,4 +1,4 @@
-//! What a file has besides its bytes, as far as this system and this user can give it.
+//! The attributes of a file, as far as this system and this user can apply them.
 
 #[cfg(unix)]
 mod unix;

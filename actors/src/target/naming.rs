@@ -1,4 +1,4 @@
-//! The names that entries get here: their own, or where this system has no such name, the most similar one.
+//! The names that entries get here: their own or, where this system does not allow it, the most similar one.
 //!
 //! Windows refuses some names, reads others as devices, and takes `Nota.txt` and `nota.txt` for one file. No entry is
 //! lost for that: it gets another name, with a warning. A folder keeps the name that it got, for all that

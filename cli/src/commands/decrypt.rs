@@ -1,4 +1,4 @@
-//! `decrypt`: a backup as plain `tar.gz`, for those who want to leave.
+//! `decrypt`: a backup as a plain `tar.gz`, for those who stop using Intellistor.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};

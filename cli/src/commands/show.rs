@@ -1,4 +1,4 @@
-//! `show`: what a backup holds.
+//! `show`: what a backup contains.
 
 mod tree;
 

@@ -56,7 +56,7 @@ pub(super) const FROM_FILES: [&str; 44] = [
 pub(super) const SECRETS: [&str; 3] =
     ["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE", "INTELLISTOR_RUN_AS_PASSWORD"];
 
-/// Listed for a person at a terminal: a scheduled run does without.
+/// Listed for a person at a terminal: a scheduled run does not need them.
 const AT_A_TERMINAL: [&str; 5] = ["INTELLISTOR_RUN_AS_PASSWORD", "TZ", "RUST_LOG", "NO_COLOR", "TMPDIR"];
 
 /// Of `OTEL_*`, those that decide whether and where something is sent.

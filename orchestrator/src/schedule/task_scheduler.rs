@@ -3,7 +3,7 @@
 //! In: a [`ScheduleSpec`]. Out: the protected folder, the wrapper in it, the task `IntellistorAgent - <policy_id>`;
 //! registered whole ("create or update"), so applying again changes the one task and all its settings.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `triggers`, `task_xml`, `wrapper` | when, how, and what is run: pure, and tested on every system |
 //! | `backend`, `com` | the work, and the COM calls |

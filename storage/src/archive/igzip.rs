@@ -1,4 +1,5 @@
-//! ISA-L's compressor: two to three times as fast as libdeflate's fastest, some percent larger. `igzip.c` is the other
+//! ISA-L's compressor: two to three times as fast as libdeflate's fastest level, with output a few percent larger.
+//! `igzip.c` is the other
 //! half.
 
 #![expect(unsafe_code, reason = "it is C")]

@@ -6,7 +6,7 @@
 //! The first run of a policy writes it. Another machine that runs the same policy against the same store is refused
 //! before it writes anything, until it takes the policy over. Readers need none of this.
 //!
-//! Law (must): of two machines that claim a policy at once at most one goes on. Where a store honours
+//! Law (must): of two machines that claim a policy at once, at most one continues. Where a store honours
 //! [`PutOptions::if_absent`], it decides. Where it ignores the condition, the later object replaces the earlier one; each
 //! claimant waits `SETTLING` and reads back whose is there in the end. [`confirm`] looks once more before a manifest.
 

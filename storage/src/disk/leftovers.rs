@@ -1,4 +1,4 @@
-//! Temporary files of processes that died: whose they were is not known, so the next command at the place removes them.
+//! Temporary files of processes that died: their owner is unknown, so the next command that uses the folder removes them.
 //!
 //! A file counts as abandoned when it was last written more than a day ago and no living process holds its lock. The lock
 //! alone would not do: not every file system has one. Windows has no need of one here: what is open there says so itself.

@@ -1,6 +1,5 @@
-//! What a process or the system runs out of for a moment: file handles, memory. That is no fault of the file that was to be
-//! opened, so that no file is left out for it: it is waited for, and where that does not help the work fails and says what
-//! it needs.
+//! What a process or the system may run out of for a moment: file handles, memory. The file that was to be opened is not at
+//! fault, so no file is skipped because of it: the work waits, and if that does not help, it fails and says what it needs.
 
 use std::io;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Who else can write what decides what runs, or where it goes.
+//! Which other accounts can write to the files that decide what runs and where data goes.
 //!
 //! **Rule**, as ssh has it. Every component of the path, and of every link on it, belongs to this account or to root, and
 //! no other account may write it. In a folder that others may write and that is sticky, as `/tmp` is, no one can replace what is

@@ -1,4 +1,4 @@
-//! The beginning of a manifest, read before anything is verified: whoever can write into the store can have made it.
+//! The beginning of a manifest, read before anything is verified: anyone who can write to the store may have made it.
 //!
 //! It names the key that opens the rest, and serves lists and warnings; nothing else may be decided by it.
 

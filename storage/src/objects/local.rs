@@ -1,7 +1,7 @@
 //! A folder as a store.
 //!
-//! An object is a file that was written beside its place, synced, and renamed. Names that begin with a dot are
-//! work in progress, and no objects.
+//! An object is a file that was written beside its place, synced, and renamed. Names that begin with a dot are work in
+//! progress, not objects.
 //!
 //! | file | holds |
 //! | --- | --- |

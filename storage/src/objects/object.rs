@@ -1,4 +1,4 @@
-//! What a store says of an object.
+//! What a store says about an object.
 
 use std::path::PathBuf;
 use std::time::SystemTime;

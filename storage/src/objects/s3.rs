@@ -1,7 +1,8 @@
-//! S3 and what speaks its language, through the AWS SDK.
+//! S3, and stores that speak its protocol, through the AWS SDK.
 //!
-//! Every body goes with its SHA-256, which the service checks before it stores anything, unless the store takes no
-//! such header (`checksums`). An upload's checksum is then of the composite kind: SHA-256 over the parts' digests, the
+//! Every body goes with its SHA-256, which the service checks before it stores anything, unless the store does not
+//! accept that header (`checksums`). An upload's checksum is then of the composite kind: SHA-256 over the parts'
+//! digests, the
 //! same value as the manifest's.
 //!
 //! | file | holds |

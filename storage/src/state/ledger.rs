@@ -1,4 +1,4 @@
-//! The ledger of one job: what a run that takes the job up has to know.
+//! The ledger of one job: what a run needs to know to resume it.
 //!
 //! ```text
 //! job                       the job's record
@@ -8,11 +8,12 @@
 //! entry/<number:u32be>/<chunk:u32be>      entries that ended in that part
 //! problem/<number:u32be>/<chunk:u32be>    entries that were skipped or changed in it
 //! ```
-//! A part is recorded when its row is there, which is written when all else is flushed, in one batch with the cursor: all
-//! about it is there after a crash, or nothing counts. What a run leaves that dies before is overwritten, or comes after
-//! what the row counts.
+//! A part is recorded when its row is there, which is written when all else is flushed, in one batch with the cursor:
+//! after a crash, all of it is there, or none of it counts. What a run wrote before it died without that row is
+//! overwritten,
+//! or comes after what the row counts.
 //!
-//! Long lists are read key by key, and not as a range: sled lets a leaf go only after so many accesses.
+//! Long lists are read key by key, and not as a range: sled releases a leaf only after a number of accesses.
 
 mod walk;
 

@@ -1,4 +1,4 @@
-//! `cancel`: ends a job for good.
+//! `cancel`: ends a job, which is then not resumed.
 
 use clap::Args;
 use intellistor::agent::Cancelled;

@@ -1,4 +1,4 @@
-//! `logs`: what runs have left behind.
+//! `logs`: the logs of a policy's runs.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

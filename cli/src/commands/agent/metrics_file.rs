@@ -1,4 +1,5 @@
-//! What a monitor asks of a policy, as a text file for the Prometheus node exporter's textfile collector; format:
+//! What a monitoring system needs to know about a policy, as a text file for the Prometheus node exporter's textfile
+//! collector; format:
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use std::fmt::Write as _;
@@ -13,7 +14,7 @@ use crate::screen::Screen;
 
 const TEMPORARY: &str = ".metrics";
 
-/// Writes the policy's metrics. What cannot be written is a warning: the backup is as it is.
+/// Writes the policy's metrics. A failure is only a warning: the backup is not affected.
 pub(crate) fn write(file: &Path, agent: &Agent, policy_id: &str, exit: Exit, screen: &Screen) {
     let status = agent.status(policy_id).map_err(io::Error::other);
     let written = status.and_then(|status| {
@@ -28,7 +29,10 @@ pub(crate) fn write(file: &Path, agent: &Agent, policy_id: &str, exit: Exit, scr
         Ok(())
     });
     if let Err(error) = written {
-        screen.warn(format_args!("the metrics file {} was not written: {error}", file.display()));
+        screen.warn(format_args!(
+            "the metrics file {} was not written: {error}. The backup itself is not affected",
+            file.display()
+        ));
     }
 }
 

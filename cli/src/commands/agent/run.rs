@@ -1,4 +1,4 @@
-//! `run`: finishes what was stopped, or backs up.
+//! `run`: resumes an unfinished backup, or makes one.
 
 use std::path::PathBuf;
 

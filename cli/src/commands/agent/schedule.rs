@@ -1,7 +1,7 @@
 //! `apply-schedule`, `test-schedule`, `remove-schedule`, `list-schedules`: runs at the times of the system's own
 //! scheduler.
 //!
-//! | room | holds |
+//! | module | holds |
 //! | --- | --- |
 //! | `apply` | makes or changes a schedule |
 //! | `test` | runs one now, as the scheduler would |

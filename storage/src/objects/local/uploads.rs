@@ -7,8 +7,9 @@
 //! .<name>.upload-<id>.parts    JSON lines: one for each part that is durable
 //! ```
 //! A part's line is written after its bytes were synced, and is synced itself before the part is acknowledged. Where
-//! bytes of another part are overwritten, a line without digest says so before: that part is durable no more. So what
-//! the journal names is in the file, whatever died when.
+//! bytes of another part are overwritten, a line without a digest says so first: that part is no longer durable. So
+//! what the journal names is in the file, whenever
+//! a process dies.
 //!
 //! Two processes may share an upload, since an agent's home can be copied. Each has the journal locked for as long as
 //! it has the bytes open: neither writes into a part of the other, nor into a completed object.

@@ -1,4 +1,4 @@
-//! Where a request's address has the bucket's name.
+//! Where the bucket's name appears in the URL of a request.
 
 use std::str::FromStr;
 

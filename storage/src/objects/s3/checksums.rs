@@ -1,4 +1,4 @@
-//! Which checksum goes with a body. Not every compatible store takes every kind, so it is found out.
+//! Which checksum is sent with a body. Not every compatible store accepts every kind, so this is detected.
 //!
 //! AWS checks SHA-256 and keeps it, which is best. A store that refuses it (400, 501) is asked again with Content-MD5, then
 //! with none; what it takes is used from then on, and the log says so once. Without either, the request's signature

@@ -1,4 +1,4 @@
-//! Credentials, looked for once when a store is opened: that there are none is said at once.
+//! Credentials, looked for once when a store is opened: a lack of them is reported at once.
 
 use std::sync::{Mutex, PoisonError};
 

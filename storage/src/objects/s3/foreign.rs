@@ -1,4 +1,5 @@
-//! Answers of what is no S3 store: a network's login page, a proxy, a redirect, another program at the endpoint.
+//! Answers from something that is not an S3 store: a network's login page, a proxy, a redirect, another program at the
+//! endpoint.
 //!
 //! They say nothing of what the store holds, whatever their status: a page with 200 has stored nothing, and one with
 //! 404 has looked for nothing. S3 answers in XML, and its own headers begin with `x-amz-`; compatible stores may lack the

@@ -1,4 +1,4 @@
-//! What S3 takes at most, and at least. (User guide, "Amazon S3 multipart upload limits".)
+//! The upper and lower limits of S3. (User guide, "Amazon S3 multipart upload limits".)
 
 use crate::objects::capabilities::PartLimits;
 

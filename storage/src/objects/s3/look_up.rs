@@ -1,4 +1,4 @@
-//! Whether there is an object, and what a store knows of it.
+//! Whether an object exists, and what a store knows about it.
 
 use std::sync::atomic::Ordering;
 

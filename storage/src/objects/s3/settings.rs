@@ -1,4 +1,4 @@
-//! What the usual variables say of a store: endpoint, region, network. They are the interface of every program that uses
+//! What the usual variables say about a store: endpoint, region, network. They are the interface of every program that uses
 //! an AWS SDK, and the SDK itself reads more of them (profiles, roles), so they are read here and not handed down by `cli`.
 //! The rest of this crate reads none, but for the variable that arms a failpoint in tests.
 

@@ -1,4 +1,4 @@
-//! `remove-schedule`: leaves nothing behind.
+//! `remove-schedule`: removes all of a schedule.
 
 use clap::Args;
 
