@@ -9,7 +9,7 @@ CDPATH=
 # Before the current folder changes. The x keeps a line break at the end of a name.
 given=${1:-$(dirname -- "$0")/../docs}
 if ! folder=$(cd -- "$given" 2>/dev/null && printf '%sx' "$PWD"); then
-    printf '%s is no folder that can be entered. Usage: bash examples/first-backup.sh [FOLDER]\n' "$given" >&2
+    printf 'cannot enter %s: it is not a folder, or not accessible. Usage: bash examples/first-backup.sh [FOLDER]\n' "$given" >&2
     exit 2
 fi
 folder=${folder%x}
@@ -21,7 +21,7 @@ work=$PWD/target/first-backup
 cat <<TXT
 This backs up $folder
 into a store in $work, restores a file from it, compares the two, and verifies the backup.
-First it builds the programs; the first time that takes some minutes.
+First it builds the programs, which takes some minutes the first time.
 
 TXT
 # The whole workspace, so that the tests find everything built.

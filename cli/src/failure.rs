@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! error: cannot back up policy mvp-default
-//!   "/home/ana/Documents", which the policy names, does not exist. Correct `paths`, or restore or mount it
+//!   "/home/ana/Documents", which the policy names, does not exist. Correct `paths`, or mount or restore it
 //! try: ...
 //! ```
 

@@ -43,6 +43,9 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
                 .to_owned(),
         ),
         Error::NoBackup { .. } => Some("`backup-client list --orphans` shows how to restore them".to_owned()),
+        Error::Target { .. } => {
+            Some("Check --out: the folder, who may write there, and its free space".to_owned())
+        }
         Error::NothingMatches { .. } => Some("`backup-client show` lists the paths in the backup".to_owned()),
         _ => None,
     }
@@ -57,6 +60,9 @@ fn storage(error: &StorageError) -> Option<String> {
         }
         StorageError::WrongPassphrase { .. } => {
             "Set INTELLISTOR_PASSPHRASE to the passphrase that sealed it".to_owned()
+        }
+        StorageError::Busy { .. } => {
+            "Wait until it has ended; `intellistor-agent status` shows its progress".to_owned()
         }
         StorageError::BadKey { .. } => {
             "Correct it; if you never had a key, `backup-client key-create` creates one".to_owned()

@@ -103,17 +103,14 @@ impl Field {
                 }
                 if first > last {
                     return Err(format!(
-                        "the range {first}-{last} goes down; write {first}-{},{}-{last}",
+                        "the range {first}-{last} runs backwards; write {first}-{},{}-{last}",
                         self.max, self.min
                     ));
                 }
                 format!("{first}-{last}")
             }
             None if step.is_some() => {
-                return Err(format!(
-                    "a step needs a range or a star before it, as in {range}-{}/2",
-                    self.max
-                ));
+                return Err(format!("a step needs a range or `*` before it, as in {range}-{}/2", self.max));
             }
             None => self.value(range)?.to_string(),
         };

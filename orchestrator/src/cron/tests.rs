@@ -50,7 +50,7 @@ fn errors_name_the_field_and_its_allowed_values() {
         ("0 0 1 13 *", "the month field"),
         ("0 0 * * 8", "the day-of-week field"),
         ("mon 0 * * *", "the minute field"),
-        ("0 0 * jun-mar *", "the range 6-3 goes down; write 6-12,1-3"),
+        ("0 0 * jun-mar *", "the range 6-3 runs backwards; write 6-12,1-3"),
         ("0 22-2 * * *", "write 22-23,0-2"),
         ("0/10 * * * *", "write"),
         ("*/0 * * * *", "the step \"0\""),

@@ -157,7 +157,7 @@ impl BackupJob {
             Err(error) => {
                 // The error is what matters; parts that stay behind are only worth a warning.
                 if let Err(kept) = self.store.abort_upload(&upload).await {
-                    tracing::warn!(error = %kept, key = %upload.key, "the parts sent so far stay in the store");
+                    tracing::warn!(error = %kept, key = %upload.key, "the parts sent so far could not be removed from the store");
                 }
                 return Err(error);
             }
@@ -247,7 +247,7 @@ impl BackupJob {
         };
         let found: Result<_> = found.await;
         found.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the backup before cannot be read");
+            tracing::debug!(%error, "cannot read the previous backup");
             None
         })
     }

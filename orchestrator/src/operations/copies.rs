@@ -262,7 +262,7 @@ impl FolderCopy {
             Ok::<_, Storage>(())
         };
         if let Err(error) = cleared.await {
-            tracing::warn!(%error, "parts of a copy that was not completed stay in its folder");
+            tracing::warn!(%error, "parts of an unfinished copy could not be removed from its folder");
         }
     }
 }

@@ -64,8 +64,12 @@ pub(crate) async fn run(command: Logs, session: &Session) -> Result<Done, Failur
 }
 
 fn logs_in(folder: &Path) -> Result<Vec<run_log::LogFile>, Failure> {
-    run_log::list(folder)
-        .map_err(|e| Failure::new(Exit::Failed, format!("cannot list {}: {e}", folder.display())))
+    run_log::list(folder).map_err(|e| unreadable("list", folder, &e))
+}
+
+fn unreadable(action: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot {action} {}: {error}", path.display()))
+        .hint("check that the account that runs this may read it")
 }
 
 fn which(folder: &Path, run: Option<&str>) -> Result<PathBuf, Failure> {
@@ -87,8 +91,7 @@ fn which(folder: &Path, run: Option<&str>) -> Result<PathBuf, Failure> {
 }
 
 fn print(path: &Path) -> Result<Done, Failure> {
-    let unreadable =
-        |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot read {}: {e}", path.display()));
+    let unreadable = |e: std::io::Error| unreadable("read", path, &e);
     let mut log = BufReader::new(std::fs::File::open(path).map_err(unreadable)?);
     let mut out = std::io::stdout().lock();
     let mut line = Vec::new();
@@ -105,8 +108,7 @@ async fn follow(folder: &Path, session: &Session) -> Result<Done, Failure> {
     let mut log = Follow::new(&path);
     loop {
         let lines = log.read();
-        let lines =
-            lines.map_err(|e| Failure::new(Exit::Failed, format!("cannot read {}: {e}", path.display())))?;
+        let lines = lines.map_err(|e| unreadable("read", &path, &e))?;
         let mut out = std::io::stdout().lock();
         for line in &lines {
             writeln!(out, "{line}").map_err(|e| unwritable(&e))?;

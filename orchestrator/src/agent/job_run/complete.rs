@@ -17,7 +17,7 @@ pub(in crate::agent) async fn complete(job: &OpenJob, store: &dyn ObjectStore) -
         return Err(ledger.damaged("the archive's last parts are missing").into());
     }
     let Some(upload) = ledger.job().upload else {
-        return Err(Error::Defect("a job without an upload is to be completed".to_owned()));
+        return Err(Error::Defect("a job without an upload cannot be completed".to_owned()));
     };
     let parts = ledger.parts()?;
     let parts: Vec<_> = parts.iter().map(|part| (&part.segment, &part.receipt)).collect();
