@@ -75,7 +75,7 @@ def read_header(file):
     start = exactly(file, 9)
     magic, version, length = struct.unpack(">4sBI", start)
     if magic != b"ISBK" or version != 1:
-        fail("this is no Intellistor archive of version 1")
+        fail("this is not an Intellistor archive of version 1")
     return start + exactly(file, length)
 
 
@@ -89,7 +89,7 @@ def frames(file):
     while ahead:
         number += 1
         if struct.unpack(">I", ahead)[0] != number:
-            fail(f"another segment is in the place of segment {number}")
+            fail(f"there is another segment in place of segment {number}")
         salt = exactly(file, 32)
         info = b"intellistor/v1/segment" + backup_id + struct.pack(">I", number)
         cipher = AESGCM(hkdf(key, info, salt))
@@ -105,7 +105,7 @@ def frames(file):
             try:
                 yield cipher.decrypt(nonce, sealed, digest + previous_salt + place)
             except InvalidTag:
-                fail(f"segment {number}, frame {index} is not as it was sealed, or the archive is cut after it")
+                fail(f"segment {number}, frame {index} was altered, or the archive is cut off after it")
             index += 1
         previous_salt = salt
 

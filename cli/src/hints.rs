@@ -111,7 +111,7 @@ fn store(error: &StoreError) -> String {
                 "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary credentials, AWS_SESSION_TOKEN"
             }
             StoreErrorKind::AccessDenied => {
-                "Grant this permission to the credentials; docs/STORES.md has the whole policy that a backup needs"
+                "Grant this permission to the credentials; docs/STORES.md has a complete IAM policy for backups"
             }
             StoreErrorKind::Unreachable => {
                 "Check AWS_ENDPOINT_URL, AWS_REGION, the proxy (HTTPS_PROXY, NO_PROXY) and the network"

@@ -22,7 +22,7 @@ Example:
   backup-client key-create --out ~/intellistor.key
   export INTELLISTOR_KEY_FILE=~/intellistor.key
 
-Keep a copy of the key somewhere other than on this machine: without it, the backups of a lost machine are of no use.")]
+Keep a copy of the key somewhere other than on this machine: without it, the backups of a lost machine are useless.")]
 pub(crate) struct KeyCreate {
     /// The file to write, which only you can read. An existing file is never replaced
     #[arg(long, value_name = "FILE")]

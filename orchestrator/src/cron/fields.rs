@@ -50,7 +50,7 @@ pub(super) fn in_numbers(text: &str) -> Result<Vec<String>, CronError> {
     let not_cron = |reason: String| CronError::NotCron { cron: text.to_owned(), reason };
     let trimmed = text.trim_matches([' ', '\t']);
     if trimmed.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(not_cron("it holds a control character".to_owned()));
+        return Err(not_cron("it contains a control character".to_owned()));
     }
     let lower = trimmed.to_ascii_lowercase();
     let expanded = match WORDS.iter().find(|(word, _)| *word == lower) {

@@ -56,7 +56,7 @@ impl Zone {
                 let name = name.map_or_else(|| "that of /etc/localtime".to_owned(), str::to_owned);
                 Self { rules, name, problem: None }
             }
-            Err(e) => utc(format!("{} holds no time zone: {e}: times are UTC", localtime.display())),
+            Err(e) => utc(format!("{} is not a time zone: {e}: times are UTC", localtime.display())),
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
         assert!(dangling.contains("America/Sao_Paulo") && dangling.contains("tzdata"), "{dangling}");
         fs::remove_file(&localtime).unwrap();
         fs::write(&localtime, "no zone").unwrap();
-        assert!(Zone::at(&localtime).problem.unwrap().contains("holds no time zone"));
+        assert!(Zone::at(&localtime).problem.unwrap().contains("is not a time zone"));
     }
 
     #[test]
