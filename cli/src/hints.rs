@@ -101,7 +101,7 @@ fn store(error: &StoreError) -> String {
                 "Another program put it there, and it was not replaced: look at it, then run again"
             }
             StoreErrorKind::NoSuchStore => {
-                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist: create it if it does not"
+                "Check the bucket or folder in AWS_S3_BUCKET or in the policy's `store`; it must exist: create it, or mount the disk that it is on"
             }
             StoreErrorKind::OtherStore => {
                 "Mount the disk that holds the store, then run again; if it was replaced on purpose, run \
