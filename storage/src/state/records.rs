@@ -57,7 +57,11 @@ pub struct Job {
 impl Job {
     /// The report of its backup; `None` also where it has another form than `T`.
     pub fn summary<T: DeserializeOwned>(&self) -> Option<T> {
-        T::deserialize(self.summary.as_ref()?).ok()
+        match self.summary.as_ref()? {
+            // Jobs of builds before this form hold the report as text, and their folders are compared with today's.
+            serde_json::Value::String(text) => serde_json::from_str(text).ok(),
+            report => T::deserialize(report).ok(),
+        }
     }
 }
 

@@ -134,3 +134,12 @@ proptest! {
         prop_assert!(ledger.job() == expected);
     }
 }
+
+#[test]
+fn a_summary_is_read_as_a_value_and_as_the_text_that_earlier_builds_wrote() {
+    let report = serde_json::json!({ "bytes": 7 });
+    for summary in [report.clone(), serde_json::Value::String(report.to_string())] {
+        let job = Job { summary: Some(summary), ..job("a") };
+        assert_eq!(job.summary::<serde_json::Value>(), Some(report.clone()));
+    }
+}
