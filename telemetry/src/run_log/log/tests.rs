@@ -255,7 +255,7 @@ fn a_last_log_that_cannot_be_made_is_reported_and_made_later() {
     let log = RunLog::open(&folder, RUN).unwrap();
     in_run(&log, || tracing::info!(target: "intellistor", "one"));
     let failure = log.write_failure().unwrap();
-    assert!(failure.contains("last.log does not hold this run's log: "), "{failure}");
+    assert!(failure.contains("last.log does not contain this run's log: "), "{failure}");
     assert_eq!(text(log.path()).lines().count(), 1);
 
     fs::remove_dir_all(folder.join(LAST)).unwrap();
