@@ -192,7 +192,7 @@ fn a_store_that_cannot_be_used_is_not_asked_for_the_log_too() {
     let other_secret = sandbox.client.clone().var("AWS_SECRET_ACCESS_KEY", "another");
     let tls = at(&sandbox.client, &format!("https://{}", sandbox.server.address()));
     for (client, code, word) in
-        [(missing, 1, "NoSuchBucket"), (other_secret, 1, "SignatureDoesNotMatch"), (tls, 2, "no TLS")]
+        [(missing, 1, "NoSuchBucket"), (other_secret, 1, "SignatureDoesNotMatch"), (tls, 2, "does not speak TLS")]
     {
         let run = client.agent().run(["run", "--policy", "policy.yaml"]).expect(code);
         let lines: Vec<_> = run.stderr.lines().filter(|line| line.contains(word)).collect();
@@ -211,7 +211,7 @@ fn the_wrong_scheme_is_named_both_ways() {
     refused(
         &at(&sandbox.client, &format!("https://{plain}")),
         2,
-        &["no TLS", "write http://", "AWS_ENDPOINT_URL"],
+        &["does not speak TLS", "write http://", "AWS_ENDPOINT_URL"],
     );
     for said in
         ["Client sent an HTTP request to an HTTPS server.", "The plain HTTP request was sent to HTTPS port"]
