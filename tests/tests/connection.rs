@@ -221,7 +221,7 @@ fn the_wrong_scheme_is_named_both_ways() {
     }
     // What OpenSSL sends: an alert.
     let (_place, _server, client) = answered([0x15, 3, 1, 0, 2, 2, 70]);
-    refused(&client, 2, &["no HTTP", "write https://"]);
+    refused(&client, 2, &["does not speak HTTP", "write https://"]);
 }
 
 #[test]
