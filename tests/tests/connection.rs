@@ -191,9 +191,11 @@ fn a_store_that_cannot_be_used_is_not_asked_for_the_log_too() {
     let missing = at(&sandbox.client, &format!("http://{}", no_bucket.address()));
     let other_secret = sandbox.client.clone().var("AWS_SECRET_ACCESS_KEY", "another");
     let tls = at(&sandbox.client, &format!("https://{}", sandbox.server.address()));
-    for (client, code, word) in
-        [(missing, 1, "NoSuchBucket"), (other_secret, 1, "SignatureDoesNotMatch"), (tls, 2, "does not speak TLS")]
-    {
+    for (client, code, word) in [
+        (missing, 1, "NoSuchBucket"),
+        (other_secret, 1, "SignatureDoesNotMatch"),
+        (tls, 2, "does not speak TLS"),
+    ] {
         let run = client.agent().run(["run", "--policy", "policy.yaml"]).expect(code);
         let lines: Vec<_> = run.stderr.lines().filter(|line| line.contains(word)).collect();
         assert_eq!(lines.len(), 2, "{lines:#?}");

@@ -60,7 +60,10 @@ fn a_full_disk_under_the_logs_is_only_a_warning() {
     let filler = disk.fill_up();
     let output = sandbox.run().expect(0);
     let message = output.warnings();
-    assert!(message.contains(disk.path().to_str().unwrap()) && message.contains("free some space"), "{message}");
+    assert!(
+        message.contains(disk.path().to_str().unwrap()) && message.contains("free some space"),
+        "{message}"
+    );
     fs::remove_file(filler).unwrap();
     let next = sandbox.run().expect(0);
     let sent = sandbox.object(next.json["log"]["s3"].as_str().unwrap()).unwrap();

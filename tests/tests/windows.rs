@@ -333,7 +333,11 @@ fn a_schedule_is_registered_changed_and_removed_and_its_wrapper_backs_up() {
     // Wine's Task Scheduler does not run tasks, nor lists them; the error says so.
     for words in [&["test-schedule", "--policy-id", "agenda"][..], &["list-schedules"]] {
         let refused = windows.agent(words).expect(1);
-        assert!(refused.stderr.contains("The Task Scheduler of this system does not support this"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("The Task Scheduler of this system does not support this"),
+            "{}",
+            refused.stderr
+        );
     }
 
     let removed = windows.agent(&["remove-schedule", "--policy-id", "agenda"]).expect(0).json;

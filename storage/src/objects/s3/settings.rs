@@ -151,7 +151,10 @@ mod tests {
             "http:/h",
         ] {
             let message = read(&[("AWS_ENDPOINT_URL", url)]).unwrap_err();
-            assert!(message.starts_with(&format!("AWS_ENDPOINT_URL={url:?} is not the URL of an endpoint")), "{message}");
+            assert!(
+                message.starts_with(&format!("AWS_ENDPOINT_URL={url:?} is not the URL of an endpoint")),
+                "{message}"
+            );
             assert!(message.contains("https://host:port"), "{message}");
         }
         for url in [
