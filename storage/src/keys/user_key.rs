@@ -14,7 +14,7 @@ use crate::keys::passphrase;
 use crate::keys::passphrase::{ARGON2_MOST_WORK, Argon2id};
 use crate::keys::secret::{KeyId, Secret, random};
 
-/// The key that a user keeps: whoever has it reads every backup that it sealed, whoever lost it reads none.
+/// The key that a user keeps. With it every backup that it sealed can be read; without it, none.
 #[derive(Clone)]
 pub struct UserKey(Origin);
 
