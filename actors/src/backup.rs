@@ -4,6 +4,9 @@
 //! Scanner       walks the roots             4 batches of 256 entries and 64 KiB of paths: reading that many files takes
 //!    │                                      longer than a slow disk's listing of the next ones
 //!    ▼ FilesScanned
+//! Changes       compares with the base       4 batches, as the scanner
+//!    │
+//!    ▼ FilesCompared
 //! ReadAhead     opens small files           4 batches of 32 entries, each an open file at most: enough requests for a disk
 //!    │                                      to sort, few enough handles
 //!    ▼ FilesOpened
@@ -26,7 +29,9 @@
 //! [`ScanReader`](scan_reader) in the scanner's place, at the step at which an earlier run's committed parts end.
 
 pub mod archiver;
+pub mod changes;
 pub mod compressor;
+pub mod content_counter;
 pub mod encryptor;
 pub mod links;
 pub mod read_ahead;

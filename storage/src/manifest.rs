@@ -19,6 +19,7 @@ pub(crate) mod entry;
 mod format;
 pub(crate) mod head;
 mod lines;
+pub(crate) mod listed;
 mod mac_check;
 pub(crate) mod part_entries;
 mod preamble;
@@ -29,7 +30,8 @@ mod writer;
 
 pub use entry::{Entry, EntryKind, Extent, UnixAttributes, WindowsAttributes, Xattr};
 pub use format::MANIFEST_VERSION;
-pub use head::{ArchiveRecord, Head, Origin, RootRecord, Totals};
+pub use head::{ArchiveRecord, BaseRecord, Changes, Head, Origin, RootRecord, Totals};
+pub use listed::{Change, Listed, StoredChunk};
 pub use part_entries::PartEntries;
 pub use preamble::{Preamble, fetch_roots};
 pub use problem::{Note, Problem, ProblemKind};

@@ -54,7 +54,7 @@ impl HostileBackup {
         let last = segments.len() - 1;
         for (i, segment) in segments.into_iter().enumerate() {
             draft
-                .commit(segment, PartEntries::of(if i == last { entries } else { &[] }, &[]).unwrap())
+                .commit(segment, PartEntries::of_new(if i == last { entries } else { &[] }, &[]).unwrap())
                 .unwrap();
         }
         let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), ..Origin::default() };
@@ -100,5 +100,6 @@ pub fn entry(path: &str, kind: EntryKind) -> Entry {
         link_target_bytes: None,
         sha256: None,
         extents: Vec::new(),
+        ..Entry::default()
     }
 }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use intellistor_storage::Error;
 use intellistor_storage::disk::shortage::is_shortage;
-use intellistor_storage::manifest::{Entry, EntryKind, Problem, ProblemKind, Xattr};
+use intellistor_storage::manifest::{Change, Entry, EntryKind, Listed, Problem, ProblemKind, Xattr};
 use intellistor_storage::state::Cursor;
 use tar::EntryType;
 
@@ -36,11 +36,12 @@ use crate::backup::archiver::file_copy::{ArchivedContent, Body, Copied, FileCopy
 use crate::backup::archiver::frame::FrameArchived;
 use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::tar_header::TarEntry;
+use crate::backup::changes::Step;
 use crate::backup::links::LinkTable;
 use crate::backup::read_ahead::{FilesOpened, OpenedFile};
 use crate::link::{Failures, Link};
 use crate::progress::Progress;
-use crate::source::{self, Beneath, FileMetadata, ScannedEntry, SourceKind, Walked};
+use crate::source::{self, Beneath, FileMetadata, ScannedEntry, SourceKind};
 use crate::threaded::{StageError, ThreadStage};
 
 /// How often a file is read when it changes meanwhile.
@@ -99,17 +100,22 @@ impl Archiver {
     }
 
     fn archive_batch(&mut self, batch: FilesOpened) -> Result<(), StopReason> {
-        for (index, (opened, walked)) in (batch.first..).zip(batch.steps) {
-            self.archive(index, opened, walked)?;
+        for (index, (opened, step)) in (batch.first..).zip(batch.steps) {
+            self.archive(index, opened, step)?;
         }
         if batch.last { self.frames.close() } else { Ok(()) }
     }
 
-    fn archive(&mut self, index: u64, opened: Option<OpenedFile>, walked: Walked) -> Result<(), StopReason> {
+    fn archive(&mut self, index: u64, opened: Option<OpenedFile>, step: Step) -> Result<(), StopReason> {
         self.frames.begin(index);
-        match walked {
-            Walked::Problem(problem) => self.frames.problem(problem),
-            Walked::Entry(scanned) => {
+        match step {
+            Step::Problem(problem) => self.frames.problem(problem),
+            Step::Unchanged { first, count, bytes } => {
+                self.frames.record(Listed::Unchanged { first, count });
+                self.progress.entries.add(count);
+                self.progress.bytes.add(bytes);
+            }
+            Step::Known { scanned, .. } | Step::Read { scanned, .. } => {
                 let mut made = self.entry(&scanned, opened);
                 if self.frames.is_within_uploaded() && !matches!(made, Err(StopReason::Stage(_))) {
                     // Nothing is recorded of the entry before the old copy is complete: should this run crash within
@@ -260,7 +266,7 @@ impl Archiver {
             ..entry(scanned, EntryKind::File, metadata)
         };
         self.links.add(metadata, &entry)?;
-        self.frames.record(entry);
+        self.frames.record(Listed::Entry { entry, change: Change::New });
         Ok(())
     }
 
@@ -278,14 +284,15 @@ impl Archiver {
         };
         self.frames.header(header.encode(), 0, 0, scanned.metadata.identity)?;
         let (relative_path, path_bytes) = Entry::text_and_bytes(scanned.relative_path.clone());
-        self.frames.record(Entry {
+        let entry = Entry {
             relative_path,
             path_bytes,
             kind: EntryKind::Hardlink,
             link_target: Some(first.relative_path),
             link_target_bytes: first.path_bytes,
             ..first
-        });
+        };
+        self.frames.record(Listed::Entry { entry, change: Change::New });
         Ok(())
     }
 
@@ -323,7 +330,7 @@ impl Archiver {
         };
         let entry =
             Entry { xattrs, link_target, link_target_bytes, ..entry(scanned, kind, &scanned.metadata) };
-        self.frames.record(entry);
+        self.frames.record(Listed::Entry { entry, change: Change::New });
         Ok(())
     }
 
@@ -348,15 +355,12 @@ fn entry(scanned: &ScannedEntry, kind: EntryKind, metadata: &FileMetadata) -> En
         relative_path,
         path_bytes,
         kind,
-        size: 0,
         mtime_ns: metadata.mtime_ns,
         unix: metadata.unix.clone(),
         windows: metadata.windows,
-        xattrs: Vec::new(),
-        link_target: None,
-        link_target_bytes: None,
-        sha256: None,
-        extents: Vec::new(),
+        ctime_ns: Some(metadata.ctime_ns),
+        inode: metadata.identity.map(|identity| identity.inode),
+        ..Entry::default()
     }
 }
 

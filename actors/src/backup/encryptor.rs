@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use actix::prelude::*;
 use intellistor_storage::Hashed;
 use intellistor_storage::archive::{Sealed, SegmentRecord, SegmentSealer};
-use intellistor_storage::manifest::{Entry, PartEntries, Problem};
+use intellistor_storage::manifest::{Listed, PartEntries, Problem};
 use intellistor_storage::memory::packed::Packer;
 use intellistor_storage::state::Cursor;
 
@@ -45,7 +45,7 @@ pub struct Encryptor {
     early: BTreeMap<u64, FrameCompressed>,
     next_seq: u64,
     /// What ended in the segment that is being built.
-    entries: Packer<Entry>,
+    entries: Packer<Listed>,
     problems: Packer<Problem>,
     /// Where in the walk the last frame ends.
     cursor: Cursor,

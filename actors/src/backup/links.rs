@@ -7,10 +7,11 @@ use std::collections::HashMap;
 
 use std::hash::{BuildHasher, RandomState};
 
-use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::manifest::{Entry, EntryKind, Listed};
 use intellistor_storage::{Result, SpooledRecords};
 
-use crate::source::{FileId, FileMetadata, ScannedEntry, SourceKind, Walked};
+use crate::backup::changes::Step;
+use crate::source::{FileId, FileMetadata, ScannedEntry, SourceKind};
 
 /// Archived files of which the walk has more names to come.
 #[derive(Debug, Default)]
@@ -87,9 +88,9 @@ impl LinkTable {
     /// # Errors
     /// Those of the two sources.
     pub fn rebuild(
-        scanned: impl Iterator<Item = Result<Vec<Walked>>>,
+        scanned: impl Iterator<Item = Result<Vec<Step>>>,
         next: u64,
-        committed: impl Iterator<Item = Result<Vec<Entry>>>,
+        committed: impl Iterator<Item = Result<Vec<Listed>>>,
     ) -> Result<Self> {
         // Every name is remembered, since a file's first may have been skipped.
         let hasher = RandomState::new();
@@ -102,7 +103,8 @@ impl LinkTable {
                     break 'scan;
                 }
                 index += 1;
-                let Walked::Entry(ScannedEntry { relative_path, metadata, .. }) = step else { continue };
+                let (Step::Known { scanned, .. } | Step::Read { scanned, .. }) = step else { continue };
+                let ScannedEntry { relative_path, metadata, .. } = scanned;
                 let Some(identity) = metadata.identity.filter(|_| metadata.links > 1) else { continue };
                 if metadata.kind != SourceKind::File {
                     continue;
@@ -117,7 +119,8 @@ impl LinkTable {
         names.retain(|_, name| left(name) > 0);
         let mut table = Self::default();
         for entries in committed {
-            for entry in entries? {
+            for listed in entries? {
+                let Listed::Entry { entry, .. } = listed else { continue };
                 if entry.kind != EntryKind::File {
                     continue;
                 }

@@ -1,6 +1,6 @@
 //! Opens small files ahead of the archiver and has the system read them, so that a disk has several to fetch at once.
 //!
-//! - **In:** [`FilesScanned`], in order. **Out:** [`FilesOpened`], in order.
+//! - **In:** [`FilesCompared`], in order. **Out:** [`FilesOpened`], in order.
 //! - **Bound:** [`BATCH`] entries in a message, [`WINDOW`] messages ahead of the archiver, and one that is being made:
 //!   that many handles at most, and all backups of a process together a quarter of what it may have. Beyond that files are
 //!   left to the archiver to open.
@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::prelude::*;
 use intellistor_storage::disk::shortage::share_of_handles;
 
-use crate::backup::scanner::FilesScanned;
+use crate::backup::changes::{FilesCompared, Step};
 use crate::link::{Failures, Link, Reply, Stopped};
-use crate::source::{self, Beneath, FileMetadata, SourceKind, Walked};
+use crate::source::{self, Beneath, FileMetadata, SourceKind};
 use crate::threaded::{StageError, ThreadStage};
 
 /// Entries in a message.
@@ -34,10 +34,10 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct FilesOpened {
-    /// As in [`FilesScanned`].
+    /// As in [`FilesCompared`].
     pub first: u64,
-    /// Entries and problems, in the order of the walk.
-    pub steps: Vec<(Option<OpenedFile>, Walked)>,
+    /// The steps, in the order of the walk.
+    pub steps: Vec<(Option<OpenedFile>, Step)>,
     /// Whether this batch ends the walk.
     pub last: bool,
 }
@@ -86,23 +86,23 @@ impl ReadAhead {
 }
 
 impl ThreadStage for ReadAhead {
-    type In = FilesScanned;
+    type In = FilesCompared;
     const NAME: &'static str = "read ahead";
 
-    fn handle(&mut self, scanned: FilesScanned, failures: &Failures) -> Result<(), StageError> {
-        let FilesScanned { mut first, walked, last } = scanned;
-        let mut walked = walked.into_iter().peekable();
+    fn handle(&mut self, compared: FilesCompared, failures: &Failures) -> Result<(), StageError> {
+        let FilesCompared { mut first, steps, last } = compared;
+        let mut to_open = steps.into_iter().peekable();
         loop {
             if failures.is_draining() {
                 return Err(Stopped.into());
             }
             let beneath = &mut self.beneath;
             let steps: Vec<_> =
-                walked.by_ref().take(BATCH).map(|step| (open_ahead(&step, beneath), step)).collect();
-            let (count, last) = (steps.len() as u64, last && walked.peek().is_none());
+                to_open.by_ref().take(BATCH).map(|step| (open_ahead(&step, beneath), step)).collect();
+            let (count, last) = (steps.len() as u64, last && to_open.peek().is_none());
             self.next.send(FilesOpened { first, steps, last })?;
             first += count;
-            if walked.peek().is_none() {
+            if to_open.peek().is_none() {
                 return if last { Ok(self.next.flush()?) } else { Ok(()) };
             }
         }
@@ -110,8 +110,8 @@ impl ThreadStage for ReadAhead {
 }
 
 /// Opens a file for which that saves time.
-fn open_ahead(step: &Walked, beneath: &mut Beneath) -> Option<OpenedFile> {
-    let Walked::Entry(entry) = step else { return None };
+fn open_ahead(step: &Step, beneath: &mut Beneath) -> Option<OpenedFile> {
+    let Step::Read { scanned: entry, .. } = step else { return None };
     let FileMetadata { kind: SourceKind::File, size: 1..=MAX_BYTES, links: ..=1, .. } = entry.metadata else {
         return None;
     };
@@ -163,14 +163,15 @@ mod tests {
         fs::hard_link(dir.path().join("linked"), dir.path().join("linked again")).unwrap();
         std::os::unix::fs::symlink("small 000", dir.path().join("soft")).unwrap();
         let roots = make_roots(&[dir.path().to_owned()]);
-        let walked: Vec<_> = Walk::new(roots, Excludes::new(&[]).unwrap()).map(Result::unwrap).collect();
+        let walk = Walk::new(roots, Excludes::new(&[]).unwrap());
+        let walked: Vec<_> = walk.map(|walked| Step::without_base(walked.unwrap())).collect();
         fs::remove_file(dir.path().join("small 099")).unwrap();
 
         let came = Arc::new(Mutex::new(Vec::new()));
         System::new().block_on(async {
             let next = Collector(came.clone()).start().recipient();
             let ahead = Threaded::start(Failures::channel().0, move || ReadAhead::new(next));
-            ahead.send(FilesScanned { first: 7, walked: walked.clone(), last: true }).await.unwrap().unwrap();
+            ahead.send(FilesCompared { first: 7, steps: walked.clone(), last: true }).await.unwrap().unwrap();
         });
         let came = std::mem::take(&mut *came.lock().unwrap());
         assert!(came.len() > 3 && came.iter().all(|message| message.steps.len() <= BATCH));
@@ -182,7 +183,7 @@ mod tests {
         let steps: Vec<_> = came.into_iter().flat_map(|message| message.steps).collect();
         assert_eq!(steps.iter().map(|(_, step)| step.clone()).collect::<Vec<_>>(), walked);
         for (opened, step) in &steps {
-            let Walked::Entry(entry) = step else { panic!("{step:?}") };
+            let Step::Read { scanned: entry, .. } = step else { panic!("{step:?}") };
             let path = String::from_utf8_lossy(&entry.relative_path);
             let is_ahead = path.starts_with("small") && path != "small 099";
             assert_eq!(opened.is_some(), is_ahead, "{path}");

@@ -1,7 +1,7 @@
 //! Gives the archiver a recorded walk: takes the scanner's place in a pipeline that archives what an earlier one
 //! has scanned.
 //!
-//! - **In:** [`Scan`], once. **Out:** [`FilesScanned`], in the order of the walk, from the step on at which the
+//! - **In:** [`Scan`], once. **Out:** [`FilesCompared`], in the order of the walk, from the step on at which the
 //!   committed parts end.
 //! - **Bound:** as the scanner: [`WINDOW`] batches are ahead of the archiver, and one is being made.
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
@@ -10,7 +10,8 @@
 use actix::prelude::*;
 use intellistor_storage::state::Ledger;
 
-use crate::backup::scanner::{FilesScanned, Scan, WINDOW};
+use crate::backup::changes::FilesCompared;
+use crate::backup::scanner::{Scan, WINDOW};
 use crate::link::{Failures, Link, Stopped};
 use crate::threaded::{StageError, ThreadStage};
 
@@ -19,12 +20,12 @@ use crate::threaded::{StageError, ThreadStage};
 pub struct ScanReader {
     ledger: Ledger,
     from: u64,
-    next: Link<FilesScanned>,
+    next: Link<FilesCompared>,
 }
 
 impl ScanReader {
     /// A reader that waits for [`Scan`], and then begins with step `from` of the walk that `ledger` has.
-    pub fn new(ledger: Ledger, from: u64, next: Recipient<FilesScanned>) -> Self {
+    pub fn new(ledger: Ledger, from: u64, next: Recipient<FilesCompared>) -> Self {
         Self { ledger, from, next: Link::new(next, WINDOW) }
     }
 }
@@ -39,12 +40,12 @@ impl ThreadStage for ScanReader {
             if failures.is_draining() {
                 return Err(Stopped.into());
             }
-            let walked = batch?;
-            let next = first + walked.len() as u64;
-            self.next.send(FilesScanned { first, walked, last: false })?;
+            let steps = batch?;
+            let next = first + steps.len() as u64;
+            self.next.send(FilesCompared { first, steps, last: false })?;
             first = next;
         }
-        self.next.send(FilesScanned { first, walked: Vec::new(), last: true })?;
+        self.next.send(FilesCompared { first, steps: Vec::new(), last: true })?;
         Ok(self.next.flush()?)
     }
 }

@@ -1,6 +1,6 @@
 //! Records the walk, so that a run that resumes need not repeat it, and archives what the first one found.
 //!
-//! - **In:** [`FilesScanned`], in order. **Out:** the [`Scanned`] totals, once, after the last batch is durable.
+//! - **In:** [`FilesCompared`], in order. **Out:** the [`Scanned`] totals, once, after the last batch is durable.
 //! - **Bound:** one batch; the scanner's window is the bound before it.
 //! - **Blocks:** on the disk; it has a thread of its own.
 //! - **Survives a crash:** the whole walk or nothing: a walk without its last batch is made again.
@@ -11,7 +11,8 @@ use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::state::{Ledger, Scanned};
 use tokio::sync::oneshot;
 
-use crate::backup::scanner::{ContentCounter, FilesScanned};
+use crate::backup::changes::FilesCompared;
+use crate::backup::content_counter::ContentCounter;
 use crate::link::Failures;
 use crate::progress::Progress;
 use crate::threaded::{StageError, ThreadStage};
@@ -35,16 +36,16 @@ impl ScanRecorder {
 }
 
 impl ThreadStage for ScanRecorder {
-    type In = FilesScanned;
+    type In = FilesCompared;
     const NAME: &'static str = "scan recorder";
 
-    fn handle(&mut self, batch: FilesScanned, _: &Failures) -> Result<(), StageError> {
-        self.ledger.add_scan(&batch.walked)?;
-        self.scanned.steps += batch.walked.len() as u64;
-        for bytes in batch.walked.iter().filter_map(|step| self.counter.count(step)) {
-            self.scanned.entries += 1;
+    fn handle(&mut self, batch: FilesCompared, _: &Failures) -> Result<(), StageError> {
+        self.ledger.add_scan(&batch.steps)?;
+        self.scanned.steps += batch.steps.len() as u64;
+        for (entries, bytes) in batch.steps.iter().filter_map(|step| self.counter.count_step(step)) {
+            self.scanned.entries += entries;
             self.scanned.bytes = self.scanned.bytes.saturating_add(bytes);
-            self.progress.total_entries.add(1);
+            self.progress.total_entries.add(entries);
             self.progress.total_bytes.add(bytes);
         }
         if batch.last {

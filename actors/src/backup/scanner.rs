@@ -9,14 +9,10 @@
 //! - **Survives a crash:** nothing by itself. Where the [recorder](crate::backup::scan_recorder) has the whole walk, it is
 //!   not repeated; otherwise it is, and finds what exists at that time.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use actix::prelude::*;
 
 use crate::link::{Failures, Link, Reply, Stopped};
-use crate::progress::Progress;
-use crate::source::{Excludes, FileId, FileMetadata, Root, SourceKind, Walk, Walked};
+use crate::source::{Excludes, Root, Walk, Walked};
 use crate::threaded::{StageError, ThreadStage};
 
 /// Entries in a batch.
@@ -93,56 +89,6 @@ fn path_bytes_of(step: &Walked) -> usize {
     match step {
         Walked::Entry(entry) => entry.relative_path.len() + entry.source.as_path().as_os_str().len(),
         Walked::Problem(problem) => problem.relative_path.len() + problem.reason.len(),
-    }
-}
-
-/// Counts what a scan will find, for the estimate of the time left; ends early when `stop` is set.
-pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
-    let mut counter = ContentCounter::default();
-    for step in Walk::new(roots, excludes) {
-        // The backup meets what this walk cannot get past, and reports it.
-        let (Ok(step), false) = (step, stop.load(Ordering::Relaxed)) else { return };
-        if let Some(bytes) = counter.count(&step) {
-            progress.total_entries.add(1);
-            progress.total_bytes.add(bytes);
-        }
-    }
-}
-
-/// Counts what a walk finds. Remembers files with several names, and how many of the names are still to come: their
-/// content is read once.
-#[derive(Debug, Default)]
-pub(crate) struct ContentCounter(HashMap<FileId, u64>);
-
-impl ContentCounter {
-    /// Some 12 MiB; beyond it every name counts, since a count is only an estimate.
-    const MAX_FILES: usize = 1 << 18;
-
-    /// The bytes of content that an entry adds; `None` when the step is no entry.
-    pub(crate) fn count(&mut self, step: &Walked) -> Option<u64> {
-        let Walked::Entry(entry) = step else { return None };
-        let is_read = entry.metadata.kind == SourceKind::File && self.is_first(&entry.metadata);
-        Some(if is_read { entry.metadata.size } else { 0 })
-    }
-
-    fn is_first(&mut self, metadata: &FileMetadata) -> bool {
-        let (Some(identity), true) = (metadata.identity, metadata.links > 1) else { return true };
-        match self.0.get_mut(&identity) {
-            Some(1) => {
-                self.0.remove(&identity);
-                false
-            }
-            Some(to_come) => {
-                *to_come -= 1;
-                false
-            }
-            None => {
-                if self.0.len() < Self::MAX_FILES {
-                    self.0.insert(identity, metadata.links - 1);
-                }
-                true
-            }
-        }
     }
 }
 

@@ -36,6 +36,7 @@ fn entry(path: &[u8], kind: EntryKind, link: Option<&[u8]>) -> Entry {
         link_target_bytes,
         sha256: None,
         extents: Vec::new(),
+        ..Entry::default()
     }
 }
 

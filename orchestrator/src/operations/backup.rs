@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use intellistor_actors::backup::archiver::Resume;
-use intellistor_actors::backup::scanner;
+use intellistor_actors::backup::content_counter;
 use intellistor_actors::backup::sequencer::MemoryCommitLog;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, make_roots};
@@ -231,7 +231,8 @@ impl BackupJob {
         let counted = Arc::new(Progress::default());
         let stop = StopOnDrop(Arc::default());
         let (progress, stopped) = (counted.clone(), stop.0.clone());
-        let count = tokio::task::spawn_blocking(move || scanner::count(roots, excludes, &progress, &stopped));
+        let count =
+            tokio::task::spawn_blocking(move || content_counter::count(roots, excludes, &progress, &stopped));
         // A walk that panicked has counted less; the pipeline's own reports why.
         let _ = self.options.run.cancel.run_until_cancelled(count).await;
         counted.total_bytes.get()
@@ -256,7 +257,7 @@ impl BackupJob {
         let stop = Arc::new(AtomicBool::new(false));
         let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
         let (progress, stopped) = (self.options.run.progress.clone(), stop.clone());
-        std::thread::spawn(move || scanner::count(roots, excludes, &progress, &stopped));
+        std::thread::spawn(move || content_counter::count(roots, excludes, &progress, &stopped));
         StopOnDrop(stop)
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, Resume};
+use intellistor_actors::backup::changes::{Changes, FilesCompared};
 use intellistor_actors::backup::compressor::Compressor;
 use intellistor_actors::backup::encryptor::Encryptor;
 use intellistor_actors::backup::read_ahead::ReadAhead;
 use intellistor_actors::backup::scan_reader::ScanReader;
 use intellistor_actors::backup::scan_recorder::ScanRecorder;
-use intellistor_actors::backup::scanner::{FilesScanned, Scan, Scanner};
+use intellistor_actors::backup::scanner::{Scan, Scanner};
 use intellistor_actors::backup::sequencer::{CommitLog, Sequencer};
 use intellistor_actors::backup::uploader::{Slots, Uploader, UploaderConfig};
 use intellistor_actors::link::Failures;
@@ -40,11 +41,12 @@ pub(crate) enum WalkSource {
 
 impl WalkSource {
     /// Starts the first stage.
-    fn start(self, next: Recipient<FilesScanned>, failures: Failures) -> Recipient<Scan> {
+    fn start(self, next: Recipient<FilesCompared>, failures: Failures) -> Recipient<Scan> {
         match self {
             Self::Disk { roots, excludes } => {
                 let failures = failures.within(info_span!(span::SCAN, intellistor.stage.busy = Empty));
-                Threaded::start(failures, move || Scanner::new(roots, excludes, next)).recipient()
+                let changes = Threaded::start(failures.clone(), move || Changes::new(next)).recipient();
+                Threaded::start(failures, move || Scanner::new(roots, excludes, changes)).recipient()
             }
             Self::Ledger { ledger, from } => {
                 Threaded::start(failures, move || ScanReader::new(ledger, from, next)).recipient()

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::content_digest::ContentDigest;
 
 /// What kind of file an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
     /// A regular file.
+    #[default]
     File,
     /// A folder.
     Directory,
@@ -83,7 +84,7 @@ pub struct Xattr {
 }
 
 /// One file, folder or link of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// `/` separators on every system; relative to the root, `.` for the root itself.
@@ -98,6 +99,12 @@ pub struct Entry {
     pub size: u64,
     /// Time of last modification, in nanoseconds since 1970 UTC.
     pub mtime_ns: i128,
+    /// Time of the last change to anything about it, in nanoseconds since 1970 UTC, where the system keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctime_ns: Option<i128>,
+    /// Its number in its file system; on Windows its file id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
     /// Mode and owner, where the backup was made on Unix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix: Option<UnixAttributes>,
@@ -120,6 +127,9 @@ pub struct Entry {
     /// Where the content is, ascending in the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extents: Vec<Extent>,
+    /// Where the list of its chunks is, if it is a large file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Extent>,
 }
 
 impl Entry {

@@ -15,13 +15,55 @@ pub struct Head {
     /// Where and by what the backup was made.
     #[serde(flatten)]
     pub origin: Origin,
+    /// When the walk began by this machine's clock, in milliseconds since 1970 UTC. Files that changed later, or right
+    /// before, are read again next time.
+    #[serde(default)]
+    pub began_ms: i64,
+    /// The backup whose entries it took over; absent for a full backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseRecord>,
     /// The folders that the policy named.
     pub roots: Vec<RootRecord>,
     /// Sums over the entries.
     pub totals: Totals,
+    /// How it differs from its base.
+    #[serde(default)]
+    pub changes: Changes,
     /// Archives that entries point into; the first is this backup's own.
     #[serde(default)]
     pub archives: Vec<ArchiveRecord>,
+}
+
+/// The backup that another one took entries over from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseRecord {
+    pub backup_id: String,
+    /// SHA-256 of its `manifest.json`.
+    #[serde(with = "crate::text::hex_digest")]
+    pub manifest_sha256: [u8; 32],
+    /// Timestamp of the full backup that the chain began with.
+    pub full: String,
+}
+
+/// How a backup differs from its base; without one, everything is new. Files and links are counted, and no folders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Taken over as they are.
+    pub unchanged: u64,
+    /// With another content or other metadata than in the base.
+    pub changed: u64,
+    /// Under a path that the base does not have.
+    pub new: u64,
+    /// Under a new path, with a content that the base has under a path that is gone.
+    pub moved: u64,
+    /// In the base, and no longer there.
+    pub deleted: u64,
+    /// Content that was read, in bytes.
+    pub bytes_read: u64,
+    /// Size of the archive in bytes.
+    pub bytes_stored: u64,
+    /// Content in the archives of earlier backups, in bytes.
+    pub bytes_referenced: u64,
 }
 
 /// Where and by what a backup was made.

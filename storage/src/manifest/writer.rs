@@ -10,6 +10,7 @@ use sha2::Sha256;
 
 use super::format::{FORMAT, MANIFEST_VERSION, TRAILER_BYTES, TRAILER_END, TRAILER_START};
 use super::head::{ArchiveRecord, Head, Origin, RootRecord, Totals};
+use super::listed::Listed;
 use super::part_entries::PartEntries;
 use super::problem::{Note, Problem, ProblemKind};
 use crate::archive::header::Header;
@@ -41,9 +42,11 @@ impl ManifestDraft {
     /// [`Error::Io`] when the temporary folder is full; [`Error::Integrity`] for a list that is damaged.
     pub fn commit(&mut self, segment: SegmentRecord, listed: PartEntries) -> Result<()> {
         for entries in listed.entries.unpack() {
-            for entry in entries? {
-                self.totals.count(&entry);
-                add_line(&mut self.entries, &entry)?;
+            for listed in entries? {
+                if let Listed::Entry { entry, .. } = listed {
+                    self.totals.count(&entry);
+                    add_line(&mut self.entries, &entry)?;
+                }
             }
         }
         for problems in listed.problems.unpack() {
@@ -106,7 +109,8 @@ impl ManifestDraft {
             sha256: archive_digest(&self.segments),
             segments: self.segments,
         };
-        let head = Head { name, origin, roots, archives: vec![archive], totals: self.totals };
+        let head =
+            Head { name, origin, roots, archives: vec![archive], totals: self.totals, ..Head::default() };
 
         let mut out =
             Authenticated { spool: Spool::default(), mac: data_key.manifest_mac(header.backup_id()) };
@@ -117,7 +121,7 @@ impl ManifestDraft {
                 "{{\"format\":\"{FORMAT}\",\n\"version\":{MANIFEST_VERSION},\n\"header\":\"{preamble}\",\n"
             )?;
             // Each is a JSON object of its own; here its members stand in ours.
-            let Head { name, origin, roots, totals, archives } = &head;
+            let Head { name, origin, roots, totals, archives, .. } = &head;
             let ours = NameAndOrigin { name, origin };
             write_members(out, &ours, ",\n")?;
             write_members(out, &Contents { roots, totals, archives }, "")?;

@@ -16,7 +16,8 @@ use crate::archive::{FrameRecord, SegmentRecord};
 use crate::catalog::layout::BackupName;
 use crate::error::{Error, Result};
 use crate::manifest::{
-    Entry, EntryKind, Extent, PartEntries, Problem, ProblemKind, UnixAttributes, WindowsAttributes, Xattr,
+    Entry, EntryKind, Extent, Listed, PartEntries, Problem, ProblemKind, UnixAttributes, WindowsAttributes,
+    Xattr,
 };
 use crate::objects::upload::{PartReceipt, Upload};
 use crate::state::job::{Ending, JobEvent, JobState};
@@ -60,6 +61,7 @@ fn entry(path: &str) -> Entry {
         link_target_bytes: None,
         sha256: Some([3; 32]),
         extents: Vec::new(),
+        ..Entry::default()
     }
 }
 
@@ -87,14 +89,18 @@ fn commit(ledger: &Ledger, parts: std::ops::RangeInclusive<u32>, entries: usize)
     for number in parts {
         let (entries, problems) = ended_in(number, entries);
         ledger
-            .commit(&part(number), &cursor(number.into()), &PartEntries::of(&entries, &problems).unwrap())
+            .commit(&part(number), &cursor(number.into()), &PartEntries::of_new(&entries, &problems).unwrap())
             .unwrap();
     }
 }
 
 fn committed(ledger: &Ledger, number: u32) -> Result<(Vec<Entry>, Vec<Problem>)> {
     let PartEntries { entries, problems } = ledger.committed(number)?;
-    Ok((all(entries)?, all(problems)?))
+    let entry = |listed| match listed {
+        Listed::Entry { entry, .. } => entry,
+        other => panic!("{other:?}"),
+    };
+    Ok((all(entries)?.into_iter().map(entry).collect(), all(problems)?))
 }
 
 fn all<T: serde::de::DeserializeOwned>(packed: crate::memory::packed::Packed<T>) -> Result<Vec<T>> {
@@ -166,12 +172,12 @@ fn what_a_run_listed_that_died_before_the_part_was_recorded_does_not_count() {
     let mut queue = Queue::open(dir.path()).unwrap();
     let ledger = queue.begin(job("a")).unwrap();
     let (entries, problems) = ended_in(1, 3_000);
-    ledger.list(1, &PartEntries::of(&entries, &problems).unwrap()).unwrap();
+    ledger.list(1, &PartEntries::of_new(&entries, &problems).unwrap()).unwrap();
     drop((ledger, queue));
     let (queue, ledger) = reopened(&dir);
     assert_eq!(ledger.part_count(), 0);
     for (number, count) in [(1, 200), (2, 0)] {
-        ledger.list(2, &PartEntries::of(&entries, &problems).unwrap()).unwrap();
+        ledger.list(2, &PartEntries::of_new(&entries, &problems).unwrap()).unwrap();
         commit(&ledger, number..=number, count);
         assert_eq!(committed(&ledger, number).unwrap(), ended_in(number, count));
     }
@@ -188,7 +194,7 @@ fn a_temporary_folder_that_cannot_be_used_is_no_damage() {
     let ledger = queue.begin(job("a")).unwrap();
     let noise = |i: usize| Entry { sha256: Some(crate::keys::secret::random()), ..entry(&format!("{i}")) };
     let entries: Vec<_> = (0..60_000).map(noise).collect();
-    ledger.commit(&part(1), &cursor(1), &PartEntries::of(&entries, &[]).unwrap()).unwrap();
+    ledger.commit(&part(1), &cursor(1), &PartEntries::of_new(&entries, &[]).unwrap()).unwrap();
     let nowhere = dir.path().join("nowhere");
     tempfile::env::override_temp_dir(&nowhere).unwrap();
     let message = ledger.committed(1).unwrap_err();

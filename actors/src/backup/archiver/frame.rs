@@ -1,7 +1,7 @@
 //! A frame of the archive before it is compressed, and what is recorded with it.
 
 use actix::Message;
-use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::manifest::{Listed, Problem};
 use intellistor_storage::memory::buffers::Buffer;
 use intellistor_storage::state::Cursor;
 
@@ -11,8 +11,8 @@ use crate::link::Reply;
 /// when, and only when, they are.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// Entries whose last byte is in this part.
-    pub entries: Vec<Entry>,
+    /// What ends in this part, in the order of the walk.
+    pub entries: Vec<Listed>,
     /// Entries that were skipped or changed.
     pub problems: Vec<Problem>,
     /// Where the part ends in the walk.

@@ -5,7 +5,7 @@
 //! uploaded before is compared instead of sent, and where it differs the entry has [diverged](StopReason::Diverged).
 
 use intellistor_storage::archive::FRAME_BYTES;
-use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::manifest::{Listed, Problem};
 use intellistor_storage::memory::buffers::{Buffer, Buffers};
 use intellistor_storage::state::{Cursor, PartialEntry};
 use intellistor_storage::{ContentDigest, Error};
@@ -256,9 +256,9 @@ impl FrameWriter {
         self.recorded.append(recorded);
     }
 
-    /// Records an entry that is complete.
-    pub(crate) fn record(&mut self, entry: Entry) {
-        self.recorded.entries.push(entry);
+    /// Records what is complete.
+    pub(crate) fn record(&mut self, listed: Listed) {
+        self.recorded.entries.push(listed);
     }
 
     /// Records an entry that was skipped or changed.

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
+use crate::backup::changes::FilesCompared;
 use crate::backup::read_ahead::ReadAhead;
-use crate::backup::scanner::FilesScanned;
 use crate::link::Reply;
 use crate::source::{Excludes, Walk, make_roots};
 use crate::threaded::Threaded;
@@ -42,9 +42,9 @@ impl Handler<FrameArchived> for Collector {
 }
 
 /// Runs an archiver over what a walk found, from where `resume` says.
-fn run(walked: &[Walked], resume: Resume) -> Stream {
+fn run(walked: &[Step], resume: Resume) -> Stream {
     let (first, taken) = (resume.cursor.entry, Arc::new(Mutex::new(Stream::new())));
-    let batch = FilesScanned { first, walked: walked[first as usize..].to_vec(), last: true };
+    let batch = FilesCompared { first, steps: walked[first as usize..].to_vec(), last: true };
     System::new().block_on(async {
         let (failures, mut failed) = Failures::channel();
         let next = Collector(taken.clone()).start().recipient();
@@ -66,7 +66,7 @@ fn run(walked: &[Walked], resume: Resume) -> Stream {
 const END_MARKER: [u8; 1024] = [0; 1024];
 
 /// What a run does that finds `sent` committed; all frames, the sent ones first.
-fn resume_after(walked: &[Walked], sent: &[Arc<FrameArchived>]) -> Stream {
+fn resume_after(walked: &[Step], sent: &[Arc<FrameArchived>]) -> Stream {
     let cursor = sent.last().map_or_else(Cursor::default, |frame| frame.recorded.cursor.clone());
     let committed = sent.iter().map(|frame| Ok(frame.recorded.entries.clone()));
     let links = LinkTable::rebuild(std::iter::once(Ok(walked.to_vec())), cursor.entry, committed).unwrap();
@@ -75,8 +75,9 @@ fn resume_after(walked: &[Walked], sent: &[Arc<FrameArchived>]) -> Stream {
     [sent, &made].concat()
 }
 
-fn walk(dir: &Path) -> Vec<Walked> {
-    Walk::new(make_roots(&[dir.to_owned()]), Excludes::new(&[]).unwrap()).map(Result::unwrap).collect()
+fn walk(dir: &Path) -> Vec<Step> {
+    let walk = Walk::new(make_roots(&[dir.to_owned()]), Excludes::new(&[]).unwrap());
+    walk.map(|walked| Step::without_base(walked.unwrap())).collect()
 }
 
 fn tar_of(frames: &[Arc<FrameArchived>]) -> Vec<u8> {
@@ -84,7 +85,12 @@ fn tar_of(frames: &[Arc<FrameArchived>]) -> Vec<u8> {
 }
 
 fn entries_of(frames: &[Arc<FrameArchived>]) -> Vec<Entry> {
-    frames.iter().flat_map(|frame| frame.recorded.entries.clone()).collect()
+    let listed = frames.iter().flat_map(|frame| frame.recorded.entries.clone());
+    let entry = |listed| match listed {
+        Listed::Entry { entry, .. } => Some(entry),
+        _ => None,
+    };
+    listed.filter_map(entry).collect()
 }
 
 fn problems_of(frames: &[Arc<FrameArchived>]) -> Vec<Problem> {
@@ -203,8 +209,8 @@ fn cut_everywhere(dir: &Path) -> Vec<(u64, Cursor)> {
     let paths: Vec<_> = walked
         .iter()
         .filter_map(|step| match step {
-            Walked::Entry(entry) => Some(String::from_utf8_lossy(&entry.relative_path).into_owned()),
-            Walked::Problem(_) => None,
+            Step::Read { scanned, .. } => Some(String::from_utf8_lossy(&scanned.relative_path).into_owned()),
+            _ => None,
         })
         .collect();
     assert_eq!(entries.iter().map(|e| e.relative_path.clone()).collect::<Vec<_>>(), paths);
@@ -394,7 +400,7 @@ const ENDS: [Change; 3] = [
 /// A tree with one file of almost five frames among small ones, what a walk found, and the stream of a whole run.
 struct Scenario {
     dir: TempDir,
-    walked: Vec<Walked>,
+    walked: Vec<Step>,
     whole: Stream,
 }
 
@@ -457,10 +463,11 @@ fn a_file_that_changes_again_after_a_second_cut_is_archived_as_it_is_then() {
             // What is written at the end of a file that has none makes it a larger one: that is a change too.
             change_again(&place.big());
             for cut in [3, 4].into_iter().filter(|cut| *cut < again.len()) {
-                if again[..cut]
-                    .iter()
-                    .any(|frame| frame.recorded.entries.iter().any(|entry| entry.relative_path == "grande"))
-                {
+                if again[..cut].iter().any(|frame| {
+                    entries_of(std::slice::from_ref(frame))
+                        .iter()
+                        .any(|entry| entry.relative_path == "grande")
+                }) {
                     continue;
                 }
                 let what = format!("{first} ({size} bytes), then {second}, cut behind frames 2 and {cut}");

@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use intellistor_storage::manifest::{Problem, ProblemKind};
+use intellistor_storage::manifest::{Change, Problem, ProblemKind};
 
-use crate::source::SourcePath;
+use crate::source::{SourcePath, Walked};
 
 /// A step of a walk: a name of file `inode`, which has `links` names.
-fn name(path: &str, inode: u64, links: u64) -> Walked {
+fn name(path: &str, inode: u64, links: u64) -> Step {
     let metadata = FileMetadata {
         kind: SourceKind::File,
         size: inode * 10,
@@ -18,11 +18,8 @@ fn name(path: &str, inode: u64, links: u64) -> Walked {
         links,
         allocated: 0,
     };
-    Walked::Entry(ScannedEntry {
-        relative_path: path.into(),
-        source: SourcePath::of_root(path.into()),
-        metadata,
-    })
+    let source = SourcePath::of_root(path.into());
+    Step::without_base(Walked::Entry(ScannedEntry { relative_path: path.into(), source, metadata }))
 }
 
 fn entry(path: &[u8], kind: EntryKind, metadata: &FileMetadata) -> Entry {
@@ -33,21 +30,16 @@ fn entry(path: &[u8], kind: EntryKind, metadata: &FileMetadata) -> Entry {
         kind,
         size: metadata.size,
         mtime_ns: metadata.mtime_ns,
-        unix: None,
-        windows: None,
-        xattrs: Vec::new(),
-        link_target: None,
-        link_target_bytes: None,
         sha256: Some([1; 32]),
-        extents: Vec::new(),
+        ..Entry::default()
     }
 }
 
 /// What a run archives of a walk, and the table that it then has; those of `unreadable` are skipped.
-fn first_run(walked: &[Walked], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) {
+fn first_run(walked: &[Step], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) {
     let (mut committed, mut table) = (Vec::new(), LinkTable::default());
     for step in walked {
-        let Walked::Entry(ScannedEntry { relative_path, metadata, .. }) = step else { continue };
+        let Step::Read { scanned: ScannedEntry { relative_path, metadata, .. }, .. } = step else { continue };
         if let Some(first) = table.take(metadata).unwrap() {
             let link_target = Some(first.relative_path);
             committed.push(Entry { link_target, ..entry(relative_path, EntryKind::Hardlink, metadata) });
@@ -58,6 +50,11 @@ fn first_run(walked: &[Walked], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) 
         }
     }
     (committed, table)
+}
+
+fn listed(entries: &[Entry]) -> Vec<Listed> {
+    let of = |entry: &Entry| Listed::Entry { entry: entry.clone(), change: Change::New };
+    entries.iter().map(of).collect()
 }
 
 fn contents(table: &mut LinkTable) -> Vec<(u64, String, u64)> {
@@ -71,12 +68,12 @@ fn contents(table: &mut LinkTable) -> Vec<(u64, String, u64)> {
 }
 
 #[track_caller]
-fn assert_rebuilt(walked: &[Walked]) {
+fn assert_rebuilt(walked: &[Step]) {
     for next in 0..=walked.len() {
         let (committed, mut expected) = first_run(&walked[..next], &[]);
         // In batches, as the queue gives them.
         let scanned = walked.chunks(3).map(|batch| Ok(batch.to_vec()));
-        let committed = committed.chunks(2).map(|part| Ok(part.to_vec()));
+        let committed = committed.chunks(2).map(|part| Ok(listed(part)));
         let mut rebuilt = LinkTable::rebuild(scanned, next as u64, committed).unwrap();
         assert_eq!(contents(&mut rebuilt), contents(&mut expected), "before step {next}");
     }
@@ -84,7 +81,7 @@ fn assert_rebuilt(walked: &[Walked]) {
 
 #[test]
 fn a_table_is_rebuilt_as_the_first_run_had_it() {
-    let problem = Walked::Problem(Problem {
+    let problem = Step::Problem(Problem {
         relative_path: "fifo".to_owned(),
         kind: ProblemKind::Skipped,
         reason: "no file".to_owned(),
@@ -115,7 +112,7 @@ fn a_file_whose_first_name_was_skipped_is_known_by_its_second() {
     let walked = [name("a", 1, 4), name("b", 1, 4), name("c", 1, 4), name("d", 1, 4)];
     let (committed, mut expected) = first_run(&walked[..3], &["a"]);
     let scanned = std::iter::once(Ok(walked.to_vec()));
-    let mut rebuilt = LinkTable::rebuild(scanned, 3, std::iter::once(Ok(committed))).unwrap();
+    let mut rebuilt = LinkTable::rebuild(scanned, 3, std::iter::once(Ok(listed(&committed)))).unwrap();
     let first =
         |table: &mut LinkTable| contents(table).into_iter().map(|(_, first, ..)| first).collect::<Vec<_>>();
     assert_eq!(first(&mut expected), ["b"]);
@@ -125,8 +122,8 @@ fn a_file_whose_first_name_was_skipped_is_known_by_its_second() {
 #[test]
 fn errors_of_both_sources_come_through() {
     let broken = || intellistor_storage::Error::integrity("the queue", "on purpose");
-    let none = || std::iter::empty::<Result<Vec<Entry>>>();
+    let none = || std::iter::empty::<Result<Vec<Listed>>>();
     assert!(LinkTable::rebuild(std::iter::once(Err(broken())), 9, none()).is_err());
-    let empty = std::iter::empty::<Result<Vec<Walked>>>();
+    let empty = std::iter::empty::<Result<Vec<Step>>>();
     assert!(LinkTable::rebuild(empty, 9, std::iter::once(Err(broken()))).is_err());
 }

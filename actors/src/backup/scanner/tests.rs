@@ -184,21 +184,3 @@ fn what_is_left_out_is_reported_among_the_entries() {
     let (reply, seen) = scan(Path::new("/none/such"), AtOnce, &Failures::channel().0);
     assert_eq!((reply, seen.paths()), (Ok(()), vec!["! .".to_owned()]));
 }
-
-#[test]
-fn a_count_has_entries_and_each_files_bytes_once() {
-    let dir = files(["a".to_owned(), "b".to_owned()]);
-    let counted = |stop: bool| {
-        let progress = Progress::default();
-        let roots = make_roots(&[dir.path().into()]);
-        count(roots, Excludes::new(&["b".to_owned()]).unwrap(), &progress, &AtomicBool::new(stop));
-        (progress.total_entries.get(), progress.total_bytes.get())
-    };
-    assert_eq!(counted(false), (2, 5));
-    #[cfg(unix)]
-    {
-        fs::hard_link(dir.path().join("a"), dir.path().join("a2")).unwrap();
-        assert_eq!(counted(false), (3, 5));
-    }
-    assert_eq!(counted(true), (0, 0));
-}

@@ -103,7 +103,7 @@ impl Backup {
     fn with_archives(entries: &[Entry], all: Vec<SealedArchive>) -> Self {
         let SealedArchive { name, header, user_key, data_key, records, .. } = &all[0];
         let mut draft = ManifestDraft::default();
-        let mut entries = Some(PartEntries::of(entries, &[]).unwrap());
+        let mut entries = Some(PartEntries::of_new(entries, &[]).unwrap());
         for record in records {
             draft.commit(record.clone(), entries.take().unwrap_or_default()).unwrap();
         }

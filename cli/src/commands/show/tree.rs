@@ -86,6 +86,7 @@ mod tests {
             link_target_bytes: None,
             sha256: None,
             extents: Vec::new(),
+            ..Entry::default()
         }
     }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use intellistor_actors::backup::archiver::Resume;
+use intellistor_actors::backup::changes::Step;
 use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::source::Walked;
 use intellistor_storage::archive::{SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::{EntryKind, PartEntries};
+use intellistor_storage::manifest::{EntryKind, Listed, PartEntries};
 use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
 use tokio_util::sync::CancellationToken;
@@ -104,13 +104,14 @@ fn position(ledger: &Ledger, progress: &Progress) -> Result<(Option<SegmentRecor
         listed.entries.into_unpacked().chain(failed)
     });
     let entries = entries.inspect(|entries| {
-        for entry in entries.iter().flatten() {
+        for listed in entries.iter().flatten() {
+            let Listed::Entry { entry, .. } = listed else { continue };
             count += 1;
             let size = if entry.kind == EntryKind::File { entry.size } else { 0 };
             bytes = u64::saturating_add(bytes, size);
         }
     });
-    let links = LinkTable::rebuild(ledger.scan::<Walked>(0), cursor.entry, entries)?;
+    let links = LinkTable::rebuild(ledger.scan::<Step>(0), cursor.entry, entries)?;
     progress.entries.raise_to(count);
     progress.bytes.raise_to(bytes);
     let tar_bytes = ledger.tar_bytes();

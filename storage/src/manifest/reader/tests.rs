@@ -24,6 +24,7 @@ fn entry(i: u32) -> Entry {
         link_target_bytes: None,
         sha256: Some([i as u8; 32]),
         extents: vec![Extent { archive: 0, offset: 512, length: 5, at: None }],
+        ..Entry::default()
     }
 }
 
@@ -37,7 +38,7 @@ fn document(entries: u32) -> (Vec<u8>, Head, Identity) {
     let problem = Problem { relative_path: "x".into(), kind: ProblemKind::Skipped, reason: "socket".into() };
     let entries: Vec<_> = (0..entries).map(entry).collect();
     let note = Problem { relative_path: "y".into(), kind: ProblemKind::Note, reason: "fifo".into() };
-    draft.commit(segment, PartEntries::of(&entries, &[note, problem]).unwrap()).unwrap();
+    draft.commit(segment, PartEntries::of_new(&entries, &[note, problem]).unwrap()).unwrap();
     let origin =
         Origin { host: "h".into(), machine: None, os: "linux".into(), tool: "t 1".into(), trace_id: None };
     let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();

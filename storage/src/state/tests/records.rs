@@ -41,6 +41,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
                 link_target_bytes,
                 sha256,
                 extents,
+                ..Entry::default()
             }
         },
     )
@@ -96,7 +97,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut queue = Queue::open(dir.path()).unwrap();
-        queue.begin(job("a")).unwrap().commit(&part, &cursor, &PartEntries::of(&entries, &problems).unwrap()).unwrap();
+        queue.begin(job("a")).unwrap().commit(&part, &cursor, &PartEntries::of_new(&entries, &problems).unwrap()).unwrap();
         drop(queue);
         let (_queue, ledger) = reopened(&dir);
         prop_assert_eq!(ledger.last_part().unwrap(), Some((part.clone(), cursor)));

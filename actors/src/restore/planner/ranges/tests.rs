@@ -53,6 +53,7 @@ pub(crate) fn file(path: &str, extents: &[(u64, u64)]) -> Entry {
             .iter()
             .map(|(offset, length)| Extent { archive: 0, offset: *offset, length: *length, at: None })
             .collect(),
+        ..Entry::default()
     }
 }
 

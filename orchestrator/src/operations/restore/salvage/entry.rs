@@ -85,8 +85,7 @@ pub(super) fn describe<R: Read>(
         xattrs: xattrs.collect(),
         link_target,
         link_target_bytes,
-        sha256: None,
-        extents: Vec::new(),
+        ..Entry::default()
     };
     Ok((entry, ranges))
 }
