@@ -14,6 +14,7 @@
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+pub(crate) mod chunk_list;
 pub(crate) mod content_digest;
 pub(crate) mod entry;
 mod format;
@@ -28,6 +29,7 @@ mod reader;
 mod refused;
 mod writer;
 
+pub use chunk_list::{Chunk, ChunkId, ChunkList, HOLE, MOST_CHUNKS};
 pub use entry::{Entry, EntryKind, Extent, UnixAttributes, WindowsAttributes, Xattr};
 pub use format::MANIFEST_VERSION;
 pub use head::{ArchiveRecord, BaseRecord, Changes, Head, Origin, RootRecord, Totals};
