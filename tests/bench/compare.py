@@ -16,13 +16,12 @@ import os
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-MIB = 1 << 20
+from programs import MIB, Borg, Intellistor, Restic, Server, apart, size_of
+
 ONE = "lib/3.so"
 
 
@@ -77,128 +76,6 @@ def make_alike(tree, files):
         (folder / f"nota fiscal {number}.xml").write_bytes(b"<nota>%d</nota>\n" % (number * 7919) + text[: 200 + number * 37 % 800])
 
 
-class Server:
-    """The S3 server of the tests, a process of its own."""
-
-    def __init__(self, room, program):
-        self.folder = room / "s3"
-        self.folder.mkdir()
-        self.child = subprocess.Popen([program, self.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.env = dict(self.child.stdout.readline().strip().split("=", 1) for _ in range(5))
-        self.bucket = self.env["AWS_S3_BUCKET"]
-
-    def place(self, name):
-        return self.folder / self.bucket / name
-
-    def stop(self):
-        self.child.stdin.close()
-        self.child.wait()
-
-
-class Tool:
-    def __init__(self, room, server=None):
-        self.room, self.server = room, server
-
-    def run(self, *command, cwd=None):
-        """Seconds and the peak of resident memory in MiB."""
-        begun = time.monotonic()
-        child = subprocess.Popen(
-            [str(word) for word in command], cwd=cwd or self.room, env=self.env(),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )
-        message = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        if status != 0:
-            sys.exit(f"{command} failed: {message.decode(errors='replace')}")
-        return time.monotonic() - begun, usage.ru_maxrss / 1024
-
-    def env(self):
-        return {**os.environ, **(self.server.env if self.server else {})}
-
-
-class Intellistor(Tool):
-    name = "intellistor"
-
-    def __init__(self, room, binaries, server=None, agent=False, compression=None):
-        super().__init__(room, server)
-        self.compression = compression
-        if compression:
-            self.name = f"intellistor, {compression}"
-        room.mkdir(exist_ok=True)
-        self.client, self.agent = binaries / "backup-client", binaries / "intellistor-agent"
-        if agent:
-            self.name = "intellistor-agent"
-        self.through_agent = agent
-        self.run(self.client, "-q", "key-create", "--out", room / "key")
-
-    def env(self):
-        return {**super().env(), "INTELLISTOR_KEY_FILE": str(self.room / "key"), "INTELLISTOR_HOME": str(self.room / "home")}
-
-    def prepare(self, tree, store):
-        self.policy = self.room / f"{store.name}.yaml"
-        if self.server:
-            url = f"s3://{self.server.bucket}/{store.name}"
-        else:
-            store.mkdir()
-            url = f"file://{store}"
-        self.run(self.client, "-q", "policy-create", "--out", self.policy, "--policy-id", store.name,
-                 "--paths", tree, "--store", url)
-        if self.compression:
-            policy = self.policy.read_text()
-            self.policy.write_text(policy.replace("compression: fast", f"compression: {self.compression}"))
-
-    def backup(self, tree, store):
-        program = [self.agent, "-q", "run"] if self.through_agent else [self.client, "-q", "backup"]
-        return self.run(*program, "--policy", self.policy)
-
-    def restore(self, store, out, only=None):
-        only = ["--only", only] if only else []
-        return self.run(self.client, "-q", "restore", "--policy", self.policy, "--latest", "--out", out, *only)
-
-
-class Restic(Tool):
-    name = "restic"
-
-    def env(self):
-        return {**super().env(), "RESTIC_PASSWORD": "x"}
-
-    def call(self, store, *command, cwd=None):
-        if self.server:
-            store = f"s3:{self.server.env['AWS_ENDPOINT_URL']}/{self.server.bucket}/{store.name}"
-        return self.run("restic", "-q", "-o", "s3.bucket-lookup=path", "-r", store, *command, cwd=cwd)
-
-    def prepare(self, tree, store):
-        self.call(store, "init")
-
-    def backup(self, tree, store):
-        return self.call(store, "backup", ".", cwd=tree)
-
-    def restore(self, store, out, only=None):
-        only = ["--include", f"/{only}"] if only else []
-        return self.call(store, "restore", "latest", "--target", out, *only)
-
-
-class Borg(Tool):
-    name = "borg (lz4)"
-
-    def env(self):
-        return {**super().env(), "BORG_PASSPHRASE": "x", "BORG_BASE_DIR": str(self.room / "borg-home")}
-
-    def prepare(self, tree, store):
-        self.run("borg", "init", "-e", "repokey", store)
-
-    def backup(self, tree, store):
-        return self.run("borg", "create", f"{store}::a", ".", cwd=tree)
-
-    def restore(self, store, out, only=None):
-        out.mkdir()
-        return self.run("borg", "extract", f"{store}::a", *([only] if only else []), cwd=out)
-
-
-def size_of(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MIB
-
-
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     arguments.add_argument("--dir", default=None, help="where to work; the temporary folder without it")
@@ -239,10 +116,10 @@ def tools_of(room, binaries, server, options):
 def measure(room, binaries, server, options):
     tree = room / "tree"
     if options.alike:
-        make_alike(tree, options.alike)
+        apart(make_alike, tree, options.alike)
         one = "000/42/nota fiscal 4242.xml"
     else:
-        make_tree(tree, options.files, options.scale, random.Random(7))
+        apart(make_tree, tree, options.files, options.scale, random.Random(7))
         one = ONE if options.scale else "src/007/007/módulo 7.rs"
     tools = tools_of(room, binaries, server, options)
     figures = {tool.name: [] for tool in tools}
@@ -252,14 +129,15 @@ def measure(room, binaries, server, options):
             store = server.place(name) if server else room / name
             out = room / f"out-{tools.index(tool)}-{number}"
             tool.prepare(tree, store)
-            backup, peak_b = tool.backup(tree, store)
-            restore, peak_r = tool.restore(store, out / "all" if tool.name != "borg (lz4)" else out)
-            single, peak_s = tool.restore(store, out.with_suffix(".one"), one)
-            figures[tool.name].append((backup, size_of(store), restore, single, max(peak_b, peak_r, peak_s)))
+            backup = tool.backup(tree, store)
+            restore = tool.restore(store, out / "all" if tool.name != "borg (lz4)" else out)
+            single = tool.restore(store, out.with_suffix(".one"), one)
+            peak = max(backup.peak, restore.peak, single.peak)
+            figures[tool.name].append((backup.seconds, size_of(store), restore.seconds, single.seconds, peak))
             if options.delete:
                 for made in (store, out, out.with_suffix(".one")):
                     shutil.rmtree(made)
-            print(f"round {number + 1}: {tool.name} {backup:.2f} s, {restore:.2f} s, {single:.2f} s", file=sys.stderr)
+            print(f"round {number + 1}: {tool.name} {backup.seconds:.2f} s, {restore.seconds:.2f} s, {single.seconds:.2f} s", file=sys.stderr)
     medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in figures.items()}
     base = medians.get("restic")
     files = options.alike or options.files

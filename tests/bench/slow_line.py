@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from compare import Intellistor, Server
+from programs import Intellistor, Server
 
 PIECE = 4096
 
@@ -78,8 +78,8 @@ def measure(room, binaries, server, count):
     (tree / "noise").write_bytes(os.urandom(count))
     tool = Intellistor(room / "tool", binaries, server)
     tool.prepare(tree, store)
-    print(f"backup  {tool.backup(tree, store)[0]:.1f} s", flush=True)
-    print(f"restore {tool.restore(store, out)[0]:.1f} s", flush=True)
+    print(f"backup  {tool.backup(tree, store).seconds:.1f} s", flush=True)
+    print(f"restore {tool.restore(store, out).seconds:.1f} s", flush=True)
     if (tree / "noise").read_bytes() != (out / "noise").read_bytes():
         sys.exit("what came back is not what was backed up")
 

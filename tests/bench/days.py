@@ -1,0 +1,385 @@
+#!/usr/bin/env python3
+"""Backs up a small company day after day with this tool and restic, and prints what each backup and restore took.
+
+    cargo build --release --workspace --features intellistor-cli/isal
+    python3 tests/bench/days.py --dir /mnt/scratch --days 30 --many --large --delete
+
+The files and what a day changes in them are in company.py. Every program has a store of its own and runs in turn, so
+that a machine that slows down slows them all. First backups, unchanged runs and restores are medians of --rounds, days are
+medians of the days, and what was restored is compared with the source. With --many there is a second table, of so many small
+files that do not change; with --large a third, of the manifest of so many files of 100 MB. Without --delete everything
+remains, in a folder below --dir.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from compare import make_alike
+from company import Company
+from programs import MIB, Intellistor, Restic, apart, size_of
+
+# A file as young as that when a backup begins is read again by the next one, as its time does not tell a change.
+RACY_SECONDS = 3
+NAMES = {"ours": "backup-client", "agent": "intellistor-agent", "restic": "restic"}
+
+
+def make_tools(room, options):
+    binaries = Path(options.bin).resolve()
+    made = {
+        "ours": lambda: Intellistor(room / "ours", binaries),
+        "agent": lambda: Intellistor(room / "agent", binaries, agent=True),
+        "restic": lambda: Restic(room / "restic"),
+    }
+    return {key: made[key]() for key in made if key in (options.only or made)}
+
+
+def say(*words):
+    print(time.strftime("%H:%M:%S"), *words, file=sys.stderr, flush=True)
+
+
+def facts(run):
+    """A run, for --json."""
+    record = {"seconds": round(run.seconds, 3), "cpu": round(run.cpu, 3), "peak_mib": round(run.peak, 1)}
+    if run.output.startswith(b"{"):
+        names = ("fetched_bytes", "bytes", "base", "changes", "warnings", "state")
+        record |= {name: value for name, value in run.report.items() if name in names}
+    return record
+
+
+def median(runs, field="seconds"):
+    return statistics.median(getattr(run, field) for run in runs)
+
+
+def rest():
+    """What one program wrote is not written back while the next one is timed."""
+    os.sync()
+
+
+def write_listing(tree, file):
+    """What a restore has to bring back."""
+    lines = []
+    for path in sorted(tree.rglob("*")):
+        about = path.lstat()
+        digest = ""
+        if path.is_file():
+            with open(path, "rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+        lines.append(f"{path.relative_to(tree)} {about.st_mode:o} {about.st_mtime_ns if digest else ''} {digest}\n")
+    file.write_text("".join(lines))
+
+
+def compare_listing(tree, file):
+    restored = file.with_name("restored.txt")
+    write_listing(tree, restored)
+    ours, wanted = restored.read_text(), file.read_text()
+    if ours != wanted:
+        differ = sorted(set(ours.splitlines()) ^ set(wanted.splitlines()))
+        sys.exit(f"{tree} is not what {file} lists; {len(differ)} lines differ:\n" + "\n".join(differ[:10]))
+
+
+class Days:
+    """The first scenario: every program backs up the same days."""
+
+    def __init__(self, room, options):
+        self.room, self.options, self.tree = room, options, room / "tree"
+        self.tools = make_tools(room, options)
+        self.company = Company(self.tree, options.scale)
+        self.runs = {key: {"first": [], "unchanged": [], "days": []} for key in self.tools}
+        self.figures = {key: {"restored": {}, "added": []} for key in self.tools}
+
+    def store(self, key):
+        return self.room / f"store-{key}"
+
+    def backup(self, key, kind):
+        """A backup into the program's store; gives the MiB that it added."""
+        before = size_of(self.store(key))
+        rest()
+        run = self.tools[key].backup(self.tree, self.store(key))
+        self.runs[key][kind].append(run)
+        added = size_of(self.store(key)) - before
+        say(f"{kind}: {key} {run.seconds:.2f} s, cpu {run.cpu:.2f} s, {added:.1f} MiB added, {run.peak:.0f} MiB of memory")
+        return added
+
+    def restore(self, key, day, store=None, backup=None):
+        out = self.room / f"out-{key}"
+        rest()
+        run = self.tools[key].restore(store or self.store(key), out, backup=backup)
+        if self.options.verify_trees:
+            apart(compare_listing, out, self.listing(day))
+        shutil.rmtree(out)
+        say(f"restore: {key} {run.seconds:.2f} s, cpu {run.cpu:.2f} s, {run.peak:.0f} MiB of memory")
+        return run
+
+    def listing(self, day):
+        return self.room / f"listing-{day}.txt"
+
+    def run(self):
+        options = self.options
+        apart(self.company.make)
+        say(f"the tree has {size_of(self.tree):.0f} MiB")
+        self.settle(0)
+        for number in range(options.rounds):
+            for key, tool in self.tools.items():
+                if number:
+                    self.store(key).rename(self.room / "old")
+                    shutil.rmtree(self.room / "old")
+                    tool.forget_store()
+                tool.prepare(self.tree, self.store(key))
+                self.figures[key]["first_mib"] = self.backup(key, "first")
+        for _ in range(options.rounds):
+            for key in self.tools:
+                self.figures[key]["unchanged_mib"] = self.backup(key, "unchanged")
+        for day in range(1, options.days + 1):
+            say(f"day {day}")
+            apart(self.company.day, day)
+            self.settle(day)
+            for key in self.tools:
+                self.figures[key]["added"].append(self.backup(key, "days"))
+            if day in (3, options.days):
+                self.restore_latest(day)
+        for key, tool in self.tools.items():
+            self.figures[key]["store_mib"] = size_of(self.store(key))
+            if tool.state().exists():
+                self.figures[key]["state_mib"] = size_of(tool.state())
+        if options.restore_all:
+            self.restore_all()
+
+    def settle(self, day):
+        """The listing of the day, and then a little time, as between people's work and a nightly backup."""
+        changed = time.monotonic()
+        if self.options.verify_trees and (day in (3, self.options.days) or self.options.restore_all):
+            apart(write_listing, self.tree, self.listing(day))
+        time.sleep(max(0, RACY_SECONDS - (time.monotonic() - changed)))
+
+    def restore_latest(self, day):
+        for _ in range(self.options.rounds):
+            for key in self.tools:
+                self.figures[key]["restored"].setdefault(day, []).append(self.restore(key, day))
+        for key, tool in self.tools.items():
+            if isinstance(tool, Intellistor) and not tool.through_agent:
+                full = self.room / f"full-{day}"
+                tool.prepare(self.tree, full)
+                tool.backup(self.tree, full)
+                self.figures[key].setdefault("full", {})[day] = self.restore(key, day, store=full)
+                shutil.rmtree(full)
+
+    def restore_all(self):
+        """Every backup that was kept: the first and the unchanged ones are all of day 0."""
+        for key, tool in self.tools.items():
+            backups = tool.backups(self.store(key))
+            for number, backup in enumerate(backups):
+                self.restore(key, max(0, number - self.options.rounds), backup=backup)
+            self.figures[key]["restorable"] = len(backups)
+            say(f"{key}: all of {len(backups)} backups were restored")
+
+    def rows(self):
+        """The table: a title, a goal, a unit, and the value of each program that has one."""
+        days, runs, figures = self.options.days, self.runs, self.figures
+        yield "first backup", "", "s", {key: median(runs[key]["first"]) for key in runs}
+        yield "store of it", "", "MiB", {key: figures[key]["first_mib"] for key in runs}
+        yield "unchanged run", "1/3 of restic; the agent 1.3 of the client", "s", {key: median(runs[key]["unchanged"]) for key in runs}
+        yield "unchanged run: bytes added", "", "MiB", {key: figures[key]["unchanged_mib"] for key in runs}
+        if days:
+            yield "one day", "1/3 of restic", "s", {key: median(runs[key]["days"]) for key in runs}
+            yield "one day: bytes added", "1/4 of restic", "MiB", {key: statistics.median(figures[key]["added"]) for key in runs}
+        full = figures.get("ours", {}).get("full", {})
+        for day in sorted({day for key in runs for day in figures[key]["restored"]}):
+            restored = {key: figures[key]["restored"][day] for key in runs}
+            yield f"restore after {day} days", "1/2 of restic", "s", {key: median(restored[key]) for key in runs}
+            if day in full:
+                fetched = {key: restored[key][0].report["fetched_bytes"] for key in runs if key != "restic"}
+                of = full[day].report["fetched_bytes"]
+                yield f"restore after {day} days: bytes read, of a full's", "2", "times", {key: value / of for key, value in fetched.items()}
+                yield f"restore of a full of day {day}", "", "s", {"ours": full[day].seconds}
+        if days:
+            yield f"store, {days} days and all before kept", "0.6 of restic", "MiB", {key: figures[key]["store_mib"] for key in runs}
+        yield "state on the machine", "", "MiB", {key: figures[key]["state_mib"] for key in runs if "state_mib" in figures[key]}
+        if self.options.restore_all:
+            yield "backups restored and compared", "all", "", {key: figures[key]["restorable"] for key in runs}
+        backups = {key: [run for kind in runs[key].values() for run in kind] for key in runs}
+        yield "memory of a backup", "128 MiB", "MiB", {key: max(run.peak for run in backups[key]) for key in runs}
+        if days:
+            restores = {key: [run for day in figures[key]["restored"].values() for run in day] for key in runs}
+            yield "memory of a restore", "128 MiB", "MiB", {key: max(run.peak for run in restores[key]) for key in runs}
+
+    def facts(self):
+        record = {}
+        for key, figures in self.figures.items():
+            record[key] = {name: value for name, value in figures.items() if name not in ("restored", "full")}
+            record[key] |= {kind: [facts(run) for run in runs] for kind, runs in self.runs[key].items()}
+            record[key]["restored"] = {day: [facts(run) for run in runs] for day, runs in figures["restored"].items()}
+            record[key]["full"] = {day: facts(run) for day, run in figures.get("full", {}).items()}
+        return record
+
+
+class Still:
+    """The other scenarios: files that do not change, backed up again and again."""
+
+    def __init__(self, room, options, make, only=None):
+        self.room, self.options, self.make, self.tree = room, options, make, room / "tree"
+        room.mkdir()
+        self.tools = {key: tool for key, tool in make_tools(room, options).items() if only is None or key in only}
+        self.first, self.again, self.added, self.manifests = {}, {}, {}, {}
+
+    def run(self):
+        self.make(self.tree)
+        say(f"{self.tree} is there")
+        time.sleep(RACY_SECONDS)
+        for key, tool in self.tools.items():
+            tool.prepare(self.tree, self.store(key))
+            rest()
+            self.first[key] = tool.backup(self.tree, self.store(key))
+            say(f"first: {key} {self.first[key].seconds:.2f} s, {self.first[key].peak:.0f} MiB of memory")
+        for _ in range(self.options.rounds):
+            for key, tool in self.tools.items():
+                before = size_of(self.store(key))
+                rest()
+                run = tool.backup(self.tree, self.store(key))
+                self.again.setdefault(key, []).append(run)
+                self.added[key] = size_of(self.store(key)) - before
+                say(f"unchanged: {key} {run.seconds:.2f} s, {run.peak:.0f} MiB of memory, {self.added[key]:.1f} MiB added")
+        for key, tool in self.tools.items():
+            if isinstance(tool, Intellistor):
+                # The names of backups are in the order of time.
+                found = sorted(self.store(key).rglob("manifest.json"))
+                self.manifests[key] = [size_of(manifest.parent) - size_of_archive(manifest.parent) for manifest in found]
+
+    def store(self, key):
+        return self.room / f"store-{key}"
+
+    def rows(self):
+        yield "first backup", "", "s", {key: run.seconds for key, run in self.first.items()}
+        yield "unchanged run", "1/2 of restic", "s", {key: median(runs) for key, runs in self.again.items()}
+        yield "unchanged run: bytes added", "", "MiB", self.added
+        yield "memory of the first backup", "128 MiB", "MiB", {key: run.peak for key, run in self.first.items()}
+        peaks = {key: max(run.peak for run in runs) for key, runs in self.again.items()}
+        yield "memory of an unchanged run", "128 MiB", "MiB", peaks
+        states = {key: size_of(tool.state()) for key, tool in self.tools.items() if tool.state().exists()}
+        yield "state on the machine", "", "MiB", states
+
+    def facts(self):
+        return {key: {"first": facts(self.first[key]), "unchanged": [facts(run) for run in self.again[key]],
+                      "added_mib": self.added[key], "manifests_mib": self.manifests.get(key)} for key in self.tools}
+
+
+class Large(Still):
+    """Files of 100 MB that are a hole but for their first 256 KiB: a list of the chunks of that alone is longer than what a
+    manifest has of a file, so it shows in the bytes if it is in there."""
+
+    def __init__(self, room, options):
+        super().__init__(room, options, self.make_sparse, only=("ours", "agent"))
+
+    def make_sparse(self, tree):
+        words = [random.Random(number).randbytes(16) for number in range(4_096)]
+        for number in range(self.options.large):
+            folder = tree / f"{number // 100:03}"
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / f"disco {number:05}.img", "wb") as file:
+                file.write(b"".join(random.Random(number).choices(words, k=16 << 10)))
+                file.truncate(100_000_000)
+
+    def rows(self):
+        of = self.options.large / MIB
+        yield "manifest of the first backup, for each file", "", "bytes", {key: all[0] / of for key, all in self.manifests.items()}
+        yield "manifest of the next one, for each file", "no more", "bytes", {key: all[1] / of for key, all in self.manifests.items()}
+        yield from super().rows()
+
+
+def size_of_archive(folder):
+    return (folder / "backup.tar.gz.enc").stat().st_size / MIB
+
+
+def print_table(title, rows, tools):
+    keys = list(tools)
+    ratios = [key for key in keys if key != "restic"] if "restic" in keys else []
+    print(f"\n{title}\n")
+    heads = ["", "goal, at most", *(NAMES[key] for key in keys), *(["ratio to restic"] if ratios else [])]
+    print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
+    for name, goal, unit, values in rows:
+        if not values:
+            continue
+        cells = [name, goal, *(cell(values.get(key), unit) for key in keys)]
+        if ratios:
+            base = values.get("restic")
+            cells.append(", ".join(f"{values[key] / base:.2f}" for key in ratios if base and unit and key in values))
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def cell(value, unit):
+    if value is None:
+        return ""
+    if unit == "MiB" and value < 1:
+        value, unit = value * 1024, "KiB"
+    digits = {"s": 2, "times": 2, "MiB": 1 if value < 100 else 0, "KiB": 1}.get(unit, 0)
+    return f"{value:,.{digits}f} {unit}".strip()
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    arguments.add_argument("--dir", default=None, help="where to work; the temporary folder without it")
+    arguments.add_argument("--bin", default="target/release", help="where backup-client and intellistor-agent are")
+    arguments.add_argument("--days", type=int, default=3, help="how many; 0 for first backups and unchanged runs only")
+    arguments.add_argument("--rounds", type=int, default=3, help="of first backups, unchanged runs and restores")
+    arguments.add_argument("--scale", type=float, default=1.0, help="of the company")
+    arguments.add_argument("--only", action="append", choices=NAMES, help="one program; may be given again")
+    arguments.add_argument("--verify-trees", action=argparse.BooleanOptionalAction, default=True,
+                           help="compare what was restored with the source")
+    arguments.add_argument("--restore-all", action="store_true", help="restore every backup at the end, not only the newest")
+    arguments.add_argument("--many", type=int, nargs="?", const=1_000_000, default=0, help="also so many small files")
+    arguments.add_argument("--large", type=int, nargs="?", const=10_000, default=0, help="also so many files of 100 MB")
+    arguments.add_argument("--still", action="store_true", help="only what --many and --large ask for")
+    arguments.add_argument("--delete", action="store_true", help="delete everything that was made, at the end")
+    arguments.add_argument("--json", type=Path, help="a file for every figure")
+    options = arguments.parse_args()
+    if shutil.which("restic") is None and "restic" not in (options.only or []):
+        options.only = options.only or ["ours", "agent"]
+    room = Path(tempfile.mkdtemp(prefix="days-", dir=options.dir)).resolve()
+    try:
+        measure(room, options)
+    finally:
+        if options.delete:
+            shutil.rmtree(room)
+        else:
+            say(f"everything is in {room}")
+
+
+def measure(room, options):
+    record = {"cores": os.cpu_count(), "load": os.getloadavg(), "options": {**vars(options), "json": None}}
+    on = f"{os.cpu_count()} cores"
+    if not options.still:
+        days = Days(room, options)
+        days.run()
+        record["days"] = days.facts()
+        title = f"A company of {size_of(days.tree):.0f} MiB, {options.days} days, {on}, medians of {options.rounds}"
+        print_table(title, days.rows(), days.tools)
+        if options.delete:
+            for part in [path for path in room.iterdir() if path.is_dir()]:
+                shutil.rmtree(part)
+    scenarios = []
+    if options.many:
+        make = lambda tree: apart(make_alike, tree, options.many)
+        scenarios.append(("many", f"{options.many:,} small files", lambda: Still(room / "many", options, make)))
+    if options.large:
+        scenarios.append(("large", f"{options.large:,} files of 100 MB", lambda: Large(room / "large", options)))
+    for name, title, scenario in scenarios:
+        scenario = scenario()
+        scenario.run()
+        record[name] = scenario.facts()
+        print_table(f"{title}, {on}, medians of {options.rounds}", scenario.rows(), scenario.tools)
+        if options.delete:
+            shutil.rmtree(scenario.room)
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=1, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()
