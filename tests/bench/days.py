@@ -8,14 +8,13 @@ The files and what a day changes in them are in company.py. Every program has a 
 that a machine that slows down slows them all. First backups, unchanged runs and restores are medians of --rounds, days are
 medians of the days, and what was restored is compared with the source. With --many there is a second table, of so many small
 files that do not change; with --large a third, of the manifest of so many files of 100 MB. Without --delete everything
-remains, in a folder below --dir.
+remains, in a folder below --dir. --before names programs built from an earlier commit, to compare the first backup with.
 """
 
 import argparse
 import hashlib
 import json
 import os
-import random
 import shutil
 import statistics
 import sys
@@ -25,43 +24,9 @@ from pathlib import Path
 
 from compare import make_alike
 from company import Company
-from programs import MIB, Intellistor, Restic, apart, size_of
-
-# A file as young as that when a backup begins is read again by the next one, as its time does not tell a change.
-RACY_SECONDS = 3
-NAMES = {"ours": "backup-client", "agent": "intellistor-agent", "restic": "restic"}
-
-
-def make_tools(room, options):
-    binaries = Path(options.bin).resolve()
-    made = {
-        "ours": lambda: Intellistor(room / "ours", binaries),
-        "agent": lambda: Intellistor(room / "agent", binaries, agent=True),
-        "restic": lambda: Restic(room / "restic"),
-    }
-    return {key: made[key]() for key in made if key in (options.only or made)}
-
-
-def say(*words):
-    print(time.strftime("%H:%M:%S"), *words, file=sys.stderr, flush=True)
-
-
-def facts(run):
-    """A run, for --json."""
-    record = {"seconds": round(run.seconds, 3), "cpu": round(run.cpu, 3), "peak_mib": round(run.peak, 1)}
-    if run.output.startswith(b"{"):
-        names = ("fetched_bytes", "bytes", "base", "changes", "warnings", "state")
-        record |= {name: value for name, value in run.report.items() if name in names}
-    return record
-
-
-def median(runs, field="seconds"):
-    return statistics.median(getattr(run, field) for run in runs)
-
-
-def rest():
-    """What one program wrote is not written back while the next one is timed."""
-    os.sync()
+from programs import Intellistor, apart, size_of
+from scenario import NAMES, RACY_SECONDS, facts, in_turn, make_tools, manifests, median, print_table, rest, say
+from still import Large, Still
 
 
 def write_listing(tree, file):
@@ -92,6 +57,8 @@ class Days:
     def __init__(self, room, options):
         self.room, self.options, self.tree = room, options, room / "tree"
         self.tools = make_tools(room, options)
+        self.before = Intellistor(room / "before", Path(options.before).resolve()) if options.before else None
+        self.firsts_before = []
         self.company = Company(self.tree, options.scale)
         self.runs = {key: {"first": [], "unchanged": [], "days": []} for key in self.tools}
         self.figures = {key: {"restored": {}, "added": []} for key in self.tools}
@@ -128,30 +95,43 @@ class Days:
         say(f"the tree has {size_of(self.tree):.0f} MiB")
         self.settle(0)
         for number in range(options.rounds):
-            for key, tool in self.tools.items():
+            if self.before:
+                self.first_before()
+            for key in in_turn(self.tools, number):
+                tool = self.tools[key]
                 if number:
                     self.store(key).rename(self.room / "old")
                     shutil.rmtree(self.room / "old")
                     tool.forget_store()
                 tool.prepare(self.tree, self.store(key))
                 self.figures[key]["first_mib"] = self.backup(key, "first")
-        for _ in range(options.rounds):
-            for key in self.tools:
+        for number in range(options.rounds):
+            for key in in_turn(self.tools, number):
                 self.figures[key]["unchanged_mib"] = self.backup(key, "unchanged")
         for day in range(1, options.days + 1):
             say(f"day {day}")
             apart(self.company.day, day)
             self.settle(day)
-            for key in self.tools:
+            for key in in_turn(self.tools, day):
                 self.figures[key]["added"].append(self.backup(key, "days"))
             if day in (3, options.days):
                 self.restore_latest(day)
         for key, tool in self.tools.items():
             self.figures[key]["store_mib"] = size_of(self.store(key))
+            self.figures[key]["manifests"] = manifests(self.store(key))
             if tool.state().exists():
                 self.figures[key]["state_mib"] = size_of(tool.state())
         if options.restore_all:
             self.restore_all()
+
+    def first_before(self):
+        store = self.room / "store-before"
+        self.before.prepare(self.tree, store)
+        rest()
+        run = self.before.backup(self.tree, store)
+        self.firsts_before.append(run)
+        shutil.rmtree(store)
+        say(f"first: the client of --before {run.seconds:.2f} s, cpu {run.cpu:.2f} s, {run.peak:.0f} MiB of memory")
 
     def settle(self, day):
         """The listing of the day, and then a little time, as between people's work and a nightly backup."""
@@ -161,8 +141,8 @@ class Days:
         time.sleep(max(0, RACY_SECONDS - (time.monotonic() - changed)))
 
     def restore_latest(self, day):
-        for _ in range(self.options.rounds):
-            for key in self.tools:
+        for number in range(self.options.rounds):
+            for key in in_turn(self.tools, number):
                 self.figures[key]["restored"].setdefault(day, []).append(self.restore(key, day))
         for key, tool in self.tools.items():
             if isinstance(tool, Intellistor) and not tool.through_agent:
@@ -185,12 +165,17 @@ class Days:
         """The table: a title, a goal, a unit, and the value of each program that has one."""
         days, runs, figures = self.options.days, self.runs, self.figures
         yield "first backup", "", "s", {key: median(runs[key]["first"]) for key in runs}
+        if self.before and "ours" in runs:
+            ratio = median(runs["ours"]["first"]) / median(self.firsts_before)
+            yield "first backup, of that of --before", "1.08", "times", {"ours": ratio}
         yield "store of it", "", "MiB", {key: figures[key]["first_mib"] for key in runs}
         yield "unchanged run", "1/3 of restic; the agent 1.3 of the client", "s", {key: median(runs[key]["unchanged"]) for key in runs}
         yield "unchanged run: bytes added", "", "MiB", {key: figures[key]["unchanged_mib"] for key in runs}
         if days:
             yield "one day", "1/3 of restic", "s", {key: median(runs[key]["days"]) for key in runs}
             yield "one day: bytes added", "1/4 of restic", "MiB", {key: statistics.median(figures[key]["added"]) for key in runs}
+            lists = {key: figures[key]["manifests"][-1] for key in runs if figures[key]["manifests"]}
+            yield "one day: manifest among them", "", "MiB", lists
         full = figures.get("ours", {}).get("full", {})
         for day in sorted({day for key in runs for day in figures[key]["restored"]}):
             restored = {key: figures[key]["restored"][day] for key in runs}
@@ -218,115 +203,16 @@ class Days:
             record[key] |= {kind: [facts(run) for run in runs] for kind, runs in self.runs[key].items()}
             record[key]["restored"] = {day: [facts(run) for run in runs] for day, runs in figures["restored"].items()}
             record[key]["full"] = {day: facts(run) for day, run in figures.get("full", {}).items()}
+        if self.firsts_before:
+            record["before"] = {"first": [facts(run) for run in self.firsts_before]}
         return record
-
-
-class Still:
-    """The other scenarios: files that do not change, backed up again and again."""
-
-    def __init__(self, room, options, make, only=None):
-        self.room, self.options, self.make, self.tree = room, options, make, room / "tree"
-        room.mkdir()
-        self.tools = {key: tool for key, tool in make_tools(room, options).items() if only is None or key in only}
-        self.first, self.again, self.added, self.manifests = {}, {}, {}, {}
-
-    def run(self):
-        self.make(self.tree)
-        say(f"{self.tree} is there")
-        time.sleep(RACY_SECONDS)
-        for key, tool in self.tools.items():
-            tool.prepare(self.tree, self.store(key))
-            rest()
-            self.first[key] = tool.backup(self.tree, self.store(key))
-            say(f"first: {key} {self.first[key].seconds:.2f} s, {self.first[key].peak:.0f} MiB of memory")
-        for _ in range(self.options.rounds):
-            for key, tool in self.tools.items():
-                before = size_of(self.store(key))
-                rest()
-                run = tool.backup(self.tree, self.store(key))
-                self.again.setdefault(key, []).append(run)
-                self.added[key] = size_of(self.store(key)) - before
-                say(f"unchanged: {key} {run.seconds:.2f} s, {run.peak:.0f} MiB of memory, {self.added[key]:.1f} MiB added")
-        for key, tool in self.tools.items():
-            if isinstance(tool, Intellistor):
-                # The names of backups are in the order of time.
-                found = sorted(self.store(key).rglob("manifest.json"))
-                self.manifests[key] = [size_of(manifest.parent) - size_of_archive(manifest.parent) for manifest in found]
-
-    def store(self, key):
-        return self.room / f"store-{key}"
-
-    def rows(self):
-        yield "first backup", "", "s", {key: run.seconds for key, run in self.first.items()}
-        yield "unchanged run", "1/2 of restic", "s", {key: median(runs) for key, runs in self.again.items()}
-        yield "unchanged run: bytes added", "", "MiB", self.added
-        yield "memory of the first backup", "128 MiB", "MiB", {key: run.peak for key, run in self.first.items()}
-        peaks = {key: max(run.peak for run in runs) for key, runs in self.again.items()}
-        yield "memory of an unchanged run", "128 MiB", "MiB", peaks
-        states = {key: size_of(tool.state()) for key, tool in self.tools.items() if tool.state().exists()}
-        yield "state on the machine", "", "MiB", states
-
-    def facts(self):
-        return {key: {"first": facts(self.first[key]), "unchanged": [facts(run) for run in self.again[key]],
-                      "added_mib": self.added[key], "manifests_mib": self.manifests.get(key)} for key in self.tools}
-
-
-class Large(Still):
-    """Files of 100 MB that are a hole but for their first 256 KiB: a list of the chunks of that alone is longer than what a
-    manifest has of a file, so it shows in the bytes if it is in there."""
-
-    def __init__(self, room, options):
-        super().__init__(room, options, self.make_sparse, only=("ours", "agent"))
-
-    def make_sparse(self, tree):
-        words = [random.Random(number).randbytes(16) for number in range(4_096)]
-        for number in range(self.options.large):
-            folder = tree / f"{number // 100:03}"
-            folder.mkdir(parents=True, exist_ok=True)
-            with open(folder / f"disco {number:05}.img", "wb") as file:
-                file.write(b"".join(random.Random(number).choices(words, k=16 << 10)))
-                file.truncate(100_000_000)
-
-    def rows(self):
-        of = self.options.large / MIB
-        yield "manifest of the first backup, for each file", "", "bytes", {key: all[0] / of for key, all in self.manifests.items()}
-        yield "manifest of the next one, for each file", "no more", "bytes", {key: all[1] / of for key, all in self.manifests.items()}
-        yield from super().rows()
-
-
-def size_of_archive(folder):
-    return (folder / "backup.tar.gz.enc").stat().st_size / MIB
-
-
-def print_table(title, rows, tools):
-    keys = list(tools)
-    ratios = [key for key in keys if key != "restic"] if "restic" in keys else []
-    print(f"\n{title}\n")
-    heads = ["", "goal, at most", *(NAMES[key] for key in keys), *(["ratio to restic"] if ratios else [])]
-    print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    for name, goal, unit, values in rows:
-        if not values:
-            continue
-        cells = [name, goal, *(cell(values.get(key), unit) for key in keys)]
-        if ratios:
-            base = values.get("restic")
-            cells.append(", ".join(f"{values[key] / base:.2f}" for key in ratios if base and unit and key in values))
-        print("| " + " | ".join(cells) + " |", flush=True)
-
-
-def cell(value, unit):
-    if value is None:
-        return ""
-    if unit == "MiB" and value < 1:
-        value, unit = value * 1024, "KiB"
-    digits = {"s": 2, "times": 2, "MiB": 1 if value < 100 else 0, "KiB": 1}.get(unit, 0)
-    return f"{value:,.{digits}f} {unit}".strip()
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     arguments.add_argument("--dir", default=None, help="where to work; the temporary folder without it")
     arguments.add_argument("--bin", default="target/release", help="where backup-client and intellistor-agent are")
+    arguments.add_argument("--before", help="where a backup-client of earlier is, whose first backup is measured too")
     arguments.add_argument("--days", type=int, default=3, help="how many; 0 for first backups and unchanged runs only")
     arguments.add_argument("--rounds", type=int, default=3, help="of first backups, unchanged runs and restores")
     arguments.add_argument("--scale", type=float, default=1.0, help="of the company")
