@@ -30,6 +30,7 @@
 
 pub mod archiver;
 pub mod changes;
+pub mod chunker;
 pub mod compressor;
 pub mod content_counter;
 pub mod encryptor;

@@ -21,7 +21,7 @@ const RECORD_BYTES: usize = 8 + size_of::<ChunkId>();
 /// What a chunk's bytes are known by; chunks with the same id have the same bytes.
 pub type ChunkId = [u8; 16];
 
-/// The id that stands for a hole.
+/// The id of a hole.
 pub const HOLE: ChunkId = [0; 16];
 
 /// Adjacent bytes of a file.
