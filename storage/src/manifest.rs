@@ -27,6 +27,7 @@ mod preamble;
 pub(crate) mod problem;
 mod reader;
 mod refused;
+pub(crate) mod sketch;
 mod writer;
 
 pub use chunk_list::{Chunk, ChunkId, ChunkList, HOLE, MOST_CHUNKS};
@@ -38,4 +39,5 @@ pub use part_entries::PartEntries;
 pub use preamble::{Preamble, fetch_roots};
 pub use problem::{Note, Problem, ProblemKind};
 pub use reader::VerifiedManifest;
+pub use sketch::{SKETCHED_BYTES, Sketch, SketchBuilder};
 pub use writer::{ManifestDraft, put_manifest};
