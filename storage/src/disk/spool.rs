@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
 use crate::disk::shortage::wait_out;
+use crate::error::Error;
 
 /// Up to here it stays in memory.
 const MEMORY_BYTES: usize = 4 << 20;
@@ -64,6 +65,11 @@ impl Spool {
             Backing::File(file) => read_at(file.get_ref(), buffer, offset),
         }
     }
+}
+
+/// What went wrong with a spool, which has no path to name.
+pub(crate) fn temporary_error(e: io::Error) -> Error {
+    Error::io("use a temporary file in", std::env::temp_dir())(e)
 }
 
 /// Reads at a place of a file, wherever its cursor is.

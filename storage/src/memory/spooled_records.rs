@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::disk::spool::Spool;
+use crate::disk::spool::{Spool, temporary_error};
 use crate::error::{Error, Result};
 
 /// Of a record in the spool: how many bytes it has.
@@ -36,7 +36,7 @@ impl<T: Serialize + DeserializeOwned> SpooledRecords<T> {
             .expect("memory takes all, and MessagePack has a form for all that our records hold");
         let length = u32::try_from(bytes.len()).expect("a record is far below 4 GiB");
         let written = self.spool.write_all(&length.to_be_bytes()).and_then(|()| self.spool.write_all(&bytes));
-        written.map_err(temporary).map(|()| place)
+        written.map_err(temporary_error).map(|()| place)
     }
 
     /// The record at a place.
@@ -45,18 +45,14 @@ impl<T: Serialize + DeserializeOwned> SpooledRecords<T> {
     /// [`Error::Io`] when the temporary file cannot be read, [`Error::Integrity`] when it does not hold what was written.
     pub fn get(&mut self, place: u64) -> Result<T> {
         let mut length = [0; LENGTH_BYTES as usize];
-        self.spool.flush().map_err(temporary)?;
-        let read = |bytes: &mut [u8], at| self.spool.read_exact_at(bytes, at).map_err(temporary);
+        self.spool.flush().map_err(temporary_error)?;
+        let read = |bytes: &mut [u8], at| self.spool.read_exact_at(bytes, at).map_err(temporary_error);
         read(&mut length, place)?;
         let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
         read(&mut bytes, place + LENGTH_BYTES)?;
         rmp_serde::from_slice(&bytes)
             .map_err(|e| Error::integrity("a record in a temporary file", e.to_string()))
     }
-}
-
-fn temporary(e: std::io::Error) -> Error {
-    Error::io("use a temporary file in", std::env::temp_dir())(e)
 }
 
 #[cfg(test)]
