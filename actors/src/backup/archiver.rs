@@ -358,7 +358,7 @@ fn entry(scanned: &ScannedEntry, kind: EntryKind, metadata: &FileMetadata) -> En
         mtime_ns: metadata.mtime_ns,
         unix: metadata.unix.clone(),
         windows: metadata.windows,
-        ctime_ns: Some(metadata.ctime_ns),
+        ctime_ns: metadata.ctime_ns,
         inode: metadata.identity.map(|identity| identity.inode),
         ..Entry::default()
     }

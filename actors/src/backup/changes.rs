@@ -6,6 +6,9 @@
 //! - **Blocks:** on the next stage, and on the disk when the base's manifest is large; it has a thread of its own.
 //! - **Survives a crash:** nothing by itself. A job records what it decided.
 
+mod detect;
+mod reason;
+
 use actix::prelude::*;
 use intellistor_storage::manifest::{Entry, Problem};
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,9 @@ use crate::backup::scanner::{FilesScanned, WINDOW};
 use crate::link::{Failures, Link, Reply};
 use crate::source::{ScannedEntry, Walked};
 use crate::threaded::{StageError, ThreadStage};
+
+pub use detect::DetectChanges;
+pub use reason::Reason;
 
 /// What is done about one or more entries of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +33,6 @@ pub enum Step {
     Read { scanned: ScannedEntry, reason: Reason, before: Option<Box<Entry>> },
     /// What is left out, and why.
     Problem(Problem),
-}
-
-/// Why an entry is read, though the base may have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The base has nothing under its path, or there is no base.
-    New,
 }
 
 impl Step {

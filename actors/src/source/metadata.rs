@@ -55,14 +55,13 @@ pub struct FileMetadata {
     pub size: u64,
     /// Time of last modification, in nanoseconds since 1970 UTC.
     pub mtime_ns: i128,
-    /// Time of the last change to anything about it, in nanoseconds since 1970 UTC; `mtime_ns` where the
-    /// system keeps no such time.
-    pub ctime_ns: i128,
+    /// Time of the last change to anything about it, in nanoseconds since 1970 UTC, where the file system keeps one.
+    pub ctime_ns: Option<i128>,
     /// Mode and owner.
     pub unix: Option<UnixAttributes>,
     /// Attributes and time of creation.
     pub windows: Option<WindowsAttributes>,
-    /// Equal for hard links to one file.
+    /// Equal for hard links to one file; absent where the file system numbers no files.
     pub identity: Option<FileId>,
     /// How many names it has.
     pub links: u64,
@@ -92,10 +91,12 @@ impl From<&rustix::fs::Stat> for FileMetadata {
             kind,
             size: found.st_size as u64,
             mtime_ns: time(found.st_mtime as i64, found.st_mtime_nsec as i64),
-            ctime_ns: time(found.st_ctime as i64, found.st_ctime_nsec as i64),
+            // Zero is what file systems in user space give where they have none.
+            ctime_ns: Some(time(found.st_ctime as i64, found.st_ctime_nsec as i64)).filter(|&ns| ns != 0),
             unix: Some(UnixAttributes { mode, uid: found.st_uid, gid: found.st_gid }),
             windows: None,
-            identity: Some(FileId { device: found.st_dev as u64, inode: found.st_ino as u64 }),
+            identity: Some(FileId { device: found.st_dev as u64, inode: found.st_ino as u64 })
+                .filter(|identity| identity.inode != 0),
             links: found.st_nlink as u64,
             // A file system in user space may report any number.
             allocated: (found.st_blocks as u64).saturating_mul(512),

@@ -73,7 +73,7 @@ fn from_std(found: &Metadata) -> FileMetadata {
         kind,
         size: found.file_size(),
         mtime_ns,
-        ctime_ns: mtime_ns,
+        ctime_ns: None,
         unix: None,
         windows: Some(windows),
         identity: None,

@@ -11,7 +11,7 @@ fn name(path: &str, inode: u64, links: u64) -> Step {
         kind: SourceKind::File,
         size: inode * 10,
         mtime_ns: inode.into(),
-        ctime_ns: 0,
+        ctime_ns: Some(0),
         unix: None,
         windows: None,
         identity: Some(FileId { device: 1, inode }),
