@@ -28,7 +28,8 @@ Exit codes:
   1    failed
   2    wrong usage or configuration
   3    finished, but something needs attention: entries skipped or changed, a path missing or empty,
-       a copy missing, a policy taken over, another key, a wrong clock
+       many files gone or changed at once, an archive of an earlier backup missing, a copy missing,
+       a policy taken over, another key, a wrong clock
   4    integrity failure
   5    another run of this policy is active
   130  interrupted"
@@ -182,6 +183,7 @@ mod tests {
             "backup-client key-create --out k",
             "backup-client backup --policy p.yaml --out d --env-file x.env",
             "backup-client backup --policy p.yaml --take-over",
+            "backup-client backup --policy p.yaml --full",
             "backup-client restore --policy p.yaml --key k --out d --only *.png --only docs/* a -v",
             "backup-client restore --policy p.yaml --latest --out d -q",
             "backup-client restore --policy p.yaml --key k --out d --without-manifest",
@@ -201,6 +203,7 @@ mod tests {
             "intellistor-agent run --policy p.yaml --out d --env-file x.env",
             "intellistor-agent run --policy p.yaml --metrics-file a.prom",
             "intellistor-agent run --policy p.yaml --take-over",
+            "intellistor-agent run --policy p.yaml --full",
             "intellistor-agent status",
             "intellistor-agent status --policy p.yaml --json",
             "intellistor-agent logs list --policy-id a",

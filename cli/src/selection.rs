@@ -20,6 +20,13 @@ pub(crate) struct TakeOverArgument {
     pub(crate) take_over: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct FullArgument {
+    /// Make a full backup: one that depends on no earlier backup
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
 /// Which policy, by name, for what needs no more than that.
 #[derive(Debug, Args)]
 pub(crate) struct PolicyIdArgument {

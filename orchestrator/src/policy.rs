@@ -24,7 +24,7 @@ mod reader;
 mod rules;
 mod writer;
 
-pub use definition::{LogPolicy, Policy, ResumePolicy};
+pub use definition::{DetectChanges, LogPolicy, ManifestForm, Policy, ResumePolicy};
 pub use error::{PolicyError, PolicyLocation};
 
 #[cfg(test)]

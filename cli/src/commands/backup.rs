@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::{PolicyArgument, SealArgument, TakeOverArgument};
+use crate::selection::{FullArgument, PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
 use crate::units::{counted, duration};
 use indicatif::BinaryBytes;
@@ -20,11 +20,14 @@ use indicatif::BinaryBytes;
 Examples:
   backup-client backup --policy policy.yaml
   backup-client backup --policy policy.yaml --out /mnt/usb    also keep a copy on a disk
+  backup-client backup --policy policy.yaml --full            depend on no earlier backup
 
+A backup stores what changed since the previous one, and can be restored by itself. \
 `cli_restore` in the result is the command that restores this backup. \
 Exit code 3: the backup was made, but `warnings` has what needs attention: entries that were skipped or changed \
-while they were read, a path that is missing or empty, a copy that is missing, a policy that was taken over, another \
-key than last time, a wrong clock. Exit code 2 if the policy belongs to another machine: nothing was written.")]
+while they were read, a path that is missing or empty, many files gone or changed at once, an archive of an earlier \
+backup that is missing, a copy that is missing, a policy that was taken over, another key than last time, a wrong \
+clock. Exit code 2 if the policy belongs to another machine: nothing was written.")]
 pub(crate) struct Backup {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -33,6 +36,8 @@ pub(crate) struct Backup {
     /// A folder for a copy of the backup, made at the same time; the copy is a complete store
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    kind: FullArgument,
     #[command(flatten)]
     ownership: TakeOverArgument,
 }
@@ -51,6 +56,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
         run,
         estimate: meter.is_some(),
         take_over: command.ownership.take_over,
+        full: command.kind.full,
     };
     let report = intellistor::backup(&catalog, &recipients, &policy, options).await;
     let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;

@@ -19,6 +19,8 @@ pub struct AgentOptions {
     pub take_over: bool,
     /// Accept the folder of a store although it is not the store that earlier runs wrote to.
     pub new_store: bool,
+    /// Make a backup that depends on no other. An unfinished job that is to depend on one is ended.
+    pub full: bool,
     pub run: RunOptions,
 }
 

@@ -46,6 +46,8 @@ pub struct BackupOptions {
     pub estimate: bool,
     /// Take the policy over from the machine that it belongs to in this store.
     pub take_over: bool,
+    /// Make a backup that depends on no other.
+    pub full: bool,
 }
 
 /// Backs up what the policy names, so that the recipients can restore it. The backup exists once this has returned `Ok`.

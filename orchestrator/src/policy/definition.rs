@@ -48,6 +48,40 @@ pub struct Policy {
     /// Leave out the contents of folders with a `CACHEDIR.TAG`.
     #[serde(default)]
     pub exclude_caches: bool,
+    /// A backup whose chain began with a full backup older than this is a full backup again.
+    #[serde(default, deserialize_with = "fields::duration")]
+    pub full_every: Option<Duration>,
+    /// What tells that a file is as the base has it.
+    #[serde(default)]
+    pub detect_changes: DetectChanges,
+    /// What the manifest shows to those who have no key.
+    #[serde(default)]
+    pub manifest: ManifestForm,
+}
+
+/// What tells that a file is as the base has it, so that it is not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DetectChanges {
+    /// Size, time of modification, time of change and number. Writing to a file always changes its time of change, also
+    /// where a program puts its time of modification back.
+    #[default]
+    Ctime,
+    /// Size and time of modification, for file systems that have no other.
+    Mtime,
+    /// Nothing: every file is read.
+    Content,
+}
+
+/// What the manifest shows to those who have no key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ManifestForm {
+    /// Names, sizes, times and digests of files.
+    #[default]
+    Plain,
+    /// None of them.
+    Sealed,
 }
 
 /// How the agent resumes an interrupted job.
@@ -101,6 +135,9 @@ impl Policy {
             logs: LogPolicy::default(),
             one_file_system: false,
             exclude_caches: false,
+            full_every: None,
+            detect_changes: DetectChanges::default(),
+            manifest: ManifestForm::default(),
         };
         policy.check()?;
         Ok(policy)

@@ -9,10 +9,11 @@ use intellistor_storage::archive::Compression;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::definition::Policy;
+use super::definition::{DetectChanges, Policy};
 
 impl Policy {
-    /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression. The same in every
+    /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression, which files
+    /// are read. The same in every
     /// version of this program.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.canonical()).into()
@@ -27,10 +28,15 @@ impl Policy {
             compression,
             one_file_system,
             exclude_caches,
+            detect_changes,
             schedule: _,
             store: _,
             resume: _,
             logs: _,
+            // The base is chosen when a job begins.
+            full_every: _,
+            // The archive is the same; the manifest is made when it is complete.
+            manifest: _,
         } = self;
         let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
         // Written in the order of the names.
@@ -43,6 +49,9 @@ impl Policy {
         ]);
         let flags = [("exclude_caches", *exclude_caches), ("one_file_system", *one_file_system)];
         members.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name, json!(true))));
+        if *detect_changes != DetectChanges::default() {
+            members.insert("detect_changes", json!(detection_word(*detect_changes)));
+        }
         serde_json::to_vec(&members).expect("strings and numbers can be written as JSON")
     }
 }
@@ -56,12 +65,21 @@ pub(super) fn compression_word(compression: Compression) -> &'static str {
     }
 }
 
+/// The word for it in policies and digests.
+pub(super) fn detection_word(detect_changes: DetectChanges) -> &'static str {
+    match detect_changes {
+        DetectChanges::Ctime => "ctime",
+        DetectChanges::Mtime => "mtime",
+        DetectChanges::Content => "content",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::definition::{LogPolicy, ResumePolicy};
+    use crate::policy::definition::{LogPolicy, ManifestForm, ResumePolicy};
 
     fn policy() -> Policy {
         let mut policy = Policy::new("docs-2026", ["/home/joão/Documents", r"C:\dados"]).unwrap();
@@ -86,6 +104,8 @@ mod tests {
             store: Some(intellistor_storage::objects::StoreUrl::parse("s3://other").unwrap()),
             resume: ResumePolicy { fresh_after: Duration::ZERO },
             logs: LogPolicy { keep_days: 1 },
+            full_every: Some(Duration::from_secs(1)),
+            manifest: ManifestForm::Sealed,
             ..policy()
         };
         assert_eq!(same.digest(), policy().digest());
@@ -97,6 +117,8 @@ mod tests {
             Policy { compression: Compression::Best, ..policy() },
             Policy { one_file_system: true, ..policy() },
             Policy { exclude_caches: true, ..policy() },
+            Policy { detect_changes: DetectChanges::Mtime, ..policy() },
+            Policy { detect_changes: DetectChanges::Content, ..policy() },
         ];
         for other in others {
             assert_ne!(other.digest(), policy().digest(), "{other:?}");

@@ -54,10 +54,18 @@ pub(super) fn store<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StoreUr
 
 /// A field without a value has its default.
 pub(super) fn fresh_after<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(FRESH_AFTER) };
-    humantime::parse_duration(&text)
-        .map_err(|error| PolicyError::BadDuration { text, reason: error.to_string() })
-        .map_err(D::Error::custom)
+    Ok(duration(from)?.unwrap_or(FRESH_AFTER))
+}
+
+/// A time as people write it: `30d`, `6h`.
+pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| {
+        humantime::parse_duration(&text)
+            .map_err(|error| PolicyError::BadDuration { text, reason: error.to_string() })
+            .map_err(D::Error::custom)
+    })
+    .transpose()
 }
 
 /// A field without a value has its default.

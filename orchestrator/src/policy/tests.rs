@@ -47,6 +47,9 @@ fn every_field_reads_back() {
         logs: LogPolicy { keep_days: 7 },
         one_file_system: true,
         exclude_caches: true,
+        full_every: Some(Duration::from_secs(30 * 24 * 3600)),
+        detect_changes: DetectChanges::Content,
+        manifest: ManifestForm::Sealed,
     };
     assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
 }
@@ -74,6 +77,10 @@ fn errors_name_file_line_and_text() {
     );
     let span = refusal("policy_id: a\npaths: [x]\nresume: { fresh_after: soon }\n");
     assert!(span.contains("line 3") && span.contains("\"soon\" is not a duration"), "{span}");
+    let detection = refusal("policy_id: a\npaths: [x]\ndetect_changes: size\n");
+    assert!(detection.contains("line 3") && detection.contains("not one of ctime, mtime, content"), "{detection}");
+    let chain = refusal("policy_id: a\npaths: [x]\nfull_every: monthly\n");
+    assert!(chain.contains("line 3") && chain.contains("\"monthly\" is not a duration"), "{chain}");
     let nested = refusal("policy_id: a\npaths: [x]\nlogs: { keep: 7 }\n");
     assert!(nested.contains("line 3") && nested.contains("Known fields: keep_days"), "{nested}");
     let missing = refusal("policy_id: a\n");

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::definition::{LogPolicy, Policy, ResumePolicy};
-use super::digest::compression_word;
+use super::definition::{DetectChanges, LogPolicy, ManifestForm, Policy, ResumePolicy};
+use super::digest::{compression_word, detection_word};
 
 impl Policy {
     /// The policy as a file, with comments that explain it. Every path must be Unicode, which [`check`](Self::check)
@@ -36,6 +36,15 @@ impl Policy {
             }
         }
         // Written only where it is not the default.
+        if let Some(full_every) = self.full_every {
+            let _ = writeln!(yaml, "full_every: {}", quoted(&humantime::format_duration(full_every).to_string()));
+        }
+        if self.detect_changes != DetectChanges::default() {
+            let _ = writeln!(yaml, "detect_changes: {}", detection_word(self.detect_changes));
+        }
+        if self.manifest == ManifestForm::Sealed {
+            let _ = writeln!(yaml, "manifest: sealed");
+        }
         if self.resume != ResumePolicy::default() {
             let fresh_after = humantime::format_duration(self.resume.fresh_after).to_string();
             let _ = writeln!(yaml, "resume: {{ fresh_after: {} }}", quoted(&fresh_after));

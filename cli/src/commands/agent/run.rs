@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::home;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::{PolicyArgument, SealArgument, TakeOverArgument};
+use crate::selection::{FullArgument, PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
 use crate::units::{counted, duration};
 use indicatif::BinaryBytes;
@@ -41,6 +41,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE", env = "INTELLISTOR_METRICS_FILE")]
     metrics_file: Option<PathBuf>,
     #[command(flatten)]
+    kind: FullArgument,
+    #[command(flatten)]
     ownership: TakeOverArgument,
 }
 
@@ -67,6 +69,7 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
         copy_to: command.out.clone(),
         take_over: command.ownership.take_over,
         new_store: command.new_store,
+        full: command.kind.full,
         run,
     };
     let new_stores = catalog.new_folders();
