@@ -78,7 +78,10 @@ fn errors_name_file_line_and_text() {
     let span = refusal("policy_id: a\npaths: [x]\nresume: { fresh_after: soon }\n");
     assert!(span.contains("line 3") && span.contains("\"soon\" is not a duration"), "{span}");
     let detection = refusal("policy_id: a\npaths: [x]\ndetect_changes: size\n");
-    assert!(detection.contains("line 3") && detection.contains("not one of ctime, mtime, content"), "{detection}");
+    assert!(
+        detection.contains("line 3") && detection.contains("not one of ctime, mtime, content"),
+        "{detection}"
+    );
     let chain = refusal("policy_id: a\npaths: [x]\nfull_every: monthly\n");
     assert!(chain.contains("line 3") && chain.contains("\"monthly\" is not a duration"), "{chain}");
     let nested = refusal("policy_id: a\npaths: [x]\nlogs: { keep: 7 }\n");

@@ -37,7 +37,8 @@ impl Policy {
         }
         // Written only where it is not the default.
         if let Some(full_every) = self.full_every {
-            let _ = writeln!(yaml, "full_every: {}", quoted(&humantime::format_duration(full_every).to_string()));
+            let _ =
+                writeln!(yaml, "full_every: {}", quoted(&humantime::format_duration(full_every).to_string()));
         }
         if self.detect_changes != DetectChanges::default() {
             let _ = writeln!(yaml, "detect_changes: {}", detection_word(self.detect_changes));
