@@ -107,7 +107,7 @@ impl Archiver {
     }
 
     fn archive(&mut self, index: u64, opened: Option<OpenedFile>, step: Step) -> Result<(), StopReason> {
-        self.frames.begin(index);
+        self.frames.begin(index)?;
         match step {
             Step::Problem(problem) => self.frames.problem(problem),
             Step::Unchanged { first, count, bytes } => {
@@ -133,8 +133,7 @@ impl Archiver {
             }
         }
         // A run that resumes after the next frame continues after this entry.
-        self.frames.begin(index + 1);
-        Ok(())
+        self.frames.begin(index + 1)
     }
 
     fn entry(&mut self, scanned: &ScannedEntry, opened: Option<OpenedFile>) -> Result<(), StopReason> {

@@ -20,7 +20,7 @@ use crate::threaded::{StageError, ThreadStage};
 pub struct FrameCompressed {
     /// Order in the archive.
     pub seq: u64,
-    /// The gzip member.
+    /// The gzip member; empty where there is no tar.
     pub gzip: Buffer,
     /// Size of what it holds.
     pub tar_bytes: u32,
@@ -50,7 +50,8 @@ impl ThreadStage for Compressor {
 
     fn handle(&mut self, frame: FrameArchived, _: &Failures) -> Result<(), StageError> {
         let FrameArchived { seq, tar, recorded, last } = frame;
-        let gzip = self.coder.compress(&tar);
+        // A frame that only records add up to has no member.
+        let gzip = if tar.is_empty() { Buffer::default() } else { self.coder.compress(&tar) };
         let tar_bytes = tar.len() as u32;
         drop(tar);
         self.next.send(FrameCompressed { seq, gzip, tar_bytes, recorded, last })?;

@@ -69,13 +69,18 @@ impl Encryptor {
     }
 
     fn seal(&mut self, frame: FrameCompressed) -> Result<(), StageError> {
-        if let Some(full) = self.sealer.close_before(frame.gzip.len(), frame.last) {
+        let has_tar = !frame.gzip.is_empty();
+        if has_tar && let Some(full) = self.sealer.close_before(frame.gzip.len(), frame.last) {
             self.hand_over(full, false)?;
         }
         let Recorded { entries, problems, cursor } = frame.recorded;
         entries.iter().try_for_each(|entry| self.entries.push(entry))?;
         problems.iter().try_for_each(|problem| self.problems.push(problem))?;
         self.cursor = cursor;
+        if !has_tar {
+            // What it recorded goes with the part that comes next: the last frame has tar.
+            return Ok(());
+        }
         if let Some(sealed) = self.sealer.seal(&frame.gzip, frame.tar_bytes, frame.last)? {
             self.hand_over(sealed, frame.last)?;
         }

@@ -26,9 +26,29 @@ impl Recorded {
         self.problems.append(&mut later.problems);
         self.cursor = later.cursor;
     }
+
+    /// What the records take in memory, about, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let entries = self.entries.iter().map(listed_bytes).sum::<u64>();
+        entries + self.problems.iter().map(problem_bytes).sum::<u64>()
+    }
 }
 
-/// At most one frame's worth of tar.
+/// What a record takes in memory, about, in bytes.
+pub(crate) fn listed_bytes(listed: &Listed) -> u64 {
+    match listed {
+        Listed::Entry { entry, .. } => entry.memory_bytes(),
+        Listed::Unchanged { .. } => size_of::<Listed>() as u64,
+        Listed::Pieces(chunks) => (size_of::<Listed>() + size_of_val(chunks.as_slice())) as u64,
+    }
+}
+
+/// What a record takes in memory, about, in bytes.
+pub(crate) fn problem_bytes(problem: &Problem) -> u64 {
+    (size_of::<Problem>() + problem.relative_path.len() + problem.reason.len()) as u64
+}
+
+/// At most one frame's worth of tar; none, where entries that add nothing to the archive were recorded.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct FrameArchived {

@@ -10,11 +10,14 @@ use intellistor_storage::memory::buffers::{Buffer, Buffers};
 use intellistor_storage::state::{Cursor, PartialEntry};
 use intellistor_storage::{ContentDigest, Error};
 
-use crate::backup::archiver::frame::{FrameArchived, Recorded};
+use crate::backup::archiver::frame::{FrameArchived, Recorded, listed_bytes, problem_bytes};
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER};
 use crate::link::{Link, Stopped};
 use crate::source::FileId;
 use crate::threaded::StageError;
+
+/// What is recorded with a frame takes about that much memory at most, and as much as one entry.
+const MOST_RECORDED_BYTES: u64 = 1 << 20;
 
 /// Why writing ends early.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct FrameWriter {
     filled: usize,
     position: u64,
     recorded: Recorded,
+    /// What that takes in memory, about, in bytes.
+    recorded_bytes: u64,
     /// Index of the entry that is being written, or comes next.
     entry: u64,
     open: Option<OpenEntry>,
@@ -86,6 +91,7 @@ impl FrameWriter {
             filled: 0,
             position: partial.as_ref().map_or(position, |partial| partial.tar_offset),
             recorded: Recorded::default(),
+            recorded_bytes: 0,
             entry: cursor.entry,
             open: None,
             uploaded: partial.map(|partial| UploadedPrefix { partial, until: position }),
@@ -97,10 +103,16 @@ impl FrameWriter {
         self.position
     }
 
-    /// The entry with this index comes next.
-    pub(crate) fn begin(&mut self, entry: u64) {
+    /// The entry with this index comes next. Hands over what was recorded once it is [`MOST_RECORDED_BYTES`], with whatever
+    /// there is of a frame: entries without content would fill none.
+    pub(crate) fn begin(&mut self, entry: u64) -> Result<(), StopReason> {
         self.entry = entry;
         self.open = None;
+        // Within what was uploaded there is nothing to send, and the cursor would not be that of the bytes.
+        if self.recorded_bytes >= MOST_RECORDED_BYTES && self.uploaded.is_none() {
+            self.hand_over(false)?;
+        }
+        Ok(())
     }
 
     /// Whether what is written was uploaded before, and is only compared.
@@ -248,21 +260,25 @@ impl FrameWriter {
 
     /// Takes what was recorded since the last frame was handed over.
     pub(crate) fn take_recorded(&mut self) -> Recorded {
+        self.recorded_bytes = 0;
         std::mem::take(&mut self.recorded)
     }
 
     /// Records again what was [taken](Self::take_recorded).
     pub(crate) fn put_back(&mut self, recorded: Recorded) {
+        self.recorded_bytes += recorded.memory_bytes();
         self.recorded.append(recorded);
     }
 
     /// Records what is complete.
     pub(crate) fn record(&mut self, listed: Listed) {
+        self.recorded_bytes += listed_bytes(&listed);
         self.recorded.entries.push(listed);
     }
 
     /// Records an entry that was skipped or changed.
     pub(crate) fn problem(&mut self, problem: Problem) {
+        self.recorded_bytes += problem_bytes(&problem);
         self.recorded.problems.push(problem);
     }
 
@@ -282,7 +298,7 @@ impl FrameWriter {
         tar.truncate(std::mem::take(&mut self.filled));
         let seq = self.seq;
         self.seq += 1;
-        let mut recorded = std::mem::take(&mut self.recorded);
+        let mut recorded = self.take_recorded();
         recorded.cursor =
             Cursor { entry: self.entry, partial_entry: self.open.as_ref().map(OpenEntry::partial_entry) };
         Ok(self.next.send(FrameArchived { seq, tar, recorded, last })?)
