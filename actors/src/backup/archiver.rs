@@ -19,6 +19,7 @@
 mod file_copy;
 pub mod frame;
 mod frame_writer;
+mod open_entry;
 pub mod tar_header;
 
 use std::fs::File;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::content_digest::ContentDigest;
+use super::sketch::Sketch;
 
 /// What kind of file an entry is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +131,9 @@ pub struct Entry {
     /// Where the list of its chunks is, if it is a large file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Extent>,
+    /// What it has in common with other large files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<Sketch>,
 }
 
 impl Entry {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::segment::SegmentRecord;
 use crate::catalog::layout::BackupName;
+use crate::manifest::entry::Entry;
 use crate::manifest::head::RootRecord;
 use crate::objects::upload::{PartReceipt, Upload};
 use crate::state::job::JobState;
@@ -143,6 +144,12 @@ pub struct PartialEntry {
     pub read_sha256: [u8; 32],
     /// How much that was, in bytes.
     pub read_bytes: u64,
+    /// Whether it is a member of ours, a piece or a chunk list: it is completed with zeros, and compared with nothing.
+    #[serde(default)]
+    pub internal: bool,
+    /// The large file whose chunk list it is: its content is complete.
+    #[serde(default)]
+    pub finished: Option<Box<Entry>>,
 }
 
 /// A log that is to be sent.

@@ -5,12 +5,13 @@
 //! uploaded before is compared instead of sent, and where it differs the entry has [diverged](StopReason::Diverged).
 
 use intellistor_storage::archive::FRAME_BYTES;
-use intellistor_storage::manifest::{Listed, Problem};
+use intellistor_storage::manifest::{Entry, Listed, Problem};
 use intellistor_storage::memory::buffers::{Buffer, Buffers};
 use intellistor_storage::state::{Cursor, PartialEntry};
 use intellistor_storage::{ContentDigest, Error};
 
 use crate::backup::archiver::frame::{FrameArchived, Recorded, listed_bytes, problem_bytes};
+use crate::backup::archiver::open_entry::OpenEntry;
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER};
 use crate::link::{Link, Stopped};
 use crate::source::FileId;
@@ -57,17 +58,8 @@ pub(crate) struct FrameWriter {
     entry: u64,
     open: Option<OpenEntry>,
     uploaded: Option<UploadedPrefix>,
-}
-
-/// The entry whose header has been written.
-#[derive(Debug)]
-struct OpenEntry {
-    tar_offset: u64,
-    header: Vec<u8>,
-    stored_bytes: u64,
-    identity: Option<FileId>,
-    digest: ContentDigest,
-    read_bytes: u64,
+    /// The large file that an earlier run archived whole, without its chunk list.
+    finished: Option<Box<Entry>>,
 }
 
 /// The beginning of an entry that an earlier run uploaded, and in which this run begins.
@@ -81,8 +73,10 @@ struct UploadedPrefix {
 impl FrameWriter {
     /// A stream of which an earlier run uploaded `position` bytes, up to where `cursor` says.
     pub(crate) fn resume(next: Link<FrameArchived>, position: u64, cursor: Cursor) -> Self {
+        let mut partial = cursor.partial_entry;
+        let finished = partial.as_mut().and_then(|partial| partial.finished.take());
         // Of an entry that was about to begin nothing was uploaded.
-        let partial = cursor.partial_entry.filter(|partial| partial.tar_offset < position);
+        let partial = partial.filter(|partial| partial.tar_offset < position);
         Self {
             next,
             seq: 0,
@@ -95,6 +89,7 @@ impl FrameWriter {
             entry: cursor.entry,
             open: None,
             uploaded: partial.map(|partial| UploadedPrefix { partial, until: position }),
+            finished,
         }
     }
 
@@ -120,6 +115,16 @@ impl FrameWriter {
         self.uploaded.is_some()
     }
 
+    /// Whether what was uploaded is a part of a member of ours: it is to be [abandoned](Self::abandon_uploaded).
+    pub(crate) fn is_within_internal(&self) -> bool {
+        self.uploaded.as_ref().is_some_and(|uploaded| uploaded.partial.internal)
+    }
+
+    /// The large file that comes next, if an earlier run archived it whole and only its chunk list is missing.
+    pub(crate) fn take_finished(&mut self) -> Option<Box<Entry>> {
+        self.finished.take()
+    }
+
     /// Writes an entry's header. `stored_bytes` of content follow, not counting what fills up the last block, and
     /// `hole_bytes` of it are not stored.
     pub(crate) fn header(
@@ -139,8 +144,29 @@ impl FrameWriter {
         }
         let (tar_offset, bytes) = (self.position, header.clone());
         let digest = ContentDigest::of(stored_bytes.saturating_add(hole_bytes), stored_bytes);
-        self.open = Some(OpenEntry { tar_offset, header, stored_bytes, identity, digest, read_bytes: 0 });
+        self.open = Some(OpenEntry { tar_offset, header, stored_bytes, identity, digest, ..OpenEntry::default() });
         self.write(&bytes)
+    }
+
+    /// Writes a member of ours whole, and tells where its content begins. No run compares it: of one that is cut, the rest
+    /// is filled with zeros. `finished` is the file whose chunk list it is, archived otherwise.
+    pub(crate) fn internal_member(
+        &mut self,
+        header: Vec<u8>,
+        content: &[u8],
+        finished: Option<&Entry>,
+    ) -> Result<u64, StopReason> {
+        if self.uploaded.is_some() {
+            // What was uploaded is the beginning of something else.
+            return Err(StopReason::Diverged);
+        }
+        self.open = Some(OpenEntry::internal(self.position, header.clone(), content.len() as u64, finished));
+        self.write(&header)?;
+        let offset = self.position;
+        self.write(content)?;
+        self.pad()?;
+        self.open = None;
+        Ok(offset)
     }
 
     /// Room for at least one byte, to read into; [`advance`](Self::advance) counts what was read.
@@ -176,25 +202,45 @@ impl FrameWriter {
         }
     }
 
-    /// Counts `bytes` of the room as written, and returns them.
-    fn advance(&mut self, bytes: usize) -> &[u8] {
-        let from = self.filled;
+    /// Counts `bytes` of the room as written.
+    fn advance(&mut self, bytes: usize) {
         self.position += bytes as u64;
         if self.uploaded.is_none() {
             self.filled += bytes;
         }
-        &self.frame[from..from + bytes]
     }
 
-    /// Counts `bytes` of the room as written and as content that was read.
-    pub(crate) fn advance_content(&mut self, bytes: usize) {
-        let mut open = self.open.take();
-        let read = self.advance(bytes);
-        if let Some(open) = &mut open {
+    /// Counts `bytes` of the room as written and as content that was read, and returns them.
+    pub(crate) fn advance_content(&mut self, bytes: usize) -> &[u8] {
+        let from = self.filled;
+        self.advance(bytes);
+        let read = &self.frame[from..from + bytes];
+        if let Some(open) = &mut self.open {
             open.digest.data(read);
             open.read_bytes += bytes as u64;
         }
-        self.open = open;
+        read
+    }
+
+    /// Writes content that is in memory, and whose digest is known: it is hashed again only where a frame ends within it.
+    pub(crate) fn content(&mut self, mut bytes: &[u8]) -> Result<(), StopReason> {
+        while !bytes.is_empty() {
+            let room = self.room()?;
+            let n = room.len().min(bytes.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            let is_hashed = n == room.len() || self.uploaded.is_some();
+            self.advance(n);
+            let (written, rest) = bytes.split_at(n);
+            if let Some(open) = &mut self.open {
+                open.read_bytes += n as u64;
+                // What follows in this frame is padding, which ends with it at the latest: both are multiples of a block.
+                if is_hashed {
+                    open.digest.data(written);
+                }
+            }
+            bytes = rest;
+        }
+        Ok(())
     }
 
     /// Whether holes of the open entry are counted at once.
@@ -253,7 +299,8 @@ impl FrameWriter {
         let end = (header_end + partial.stored_bytes).next_multiple_of(BLOCK_BYTES);
         let unsent = header_end.saturating_sub(until).min(partial.header.len() as u64) as usize;
         let header_rest = partial.header[partial.header.len() - unsent..].to_vec();
-        self.open = Some(OpenEntry::abandoned(partial));
+        // Should this run end within the zeros, the next one still finds the content complete.
+        self.open = Some(OpenEntry::abandoned(partial, self.finished.clone()));
         self.write(&header_rest)?;
         self.write_zeros(end.saturating_sub(self.position))
     }
@@ -302,30 +349,5 @@ impl FrameWriter {
         recorded.cursor =
             Cursor { entry: self.entry, partial_entry: self.open.as_ref().map(OpenEntry::partial_entry) };
         Ok(self.next.send(FrameArchived { seq, tar, recorded, last })?)
-    }
-}
-
-impl OpenEntry {
-    /// An entry that no run can resume: should this one end within the zeros, the next one writes the rest of them,
-    /// whatever it finds on the disk.
-    fn abandoned(partial: PartialEntry) -> Self {
-        let PartialEntry { tar_offset, header, stored_bytes, .. } = partial;
-        let (digest, read_bytes) = (ContentDigest::default(), u64::MAX);
-        Self { tar_offset, header, stored_bytes, identity: None, digest, read_bytes }
-    }
-
-    fn read_sha256(&self) -> [u8; 32] {
-        self.digest.finish()
-    }
-
-    fn partial_entry(&self) -> PartialEntry {
-        PartialEntry {
-            tar_offset: self.tar_offset,
-            header: self.header.clone(),
-            stored_bytes: self.stored_bytes,
-            identity: self.identity.map(|id| (id.device, id.inode)),
-            read_sha256: self.read_sha256(),
-            read_bytes: self.read_bytes,
-        }
     }
 }

@@ -70,6 +70,8 @@ fn any_cursor() -> impl Strategy<Value = Cursor> {
             identity,
             read_sha256,
             read_bytes,
+            internal: read_bytes % 2 == 1,
+            finished: None,
         },
     );
     (any::<u64>(), proptest::option::of(half))
