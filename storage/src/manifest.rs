@@ -14,6 +14,9 @@
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+mod base;
+mod base_entries;
+mod changed_while_read;
 pub(crate) mod chunk_list;
 pub(crate) mod content_digest;
 pub(crate) mod entry;
@@ -30,6 +33,9 @@ mod refused;
 pub(crate) mod sketch;
 mod writer;
 
+pub use base::{Base, UNUSABLE_ARCHIVE};
+pub use base_entries::BaseEntries;
+pub use changed_while_read::ChangedWhileRead;
 pub use chunk_list::{Chunk, ChunkId, ChunkList, HOLE, MOST_CHUNKS};
 pub use entry::{Entry, EntryKind, Extent, UnixAttributes, WindowsAttributes, Xattr};
 pub use format::MANIFEST_VERSION;

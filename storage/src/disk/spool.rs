@@ -54,7 +54,8 @@ impl Spool {
         SpoolReader { spool: self, position }.read_exact(buffer)
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    /// Reads at a place; nothing behind the end.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match &self.backing {
             Backing::Memory(bytes) => {
                 let rest = bytes.get(offset as usize..).unwrap_or_default();

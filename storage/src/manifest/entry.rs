@@ -143,6 +143,16 @@ impl Entry {
         ContentDigest::of(self.size, data)
     }
 
+    /// Its extents, each with its place in the file.
+    pub fn placed_extents(&self) -> impl Iterator<Item = (u64, Extent)> {
+        let mut next = 0_u64;
+        self.extents.iter().map(move |extent| {
+            let place = extent.at.unwrap_or(next);
+            next = place.saturating_add(extent.length);
+            (place, *extent)
+        })
+    }
+
     /// The path as its bytes were found.
     pub fn raw_path(&self) -> &[u8] {
         self.path_bytes.as_deref().unwrap_or(self.relative_path.as_bytes())

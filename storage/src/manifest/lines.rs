@@ -15,25 +15,27 @@ const ENTRIES: &[u8] = b"\"entries\":[";
 /// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB.
 const MOST_HEAD_BYTES: usize = 128 << 20;
 /// An entry with as many extents as one may have takes 5 MiB.
-const MOST_LINE_BYTES: usize = 64 << 20;
+pub(super) const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// One pass over the lines of a verified document. Each member of a list is on a line of its own, and a line of
 /// JSON is read several times as fast as JSON from a reader.
 pub(super) struct Lines<'s> {
     reader: BufReader<SpoolReader<'s>>,
     pub(super) line: Vec<u8>,
+    /// Where the next line begins.
+    position: u64,
 }
 
 impl<'s> Lines<'s> {
     pub(super) fn of(spool: &'s Spool) -> Self {
-        Self { reader: BufReader::with_capacity(64 << 10, spool.reader()), line: Vec::new() }
+        Self { reader: BufReader::with_capacity(64 << 10, spool.reader()), line: Vec::new(), position: 0 }
     }
 
     /// Reads the next line, without its end; fails where there is none.
     pub(super) fn next(&mut self, most_bytes: usize) -> Result<&[u8]> {
         self.line.clear();
         let mut bounded = (&mut self.reader).take(most_bytes as u64 + 1);
-        bounded.read_until(b'\n', &mut self.line).map_err(temporary)?;
+        self.position += bounded.read_until(b'\n', &mut self.line).map_err(temporary)? as u64;
         if self.line.len() > most_bytes {
             return Err(refused(format!("it has a line longer than {most_bytes} bytes")));
         }
@@ -41,8 +43,8 @@ impl<'s> Lines<'s> {
         line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))
     }
 
-    /// All before the entries.
-    pub(super) fn head(mut self) -> Result<Head> {
+    /// All before the entries, and where the first line of those begins.
+    pub(super) fn head(mut self) -> Result<(Head, u64)> {
         let mut head = Vec::new();
         loop {
             match self.next(MOST_HEAD_BYTES - head.len())? {
@@ -51,7 +53,8 @@ impl<'s> Lines<'s> {
             }
         }
         let members = head.strip_suffix(b",").unwrap_or(&head);
-        serde_json::from_slice(&[members, b"}"].concat()).map_err(unknown)
+        let head = serde_json::from_slice(&[members, b"}"].concat()).map_err(unknown)?;
+        Ok((head, self.position))
     }
 
     pub(super) fn for_each<T: DeserializeOwned>(
@@ -77,7 +80,7 @@ impl<'s> Lines<'s> {
     }
 }
 
-fn unknown(e: serde_json::Error) -> Error {
+pub(super) fn unknown(e: serde_json::Error) -> Error {
     refused(format!("it has an unknown form ({e})"))
 }
 

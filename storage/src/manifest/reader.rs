@@ -1,11 +1,12 @@
 //! Reads manifests: fetched whole, verified whole, then streamed.
 
 use std::borrow::Cow;
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::entry::Entry;
 use super::head::{ArchiveRecord, Head};
@@ -44,6 +45,10 @@ pub struct VerifiedManifest {
     header: Header,
     data_key: DataKey,
     head: Head,
+    /// SHA-256 of the document.
+    sha256: [u8; 32],
+    /// Where the line of the first entry begins.
+    entries_at: u64,
 }
 
 impl VerifiedManifest {
@@ -126,13 +131,24 @@ impl VerifiedManifest {
     fn authenticate(mut spool: Spool, header: Header, data_key: DataKey) -> Result<Self> {
         spool.flush().map_err(temporary)?;
         let mut check = MacCheck::new(&data_key, header.backup_id());
-        io::copy(&mut BufReader::with_capacity(64 << 10, spool.reader()), &mut check).map_err(temporary)?;
+        let mut sha256 = Sha256::new();
+        let mut reader = BufReader::with_capacity(64 << 10, spool.reader());
+        loop {
+            let bytes = reader.fill_buf().map_err(temporary)?;
+            if bytes.is_empty() {
+                break;
+            }
+            check.update(bytes);
+            sha256.update(bytes);
+            let read = bytes.len();
+            reader.consume(read);
+        }
         check.finish()?;
-        let head = Lines::of(&spool).head()?;
+        let (head, entries_at) = Lines::of(&spool).head()?;
         if head.name != header.name() || head.archives.is_empty() {
             return Err(refused("its first lines contradict its header".to_owned()));
         }
-        Ok(Self { spool, header, data_key, head })
+        Ok(Self { spool, header, data_key, head, sha256: sha256.finalize().into(), entries_at })
     }
 
     /// What it says besides its entries.
@@ -157,9 +173,24 @@ impl VerifiedManifest {
     /// [`Error::Integrity`] when its segments contradict themselves.
     pub fn archives(&self) -> Result<ArchiveSet> {
         let mut archives = ArchiveSet::default();
-        let ArchiveRecord { key, segments, .. } = &self.head.archives[0];
-        archives.add(key.clone(), self.header.clone(), self.data_key.clone(), segments)?;
+        self.add_archive(0, &mut archives)?;
         Ok(archives)
+    }
+
+    /// Adds the archive with a number in this manifest to a set, under the next number there.
+    pub(super) fn add_archive(&self, number: usize, archives: &mut ArchiveSet) -> Result<()> {
+        let ArchiveRecord { key, segments, .. } = &self.head.archives[number];
+        archives.add(key.clone(), self.header.clone(), self.data_key.clone(), segments)
+    }
+
+    /// SHA-256 of the document.
+    pub fn document_sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// What has the lists, and where the line of the first entry begins in it.
+    pub(super) fn lists(&self) -> (&Spool, u64) {
+        (&self.spool, self.entries_at)
     }
 
     pub fn document(&self) -> &Spool {
