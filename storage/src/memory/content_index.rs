@@ -1,27 +1,33 @@
 //! Where known content is: a map from keys to places, for any number of them in bounded memory.
 //!
 //! Keys gather in a hash table. When it is full it is written, sorted, as a *run* into a temporary file without a name. Of
-//! each run the first keys of its blocks stay in memory, so that a lookup reads one block, of 1 KiB mostly, of each run.
-//! Runs are merged once there are more than [`MOST_RUNS`], the newest ones first, until each is at least twice as large as
-//! the next newer one. It is a log-structured merge tree (O'Neil et al., 1996) without deletions and without a log:
-//! nothing in it needs to survive the process.
+//! each run two things stay in memory: a filter that knows of most keys that the run does not have them, and the first keys
+//! of its blocks. So a lookup reads one block, of 1 KiB mostly, and rarely more than one. Runs are merged once there are
+//! more than [`MOST_RUNS`], the newest ones first, until each is at least twice as large as the next newer one. It is a
+//! log-structured merge tree (O'Neil et al., 1996) without deletions and without a log: nothing in it needs to survive the
+//! process.
 //!
-//! In memory: 3.3 MiB of table, 2.6 MiB more while it is sorted, 2 MiB of first keys, 0.7 MiB of buffers during a merge.
+//! In memory: 1.6 MiB of table, 1.3 MiB more while it is sorted, up to 2.5 MiB for the largest run and 2.5 MiB for all
+//! others, 0.7 MiB of buffers during a merge. Measured: 5 MiB for a million keys, 10 MiB for ten million, of which an
+//! insertion took 0.3 µs of processor time, finding one 1.8 µs, and not finding one 0.9 µs.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read as _, Write as _};
 
 use crate::disk::spool::{Spool, SpoolReader, temporary_error};
 use crate::error::Result;
+use crate::memory::key_filter::KeyFilter;
 
-/// Keys in the table: as many as 2^17 slots of std's hash table take.
-const MOST_IN_TABLE: usize = (1 << 17) / 8 * 7;
+/// Keys in the table: as many as 2^16 slots of std's hash table take.
+const MOST_IN_TABLE: usize = (1 << 16) / 8 * 7;
 /// Each has a file open, and is one more to read in a lookup.
 const MOST_RUNS: usize = 8;
 /// In a block of a run, at least: 1 KiB.
 const BLOCK_RECORDS: u64 = 42;
-/// Of a run, at most: their first keys take 1 MiB. Blocks of a run with more records are larger.
-const MOST_BLOCKS: u64 = 1 << 17;
+/// Of a run, at most: their first keys take 0.5 MiB. Blocks of a run with more than 2.7 million records are larger.
+const MOST_BLOCKS: u64 = 1 << 16;
+/// Of a run, at most: enough for 1.6 million keys. From 16 million keys on about every second key passes it in vain.
+const MOST_FILTER_BYTES: u64 = 2 << 20;
 /// Read at once: 4 KiB.
 const READ_RECORDS: usize = 170;
 const KEY_BYTES: usize = 16;
@@ -48,7 +54,7 @@ impl ContentIndex {
     /// Remembers the place of a key, instead of an earlier one.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the temporary folder is full.
+    /// [`Error::Io`](crate::Error::Io) when the temporary folder is full; the index may have lost keys then.
     pub fn insert(&mut self, key: [u8; 16], place: u64) -> Result<()> {
         self.table.insert(key, place);
         if self.table.len() < self.most_in_table {
@@ -92,9 +98,11 @@ impl ContentIndex {
             start -= 1;
             records += self.runs[start].records;
         }
+        // Without their filters and first keys: those of what comes out take their place in memory.
+        let merging: Vec<_> = self.runs.drain(start..).map(|run| (run.spool, run.records)).collect();
         let mut readers = Vec::new();
-        for run in &self.runs[start..] {
-            readers.push(RunReader::new(run)?);
+        for (spool, records) in &merging {
+            readers.push(RunReader::new(spool, *records)?);
         }
         let mut merged = RunWriter::new(records);
         while let Some(key) = readers.iter().filter_map(|reader| reader.next.map(|(key, _)| key)).min() {
@@ -107,8 +115,6 @@ impl ContentIndex {
             }
             merged.add(&key.to_be_bytes(), newest)?;
         }
-        drop(readers);
-        self.runs.truncate(start);
         self.runs.push(merged.finish()?);
         Ok(())
     }
@@ -119,6 +125,7 @@ impl ContentIndex {
 struct Run {
     spool: Spool,
     records: u64,
+    filter: KeyFilter,
     block_records: u64,
     /// Of the first key of each block, the first eight bytes. Keys may agree in these.
     first_keys: Vec<u64>,
@@ -126,6 +133,9 @@ struct Run {
 
 impl Run {
     fn get(&self, key: &[u8; KEY_BYTES]) -> Result<Option<u64>> {
+        if !self.filter.may_have(key) {
+            return Ok(None);
+        }
         let start = prefix(key);
         // The first block that may have the key is the last one that begins before it.
         let from = self.first_keys.partition_point(|&first| first < start).saturating_sub(1) as u64;
@@ -166,7 +176,8 @@ impl RunWriter {
     fn new(records: u64) -> Self {
         let block_records = records.div_ceil(MOST_BLOCKS).max(BLOCK_RECORDS);
         let first_keys = Vec::with_capacity(records.div_ceil(block_records) as usize);
-        Self(Run { spool: Spool::new(0), records: 0, block_records, first_keys })
+        let filter = KeyFilter::new(records, MOST_FILTER_BYTES);
+        Self(Run { spool: Spool::new(0), records: 0, filter, block_records, first_keys })
     }
 
     fn add(&mut self, key: &[u8; KEY_BYTES], place: u64) -> Result<()> {
@@ -175,6 +186,7 @@ impl RunWriter {
             run.first_keys.push(prefix(key));
         }
         run.records += 1;
+        run.filter.add(key);
         let mut record = [0; RECORD_BYTES];
         record[..KEY_BYTES].copy_from_slice(key);
         record[KEY_BYTES..].copy_from_slice(&place.to_be_bytes());
@@ -195,9 +207,9 @@ struct RunReader<'r> {
 }
 
 impl<'r> RunReader<'r> {
-    fn new(run: &'r Run) -> Result<Self> {
-        let reader = BufReader::with_capacity(MERGE_BUFFER_BYTES, run.spool.reader());
-        let mut reader = Self { reader, next: None, behind: run.records };
+    fn new(spool: &'r Spool, records: u64) -> Result<Self> {
+        let reader = BufReader::with_capacity(MERGE_BUFFER_BYTES, spool.reader());
+        let mut reader = Self { reader, next: None, behind: records };
         reader.advance()?;
         Ok(reader)
     }

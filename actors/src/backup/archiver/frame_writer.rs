@@ -144,7 +144,8 @@ impl FrameWriter {
         }
         let (tar_offset, bytes) = (self.position, header.clone());
         let digest = ContentDigest::of(stored_bytes.saturating_add(hole_bytes), stored_bytes);
-        self.open = Some(OpenEntry { tar_offset, header, stored_bytes, identity, digest, ..OpenEntry::default() });
+        self.open =
+            Some(OpenEntry { tar_offset, header, stored_bytes, identity, digest, ..OpenEntry::default() });
         self.write(&bytes)
     }
 
