@@ -26,6 +26,16 @@ fn python() -> PathBuf {
     );
 }
 
+/// `by_hand.py FOLDER KIND`: writes backups as `docs/FORMAT.md` says, and the tree that they are of.
+///
+/// # Panics
+/// When it fails.
+pub fn write_by_hand(folder: &Path, kind: &str) {
+    let mut command = Command::new(python());
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("verifiers/by_hand.py")).arg(folder).arg(kind);
+    finish(command).expect(0);
+}
+
 /// `decrypt.py` with these arguments, and a key or passphrase in a variable.
 pub fn command(args: &[&Path], (name, value): (&str, &str)) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/decrypt.py");
@@ -42,12 +52,32 @@ pub fn command(args: &[&Path], (name, value): (&str, &str)) -> Command {
 /// # Panics
 /// When either fails, or `tar` has a complaint.
 pub fn unpack(archive: &Path, out: &Path, secret: (&str, &str)) {
+    // Chunk lists, which are for the next backup.
+    pipe_to_tar(command(&[archive], secret), &["xz", "--anchored", "--exclude=.intellistor"], out);
+}
+
+/// `decrypt.py MANIFEST STORE | tar x` into a new folder `out`.
+///
+/// # Panics
+/// When either fails, or `tar` has a complaint.
+pub fn restore(manifest: &Path, store: &Path, out: &Path, secret: (&str, &str)) {
+    pipe_to_tar(command(&[manifest, store], secret), &["x"], out);
+}
+
+fn pipe_to_tar(mut decrypt: Command, how: &[&str], out: &Path) {
     fs::create_dir(out).unwrap();
-    let mut decrypt = command(&[archive], secret).stdout(Stdio::piped()).spawn().unwrap();
+    let mut decrypt = decrypt.stdout(Stdio::piped()).spawn().unwrap();
     let mut tar = Command::new("tar");
-    // What `tar xz` leaves out unless asked: extended attributes. As root it applies owners and modes by itself.
-    // It warns of times before 1970 and in the future.
-    tar.args(["xz", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp", "-C"])
+    // What `tar x` leaves out unless asked: extended attributes. As root it applies owners and modes by itself.
+    // It warns of times before 1970 and in the future, and of records that are not its own.
+    tar.args(how)
+        .args([
+            "--xattrs",
+            "--xattrs-include=*",
+            "--warning=no-timestamp",
+            "--warning=no-unknown-keyword",
+            "-C",
+        ])
         .arg(out)
         .stdin(decrypt.stdout.take().unwrap());
     let unpacked = finish(tar).expect(0);

@@ -59,10 +59,12 @@ impl Backup {
         finish(decrypt_py::command(args, (self.key.0, &self.key.1)))
     }
 
-    fn unpack(&self) -> PathBuf {
-        let out = self.at("out");
-        decrypt_py::unpack(&self.archive, &out, (self.key.0, &self.key.1));
-        out
+    /// With the archive alone, and with the manifest.
+    fn unpack(&self) -> [PathBuf; 2] {
+        let [alone, whole] = ["alone", "whole"].map(|name| self.at(name));
+        decrypt_py::unpack(&self.archive, &alone, (self.key.0, &self.key.1));
+        decrypt_py::restore(&self.manifest, &self.at("store"), &whole, (self.key.0, &self.key.1));
+        [alone, whole]
     }
 
     fn altered(&self, of: &Path, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
@@ -83,17 +85,19 @@ fn assert_refused(output: &Output, says: &str) {
 #[tokio::test]
 async fn a_tree_comes_back_with_python_and_tar_alone() {
     let backup = Backup::make(UserKey::generate(), sample_tree::make).await;
-    let out = backup.unpack();
     let same_as = tree::snapshot(&backup.at("source"));
-    tree::assert_same(&same_as, &tree::snapshot(&out), &[Ignore::Special]);
+    for out in backup.unpack() {
+        tree::assert_same(&same_as, &tree::snapshot(&out), &[Ignore::Special]);
+    }
 }
 
 #[tokio::test]
 async fn a_passphrase_opens_it_too() {
     let key = UserKey::from_passphrase("test", PASSPHRASE.to_owned()).unwrap();
     let mut backup = Backup::make(key, |source| fs::write(source.join("a"), "1").unwrap()).await;
-    let out = backup.unpack();
-    tree::assert_same(&tree::snapshot(&backup.at("source")), &tree::snapshot(&out), &[]);
+    for out in backup.unpack() {
+        tree::assert_same(&tree::snapshot(&backup.at("source")), &tree::snapshot(&out), &[]);
+    }
     backup.key.1 = PASSPHRASE.to_uppercase();
     let refused = backup.run(&[&backup.archive]);
     assert_refused(&refused, "no configured key opens this backup");
@@ -105,8 +109,9 @@ async fn several_segments_are_followed() {
     let fill = |source: &Path| tree::write_noise(&source.join("ruído.bin"), 5, 20 << 20);
     let backup = Backup::make(UserKey::generate(), fill).await;
     assert!(backup.report.parts >= 3);
-    let out = backup.unpack();
-    tree::assert_same(&tree::snapshot(&backup.at("source")), &tree::snapshot(&out), &[]);
+    for out in backup.unpack() {
+        tree::assert_same(&tree::snapshot(&backup.at("source")), &tree::snapshot(&out), &[]);
+    }
 
     // The same segments in another order, one twice, one left out: each is sealed under its own name.
     let cuts = [9 << 20, 18 << 20];
