@@ -24,7 +24,9 @@ mod reader;
 mod rules;
 mod writer;
 
-pub use definition::{DetectChanges, LogPolicy, ManifestForm, Policy, ResumePolicy};
+pub use intellistor_actors::backup::changes::DetectChanges;
+
+pub use definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 pub use error::{PolicyError, PolicyLocation};
 
 #[cfg(test)]

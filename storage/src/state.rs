@@ -29,7 +29,7 @@ mod snapshot;
 pub use ledger::Ledger;
 pub use lock::Holder;
 pub use queue::Queue;
-pub use records::{Cursor, Findings, Job, PartRecord, PartialEntry, PendingLog, RunSpan, Scanned};
+pub use records::{Compared, Cursor, Findings, Job, PartRecord, PartialEntry, PendingLog, RunSpan, Scanned};
 pub use snapshot::{Snapshot, View, snapshot};
 
 #[cfg(test)]

@@ -44,12 +44,15 @@ pub struct ScannedEntry {
     pub metadata: FileMetadata,
 }
 
-/// One step of the walk. The queue stores it serialized for runs that resume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One step of the walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Walked {
     Entry(ScannedEntry),
-    /// What is left out, and why.
-    Problem(Problem),
+    /// What is left out, and why. The path is as in [`ScannedEntry`].
+    LeftOut {
+        relative_path: Vec<u8>,
+        problem: Problem,
+    },
 }
 
 /// An iterator over everything below some roots. It fails only where the system is short of what the walk itself needs,
@@ -139,8 +142,9 @@ impl Position {
     }
 
     fn left_out(&self, kind: ProblemKind, reason: String) -> Walked {
-        let relative_path = String::from_utf8_lossy(self.relative_path()).into_owned();
-        Walked::Problem(Problem { relative_path, kind, reason })
+        let raw = self.relative_path().to_vec();
+        let relative_path = String::from_utf8_lossy(&raw).into_owned();
+        Walked::LeftOut { relative_path: raw, problem: Problem { relative_path, kind, reason } }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use intellistor_actors::backup::archiver::Resume;
+use intellistor_actors::backup::changes::ChangesConfig;
 use intellistor_actors::backup::content_counter;
 use intellistor_actors::backup::sequencer::MemoryCommitLog;
 use intellistor_actors::progress::Progress;
@@ -208,7 +209,10 @@ impl BackupJob {
             false => None,
         };
         let pipeline = BackupPipeline {
-            walk: WalkSource::Disk { roots: make_roots(&self.policy.paths), excludes: self.excludes.clone() },
+            walk: WalkSource::Disk {
+                excludes: self.excludes.clone(),
+                changes: ChangesConfig { roots: make_roots(&self.policy.paths), ..ChangesConfig::default() },
+            },
             resume: Resume::default(),
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),

@@ -107,7 +107,7 @@ pub(crate) async fn manifest(
     catalog: &Catalog,
     recipients: &Recipients,
 ) -> Result<Published> {
-    let Findings { roots, notes, alarms } = findings;
+    let Findings { roots, notes, alarms, .. } = findings;
     let name = header.name();
     let segments = draft.segments().to_vec();
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));

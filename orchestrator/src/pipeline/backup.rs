@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, Resume};
-use intellistor_actors::backup::changes::{Changes, FilesCompared};
+use intellistor_actors::backup::changes::{Changes, ChangesConfig, FilesCompared};
 use intellistor_actors::backup::compressor::Compressor;
 use intellistor_actors::backup::encryptor::Encryptor;
 use intellistor_actors::backup::read_ahead::ReadAhead;
@@ -16,7 +16,7 @@ use intellistor_actors::backup::sequencer::{CommitLog, Sequencer};
 use intellistor_actors::backup::uploader::{Slots, Uploader, UploaderConfig};
 use intellistor_actors::link::Failures;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::source::{Excludes, Root};
+use intellistor_actors::source::Excludes;
 use intellistor_actors::threaded::Threaded;
 use intellistor_storage::archive::{Compression, SegmentSealer};
 use intellistor_storage::objects::{SharedStore, Upload};
@@ -33,8 +33,8 @@ use crate::pipeline::system::{cores, finish};
 /// Where the archiver learns what to archive.
 #[derive(Debug)]
 pub(crate) enum WalkSource {
-    /// From a walk over these roots.
-    Disk { roots: Vec<Root>, excludes: Excludes },
+    /// From a walk over the roots of `changes`, compared with its base.
+    Disk { excludes: Excludes, changes: ChangesConfig },
     /// From a recorded walk, from this step on.
     Ledger { ledger: Ledger, from: u64 },
 }
@@ -43,9 +43,11 @@ impl WalkSource {
     /// Starts the first stage.
     fn start(self, next: Recipient<FilesCompared>, failures: Failures) -> Recipient<Scan> {
         match self {
-            Self::Disk { roots, excludes } => {
+            Self::Disk { excludes, changes } => {
+                let roots = changes.roots.clone();
                 let failures = failures.within(info_span!(span::SCAN, intellistor.stage.busy = Empty));
-                let changes = Threaded::start(failures.clone(), move || Changes::new(next)).recipient();
+                let changes =
+                    Threaded::start(failures.clone(), move || Changes::new(changes, next)).recipient();
                 Threaded::start(failures, move || Scanner::new(roots, excludes, changes)).recipient()
             }
             Self::Ledger { ledger, from } => {
@@ -121,9 +123,9 @@ impl<L: CommitLog> BackupPipeline<L> {
     }
 }
 
-/// Walks the roots and records what is found in a job's ledger. Must be called on an actor system.
+/// Walks the roots, compares what is found with the base and records it in a job's ledger. Must be called on an actor system.
 pub(crate) async fn scan(
-    roots: Vec<Root>,
+    changes: ChangesConfig,
     excludes: Excludes,
     ledger: Ledger,
     progress: Arc<Progress>,
@@ -132,7 +134,7 @@ pub(crate) async fn scan(
     let (failures, failed) = Failures::channel();
     let (done, mut scanned) = oneshot::channel();
     let recorder = Threaded::start(failures.clone(), move || ScanRecorder::new(ledger, done, progress));
-    let walk = WalkSource::Disk { roots, excludes };
+    let walk = WalkSource::Disk { excludes, changes };
     let first = walk.start(recorder.clone().recipient(), failures.clone());
     let ended = finish(first.send(Scan), &mut scanned, &failures, failed, cancel).await;
     failures.stop();

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use intellistor_actors::backup::changes::DetectChanges;
 use intellistor_storage::archive::Compression;
 use intellistor_storage::objects::StoreUrl;
 use serde::Deserialize;
@@ -57,20 +58,6 @@ pub struct Policy {
     /// What the manifest shows to those who have no key.
     #[serde(default)]
     pub manifest: ManifestForm,
-}
-
-/// What tells that a file is as the base has it, so that it is not read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DetectChanges {
-    /// Size, time of modification, time of change and number. Writing to a file always changes its time of change, also
-    /// where a program puts its time of modification back.
-    #[default]
-    Ctime,
-    /// Size and time of modification, for file systems that have no other.
-    Mtime,
-    /// Nothing: every file is read.
-    Content,
 }
 
 /// What the manifest shows to those who have no key.

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use intellistor_actors::backup::changes::DetectChanges;
 use intellistor_storage::archive::Compression;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::definition::{DetectChanges, Policy};
+use super::definition::Policy;
 
 impl Policy {
     /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression, which files

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::definition::{DetectChanges, LogPolicy, ManifestForm, Policy, ResumePolicy};
+use intellistor_actors::backup::changes::DetectChanges;
+
+use super::definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 use super::digest::{compression_word, detection_word};
 
 impl Policy {

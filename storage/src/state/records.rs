@@ -93,6 +93,26 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// What needs attention.
     pub alarms: Vec<String>,
+    /// How the walk compares with the base, where there was one.
+    #[serde(default)]
+    pub compared: Option<Compared>,
+}
+
+/// How a walk compares with its base. Files and links are counted, and no folders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// In the base.
+    pub base_files: u64,
+    /// In both, and taken over.
+    pub unchanged: u64,
+    /// In both, and read again.
+    pub read_again: u64,
+    /// In the walk alone.
+    pub new: u64,
+    /// In the base alone.
+    pub deleted: u64,
+    /// In the base, below a folder that could not be listed, or not looked at: they are not in the new backup.
+    pub not_reached: u64,
 }
 
 /// What a scan found.

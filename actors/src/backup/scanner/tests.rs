@@ -47,7 +47,7 @@ impl<P: Pace> Handler<FilesScanned> for Probe<P> {
     fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Self::Result {
         let path = |walked: &Walked| match walked {
             Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
-            Walked::Problem(problem) => format!("! {}", problem.relative_path),
+            Walked::LeftOut { problem, .. } => format!("! {}", problem.relative_path),
         };
         let seen = &self.seen;
         seen.batches.borrow_mut().push((batch.walked.iter().map(path).collect(), batch.last));

@@ -17,7 +17,7 @@ fn start(paths: &[PathBuf], exclude: &[&str]) -> Walk {
 fn shown(walked: &Walked) -> String {
     match walked {
         Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
-        Walked::Problem(problem) => {
+        Walked::LeftOut { problem, .. } => {
             let mark = if problem.kind == ProblemKind::Note { "note" } else { "!" };
             format!("{mark} {}: {}", problem.relative_path, problem.reason)
         }
@@ -358,7 +358,7 @@ proptest! {
 
             .map(|walked| match walked.unwrap() {
                 Walked::Entry(entry) => (entry.relative_path, entry.metadata.kind, entry.metadata.size),
-                Walked::Problem(problem) => panic!("{problem:?}"),
+                Walked::LeftOut { problem, .. } => panic!("{problem:?}"),
             })
             .collect();
         prop_assert_eq!(found, expected);

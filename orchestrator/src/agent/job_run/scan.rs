@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use intellistor_actors::backup::changes::ChangesConfig;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, make_roots};
 use intellistor_storage::manifest::RootRecord;
-use intellistor_storage::state::Ledger;
+use intellistor_storage::state::{Findings, Ledger};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
@@ -25,11 +26,13 @@ pub(in crate::agent) async fn scan(
     cancel: &CancellationToken,
 ) -> Result<()> {
     ledger.clear_scan()?;
-    let (roots, met) = (make_roots(&policy.paths), excludes.clone());
+    let changes = ChangesConfig { roots: make_roots(&policy.paths), ..ChangesConfig::default() };
+    let (met, compared) = (excludes.clone(), changes.compared.clone());
     let (records, progress, cancel) = (ledger.clone(), Arc::new(Progress::default()), cancel.clone());
-    let walk = move || async move { backup::scan(roots, excludes, records, progress, &cancel).await };
+    let walk = move || async move { backup::scan(changes, excludes, records, progress, &cancel).await };
     let scanned = on_system("scan", walk).await?;
     tracing::info!(entries = scanned.entries, bytes = scanned.bytes, "scanned");
     let findings = sources::findings(policy, &met, earlier_roots);
+    let findings = Findings { compared: compared.get().copied(), ..findings };
     Ok(ledger.update(|job| (job.scanned, job.findings) = (Some(scanned), findings))?)
 }
