@@ -139,7 +139,7 @@ async fn an_archive_with_a_flipped_bit_is_refused() {
         assert!(whole.starts_with(&refused.stdout), "byte {at}: something unauthenticated was written");
     }
     let in_a_frame = backup.altered(&backup.archive, |bytes| bytes[length / 2] ^= 0x80);
-    assert_refused(&backup.run(&[&in_a_frame]), "was altered, or the archive");
+    assert_refused(&backup.run(&[&in_a_frame]), "or that frame was altered");
 }
 
 #[tokio::test]

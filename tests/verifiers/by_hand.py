@@ -3,7 +3,7 @@
 
     by_hand.py FOLDER plain|sealed       makes FOLDER/store, and FOLDER/source as the second backup has it
 
-The programs must restore what stands here: then FORMAT.md says all that it takes. The key is 32 bytes of 7.
+The programs must restore what this writes: then FORMAT.md says all that it takes. The key is 32 bytes of 7.
 """
 import base64
 import hashlib
