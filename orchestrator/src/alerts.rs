@@ -6,7 +6,7 @@ use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
 use intellistor_storage::catalog::ownership::{Claim, Owner};
 use intellistor_storage::keys::Recipients;
-use intellistor_storage::manifest::Preamble;
+use intellistor_storage::manifest::{Changes, Preamble};
 
 use crate::catalog::Catalog;
 use crate::clock;
@@ -78,6 +78,32 @@ pub(crate) async fn of_store(
     alerts
 }
 
+/// A base with fewer files tells nothing: all notes of one person may change on one day.
+const FEWEST_FILES: u64 = 20;
+
+/// Warnings from how a backup differs from its base, which had `base_files` files. `is_reported`: that files are missing was
+/// found on other grounds already.
+pub(crate) fn of_changes(changes: &Changes, base_files: u64, is_reported: bool) -> Vec<String> {
+    let mut alerts = Vec::new();
+    let left = base_files.saturating_sub(changes.deleted);
+    if !is_reported && left < base_files.div_ceil(2) {
+        alerts.push(format!(
+            "of {base_files} files in the previous backup, fewer than half are left: {left}. Is a disk not mounted, or was \
+             something deleted or encrypted (look for a ransom note)? Earlier backups still have them: delete none until \
+             this is clear"
+        ));
+    }
+    if base_files >= FEWEST_FILES && changes.changed.saturating_mul(2) > base_files {
+        alerts.push(format!(
+            "{} of {base_files} files in the previous backup were changed at once. If no one did that on purpose, look into \
+             some of them now: ransomware does it (look for a ransom note). Earlier backups have the files as they were: \
+             delete none until this is clear",
+            changes.changed
+        ));
+    }
+    alerts
+}
+
 async fn backups_before(catalog: &Catalog, name: &BackupName) -> Result<Vec<BackupName>> {
     let listed = catalog.list(&name.policy_id).await?;
     Ok(listed.into_iter().map(|listing| listing.name).filter(|other| other != name).collect())
@@ -131,5 +157,29 @@ async fn of_key(catalog: &Catalog, recipients: &Recipients, newest: &BackupName)
             tracing::warn!(%error, backup_id = newest.backup_id, "cannot compare the key of the newest backup");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_vanish_or_change_together_raise_an_alert() {
+        let changes = |deleted, changed| Changes { deleted, changed, ..Changes::default() };
+        let alerts = |deleted, changed, files| of_changes(&changes(deleted, changed), files, false);
+        assert!(alerts(0, 0, 0).is_empty());
+        assert!(alerts(50, 50, 100).is_empty(), "half is borne");
+        let deleted = alerts(51, 0, 100);
+        assert!(deleted.len() == 1 && deleted[0].contains("fewer than half are left: 49"), "{deleted:?}");
+        assert!(of_changes(&changes(51, 0), 100, true).is_empty());
+        assert_eq!(alerts(2, 0, 3).len(), 1);
+        let changed = alerts(0, 51, 100);
+        assert!(
+            changed.len() == 1 && changed[0].contains("51 of 100") && changed[0].contains("ransom"),
+            "{changed:?}"
+        );
+        assert!(alerts(0, 19, 19).is_empty());
+        assert_eq!(alerts(0, 11, 20).len(), 1);
     }
 }

@@ -132,6 +132,16 @@ impl Catalog {
         Ok(names.pop().or_else(|| of_the_future.into_iter().next_back()))
     }
 
+    /// The backups of a policy, newest first. Those dated in the future count only where all are.
+    pub(crate) async fn newest_first(&self, policy_id: &str) -> Result<Vec<BackupName>> {
+        let contents = self.contents(policy_id).await?;
+        let mut names: Vec<_> = contents.backups().map(|backup| backup.name).collect();
+        let of_the_future = self.split_off_future(&mut names);
+        let mut names = if names.is_empty() { of_the_future } else { names };
+        names.reverse();
+        Ok(names)
+    }
+
     /// As [`latest`](Self::latest), for archives, with or without a manifest.
     ///
     /// # Errors

@@ -81,6 +81,12 @@ pub enum Error {
         /// The store's folder.
         store: PathBuf,
     },
+    /// Occurs when a copy, which must be a store of its own, lacks an archive that the backup depends on.
+    #[error("the folder lacks {key}, which this backup depends on; the next backup will be a full one")]
+    CopyLacks {
+        /// The archive's key.
+        key: String,
+    },
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target { out: PathBuf, reason: String },
@@ -94,6 +100,20 @@ pub enum Error {
         what: &'static str,
         /// Which component, and who they are.
         others: intellistor_storage::disk::trust::Untrusted,
+    },
+    /// Occurs when the backup that an unfinished job is based on is not what it was.
+    #[error("the backup that this job is based on cannot be used any more: {key}: {why}")]
+    BaseLost {
+        /// Its manifest's key.
+        key: String,
+        why: String,
+    },
+    /// Occurs when an archive that a backup depends on is gone right before the manifest would name it.
+    #[error("{key}, with files of this backup, {what} since the backup began; no manifest was written")]
+    DependencyLost {
+        /// The archive's key.
+        key: String,
+        what: String,
     },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]

@@ -6,11 +6,14 @@
 //! | `report`, `backup_document`, `run_options` | what each returns, what the programs print, what each takes |
 //! | `root_span` | each as the root of a trace, counted |
 //! | `sources` | checks of a policy's folders before a run, and findings after the scan |
+//! | `base`, `change_summary` | the backup that a new one takes entries over from; what changed, in one line |
 //! | `publish`, `provenance`, `copies` | archive and manifest into the store; who sent what is there; copies of `--out` |
 //! | `stream`, `changed_entries` | an archive as one stream; entries that changed while they were backed up |
 
 pub(crate) mod backup;
 pub(crate) mod backup_document;
+pub(crate) mod base;
+pub(crate) mod change_summary;
 pub(crate) mod changed_entries;
 pub(crate) mod copies;
 pub(crate) mod decrypt;

@@ -24,10 +24,9 @@ mod reader;
 mod rules;
 mod writer;
 
-pub use intellistor_actors::backup::changes::DetectChanges;
-
 pub use definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 pub use error::{PolicyError, PolicyLocation};
+pub use intellistor_actors::backup::changes::DetectChanges;
 
 #[cfg(test)]
 mod tests;

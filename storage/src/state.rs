@@ -29,7 +29,10 @@ mod snapshot;
 pub use ledger::Ledger;
 pub use lock::Holder;
 pub use queue::Queue;
-pub use records::{Compared, Cursor, Findings, Job, PartRecord, PartialEntry, PendingLog, RunSpan, Scanned};
+pub use records::{
+    BaseReference, Compared, Cursor, Findings, Job, JobBase, PartRecord, PartialEntry, PendingLog, RunSpan,
+    Scanned,
+};
 pub use snapshot::{Snapshot, View, snapshot};
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ struct Instruments {
     content: Counter<u64>,
     files: Counter<u64>,
     problems: Counter<u64>,
+    unchanged: Counter<u64>,
+    changed: Counter<u64>,
+    referenced: Counter<u64>,
     parts: Counter<u64>,
     sent: Counter<u64>,
     received: Counter<u64>,
@@ -44,6 +47,9 @@ impl Instruments {
             content: count(metric::CONTENT),
             files: count(metric::FILES),
             problems: count(metric::PROBLEMS),
+            unchanged: count(metric::UNCHANGED),
+            changed: count(metric::CHANGED),
+            referenced: count(metric::REFERENCED),
             parts: count(metric::PARTS),
             sent: count(metric::SENT),
             received: count(metric::RECEIVED),
@@ -97,6 +103,15 @@ pub fn operation_ended(operation: &FinishedOperation<'_>) {
     all.content.add(operation.bytes, &attributes);
     all.files.add(operation.files, &attributes);
     all.problems.add(operation.problems, &attributes);
+}
+
+/// How a backup differs from its base. Counted only once the backup exists.
+pub fn backup_made(policy_id: &str, unchanged: u64, changed: u64, referenced_bytes: u64) {
+    let Some(all) = INSTRUMENTS.get() else { return };
+    let policy = [KeyValue::new("intellistor.policy.id", policy_id.to_owned())];
+    all.unchanged.add(unchanged, &policy);
+    all.changed.add(changed, &policy);
+    all.referenced.add(referenced_bytes, &policy);
 }
 
 /// The store acknowledged a part.

@@ -138,6 +138,21 @@ pub mod metric {
         "{entry}",
         "Entries skipped, changed while read, damaged or not restored",
     );
+    pub const UNCHANGED: Metric = metric(
+        "intellistor.files.unchanged",
+        "{file}",
+        "Files of backups that were taken over from the base",
+    );
+    pub const CHANGED: Metric = metric(
+        "intellistor.files.changed",
+        "{file}",
+        "Files of backups that are new, changed or moved since the base",
+    );
+    pub const REFERENCED: Metric = metric(
+        "intellistor.content.referenced",
+        "By",
+        "Content of backups that is in the archives of earlier ones",
+    );
     pub const PARTS: Metric = metric("intellistor.parts", "{part}", "Parts that the store acknowledged");
     pub const SENT: Metric =
         metric("intellistor.store.sent", "By", "Bytes of parts that the store acknowledged");
@@ -155,6 +170,20 @@ pub mod metric {
         "Time that a stage worked and did not wait for the next one, over all its threads",
     );
 
-    pub const ALL: [Metric; 11] =
-        [DURATION, CONTENT, FILES, PROBLEMS, PARTS, SENT, RECEIVED, PART_DURATION, RETRIES, QUEUE, BUSY];
+    pub const ALL: [Metric; 14] = [
+        DURATION,
+        CONTENT,
+        FILES,
+        PROBLEMS,
+        UNCHANGED,
+        CHANGED,
+        REFERENCED,
+        PARTS,
+        SENT,
+        RECEIVED,
+        PART_DURATION,
+        RETRIES,
+        QUEUE,
+        BUSY,
+    ];
 }

@@ -160,6 +160,8 @@ fn remember_a_run_at(sandbox: &AgentSandbox, moment: DateTime<Utc>) {
         run_span: None,
         summary: None,
         findings: Default::default(),
+        base: None,
+        content_key: None,
     };
     let ledger = queue.begin(job).unwrap();
     ledger.advance(JobEvent::GaveUp).unwrap();

@@ -67,6 +67,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
             BinaryBytes(report.totals.bytes),
             duration(report.seconds)
         ));
+        session.screen.note(report.summary());
     }
     let exit = if report.is_complete() { Exit::Success } else { Exit::Incomplete };
     let cli_restore = session.restore_command(&command.policy.policy, &report.key_backup).line();

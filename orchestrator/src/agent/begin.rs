@@ -46,6 +46,8 @@ pub(super) fn begin(setup: &RunSetup<'_>, queue: &mut Queue) -> Result<OpenJob> 
         run_span: None,
         summary: None,
         findings: Default::default(),
+        base: None,
+        content_key: None,
     })?;
     Ok(OpenJob { ledger, header, data_key, resumed: None, warnings })
 }

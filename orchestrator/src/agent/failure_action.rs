@@ -19,7 +19,7 @@ pub(super) enum FailureAction {
     Pause,
     /// Nothing can be resumed: the job ends, and the next run begins a new one.
     Fail,
-    /// What was sent is gone, or another machine continued it: the job ends, and this run begins a new one.
+    /// What was sent or what it is based on is gone, or another machine continued it: the job ends, and this run begins a new one.
     Restart,
 }
 
@@ -41,7 +41,7 @@ impl FailureAction {
             ) => Self::Restart,
             Error::Storage(StorageError::Queue { .. } | StorageError::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted => Self::Pause,
-            Error::Overtaken { .. } => Self::Restart,
+            Error::Overtaken { .. } | Error::BaseLost { .. } | Error::DependencyLost { .. } => Self::Restart,
             error if error.is_refusal() => Self::Pause,
             // The process is as good as before; the next attempt shows whether the defect is in the data.
             Error::Defect(_) => Self::Retry,
@@ -138,6 +138,8 @@ mod tests {
             (Error::Defect(text()), Retry, Fail),
             (Error::NotAsSent(text()), Fail, Fail),
             (Error::Overtaken { key: text(), store: text() }, Restart, Restart),
+            (Error::BaseLost { key: text(), why: text() }, Restart, Restart),
+            (Error::DependencyLost { key: text(), what: text() }, Restart, Restart),
         ];
         for (error, first, last) in table {
             assert_eq!(FailureAction::of(&error), first, "{error:?}");

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use intellistor_actors::progress::Progress;
-use intellistor_storage::manifest::RootRecord;
+use intellistor_storage::manifest::{Base, RootRecord};
 use intellistor_storage::objects::SharedStore;
 use intellistor_storage::state::job::{JobEvent, JobState};
-use intellistor_storage::state::{Job, Queue};
+use intellistor_storage::state::{BaseReference, Job, JobBase, Queue};
 use intellistor_storage::{Error as StorageError, StoreErrorKind};
 use intellistor_telemetry::names::span;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ use crate::agent::reconcile::reconcile;
 use crate::agent::setup::RunSetup;
 use crate::alerts;
 use crate::error::{Error, Result};
+use crate::operations::base::{BaseChoice, BaseSearch, LocalManifest};
 use crate::operations::copies::Copies;
 use crate::operations::publish::overtaken;
 use crate::operations::report::BackupReport;
@@ -65,6 +66,9 @@ pub(super) struct JobRun<'a> {
     job: &'a OpenJob,
     store: SharedStore,
     copies: Copies,
+    /// The job's base, once it is open; within, `None` for a full backup.
+    base: Option<Option<Arc<Base>>>,
+    local: LocalManifest,
     /// The folders of earlier backups, the newest first.
     earlier_roots: Vec<Vec<RootRecord>>,
     progress: Arc<Progress>,
@@ -106,6 +110,8 @@ impl<'a> JobRun<'a> {
             job,
             store: labelled(setup.catalog.store.clone()),
             copies,
+            base: None,
+            local: LocalManifest::new(&setup.home.queue_folder(&setup.policy.policy_id)),
             earlier_roots: earlier_roots(queue)?,
             progress: setup.options.run.progress.clone(),
             cancel,
@@ -208,8 +214,10 @@ impl<'a> JobRun<'a> {
                     JobEvent::Scanned
                 }
                 JobState::Transferring => {
+                    let base = self.base().await?;
                     let Self { job, store, copies, progress, cancel, .. } = self;
-                    transfer::transfer(job, self.setup.policy, store, copies, progress, cancel).await?;
+                    let policy = self.setup.policy;
+                    transfer::transfer(job, policy, store, copies, base, progress, cancel).await?;
                     JobEvent::ArchiveCommitted
                 }
                 JobState::Sealing => {
@@ -218,8 +226,9 @@ impl<'a> JobRun<'a> {
                     JobEvent::ArchiveCompleted
                 }
                 JobState::Publishing => {
+                    let base = self.base().await?;
                     let publisher = self.publisher();
-                    let publish = publisher.publish(self.warnings.clone(), self.started);
+                    let publish = publisher.publish(base, self.warnings.clone(), self.started);
                     let report = publish.instrument(info_span!(span::MANIFEST)).await?;
                     ledger.advance(JobEvent::ManifestPut { warnings: !report.is_complete() })?;
                     return Ok(report);
@@ -237,17 +246,56 @@ impl<'a> JobRun<'a> {
         if self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    async fn scan(&self) -> Result<()> {
+    /// What the job is based on: chosen once and recorded, then opened as it was recorded.
+    async fn base(&mut self) -> Result<Option<Arc<Base>>> {
+        if let Some(base) = &self.base {
+            return Ok(base.clone());
+        }
+        let ledger = &self.job.ledger;
+        let job = ledger.job();
+        let base = match job.base {
+            Some(JobBase { backup: Some(base), .. }) => {
+                Some(self.search().reopen(&base.name, base.manifest_sha256, base.numbers).await?)
+            }
+            None if job.state == JobState::Scanning => self.choose_base().await?,
+            // A full backup; also the job of a build that knew no other.
+            _ => None,
+        };
+        self.base = Some(base.clone());
+        Ok(base)
+    }
+
+    /// Ordering law (must): what the job is based on is recorded before anything is compared with it.
+    async fn choose_base(&self) -> Result<Option<Arc<Base>>> {
+        let choice = self.search().choose(self.setup.options.full).await?;
+        let BaseChoice { base, alerts, notes } = choice;
+        let reference = base.as_ref().map(|base| BaseReference {
+            name: base.manifest().head().name.clone(),
+            manifest_sha256: base.manifest().document_sha256(),
+            numbers: base.numbers().to_vec(),
+        });
+        self.job.ledger.update(|job| job.base = Some(JobBase { backup: reference, alerts, notes }))?;
+        Ok(base)
+    }
+
+    fn search(&self) -> BaseSearch<'_> {
+        let RunSetup { catalog, recipients, policy, .. } = self.setup;
+        let Self { store, copies, local, .. } = self;
+        BaseSearch { catalog, store: &**store, recipients, policy, copies, local: Some(local) }
+    }
+
+    async fn scan(&mut self) -> Result<()> {
+        let base = self.base().await?;
         let RunSetup { policy, home, .. } = self.setup;
         // The agent's own folder is not backed up.
         let excludes = sources::excludes(policy, &*self.store, &self.copies.folders(), Some(home.path()))?;
-        scan::scan(&self.job.ledger, policy, excludes, &self.earlier_roots, &self.cancel).await
+        scan::scan(&self.job.ledger, policy, excludes, base, &self.earlier_roots, &self.cancel).await
     }
 
     fn publisher(&self) -> Publisher<'_> {
         let RunSetup { catalog, recipients, .. } = self.setup;
-        let Self { job, store, copies, cancel, .. } = self;
-        Publisher { job, store: &**store, catalog, recipients, copies, cancel }
+        let Self { job, store, copies, local, cancel, .. } = self;
+        Publisher { job, store: &**store, catalog, recipients, copies, local, cancel }
     }
 }
 

@@ -44,6 +44,8 @@ fn has_ended_without_backup(job: &Job) -> bool {
 fn obstacle(setup: &RunSetup<'_>, job: &Job) -> Option<String> {
     if job.policy_digest != setup.policy.digest() {
         Some("the policy was changed after it began".to_owned())
+    } else if setup.options.full && job.base.as_ref().is_some_and(|base| base.backup.is_some()) {
+        Some("it depends on an earlier backup, and a full backup was asked for".to_owned())
     } else if job.store != setup.catalog.url() {
         Some("backups now go to another store".to_owned())
     } else {

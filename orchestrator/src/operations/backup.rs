@@ -16,7 +16,7 @@ use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{RootRecord, fetch_roots};
+use intellistor_storage::manifest::{Base, RootRecord, fetch_roots};
 use intellistor_storage::objects::{ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_telemetry::names::span;
 use tracing::field::Empty;
@@ -27,7 +27,9 @@ use crate::advice::with_advice;
 use crate::alerts;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::operations::base::{BaseChoice, BaseSearch};
 use crate::operations::copies::{Copies, CopySource};
+use crate::operations::publish::Publication;
 use crate::operations::report::BackupReport;
 use crate::operations::root_span::{labelled, root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
@@ -105,6 +107,10 @@ async fn back_up(
             tracing::warn!(error = %with_advice(&error), "restarting the backup with equal parts");
             make().await
         }
+        Err(error @ Error::DependencyLost { .. }) => {
+            tracing::warn!(%error, "restarting the backup without that archive");
+            make().await
+        }
         made => made,
     };
     let mut report = made?;
@@ -148,13 +154,24 @@ impl BackupJob {
 
     async fn make(&self, copies: &Copies) -> Result<BackupReport> {
         let started = Instant::now();
+        let began_ms = Utc::now().timestamp_millis();
+        let search = BaseSearch {
+            catalog: &self.catalog,
+            store: &*self.store,
+            recipients: &self.recipients,
+            policy: &self.policy,
+            copies,
+            local: None,
+        };
+        let chosen = self.options.run.cancel.run_until_cancelled(search.choose(self.options.full)).await;
+        let BaseChoice { base, alerts, notes } = chosen.unwrap_or(Err(Error::Interrupted))?;
         let data_key = DataKey::generate();
         let header = Header::new(&self.name, self.recipients.wrap(&data_key, &self.name.backup_id));
         let key = self.name.archive_key();
         let upload = self.store.begin_upload(&key).await?;
         let _estimate = self.options.estimate.then(|| self.estimate());
         let teed = copies.tee(&self.store, &key, &[]).await;
-        let sent = self.send(&header, &data_key, &upload, teed).await;
+        let sent = self.send(&header, &data_key, &upload, teed, base.clone()).await;
         let draft = match sent {
             Ok(committed) => committed.manifest,
             Err(error) => {
@@ -168,18 +185,27 @@ impl BackupJob {
         let segments = draft.segments().to_vec();
         let before: Vec<_> = self.roots_before().await.into_iter().collect();
         let findings = sources::findings(&self.policy, &self.excludes, &before);
-        let published = publish::manifest(
-            &*self.store,
-            &header,
-            &data_key,
-            draft,
-            findings,
-            &self.catalog,
-            &self.recipients,
-        );
+        let publication = Publication {
+            store: &*self.store,
+            header: &header,
+            data_key: &data_key,
+            catalog: &self.catalog,
+            recipients: &self.recipients,
+            base: base.as_deref(),
+            began_ms,
+        };
+        let published = publish::manifest(publication, draft, findings);
         let published = published.instrument(info_span!(span::MANIFEST)).await?;
         let segments = &segments.iter().collect::<Vec<_>>()[..];
-        let source = CopySource { store: &*self.store, header: &header, data_key: &data_key, segments };
+        let dependencies: Vec<_> =
+            published.dependencies.iter().map(|(key, bytes)| (&**key, *bytes)).collect();
+        let source = CopySource {
+            store: &*self.store,
+            header: &header,
+            data_key: &data_key,
+            segments,
+            dependencies: &dependencies,
+        };
         let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
         let of_copies = match warnings.await {
             // The backup exists, and lacks the copy.
@@ -192,7 +218,9 @@ impl BackupJob {
         };
         let mut report = published.report;
         report.seconds = started.elapsed().as_secs_f64();
+        report.warnings.splice(0..0, alerts);
         report.warnings.extend(of_copies);
+        report.notes.splice(0..0, notes);
         Ok(report)
     }
 
@@ -203,7 +231,9 @@ impl BackupJob {
         data_key: &DataKey,
         upload: &Upload,
         teed: SharedStore,
+        base: Option<Arc<Base>>,
     ) -> Result<MemoryCommitLog> {
+        let _ = base;
         let equal = match self.store.capabilities().parts.equal {
             true => Some(equal_part_bytes(self.count().await)),
             false => None,

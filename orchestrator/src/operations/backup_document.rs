@@ -1,6 +1,6 @@
 //! A backup as the programs print it.
 
-use intellistor_storage::manifest::{Problem, ProblemKind};
+use intellistor_storage::manifest::{Changes, Problem, ProblemKind};
 use intellistor_storage::objects::StoreUrl;
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ pub struct BackupDocument {
     archive_bytes: u64,
     archive_sha256: String,
     manifest_bytes: u64,
+    /// The id of the backup that it is based on.
+    base: Option<String>,
+    changes: Changes,
     parts: u32,
     seconds: f64,
     skipped: u64,
@@ -67,6 +70,8 @@ impl BackupReport {
             archive_bytes: self.archive_bytes,
             archive_sha256: self.archive_sha256.clone(),
             manifest_bytes: self.manifest_bytes,
+            base: self.base.clone(),
+            changes: self.changes,
             parts: self.parts,
             seconds: self.seconds,
             skipped: totals.skipped,
@@ -131,6 +136,8 @@ mod tests {
             warnings: Vec::new(),
             notes: Vec::new(),
             roots: Vec::new(),
+            base: Some("a".to_owned()),
+            changes: Changes { new: 2, ..Changes::default() },
             trace_id: None,
         }
     }
@@ -142,6 +149,8 @@ mod tests {
         assert_eq!(json["s3"]["bucket"], "bucket");
         assert_eq!(json["s3"]["key_backup"], "backups/p/20261123T020000Z/b/backup.tar.gz.enc");
         assert_eq!(json["cli_restore"], "cmd");
+        assert_eq!((&json["base"], &json["changes"]["new"]), (&"a".into(), &2.into()));
+        assert_eq!(json["changes"].as_object().unwrap().len(), 8);
         assert_eq!(json["warnings"][0], "a0: skipped: it is a socket");
         assert_eq!(json["warnings"][1], "and 2 more; `backup-client show` lists them all");
         let local = serde_json::to_value(report("file:///mnt/nas", 0, 0).document("cmd".to_owned())).unwrap();

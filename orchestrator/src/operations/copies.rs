@@ -34,6 +34,8 @@ pub(crate) struct CopySource<'a> {
     pub(crate) header: &'a Header,
     pub(crate) data_key: &'a DataKey,
     pub(crate) segments: &'a [&'a SegmentRecord],
+    /// The archives that the backup depends on, by key and size.
+    pub(crate) dependencies: &'a [(&'a str, u64)],
 }
 
 /// The copies that a run makes.
@@ -86,6 +88,17 @@ impl Copies {
             stores.extend(copy.open().await.into_iter().flat_map(|local| local.folders()));
         }
         stores
+    }
+
+    /// A copy that lacks one of these archives, by key and size. One that cannot be looked at lacks nothing: it will not be
+    /// made, and that is reported then.
+    pub(crate) async fn lacks_any(&self, archives: &[(&str, u64)]) -> Option<PathBuf> {
+        for copy in &self.0 {
+            if copy.lacks(archives).await.is_some() {
+                return Some(copy.folder.clone());
+            }
+        }
+        None
     }
 
     /// Whether no copy was asked for.
@@ -156,6 +169,20 @@ impl FolderCopy {
         Ok(local)
     }
 
+    /// The first of these archives, by key and size, that the copy does not have.
+    async fn lacks(&self, archives: &[(&str, u64)]) -> Option<String> {
+        if archives.is_empty() || self.failure().is_some() {
+            return None;
+        }
+        let local = self.open().await.ok()?;
+        for (key, bytes) in archives {
+            if local.head(key).await.is_ok_and(|found| found != Some(*bytes)) {
+                return Some((*key).to_owned());
+            }
+        }
+        None
+    }
+
     fn abandon(&self, failure: String) {
         tracing::warn!(folder = %self.folder.display(), error = failure, "the copy was abandoned");
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
@@ -194,8 +221,11 @@ impl FolderCopy {
         manifest: &Spool,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let CopySource { header, data_key, segments, .. } = source;
+        let CopySource { header, data_key, segments, dependencies, .. } = source;
         let (name, local) = (header.name(), self.open().await?);
+        if let Some(key) = self.lacks(dependencies).await {
+            return Err(Error::CopyLacks { key });
+        }
         match provenance::of_archive(&local, header, segments).await? {
             Provenance::Own => {}
             Provenance::Foreign => return Err(publish::overtaken(&local, &name.archive_key())),

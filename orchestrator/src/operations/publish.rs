@@ -7,16 +7,17 @@ use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
 use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{ManifestDraft, Origin, VerifiedManifest, put_manifest};
+use intellistor_storage::manifest::{Base, Changes, ManifestDraft, Origin, VerifiedManifest, put_manifest};
 use intellistor_storage::objects::{ObjectStore, PartReceipt, Upload};
 use intellistor_storage::state::Findings;
 use intellistor_storage::{Error as Storage, Spool, StoreErrorKind};
-use intellistor_telemetry::trace;
+use intellistor_telemetry::{metrics, trace};
 
 use crate::alerts;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::machine::TOOL;
+use crate::operations::base;
 use crate::operations::provenance::{self, Provenance};
 use crate::operations::report::BackupReport;
 
@@ -77,6 +78,8 @@ pub(crate) struct Published {
     /// Without `seconds`, which the caller fills in.
     pub(crate) report: BackupReport,
     pub(crate) manifest: PublishedManifest,
+    /// The archives that it depends on, by key and size.
+    pub(crate) dependencies: Vec<(String, u64)>,
 }
 
 /// The manifest as it is in the store.
@@ -97,16 +100,29 @@ impl PublishedManifest {
     }
 }
 
+/// What a manifest is made with, besides what was archived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Publication<'a> {
+    pub(crate) store: &'a dyn ObjectStore,
+    pub(crate) header: &'a Header,
+    pub(crate) data_key: &'a DataKey,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) recipients: &'a Recipients,
+    pub(crate) base: Option<&'a Base>,
+    /// When the walk began, or earlier.
+    pub(crate) began_ms: i64,
+}
+
 /// Makes the manifest and puts it.
+///
+/// # Errors
+/// [`Error::DependencyLost`] when an archive that it would name is gone; those of the store.
 pub(crate) async fn manifest(
-    store: &dyn ObjectStore,
-    header: &Header,
-    data_key: &DataKey,
+    publication: Publication<'_>,
     mut draft: ManifestDraft,
     findings: Findings,
-    catalog: &Catalog,
-    recipients: &Recipients,
 ) -> Result<Published> {
+    let Publication { store, header, data_key, catalog, recipients, base, began_ms } = publication;
     let Findings { roots, notes, alarms, .. } = findings;
     let name = header.name();
     let segments = draft.segments().to_vec();
@@ -115,10 +131,18 @@ pub(crate) async fn manifest(
     let problems = draft.first_problems(MOST_PROBLEMS)?;
     let (document, head) = draft.finish(header, data_key, origin(&catalog.machine), roots)?;
     let mut warnings = alerts::of_store(catalog, recipients, &name, Utc::now()).await;
+    let base_files = base.map_or(0, |base| {
+        let totals = base.manifest().head().totals;
+        totals.files + totals.symlinks
+    });
+    warnings.extend(alerts::of_changes(&head.changes, base_files, !alarms.is_empty()));
     warnings.extend(alarms);
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Another machine may have taken the policy over while this one was sending.
     catalog.confirm(&name.policy_id).await?;
+    let dependencies: Vec<_> =
+        head.archives.iter().skip(1).map(|archive| (archive.key.clone(), archive.bytes)).collect();
+    confirm_dependencies(store, &dependencies).await?;
     Failpoint::BeforeManifest.reached();
     // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
     let manifest = put(store, header, data_key, &segments, document).await?;
@@ -138,9 +162,25 @@ pub(crate) async fn manifest(
         warnings,
         notes,
         roots: head.roots,
+        base: head.base.map(|base| base.backup_id),
+        changes: head.changes,
         trace_id: trace::current_id(),
     };
-    Ok(Published { report, manifest })
+    tracing::info!(base = report.base, "{}", report.summary());
+    let Changes { unchanged, changed, new, moved, bytes_referenced, .. } = report.changes;
+    metrics::backup_made(&report.name.policy_id, unchanged, changed + new + moved, bytes_referenced);
+    Ok(Published { report, manifest, dependencies })
+}
+
+/// Publish law (must): every archive that a manifest names is looked at right before the manifest is put.
+async fn confirm_dependencies(store: &dyn ObjectStore, dependencies: &[(String, u64)]) -> Result<()> {
+    let found = base::look_at(store, dependencies.to_vec()).await?;
+    for ((key, bytes), state) in dependencies.iter().zip(found) {
+        if let Some(what) = state.problem(*bytes) {
+            return Err(Error::DependencyLost { key: key.clone(), what });
+        }
+    }
+    Ok(())
 }
 
 async fn put(

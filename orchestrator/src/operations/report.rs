@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::manifest::{Problem, RootRecord, Totals};
+use intellistor_storage::manifest::{Changes, Problem, RootRecord, Totals};
 use serde::{Deserialize, Serialize, Serializer};
+
+use crate::operations::change_summary::change_summary;
 
 /// A backup that was made, as the job that made it keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,12 +44,23 @@ pub struct BackupReport {
     /// The policy's folders, and how many files each held.
     #[serde(default)]
     pub roots: Vec<RootRecord>,
+    /// The id of the backup that it is based on; `None` for a full one.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// How it differs from its base.
+    #[serde(default)]
+    pub changes: Changes,
     /// The trace that it was published in, where traces are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
 impl BackupReport {
+    /// What changed since its base, in one line for a person; for a full backup, what it has.
+    pub fn summary(&self) -> String {
+        change_summary(&self.changes, self.totals.bytes)
+    }
+
     /// Entries that were skipped or changed, and warnings.
     pub fn problem_count(&self) -> u64 {
         self.totals.skipped + self.totals.changed + self.warnings.len() as u64

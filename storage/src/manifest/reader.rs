@@ -127,6 +127,20 @@ impl VerifiedManifest {
         Self::authenticate(spool, header, data_key)
     }
 
+    /// Verifies a document that is at hand, and that the holder of the backup's data key made it.
+    ///
+    /// # Errors
+    /// As for [`fetch_own`](Self::fetch_own).
+    pub fn verify_own(mut spool: Spool, header: &Header, data_key: &DataKey) -> Result<Self> {
+        spool.flush().map_err(temporary)?;
+        let mut start = Vec::new();
+        spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
+        if read_header(&start, &header.name())? != *header {
+            return Err(refused("it belongs to another archive of that name"));
+        }
+        Self::authenticate(spool, header.clone(), data_key.clone())
+    }
+
     /// Nothing that is spooled is used before its HMAC was checked, whatever was checked while it came.
     fn authenticate(mut spool: Spool, header: Header, data_key: DataKey) -> Result<Self> {
         spool.flush().map_err(temporary)?;

@@ -53,6 +53,12 @@ pub struct Job {
     /// What the scan found besides.
     #[serde(default)]
     pub findings: Findings,
+    /// What it is based on, once that is chosen. It stays the same however often the job is resumed.
+    #[serde(default)]
+    pub base: Option<JobBase>,
+    /// The key of its sketches, sealed under its data key, where it is a full backup: an increment has that of its base.
+    #[serde(default)]
+    pub content_key: Option<serde_bytes::ByteBuf>,
 }
 
 impl Job {
@@ -71,6 +77,28 @@ impl fmt::Debug for Job {
         let Self { name, state, runs, .. } = self;
         write!(f, "Job({}/{}, {state:?}, {runs} runs)", name.policy_id, name.timestamp)
     }
+}
+
+/// What a job is based on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobBase {
+    /// The backup; `None` for a full one.
+    pub backup: Option<BaseReference>,
+    /// What needs attention, found when it was chosen.
+    pub alerts: Vec<String>,
+    /// What is worth knowing, and no reason to worry.
+    pub notes: Vec<String>,
+}
+
+/// A backup whose entries are taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseReference {
+    pub name: BackupName,
+    /// SHA-256 of its `manifest.json`.
+    #[serde(with = "serde_bytes")]
+    pub manifest_sha256: [u8; 32],
+    /// As those of [`Base`](crate::manifest::Base).
+    pub numbers: Vec<Option<u32>>,
 }
 
 /// The span of a run.

@@ -44,6 +44,8 @@ fn job(timestamp: &str) -> Job {
         run_span: None,
         summary: None,
         findings: Default::default(),
+        base: None,
+        content_key: None,
     }
 }
 

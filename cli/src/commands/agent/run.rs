@@ -77,9 +77,12 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
     session.note_new_stores(&new_stores);
-    match meter {
-        Some(meter) if report.outcome.is_ok() => meter.finish(&summary(&report)),
-        meter => drop(meter),
+    match (meter, &report.outcome) {
+        (Some(meter), Ok(backup)) => {
+            meter.finish(&summary(&report));
+            session.screen.note(backup.summary());
+        }
+        (meter, _) => drop(meter),
     }
     finish(report, &what, command, session, &catalog)
 }

@@ -3,20 +3,23 @@
 //! **In:** an archive in the store. **Out:** the backup's report, recorded in the job. **After a crash:** a manifest that
 //! is there already is recognised; a backup whose report is recorded is only copied.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use intellistor_storage::Spool;
 use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::keys::Recipients;
-use intellistor_storage::manifest::{ManifestDraft, Problem, ProblemKind};
+use intellistor_storage::manifest::{Base, ManifestDraft, Problem, ProblemKind};
 use intellistor_storage::objects::ObjectStore;
-use intellistor_storage::state::Ledger;
+use intellistor_storage::state::{JobBase, Ledger};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::open_job::OpenJob;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::operations::base::LocalManifest;
 use crate::operations::copies::{Copies, CopySource};
+use crate::operations::publish::Publication;
 use crate::operations::report::BackupReport;
 use crate::operations::{provenance, publish};
 
@@ -26,6 +29,8 @@ pub(in crate::agent) struct Publisher<'a> {
     pub(in crate::agent) catalog: &'a Catalog,
     pub(in crate::agent) recipients: &'a Recipients,
     pub(in crate::agent) copies: &'a Copies,
+    /// Gets the manifest, for the next run.
+    pub(in crate::agent) local: &'a LocalManifest,
     pub(in crate::agent) cancel: &'a CancellationToken,
 }
 
@@ -33,19 +38,27 @@ impl Publisher<'_> {
     /// Puts the manifest. `warnings` are those of the run so far, which began at `started`.
     pub(in crate::agent) async fn publish(
         &self,
+        base: Option<Arc<Base>>,
         warnings: Vec<String>,
         started: Instant,
     ) -> Result<BackupReport> {
         let OpenJob { ledger, header, data_key, .. } = self.job;
-        let draft = draft(ledger)?;
-        let (findings, segments) = (ledger.job().findings, draft.segments().to_vec());
-        let (catalog, recipients) = (self.catalog, self.recipients);
-        let published =
-            publish::manifest(self.store, header, data_key, draft, findings, catalog, recipients).await?;
-        let copy_warnings = self.copy(&segments, published.manifest.document()).await?;
+        let draft = draft(ledger, base.clone())?;
+        let (job, segments) = (ledger.job(), draft.segments().to_vec());
+        let Self { store, catalog, recipients, .. } = *self;
+        let base = base.as_deref();
+        let publication =
+            Publication { store, header, data_key, catalog, recipients, base, began_ms: job.began_ms };
+        let published = publish::manifest(publication, draft, job.findings).await?;
+        self.local.save(&job.name, published.manifest.document());
+        let dependencies: Vec<_> =
+            published.dependencies.iter().map(|(key, bytes)| (&**key, *bytes)).collect();
+        let copy_warnings = self.copy(&segments, &dependencies, published.manifest.document()).await?;
         let mut report = published.report;
         report.seconds = started.elapsed().as_secs_f64();
-        report.warnings.splice(0..0, warnings);
+        let JobBase { alerts, notes, .. } = job.base.unwrap_or_default();
+        report.warnings.splice(0..0, warnings.into_iter().chain(alerts));
+        report.notes.splice(0..0, notes);
         report.warnings.extend(copy_warnings);
         ledger.set_summary(&report)?;
         Ok(report)
@@ -68,7 +81,9 @@ impl Publisher<'_> {
         };
         match found {
             Some(found) => {
-                let warnings = self.copy(&segments, found.document()).await?;
+                let archives = found.head().archives.iter().skip(1);
+                let dependencies: Vec<_> = archives.map(|archive| (&*archive.key, archive.bytes)).collect();
+                let warnings = self.copy(&segments, &dependencies, found.document()).await?;
                 report.warnings.retain(|warning| !warnings.contains(warning));
                 report.warnings.extend(warnings);
             }
@@ -83,16 +98,22 @@ impl Publisher<'_> {
         Ok(report)
     }
 
-    async fn copy(&self, segments: &[SegmentRecord], manifest: &Spool) -> Result<Vec<String>> {
+    async fn copy(
+        &self,
+        segments: &[SegmentRecord],
+        dependencies: &[(&str, u64)],
+        manifest: &Spool,
+    ) -> Result<Vec<String>> {
         let segments = &segments.iter().collect::<Vec<_>>()[..];
         let OpenJob { header, data_key, .. } = self.job;
-        let source = CopySource { store: self.store, header, data_key, segments };
+        let source = CopySource { store: self.store, header, data_key, segments, dependencies };
         self.copies.complete(source, manifest, self.cancel).await
     }
 }
 
 /// The manifest of all committed parts. Problems of entries go into the log.
-fn draft(ledger: &Ledger) -> Result<ManifestDraft> {
+fn draft(ledger: &Ledger, base: Option<Arc<Base>>) -> Result<ManifestDraft> {
+    let _ = base;
     let mut draft = ManifestDraft::default();
     for part in ledger.parts()? {
         let listed = ledger.committed(part.segment.number)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use intellistor_actors::backup::changes::ChangesConfig;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::source::{Excludes, make_roots};
-use intellistor_storage::manifest::RootRecord;
+use intellistor_storage::manifest::{Base, RootRecord};
 use intellistor_storage::state::{Findings, Ledger};
 use tokio_util::sync::CancellationToken;
 
@@ -17,15 +17,17 @@ use crate::pipeline::backup;
 use crate::pipeline::system::on_system;
 use crate::policy::Policy;
 
-/// `earlier_roots` are the folders of earlier backups, the newest first.
+/// What is found is compared with `base`. `earlier_roots` are the folders of earlier backups, the newest first.
 pub(in crate::agent) async fn scan(
     ledger: &Ledger,
     policy: &Policy,
     excludes: Excludes,
+    base: Option<Arc<Base>>,
     earlier_roots: &[Vec<RootRecord>],
     cancel: &CancellationToken,
 ) -> Result<()> {
     ledger.clear_scan()?;
+    let _ = base;
     let changes = ChangesConfig { roots: make_roots(&policy.paths), ..ChangesConfig::default() };
     let (met, compared) = (excludes.clone(), changes.compared.clone());
     let (records, progress, cancel) = (ledger.clone(), Arc::new(Progress::default()), cancel.clone());

@@ -12,7 +12,7 @@ use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_storage::archive::{SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::{EntryKind, Listed, PartEntries};
+use intellistor_storage::manifest::{Base, EntryKind, Listed, PartEntries};
 use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +32,11 @@ pub(in crate::agent) async fn transfer(
     policy: &Policy,
     store: &SharedStore,
     copies: &Copies,
+    base: Option<Arc<Base>>,
     progress: &Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<()> {
+    let _ = base;
     let OpenJob { ledger, header, data_key, .. } = job;
     if is_closed(ledger)? {
         // The earlier run crashed after the last commit, before it recorded the job's next state.
