@@ -117,26 +117,14 @@ impl Target {
     /// # Errors
     /// [`TargetError`]; also when the file was not restored.
     pub fn hardlink(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
-        let Some(target) = entry.raw_link_target() else {
-            return Err(TargetError::Refused("a hard link without a target".to_owned()));
-        };
-        let target_path = self.path_of(target)?;
-        let missing = || {
-            let target = entry.link_target.as_deref().unwrap_or_default();
-            TargetError::Failed(format!("it is a hard link to {target}, which was not restored"))
-        };
-        let Some((target_name, target_parents)) = target_path.split_last() else { return Err(missing()) };
+        let (target_dir, target_name, found) = self.restored_target(entry)?;
         let (dir, name) = self.destination(entry.raw_path())?;
-        let target_dir = self.folders.find(target_parents)?;
-        let found =
-            FileId::of_name(&target_dir, target_name).filter(|it| self.restored.contains(target, *it));
-        let Some(found) = found else { return Err(missing()) };
         let temporary = temporary_name();
-        match target_dir.hard_link(target_name, &dir, &temporary) {
+        match target_dir.hard_link(&target_name, &dir, &temporary) {
             Ok(()) => {
                 if FileId::of_name(&dir, &temporary) != Some(found) {
                     let _ = dir.remove_file(&temporary);
-                    return Err(missing());
+                    return Err(not_restored(entry));
                 }
                 dir.give_name(&temporary, &name)?;
                 // A rename does nothing when both names are the same file already.
@@ -145,12 +133,34 @@ impl Target {
                 Ok(self.folders.take_warnings())
             }
             Err(e) => {
-                let mut warnings = self.copy(&target_dir, target_name, found, entry)?;
+                let mut warnings = self.copy(&target_dir, &target_name, found, entry)?;
                 warnings
                     .push(format!("{}: restored as a copy, not as a hard link: {e}", entry.relative_path));
                 Ok(warnings)
             }
         }
+    }
+
+    /// Makes a file of its own with the content of another one that this restore has made: the one that `entry` links to.
+    ///
+    /// # Errors
+    /// [`TargetError`]; also when the other file was not restored.
+    pub fn duplicate(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
+        let (dir, name, found) = self.restored_target(entry)?;
+        self.copy(&dir, &name, found, entry)
+    }
+
+    /// The folder, name and identity of the file that an entry links to, if this restore has made it.
+    fn restored_target(&mut self, entry: &Entry) -> Result<(Arc<Folder>, OsString, FileId), TargetError> {
+        let Some(target) = entry.raw_link_target() else {
+            return Err(TargetError::Refused("a hard link without a target".to_owned()));
+        };
+        let path = self.path_of(target)?;
+        let Some((name, parents)) = path.split_last() else { return Err(not_restored(entry)) };
+        let dir = self.folders.find(parents)?;
+        let found = FileId::of_name(&dir, name).filter(|it| self.restored.contains(target, *it));
+        let found = found.ok_or_else(|| not_restored(entry))?;
+        Ok((dir, name.clone(), found))
     }
 
     /// Where a regular file goes. Its folder counts as in use until the file has its name, or is dropped.
@@ -202,7 +212,7 @@ impl Target {
         restored: FileId,
         entry: &Entry,
     ) -> Result<Vec<String>, TargetError> {
-        let failed = |e| TargetError::from_io("copy the file that it is a hard link to", e);
+        let failed = |e| TargetError::from_io("copy the file that has its content", e);
         let mut source = temporary::open_existing(dir, name).map_err(failed)?;
         if FileId::of_file(&source).map_err(failed)? != restored {
             return Err(failed(io::Error::other("it was replaced meanwhile")));
@@ -219,6 +229,11 @@ impl Target {
         }
         writer.finish(entry, at)
     }
+}
+
+fn not_restored(link: &Entry) -> TargetError {
+    let target = link.link_target.as_deref().unwrap_or_default();
+    TargetError::Failed(format!("it has the content of {target}, which was not restored"))
 }
 
 #[cfg(all(test, unix))]

@@ -62,7 +62,7 @@ pub use intellistor_storage::catalog::ownership::Machine;
 pub use intellistor_storage::disk::{leftovers, shortage, trust};
 pub use intellistor_storage::keys::{Identity, Recipients, UserKey};
 pub use intellistor_storage::manifest::{
-    Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
+    BaseRecord, Changes, Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
 pub use intellistor_storage::objects::error::{StoreError, StoreErrorKind};
 pub use intellistor_storage::objects::{
@@ -74,7 +74,9 @@ pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;
 pub use operations::decrypt::decrypt;
 pub use operations::list::{BackupRow, ListReport, OwnerRow, list};
-pub use operations::report::{BackupReport, DecryptReport, Integrity, RestoreReport, VerifyReport};
+pub use operations::report::{
+    BackupReport, DecryptReport, Integrity, RestoreReport, VerifiedArchive, VerifyReport,
+};
 pub use operations::restore::options::RestoreOptions;
 pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;

@@ -6,5 +6,6 @@
 //! (0.13.5, `sync.rs`) passes over a queued message whose sender no longer waits for the answer.
 
 pub(crate) mod backup;
+pub(crate) mod content;
 pub(crate) mod restore;
 pub(crate) mod system;

@@ -2,8 +2,8 @@
 //!
 //! - **In:** [`RangeOpened`], in any order. **Out:** [`FilesPlaced`] to the writer with the least load; at the end
 //!   [`Extracted`], once.
-//! - **Bound:** ranges that wait for an earlier one, or for a writer, hold their share of the fetcher's memory, so there are
-//!   never more than that has room for. At most [`MAX_IN_FLIGHT`] files are with the writers, and
+//! - **Bound:** ranges that wait for an earlier one, or for a writer, hold their share of the restore's memory, as do the
+//!   frames that are kept for later ranges, so there are never more than that has room for. At most [`MAX_IN_FLIGHT`] files are with the writers, and
 //!   fewer where a process may have few handles: each may hold that of a folder.
 //! - **Blocks:** on the disk; it has a thread of its own.
 //! - **Survives a crash:** every entry that has its name.
@@ -15,10 +15,8 @@
 pub mod completion;
 pub mod extracted;
 pub mod files_placed;
-pub mod frame_view;
 mod writers;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -32,9 +30,10 @@ use crate::progress::Progress;
 use crate::restore::extractor::completion::{CompletedFile, FileOutcome};
 use crate::restore::extractor::extracted::Extracted;
 use crate::restore::extractor::files_placed::{FilesPlaced, MAX_IN_FLIGHT};
-use crate::restore::extractor::frame_view::FrameView;
 use crate::restore::extractor::writers::Writers;
-use crate::restore::opener::{FrameOpened, RangeOpened};
+use crate::restore::frame_view::FrameView;
+use crate::restore::opener::RangeOpened;
+use crate::restore::range_order::{OrderedRange, RangeOrder};
 use crate::target::{Target, TargetError};
 use crate::threaded::{StageError, ThreadStage};
 
@@ -54,10 +53,7 @@ pub struct ExtractorConfig {
 /// The stage that puts opened ranges in order, makes folders and links, and gives files to the writers.
 #[derive(Debug)]
 pub struct Extractor {
-    waiting: BTreeMap<u64, RangeOpened>,
-    next_seq: u64,
-    /// The last frame so far: the next range may need it, too.
-    last_frame: Option<Arc<FrameOpened>>,
+    ranges: RangeOrder,
     writers: Writers,
     max_in_flight: usize,
     /// None when the outcome is out.
@@ -71,9 +67,7 @@ impl Extractor {
     /// An extractor at the beginning of a plan.
     pub fn new(config: ExtractorConfig) -> Self {
         Self {
-            waiting: BTreeMap::new(),
-            next_seq: 0,
-            last_frame: None,
+            ranges: RangeOrder::default(),
             writers: Writers::new(config.writers),
             max_in_flight: share_of_handles(4, MAX_IN_FLIGHT),
             target: Some(config.target),
@@ -83,11 +77,8 @@ impl Extractor {
         }
     }
 
-    fn extract(&mut self, range: RangeOpened) -> Result<(), StageError> {
-        let RangeOpened { frames, entries, continues_in_next, last, share, .. } = range;
-        let continues_in_next = continues_in_next && !last;
-        let frames = FrameView::new(self.last_frame.take(), frames, share);
-        self.last_frame = frames.last();
+    fn extract(&mut self, range: OrderedRange) -> Result<(), StageError> {
+        let OrderedRange { frames, entries, continues_in_next, last } = range;
         self.writers.continue_file(&frames, continues_in_next && entries.is_empty())?;
         let mut is_file = false;
         for entry in entries {
@@ -198,13 +189,12 @@ impl ThreadStage for Extractor {
     const NAME: &'static str = "extractor";
 
     fn handle(&mut self, range: RangeOpened, failures: &Failures) -> Result<(), StageError> {
-        self.waiting.insert(range.seq, range);
-        while let Some(range) = self.waiting.remove(&self.next_seq) {
+        self.ranges.put(range);
+        while let Some(range) = self.ranges.next() {
             if failures.is_draining() {
                 return Err(Stopped.into());
             }
             self.extract(range)?;
-            self.next_seq += 1;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Reads the manifest and plans which frames to fetch, for which entries.
 //!
-//! - **In:** [`Plan`], once. **Out:** [`RangePlanned`], in order of the archive.
+//! - **In:** [`Plan`], once. **Out:** [`RangePlanned`], in the order of the manifest.
 //! - **Bound:** one range is being built, one is sent to the fetcher, and one waits there for its share of
 //!   memory. A range has at most [`RANGE_ENTRIES`](ranges::RANGE_ENTRIES) entries of
 //!   [`RANGE_ENTRIES_BYTES`](ranges::RANGE_ENTRIES_BYTES). Where only some entries are restored, 8 bytes are kept
@@ -39,9 +39,17 @@ pub struct PlannerConfig {
     pub archives: Arc<ArchiveSet>,
     /// Which entries to restore; all of them without it.
     pub only: Option<PathGlobs>,
+    /// Which of these to leave out; none of them without it.
+    pub filter: Option<Box<dyn EntryFilter>>,
     pub next: Recipient<RangePlanned>,
     /// Gets the totals.
     pub progress: Arc<Progress>,
+}
+
+/// Chooses entries by more than their path.
+pub trait EntryFilter: std::fmt::Debug + Send {
+    /// Whether an entry is planned. It gets all of them, in the order of the manifest.
+    fn wants(&mut self, entry: &Entry) -> bool;
 }
 
 /// The stage that groups the entries of a verified manifest into ranges to fetch.
@@ -50,6 +58,7 @@ pub struct Planner {
     manifest: Arc<VerifiedManifest>,
     archives: Arc<ArchiveSet>,
     selection: Selection,
+    filter: Option<Box<dyn EntryFilter>>,
     next: Link<RangePlanned>,
     progress: Arc<Progress>,
 }
@@ -57,8 +66,9 @@ pub struct Planner {
 impl Planner {
     /// A planner that waits for [`Plan`].
     pub fn new(config: PlannerConfig) -> Self {
-        let PlannerConfig { manifest, archives, only, next, progress } = config;
-        Self { manifest, archives, selection: Selection::new(only), next: Link::new(next, 1), progress }
+        let PlannerConfig { manifest, archives, only, filter, next, progress } = config;
+        let selection = Selection::new(only);
+        Self { manifest, archives, selection, filter, next: Link::new(next, 1), progress }
     }
 }
 
@@ -67,11 +77,14 @@ impl ThreadStage for Planner {
     const NAME: &'static str = "planner";
 
     fn handle(&mut self, Plan: Plan, _: &Failures) -> Result<(), StageError> {
-        let Self { manifest, archives, selection, next, progress } = self;
+        let Self { manifest, archives, selection, filter, next, progress } = self;
         let mut ranges = RangeBuilder::new(archives);
         let mut planned = Ok(());
         let only = selection.only.clone();
-        let each = |entry| {
+        let each = |entry: Entry| {
+            if filter.as_mut().is_some_and(|filter| !filter.wants(&entry)) {
+                return ControlFlow::Continue(());
+            }
             let entry = selection.select(entry);
             progress.total_entries.add(1);
             if entry.kind == EntryKind::File {

@@ -2,7 +2,7 @@
 //!
 //! - **In:** [`FilesPlaced`]; the extractor chooses the writer. **Out:** files, and for each a
 //!   [`Completion`].
-//! - **Bound:** frames that wait here hold their range's share of the fetcher's memory, and the extractor has at most
+//! - **Bound:** frames that wait here hold their shares of the restore's memory, and the extractor has at most
 //!   [`MAX_IN_FLIGHT`](crate::restore::extractor::files_placed::MAX_IN_FLIGHT) files with all writers.
 //! - **Blocks:** on the disk and on the processor, which hashes; each has a thread of its own.
 //! - **Survives a crash:** every file that has its name. It has it only when it is whole.
@@ -20,10 +20,11 @@ use tokio::sync::mpsc;
 
 use crate::link::{Failures, Stopped};
 use crate::progress::Progress;
+use crate::restore::content::{ContentError, Step};
 use crate::restore::extractor::completion::{Completion, FileOutcome};
 use crate::restore::extractor::files_placed::{FilesPlaced, PlacedFile};
-use crate::restore::extractor::frame_view::FrameView;
-use crate::restore::writer::unfinished_file::{Step, UnfinishedFile, WriteError};
+use crate::restore::frame_view::FrameView;
+use crate::restore::writer::unfinished_file::UnfinishedFile;
 use crate::target::TargetError;
 use crate::threaded::{StageError, ThreadStage};
 
@@ -75,9 +76,9 @@ impl Writer {
                 }
                 return Ok(());
             }
-            Err(WriteError::Damaged(reason)) => reason,
-            Err(WriteError::Stopped) => return Err(Stopped.into()),
-            Err(WriteError::Disk(e)) => {
+            Err(ContentError::Damaged(reason)) => reason,
+            Err(ContentError::Stopped) => return Err(Stopped.into()),
+            Err(ContentError::Sink(e)) => {
                 let path = file.discard();
                 return self.fail(completion, path, e);
             }

@@ -26,7 +26,7 @@ Examples:
   backup-client decrypt --policy policy.yaml --latest --out backup.tar.gz
   backup-client decrypt --policy policy.yaml --latest --out - | tar tzv
 
-With `--out -`, standard output is the tar.gz itself, without any JSON. The result is not encrypted: keep it safe.")]
+The result is complete, also for an incremental backup. With `--out -`, standard output is the tar.gz itself, without any JSON. The result is not encrypted: keep it safe.")]
 pub(crate) struct Decrypt {
     #[command(flatten)]
     policy: PolicyArgument,

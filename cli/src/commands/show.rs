@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use clap::Args;
 use intellistor::globs::{BadGlob, PathGlobs, suspicion};
-use intellistor::{BackupName, Head, Totals, VerifiedManifest};
+use intellistor::{BackupName, BaseRecord, Changes, Entry, Head, Totals, VerifiedManifest};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -25,7 +25,8 @@ Examples:
   backup-client show --policy policy.yaml --latest --tree
   backup-client show --policy policy.yaml --latest --only '*.png' | jq -r '.entries[].relative_path'
 
-The result is one JSON document with a line for each entry. The manifest is verified before anything is shown.")]
+The result is one JSON document with a line for each entry. `archives` lists what the backup needs in the store: its own \
+archive and, for an incremental backup, those of earlier ones. The manifest is verified before anything is shown.")]
 pub(crate) struct Show {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -53,6 +54,11 @@ struct Top<'a> {
     trace_id: Option<&'a str>,
     roots: Vec<Root<'a>>,
     totals: &'a Totals,
+    /// The backup that it took entries over from; absent for a full one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a BaseRecord>,
+    changes: &'a Changes,
+    /// Its own archive, then those of earlier backups that it depends on.
     archives: Vec<Archive<'a>>,
 }
 
@@ -83,6 +89,8 @@ impl<'a> From<&'a Head> for Top<'a> {
             trace_id: head.origin.trace_id.as_deref(),
             roots: head.roots.iter().map(|root| Root { path: &root.path, prefix: &root.prefix }).collect(),
             totals: &head.totals,
+            base: head.base.as_ref(),
+            changes: &head.changes,
             archives: head
                 .archives
                 .iter()
@@ -159,7 +167,7 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
     let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
     manifest
         .for_each_entry(|entry| {
-            if wanted(&entry.relative_path) { list.put(&entry) } else { ControlFlow::Continue(()) }
+            if wanted(&entry.relative_path) { list.put(&shown(entry)) } else { ControlFlow::Continue(()) }
         })
         .map_err(|e| Broken::Manifest(e.into()))?;
     list.outcome?;
@@ -183,6 +191,11 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
     list.outcome?;
     out.write_all(b"\n]}\n")?;
     Ok(out.flush()?)
+}
+
+/// An entry without what only the next backup needs.
+fn shown(entry: Entry) -> Entry {
+    Entry { ctime_ns: None, inode: None, chunks: None, sketch: None, ..entry }
 }
 
 /// As [`write`], for people.

@@ -18,7 +18,8 @@ use indicatif::BinaryBytes;
 Example:
   backup-client verify --policy policy.yaml --latest
 
-The whole archive is read from the store; nothing is written. Exit code 4 means that it is damaged or was altered. \
+Every archive that the backup needs is read whole from the store, also those of earlier backups that it depends on; nothing \
+is written. Exit code 4 means that one is missing, damaged or was altered. \
 Entries that changed while they were backed up are compared with what was read; `changed` counts them, `warnings` \
 names them.")]
 pub(crate) struct Verify {

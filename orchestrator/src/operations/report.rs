@@ -151,13 +151,15 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Bytes of content whose SHA-256 was computed and agrees.
     pub bytes: u64,
-    /// Bytes of archive that were read.
+    /// Size of all archives.
     pub archive_bytes: u64,
-    /// SHA-256 over the segments' SHA-256 digests, in hex.
+    /// Each archive that was read: its own first, then those of earlier backups that it depends on.
+    pub archives: Vec<VerifiedArchive>,
+    /// Of its own archive: SHA-256 over the segments' SHA-256 digests, in hex.
     pub archive_sha256: String,
-    /// Segments in the archive.
+    /// Segments in all archives.
     pub segments: u32,
-    /// Frames in the archive.
+    /// Frames in all archives.
     pub frames: u64,
     /// Wall time.
     pub seconds: f64,
@@ -172,13 +174,27 @@ pub struct VerifyReport {
     pub trace_id: Option<String>,
 }
 
+/// An archive whose every byte was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedArchive {
+    pub key: String,
+    pub bytes: u64,
+    pub segments: u32,
+    pub frames: u64,
+    /// Entries that were checked while it was read; others have content elsewhere, or in another order.
+    pub entries: u64,
+    /// Their content in bytes.
+    #[serde(skip)]
+    pub content_bytes: u64,
+}
+
 /// What [`decrypt`](crate::decrypt) wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct DecryptReport {
     /// Bytes of `tar.gz`.
     #[serde(rename = "bytes")]
     pub bytes_written: u64,
-    /// Frames in the archive.
+    /// Gzip members that it consists of.
     pub frames: u64,
 }
 

@@ -1,4 +1,9 @@
-//! Verifies a backup: every byte of the archive against its seals, and what it holds against the manifest.
+//! Verifies a backup: every byte of every archive that it names against its seals, and what they hold against the manifest.
+//!
+//! Each archive is read once, as a stream, and most content is checked on the way (`reading_order`); the rest is then read
+//! through the stages of a restore, which write nothing here.
+
+mod reading_order;
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -6,27 +11,34 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use intellistor_actors::progress::Progress;
+use intellistor_actors::restore::content_stage::ContentSink;
 use intellistor_storage::archive::{ArchiveReader, ArchiveSet, archive_digest};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
 use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
+use intellistor_storage::memory::packed::{Packed, Packer};
 use intellistor_storage::{ContentDigest, Error as StorageError};
 use intellistor_telemetry::names::span;
 use intellistor_telemetry::trace;
 
 use crate::catalog::Catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operations::changed_entries::ChangedEntries;
-use crate::operations::report::{Integrity, VerifyReport};
+use crate::operations::report::{Integrity, VerifiedArchive, VerifyReport};
 use crate::operations::root_span::{root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
 use crate::operations::show::show;
 use crate::operations::stream;
+use crate::operations::verify::reading_order::ReadingOrder;
+use crate::pipeline::content::ContentPipeline;
+use crate::pipeline::system::on_system;
 
-/// Checks every byte of a backup in the store against its seals and its manifest, without writing files.
+/// Checks every byte of a backup in the store against its seals and its manifest, without writing files: the archives of
+/// earlier backups that it depends on, too.
 ///
 /// # Errors
-/// Those of the store and the key; `Integrity` names the first place that is not as it was sealed.
+/// Those of the store and the key; `Integrity` names the first place that is not as it was sealed, or the archive that is
+/// missing.
 pub async fn verify(
     catalog: &Catalog,
     identity: &Identity,
@@ -52,14 +64,43 @@ async fn check(
     let head = manifest.head();
     run.progress.total_entries.add(head.totals.entries);
     run.progress.total_bytes.add(head.totals.bytes);
-    let mut sums = Checked::default();
+    // Before hours are spent on what is there.
     for number in archives.numbers() {
+        let key = archives.key(number)?;
+        if catalog.store.head(key).await?.is_none() {
+            return Err(missing(number, key).into());
+        }
+    }
+    let (listing, in_set) = (manifest.clone(), archives.clone());
+    let sorted = tokio::task::spawn_blocking(move || EntriesByArchive::sort(&listing, in_set)).await;
+    let EntriesByArchive { of_archive, rest } = sorted.map_err(panicked)??;
+    let mut verified = Vec::new();
+    for (number, entries) in archives.numbers().zip(of_archive) {
         let key = archives.key(number)?.to_owned();
         let (manifest, archives, progress) = (manifest.clone(), archives.clone(), run.progress.clone());
-        let checked = stream::read_archive(catalog.store.clone(), key, run.clone(), move |source| {
-            check_archive(&manifest, &archives, number, source, progress)
+        let checked = stream::read_archive(catalog.store.clone(), key.clone(), run.clone(), move |source| {
+            check_archive(&manifest, &archives, number, &entries, source, progress)
         });
-        sums.add(checked.await?);
+        verified.push(checked.await.map_err(|error| in_archive(number, &key, error))?);
+    }
+    let (mut entries, mut bytes) = (0, 0_u64);
+    for archive in &verified {
+        entries += archive.entries;
+        bytes = bytes.saturating_add(archive.content_bytes);
+    }
+    if rest > 0 {
+        let pipeline = ContentPipeline {
+            manifest: manifest.clone(),
+            filter: Some(Box::new(ReadingOrder::new(archives.clone()))),
+            archives,
+            store: catalog.store.clone(),
+            sink: ContentChecker::default(),
+            progress: run.progress.clone(),
+        };
+        let cancel = run.cancel.clone();
+        let checked = on_system("verify", move || async move { pipeline.run(&cancel).await }).await?;
+        entries += checked.entries;
+        bytes = bytes.saturating_add(checked.bytes);
     }
     let changed = ChangedEntries::among(&manifest, None)?;
     Ok(VerifyReport {
@@ -68,81 +109,129 @@ async fn check(
         changed: changed.count,
         warnings: changed.warnings(),
         skipped: head.totals.skipped,
-        entries: sums.entries,
-        bytes: sums.bytes,
-        archive_bytes: sums.archive_bytes,
-        segments: sums.segments,
-        frames: sums.frames,
+        entries,
+        bytes,
+        archive_bytes: verified.iter().map(|archive| archive.bytes).sum(),
+        segments: verified.iter().map(|archive| archive.segments).sum(),
+        frames: verified.iter().map(|archive| archive.frames).sum(),
+        archives: verified,
         archive_sha256: hex::encode(head.archives[0].sha256),
         seconds: started.elapsed().as_secs_f64(),
         trace_id,
     })
 }
 
-/// What was checked of one archive, or of all.
-#[derive(Debug, Default)]
-struct Checked {
-    entries: u64,
-    bytes: u64,
-    archive_bytes: u64,
-    segments: u32,
-    frames: u64,
+/// What to do about an archive of an earlier backup, without which this one is not whole.
+const ADVICE: &str = "back up again: the next backup stores what is missing here";
+
+fn missing(number: u32, key: &str) -> StorageError {
+    let reason = match number {
+        0 => "it is missing in the store, and with it what this backup added; back up again".to_owned(),
+        _ => format!("it is missing in the store, and this backup depends on it; {ADVICE}"),
+    };
+    StorageError::integrity(format!("archive {key}"), reason)
 }
 
-impl Checked {
-    fn add(&mut self, other: Self) {
-        self.entries += other.entries;
-        self.bytes = self.bytes.saturating_add(other.bytes);
-        self.archive_bytes += other.archive_bytes;
-        self.segments += other.segments;
-        self.frames += other.frames;
+/// Names the archive of an earlier backup in which something is wrong, and says what to do.
+fn in_archive(number: u32, key: &str, error: Error) -> Error {
+    match error {
+        Error::Storage(StorageError::Integrity { what, reason }) if number > 0 => {
+            let reason = format!("{reason}; this backup depends on that archive. Back up again with --full");
+            StorageError::integrity(format!("{what} of {key}"), reason).into()
+        }
+        error => error,
     }
 }
 
-/// Reads an archive to its end, and compares what it holds with the entries whose content is in it.
+fn panicked(e: tokio::task::JoinError) -> Error {
+    Error::Defect(format!("the reading thread panicked: {e}"))
+}
+
+/// The manifest's entries, by the archive with whose pass each is checked; in temporary files where there are many.
+struct EntriesByArchive {
+    of_archive: Vec<Packed<Entry>>,
+    /// How many are read by themselves.
+    rest: u64,
+}
+
+impl EntriesByArchive {
+    fn sort(manifest: &VerifiedManifest, archives: Arc<ArchiveSet>) -> Result<Self, StorageError> {
+        let mut of_archive: Vec<_> = archives.numbers().map(|_| Packer::default()).collect();
+        let (mut order, mut rest, mut outcome) = (ReadingOrder::new(archives), 0, Ok(()));
+        let mut sort = |entry: &Entry| -> Result<(), StorageError> {
+            match order.archive_of(entry)? {
+                Some(number) => of_archive[number as usize].push(entry)?,
+                None => rest += 1,
+            }
+            Ok(())
+        };
+        manifest.for_each_entry(|entry| {
+            outcome = sort(&entry);
+            if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        outcome?;
+        let of_archive = of_archive.into_iter().map(Packer::finish).collect::<Result<_, _>>()?;
+        Ok(Self { of_archive, rest })
+    }
+}
+
+/// Reads an archive to its end, and compares what it holds with the entries that are checked with it.
 fn check_archive(
     manifest: &VerifiedManifest,
     archives: &ArchiveSet,
     number: u32,
+    entries: &Packed<Entry>,
     source: impl Read,
     progress: Arc<Progress>,
-) -> Result<Checked> {
+) -> Result<VerifiedArchive> {
     let archive = archives.reader(number, source)?;
     let mut tar = TarVerifier { archive, frame: Vec::new(), position: 0, progress };
-    let (mut checked, mut outcome) = (Checked::default(), Ok(()));
-    let mut check = |entry: &Entry| -> Result<(), StorageError> {
-        if archive_of(entry, archives)? == number {
-            checked.entries += 1;
-            checked.bytes = checked.bytes.saturating_add(tar.check(entry)?);
+    let mut content_bytes = 0_u64;
+    for some in entries.unpack() {
+        for entry in some? {
+            content_bytes = content_bytes.saturating_add(tar.check(&entry)?);
         }
-        Ok(())
-    };
-    manifest.for_each_entry(|entry| {
-        outcome = check(&entry);
-        if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    outcome?;
+    }
     while tar.next_frame()? {}
     let segments = tar.archive.segments();
     let record = &manifest.head().archives[number as usize];
     if segments != record.segments || archive_digest(segments) != record.sha256 {
         return Err(contradiction("its segments are not those of the manifest").into());
     }
-    checked.archive_bytes = segments.iter().map(|s| s.bytes).sum();
-    checked.segments = segments.len() as u32;
-    checked.frames = segments.iter().map(|s| s.frames.len() as u64).sum();
-    Ok(checked)
+    Ok(VerifiedArchive {
+        key: record.key.clone(),
+        entries: entries.len() as u64,
+        content_bytes,
+        bytes: segments.iter().map(|s| s.bytes).sum(),
+        segments: segments.len() as u32,
+        frames: segments.iter().map(|s| s.frames.len() as u64).sum(),
+    })
 }
 
-/// The archive that holds an entry's content; the backup's own where it has none. An archive is read forward only, so that
-/// content in more than one cannot be checked this way.
-fn archive_of(entry: &Entry, archives: &ArchiveSet) -> Result<u32, StorageError> {
-    let mut numbers = entry.extents.iter().map(|extent| extent.archive);
-    let first = numbers.next().unwrap_or(0);
-    if numbers.any(|number| number != first) {
-        return Err(contradiction("an entry's content is in more than one archive"));
+/// Counts what is whole; the first that is not is an error.
+#[derive(Debug, Default)]
+struct ContentChecker {
+    entries: u64,
+    bytes: u64,
+}
+
+impl ContentSink for ContentChecker {
+    fn begin(&mut self, _: &Entry) -> Result<(), StorageError> {
+        self.entries += 1;
+        Ok(())
     }
-    archives.key(first).map(|_| first)
+
+    fn data(&mut self, _: u64, _: &[u8]) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn end(&mut self, entry: &Entry, damage: Option<String>) -> Result<(), StorageError> {
+        self.bytes = self.bytes.saturating_add(entry.size);
+        match damage {
+            Some(reason) => Err(StorageError::integrity(format!("{:?}", entry.relative_path), reason)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The tar stream, read forward only: the manifest has its entries in the order of their bytes.
@@ -199,7 +288,7 @@ impl<R: Read> TarVerifier<R> {
 
     fn hash(&mut self, digest: &mut ContentDigest, offset: u64, length: u64) -> Result<(), StorageError> {
         let (mut offset, mut left) = (offset, length);
-        if offset < self.position {
+        if offset < self.position && length > 0 {
             return Err(contradiction("its entries are not in the order of the archive"));
         }
         while left > 0 {

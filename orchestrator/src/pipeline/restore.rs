@@ -79,6 +79,7 @@ impl RestorePipeline {
             manifest: self.manifest,
             archives: self.archives,
             only: self.only,
+            filter: None,
             next: fetcher.clone().recipient(),
             progress: self.progress,
         };

@@ -29,8 +29,8 @@ impl Opener {
     /// # Errors
     /// [`Error::Integrity`] when the bytes are not exactly those that were sealed there.
     pub fn open(&mut self, frame: &FrameRef, framed: &[u8]) -> Result<Buffer> {
-        let Archive { header, data_key, index, .. } = self.archives.archive(frame.archive)?;
-        let damaged = |reason: &str| Error::integrity(describe(frame), reason);
+        let Archive { key, header, data_key, index, .. } = self.archives.archive(frame.archive)?;
+        let damaged = |reason: &str| Error::integrity(describe(frame, key), reason);
         let flag = if frame.last_in_segment { LAST_IN_SEGMENT } else { 0 };
         let Some((length, sealed)) = framed.split_first_chunk::<4>() else {
             return Err(damaged("the archive is cut short here"));
@@ -65,10 +65,11 @@ impl Opener {
     }
 }
 
-fn describe(frame: &FrameRef) -> String {
+/// A frame of an earlier backup's archive is named with its key.
+fn describe(frame: &FrameRef, key: &str) -> String {
     let FrameRef { archive, segment, index, offset, .. } = frame;
     match archive {
         0 => format!("segment {segment}, frame {index} (archive byte {offset})"),
-        _ => format!("archive {archive}, segment {segment}, frame {index} (archive byte {offset})"),
+        _ => format!("segment {segment}, frame {index} (byte {offset}) of {key}"),
     }
 }

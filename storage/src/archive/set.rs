@@ -20,7 +20,7 @@ pub struct ArchiveSet(Vec<Archive>);
 #[derive(Debug)]
 pub(super) struct Archive {
     /// In the store.
-    key: String,
+    pub(super) key: String,
     pub(super) header: Header,
     pub(super) data_key: DataKey,
     pub(super) index: ArchiveIndex,

@@ -5,7 +5,7 @@ use intellistor_storage::manifest::Entry;
 
 use crate::link::Reply;
 use crate::restore::extractor::completion::Completion;
-use crate::restore::extractor::frame_view::FrameView;
+use crate::restore::frame_view::FrameView;
 use crate::target::FileDestination;
 
 /// The most files that are with all writers at once.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,15 +14,21 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::restore::extractor::extracted::MAX_LISTED;
-use crate::restore::fetcher::MemoryShare;
-use crate::restore::planner::ranges::tests::{archive, file, plan_all, small};
-use crate::restore::planner::ranges::{RangeBuilder, RangePlanned};
+use crate::restore::memory::MemoryShare;
+use crate::restore::opener::FrameOpened;
+use crate::restore::planner::ranges::tests::{archive, archives, file, plan_all, small};
+use crate::restore::planner::ranges::{RangeBuilder, RangePlanned, id};
 use crate::restore::writer::{Writer, WriterConfig};
 use crate::threaded::Threaded;
 
 /// Bytes of a made-up tar stream.
 fn tar(range: std::ops::Range<u64>) -> Vec<u8> {
     range.map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u8).collect()
+}
+
+/// Where in the made-up stream an archive's begins.
+fn stream_of(archive: u32) -> u64 {
+    u64::from(archive) << 40
 }
 
 /// A file whose digest is the one of the made-up stream.
@@ -33,17 +40,18 @@ fn honest(path: &str, extents: &[(u64, u64)]) -> Entry {
 
 fn opened(range: RangePlanned, damaged: &dyn Fn(&FrameRef) -> bool) -> RangeOpened {
     let open = |frame: FrameRef| {
-        let start = frame.tar_offset;
+        let start = stream_of(frame.archive) + frame.tar_offset;
         let tar = if damaged(&frame) {
             Err(Error::integrity(format!("frame {}", frame.index), "damaged on purpose"))
         } else {
             Ok(tar(start..start + u64::from(frame.tar_bytes)).into())
         };
-        FrameOpened { frame, tar }
+        Arc::new(FrameOpened { frame, tar, share: MemoryShare::default() })
     };
     let frames = range.frames.into_iter().map(open).collect();
-    let RangePlanned { seq, entries, continues_in_next, last, .. } = range;
-    RangeOpened { seq, frames, entries, continues_in_next, last, share: MemoryShare::default() }
+    let RangePlanned { seq, reused, dropped, entries, continues_in_next, last, .. } = range;
+    let share = MemoryShare::default();
+    RangeOpened { seq, frames, reused, dropped, entries, continues_in_next, last, share }
 }
 
 struct Bench {
@@ -289,7 +297,66 @@ fn files_written_in_parallel_come_out_as_if_written_in_order() {
     assert_eq!(leftovers(bench.out.path()), 0);
 }
 
+/// No frame is fetched while the window has it, all that is reused is there, and the window stays within its bound.
+fn assert_window(ranges: &[RangePlanned], most: usize) {
+    let mut window = HashSet::new();
+    for range in ranges {
+        for frame in range.frames.iter().map(id) {
+            assert!(window.insert(frame), "{frame:?} is fetched again");
+        }
+        assert!(range.reused.iter().all(|frame| window.contains(frame)));
+        assert!(range.dropped.iter().all(|frame| window.remove(frame)));
+        assert!(window.len() <= most);
+    }
+}
+
 proptest! {
+    #[test]
+    fn content_in_any_archives_comes_back(
+        frames in prop::collection::vec(1usize..12, 1..6),
+        files in prop::collection::vec(
+            prop::collection::vec((any::<prop::sample::Index>(), 0.0f64..1.0, 1u64..350), 0..12),
+            0..12,
+        ),
+        shuffle in any::<u64>(),
+    ) {
+        let set = archives(&frames);
+        let file = |(i, cuts): (usize, &Vec<(prop::sample::Index, f64, u64)>)| {
+            let mut content = Vec::new();
+            let extents = cuts.iter().map(|(archive, at, length)| {
+                let archive = archive.index(frames.len());
+                let bytes = frames[archive] as u64 * 100;
+                let offset = (at * bytes as f64) as u64;
+                let length = (*length).min(bytes - offset);
+                let start = stream_of(archive as u32) + offset;
+                content.extend(tar(start..start + length));
+                Extent { archive: archive as u32, offset, length, at: None }
+            });
+            let extents = extents.collect();
+            let (size, sha256) = (content.len() as u64, Some(Sha256::digest(&content).into()));
+            (Entry { size, sha256, extents, ..file(&i.to_string(), &[]) }, content)
+        };
+        let files: Vec<(Entry, Vec<u8>)> = files.iter().enumerate().map(file).collect();
+        let entries: Vec<Entry> = files.iter().map(|(entry, _)| entry.clone()).collect();
+        let mut ranges = plan_all(small(&set), &entries);
+        assert_window(&ranges, 4);
+        // Where all that is needed fits into the window, it is fetched once.
+        let roomy = plan_all(RangeBuilder::new(&set), &entries);
+        let fetched: Vec<_> = roomy.iter().flat_map(|range| range.frames.iter().map(id)).collect();
+        let distinct: HashSet<_> = fetched.iter().copied().collect();
+        if frames.len() > 1 && frames.iter().sum::<usize>() <= 48 {
+            prop_assert_eq!(fetched.len(), distinct.len());
+        }
+        ranges.sort_by_key(|range| (range.seq / 4, range.seq.wrapping_mul(shuffle | 1) >> 7));
+        let mut bench = Bench::new();
+        ranges.into_iter().for_each(|range| bench.take(opened(range, &|_| false)));
+        let outcome = bench.outcome.try_recv().unwrap();
+        prop_assert_eq!(outcome.damaged, Vec::<String>::new());
+        for (entry, content) in &files {
+            prop_assert_eq!(&bench.read(&entry.relative_path).unwrap(), content);
+        }
+    }
+
     #[test]
     fn every_plan_is_extracted(
         frames in prop::collection::vec((1u32..200, 1u32..150), 1..30),
@@ -321,10 +388,9 @@ proptest! {
         for range in &ranges {
             prop_assert!(range.entries.len() <= 3);
             prop_assert!(range.frames.len() <= 1 || range.frames.iter().map(|f| f.tar_bytes).sum::<u32>() <= 300);
-            prop_assert!(range.frames.windows(2).all(|f| f[0].end() == f[1].offset));
+            prop_assert!(range.requests().all(|frames| frames.windows(2).all(|f| f[0].end() == f[1].offset)));
         }
-        let all: Vec<u64> = ranges.iter().flat_map(|range| range.frames.iter().map(|f| f.offset)).collect();
-        prop_assert!(all.windows(2).all(|f| f[0] != f[1]), "a frame twice in a row");
+        assert_window(&ranges, 4);
         ranges.sort_by_key(|range| (range.seq / 4, range.seq.wrapping_mul(shuffle | 1) >> 7));
         let mut bench = Bench::new();
         for range in ranges {

@@ -11,7 +11,7 @@ use intellistor_storage::manifest::Entry;
 use crate::link::{Link, Reply};
 use crate::restore::extractor::completion::{CompletedFile, Completion, CompletionBatch};
 use crate::restore::extractor::files_placed::{FilesPlaced, MAX_IN_FLIGHT, PlacedFile};
-use crate::restore::extractor::frame_view::FrameView;
+use crate::restore::frame_view::FrameView;
 use crate::stage_span::waiting;
 use crate::target::FileDestination;
 

@@ -1,35 +1,46 @@
 //! Groups entries and the frames that they need into ranges.
 
-use std::ops::Range;
-
 use actix::Message;
 use intellistor_storage::archive::{ArchiveSet, FrameRef};
 use intellistor_storage::manifest::Entry;
 
 use crate::link::Reply;
+use crate::restore::memory::MemoryBudget;
 use crate::threaded::StageError;
 
-/// The most sealed bytes of a range. Several are in flight at once: more and smaller ones hide a store's latency better than
-/// fewer and larger ones in the same memory.
+/// The most sealed bytes of a request, and of a range where it is one. Several are in flight at once: more and smaller ones
+/// hide a store's latency better than fewer and larger ones in the same memory.
 pub const RANGE_SEALED_BYTES: u64 = (2 << 20) + (64 << 10);
 /// The most tar bytes of a range: what compresses well must not grow beyond memory when it is opened.
 pub const RANGE_TAR_BYTES: u64 = 4 << 20;
+/// The most sealed bytes of a range of several requests: as many frames as its tar bytes allow, also where they do not
+/// compress. So far the plan looks ahead for frames that one request can fetch together.
+const SPREAD_SEALED_BYTES: u64 = 2 * RANGE_SEALED_BYTES;
 /// The most entries of a range.
 pub const RANGE_ENTRIES: usize = 512;
 
 /// What the entries of a range take in memory at most, in bytes, unless one alone takes more.
 pub const RANGE_ENTRIES_BYTES: u64 = 1 << 20;
 
-/// Adjacent frames of one archive, fetched with one request, and the entries whose content begins in them.
-///
-/// An entry may also use the last frame of an earlier range: the last one before that had any.
+/// Names a frame: its archive, and where its bytes begin in the tar stream of that.
+pub type FrameId = (u32, u64);
+
+pub(crate) fn id(frame: &FrameRef) -> FrameId {
+    (frame.archive, frame.tar_offset)
+}
+
+/// Entries, and the frames that hold their content: those to fetch, and those of earlier ranges.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply")]
 pub struct RangePlanned {
     /// Counts from 0 in the order of the plan.
     pub seq: u64,
-    /// Frames without a gap; empty when the entries need none.
+    /// Frames to fetch, by archive and place; empty when the entries need none.
     pub frames: Vec<FrameRef>,
+    /// Frames of earlier ranges that these entries need, too.
+    pub reused: Vec<FrameId>,
+    /// Frames, also of this range, that no later one reuses.
+    pub dropped: Vec<FrameId>,
     /// Entries to restore, in order; the last one's content may continue in later ranges.
     pub entries: Vec<Entry>,
     /// Whether the next range begins with more content of this range's last entry or, where it has none, of an earlier one's.
@@ -38,27 +49,64 @@ pub struct RangePlanned {
     pub last: bool,
 }
 
+impl RangePlanned {
+    /// Its frames as the store is asked for them: adjacent ones of an archive together.
+    pub fn requests(&self) -> impl Iterator<Item = &[FrameRef]> {
+        let mut frames = &self.frames[..];
+        std::iter::from_fn(move || {
+            let first = frames.first()?;
+            let belongs = |i: usize| {
+                i == 0 || {
+                    is_next(&frames[i - 1], &frames[i])
+                        && frames[i].end() - first.offset <= RANGE_SEALED_BYTES
+                }
+            };
+            let request;
+            (request, frames) = frames.split_at((0..frames.len()).take_while(|i| belongs(*i)).count());
+            Some(request)
+        })
+    }
+}
+
+/// Whether a frame is right behind another one, but for what holds no content.
+fn is_next(frame: &FrameRef, next: &FrameRef) -> bool {
+    frame.archive == next.archive && frame.tar_offset + u64::from(frame.tar_bytes) == next.tar_offset
+}
+
 /// How large a range may be.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     sealed_bytes: u64,
+    spread_sealed_bytes: u64,
     tar_bytes: u64,
     entries: usize,
     entries_bytes: u64,
+    window_frames: usize,
+}
+
+/// A frame that was requested, and the range that used it last.
+#[derive(Debug, Clone, Copy)]
+struct Requested {
+    frame: usize,
+    used_in: u64,
 }
 
 /// The range that is being built. Entries go in with [`add`](Self::add); ranges that are full come out.
 ///
-/// The extractor holds, besides a range's own frames, the last frame before the range: so a frame that two entries share
-/// is fetched once, even where a range ends between them.
+/// The frames that were used last stay in a window, also while other archives are read in between: a frame that several
+/// entries need is fetched once, as long as they are not far from each other.
 #[derive(Debug)]
 pub struct RangeBuilder<'a> {
     archives: &'a ArchiveSet,
     limits: Limits,
     seq: u64,
-    /// The last frame of the ranges before, numbered as in the set.
-    before: Option<usize>,
-    frames: Range<usize>,
+    /// The frames that later ranges may use, numbered as in the set; the one that was used last comes last.
+    window: Vec<Requested>,
+    /// Frames to fetch.
+    frames: Vec<usize>,
+    /// Whether they are adjacent, in their order.
+    is_one_request: bool,
+    reused: Vec<usize>,
     sealed_bytes: u64,
     tar_bytes: u64,
     entries: Vec<Entry>,
@@ -70,9 +118,11 @@ impl<'a> RangeBuilder<'a> {
     pub fn new(archives: &'a ArchiveSet) -> Self {
         let limits = Limits {
             sealed_bytes: RANGE_SEALED_BYTES,
+            spread_sealed_bytes: SPREAD_SEALED_BYTES,
             tar_bytes: RANGE_TAR_BYTES,
             entries: RANGE_ENTRIES,
             entries_bytes: RANGE_ENTRIES_BYTES,
+            window_frames: MemoryBudget::of(archives).window_frames,
         };
         Self::with_limits(archives, limits)
     }
@@ -82,8 +132,10 @@ impl<'a> RangeBuilder<'a> {
             archives,
             limits,
             seq: 0,
-            before: None,
-            frames: 0..0,
+            window: Vec::new(),
+            frames: Vec::new(),
+            is_one_request: true,
+            reused: Vec::new(),
             sealed_bytes: 0,
             tar_bytes: 0,
             entries: Vec::new(),
@@ -94,7 +146,7 @@ impl<'a> RangeBuilder<'a> {
     /// Adds an entry and the frames that hold its content, which may fill any number of ranges.
     ///
     /// # Errors
-    /// [`Error::Integrity`](intellistor_storage::Error::Integrity) when the entry points outside the archive; else what `full` answers.
+    /// [`Error::Integrity`](intellistor_storage::Error::Integrity) when the entry points outside the archives; else what `full` answers.
     pub fn add(
         &mut self,
         entry: Entry,
@@ -130,36 +182,47 @@ impl<'a> RangeBuilder<'a> {
 
     /// Adds a frame. `continues` says that the last entry needs it, and has an earlier one already.
     fn need(&mut self, frame: usize, continues: bool, full: &mut dyn FnMut(RangePlanned) -> Reply) -> Reply {
-        if self.frames.contains(&frame) || self.before == Some(frame) {
+        if let Some(at) = self.window.iter().rposition(|requested| requested.frame == frame) {
+            if self.window[at].used_in != self.seq {
+                self.window[at].used_in = self.seq;
+                self.reused.push(frame);
+            }
+            self.window[at..].rotate_left(1);
             return Ok(());
         }
         let found = self.archives.frame(frame);
         let (sealed, tar) = (found.end() - found.offset, u64::from(found.tar_bytes));
-        let fits = frame == self.frames.end
-            && found.archive == self.archives.frame(self.frames.start).archive
-            && self.sealed_bytes + sealed <= self.limits.sealed_bytes
-            && self.tar_bytes + tar <= self.limits.tar_bytes;
+        let continues_request = self
+            .frames
+            .last()
+            .is_none_or(|last| *last + 1 == frame && self.archives.frame(*last).archive == found.archive);
+        let is_one_request = self.is_one_request && continues_request;
+        let most = if is_one_request { self.limits.sealed_bytes } else { self.limits.spread_sealed_bytes };
+        let fits = self.sealed_bytes + sealed <= most && self.tar_bytes + tar <= self.limits.tar_bytes;
         if !self.frames.is_empty() && !fits {
             full(self.close(continues, false))?;
+        } else {
+            self.is_one_request = is_one_request;
         }
-        if self.frames.is_empty() {
-            self.frames = frame..frame;
-        }
-        self.frames.end += 1;
+        self.frames.push(frame);
+        self.window.push(Requested { frame, used_in: self.seq });
         self.sealed_bytes += sealed;
         self.tar_bytes += tar;
         Ok(())
     }
 
     fn close(&mut self, continues_in_next: bool, last: bool) -> RangePlanned {
-        let frames: Vec<FrameRef> = self.frames.clone().map(|frame| self.archives.frame(frame)).collect();
-        if !frames.is_empty() {
-            self.before = Some(self.frames.end - 1);
-        }
+        // The numbers of a set go up with the archive and the place in it.
+        self.frames.sort_unstable();
+        let frames: Vec<FrameRef> = self.frames.drain(..).map(|frame| self.archives.frame(frame)).collect();
+        let archives = self.archives;
+        let reused = self.reused.drain(..).map(|frame| id(&archives.frame(frame))).collect();
+        let more = self.window.len().saturating_sub(self.limits.window_frames);
+        let dropped = self.window.drain(..more).map(|old| id(&archives.frame(old.frame))).collect();
         let entries = std::mem::take(&mut self.entries);
-        let range = RangePlanned { seq: self.seq, frames, entries, continues_in_next, last };
+        let range = RangePlanned { seq: self.seq, frames, reused, dropped, entries, continues_in_next, last };
         self.seq += 1;
-        self.frames = 0..0;
+        self.is_one_request = true;
         (self.sealed_bytes, self.tar_bytes, self.entries_bytes) = (0, 0, 0);
         range
     }

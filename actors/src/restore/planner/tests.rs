@@ -4,6 +4,8 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use intellistor_storage::Error;
@@ -20,11 +22,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ranges::tests::file;
 use super::*;
-use crate::link::Failure;
+use crate::link::{Failure, Stopped};
 use crate::restore::extractor::extracted::Extracted;
 use crate::restore::extractor::{Extractor, ExtractorConfig};
 use crate::restore::fetcher::{Fetcher, FetcherConfig};
-use crate::restore::opener::FrameOpener;
+use crate::restore::memory::{FRAME_SHARE, MemoryBudget};
+use crate::restore::opener::{FrameOpened, FrameOpener, RangeOpened};
 use crate::restore::writer::{Writer, WriterConfig};
 use crate::target::Target;
 use crate::threaded::Threaded;
@@ -130,6 +133,7 @@ impl Backup {
         let (failures, mut failed) = Failures::channel();
         let progress = Arc::new(Progress::default());
         let only = only.map(|only| PathGlobs::new(only).unwrap());
+        let most_frames = Arc::new(AtomicUsize::new(0));
         let outcome = System::new().block_on(async {
             let store = LocalStore::open(&work.path().join("store")).await.unwrap();
             for (number, bytes) in self.sealed.iter().enumerate() {
@@ -150,8 +154,10 @@ impl Backup {
             };
             let extractor = Threaded::start(failures.clone(), move || Extractor::new(extractor));
             let frames = Opener::new(self.archives.clone());
+            let tap = FrameCount { next: extractor.recipient(), seen: Vec::new(), most: most_frames.clone() };
+            let tap = tap.start();
             let opener = Threaded::start_many(3, failures.clone(), move || {
-                FrameOpener::new(frames.clone(), extractor.clone().recipient())
+                FrameOpener::new(frames.clone(), tap.clone().recipient())
             });
             let fetcher = FetcherConfig {
                 store,
@@ -165,6 +171,7 @@ impl Backup {
                 manifest: self.manifest.clone(),
                 archives: self.archives.clone(),
                 only,
+                filter: None,
                 next: fetcher.clone().recipient(),
                 progress: progress.clone(),
             };
@@ -175,7 +182,8 @@ impl Backup {
                 (_, outcome) = futures::future::join(planned, outcome) => Ok(outcome.unwrap()),
             }
         });
-        Restored { _work: work, out, outcome, progress }
+        let most_frames = most_frames.load(Ordering::Relaxed);
+        Restored { _work: work, out, outcome, progress, most_frames }
     }
 }
 
@@ -184,6 +192,31 @@ struct Restored {
     out: PathBuf,
     outcome: Result<Extracted, Failure>,
     progress: Arc<Progress>,
+    /// Opened frames that were in memory at once.
+    most_frames: usize,
+}
+
+/// Counts the opened frames in memory, whoever has them.
+struct FrameCount {
+    next: Recipient<RangeOpened>,
+    seen: Vec<Weak<FrameOpened>>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Actor for FrameCount {
+    type Context = Context<Self>;
+}
+
+impl Handler<RangeOpened> for FrameCount {
+    type Result = ResponseFuture<Reply>;
+
+    fn handle(&mut self, range: RangeOpened, _: &mut Self::Context) -> Self::Result {
+        self.seen.retain(|frame| frame.strong_count() > 0);
+        self.seen.extend(range.frames.iter().map(Arc::downgrade));
+        self.most.fetch_max(self.seen.len(), Ordering::Relaxed);
+        let sent = self.next.send(range);
+        Box::pin(async move { sent.await.unwrap_or(Err(Stopped)) })
+    }
 }
 
 /// Small files, then one that fills many ranges, then small files again.
@@ -331,11 +364,93 @@ fn content_in_two_archives_comes_back_from_both() {
     backup.sealed[1][frame.offset as usize + 100] ^= 1;
     let damaged = backup.restore(None).outcome.unwrap().damaged;
     assert_eq!(damaged.len(), 2, "{damaged:?}");
-    assert!(damaged.iter().all(|text| text.contains("archive 1, segment 1, frame 1")), "{damaged:?}");
+    assert!(
+        damaged
+            .iter()
+            .all(|text| text.contains("segment 1, frame 1 (byte") && text.contains("of archive-1: ")),
+        "{damaged:?}"
+    );
 
     let mut swapped = Backup::with_archives(&entries, archives());
     swapped.sealed.swap(0, 1);
     assert_eq!(swapped.restore(None).outcome.unwrap().restored, 0, "each archive has its own key");
+}
+
+/// Blocks of 64 KiB, each unlike any other of any archive, that take little room once they are compressed.
+fn blocks(archive: u64, blocks: u64) -> Vec<u8> {
+    let block = |block: u64| (archive << 32 | block).to_be_bytes().repeat((64 << 10) / 8);
+    (0..blocks).flat_map(block).collect()
+}
+
+/// What remains of a disk image after some days, and small files: in the order of the file its blocks alternate between all
+/// archives.
+#[test]
+fn content_that_alternates_between_archives_is_fetched_once_within_bounded_memory() {
+    const BLOCK: u64 = 64 << 10;
+    let counts = [100, 900, 100, 100, 100, 100, 100, 100];
+    let tars: Vec<Vec<u8>> = (0..).zip(counts).map(|(archive, count)| blocks(archive, count)).collect();
+    let mut next = [0_u64; 8];
+    let mut order: Vec<usize> =
+        (0..1_600).map(|i| if i % 16 < 9 { 1 } else { [0, 2, 3, 4, 5, 6, 7][i % 7] }).collect();
+    order.retain(|archive| {
+        next[*archive] += 1;
+        next[*archive] <= counts[*archive]
+    });
+    next = [0; 8];
+    let (mut extents, mut content) = (Vec::new(), Vec::new());
+    for archive in order {
+        let offset = next[archive] * BLOCK;
+        next[archive] += 1;
+        content.extend_from_slice(&tars[archive][offset as usize..][..BLOCK as usize]);
+        extents.push(Extent { archive: archive as u32, offset, length: BLOCK, at: None });
+    }
+    let (size, sha256) = (content.len() as u64, Some(Sha256::digest(&content).into()));
+    let image = Entry { size, sha256, extents, ..file("image", &[]) };
+    let entries = [image.clone(), Entry { relative_path: "twin".into(), ..image }];
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let all = tars.iter().zip(names).map(|(tar, name)| SealedArchive::of(name, tar)).collect();
+    let backup = Backup::with_archives(&entries, all);
+    let restored = backup.restore(Some(&["image"]));
+    let outcome = restored.outcome.unwrap();
+    assert_eq!((outcome.restored, &outcome.damaged), (1, &vec![]));
+    assert!(fs::read(restored.out.join("image")).unwrap() == content);
+    let frames = backup.frames();
+    let sealed: u64 = frames.iter().map(|frame| frame.end() - frame.offset).sum();
+    let fetched = restored.progress.stored_bytes.get();
+    assert!(fetched <= sealed * 11 / 10, "{fetched} bytes of {sealed}");
+
+    let budget = MemoryBudget::of(&backup.archives);
+    let most = budget.window_frames + (budget.in_flight_bytes / FRAME_SHARE) as usize;
+    let both = backup.restore(None);
+    assert_eq!(both.outcome.unwrap().restored, 2);
+    assert!(frames.len() > most && (2..=most).contains(&both.most_frames), "{} of {most}", both.most_frames);
+}
+
+#[test]
+fn a_missing_archive_costs_only_what_is_in_it() {
+    let (own, base) = (noise(3 << 20, 7), noise(3 << 20, 8));
+    let at = |archive, offset, length| Extent { archive, offset, length, at: None };
+    let of = |path: &str, extents: &[Extent]| {
+        let part =
+            |e: &Extent| [&own, &base][e.archive as usize][e.offset as usize..][..e.length as usize].to_vec();
+        let content: Vec<u8> = extents.iter().flat_map(part).collect();
+        let sha256 = Some(Sha256::digest(&content).into());
+        Entry { size: content.len() as u64, sha256, extents: extents.to_vec(), ..file(path, &[]) }
+    };
+    let entries = [
+        of("changed", &[at(0, 0, 10), at(1, 0, 1 << 20), at(0, 10, 10)]),
+        of("new", &[at(0, 2 << 20, 1 << 20)]),
+        of("unchanged", &[at(1, 2 << 20, 1 << 20)]),
+    ];
+    let archives = vec![SealedArchive::of("own", &own), SealedArchive::of("base", &base)];
+    let mut backup = Backup::with_archives(&entries, archives);
+    backup.sealed.pop();
+    let restored = backup.restore(None);
+    let outcome = restored.outcome.unwrap();
+    assert_eq!((outcome.restored, outcome.damaged_count), (1, 2), "{:?}", outcome.damaged);
+    assert!(restored.out.join("new").exists());
+    let names_it = |line: &String| line.contains("archive archive-1: it is missing in the store");
+    assert!(outcome.damaged.iter().all(names_it), "{:?}", outcome.damaged);
 }
 
 #[test]

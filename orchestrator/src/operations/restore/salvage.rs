@@ -3,18 +3,21 @@
 //! Every byte is checked against the archive's own seals. What the manifest would add is missing: the SHA-256 of each
 //! file, and which files changed while they were read. Where a path occurs twice in the archive, the later one stays.
 //!
-//! A hard link that is selected without its file has no content of its own, and follows that file in the archive: such
-//! links are deferred, and the archive is read a second time.
+//! What this archive holds is all there is: files whose content is in archives of earlier backups are not among it.
+//!
+//! A hard link that is selected without its file has no content of its own, and follows that file in the archive, as does a
+//! file that is there as a copy of another one: such entries are deferred, and the archive is read again for them.
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `deferred` | entries that wait for the content of another one |
 //! | `tar_stream` | the archive as a tar, read to its end |
 //! | `entry` | one entry from header and pax records |
 
+mod deferred;
 mod entry;
 mod tar_stream;
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,11 +39,9 @@ use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::RestoreReport;
 use crate::operations::restore::options::{RestoreOptions, open_target};
 use crate::operations::stream::{self, ArchiveBytes};
+use deferred::{Deferred, Wanted};
 use entry::DataRange;
-use tar_stream::{CopyError, copy_ranges, for_each, into_error};
-
-/// Memory for deferred links.
-const MOST_DEFERRED_BYTES: u64 = 16 << 20;
+use tar_stream::{CopyError, Member, copy_ranges, for_each, into_error};
 
 pub(crate) async fn restore(
     catalog: &Catalog,
@@ -63,7 +64,7 @@ pub(crate) async fn restore(
     // Nothing is written before the archive was found to be this backup's.
     let first = move |archive| Salvage::new(out, wanted, progress)?.restore_selected(archive);
     let mut salvage = read(Box::new(first)).await?;
-    if !salvage.deferred.is_empty() {
+    while salvage.deferred.is_waiting() {
         salvage = read(Box::new(move |archive| salvage.restore_deferred(archive))).await?;
     }
     let finished = tokio::task::spawn_blocking(move || salvage.finish()).await;
@@ -80,38 +81,21 @@ struct Salvage {
     only: Option<PathGlobs>,
     extracted: Extracted,
     progress: Arc<Progress>,
-    /// Hard links that were selected without their file, by the file's path.
-    deferred: HashMap<Vec<u8>, DeferredLinks>,
-    deferred_bytes: u64,
+    /// Entries that were selected without the file that has their content.
+    deferred: Deferred,
     /// Where in the archive it reads, for reports of damage.
     position: String,
-}
-
-#[derive(Default)]
-struct DeferredLinks {
-    links: Vec<Entry>,
-    /// An archive may have a file twice; its links are counted once.
-    restored: bool,
 }
 
 impl Salvage {
     fn new(out: PathBuf, only: Option<PathGlobs>, progress: Arc<Progress>) -> Result<Self> {
         let target = open_target(&out)?;
-        let (extracted, deferred) = (Extracted::default(), HashMap::new());
-        Ok(Self {
-            target,
-            out,
-            only,
-            extracted,
-            progress,
-            deferred,
-            deferred_bytes: 0,
-            position: String::new(),
-        })
+        let (extracted, deferred) = (Extracted::default(), Deferred::default());
+        Ok(Self { target, out, only, extracted, progress, deferred, position: String::new() })
     }
 
     fn restore_selected(mut self, archive: Archive) -> Result<Self> {
-        let read = for_each(archive, |entry, ranges, content| {
+        let read = for_each(archive, |Member { entry, ranges, is_copy }, content| {
             self.position = format!("{} and what follows it in the archive", entry.relative_path);
             if self.only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
                 return Ok(());
@@ -121,8 +105,16 @@ impl Salvage {
             let made = match entry.kind {
                 EntryKind::Directory => self.target.directory(&entry),
                 EntryKind::Symlink => self.target.symlink(&entry),
-                EntryKind::Hardlink if self.is_selected_alone(&entry) => return self.defer(entry),
-                EntryKind::Hardlink => self.target.hardlink(&entry),
+                EntryKind::Hardlink if self.is_selected_alone(&entry) => return self.defer(entry, is_copy),
+                EntryKind::Hardlink if is_copy => match self.target.duplicate(&entry) {
+                    // Its file may be one that cannot be made here, or be read.
+                    Err(TargetError::Refused(_) | TargetError::Failed(_)) => return self.defer(entry, true),
+                    made => made,
+                },
+                EntryKind::Hardlink => match self.target.hardlink(&entry) {
+                    Err(TargetError::Failed(_)) if self.deferred.add_name(&entry) => return Ok(()),
+                    made => made,
+                },
                 EntryKind::File => self.file(&entry, &ranges, content)?,
             };
             self.position = format!("what follows {} in the archive", entry.relative_path);
@@ -151,39 +143,76 @@ impl Salvage {
         self.only.as_ref().is_some_and(|only| !only.is_match(file))
     }
 
-    fn defer(&mut self, link: Entry) -> Result<()> {
-        let file = link.raw_link_target().unwrap_or_default().to_vec();
-        let bytes = link.memory_bytes() + file.len() as u64;
-        if self.deferred_bytes + bytes > MOST_DEFERRED_BYTES {
+    fn defer(&mut self, link: Entry, is_copy: bool) -> Result<()> {
+        if let Err(link) = self.deferred.add(link, is_copy) {
             let file = link.link_target.as_deref().unwrap_or_default();
             self.extracted.warn(format!(
-                "{}: it is another name of {file}, and there are too many such links to restore them alone: select that, too",
+                "{}: its content is that of {file}, and there are too many such entries to restore them alone: select that, too",
                 link.relative_path
             ));
-            return Ok(());
         }
-        self.deferred_bytes += bytes;
-        self.deferred.entry(file).or_default().links.push(link);
         Ok(())
     }
 
+    /// Reads the archive for deferred entries. Afterwards some may still be waiting: those of a file that very many wait for,
+    /// and those that wait for a copy, which waits for its file.
     fn restore_deferred(mut self, archive: Archive) -> Result<Self> {
-        let mut deferred = std::mem::take(&mut self.deferred);
-        let read = for_each(archive, |file, ranges, content| {
-            if file.kind != EntryKind::File {
-                return Ok(());
+        let mut pass = self.deferred.begin_pass();
+        let read = for_each(archive, |Member { entry, ranges, is_copy }, content| {
+            if is_copy {
+                self.deferred.wait_for_content_of(pass.take(entry.raw_path()), &entry);
+            } else if entry.kind == EntryKind::File
+                && let Some(wanted) = pass.waiting_for(entry.raw_path())
+            {
+                self.deferred_files(&entry, &ranges, content, wanted)?;
             }
-            let Some(DeferredLinks { links, restored }) = deferred.get_mut(file.raw_path()) else {
-                return Ok(());
+            Ok(())
+        });
+        self.accept_damage(read)?;
+        for link in pass.into_lost() {
+            let file = link.link_target.as_deref().unwrap_or_default();
+            self.extracted.warn(format!(
+                "{}: its content is that of {file}, which is not in the archive",
+                link.relative_path
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Writes one file's content for all that wait for it.
+    fn deferred_files(
+        &mut self,
+        file: &Entry,
+        ranges: &[DataRange],
+        content: &mut dyn Read,
+        wanted: &mut [Wanted],
+    ) -> Result<()> {
+        let mut writers = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            // An archive may have a file twice; what waits for it is counted once.
+            let counts = !std::mem::replace(&mut wanted.restored, true);
+            let first = wanted.first(file);
+            match self.target.file(&first).and_then(FileDestination::create) {
+                Ok(writer) => writers.push((first, &wanted.entries[1..], writer, counts)),
+                Err(e) => self.record_counted(&first, Err(e), counts)?,
+            }
+        }
+        let written = copy_ranges(content, ranges, |at, bytes| {
+            self.progress.bytes.add(bytes.len() as u64 * writers.len() as u64);
+            writers.iter_mut().try_for_each(|(_, _, writer, _)| writer.write_at(at, bytes))
+        });
+        let failed = match written {
+            Ok(()) => None,
+            Err(CopyError::Read(e)) => return Err(into_error(e)),
+            Err(CopyError::Write(e)) => Some(e),
+        };
+        for (first, others, writer, counts) in writers {
+            let made = match &failed {
+                None => writer.finish(&first, file.size),
+                Some(e) => {
+                    Err(TargetError::from_io("write it", std::io::Error::new(e.kind(), e.to_string())))
+                }
             };
-            let (Some((first, others)), counts) = (links.split_first(), !*restored) else { return Ok(()) };
-            let first = Entry {
-                relative_path: first.relative_path.clone(),
-                path_bytes: first.path_bytes.clone(),
-                ..file
-            };
-            let made = self.file(&first, &ranges, content)?;
-            *restored = made.is_ok();
             self.record_counted(&first, made, counts)?;
             for other in others {
                 let other = Entry {
@@ -194,19 +223,8 @@ impl Salvage {
                 let made = self.target.hardlink(&other);
                 self.record_counted(&other, made, counts)?;
             }
-            Ok(())
-        });
-        self.accept_damage(read)?;
-        for link in
-            deferred.into_values().filter(|deferred| !deferred.restored).flat_map(|deferred| deferred.links)
-        {
-            let file = link.link_target.as_deref().unwrap_or_default();
-            self.extracted.warn(format!(
-                "{}: it is another name of {file}, whose content is not in the archive",
-                link.relative_path
-            ));
         }
-        Ok(self)
+        Ok(())
     }
 
     fn finish(mut self) -> Result<Extracted> {

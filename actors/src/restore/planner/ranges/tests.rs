@@ -11,6 +11,13 @@ use crate::link::Stopped;
 
 /// An archive with frames of `(sealed, tar)` bytes, with a segment of its own for each list.
 pub(crate) fn archive(segments: &[&[(u32, u32)]]) -> ArchiveSet {
+    let (header, records) = sealed(segments);
+    let mut archives = ArchiveSet::default();
+    archives.add("key".to_owned(), header, DataKey::generate(), &records).unwrap();
+    archives
+}
+
+fn sealed(segments: &[&[(u32, u32)]]) -> (Header, Vec<SegmentRecord>) {
     let name =
         BackupName { policy_id: "p".into(), timestamp: "20260101T000000Z".into(), backup_id: "b".into() };
     let header = Header::new(&name, Vec::new());
@@ -30,9 +37,17 @@ pub(crate) fn archive(segments: &[&[(u32, u32)]]) -> ArchiveSet {
         });
         offset += bytes;
     }
-    let mut archives = ArchiveSet::default();
-    archives.add("key".to_owned(), header, DataKey::generate(), &records).unwrap();
-    archives
+    (header, records)
+}
+
+/// Archives with so many frames of 100 bytes each.
+pub(crate) fn archives(frames: &[usize]) -> ArchiveSet {
+    let mut set = ArchiveSet::default();
+    for (number, frames) in frames.iter().enumerate() {
+        let (header, records) = sealed(&[&vec![(50, 100); *frames]]);
+        set.add(format!("key-{number}"), header, DataKey::generate(), &records).unwrap();
+    }
+    set
 }
 
 /// A file whose content is at `(offset, length)` in the tar stream.
@@ -90,7 +105,14 @@ pub(crate) fn plan_all(mut ranges: RangeBuilder<'_>, entries: &[Entry]) -> Vec<R
 pub(crate) fn small(archives: &ArchiveSet) -> RangeBuilder<'_> {
     RangeBuilder::with_limits(
         archives,
-        Limits { sealed_bytes: 400, tar_bytes: 300, entries: 3, entries_bytes: RANGE_ENTRIES_BYTES },
+        Limits {
+            sealed_bytes: 400,
+            spread_sealed_bytes: 800,
+            tar_bytes: 300,
+            entries: 3,
+            entries_bytes: RANGE_ENTRIES_BYTES,
+            window_frames: 4,
+        },
     )
 }
 
@@ -99,7 +121,7 @@ fn names(list: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn neighbours_share_a_run_and_gaps_end_it() {
+fn neighbours_share_a_request_and_gaps_do_not() {
     let archive =
         archive(&[&[(50, 100), (50, 100)], &[(50, 100), (50, 100), (50, 100), (50, 100), (50, 100)]]);
     let entries = [
@@ -110,10 +132,7 @@ fn neighbours_share_a_run_and_gaps_end_it() {
         file("d", &[(510, 10)]),
     ];
     let planned = plan(small(&archive), 100, &entries);
-    assert_eq!(
-        planned,
-        [(vec![0], names(&["a", "b", "empty"])), (vec![1, 2], names(&["c"])), (vec![5], names(&["d"]))]
-    );
+    assert_eq!(planned, [(vec![0], names(&["a", "b", "empty"])), (vec![1, 2, 5], names(&["c", "d"]))]);
 }
 
 #[test]
@@ -154,10 +173,7 @@ fn a_link_may_go_back() {
         file("c", &[(800, 10)]),
     ];
     let planned = plan(small(&archive), 100, &entries);
-    assert_eq!(
-        planned,
-        [(vec![7], names(&["a"])), (vec![1], names(&["link", "b"])), (vec![8], names(&["c"]))]
-    );
+    assert_eq!(planned, [(vec![1, 7], names(&["a", "link", "b"])), (vec![8], names(&["c"]))]);
 }
 
 #[test]
@@ -203,4 +219,77 @@ fn extents_outside_are_refused_and_a_stop_is_passed_on() {
     foreign.extents[0].archive = 1;
     assert!(refused(taken(foreign)));
     assert!(matches!(taken(file("a", &[(0, 700)])), Err(StageError::Stopped(Stopped))));
+}
+
+/// An entry with a byte in each of these frames of 100 bytes, by archive and number.
+fn bytes_in(path: &str, frames: &[(u32, u64)]) -> Entry {
+    let extent =
+        |&(archive, frame): &(u32, u64)| Extent { archive, offset: frame * 100, length: 1, at: None };
+    Entry { extents: frames.iter().map(extent).collect(), ..file(path, &[]) }
+}
+
+#[test]
+fn adjacent_frames_are_one_request_also_with_others_between_them() {
+    let archives = archives(&[9, 9]);
+    let entries = [bytes_in("a", &[(0, 3), (1, 7), (0, 4)]), bytes_in("b", &[(1, 7), (1, 0)])];
+    let planned = plan_all(small(&archives), &entries);
+    let requests = |range: &RangePlanned| -> Vec<Vec<FrameId>> {
+        range.requests().map(|frames| frames.iter().map(id).collect()).collect()
+    };
+    assert_eq!(requests(&planned[0]), [vec![(0, 300), (0, 400)], vec![(1, 700)]]);
+    assert_eq!((requests(&planned[1]), planned.len()), (vec![vec![(1, 0)]], 2));
+}
+
+#[test]
+fn what_a_range_reuses_is_what_was_requested_and_not_dropped() {
+    let archives = archives(&[9, 9, 9]);
+    let entries = [
+        bytes_in("a", &[(0, 0), (1, 0), (2, 0)]),
+        bytes_in("b", &[(0, 1), (1, 0), (2, 1)]),
+        bytes_in("c", &[(1, 0), (0, 0), (0, 2)]),
+        bytes_in("d", &[(2, 0)]),
+        bytes_in("e", &[(0, 1), (2, 0)]),
+    ];
+    let planned = plan_all(small(&archives), &entries);
+    assert_eq!((&planned[0].reused, &planned[0].dropped), (&vec![], &vec![]));
+    assert_eq!(planned[1].frames.iter().map(id).collect::<Vec<_>>(), [(0, 100), (0, 200), (2, 100)]);
+    assert_eq!(planned[1].reused, [(1, 0), (0, 0), (2, 0)]);
+    // The window has four frames: of six, those that were used longest ago go, and are fetched again.
+    assert_eq!(planned[1].dropped, [(0, 100), (2, 100)]);
+    assert_eq!(planned[2].frames.iter().map(id).collect::<Vec<_>>(), [(0, 100)]);
+}
+
+/// A disk image after 30 days of 200 random blocks each: in the order of the file, its blocks are in 31 archives.
+#[test]
+fn a_file_in_many_archives_fetches_its_frames_about_once() {
+    const DAYS: usize = 30;
+    const BLOCKS: usize = 4_800;
+    const BLOCK: u64 = 64 << 10;
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut places: Vec<(u32, u64)> = (0..BLOCKS as u64).map(|block| (0, block * BLOCK)).collect();
+    for day in 1..=DAYS as u32 {
+        let mut blocks: Vec<usize> = (0..200).map(|_| random(BLOCKS)).collect();
+        blocks.sort_unstable();
+        blocks.iter().zip(0..).for_each(|(block, at)| places[*block] = (day, at * BLOCK));
+    }
+    let mut set = ArchiveSet::default();
+    for day in 0..=DAYS {
+        let frames = if day == 0 { 300 } else { 13 };
+        let (header, records) = sealed(&[&vec![((1 << 20) + 100, 1 << 20); frames]]);
+        set.add(format!("key-{day}"), header, DataKey::generate(), &records).unwrap();
+    }
+    let extents = places.iter().map(|&(archive, offset)| Extent { archive, offset, length: BLOCK, at: None });
+    let image = Entry { extents: extents.collect(), ..file("image", &[]) };
+    let planned = plan_all(RangeBuilder::new(&set), &[image]);
+    let mut fetched: Vec<FrameId> = planned.iter().flat_map(|range| range.frames.iter().map(id)).collect();
+    let requests: usize = planned.iter().map(|range| range.requests().count()).sum();
+    let all = fetched.len();
+    fetched.sort_unstable();
+    fetched.dedup();
+    assert!(all * 100 <= fetched.len() * 110, "{all} frames were fetched for {}", fetched.len());
+    assert!(requests < all, "adjacent frames of the oldest archive are fetched together: {requests}");
 }

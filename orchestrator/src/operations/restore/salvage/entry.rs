@@ -18,6 +18,23 @@ pub(super) fn read_pax(found: &mut impl Read) -> io::Result<PaxRecords> {
     read_records(&records).ok_or_else(|| broken("a pax record"))
 }
 
+/// Marks a member that is no file of the person's: new bytes of a large file.
+const PIECE: &str = "INTELLISTOR.piece";
+/// Marks a member that is no file of the person's: the list of a large file's chunks.
+const CHUNKS: &str = "INTELLISTOR.chunks";
+/// Marks a hard-link member that is a file of its own, with the content of the one that it links to.
+const COPY: &str = "INTELLISTOR.copy";
+
+/// Whether a member is a file of the person's, whatever its name.
+pub(super) fn is_entry(pax: &PaxRecords) -> bool {
+    !pax.iter().any(|(key, _)| key == PIECE || key == CHUNKS)
+}
+
+/// Whether a member is a file with the content of the one that it links to.
+pub(super) fn is_copy(pax: &PaxRecords) -> bool {
+    pax.iter().any(|(key, value)| key == COPY && value == b"1")
+}
+
 /// The entry, and the ranges of its content.
 pub(super) fn describe<R: Read>(
     found: &mut tar::Entry<'_, R>,

@@ -5,16 +5,26 @@ use std::io::{self, Read};
 
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
-use intellistor_storage::manifest::Entry;
+use intellistor_storage::manifest::{Entry, EntryKind};
 
 use crate::error::{Error, Result};
-use crate::operations::restore::salvage::entry::{DataRange, broken, describe, read_pax};
+use crate::operations::restore::salvage::entry::{DataRange, broken, describe, is_copy, is_entry, read_pax};
 use crate::operations::stream::ArchiveBytes;
 
-/// Reads an archive to its end: each entry, the ranges of its content, and the content.
+/// An entry in the tar.
+pub(super) struct Member {
+    pub(super) entry: Entry,
+    /// Where its content goes.
+    pub(super) ranges: Vec<DataRange>,
+    /// Whether it is a file of its own although it is a link, with the content of the file that it links to.
+    pub(super) is_copy: bool,
+}
+
+/// Reads an archive to its end: each entry, and the content. What a backup keeps there for itself, pieces of large files and
+/// lists of their chunks, is passed over.
 pub(super) fn for_each(
     archive: ArchiveReader<ArchiveBytes>,
-    mut each: impl FnMut(Entry, Vec<DataRange>, &mut dyn Read) -> Result<()>,
+    mut each: impl FnMut(Member, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let mut archive = tar::Archive::new(SalvagedTar { archive, frame: VecDeque::new() });
     let mut pax = Vec::new();
@@ -25,8 +35,12 @@ pub(super) fn for_each(
             pax = read_pax(&mut found).map_err(into_error)?;
             continue;
         }
-        let (entry, ranges) = describe(&mut found, &std::mem::take(&mut pax)).map_err(into_error)?;
-        each(entry, ranges, &mut found)?;
+        let pax = std::mem::take(&mut pax);
+        if is_entry(&pax) {
+            let (entry, ranges) = describe(&mut found, &pax).map_err(into_error)?;
+            let is_copy = entry.kind == EntryKind::Hardlink && is_copy(&pax);
+            each(Member { entry, ranges, is_copy }, &mut found)?;
+        }
     }
     // The tar ends before the archive does: its last frames must be whole, too.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(into_error)?;
