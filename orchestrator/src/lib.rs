@@ -82,5 +82,5 @@ pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;
 pub use operations::show::show;
 pub use operations::verify::verify;
-pub use policy::{Policy, PolicyError};
+pub use policy::{DetectChanges, ManifestForm, Policy, PolicyError};
 pub use tokio_util::sync::CancellationToken;
