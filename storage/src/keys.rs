@@ -7,6 +7,7 @@
 //! data key (32 random bytes for each backup)
 //!   ├─ HKDF salt, "intellistor/v1/segment" || backup_id || number → a segment's key
 //!   ├─ HKDF "intellistor/v1/manifest" || backup_id → the manifest's HMAC key
+//!   ├─ HKDF "intellistor/v1/entries" || backup_id → the data key of the manifest's sealed lists
 //!   └─ HKDF "intellistor/v1/sealed-keys" || backup_id → key-encryption key ─ AES-256-GCM ─ seals what `sealed_keys` lists
 //! content key (32 random bytes for each chain of backups) ─ BLAKE3, keyed → sketches of files
 //! ```

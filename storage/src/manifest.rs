@@ -6,44 +6,60 @@
 //! | --- | --- |
 //! | `format`, `version`, `header` | enough to find the key: the archive's header, in base64 |
 //! | those of [`BackupName`](crate::catalog::layout::BackupName) and [`Origin`] | on the fourth line, which a listing reads |
-//! | the others of [`Head`] | what was backed up, the archive, its segments and frames, totals |
+//! | the others of [`Head`] | base, roots, totals, and the archives with their segments and frames |
 //! | `entries` | one [`Entry`] a line, in the order of the archive |
 //! | `problems` | one [`Problem`] a line |
 //! | `notes` | one [`Note`] a line |
 //! | `hmac_sha256` | HMAC-SHA256 of all bytes before the comma that precedes it |
 //!
+//! Where the lists are sealed, `manifest.json` has none of the three, but says where they are ([`SealedListsRecord`]).
+//!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+mod archive_records;
 mod base;
 mod base_entries;
 mod changed_while_read;
 pub(crate) mod chunk_list;
 pub(crate) mod content_digest;
+mod dependencies;
+mod documents;
+mod draft;
 pub(crate) mod entry;
 mod format;
 pub(crate) mod head;
 mod lines;
 pub(crate) mod listed;
 mod mac_check;
+mod new_manifest;
 pub(crate) mod part_entries;
 mod preamble;
 pub(crate) mod problem;
+mod put;
 mod reader;
 mod refused;
+mod sealed_lists;
 pub(crate) mod sketch;
+mod tally;
+mod unchanged;
 mod writer;
 
 pub use base::{Base, UNUSABLE_ARCHIVE};
 pub use base_entries::BaseEntries;
 pub use changed_while_read::ChangedWhileRead;
 pub use chunk_list::{Chunk, ChunkId, ChunkList, HOLE, MOST_CHUNKS};
+pub use documents::ManifestDocuments;
+pub use draft::{BackupFacts, ManifestDraft};
 pub use entry::{Entry, EntryKind, Extent, UnixAttributes, WindowsAttributes, Xattr};
 pub use format::MANIFEST_VERSION;
-pub use head::{ArchiveRecord, BaseRecord, Changes, Head, Origin, RootRecord, Totals};
+pub use head::{
+    ArchiveRecord, BaseRecord, Changes, Head, MOST_ARCHIVES, Origin, RootRecord, SealedListsRecord, Totals,
+};
 pub use listed::{Change, Listed, StoredChunk};
+pub use new_manifest::NewManifest;
 pub use part_entries::PartEntries;
 pub use preamble::{Preamble, fetch_roots};
 pub use problem::{Note, Problem, ProblemKind};
+pub use put::put_manifest;
 pub use reader::VerifiedManifest;
 pub use sketch::{SKETCHED_BYTES, Sketch, SketchBuilder};
-pub use writer::{ManifestDraft, put_manifest};

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{ManifestDraft, Origin, PartEntries};
+use intellistor_storage::manifest::{BackupFacts, ManifestDraft, Origin, PartEntries};
 use intellistor_storage::objects::{MemoryStore, ObjectStoreExt as _};
 
 /// A forger with a store and a key.
@@ -58,9 +58,10 @@ impl HostileBackup {
                 .unwrap();
         }
         let origin = Origin { host: "h".into(), os: "o".into(), tool: "t".into(), ..Origin::default() };
-        let (manifest, _) = draft.finish(&self.header, &self.data_key, origin, Vec::new()).unwrap();
+        let facts = BackupFacts { origin, ..BackupFacts::default() };
+        let manifest = draft.finish(&self.header, &self.data_key, facts).unwrap();
         let mut bytes = Vec::new();
-        manifest.reader().read_to_end(&mut bytes).unwrap();
+        manifest.documents().document().reader().read_to_end(&mut bytes).unwrap();
         self.store.put(&self.name.manifest_key(), bytes.into()).await.unwrap();
     }
 

@@ -206,7 +206,7 @@ impl BackupJob {
             segments,
             dependencies: &dependencies,
         };
-        let warnings = copies.complete(source, published.manifest.document(), &self.options.run.cancel);
+        let warnings = copies.complete(source, published.manifest.documents(), &self.options.run.cancel);
         let of_copies = match warnings.await {
             // The backup exists, and lacks the copy.
             Err(Error::Interrupted) => {

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use intellistor_storage::archive::{Header, SegmentRecord};
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::manifest::put_manifest;
+use intellistor_storage::manifest::{ManifestDocuments, put_manifest};
 use intellistor_storage::objects::{
     LocalStore, ObjectStore, ObjectStoreExt as _, Part, PartReceipt, SharedStore, StoreFolder, Tee, Upload,
 };
-use intellistor_storage::{Error as Storage, Hashed, Spool, StoreError, StoreErrorKind};
+use intellistor_storage::{Error as Storage, Hashed, StoreError, StoreErrorKind};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -126,7 +126,7 @@ impl Copies {
     pub(crate) async fn complete(
         &self,
         source: CopySource<'_>,
-        manifest: &Spool,
+        manifest: &ManifestDocuments,
         cancel: &CancellationToken,
     ) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
@@ -218,7 +218,7 @@ impl FolderCopy {
     async fn complete(
         &self,
         source: CopySource<'_>,
-        manifest: &Spool,
+        manifest: &ManifestDocuments,
         cancel: &CancellationToken,
     ) -> Result<()> {
         let CopySource { header, data_key, segments, dependencies, .. } = source;
@@ -232,7 +232,7 @@ impl FolderCopy {
             Provenance::Absent => self.complete_archive(&local, source, cancel).await?,
         }
         if local.head(&name.manifest_key()).await?.is_none() {
-            put_manifest(&local, &name.manifest_key(), manifest).await?;
+            put_manifest(&local, &name, manifest).await?;
         } else if provenance::own_manifest(&local, header, data_key, segments).await?.is_none() {
             return Err(publish::overtaken(&local, &name.manifest_key()));
         }

@@ -7,10 +7,12 @@ use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
 use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{Base, Changes, ManifestDraft, Origin, VerifiedManifest, put_manifest};
+use intellistor_storage::manifest::{
+    BackupFacts, Base, Changes, ManifestDocuments, ManifestDraft, NewManifest, Origin, VerifiedManifest,
+};
 use intellistor_storage::objects::{ObjectStore, PartReceipt, Upload};
 use intellistor_storage::state::Findings;
-use intellistor_storage::{Error as Storage, Spool, StoreErrorKind};
+use intellistor_storage::{Error as Storage, StoreErrorKind};
 use intellistor_telemetry::{metrics, trace};
 
 use crate::alerts;
@@ -86,16 +88,16 @@ pub(crate) struct Published {
 #[derive(Debug)]
 pub(crate) enum PublishedManifest {
     /// It was put now.
-    Put(Spool),
+    Put(Box<NewManifest>),
     /// It existed, put by a run that crashed right after.
     Found(Box<VerifiedManifest>),
 }
 
 impl PublishedManifest {
-    pub(crate) fn document(&self) -> &Spool {
+    pub(crate) fn documents(&self) -> &ManifestDocuments {
         match self {
-            Self::Put(document) => document,
-            Self::Found(manifest) => manifest.document(),
+            Self::Put(manifest) => manifest.documents(),
+            Self::Found(manifest) => manifest.documents(),
         }
     }
 }
@@ -129,7 +131,9 @@ pub(crate) async fn manifest(
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
-    let (document, head) = draft.finish(header, data_key, origin(&catalog.machine), roots)?;
+    let facts = BackupFacts { origin: origin(&catalog.machine), roots, began_ms, ..BackupFacts::default() };
+    let manifest = draft.finish(header, data_key, facts)?;
+    let head = manifest.head().clone();
     let mut warnings = alerts::of_store(catalog, recipients, &name, Utc::now()).await;
     let base_files = base.map_or(0, |base| {
         let totals = base.manifest().head().totals;
@@ -145,7 +149,7 @@ pub(crate) async fn manifest(
     confirm_dependencies(store, &dependencies).await?;
     Failpoint::BeforeManifest.reached();
     // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
-    let manifest = put(store, header, data_key, &segments, document).await?;
+    let manifest = put(store, header, data_key, &segments, manifest).await?;
     Failpoint::ManifestPut.reached();
     let report = BackupReport {
         store: store.url(),
@@ -154,7 +158,7 @@ pub(crate) async fn manifest(
         name,
         totals: head.totals,
         archive_bytes,
-        manifest_bytes: manifest.document().bytes(),
+        manifest_bytes: manifest.documents().bytes(),
         parts,
         archive_sha256: hex::encode(sha256),
         seconds: 0.0,
@@ -188,7 +192,7 @@ async fn put(
     header: &Header,
     data_key: &DataKey,
     segments: &[SegmentRecord],
-    document: Spool,
+    mut manifest: NewManifest,
 ) -> Result<PublishedManifest> {
     let key = header.name().manifest_key();
     let segments: Vec<_> = segments.iter().collect();
@@ -198,8 +202,8 @@ async fn put(
         found => found?.is_some(),
     };
     if !is_there {
-        match put_manifest(store, &key, &document).await {
-            Ok(()) => return Ok(PublishedManifest::Put(document)),
+        match manifest.put(store, header, data_key).await {
+            Ok(()) => return Ok(PublishedManifest::Put(Box::new(manifest))),
             Err(Storage::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }

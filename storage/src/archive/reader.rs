@@ -62,7 +62,7 @@ impl<R: Read> ArchiveReader<R> {
     }
 
     /// As [`open`](Self::open), with the data key that `unwrap` finds for the header.
-    pub(super) fn open_with(
+    pub(crate) fn open_with(
         source: R,
         name: &BackupName,
         unwrap: impl FnOnce(&Header) -> Result<DataKey>,

@@ -4,6 +4,7 @@
 //! backups/<policy_id>/machine.json
 //! backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc
 //! backups/<policy_id>/<timestamp>/<backup_id>/manifest.json
+//! backups/<policy_id>/<timestamp>/<backup_id>/entries.enc        where the manifest's lists are sealed
 //! logs/<policy_id>/run_<timestamp>.log
 //! logs/<policy_id>/last.log
 //! ```
@@ -23,6 +24,7 @@ pub const LOGS: &str = "logs";
 pub const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 const ARCHIVE: &str = "backup.tar.gz.enc";
 const MANIFEST: &str = "manifest.json";
+const ENTRIES: &str = "entries.enc";
 
 /// What names one backup: the policy, the run's UTC timestamp, and a random id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +51,11 @@ impl BackupName {
     /// The key of the manifest.
     pub fn manifest_key(&self) -> String {
         self.key(MANIFEST)
+    }
+
+    /// The key of the manifest's sealed lists.
+    pub fn entries_key(&self) -> String {
+        self.key(ENTRIES)
     }
 
     fn key(&self, object: &str) -> String {

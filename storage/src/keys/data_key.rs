@@ -23,6 +23,11 @@ impl DataKey {
             .cipher()
     }
 
+    /// The data key of the archive that has the sealed lists of the backup's manifest.
+    pub(crate) fn entries_key(&self, backup_id: &str) -> Self {
+        Self(self.0.derive(None, &[b"intellistor/v1/entries", backup_id.as_bytes()]))
+    }
+
     pub(crate) fn manifest_mac(&self, backup_id: &str) -> hmac::Hmac<Sha256> {
         let key = self.0.derive(None, &[b"intellistor/v1/manifest", backup_id.as_bytes()]);
         <hmac::Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key.0).expect("HMAC takes a key of any length")

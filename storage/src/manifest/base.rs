@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::base_entries::{self, BaseEntries};
 use super::changed_while_read::ChangedWhileRead;
 use super::entry::{Entry, Extent};
-use super::head::{ArchiveRecord, BaseRecord};
+use super::head::BaseRecord;
 use super::reader::VerifiedManifest;
 use crate::archive::set::ArchiveSet;
 use crate::error::{Error, Result};
@@ -78,10 +78,9 @@ impl Base {
         }
     }
 
-    /// The usable archives, as its manifest has them, in the order of their new numbers, which begin at 1.
-    pub(super) fn usable(&self) -> impl Iterator<Item = (usize, &ArchiveRecord)> {
-        let archives = self.manifest.head().archives.iter().enumerate();
-        archives.zip(&self.numbers).filter_map(|(archive, number)| number.map(|_| archive))
+    /// The numbers that its usable archives have in its manifest, in the order of the new ones, which begin at 1.
+    pub(super) fn usable(&self) -> impl Iterator<Item = usize> {
+        self.numbers.iter().enumerate().filter_map(|(number, new)| new.map(|_| number))
     }
 
     /// Gives the archives of an entry's extents and of its chunk list the numbers of the new manifest. `false` where not all
@@ -130,7 +129,7 @@ impl Base {
         let mut archives = ArchiveSet::default();
         let manifest = &self.manifest;
         archives.add(String::new(), manifest.header().clone(), manifest.data_key().clone(), &[])?;
-        for (number, _) in self.usable() {
+        for number in self.usable() {
             manifest.add_archive(number, &mut archives)?;
         }
         Ok(archives)

@@ -43,6 +43,11 @@ impl BaseEntries {
         self.wanted = self.wanted.max(index);
     }
 
+    /// Index of the next entry.
+    pub fn index(&self) -> u64 {
+        self.wanted
+    }
+
     /// Index of the next entry, and where its line begins, for [`Base::entry_at`](super::base::Base::entry_at).
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, EntryKind};
+use super::entry::EntryKind;
 use crate::archive::segment::SegmentRecord;
 use crate::catalog::layout::BackupName;
 
@@ -29,9 +29,30 @@ pub struct Head {
     /// How it differs from its base.
     #[serde(default)]
     pub changes: Changes,
-    /// Archives that entries point into; the first is this backup's own.
+    /// The chain's [`ContentKey`](crate::keys::ContentKey), sealed under the backup's data key.
+    #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
+    pub content_key: Option<Vec<u8>>,
+    /// Archives that entries point into, at most [`MOST_ARCHIVES`]; the first is this backup's own.
     #[serde(default)]
     pub archives: Vec<ArchiveRecord>,
+    /// Where entries, problems and notes are, if they are sealed; else they are in the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries_enc: Option<SealedListsRecord>,
+}
+
+/// The archives that a manifest may name.
+pub const MOST_ARCHIVES: usize = 32;
+
+/// The sealed lists of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedListsRecord {
+    /// Their key in the store.
+    pub key: String,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of these bytes.
+    #[serde(with = "crate::text::hex_digest")]
+    pub sha256: [u8; 32],
 }
 
 /// The backup that another one took entries over from.
@@ -98,6 +119,9 @@ pub struct RootRecord {
 /// An archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
+    /// The backup that made it.
+    #[serde(default)]
+    pub backup_id: String,
     /// Its key in the store.
     pub key: String,
     /// Its size in bytes.
@@ -105,6 +129,16 @@ pub struct ArchiveRecord {
     /// [`archive_digest`](crate::archive::segment::archive_digest) of its segments.
     #[serde(with = "crate::text::hex_digest")]
     pub sha256: [u8; 32],
+    /// What this backup's entries have in it: content and chunk lists, in bytes. What several entries share is counted
+    /// for each.
+    #[serde(default)]
+    pub live_bytes: u64,
+    /// Another backup's: its [header](crate::archive::Header).
+    #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
+    pub header: Option<Vec<u8>>,
+    /// Another backup's: its data key, sealed under this backup's.
+    #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
+    pub data_key: Option<Vec<u8>>,
     /// Its segments and their frames.
     pub segments: Vec<SegmentRecord>,
 }
@@ -132,12 +166,12 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub(super) fn count(&mut self, entry: &Entry) {
+    pub(super) fn count(&mut self, kind: EntryKind, size: u64) {
         self.entries += 1;
-        match entry.kind {
+        match kind {
             EntryKind::File => {
                 self.files += 1;
-                self.bytes = self.bytes.saturating_add(entry.size);
+                self.bytes = self.bytes.saturating_add(size);
             }
             EntryKind::Hardlink => self.files += 1,
             EntryKind::Directory => self.directories += 1,

@@ -12,8 +12,11 @@ use crate::error::{Error, Result};
 
 /// The line after which the entries come.
 const ENTRIES: &[u8] = b"\"entries\":[";
-/// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB.
-const MOST_HEAD_BYTES: usize = 128 << 20;
+/// The line after which nothing more comes, where the lists are sealed, begins so.
+const TRAILER: &[u8] = b"\"hmac_sha256\":";
+/// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB; those of all that a backup names may
+/// hold about twice what it restores.
+const MOST_HEAD_BYTES: usize = 256 << 20;
 /// An entry with as many extents as one may have takes 5 MiB.
 pub(super) const MOST_LINE_BYTES: usize = 64 << 20;
 
@@ -43,18 +46,19 @@ impl<'s> Lines<'s> {
         line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))
     }
 
-    /// All before the entries, and where the first line of those begins.
-    pub(super) fn head(mut self) -> Result<(Head, u64)> {
+    /// All before the lists, and where the line of the first entry begins, if they are not sealed.
+    pub(super) fn head(mut self) -> Result<(Head, Option<u64>)> {
         let mut head = Vec::new();
-        loop {
+        let has_lists = loop {
             match self.next(MOST_HEAD_BYTES - head.len())? {
-                ENTRIES => break,
+                ENTRIES => break true,
+                line if line.starts_with(TRAILER) => break false,
                 line => head.extend_from_slice(line),
             }
-        }
+        };
         let members = head.strip_suffix(b",").unwrap_or(&head);
         let head = serde_json::from_slice(&[members, b"}"].concat()).map_err(unknown)?;
-        Ok((head, self.position))
+        Ok((head, has_lists.then_some(self.position)))
     }
 
     pub(super) fn for_each<T: DeserializeOwned>(

@@ -8,15 +8,18 @@ use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::archive_records;
+use super::documents::ManifestDocuments;
 use super::entry::Entry;
-use super::head::{ArchiveRecord, Head};
+use super::format::LISTS_START;
+use super::head::{Head, SealedListsRecord};
 use super::lines::Lines;
 use super::mac_check::MacCheck;
 use super::preamble::{PREAMBLE_BYTES, read_header};
 use super::problem::{Note, Problem};
 use super::refused::refused;
+use super::sealed_lists;
 use crate::archive::header::Header;
-use crate::archive::set::ArchiveSet;
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
 use crate::error::{Error, Result};
@@ -41,14 +44,16 @@ const FETCHING: Fetching = Fetching { range_bytes: 4 << 20, unseen_bytes: 256 <<
 /// A manifest whose HMAC was checked over its whole length, and whose backup is the one that was asked for.
 #[derive(Debug)]
 pub struct VerifiedManifest {
-    spool: Spool,
+    documents: ManifestDocuments,
+    /// The text of its lists, if they are sealed.
+    lists: Option<Spool>,
+    /// Where the line of the first entry begins in what has the lists.
+    entries_at: u64,
     header: Header,
     data_key: DataKey,
     head: Head,
-    /// SHA-256 of the document.
+    /// SHA-256 of `manifest.json`.
     sha256: [u8; 32],
-    /// Where the line of the first entry begins.
-    entries_at: u64,
 }
 
 impl VerifiedManifest {
@@ -69,14 +74,7 @@ impl VerifiedManifest {
     /// header is another one.
     pub async fn fetch_own(store: &dyn ObjectStore, header: &Header, data_key: &DataKey) -> Result<Self> {
         let name = header.name();
-        let unwrap = |found: &Header| {
-            if found == header {
-                Ok(data_key.clone())
-            } else {
-                Err(refused("it belongs to another archive of that name"))
-            }
-        };
-        Self::fetch_as(FETCHING, store, &name, unwrap).await
+        Self::fetch_as(FETCHING, store, &name, own_key(header, data_key)).await
     }
 
     async fn fetch_as(
@@ -111,58 +109,53 @@ impl VerifiedManifest {
         }
         let mut spool = Spool::default();
         document.read(|bytes| spool.write_all(bytes).map_err(temporary)).await?;
-        Self::authenticate(spool, header, data_key)
+        let authentic = Authentic::check(spool, header, data_key)?;
+        let sealed_lists = match &authentic.head.entries_enc {
+            Some(record) => Some(fetch_lists(how, store, record).await?),
+            None => None,
+        };
+        authentic.with_lists(sealed_lists)
     }
 
-    /// Verifies a document that is at hand.
+    /// Verifies a document that is at hand, with its lists in it.
     ///
     /// # Errors
     /// As for [`fetch`](Self::fetch).
-    pub fn verify(mut spool: Spool, name: &BackupName, identity: &Identity) -> Result<Self> {
-        spool.flush().map_err(temporary)?;
-        let mut start = Vec::new();
-        spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
-        let header = read_header(&start, name)?;
-        let data_key = identity.unwrap(header.keys(), header.backup_id())?;
-        Self::authenticate(spool, header, data_key)
+    pub fn verify(document: Spool, name: &BackupName, identity: &Identity) -> Result<Self> {
+        let unwrap = |header: &Header| identity.unwrap(header.keys(), header.backup_id());
+        Self::verify_with(document, None, name, unwrap)
     }
 
-    /// Verifies a document that is at hand, and that the holder of the backup's data key made it.
+    /// As [`verify_with`](Self::verify_with), and that the holder of the backup's data key made it.
     ///
     /// # Errors
     /// As for [`fetch_own`](Self::fetch_own).
-    pub fn verify_own(mut spool: Spool, header: &Header, data_key: &DataKey) -> Result<Self> {
-        spool.flush().map_err(temporary)?;
-        let mut start = Vec::new();
-        spool.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
-        if read_header(&start, &header.name())? != *header {
-            return Err(refused("it belongs to another archive of that name"));
-        }
-        Self::authenticate(spool, header.clone(), data_key.clone())
+    pub fn verify_own(
+        document: Spool,
+        sealed_lists: Option<Spool>,
+        header: &Header,
+        data_key: &DataKey,
+    ) -> Result<Self> {
+        Self::verify_with(document, sealed_lists, &header.name(), own_key(header, data_key))
     }
 
-    /// Nothing that is spooled is used before its HMAC was checked, whatever was checked while it came.
-    fn authenticate(mut spool: Spool, header: Header, data_key: DataKey) -> Result<Self> {
-        spool.flush().map_err(temporary)?;
-        let mut check = MacCheck::new(&data_key, header.backup_id());
-        let mut sha256 = Sha256::new();
-        let mut reader = BufReader::with_capacity(64 << 10, spool.reader());
-        loop {
-            let bytes = reader.fill_buf().map_err(temporary)?;
-            if bytes.is_empty() {
-                break;
-            }
-            check.update(bytes);
-            sha256.update(bytes);
-            let read = bytes.len();
-            reader.consume(read);
-        }
-        check.finish()?;
-        let (head, entries_at) = Lines::of(&spool).head()?;
-        if head.name != header.name() || head.archives.is_empty() {
-            return Err(refused("its first lines contradict its header".to_owned()));
-        }
-        Ok(Self { spool, header, data_key, head, sha256: sha256.finalize().into(), entries_at })
+    /// Verifies a document that is at hand, and the sealed lists that it may have, with the data key that `unwrap` finds for
+    /// its header.
+    ///
+    /// # Errors
+    /// As for [`fetch`](Self::fetch), and those of `unwrap`.
+    pub fn verify_with(
+        mut document: Spool,
+        sealed_lists: Option<Spool>,
+        name: &BackupName,
+        unwrap: impl FnOnce(&Header) -> Result<DataKey>,
+    ) -> Result<Self> {
+        document.flush().map_err(temporary)?;
+        let mut start = Vec::new();
+        document.reader().take(PREAMBLE_BYTES).read_to_end(&mut start).map_err(temporary)?;
+        let header = read_header(&start, name)?;
+        let data_key = unwrap(&header)?;
+        Authentic::check(document, header, data_key)?.with_lists(sealed_lists)
     }
 
     /// What it says besides its entries.
@@ -180,40 +173,34 @@ impl VerifiedManifest {
         &self.data_key
     }
 
-    /// The archives that its entries point into, and what opens them. In this version of the format that is the backup's
-    /// own, with number 0.
-    ///
-    /// # Errors
-    /// [`Error::Integrity`] when its segments contradict themselves.
-    pub fn archives(&self) -> Result<ArchiveSet> {
-        let mut archives = ArchiveSet::default();
-        self.add_archive(0, &mut archives)?;
-        Ok(archives)
-    }
-
-    /// Adds the archive with a number in this manifest to a set, under the next number there.
-    pub(super) fn add_archive(&self, number: usize, archives: &mut ArchiveSet) -> Result<()> {
-        let ArchiveRecord { key, segments, .. } = &self.head.archives[number];
-        archives.add(key.clone(), self.header.clone(), self.data_key.clone(), segments)
-    }
-
-    /// SHA-256 of the document.
+    /// SHA-256 of [`document`](Self::document).
     pub fn document_sha256(&self) -> [u8; 32] {
         self.sha256
     }
 
     /// What has the lists, and where the line of the first entry begins in it.
     pub(super) fn lists(&self) -> (&Spool, u64) {
-        (&self.spool, self.entries_at)
+        (self.lists.as_ref().unwrap_or(&self.documents.document), self.entries_at)
     }
 
+    /// It as a store has it.
+    pub fn documents(&self) -> &ManifestDocuments {
+        &self.documents
+    }
+
+    /// `manifest.json`.
     pub fn document(&self) -> &Spool {
-        &self.spool
+        &self.documents.document
     }
 
-    /// Size of the document.
+    /// `entries.enc`, if its lists are sealed.
+    pub fn sealed_lists(&self) -> Option<&Spool> {
+        self.documents.sealed_lists()
+    }
+
+    /// Size of what a store has of it.
     pub fn bytes(&self) -> u64 {
-        self.spool.bytes()
+        self.documents.bytes()
     }
 
     /// Reads the entries in order, until `each` breaks. Blocks on the disk when the manifest is large.
@@ -221,7 +208,7 @@ impl VerifiedManifest {
     /// # Errors
     /// [`Error::Integrity`] when an entry has no known form.
     pub fn for_each_entry(&self, each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<()> {
-        Lines::of(&self.spool).for_each("entries", |_| Ok(true), each)
+        Lines::of(self.lists().0).for_each("entries", |_| Ok(true), each)
     }
 
     /// Reads the entries with a `relative_path` that is wanted; the others cost little.
@@ -242,7 +229,7 @@ impl VerifiedManifest {
             let Path { relative_path } = serde_json::from_slice(line)?;
             Ok(wanted(&relative_path))
         };
-        Lines::of(&self.spool).for_each("entries", wanted, each)
+        Lines::of(self.lists().0).for_each("entries", wanted, each)
     }
 
     /// Reads the problems in order, until `each` breaks.
@@ -250,7 +237,7 @@ impl VerifiedManifest {
     /// # Errors
     /// As for [`for_each_entry`](Self::for_each_entry).
     pub fn for_each_problem(&self, each: impl FnMut(Problem) -> ControlFlow<()>) -> Result<()> {
-        Lines::of(&self.spool).for_each("problems", |_| Ok(true), each)
+        Lines::of(self.lists().0).for_each("problems", |_| Ok(true), each)
     }
 
     /// Reads the notes in order, until `each` breaks.
@@ -258,11 +245,97 @@ impl VerifiedManifest {
     /// # Errors
     /// As for [`for_each_entry`](Self::for_each_entry).
     pub fn for_each_note(&self, each: impl FnMut(Note) -> ControlFlow<()>) -> Result<()> {
-        Lines::of(&self.spool).for_each("notes", |_| Ok(true), each)
+        Lines::of(self.lists().0).for_each("notes", |_| Ok(true), each)
     }
 }
 
-/// A manifest in a store, whose first bytes are here.
+/// Finds the data key for the header that it belongs to, and for no other.
+fn own_key(header: &Header, data_key: &DataKey) -> impl FnOnce(&Header) -> Result<DataKey> {
+    move |found| {
+        let other = || refused("it belongs to another archive of that name");
+        if found == header { Ok(data_key.clone()) } else { Err(other()) }
+    }
+}
+
+/// A document whose HMAC was checked over its whole length.
+struct Authentic {
+    document: Spool,
+    header: Header,
+    data_key: DataKey,
+    head: Head,
+    sha256: [u8; 32],
+    /// Where the line of the first entry begins, if it has the lists.
+    entries_at: Option<u64>,
+}
+
+impl Authentic {
+    /// Nothing that is spooled is used before its HMAC was checked, whatever was checked while it came.
+    fn check(mut spool: Spool, header: Header, data_key: DataKey) -> Result<Self> {
+        spool.flush().map_err(temporary)?;
+        let mut check = MacCheck::new(&data_key, header.backup_id());
+        let mut sha256 = Sha256::new();
+        let mut reader = BufReader::with_capacity(64 << 10, spool.reader());
+        loop {
+            let bytes = reader.fill_buf().map_err(temporary)?;
+            if bytes.is_empty() {
+                break;
+            }
+            check.update(bytes);
+            sha256.update(bytes);
+            let read = bytes.len();
+            reader.consume(read);
+        }
+        check.finish()?;
+        let (head, entries_at) = Lines::of(&spool).head()?;
+        archive_records::check(&head, &header.name())?;
+        Ok(Self { document: spool, header, data_key, head, sha256: sha256.finalize().into(), entries_at })
+    }
+
+    fn with_lists(self, sealed: Option<Spool>) -> Result<VerifiedManifest> {
+        let Self { document, header, data_key, head, sha256, entries_at } = self;
+        let (lists, sealed_lists, entries_at) = match (&head.entries_enc, entries_at, sealed) {
+            (None, Some(entries_at), _) => (None, None, entries_at),
+            (Some(record), None, Some(mut sealed)) => {
+                sealed.flush().map_err(temporary)?;
+                if record.key != header.name().entries_key() {
+                    return Err(refused(format!("its entries are in {}, which is not its own", record.key)));
+                }
+                sealed_lists::check(&sealed, record)?;
+                let (text, _) = sealed_lists::open(&sealed, &header, &data_key)?;
+                (Some(text), Some(sealed), LISTS_START.len() as u64)
+            }
+            (Some(record), None, None) => return Err(missing_lists(record)),
+            _ => return Err(refused("it has an unknown form (no lists, or two of each)")),
+        };
+        let documents = ManifestDocuments { document, sealed_lists };
+        Ok(VerifiedManifest { documents, lists, entries_at, header, data_key, head, sha256 })
+    }
+}
+
+async fn fetch_lists(how: Fetching, store: &dyn ObjectStore, record: &SealedListsRecord) -> Result<Spool> {
+    let SealedListsRecord { key, bytes, .. } = record;
+    if *bytes > how.most_bytes {
+        return Err(refused(format!("{key} has {bytes} bytes, but at most {} are read", how.most_bytes)));
+    }
+    match store.head(key).await? {
+        None => return Err(missing_lists(record)),
+        Some(found) if found != *bytes => {
+            return Err(Error::integrity(key, format!("it has {found} bytes, and should have {bytes}")));
+        }
+        Some(_) => {}
+    }
+    let lists =
+        Document { store, object: key, first: Bytes::new(), bytes: *bytes, range_bytes: how.range_bytes };
+    let mut spool = Spool::default();
+    lists.read(|bytes| spool.write_all(bytes).map_err(temporary)).await?;
+    Ok(spool)
+}
+
+fn missing_lists(record: &SealedListsRecord) -> Error {
+    refused(format!("its entries are sealed in {}, which is missing", record.key))
+}
+
+/// An object in a store, whose first bytes are here.
 struct Document<'a> {
     store: &'a dyn ObjectStore,
     object: &'a str,

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +13,7 @@ use intellistor_storage::archive::{
 };
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients, UserKey};
-use intellistor_storage::manifest::{Extent, ManifestDraft, Origin, PartEntries};
+use intellistor_storage::manifest::{BackupFacts, Extent, ManifestDraft, PartEntries};
 use intellistor_storage::objects::{LocalStore, ObjectStoreExt as _, SharedStore};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -110,9 +109,9 @@ impl Backup {
         for record in records {
             draft.commit(record.clone(), entries.take().unwrap_or_default()).unwrap();
         }
-        let (mut spool, _) = draft.finish(header, data_key, Origin::default(), Vec::new()).unwrap();
-        spool.flush().unwrap();
-        let manifest = Arc::new(VerifiedManifest::verify(spool, name, &user_key.clone().into()).unwrap());
+        let manifest = draft.finish(header, data_key, BackupFacts::default()).unwrap();
+        let (document, _) = manifest.into_documents().into_parts();
+        let manifest = Arc::new(VerifiedManifest::verify(document, name, &user_key.clone().into()).unwrap());
         let (mut archives, mut sealed) = (ArchiveSet::default(), Vec::new());
         for (number, archive) in all.into_iter().enumerate() {
             let SealedArchive { header, data_key, bytes, records, .. } = archive;

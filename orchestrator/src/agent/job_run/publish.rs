@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use intellistor_storage::Spool;
 use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::keys::Recipients;
-use intellistor_storage::manifest::{Base, ManifestDraft, Problem, ProblemKind};
+use intellistor_storage::manifest::{Base, ManifestDocuments, ManifestDraft, Problem, ProblemKind};
 use intellistor_storage::objects::ObjectStore;
 use intellistor_storage::state::{JobBase, Ledger};
 use tokio_util::sync::CancellationToken;
@@ -50,10 +49,10 @@ impl Publisher<'_> {
         let publication =
             Publication { store, header, data_key, catalog, recipients, base, began_ms: job.began_ms };
         let published = publish::manifest(publication, draft, job.findings).await?;
-        self.local.save(&job.name, published.manifest.document());
+        self.local.save(&job.name, published.manifest.documents().document());
         let dependencies: Vec<_> =
             published.dependencies.iter().map(|(key, bytes)| (&**key, *bytes)).collect();
-        let copy_warnings = self.copy(&segments, &dependencies, published.manifest.document()).await?;
+        let copy_warnings = self.copy(&segments, &dependencies, published.manifest.documents()).await?;
         let mut report = published.report;
         report.seconds = started.elapsed().as_secs_f64();
         let JobBase { alerts, notes, .. } = job.base.unwrap_or_default();
@@ -83,7 +82,7 @@ impl Publisher<'_> {
             Some(found) => {
                 let archives = found.head().archives.iter().skip(1);
                 let dependencies: Vec<_> = archives.map(|archive| (&*archive.key, archive.bytes)).collect();
-                let warnings = self.copy(&segments, &dependencies, found.document()).await?;
+                let warnings = self.copy(&segments, &dependencies, found.documents()).await?;
                 report.warnings.retain(|warning| !warnings.contains(warning));
                 report.warnings.extend(warnings);
             }
@@ -102,7 +101,7 @@ impl Publisher<'_> {
         &self,
         segments: &[SegmentRecord],
         dependencies: &[(&str, u64)],
-        manifest: &Spool,
+        manifest: &ManifestDocuments,
     ) -> Result<Vec<String>> {
         let segments = &segments.iter().collect::<Vec<_>>()[..];
         let OpenJob { header, data_key, .. } = self.job;

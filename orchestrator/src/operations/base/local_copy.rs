@@ -43,7 +43,7 @@ impl LocalManifest {
             return None;
         }
         let opened = self.read().map_err(|error| error.to_string()).and_then(|document| {
-            VerifiedManifest::verify_own(document, header, data_key).map_err(|error| error.to_string())
+            VerifiedManifest::verify_own(document, None, header, data_key).map_err(|error| error.to_string())
         });
         match opened {
             Ok(manifest) => Some(manifest),

@@ -1,12 +1,10 @@
 //! A base gives its entries as its manifest has them, from any of them on, and numbers their archives anew.
 
-use std::io::Write as _;
-
 use super::*;
 use crate::archive::{FrameRecord, Header, SegmentRecord};
 use crate::catalog::layout::BackupName;
 use crate::keys::{DataKey, Recipients, UserKey};
-use crate::manifest::{ManifestDraft, Origin, PartEntries, Problem, ProblemKind};
+use crate::manifest::{BackupFacts, ManifestDraft, PartEntries, Problem, ProblemKind};
 
 pub(in crate::manifest) fn name(timestamp: &str, backup_id: &str) -> BackupName {
     BackupName { policy_id: "p".into(), timestamp: timestamp.into(), backup_id: backup_id.into() }
@@ -38,9 +36,9 @@ fn base(entries: u64, usable: &[bool]) -> Result<Arc<Base>> {
     let problems = [problem("x", ProblemKind::Skipped), problem("y", ProblemKind::Changed)];
     let entries: Vec<_> = (0..entries).map(entry).collect();
     draft.commit(segment(&header), PartEntries::of_new(&entries, &problems).unwrap()).unwrap();
-    let (mut spool, _) = draft.finish(&header, &data_key, Origin::default(), Vec::new()).unwrap();
-    spool.flush().unwrap();
-    let manifest = VerifiedManifest::verify(spool, &name, &user_key.into()).unwrap();
+    let manifest = draft.finish(&header, &data_key, BackupFacts::default()).unwrap();
+    let manifest =
+        VerifiedManifest::verify(manifest.into_documents().document, &name, &user_key.into()).unwrap();
     Base::new(manifest, Base::numbers_of(usable.iter().copied())).map(Arc::new)
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::archive::{FrameRecord, SegmentRecord};
 use crate::keys::{Recipients, UserKey};
 use crate::manifest::{
-    EntryKind, Extent, ManifestDraft, Origin, PartEntries, ProblemKind, UnixAttributes, Xattr,
+    BackupFacts, EntryKind, Extent, ManifestDraft, Origin, PartEntries, ProblemKind, UnixAttributes, Xattr,
 };
 use crate::objects::memory::MemoryStore;
 use crate::objects::store::ObjectStoreExt as _;
@@ -41,10 +41,11 @@ fn document(entries: u32) -> (Vec<u8>, Head, Identity) {
     draft.commit(segment, PartEntries::of_new(&entries, &[note, problem]).unwrap()).unwrap();
     let origin =
         Origin { host: "h".into(), machine: None, os: "linux".into(), tool: "t 1".into(), trace_id: None };
-    let (spool, head) = draft.finish(&header, &data_key, origin, Vec::new()).unwrap();
+    let manifest =
+        draft.finish(&header, &data_key, BackupFacts { origin, ..BackupFacts::default() }).unwrap();
     let mut bytes = Vec::new();
-    spool.reader().read_to_end(&mut bytes).unwrap();
-    (bytes, head, user_key.into())
+    manifest.documents().document().reader().read_to_end(&mut bytes).unwrap();
+    (bytes, manifest.head().clone(), user_key.into())
 }
 
 fn verify(bytes: &[u8], name: &BackupName, key: &Identity) -> Result<VerifiedManifest> {
