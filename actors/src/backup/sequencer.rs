@@ -9,10 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use intellistor_storage::Result;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::{ManifestDraft, PartEntries};
+use intellistor_storage::manifest::{Base, ManifestDraft, PartEntries};
 use intellistor_storage::objects::PartReceipt;
 use intellistor_storage::state::{Cursor, Ledger, PartRecord};
 use tokio::sync::oneshot;
@@ -43,6 +44,13 @@ pub struct MemoryCommitLog {
     pub manifest: ManifestDraft,
     /// What it takes to complete the upload, in order.
     pub receipts: Vec<PartReceipt>,
+}
+
+impl MemoryCommitLog {
+    /// The log of a backup that takes entries over from `base`.
+    pub fn new(base: Option<Arc<Base>>) -> Self {
+        Self { manifest: ManifestDraft::new(base), receipts: Vec::new() }
+    }
 }
 
 impl CommitLog for MemoryCommitLog {

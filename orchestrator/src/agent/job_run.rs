@@ -293,9 +293,10 @@ impl<'a> JobRun<'a> {
     }
 
     fn publisher(&self) -> Publisher<'_> {
-        let RunSetup { catalog, recipients, .. } = self.setup;
+        let RunSetup { catalog, recipients, policy, .. } = self.setup;
         let Self { job, store, copies, local, cancel, .. } = self;
-        Publisher { job, store: &**store, catalog, recipients, copies, local, cancel }
+        let form = policy.manifest;
+        Publisher { job, store: &**store, catalog, recipients, copies, form, local, cancel }
     }
 }
 

@@ -51,6 +51,8 @@ async fn rename(setup: &RunSetup<'_>, queue: &Queue, ledger: &Ledger) -> Result<
     let name = BackupName { backup_id: new_backup_id(), ..job.name.clone() };
     let data_key = DataKey::generate();
     let header = Header::new(&name, setup.recipients.wrap(&data_key, &name.backup_id));
+    // It is sealed under the old data key, and no sketch was made with it.
+    ledger.update(|job| job.content_key = None)?;
     queue.rename(ledger, name, header.encoded().to_vec())?;
     // Where this fails, the clean-up tries again.
     let aborted = match store_of(&job, setup.catalog).await {

@@ -27,7 +27,7 @@ use crate::advice::with_advice;
 use crate::alerts;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::operations::base::{BaseChoice, BaseSearch};
+use crate::operations::base::{BaseChoice, BaseSearch, content_key};
 use crate::operations::copies::{Copies, CopySource};
 use crate::operations::publish::Publication;
 use crate::operations::report::BackupReport;
@@ -165,6 +165,7 @@ impl BackupJob {
         };
         let chosen = self.options.run.cancel.run_until_cancelled(search.choose(self.options.full)).await;
         let BaseChoice { base, alerts, notes } = chosen.unwrap_or(Err(Error::Interrupted))?;
+        let content_key = content_key(base.as_deref())?;
         let data_key = DataKey::generate();
         let header = Header::new(&self.name, self.recipients.wrap(&data_key, &self.name.backup_id));
         let key = self.name.archive_key();
@@ -193,6 +194,8 @@ impl BackupJob {
             recipients: &self.recipients,
             base: base.as_deref(),
             began_ms,
+            content_key: &content_key,
+            form: self.policy.manifest,
         };
         let published = publish::manifest(publication, draft, findings);
         let published = published.instrument(info_span!(span::MANIFEST)).await?;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use intellistor_actors::source::make_roots;
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::keys::Recipients;
+use intellistor_storage::keys::{ContentKey, Recipients};
 use intellistor_storage::manifest::{Base, Head, Preamble, VerifiedManifest};
 use intellistor_storage::objects::ObjectStore;
 use intellistor_storage::{Error as Storage, StoreErrorKind};
@@ -116,9 +116,11 @@ impl BaseSearch<'_> {
         numbers: Vec<Option<u32>>,
     ) -> Result<Arc<Base>> {
         let lost = |why: String| Error::BaseLost { key: name.manifest_key(), why };
-        let opened = match self.open(name).await {
+        let opened = match self.open(name, None).await {
+            Ok(Err(Error::Storage(Storage::Integrity { reason, .. }))) | Err(reason) => {
+                return Err(lost(reason));
+            }
             Ok(opened) => opened?,
-            Err(why) => return Err(lost(why)),
         };
         if opened.document_sha256() != manifest_sha256 {
             return Err(lost("it is another one than it was".to_owned()));
@@ -140,15 +142,14 @@ impl BaseSearch<'_> {
 
     /// A backup's manifest, if it can be a base; `None` for a backup of another machine.
     async fn examine(&self, name: &BackupName) -> Result<Option<Result<VerifiedManifest, Refusal>>> {
-        let machine = match Preamble::fetch(self.store, name).await {
-            Ok(preamble) => preamble.machine,
-            // What is wrong with it is found again below.
-            Err(_) => Some(self.catalog.machine.id().to_owned()),
-        };
-        if machine.as_deref() != Some(self.catalog.machine.id()) {
+        // What is wrong with it is found again below.
+        let preamble = Preamble::fetch(self.store, name).await.ok();
+        let machine =
+            preamble.as_ref().map_or(Some(self.catalog.machine.id()), |found| found.machine.as_deref());
+        if machine != Some(self.catalog.machine.id()) {
             return Ok(None);
         }
-        let manifest = match self.open(name).await {
+        let manifest = match self.open(name, preamble).await {
             Ok(Ok(manifest)) => manifest,
             Ok(Err(Error::Storage(Storage::Integrity { reason, .. }))) => {
                 return Ok(Some(Err(Refusal::Damaged(reason))));
@@ -164,10 +165,17 @@ impl BaseSearch<'_> {
 
     /// Reads and verifies a manifest, this machine's copy of it if that is the same. The outer error says why it cannot be
     /// had, and that trying again would not help.
-    async fn open(&self, name: &BackupName) -> Result<Result<VerifiedManifest>, String> {
+    async fn open(
+        &self,
+        name: &BackupName,
+        preamble: Option<Preamble>,
+    ) -> Result<Result<VerifiedManifest>, String> {
         let opened = async {
             // Also shows that it is still in the store.
-            let header = Preamble::fetch(self.store, name).await?.header;
+            let header = match preamble {
+                Some(preamble) => preamble.header,
+                None => Preamble::fetch(self.store, name).await?.header,
+            };
             let data_key = self.recipients.reopen(header.keys(), header.backup_id())?;
             if let Some(local) = self.local
                 && let Some(manifest) = local.open(&header, &data_key)
@@ -271,4 +279,13 @@ impl BaseSearch<'_> {
         choice.base = Some(Arc::new(Base::new(manifest, Base::numbers_of(usable))?));
         Ok(choice)
     }
+}
+
+/// The key of the sketches of a backup with this base: that of the chain, or a new one.
+///
+/// # Errors
+/// `Integrity` when the base's is not what was sealed.
+pub(crate) fn content_key(base: Option<&Base>) -> Result<ContentKey> {
+    let of_chain = base.map(|base| base.manifest().content_key()).transpose()?.flatten();
+    Ok(of_chain.unwrap_or_else(ContentKey::generate))
 }

@@ -6,7 +6,7 @@ use chrono::Utc;
 use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
 use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::keys::{DataKey, Recipients};
+use intellistor_storage::keys::{ContentKey, DataKey, Recipients};
 use intellistor_storage::manifest::{
     BackupFacts, Base, Changes, ManifestDocuments, ManifestDraft, NewManifest, Origin, VerifiedManifest,
 };
@@ -22,6 +22,7 @@ use crate::machine::TOOL;
 use crate::operations::base;
 use crate::operations::provenance::{self, Provenance};
 use crate::operations::report::BackupReport;
+use crate::policy::ManifestForm;
 
 /// A report lists this many; the manifest has all.
 const MOST_PROBLEMS: usize = 100;
@@ -113,6 +114,9 @@ pub(crate) struct Publication<'a> {
     pub(crate) base: Option<&'a Base>,
     /// When the walk began, or earlier.
     pub(crate) began_ms: i64,
+    /// The key of its sketches.
+    pub(crate) content_key: &'a ContentKey,
+    pub(crate) form: ManifestForm,
 }
 
 /// Makes the manifest and puts it.
@@ -124,14 +128,23 @@ pub(crate) async fn manifest(
     mut draft: ManifestDraft,
     findings: Findings,
 ) -> Result<Published> {
-    let Publication { store, header, data_key, catalog, recipients, base, began_ms } = publication;
-    let Findings { roots, notes, alarms, .. } = findings;
+    let Publication { store, header, data_key, catalog, recipients, base, .. } = publication;
+    let Findings { roots, notes, alarms, compared } = findings;
     let name = header.name();
     let segments = draft.segments().to_vec();
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
-    let facts = BackupFacts { origin: origin(&catalog.machine), roots, began_ms, ..BackupFacts::default() };
+    // What was moved is not in its old place any more, and not deleted.
+    let deleted = compared.map_or(0, |compared| compared.deleted.saturating_sub(draft.changes().moved));
+    let facts = BackupFacts {
+        origin: origin(&catalog.machine),
+        roots,
+        began_ms: publication.began_ms,
+        deleted,
+        content_key: Some(publication.content_key.clone()),
+        sealed: publication.form == ManifestForm::Sealed,
+    };
     let manifest = draft.finish(header, data_key, facts)?;
     let head = manifest.head().clone();
     let mut warnings = alerts::of_store(catalog, recipients, &name, Utc::now()).await;

@@ -186,6 +186,7 @@ impl ManifestDraft {
             bytes: self.archive_bytes(),
             sha256: archive_digest(&self.segments),
             live_bytes: self.tally.live_bytes(0),
+            content_bytes: self.tally.live_bytes(0),
             header: None,
             data_key: None,
             segments: self.segments,

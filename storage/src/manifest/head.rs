@@ -133,6 +133,9 @@ pub struct ArchiveRecord {
     /// for each.
     #[serde(default)]
     pub live_bytes: u64,
+    /// What `live_bytes` was in the manifest of the backup that made it: the difference is dead.
+    #[serde(default)]
+    pub content_bytes: u64,
     /// Another backup's: its [header](crate::archive::Header).
     #[serde(default, with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]
     pub header: Option<Vec<u8>>,

@@ -56,9 +56,9 @@ pub struct Job {
     /// What it is based on, once that is chosen. It stays the same however often the job is resumed.
     #[serde(default)]
     pub base: Option<JobBase>,
-    /// The key of its sketches, sealed under its data key, where it is a full backup: an increment has that of its base.
-    #[serde(default)]
-    pub content_key: Option<serde_bytes::ByteBuf>,
+    /// The [`ContentKey`](crate::keys::ContentKey) of its sketches, sealed under its data key.
+    #[serde(default, with = "serde_bytes")]
+    pub content_key: Option<Vec<u8>>,
 }
 
 impl Job {

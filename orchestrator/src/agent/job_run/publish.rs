@@ -21,6 +21,7 @@ use crate::operations::copies::{Copies, CopySource};
 use crate::operations::publish::Publication;
 use crate::operations::report::BackupReport;
 use crate::operations::{provenance, publish};
+use crate::policy::ManifestForm;
 
 pub(in crate::agent) struct Publisher<'a> {
     pub(in crate::agent) job: &'a OpenJob,
@@ -28,6 +29,7 @@ pub(in crate::agent) struct Publisher<'a> {
     pub(in crate::agent) catalog: &'a Catalog,
     pub(in crate::agent) recipients: &'a Recipients,
     pub(in crate::agent) copies: &'a Copies,
+    pub(in crate::agent) form: ManifestForm,
     /// Gets the manifest, for the next run.
     pub(in crate::agent) local: &'a LocalManifest,
     pub(in crate::agent) cancel: &'a CancellationToken,
@@ -46,10 +48,12 @@ impl Publisher<'_> {
         let (job, segments) = (ledger.job(), draft.segments().to_vec());
         let Self { store, catalog, recipients, .. } = *self;
         let base = base.as_deref();
+        let content_key = &self.job.content_key(base)?;
+        let (began_ms, form) = (job.began_ms, self.form);
         let publication =
-            Publication { store, header, data_key, catalog, recipients, base, began_ms: job.began_ms };
+            Publication { store, header, data_key, catalog, recipients, base, began_ms, content_key, form };
         let published = publish::manifest(publication, draft, job.findings).await?;
-        self.local.save(&job.name, published.manifest.documents().document());
+        self.local.save(&job.name, published.manifest.documents());
         let dependencies: Vec<_> =
             published.dependencies.iter().map(|(key, bytes)| (&**key, *bytes)).collect();
         let copy_warnings = self.copy(&segments, &dependencies, published.manifest.documents()).await?;

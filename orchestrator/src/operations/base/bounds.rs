@@ -20,11 +20,12 @@ const MERGED: usize = 8;
 /// Less than this is stored again in minutes on any line that is used for backups.
 const SMALLEST_BUDGET: u64 = 256 << 20;
 
-/// An archive of a base, in bytes of its tar stream.
+/// An archive of a base, in bytes of content. What surrounds it in the tar stream is much for small files, and never dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ArchiveUse {
-    /// What entries of the base point to.
+    /// What entries of the base have in it.
     pub(super) live: u64,
+    /// What those of its own backup had in it.
     pub(super) total: u64,
     /// Whether the store has it, whole.
     pub(super) is_there: bool,
@@ -32,9 +33,8 @@ pub(super) struct ArchiveUse {
 
 impl ArchiveUse {
     pub(super) fn of(archive: &ArchiveRecord, is_there: bool) -> Self {
-        let frames = archive.segments.iter().flat_map(|segment| &segment.frames);
-        let total: u64 = frames.map(|frame| u64::from(frame.tar_bytes)).sum();
-        Self { live: total, total, is_there }
+        let total = archive.content_bytes;
+        Self { live: archive.live_bytes.min(total), total, is_there }
     }
 }
 
