@@ -34,6 +34,29 @@ impl SourcePath {
         Self { path: self.path.join(name), root_bytes: self.root_bytes }
     }
 
+    /// The path of `other` if it is below the same root. Both are relative paths as in the manifest, `relative` that of this
+    /// path.
+    #[must_use]
+    pub fn of_same_root(&self, relative: &[u8], other: &[u8]) -> Option<Self> {
+        let mut root = self.path.clone();
+        let mut prefix = if relative == b"." { &b""[..] } else { relative };
+        while root.as_os_str().len() > self.root_bytes {
+            let name = raw_name::to_bytes(root.file_name()?).into_owned();
+            prefix = prefix.strip_suffix(name.as_slice())?;
+            prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+            root.pop();
+        }
+        let below = if prefix.is_empty() { other } else { other.strip_prefix(prefix)?.strip_prefix(b"/")? };
+        let mut path = Self { path: root, root_bytes: self.root_bytes };
+        for name in below.split(|byte| *byte == b'/') {
+            if matches!(name, b"" | b"." | b"..") {
+                return None;
+            }
+            path.push(raw_name::from_bytes(name));
+        }
+        Some(path)
+    }
+
     pub(super) fn push(&mut self, name: impl AsRef<Path>) {
         self.path.push(name);
     }
@@ -65,6 +88,27 @@ impl SourcePath {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_path_is_found_below_the_same_root_only() {
+        let path = SourcePath::of_root("/data/docs".into()).join("a").join("b");
+        let other = |relative: &str, other: &str| {
+            let found = path.of_same_root(relative.as_bytes(), other.as_bytes());
+            found.map(|found| found.as_path().to_str().unwrap().to_owned())
+        };
+        assert_eq!(other("a/b", "c/d").as_deref(), Some("/data/docs/c/d"));
+        assert_eq!(other("docs/a/b", "docs/c").as_deref(), Some("/data/docs/c"));
+        assert_eq!(other("docs/a/b", "docs-2/c"), None);
+        assert_eq!(other("docs/a/b", "docs"), None);
+        assert_eq!(other("x", "c"), None, "a relative path of something else");
+        for hostile in ["../c", "c/../d", "/c", "c//d", ""] {
+            assert_eq!(other("a/b", hostile), None, "{hostile}");
+        }
+        let root = SourcePath::of_root("/data/f".into());
+        assert_eq!(root.of_same_root(b".", b"g").unwrap().as_path(), Path::new("/data/f/g"));
+        let top = SourcePath::of_root("/".into()).join("etc");
+        assert_eq!(top.of_same_root(b"etc", b"var/x").unwrap().as_path(), Path::new("/var/x"));
+    }
 
     #[test]
     fn what_is_below_a_root_is_named_from_there() {

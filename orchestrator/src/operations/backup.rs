@@ -15,7 +15,7 @@ use intellistor_actors::source::{Excludes, make_roots};
 use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
-use intellistor_storage::keys::{DataKey, Recipients};
+use intellistor_storage::keys::{ContentKey, DataKey, Recipients};
 use intellistor_storage::manifest::{Base, RootRecord, fetch_roots};
 use intellistor_storage::objects::{ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_telemetry::names::span;
@@ -247,6 +247,8 @@ impl BackupJob {
                 changes: ChangesConfig { roots: make_roots(&self.policy.paths), ..ChangesConfig::default() },
             },
             resume: Resume::default(),
+            base: None,
+            content_key: ContentKey::generate(),
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),
             store: teed,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, Resume};
+use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, BaseConfig, Resume};
 use intellistor_actors::backup::changes::{Changes, ChangesConfig, FilesCompared};
 use intellistor_actors::backup::compressor::Compressor;
 use intellistor_actors::backup::encryptor::Encryptor;
@@ -19,6 +19,7 @@ use intellistor_actors::progress::Progress;
 use intellistor_actors::source::Excludes;
 use intellistor_actors::threaded::Threaded;
 use intellistor_storage::archive::{Compression, SegmentSealer};
+use intellistor_storage::keys::ContentKey;
 use intellistor_storage::objects::{SharedStore, Upload};
 use intellistor_storage::state::{Ledger, Scanned};
 use intellistor_telemetry::names::span;
@@ -61,6 +62,10 @@ impl WalkSource {
 pub(crate) struct BackupPipeline<L> {
     pub(crate) walk: WalkSource,
     pub(crate) resume: Resume,
+    /// The backup that entries are taken over from.
+    pub(crate) base: Option<BaseConfig>,
+    /// The base's, or a new one.
+    pub(crate) content_key: ContentKey,
     pub(crate) compression: Compression,
     pub(crate) sealer: SegmentSealer,
     pub(crate) store: SharedStore,
@@ -107,6 +112,8 @@ impl<L: CommitLog> BackupPipeline<L> {
             window: 2 * compressors + 2,
             progress: self.progress,
             resume: self.resume,
+            base: self.base,
+            content_key: self.content_key,
         };
         let archiver = Threaded::start(archive, move || Archiver::new(archiver));
         let next = archiver.clone().recipient();

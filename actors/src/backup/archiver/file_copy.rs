@@ -8,7 +8,9 @@ use intellistor_storage::manifest::{Extent, Xattr};
 use intellistor_storage::{MOST_HASHED_HOLES, read_at};
 use tar::EntryType;
 
+use crate::backup::archiver::content::{ArchivedContent, Copied, ReadOutcome};
 use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
+use crate::backup::archiver::helper::Helper;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::progress::Progress;
 use crate::source::{self, FileMetadata};
@@ -45,33 +47,6 @@ pub(crate) struct FileCopy<'a> {
     pub(crate) path: &'a [u8],
 }
 
-#[derive(Debug)]
-pub(crate) struct Copied {
-    pub(crate) archived: ArchivedContent,
-    pub(crate) outcome: ReadOutcome,
-}
-
-#[derive(Debug)]
-pub(crate) struct ArchivedContent {
-    /// Size of what was read, holes included.
-    pub(crate) bytes: u64,
-    pub(crate) sha256: [u8; 32],
-    pub(crate) extents: Vec<Extent>,
-}
-
-/// How reading ended.
-#[derive(Debug)]
-pub(crate) enum ReadOutcome {
-    /// The file is the same as when it was opened.
-    Whole,
-    /// It is not, for this reason.
-    Changed(String),
-    /// It is the same, but has more bytes than the system gives as its size; as many as that size were read.
-    Longer,
-    /// The disk refused.
-    Unreadable(io::Error),
-}
-
 /// How reading one extent ended.
 enum ExtentOutcome {
     Read,
@@ -82,12 +57,19 @@ enum ExtentOutcome {
 impl FileCopy<'_> {
     /// Writes header, content and padding. The stream stays valid whatever the file does meanwhile: exactly the
     /// bytes that the header announces are written, zeros where there was nothing to read.
-    pub(crate) fn run(&self, frames: &mut FrameWriter, progress: &Progress) -> Result<Copied, StopReason> {
+    ///
+    /// The bytes and holes go to `helper` too, if there is one: it cuts them.
+    pub(crate) fn run(
+        &self,
+        frames: &mut FrameWriter,
+        progress: &Progress,
+        mut helper: Option<&mut Helper>,
+    ) -> Result<Copied, StopReason> {
         let size = self.metadata.size;
         let data = match self.body {
             Body::File(file) => match source::data_map(file, self.metadata) {
                 Ok(data) => data,
-                Err(e) => return Ok(self.unreadable(e)),
+                Err(e) => return Ok(e.into()),
             },
             Body::Read(_) => Vec::from_iter((size > 0).then_some(0..size)),
         };
@@ -97,15 +79,10 @@ impl FileCopy<'_> {
             _ => false,
         };
         let header = TarEntry {
-            path: self.path,
-            kind: EntryType::Regular,
             size,
-            mtime_ns: self.metadata.mtime_ns,
-            unix: self.metadata.unix.as_ref(),
-            windows: self.metadata.windows,
-            link: None,
             xattrs: self.xattrs,
             sparse: (!covers_all).then_some(&data),
+            ..TarEntry::new(self.path, EntryType::Regular, self.metadata)
         };
         let stored_bytes: u64 = data.iter().map(|extent| extent.end - extent.start).sum();
         let hole_bytes = size.saturating_sub(stored_bytes);
@@ -119,16 +96,14 @@ impl FileCopy<'_> {
                 frames.write_zeros(extent.end - extent.start)?;
                 continue;
             }
-            pass_hole(extent.start - position, frames, progress);
+            pass_hole(extent.start - position, frames, progress, helper.as_deref_mut());
             let hole_before = extent.start > position;
             let offset = frames.position();
-            let outcome = self.copy_extent(&extent, frames, progress)?;
+            let outcome = self.copy_extent(&extent, frames, progress, helper.as_deref_mut())?;
             let end = match outcome {
                 ExtentOutcome::Read => extent.end,
                 ExtentOutcome::EndedAt(end) => {
-                    failed = Some(ReadOutcome::Changed(format!(
-                        "it shrank from {size} bytes to {end} while it was read"
-                    )));
+                    failed = Some(ReadOutcome::shrank(size, end));
                     end
                 }
                 ExtentOutcome::Unreadable(e) => {
@@ -147,11 +122,17 @@ impl FileCopy<'_> {
         if failed.is_none()
             || hole_bytes > MOST_HASHED_HOLES && !matches!(failed, Some(ReadOutcome::Unreadable(_)))
         {
-            pass_hole(size - position, frames, progress);
+            pass_hole(size - position, frames, progress, helper);
             position = size;
         }
-        let archived = ArchivedContent { bytes: position, sha256: frames.content_sha256(), extents };
-        Ok(Copied { archived, outcome: failed.unwrap_or_else(|| self.compare()) })
+        let outcome = failed.unwrap_or_else(|| match self.body {
+            Body::File(file) => ReadOutcome::of(file, self.metadata),
+            Body::Read(_) => ReadOutcome::Whole,
+        });
+        let sha256 = frames.content_sha256();
+        let archived =
+            ArchivedContent { bytes: position, sha256, extents, is_member: true, ..Default::default() };
+        Ok(Copied { archived: Some(archived), outcome })
     }
 
     fn copy_extent(
@@ -159,6 +140,7 @@ impl FileCopy<'_> {
         extent: &Range<u64>,
         frames: &mut FrameWriter,
         progress: &Progress,
+        mut helper: Option<&mut Helper>,
     ) -> Result<ExtentOutcome, StopReason> {
         let mut position = extent.start;
         while position < extent.end {
@@ -170,7 +152,10 @@ impl FileCopy<'_> {
                     return Ok(ExtentOutcome::EndedAt(position));
                 }
                 Ok(n) => {
-                    frames.advance_content(n);
+                    let read = frames.advance_content(n);
+                    if let Some(helper) = helper.as_deref_mut() {
+                        helper.data(read);
+                    }
                     position += n as u64;
                     progress.bytes.add(n as u64);
                 }
@@ -183,42 +168,15 @@ impl FileCopy<'_> {
         }
         Ok(ExtentOutcome::Read)
     }
-
-    /// Whether the file still is what it was when it was opened.
-    fn compare(&self) -> ReadOutcome {
-        let Body::File(file) = self.body else { return ReadOutcome::Whole };
-        // Read before its size is asked for: a file system may look at it only then. Only whether there is more
-        // matters; an error there does not.
-        let is_longer = source::has_content_beyond(file, self.metadata.size).unwrap_or(false);
-        let now = match source::metadata_of(file) {
-            Ok(now) => now,
-            Err(e) => return ReadOutcome::Unreadable(e),
-        };
-        let before = self.metadata;
-        if now.size != before.size {
-            let verb = if now.size > before.size { "grew" } else { "shrank" };
-            return ReadOutcome::Changed(format!(
-                "it {verb} from {} bytes to {} while it was read",
-                before.size, now.size
-            ));
-        }
-        // A new link to the file or a changed mode moves ctime alone and leaves the content as it was read.
-        if now.mtime_ns != before.mtime_ns {
-            return ReadOutcome::Changed("it was written to while it was read".to_owned());
-        }
-        if is_longer { ReadOutcome::Longer } else { ReadOutcome::Whole }
-    }
-
-    fn unreadable(&self, e: io::Error) -> Copied {
-        let archived = ArchivedContent { bytes: 0, sha256: [0; 32], extents: Vec::new() };
-        Copied { archived, outcome: ReadOutcome::Unreadable(e) }
-    }
 }
 
 /// Counts a hole, a step at a time where it is hashed, so that the progress moves.
-fn pass_hole(bytes: u64, frames: &mut FrameWriter, progress: &Progress) {
+fn pass_hole(bytes: u64, frames: &mut FrameWriter, progress: &Progress, helper: Option<&mut Helper>) {
     const HOLE_STEP_BYTES: u64 = 64 << 20;
     let most = if frames.leaves_out_holes() { bytes } else { HOLE_STEP_BYTES };
+    if let Some(helper) = helper {
+        helper.hole(bytes);
+    }
     let mut left = bytes;
     while left > 0 {
         let step = left.min(most);

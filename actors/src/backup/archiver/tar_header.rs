@@ -6,6 +6,8 @@ use std::ops::Range;
 use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes, Xattr};
 use tar::{EntryType, Header};
 
+use crate::source::FileMetadata;
+
 /// Size of every tar block.
 pub(crate) const BLOCK_BYTES: u64 = 512;
 
@@ -33,9 +35,28 @@ pub(crate) struct TarEntry<'a> {
     pub(crate) xattrs: &'a [Xattr],
     /// The extents with data, when the file has holes.
     pub(crate) sparse: Option<&'a [Range<u64>]>,
+    /// A record of ours, whose value is 1.
+    pub(crate) mark: Option<&'a str>,
 }
 
-impl TarEntry<'_> {
+impl<'a> TarEntry<'a> {
+    /// An entry without content, of a file with this metadata.
+    pub(crate) fn new(path: &'a [u8], kind: EntryType, metadata: &'a FileMetadata) -> Self {
+        let FileMetadata { mtime_ns, unix, windows, .. } = metadata;
+        Self {
+            path,
+            kind,
+            size: 0,
+            mtime_ns: *mtime_ns,
+            unix: unix.as_ref(),
+            windows: *windows,
+            link: None,
+            xattrs: &[],
+            sparse: None,
+            mark: None,
+        }
+    }
+
     /// The blocks that precede the content; for a sparse file they include its map.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut records = Records::default();
@@ -77,6 +98,9 @@ impl TarEntry<'_> {
         }
         for xattr in self.xattrs {
             records.add(&format!("SCHILY.xattr.{}", String::from_utf8_lossy(&xattr.name)), &xattr.value);
+        }
+        if let Some(mark) = self.mark {
+            records.add(mark, b"1");
         }
         header.set_cksum();
 
@@ -264,6 +288,7 @@ mod tests {
             link: None,
             xattrs: &xattrs,
             sparse: None,
+            mark: None,
         };
         let mut bytes = entry.encode();
         bytes.extend_from_slice(b"abc");

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use intellistor_actors::backup::archiver::Resume;
+use intellistor_actors::backup::archiver::{Resume, RunContent};
 use intellistor_actors::backup::changes::Step;
 use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_storage::archive::{SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::keys::ContentKey;
 use intellistor_storage::manifest::{Base, EntryKind, Listed, PartEntries};
 use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
@@ -58,6 +59,8 @@ pub(in crate::agent) async fn transfer(
     let pipeline = BackupPipeline {
         walk: WalkSource::Ledger { ledger: ledger.clone(), from: resume.cursor.entry },
         resume,
+        base: None,
+        content_key: ContentKey::generate(),
         compression: policy.compression,
         sealer: match &last {
             Some(last) => SegmentSealer::resume(header, data_key, last),
@@ -98,6 +101,7 @@ async fn begin_upload(ledger: &Ledger, store: &dyn ObjectStore) -> Result<Upload
 fn position(ledger: &Ledger, progress: &Progress) -> Result<(Option<SegmentRecord>, Resume)> {
     let Some((last, cursor)) = ledger.last_part()? else { return Ok((None, Resume::default())) };
     let (mut count, mut bytes) = (0, 0);
+    let (mut content, mut pieces) = (RunContent::default(), Vec::new());
     let entries = (1..=last.segment.number).flat_map(|number| {
         let (listed, failed) = match ledger.committed(number) {
             Ok(listed) => (listed, None),
@@ -105,17 +109,30 @@ fn position(ledger: &Ledger, progress: &Progress) -> Result<(Option<SegmentRecor
         };
         listed.entries.into_unpacked().chain(failed)
     });
-    let entries = entries.inspect(|entries| {
-        for listed in entries.iter().flatten() {
-            let Listed::Entry { entry, .. } = listed else { continue };
-            count += 1;
-            let size = if entry.kind == EntryKind::File { entry.size } else { 0 };
-            bytes = u64::saturating_add(bytes, size);
+    let entries = entries.map(|entries| {
+        let entries = entries?;
+        for listed in &entries {
+            match listed {
+                Listed::Pieces(chunks) => {
+                    pieces.extend_from_slice(chunks);
+                    continue;
+                }
+                Listed::Unchanged { count: entries, .. } => count += entries,
+                Listed::Entry { entry, .. } => {
+                    count += 1;
+                    let size = if entry.kind == EntryKind::File { entry.size } else { 0 };
+                    bytes = u64::saturating_add(bytes, size);
+                    content.add(entry)?;
+                }
+            }
+            // They were those of an entry that is complete now.
+            pieces.clear();
         }
+        Ok(entries)
     });
     let links = LinkTable::rebuild(ledger.scan::<Step>(0), cursor.entry, entries)?;
     progress.entries.raise_to(count);
     progress.bytes.raise_to(bytes);
     let tar_bytes = ledger.tar_bytes();
-    Ok((Some(last.segment), Resume { tar_bytes, cursor, links }))
+    Ok((Some(last.segment), Resume { tar_bytes, cursor, links, content, pieces }))
 }
