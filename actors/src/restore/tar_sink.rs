@@ -117,6 +117,7 @@ impl<W: Write + Send + Unpin + 'static> ContentSink for TarSink<W> {
             // Those of a hard link are its file's.
             xattrs: if entry.kind == EntryKind::Hardlink { &[] } else { &entry.xattrs },
             sparse: (entry.kind == EntryKind::File && !is_whole).then_some(&data[..]),
+            mark: None,
         };
         let encoded = header.encode();
         (self.ranges, self.range, self.position) = (data, 0, 0);
