@@ -26,6 +26,8 @@ mod dependencies;
 mod documents;
 mod draft;
 pub(crate) mod entry;
+#[cfg(test)]
+mod fixtures;
 mod format;
 pub(crate) mod head;
 mod lines;

@@ -18,11 +18,11 @@ use crate::keys::data_key::DataKey;
 pub struct ArchiveSet(Vec<Archive>);
 
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     /// In the store.
     pub(super) key: String,
-    pub(super) header: Header,
-    pub(super) data_key: DataKey,
+    pub(crate) header: Header,
+    pub(crate) data_key: DataKey,
     pub(super) index: ArchiveIndex,
     /// The number of its first frame in the set.
     first_frame: usize,
@@ -50,7 +50,7 @@ impl ArchiveSet {
         0..self.0.len() as u32
     }
 
-    pub(super) fn archive(&self, number: u32) -> Result<&Archive> {
+    pub(crate) fn archive(&self, number: u32) -> Result<&Archive> {
         let reason = || format!("an extent is in archive {number}, which this backup does not name");
         self.0.get(number as usize).ok_or_else(|| Error::integrity("the manifest", reason()))
     }

@@ -41,3 +41,6 @@ pub(super) fn of_another(record: &ArchiveRecord) -> Result<BackupName> {
     let key = &record.key;
     BackupName::from_archive_key(key).ok_or_else(|| refused(format!("{key} is not the key of an archive")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,6 @@ fn add_line(spool: &mut Spool, line: &impl Serialize) -> Result<()> {
 fn temporary(e: io::Error) -> Error {
     Error::io("write the manifest's temporary file in", std::env::temp_dir())(e)
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,3 +150,6 @@ impl Write for DigestWriter<'_> {
 fn temporary(e: io::Error) -> Error {
     Error::io("use the manifest's temporary file in", std::env::temp_dir())(e)
 }
+
+#[cfg(test)]
+mod tests;
