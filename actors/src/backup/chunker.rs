@@ -7,6 +7,8 @@
 //! ours: at 11/16 and at 12/16 of it. Chunks then have the average size indeed (16.3 KiB of 16), two thirds of the bytes
 //! are never looked at, and less is stored than with the paper's quarter and whole: of 96 MiB with 100 bytes inserted every
 //! 256 KiB 6.3 MiB instead of 8.8, with pages of 4 KiB overwritten as often 10.1 instead of 11.9.
+//!
+//! One core cuts 3.3 GiB/s of noise, ids included, in blocks of 1 MiB (Zen 5, AVX-512; `examples/chunking.rs`).
 
 use fastcdc::v2020;
 use intellistor_storage::manifest::ChunkId;
@@ -94,7 +96,7 @@ impl Chunker {
                 self.pending.extend_from_slice(block);
                 return Ok(());
             }
-            let taken = block.len().min(self.attempt_at - self.pending.len());
+            let taken = block.len().min(self.attempt_at.saturating_sub(self.pending.len()));
             self.pending.extend_from_slice(&block[..taken]);
             if self.pending.len() < self.attempt_at {
                 return Ok(());
@@ -162,9 +164,11 @@ impl Scan {
         (length < bytes.len() || length == self.most).then_some(length)
     }
 
-    /// How many bytes to wait for, after that many were not enough.
+    /// How many bytes to wait for, after that many were not enough: each attempt begins anew, and the second nearly always
+    /// finds a cut where there is one.
     fn attempt_after(&self, bytes: usize) -> usize {
-        (bytes + self.average / 2).min(self.most)
+        let second = self.average / 2 * 3;
+        if bytes < second { second } else { self.most }
     }
 }
 
