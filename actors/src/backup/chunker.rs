@@ -8,7 +8,7 @@
 //! are never looked at, and less is stored than with the paper's quarter and whole: of 96 MiB with 100 bytes inserted every
 //! 256 KiB 6.3 MiB instead of 8.8, with pages of 4 KiB overwritten as often 10.1 instead of 11.9.
 //!
-//! One core cuts 3.3 GiB/s of noise, ids included, in blocks of 1 MiB (Zen 5, AVX-512; `examples/chunking.rs`).
+//! One core cuts 3.3 GiB/s of noise, ids included, in blocks of 1 MiB (AVX-512; `examples/chunking.rs`).
 
 use fastcdc::v2020;
 use intellistor_storage::manifest::ChunkId;
