@@ -5,13 +5,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use intellistor_storage::archive::{
-    Compression, FRAME_BYTES, FrameCompressor, Header, SegmentSealer, inflate,
+    Compression, FRAME_BYTES, FrameCompressor, FrameRecord, Header, SegmentRecord, SegmentSealer, inflate,
 };
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::{DataKey, Recipients, UserKey};
+use intellistor_storage::manifest::{
+    BackupFacts, Base, Entry, Extent, Listed, ManifestDraft, PartEntries, UnixAttributes, VerifiedManifest,
+};
+use intellistor_storage::memory::packed::Packed;
 use sha2::{Digest, Sha256};
 
 /// Numbers that are the same each time (splitmix64).
@@ -79,5 +84,61 @@ fn stages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages);
+/// A part in which so many entries end.
+const ENTRIES: u64 = 10_000;
+
+fn unchanged(criterion: &mut Criterion) {
+    let (key, data_key) = (UserKey::generate(), DataKey::generate());
+    let name = BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() };
+    let header = Header::new(&name, Recipients::from(key.clone()).wrap(&data_key, "b"));
+    let entry = |i: u64| Entry {
+        relative_path: format!("home/alguém/Documentos/pasta {}/Relatório {i}.txt", i / 100),
+        size: i,
+        mtime_ns: 1_700_000_000_123_456_789,
+        ctime_ns: Some(1_700_000_000_123_456_789),
+        inode: Some(1_000_000 + i),
+        unix: Some(UnixAttributes { mode: 0o644, uid: 1000, gid: 1000 }),
+        sha256: Some([i as u8; 32]),
+        extents: vec![Extent { archive: 0, offset: 1024 * i, length: i, at: None }],
+        ..Entry::default()
+    };
+    let entries: Vec<_> = (0..ENTRIES).map(entry).collect();
+    let segment = || SegmentRecord {
+        number: 1,
+        offset: 0,
+        bytes: 1,
+        salt: [0; 32],
+        sha256: [0; 32],
+        frames: vec![FrameRecord { sealed_bytes: 1, tar_bytes: 1 }],
+    };
+    let mut draft = ManifestDraft::default();
+    draft.commit(segment(), PartEntries::of_new(&entries, &[]).unwrap()).unwrap();
+    let manifest = draft.finish(&header, &data_key, BackupFacts::default()).unwrap();
+    let (document, _) = manifest.into_documents().into_parts();
+    let manifest = VerifiedManifest::verify_own(document, None, &header, &data_key).unwrap();
+    let base = Arc::new(Base::new(manifest, vec![Some(1)]).unwrap());
+
+    let mut group = criterion.benchmark_group("unchanged");
+    group.throughput(Throughput::Elements(ENTRIES)).sample_size(20);
+    group.bench_function("take over", |b| {
+        b.iter(|| {
+            let entries = Packed::of(&[Listed::Unchanged { first: 0, count: ENTRIES }]).unwrap();
+            let mut draft = ManifestDraft::new(Some(base.clone()));
+            draft.commit(segment(), PartEntries { entries, ..PartEntries::default() }).unwrap();
+        });
+    });
+    group.bench_function("make anew", |b| {
+        b.iter(|| {
+            let line = |entry: intellistor_storage::Result<Entry>| {
+                let mut entry = entry.unwrap();
+                base.renumber(&mut entry);
+                serde_json::to_vec(&entry).unwrap().len()
+            };
+            base.entries(0).map(line).sum::<usize>()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, stages, unchanged);
 criterion_main!(benches);

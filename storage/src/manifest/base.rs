@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::base_entries::{self, BaseEntries};
 use super::changed_while_read::ChangedWhileRead;
 use super::entry::{Entry, Extent};
-use super::head::BaseRecord;
+use super::head::{BaseRecord, MOST_ARCHIVES};
 use super::reader::VerifiedManifest;
 use crate::archive::set::ArchiveSet;
 use crate::error::{Error, Result};
@@ -28,13 +28,23 @@ impl Base {
     /// `numbers` are those of [`numbers_of`](Self::numbers_of): a job keeps them.
     ///
     /// # Errors
-    /// [`Error::Integrity`] when they are not those of this manifest's archives.
+    /// [`Error::Integrity`] when they are not those of this manifest's archives, or more than the new manifest may name beside
+    /// its own.
     pub fn new(manifest: VerifiedManifest, numbers: Vec<Option<u32>>) -> Result<Self> {
         let expected = Self::numbers_of(numbers.iter().map(Option::is_some));
         if numbers.len() != manifest.head().archives.len() || numbers != expected {
             return Err(Error::integrity(
                 "the numbers of the base's archives",
                 format!("they do not fit {} archives", manifest.head().archives.len()),
+            ));
+        }
+        let usable = numbers.iter().flatten().count();
+        if usable >= MOST_ARCHIVES {
+            return Err(Error::integrity(
+                "the numbers of the base's archives",
+                format!(
+                    "{usable} would be named, beside the backup's own, but at most {MOST_ARCHIVES} may be"
+                ),
             ));
         }
         Ok(Self { manifest: Arc::new(manifest), numbers })

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Error;
+use crate::manifest::base::Base;
 use crate::manifest::fixtures::Making;
 use crate::manifest::listed::Listed;
 use crate::manifest::reader::VerifiedManifest;
@@ -34,7 +35,11 @@ fn archives_are_of_this_policy_and_each_is_named_once() {
             }
         })
     };
-    named(MOST_ARCHIVES).unwrap();
+    let manifest = named(MOST_ARCHIVES).unwrap();
+    let all_but = |unusable: usize| Base::numbers_of((0..MOST_ARCHIVES).map(|number| number >= unusable));
+    let message = Base::new(named(MOST_ARCHIVES).unwrap(), all_but(0)).unwrap_err().to_string();
+    assert!(message.contains("at most 32"), "{message}");
+    Base::new(manifest, all_but(1)).unwrap();
     assert!(named(MOST_ARCHIVES + 1).unwrap_err().to_string().contains("33 archives"));
 
     let refused = |alter: fn(&mut Head), reason: &str| {
