@@ -40,7 +40,7 @@ pub struct Head {
     pub entries_enc: Option<SealedListsRecord>,
 }
 
-/// The archives that a manifest may name.
+/// The archives that a manifest may name, its own included.
 pub const MOST_ARCHIVES: usize = 32;
 
 /// The sealed lists of a manifest.

@@ -11,10 +11,8 @@
 //!   bytes are replaced at once, so that the next [`MERGED`] runs need not. There is no budget: the bound is a promise to
 //!   whoever restores, and the smallest of 32 archives hold little.
 
-use intellistor_storage::manifest::ArchiveRecord;
+use intellistor_storage::manifest::{ArchiveRecord, MOST_ARCHIVES};
 
-/// Archives of one backup, its own included.
-pub(super) const MOST_ARCHIVES: usize = 32;
 /// Archives that are replaced together.
 const MERGED: usize = 8;
 /// Less than this is stored again in minutes on any line that is used for backups.
