@@ -20,12 +20,12 @@ const ENTRY_BYTES: usize = 2 << 10;
 pub struct BaseEntries {
     reader: BufReader<Lists<Arc<VerifiedManifest>>>,
     line: Vec<u8>,
-    /// Index of the next entry.
-    index: u64,
-    /// Where its line begins.
+    /// Index of the line that comes next.
+    at: u64,
+    /// Where it begins.
     offset: u64,
-    /// Index of the entry that is wanted next: what is before it is passed over.
-    wanted: u64,
+    /// Index of the next entry: the lines before it are passed over.
+    index: u64,
     /// The last entry, or an error, has come.
     ended: bool,
 }
@@ -34,18 +34,18 @@ impl BaseEntries {
     pub(super) fn new(manifest: Arc<VerifiedManifest>, from: u64) -> Self {
         let offset = manifest.lists().1;
         let reader = BufReader::with_capacity(BUFFER_BYTES, Lists { manifest, position: offset });
-        Self { reader, line: Vec::new(), index: 0, offset, wanted: from, ended: false }
+        Self { reader, line: Vec::new(), at: 0, offset, index: from, ended: false }
     }
 
     /// Goes on at the entry with an index, which must not be before the next one. What is passed over costs a search for
     /// the ends of lines.
     pub fn skip_to(&mut self, index: u64) {
-        self.wanted = self.wanted.max(index);
+        self.index = self.index.max(index);
     }
 
     /// Index of the next entry.
     pub fn index(&self) -> u64 {
-        self.wanted
+        self.index
     }
 
     /// Index of the next entry, and where its line begins, for [`Base::entry_at`](super::base::Base::entry_at).
@@ -54,7 +54,7 @@ impl BaseEntries {
     /// [`Error::Io`] when the temporary file cannot be read.
     pub fn next_at(&mut self) -> Result<(u64, u64)> {
         self.advance()?;
-        Ok((self.wanted, self.offset))
+        Ok((self.index, self.offset))
     }
 
     /// The line of the next entry, without its end.
@@ -69,14 +69,14 @@ impl BaseEntries {
             return Ok(None);
         }
         self.offset += self.line.len() as u64;
-        self.index += 1;
-        self.wanted = self.index;
+        self.at += 1;
+        self.index = self.at;
         Ok(Some(without_end(&self.line)))
     }
 
     /// Passes over the lines before the entry that is wanted.
     fn advance(&mut self) -> Result<()> {
-        while self.index < self.wanted && !self.ended {
+        while self.at < self.index && !self.ended {
             let starts_entry = self.reader.fill_buf().map(|bytes| bytes.first() == Some(&b'{'));
             let passed =
                 starts_entry.and_then(|starts| if starts { self.reader.skip_until(b'\n') } else { Ok(0) });
@@ -84,7 +84,7 @@ impl BaseEntries {
                 Ok(0) => self.ended = true,
                 Ok(bytes) => {
                     self.offset += bytes as u64;
-                    self.index += 1;
+                    self.at += 1;
                 }
                 Err(error) => {
                     self.ended = true;

@@ -6,6 +6,10 @@ use super::entry::Entry;
 
 /// One record of what ended in a part, in the order of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are entries, and a box for each would cost more than it saves"
+)]
 pub enum Listed {
     /// An entry with all that the manifest says of it.
     Entry { entry: Entry, change: Change },

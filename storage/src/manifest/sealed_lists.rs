@@ -3,6 +3,7 @@
 //! An archive as any other, with the header of the backup's own, sealed under the key of [`DataKey::entries_key`]. What its
 //! frames hold is the text of the three lists as it would be in the manifest, from the quote before `entries` to the last
 //! bracket. The manifest has its size and SHA-256, and is authentic: nothing else can take its place.
+//! On the machine that opens it the text is in a temporary file without a name, or in memory where it is small.
 
 use std::io::{self, BufReader, Write};
 

@@ -169,14 +169,14 @@ fn any_entry() -> impl Strategy<Value = Entry> {
 
 #[derive(Debug, Clone)]
 enum Act {
-    Own(Entry, Change),
+    Own(Box<Entry>, Change),
     TakeOver(prop::sample::Index, u64),
 }
 
 fn any_act() -> impl Strategy<Value = Act> {
     let changes = prop::sample::select(vec![Change::New, Change::Changed, Change::Moved, Change::Unchanged]);
     prop_oneof![
-        (any_entry(), changes).prop_map(|(entry, change)| Act::Own(entry, change)),
+        (any_entry(), changes).prop_map(|(entry, change)| Act::Own(Box::new(entry), change)),
         (any::<prop::sample::Index>(), 1u64..5).prop_map(|(at, count)| Act::TakeOver(at, count)),
     ]
 }
@@ -214,8 +214,8 @@ proptest! {
             for act in acts {
                 match act {
                     Act::Own(entry, change) => {
-                        listed.push(Listed::Entry { entry: entry.clone(), change });
-                        each.push(Listed::Entry { entry, change });
+                        listed.push(Listed::Entry { entry: (*entry).clone(), change });
+                        each.push(Listed::Entry { entry: *entry, change });
                     }
                     Act::TakeOver(at, most) => {
                         let first = at.index(old.len()) as u64;
