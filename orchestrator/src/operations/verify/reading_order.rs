@@ -22,14 +22,15 @@ pub(super) struct ReadingOrder {
 struct Position {
     /// The frame that was read last, numbered as in the set.
     frame: usize,
-    /// Content of entries that were left out, for they are far ahead of it.
+    /// Entries that were left out since, for they are far ahead of it: the nearest frame of them, and their content.
+    ahead: usize,
     left_out: u64,
 }
 
 impl ReadingOrder {
     pub(super) fn new(archives: Arc<ArchiveSet>) -> Self {
         let first = |number| archives.frames_holding(number, 0, 1).map_or(0, |frames| frames.start);
-        let position = |number| Position { frame: first(number), left_out: 0 };
+        let position = |number| Position { frame: first(number), ahead: usize::MAX, left_out: 0 };
         let positions = archives.numbers().map(position).collect();
         Self { archives, positions }
     }
@@ -45,7 +46,7 @@ impl ReadingOrder {
         let Some(first) = first else { return Ok(Some(0)) };
         let number = first.archive;
         let frames = self.archives.frames_holding(number, first.offset, first.length)?;
-        let Position { frame, left_out } = &mut self.positions[number as usize];
+        let Position { frame, ahead, left_out } = &mut self.positions[number as usize];
         let (start, mut end) = (frames.start, frames.end - 1);
         if start < *frame {
             return Ok(None);
@@ -62,12 +63,13 @@ impl ReadingOrder {
         }
         // A file that was moved may be far ahead, and what comes before it would all have to be read again. So what is jumped
         // over must be worth less than what was left out for it.
-        let jumped = (start - *frame).saturating_sub(1) as u64 * FRAME_BYTES as u64;
+        *ahead = start.min(*ahead);
+        let jumped = (*ahead - *frame).saturating_sub(1) as u64 * FRAME_BYTES as u64;
         *left_out = left_out.saturating_add(entry.size);
         if *left_out < jumped {
             return Ok(None);
         }
-        (*frame, *left_out) = (end, 0);
+        (*frame, *ahead, *left_out) = (end, usize::MAX, 0);
         Ok(Some(number))
     }
 }
@@ -77,5 +79,81 @@ impl EntryFilter for ReadingOrder {
     fn wants(&mut self, entry: &Entry) -> bool {
         // The planner refuses what is outside the archives.
         self.archive_of(entry).map_or(true, |archive| archive.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use intellistor_storage::archive::{FrameRecord, Header, SegmentRecord};
+    use intellistor_storage::catalog::layout::BackupName;
+    use intellistor_storage::keys::DataKey;
+    use intellistor_storage::manifest::Extent;
+
+    use super::*;
+
+    /// Archives with so many frames of 1 MiB each.
+    fn order(frames: &[usize]) -> ReadingOrder {
+        let mut archives = ArchiveSet::default();
+        for frames in frames {
+            let header = Header::new(&BackupName::default(), Vec::new());
+            let frame = FrameRecord { sealed_bytes: 100, tar_bytes: FRAME_BYTES as u32 };
+            let bytes = header.encoded().len() as u64 + 36 + 104 * *frames as u64;
+            let (salt, sha256, frames) = ([0; 32], [0; 32], vec![frame; *frames]);
+            let segment = SegmentRecord { number: 1, offset: 0, bytes, salt, sha256, frames };
+            archives.add(String::new(), header, DataKey::generate(), &[segment]).unwrap();
+        }
+        ReadingOrder::new(Arc::new(archives))
+    }
+
+    /// A file of some KiB at places in archives, in KiB.
+    fn file(extents: &[(u32, u64, u64)]) -> Entry {
+        let extent = |&(archive, offset, length): &(u32, u64, u64)| Extent {
+            archive,
+            offset: offset << 10,
+            length: length << 10,
+            at: None,
+        };
+        let size = extents.iter().map(|(_, _, length)| length << 10).sum();
+        Entry { size, extents: extents.iter().map(extent).collect(), ..Entry::default() }
+    }
+
+    #[test]
+    fn what_an_archive_has_in_the_order_of_the_manifest_is_checked_with_it() {
+        let mut order = order(&[9, 9]);
+        for (extents, expected) in [
+            (&[(0, 0, 1500)][..], Some(0)),
+            (&[(1, 0, 100)], Some(1)),
+            (&[], Some(0)),
+            // In a frame that is at hand.
+            (&[(0, 1100, 10)], Some(0)),
+            (&[(0, 10, 10)], None),
+            (&[(0, 1500, 10), (1, 200, 10)], None),
+            (&[(0, 1600, 10), (0, 3000, 10)], Some(0)),
+            (&[(0, 4000, 10), (0, 2000, 10)], None),
+            (&[(1, 100, 5000)], Some(1)),
+        ] {
+            assert_eq!(order.archive_of(&file(extents)).unwrap(), expected, "{extents:?}");
+        }
+        let link = Entry { kind: EntryKind::Hardlink, ..file(&[(0, 0, 1)]) };
+        assert_eq!(order.archive_of(&link).unwrap(), Some(0));
+        assert!(
+            order.archive_of(&file(&[(2, 0, 1)])).is_err()
+                && order.archive_of(&file(&[(0, 9000, 999)])).is_err()
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_moved_does_not_make_the_pass_skip_what_others_need() {
+        let mut order = order(&[3, 200]);
+        assert_eq!(order.archive_of(&file(&[(1, 0, 100)])).unwrap(), Some(1));
+        assert_eq!(order.archive_of(&file(&[(1, 150 << 10, 100)])).unwrap(), None, "far ahead");
+        assert_eq!(order.archive_of(&file(&[(1, 100, 100)])).unwrap(), Some(1));
+        // What is jumped over was of files that are gone.
+        let after = (0..200).map(|i| order.archive_of(&file(&[(1, (100 << 10) + i * 512, 512)])).unwrap());
+        let after: Vec<_> = after.collect();
+        let first = after.iter().position(|archive| archive.is_some()).unwrap();
+        assert!(first < 200 && after[first..].iter().all(|archive| *archive == Some(1)), "{first}");
     }
 }
