@@ -1,11 +1,14 @@
 //! Backups made by hand, with the real key: what somebody could plant who has it.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use intellistor::{BackupName, Entry, EntryKind, UserKey};
 use intellistor_storage::archive::{Compression, FrameCompressor, Header, SegmentRecord, SegmentSealer};
 use intellistor_storage::keys::{DataKey, Recipients};
-use intellistor_storage::manifest::{BackupFacts, ManifestDraft, Origin, PartEntries};
+use intellistor_storage::manifest::{
+    BackupFacts, Base, ManifestDraft, Origin, PartEntries, VerifiedManifest,
+};
 use intellistor_storage::objects::{MemoryStore, ObjectStoreExt as _};
 
 /// A forger with a store and a key.
@@ -19,6 +22,7 @@ pub struct HostileBackup {
     pub name: BackupName,
     data_key: DataKey,
     header: Header,
+    base: Option<Arc<Base>>,
 }
 
 impl HostileBackup {
@@ -29,9 +33,27 @@ impl HostileBackup {
             timestamp: "20260101T000000Z".into(),
             backup_id: "00000000-0000-7000-8000-000000000000".into(),
         };
-        let (key, data_key) = (UserKey::generate(), DataKey::generate());
+        Self::with(MemoryStore::default(), UserKey::generate(), name)
+    }
+
+    fn with(store: MemoryStore, key: UserKey, name: BackupName) -> Self {
+        let data_key = DataKey::generate();
         let header = Header::new(&name, Recipients::from(key.clone()).wrap(&data_key, &name.backup_id));
-        Self { store: MemoryStore::default(), key, name, data_key, header }
+        Self { store, key, name, data_key, header, base: None }
+    }
+
+    /// One in the same store whose manifest names the archives of `base`, from number 1 on.
+    pub async fn after(base: &Self) -> Self {
+        let identity = base.key.clone().into();
+        let manifest = VerifiedManifest::fetch(&base.store, &base.name, &identity).await.unwrap();
+        let numbers = Base::numbers_of(manifest.head().archives.iter().map(|_| true));
+        let name = BackupName {
+            timestamp: "20260102T000000Z".into(),
+            backup_id: "11111111-0000-7000-8000-000000000000".into(),
+            ..base.name.clone()
+        };
+        let made = Self::with(base.store.clone(), base.key.clone(), name);
+        Self { base: Some(Arc::new(Base::new(manifest, numbers).unwrap())), ..made }
     }
 
     /// Seals gzip members as they are; the pairs are each member and the number of tar bytes that it claims.
@@ -50,7 +72,7 @@ impl HostileBackup {
 
     /// Writes and authenticates a manifest.
     pub async fn put_manifest(&self, segments: Vec<SegmentRecord>, entries: &[Entry]) {
-        let mut draft = ManifestDraft::default();
+        let mut draft = ManifestDraft::new(self.base.clone());
         let last = segments.len() - 1;
         for (i, segment) in segments.into_iter().enumerate() {
             draft

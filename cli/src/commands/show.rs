@@ -72,6 +72,8 @@ struct Root<'a> {
 struct Archive<'a> {
     key: &'a str,
     bytes: u64,
+    /// What this backup's entries have in it, before compression.
+    live_bytes: u64,
     sha256: String,
     segments: usize,
 }
@@ -97,6 +99,7 @@ impl<'a> From<&'a Head> for Top<'a> {
                 .map(|a| Archive {
                     key: &a.key,
                     bytes: a.bytes,
+                    live_bytes: a.live_bytes,
                     sha256: hex(&a.sha256),
                     segments: a.segments.len(),
                 })
