@@ -5,7 +5,7 @@
 //!    │
 //!    ▼ RangePlanned
 //! Fetcher       8 requests in parallel      32 MiB of ranges, sealed and opened, from here to the disk, and a window of 48
-//!    │                                      frames of 1 MiB for later entries; 40 MiB and 8 frames from one archive: see
+//!    │                                      frames of 1 MiB for later entries; 40 MiB and 32 frames from one archive: see
 //!    │                                      `memory`. With buffers and code that is below the 128 MiB of a restore
 //!    ▼ RangeFetched
 //! FrameOpener   × cores                     1 frame each, besides the range's share

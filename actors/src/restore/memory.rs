@@ -23,8 +23,8 @@ pub struct MemoryBudget {
 impl MemoryBudget {
     /// For a restore from these archives.
     ///
-    /// One archive is read forward, and a few frames serve entries that share one. 40 MiB are then eight ranges that do not
-    /// compress, in flight from the store at once, which hides a request's latency.
+    /// One archive is read forward, but for files that are in it once for several entries: its window is there for these.
+    /// 40 MiB are eight ranges that do not compress, in flight from the store at once, which hides a request's latency.
     ///
     /// Content in several archives alternates between all of them, at most 32, each read forward: the window has one frame of
     /// each, and 16 more, since between two uses of a frame others come to their next one. (A disk image of 300 MB after 30
@@ -32,7 +32,7 @@ impl MemoryBudget {
     #[must_use]
     pub fn of(archives: &ArchiveSet) -> Self {
         match archives.numbers().len() {
-            0 | 1 => Self { window_frames: 8, in_flight_bytes: 40 << 20 },
+            0 | 1 => Self { window_frames: 32, in_flight_bytes: 40 << 20 },
             _ => Self { window_frames: 48, in_flight_bytes: 32 << 20 },
         }
     }

@@ -37,7 +37,8 @@ pub(crate) struct Restore {
     out: PathBuf,
     #[command(flatten)]
     only: OnlyArgument,
-    /// Restore from the archive alone, if the manifest is lost. This is slower, as the whole archive is read. --latest then
+    /// Restore from the archive alone, if the manifest is lost: of an incremental backup what it added, and no more. This is
+    /// slower, as the whole archive is read. --latest then
     /// means the newest archive; `backup-client list --orphans` shows those that have no manifest
     #[arg(long)]
     without_manifest: bool,
