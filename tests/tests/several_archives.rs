@@ -28,7 +28,7 @@ fn noise(bytes: u64, seed: u64) -> Vec<u8> {
     (0..bytes).map(|_| next()).collect()
 }
 
-/// What both archives have; it stands for a tar there, which nothing reads that has the manifest.
+/// What both archives have. It need not be a tar: nothing that has the manifest reads it as one.
 struct Tars([Vec<u8>; 2]);
 
 impl Tars {

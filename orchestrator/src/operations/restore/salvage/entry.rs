@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use intellistor_actors::backup::archiver::members::{CHUNKS, COPY, PIECE};
 use intellistor_actors::backup::archiver::tar_header::{read_records, windows_attributes};
 use intellistor_storage::manifest::{Entry, EntryKind, UnixAttributes, Xattr};
 
@@ -17,13 +18,6 @@ pub(super) fn read_pax(found: &mut impl Read) -> io::Result<PaxRecords> {
     found.take(MOST_BYTES).read_to_end(&mut records)?;
     read_records(&records).ok_or_else(|| broken("a pax record"))
 }
-
-/// Marks a member that is no file of the person's: new bytes of a large file.
-const PIECE: &str = "INTELLISTOR.piece";
-/// Marks a member that is no file of the person's: the list of a large file's chunks.
-const CHUNKS: &str = "INTELLISTOR.chunks";
-/// Marks a hard-link member that is a file of its own, with the content of the one that it links to.
-const COPY: &str = "INTELLISTOR.copy";
 
 /// Whether a member is a file of the person's, whatever its name.
 pub(super) fn is_entry(pax: &PaxRecords) -> bool {
