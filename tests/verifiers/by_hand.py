@@ -123,8 +123,10 @@ class Backup:
             key = seal(self.derive(b"sealed-keys"), self.base.key, f"data key/{self.base.id}".encode())
             archives.append({**self.base.record, "header": b64(self.base.header), "data_key": b64(key)})
         for number, archive_record in enumerate(archives):
-            of_it = [e for entry in self.entries for e in entry.get("extents", []) if e["archive"] == number]
+            files = [entry for entry in self.entries if entry["kind"] == "file"]
+            of_it = [e for entry in files for e in entry.get("extents", []) if e["archive"] == number]
             archive_record["live_bytes"] = sum(extent["length"] for extent in of_it)
+        self.record["content_bytes"] = self.record["live_bytes"]
         files = [entry for entry in self.entries if entry["kind"] in ("file", "hardlink")]
         totals = {"entries": len(self.entries), "files": len(files), "directories": 0, "symlinks": 0, "bytes": 0}
         totals.update(skipped=0, changed=0, notes=0)
@@ -161,6 +163,15 @@ class Backup:
         (folder / "manifest.json").write_bytes(text)
 
 
+def write_sparse(path, content):
+    with open(path, "wb") as file:
+        for at in range(0, len(content), 4096):
+            if content[at : at + 4096].strip(b"\0"):
+                file.seek(at)
+                file.write(content[at : at + 4096])
+        file.truncate(len(content))
+
+
 def write_source(source, entries, contents):
     for entry in entries:
         path = source / entry["relative_path"]
@@ -171,7 +182,7 @@ def write_source(source, entries, contents):
         elif entry["kind"] == "hardlink":
             os.link(source / entry["link_target"], path)
         else:
-            path.write_bytes(contents[entry["relative_path"]])
+            write_sparse(path, contents[entry["relative_path"]])
         if entry["kind"] != "symlink":
             path.chmod(entry["unix"]["mode"])
     for entry in reversed(entries):
