@@ -78,6 +78,8 @@ mod tests {
 
     use std::fs;
 
+    use intellistor_storage::manifest::{Problem, ProblemKind};
+
     use super::*;
     use crate::source::make_roots;
 
@@ -100,5 +102,13 @@ mod tests {
             assert_eq!(counted(false), (3, 5));
         }
         assert_eq!(counted(true), (0, 0));
+    }
+    #[test]
+    fn a_run_of_unchanged_entries_counts_with_its_bytes() {
+        let mut counter = ContentCounter::default();
+        let unchanged = Step::Unchanged { first: 7, count: 1_000, bytes: 5_000 };
+        assert_eq!(counter.count_step(&unchanged), Some((1_000, 5_000)));
+        let problem = Problem { relative_path: "x".into(), kind: ProblemKind::Skipped, reason: "r".into() };
+        assert_eq!(counter.count_step(&Step::Problem(problem)), None);
     }
 }

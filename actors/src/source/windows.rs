@@ -1,17 +1,23 @@
 //! Files and their metadata on Windows.
 //!
+//! Every file is opened, without access to its content, to look at it: a listing has no number of names, and so does not
+//! tell hard links.
+//!
 //! Links of every kind (a symbolic link, a junction, a volume mounted in a folder) are not followed. Other reparse points,
 //! such as cloud files that are fetched when they are read, count as the files and folders that programs see.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::windows::io::AsRawHandle as _;
 use std::path::Path;
 use std::time::Duration;
 
 use cap_fs_ext::MetadataExt as _;
 use intellistor_storage::disk::shortage;
 use intellistor_storage::manifest::{WindowsAttributes, Xattr};
+use windows::Win32::Foundation::HANDLE;
+use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx};
 
 use super::metadata::{FileId, FileMetadata, SourceKind};
 use super::raw_name;
@@ -38,7 +44,27 @@ pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
     let by_handle = cap_std::fs::Metadata::from_file(file)?;
     metadata.identity = Some(FileId { device: by_handle.dev(), inode: by_handle.ino() });
     metadata.links = by_handle.nlink();
+    metadata.ctime_ns = change_time(file);
     Ok(metadata)
+}
+
+/// When anything about an open file was last changed, in nanoseconds since 1970 UTC. No program puts it back without meaning
+/// to. `None` where the file system keeps no such time, as FAT: it is zero there.
+fn change_time(file: &File) -> Option<i128> {
+    let mut info = FILE_BASIC_INFO::default();
+    let bytes = size_of::<FILE_BASIC_INFO>() as u32;
+    // SAFETY: the handle is open while `file` is borrowed, and the system writes at most `bytes` into `info`, which
+    // lives longer than the call and may hold any bits.
+    let found = unsafe {
+        GetFileInformationByHandleEx(
+            HANDLE(file.as_raw_handle()),
+            FileBasicInfo,
+            (&raw mut info).cast(),
+            bytes,
+        )
+    };
+    let ticks = found.ok().and_then(|()| u64::try_from(info.ChangeTime).ok()).filter(|&ticks| ticks != 0);
+    ticks.map(nanoseconds)
 }
 
 /// The metadata of a path, links not followed.
@@ -202,5 +228,33 @@ mod tests {
         let windows = metadata.windows.unwrap();
         assert_eq!(windows.attributes & WindowsAttributes::READ_ONLY, WindowsAttributes::READ_ONLY);
         assert!(windows.created_ns > 0, "a time of creation; Wine cannot set it");
+    }
+
+    #[test]
+    fn a_change_shows_in_the_time_of_change_where_size_and_modification_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"abc").unwrap();
+        let before = metadata_at(&path).unwrap();
+        assert!(before.ctime_ns > Some(0) && before.identity.is_some(), "{before:?}");
+        // Times are those of a clock that ticks.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            fs::write(&path, b"xyz").unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            let nanoseconds = u64::try_from(before.mtime_ns).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_nanos(nanoseconds)).unwrap();
+            drop(file);
+            let after = metadata_at(&path).unwrap();
+            assert_eq!(
+                (after.size, after.mtime_ns, after.identity),
+                (before.size, before.mtime_ns, before.identity)
+            );
+            assert_eq!(metadata_of(&open(&path).unwrap()).unwrap(), after, "opened to be read");
+            if after.ctime_ns > before.ctime_ns {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{after:?}");
+        }
     }
 }

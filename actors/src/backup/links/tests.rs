@@ -39,12 +39,18 @@ fn entry(path: &[u8], kind: EntryKind, metadata: &FileMetadata) -> Entry {
 fn first_run(walked: &[Step], unreadable: &[&str]) -> (Vec<Entry>, LinkTable) {
     let (mut committed, mut table) = (Vec::new(), LinkTable::default());
     for step in walked {
-        let Step::Read { scanned: ScannedEntry { relative_path, metadata, .. }, .. } = step else { continue };
+        let (scanned, base) = match step {
+            Step::Read { scanned, .. } => (scanned, None),
+            Step::Known { scanned, entry } => (scanned, Some(entry)),
+            _ => continue,
+        };
+        let ScannedEntry { relative_path, metadata, .. } = scanned;
         if let Some(first) = table.take(metadata).unwrap() {
             let link_target = Some(first.relative_path);
             committed.push(Entry { link_target, ..entry(relative_path, EntryKind::Hardlink, metadata) });
         } else if !unreadable.iter().any(|path| path.as_bytes() == relative_path) {
-            let made = entry(relative_path, EntryKind::File, metadata);
+            let made =
+                base.map_or_else(|| entry(relative_path, EntryKind::File, metadata), |base| *base.clone());
             table.add(metadata, &made).unwrap();
             committed.push(made);
         }
@@ -99,6 +105,32 @@ fn a_table_is_rebuilt_as_the_first_run_had_it() {
         name("g", 3, 5),
     ];
     assert_rebuilt(&walked);
+}
+
+#[test]
+fn names_that_the_base_has_and_names_that_are_read_are_one_file() {
+    let known = |path: &str, inode: u64, links: u64| {
+        let Step::Read { scanned, .. } = name(path, inode, links) else { unreachable!() };
+        let base =
+            Entry { sha256: Some([9; 32]), ..entry(path.as_bytes(), EntryKind::File, &scanned.metadata) };
+        Step::Known { scanned, entry: Box::new(base) }
+    };
+    let walked = [
+        Step::Unchanged { first: 0, count: 1_000, bytes: 5 },
+        known("a", 1, 3),
+        name("b", 2, 2),
+        name("c", 1, 3),
+        Step::Unchanged { first: 1_004, count: 1, bytes: 5 },
+        known("d", 2, 2),
+        known("e", 1, 3),
+    ];
+    assert_rebuilt(&walked);
+    let (committed, _) = first_run(&walked, &[]);
+    let kinds = committed.iter().map(|entry| (entry.kind, entry.sha256.unwrap()[0], &entry.link_target));
+    let kinds: Vec<_> = kinds.map(|(kind, sha256, target)| (kind, sha256, target.as_deref())).collect();
+    let link = |target| (EntryKind::Hardlink, 1, Some(target));
+    let expected = [(EntryKind::File, 9, None), (EntryKind::File, 1, None), link("a"), link("b"), link("a")];
+    assert_eq!(kinds, expected);
 }
 
 #[test]
