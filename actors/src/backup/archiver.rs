@@ -196,17 +196,11 @@ impl Archiver {
     }
 
     /// One of several names of a file that is as the base has it. The first of them is an entry of its own, whatever it is
-    /// in the base: the one that was the first may be gone.
-    fn known(&mut self, scanned: &ScannedEntry, known: Entry) -> Result<(), StopReason> {
+    /// in the base.
+    fn known(&mut self, scanned: &ScannedEntry, entry: Entry) -> Result<(), StopReason> {
         if let Some(first) = self.out.links.take(&scanned.metadata)? {
             return self.out.hard_link(scanned, first, Change::Unchanged);
         }
-        let entry = match known.kind {
-            EntryKind::Hardlink => {
-                Entry { kind: EntryKind::File, link_target: None, link_target_bytes: None, ..known }
-            }
-            _ => known,
-        };
         self.progress.bytes.add(entry.size);
         self.out.links.add(&scanned.metadata, &entry)?;
         self.out.frames.record(Listed::Entry { entry, change: Change::Unchanged });

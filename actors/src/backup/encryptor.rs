@@ -124,3 +124,6 @@ impl ThreadStage for Encryptor {
         self.done
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod days;
+mod known;
 mod resume;
 
 use std::collections::BTreeMap;
