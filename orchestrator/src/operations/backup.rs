@@ -1,8 +1,8 @@
 //! Backs up: from a policy to a manifest in the store.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -16,8 +16,9 @@ use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
 use intellistor_storage::keys::{ContentKey, DataKey, Recipients};
-use intellistor_storage::manifest::{Base, RootRecord, fetch_roots};
+use intellistor_storage::manifest::{Base, ManifestDraft, RootRecord, fetch_roots};
 use intellistor_storage::objects::{ObjectStoreExt as _, SharedStore, Upload};
+use intellistor_storage::state::{Compared, Findings};
 use intellistor_telemetry::names::span;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
@@ -132,6 +133,14 @@ pub(crate) fn new_backup_id() -> String {
     Uuid::now_v7().to_string()
 }
 
+/// An archive that is in the store.
+struct Sent {
+    draft: ManifestDraft,
+    compared: Option<Compared>,
+    /// What needs attention of the base's archives.
+    warnings: Vec<String>,
+}
+
 struct BackupJob {
     name: BackupName,
     store: SharedStore,
@@ -172,9 +181,9 @@ impl BackupJob {
         let upload = self.store.begin_upload(&key).await?;
         let _estimate = self.options.estimate.then(|| self.estimate());
         let teed = copies.tee(&self.store, &key, &[]).await;
-        let sent = self.send(&header, &data_key, &upload, teed, base.clone()).await;
-        let draft = match sent {
-            Ok(committed) => committed.manifest,
+        let sent = self.send(&header, &data_key, &upload, teed, base.clone(), content_key.clone()).await;
+        let Sent { draft, compared, warnings } = match sent {
+            Ok(sent) => sent,
             Err(error) => {
                 // The error is what matters; parts that stay behind are only worth a warning.
                 if let Err(kept) = self.store.abort_upload(&upload).await {
@@ -186,6 +195,7 @@ impl BackupJob {
         let segments = draft.segments().to_vec();
         let before: Vec<_> = self.roots_before().await.into_iter().collect();
         let findings = sources::findings(&self.policy, &self.excludes, &before);
+        let findings = Findings { compared, ..findings };
         let publication = Publication {
             store: &*self.store,
             header: &header,
@@ -209,8 +219,8 @@ impl BackupJob {
             segments,
             dependencies: &dependencies,
         };
-        let warnings = copies.complete(source, published.manifest.documents(), &self.options.run.cancel);
-        let of_copies = match warnings.await {
+        let completed = copies.complete(source, published.manifest.documents(), &self.options.run.cancel);
+        let of_copies = match completed.await {
             // The backup exists, and lacks the copy.
             Err(Error::Interrupted) => {
                 let warning = "the copy was not completed: interrupted";
@@ -221,7 +231,7 @@ impl BackupJob {
         };
         let mut report = published.report;
         report.seconds = started.elapsed().as_secs_f64();
-        report.warnings.splice(0..0, alerts);
+        report.warnings.splice(0..0, alerts.into_iter().chain(warnings));
         report.warnings.extend(of_copies);
         report.notes.splice(0..0, notes);
         Ok(report)
@@ -235,8 +245,10 @@ impl BackupJob {
         upload: &Upload,
         teed: SharedStore,
         base: Option<Arc<Base>>,
-    ) -> Result<MemoryCommitLog> {
-        let _ = base;
+        content_key: ContentKey,
+    ) -> Result<Sent> {
+        let (compared, warnings) =
+            (Arc::<OnceLock<Compared>>::default(), Arc::<Mutex<Vec<String>>>::default());
         let equal = match self.store.capabilities().parts.equal {
             true => Some(equal_part_bytes(self.count().await)),
             false => None,
@@ -244,16 +256,22 @@ impl BackupJob {
         let pipeline = BackupPipeline {
             walk: WalkSource::Disk {
                 excludes: self.excludes.clone(),
-                changes: ChangesConfig { roots: make_roots(&self.policy.paths), ..ChangesConfig::default() },
+                changes: ChangesConfig {
+                    base: base.clone(),
+                    detect: self.policy.detect_changes,
+                    roots: make_roots(&self.policy.paths),
+                    compared: compared.clone(),
+                },
             },
             resume: Resume::default(),
-            base: None,
-            content_key: ContentKey::generate(),
+            base: base.clone(),
+            warnings: warnings.clone(),
+            content_key,
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),
             store: teed,
             upload: upload.clone(),
-            log: MemoryCommitLog::default(),
+            log: MemoryCommitLog::new(base),
             next_part: 1,
             progress: self.options.run.progress.clone(),
             // A later backup sends everything again.
@@ -263,7 +281,8 @@ impl BackupJob {
         let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();
         let published = publish::archive(&*self.store, header, upload, &parts);
         published.instrument(info_span!(span::COMPLETE)).await?;
-        Ok(committed)
+        let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Sent { draft: committed.manifest, compared: compared.get().copied(), warnings })
     }
 
     /// Bytes of files, as far as they can be counted.

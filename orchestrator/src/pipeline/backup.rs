@@ -1,6 +1,6 @@
 //! The stages of a backup, and of the scan that a job makes before.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -20,9 +20,11 @@ use intellistor_actors::source::Excludes;
 use intellistor_actors::threaded::Threaded;
 use intellistor_storage::archive::{Compression, SegmentSealer};
 use intellistor_storage::keys::ContentKey;
+use intellistor_storage::manifest::Base;
 use intellistor_storage::objects::{SharedStore, Upload};
 use intellistor_storage::state::{Ledger, Scanned};
 use intellistor_telemetry::names::span;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
@@ -63,7 +65,9 @@ pub(crate) struct BackupPipeline<L> {
     pub(crate) walk: WalkSource,
     pub(crate) resume: Resume,
     /// The backup that entries are taken over from.
-    pub(crate) base: Option<BaseConfig>,
+    pub(crate) base: Option<Arc<Base>>,
+    /// Gets what a person should know of the base.
+    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
     /// The base's, or a new one.
     pub(crate) content_key: ContentKey,
     pub(crate) compression: Compression,
@@ -88,6 +92,8 @@ impl<L: CommitLog> BackupPipeline<L> {
         let seal = failures.within(info_span!(span::SEAL, intellistor.stage.busy = Empty));
         let upload = failures.within(info_span!(span::UPLOAD, intellistor.stage.busy = Empty));
 
+        let (store, warnings) = (self.store.clone(), self.warnings);
+        let base = self.base.map(|base| BaseConfig { base, store, runtime: Handle::current(), warnings });
         let sequencer = {
             let (log, next) = (self.log, self.next_part);
             Threaded::start(upload.clone(), move || Sequencer::new(log, next, done))
@@ -112,7 +118,7 @@ impl<L: CommitLog> BackupPipeline<L> {
             window: 2 * compressors + 2,
             progress: self.progress,
             resume: self.resume,
-            base: self.base,
+            base,
             content_key: self.content_key,
         };
         let archiver = Threaded::start(archive, move || Archiver::new(archiver));

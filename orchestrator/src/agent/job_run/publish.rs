@@ -116,8 +116,7 @@ impl Publisher<'_> {
 
 /// The manifest of all committed parts. Problems of entries go into the log.
 fn draft(ledger: &Ledger, base: Option<Arc<Base>>) -> Result<ManifestDraft> {
-    let _ = base;
-    let mut draft = ManifestDraft::default();
+    let mut draft = ManifestDraft::new(base);
     for part in ledger.parts()? {
         let listed = ledger.committed(part.segment.number)?;
         for problems in listed.problems.unpack() {

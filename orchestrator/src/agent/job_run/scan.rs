@@ -27,8 +27,8 @@ pub(in crate::agent) async fn scan(
     cancel: &CancellationToken,
 ) -> Result<()> {
     ledger.clear_scan()?;
-    let _ = base;
-    let changes = ChangesConfig { roots: make_roots(&policy.paths), ..ChangesConfig::default() };
+    let (detect, roots) = (policy.detect_changes, make_roots(&policy.paths));
+    let changes = ChangesConfig { base, detect, roots, ..ChangesConfig::default() };
     let (met, compared) = (excludes.clone(), changes.compared.clone());
     let (records, progress, cancel) = (ledger.clone(), Arc::new(Progress::default()), cancel.clone());
     let walk = move || async move { backup::scan(changes, excludes, records, progress, &cancel).await };

@@ -3,7 +3,7 @@
 //! **In:** a recorded scan, and the parts that earlier runs committed. **Out:** all parts, committed. **After a crash:**
 //! the next run resumes behind the last committed part.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use intellistor_actors::backup::archiver::{Resume, RunContent};
@@ -12,7 +12,6 @@ use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_storage::archive::{SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::keys::ContentKey;
 use intellistor_storage::manifest::{Base, EntryKind, Listed, PartEntries};
 use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
@@ -37,7 +36,6 @@ pub(in crate::agent) async fn transfer(
     progress: &Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    let _ = base;
     let OpenJob { ledger, header, data_key, .. } = job;
     if is_closed(ledger)? {
         // The earlier run crashed after the last commit, before it recorded the job's next state.
@@ -53,14 +51,17 @@ pub(in crate::agent) async fn transfer(
     let (last, resume) = position(ledger, progress)?;
     let sent: Vec<_> = ledger.parts()?.into_iter().map(|part| part.segment).collect();
     let teed = copies.tee(store, &upload.key, &sent).await;
+    let content_key = job.content_key(base.as_deref())?;
+    let warnings = Arc::<Mutex<Vec<String>>>::default();
     let (header, data_key) = (header.clone(), data_key.clone());
     // The scan is recorded, so a run that resumes makes parts of the same size.
     let equal = store.capabilities().parts.equal.then(|| equal_part_bytes(scanned.bytes));
     let pipeline = BackupPipeline {
         walk: WalkSource::Ledger { ledger: ledger.clone(), from: resume.cursor.entry },
         resume,
-        base: None,
-        content_key: ContentKey::generate(),
+        base,
+        warnings: warnings.clone(),
+        content_key,
         compression: policy.compression,
         sealer: match &last {
             Some(last) => SegmentSealer::resume(header, data_key, last),
@@ -75,7 +76,12 @@ pub(in crate::agent) async fn transfer(
         in_flight_timeout: IN_FLIGHT_TIMEOUT,
     };
     let cancel = cancel.clone();
-    on_system("backup", move || async move { pipeline.run(&cancel).await.map(drop) }).await
+    let sent = on_system("backup", move || async move { pipeline.run(&cancel).await.map(drop) }).await;
+    let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
+    if !warnings.is_empty() {
+        ledger.update(|job| job.base.get_or_insert_default().alerts.extend(warnings))?;
+    }
+    sent
 }
 
 /// Whether the last recorded part closes the archive.
