@@ -210,13 +210,23 @@ impl RegularFiles {
 
     /// How a file differs from the base, of which `known` has the same content.
     fn change(&self, step: &FileStep<'_>, entry: &Entry, known: Option<&Entry>, out: &mut Output) -> Change {
+        let says = |entry: &Entry| {
+            let Entry { size, sha256, mtime_ns, unix, windows, xattrs, .. } = entry.clone();
+            (size, sha256, mtime_ns, unix, windows, xattrs)
+        };
+        match (step.before, known) {
+            // What is known may have its content under another path.
+            (Some(before), _) if says(before) == says(entry) => return Change::Unchanged,
+            (Some(_), _) => return Change::Changed,
+            _ => {}
+        }
         match known {
             Some(known) if known.raw_path() == entry.raw_path() => {
-                let says = |entry: &Entry| {
-                    let Entry { mtime_ns, unix, windows, xattrs, .. } = entry.clone();
-                    (mtime_ns, unix, windows, xattrs)
-                };
-                if says(known) == says(entry) { Change::Unchanged } else { Change::Changed }
+                if says(known) == says(entry) {
+                    Change::Unchanged
+                } else {
+                    Change::Changed
+                }
             }
             Some(known) if step.reason == Reason::New => {
                 let gone = out.is_gone(step.scanned, known.raw_path());

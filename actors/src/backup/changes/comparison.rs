@@ -112,7 +112,9 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
                 tracing::debug!(path = %String::from_utf8_lossy(&scanned.relative_path), reason = reason.name(), "read again");
                 self.count_read(&scanned, reason);
                 self.end_run(&mut out);
-                let before = may_have_most(&scanned, &entry).then(|| Box::new(as_file(entry)));
+                let is_file = scanned.metadata.kind == SourceKind::File;
+                let helps = may_have_most(&scanned, &entry) || (is_file && reason.leaves_content_open());
+                let before = helps.then(|| Box::new(as_file(entry)));
                 out(Step::Read { scanned, reason, before });
             }
         }
