@@ -22,7 +22,7 @@ import tarfile
 import zlib
 from bisect import bisect_right
 from functools import lru_cache
-from itertools import chain, zip_longest
+from itertools import chain
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -292,6 +292,10 @@ def padding(length):
     return bytes(-length % 512)
 
 
+def block_of(offset):
+    return offset // 512 * 512
+
+
 def seconds(ns):
     return b"%s%d.%09d" % (b"-" if ns < 0 else b"", *divmod(abs(ns), 10**9))
 
@@ -315,20 +319,20 @@ def ustar(kind, name, link=b"", **fields):
     return info.tobuf(tarfile.USTAR_FORMAT, "latin-1", "strict")
 
 
-def tar_header(entry, holes, regions):
-    """What precedes an entry's content. `regions` are offset and length of its data, among holes if there are any."""
+def tar_header(entry, sparse=()):
+    """What precedes an entry's content; `sparse` has the start and end of each region of a file that has holes."""
     kind, unix, records = KINDS[entry["kind"]], entry.get("unix", {}), {b"mtime": seconds(entry["mtime_ns"])}
     path = raw(entry, "relative_path", "path_bytes") + b"/" * (kind == tarfile.DIRTYPE)
     link = raw(entry, "link_target", "link_target_bytes")
-    size, sparse_map = sum(length for _, length in regions), b""
-    if holes:
-        # GNU's form 1.0: before the data a map, in decimal numbers.
-        regions = [*regions, (entry["size"], 0)]
+    size, sparse_map = entry["size"] if kind == tarfile.REGTYPE else 0, b""
+    if sparse:
+        # GNU's form 1.0: before the data a map in decimal numbers, of where each region begins and how long it is.
+        regions = [(start, end - start) for start, end in sparse]
         sparse_map = b"".join(b"%d\n" % number for number in [len(regions), *chain(*regions)])
         sparse_map += padding(len(sparse_map))
         records.update({b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.name": path})
         records[b"GNU.sparse.realsize"] = b"%d" % entry["size"]
-        size, path = len(sparse_map) + size, b"GNUSparseFile.0/x"
+        size, path = len(sparse_map) + sum(length for _, length in regions), b"GNUSparseFile.0/x"
     for key, name in ((b"path", path), (b"linkpath", link)):
         if len(name) > 99 or max(name, default=0) > 127:
             records[key] = name
@@ -350,27 +354,36 @@ def tar_header(entry, holes, regions):
 
 def write_file(entry, archives, out):
     """A file, from extents that may be in any archives in any order."""
-    extents, regions, end, holes = entry.get("extents", []), [], 0, 0
-    for extent in extents:
-        at = extent.get("at", end)
-        if at < end or at + extent["length"] > entry["size"]:
+    size, end, holes, sparse, pieces = entry["size"], 0, 0, [], []
+    for extent in entry.get("extents", []):
+        start = extent.get("at", end)
+        if start < end or start + extent["length"] > size:
             fail(f"the extents of {entry['relative_path']!r} are not those of a file")
-        regions.append((at, extent["length"]))
-        holes, end = holes + at - end, at + extent["length"]
-    holes += entry["size"] - end
-    out.write(tar_header(entry, holes, regions))
-    digest, zeros, end = hashlib.sha256(), bytes(1 << 16), 0
-    for (at, length), extent in zip_longest([*regions, (entry["size"], 0)], extents):
+        holes, end = holes + start - end, start + extent["length"]
+        pieces.append((start, end, extent))
+        # To tar a hole is of whole blocks.
+        if not sparse or sparse[-1][1] < block_of(start):
+            sparse.append((block_of(start), 0))
+        sparse[-1] = sparse[-1][0], min(size, block_of(end + 511))
+    holes += size - end
+    sparse = [*sparse, (size, size)] if holes else ()
+    out.write(tar_header(entry, sparse))
+    digest, written, end, zeros = hashlib.sha256(), 0, 0, bytes(1 << 16)
+    for start, next_end, extent in [*pieces, (size, size, None)]:
         # Holes are hashed as zeros, unless there are more of them than anyone would wait for.
-        while end < at and holes <= MOST_HASHED_HOLES:
-            digest.update(zeros[: at - end])
-            end += min(at - end, len(zeros))
-        if extent:
-            for piece in archives[extent["archive"]].read(extent["offset"], length):
-                digest.update(piece)
-                out.write(piece)
-        end = at + length
-    out.write(padding(sum(length for _, length in regions)))
+        passed = start - end if holes <= MOST_HASHED_HOLES else 0
+        for at in range(0, passed, len(zeros)):
+            digest.update(zeros[: passed - at])
+        # Of a hole, what is in the same blocks as data: after the data before it, and before the data behind it.
+        region_end, region_start = min(size, block_of(end + 511)), block_of(start) if extent else size
+        fill = start - end if region_start <= region_end else region_end - end + start - region_start
+        out.write(bytes(fill))
+        written += fill + next_end - start
+        for piece in archives[extent["archive"]].read(extent["offset"], extent["length"]) if extent else ():
+            digest.update(piece)
+            out.write(piece)
+        end = next_end
+    out.write(padding(written))
     if digest.hexdigest() != entry["sha256"]:
         fail(f"the content of {entry['relative_path']!r} is not what was backed up")
 
@@ -381,7 +394,7 @@ def write_tar(manifest, store, out):
         if entry["kind"] == "file":
             write_file(entry, archives, out)
         else:
-            out.write(tar_header(entry, 0, []))
+            out.write(tar_header(entry))
     out.write(bytes(1024))
 
 

@@ -206,14 +206,15 @@ def main():
     full.finish(folder / "store", sealed)
 
     # The next day: bytes inserted in the middle, a hole, a copy, a file moved, a hard link, a link.
-    more, island = noise.randbytes(70_000), noise.randbytes(5000)
+    more, islands = noise.randbytes(70_000), [noise.randbytes(5000), noise.randbytes(3000)]
     changed = large[:100_000] + more + large[250_000:] + large[:50_000]
-    sparse = bytes(1 << 20) + island + bytes(1 << 20)
+    sparse = bytes((1 << 20) + 100) + islands[0] + bytes(7) + islands[1] + bytes(1 << 20)
     day = Backup("20260302T020000Z", full)
     day.entry(".", "directory")
     new = day.member("cópia.txt", b"novo\n")
     day.file("cópia.txt", b"novo\n", [new])
-    day.file("esparso.img", sparse, [{**day.piece(island), "at": 1 << 20}])
+    extents = [{**day.piece(islands[0]), "at": (1 << 20) + 100}, {**day.piece(islands[1]), "at": (1 << 20) + 5107}]
+    day.file("esparso.img", sparse, extents)
     pieces = [day.piece(more[:40_000]), day.piece(more[40_000:])]
     day.file("grande.bin", changed, [inside(whole, 0, 100_000), *pieces, inside(whole, 250_000, 150_000), inside(whole, 0, 50_000)])
     day.entry("ligação", "symlink", link_target="novo.txt")
