@@ -4,9 +4,9 @@
 //! Planner       groups entries and frames   1 range waits: 512 entries of 1 MiB, 4 MiB sealed and 4 MiB opened frames
 //!    │
 //!    ▼ RangePlanned
-//! Fetcher       8 requests in parallel      32 MiB of ranges, sealed and opened, from here to the disk, and a window of 48
-//!    │                                      frames of 1 MiB for later entries; 40 MiB and 32 frames from one archive: see
-//!    │                                      `memory`. With buffers and code that is below the 128 MiB of a restore
+//! Fetcher       8 requests in parallel      24 MiB of ranges, sealed and opened, from here to the disk, and a window of 48
+//!    │                                      frames of 1 MiB for later entries; 40 MiB and 16 frames from one archive: see
+//!    │                                      `memory`. With some 40 MiB of code, buffers and threads: below 128 MiB
 //!    ▼ RangeFetched
 //! FrameOpener   × cores                     1 frame each, besides the range's share
 //!    │

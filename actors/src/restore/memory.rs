@@ -32,8 +32,8 @@ impl MemoryBudget {
     #[must_use]
     pub fn of(archives: &ArchiveSet) -> Self {
         match archives.numbers().len() {
-            0 | 1 => Self { window_frames: 32, in_flight_bytes: 40 << 20 },
-            _ => Self { window_frames: 48, in_flight_bytes: 32 << 20 },
+            0 | 1 => Self { window_frames: 16, in_flight_bytes: 40 << 20 },
+            _ => Self { window_frames: 48, in_flight_bytes: 24 << 20 },
         }
     }
 
