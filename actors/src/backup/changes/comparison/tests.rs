@@ -23,7 +23,7 @@ enum Node {
 }
 
 /// A root: what a walk over it gives, in its order, folders first.
-fn walk(path: Vec<u8>, node: &Node, out: &mut Vec<(Vec<u8>, Node)>) {
+fn walk(path: Vec<u8>, node: &Node, out: &mut Vec<Found>) {
     out.push((path.clone(), node.clone()));
     if let Node::Folder { listed: true, content, .. } = node {
         for (name, node) in content {
@@ -45,6 +45,9 @@ fn put(folder: &mut Node, names: &[u8], node: Node) {
     }
 }
 
+/// A path, and what is there.
+type Found = (Vec<u8>, Node);
+
 type Edit = (u8, Vec<u8>, Node);
 
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
@@ -59,9 +62,9 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
 }
 
 /// Makes the roots of a backup; `listed` makes every folder one that can be listed.
-fn roots(count: usize, edits: &[Edit], listed: bool) -> Vec<(Vec<u8>, Node)> {
+fn roots(count: usize, edits: &[Edit], listed: bool) -> Vec<Found> {
     let mut walked = Vec::new();
-    for number in 0..count {
+    for (number, prefix) in PREFIXES.iter().enumerate().take(count) {
         let mut root = Node::Folder { version: 0, listed: true, content: BTreeMap::new() };
         for (_, names, node) in edits.iter().filter(|(of, ..)| *of as usize % count == number) {
             let mut node = node.clone();
@@ -70,7 +73,7 @@ fn roots(count: usize, edits: &[Edit], listed: bool) -> Vec<(Vec<u8>, Node)> {
             }
             put(&mut root, names, node);
         }
-        let path = if count == 1 { "." } else { PREFIXES[number] };
+        let path = if count == 1 { "." } else { *prefix };
         walk(path.into(), &root, &mut walked);
     }
     walked
@@ -149,7 +152,7 @@ fn compare(base: Vec<Entry>, roots: &[&str], walked: Vec<Walked>) -> (Vec<Step>,
     (steps, counts)
 }
 
-fn walked(found: &[(Vec<u8>, Node)]) -> Vec<Walked> {
+fn walked(found: &[Found]) -> Vec<Walked> {
     let mut walked = Vec::new();
     for (path, node) in found {
         walked.push(Walked::Entry(scanned(path, metadata(node))));
@@ -254,7 +257,8 @@ proptest! {
                     said.push((scanned.relative_path, Said::Known));
                 }
                 Step::Read { scanned, reason, before } => {
-                    prop_assert_eq!(before, None, "it is small");
+                    let may_be_same = scanned.metadata.kind == SourceKind::File && reason.leaves_content_open();
+                    prop_assert_eq!(before.is_some(), may_be_same, "it is small, and read for {:?}", reason);
                     said.push((scanned.relative_path, Said::Read(reason)));
                 }
                 Step::Problem(_) => {
@@ -401,8 +405,7 @@ fn a_run_has_an_end() {
 }
 
 #[test]
-fn a_million_unchanged_entries_are_compared_in_constant_memory() {
-    // The figure is printed with `--nocapture`, and is one of a build without optimization.
+fn a_million_unchanged_entries_are_few_steps() {
     let count = 1_000_000_u64;
     let rules = Rules::new(DetectChanges::Ctime, 1_000_000);
     let path = |i: u64| format!("folder {:04}/file {i:07}", i / 1_000);
@@ -410,7 +413,6 @@ fn a_million_unchanged_entries_are_compared_in_constant_memory() {
     let mut comparison =
         Comparison::new(entries, WalkOrder::default(), Box::new(take_over), rules, count).unwrap();
     let (mut steps, mut unchanged) = (0, 0);
-    let began = std::time::Instant::now();
     let mut out = |step| {
         let Step::Unchanged { count, .. } = step else { panic!("{step:?}") };
         (steps, unchanged) = (steps + 1, unchanged + count);
@@ -419,6 +421,5 @@ fn a_million_unchanged_entries_are_compared_in_constant_memory() {
         comparison.step(Walked::Entry(file(&path(i), 5, 1).0), &mut out).unwrap();
     }
     let counts = comparison.finish(out).unwrap();
-    println!("{count} unchanged entries: {:?}", began.elapsed());
     assert_eq!((counts.unchanged, unchanged, steps), (count, count, count.div_ceil(MOST_IN_RUN)));
 }
