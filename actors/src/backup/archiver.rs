@@ -2,11 +2,18 @@
 //!
 //! - **In:** [`FilesOpened`], in order. **Out:** [`FrameArchived`], in order, and with each the entries that
 //!   ended in it.
-//! - **Bound:** one frame is being filled; `window` frames of 1 MiB are with the compressors. The pipeline gives
-//!   two for each core, so that none waits for a frame, and two more.
-//! - **Blocks:** on the disk, and on the compressors; it has a thread of its own.
+//! - **Bound:** one frame is being filled, with about 1 MiB of records; `window` frames of 1 MiB are with the compressors.
+//!   The pipeline gives two for each core, so that none waits for a frame, and two more. For a large file there are some 6 MiB
+//!   of blocks, a piece, its list, and what is known of up to a million chunks: 24 bytes for each. Indexes of known content
+//!   have their own bounds, and are on the disk beyond them.
+//! - **Blocks:** on the disk, on the compressors, and on the store while a chunk list of the base is fetched; it has a thread of
+//!   its own, and one beside it.
 //! - **Survives a crash:** nothing by itself. It begins where a [`Resume`] says that the committed parts end; of
-//!   the file in which that is, only the uploaded part is read again, to prove that it still is the same file.
+//!   the file in which that is, only the uploaded part is read again, to prove that it still is the same file. A file that is put
+//!   together of chunks is read from its beginning, and the pieces of it that are committed are known.
+//!
+//! No content is stored twice: a file whose content the base has points there; one whose content this archive has is a
+//! [copy](members::COPY) of the first; of a large one only the chunks that are not known are stored, if there is a base.
 //!
 //! A file that cannot be opened, or that vanished, is skipped and recorded. One that changes while it is read is
 //! archived again, up to [`ATTEMPTS`] times while it is small, and then recorded as changed: its entry says what

@@ -367,3 +367,35 @@ fn links_whose_file_was_written_to_between_scan_and_archive_stay_sound_over_any_
         assert_eq!(paths.len(), 5, "cut behind frame {cut}: {paths:?}");
     }
 }
+
+#[test]
+fn a_run_that_was_cut_within_a_chunk_list_makes_the_list_again_and_not_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("grande");
+    let mut cuts = 0;
+    for before_end in (0..7).map(|n| n * 1024) {
+        fs::write(&path, noise(1, 2 * FRAME - before_end)).unwrap();
+        set_mtime(&path, 1_700_000_000);
+        let walked = walk(dir.path());
+        let whole = resume_after(&walked, &[]);
+        let in_list = |frame: &&Arc<FrameArchived>| {
+            let partial = frame.recorded.cursor.partial_entry.as_ref();
+            partial.is_some_and(|partial| partial.finished.is_some())
+        };
+        let Some(cut) = whole.iter().position(|frame| in_list(&frame)) else { continue };
+        cuts += 1;
+        let again = resume_after(&walked, &whole[..=cut]);
+        let what = format!("{before_end}");
+        assert_sound(&again, dir.path(), &what);
+        assert_eq!(entries_of(&again)[1].extents, entries_of(&whole)[1].extents, "{what}");
+        assert!(tar_of(&again).len() < tar_of(&whole).len() + 10_000, "{what}: content is stored again");
+        // Other bytes, size and time as before: they are archived.
+        overwrite(&path, FRAME);
+        let other = resume_after(&walked, &whole[..=cut]);
+        assert_sound(&other, dir.path(), &what);
+        for second in cut + 2..other.len() {
+            assert_sound(&resume_after(&walked, &other[..second]), dir.path(), &format!("{what}, again"));
+        }
+    }
+    assert!(cuts >= 2, "{cuts}");
+}
