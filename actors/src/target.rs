@@ -133,7 +133,7 @@ impl Target {
                 Ok(self.folders.take_warnings())
             }
             Err(e) => {
-                let mut warnings = self.copy(&target_dir, &target_name, found, entry)?;
+                let (mut warnings, _) = self.copy(&target_dir, &target_name, found, entry)?;
                 warnings
                     .push(format!("{}: restored as a copy, not as a hard link: {e}", entry.relative_path));
                 Ok(warnings)
@@ -142,10 +142,11 @@ impl Target {
     }
 
     /// Makes a file of its own with the content of another one that this restore has made: the one that `entry` links to.
+    /// Gives warnings, and its size.
     ///
     /// # Errors
     /// [`TargetError`]; also when the other file was not restored.
-    pub fn duplicate(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
+    pub fn duplicate(&mut self, entry: &Entry) -> Result<(Vec<String>, u64), TargetError> {
         let (dir, name, found) = self.restored_target(entry)?;
         self.copy(&dir, &name, found, entry)
     }
@@ -211,7 +212,7 @@ impl Target {
         name: &OsStr,
         restored: FileId,
         entry: &Entry,
-    ) -> Result<Vec<String>, TargetError> {
+    ) -> Result<(Vec<String>, u64), TargetError> {
         let failed = |e| TargetError::from_io("copy the file that has its content", e);
         let mut source = temporary::open_existing(dir, name).map_err(failed)?;
         if FileId::of_file(&source).map_err(failed)? != restored {
@@ -227,7 +228,7 @@ impl Target {
             }
             at = io::Seek::stream_position(&mut source).map_err(failed)?;
         }
-        writer.finish(entry, at)
+        Ok((writer.finish(entry, at)?, at))
     }
 }
 

@@ -100,6 +100,7 @@ fn with_copies() -> Tar {
 async fn a_copy_becomes_a_file_of_its_own() {
     let (report, out) = with_copies().restore(&[]).await;
     assert_eq!((report.found, report.restored, &report.warnings), (4, 4, &vec![]));
+    assert_eq!(report.bytes, 14, "that of each file once");
     for path in ["first", "copy", "linked copy", "link"] {
         assert_eq!(read(&out, path).unwrap(), b"content", "{path}");
     }

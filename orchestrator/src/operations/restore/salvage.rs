@@ -95,7 +95,7 @@ impl Salvage {
     }
 
     fn restore_selected(mut self, archive: Archive) -> Result<Self> {
-        let read = for_each(archive, |Member { entry, ranges, is_copy }, content| {
+        let read = for_each(archive, |Member { mut entry, ranges, is_copy }, content| {
             self.position = format!("{} and what follows it in the archive", entry.relative_path);
             if self.only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
                 return Ok(());
@@ -109,7 +109,10 @@ impl Salvage {
                 EntryKind::Hardlink if is_copy => match self.target.duplicate(&entry) {
                     // Its file may be one that cannot be made here, or be read.
                     Err(TargetError::Refused(_) | TargetError::Failed(_)) => return self.defer(entry, true),
-                    made => made,
+                    made => made.map(|(warnings, bytes)| {
+                        entry.size = bytes;
+                        warnings
+                    }),
                 },
                 EntryKind::Hardlink => match self.target.hardlink(&entry) {
                     Err(TargetError::Failed(_)) if self.deferred.add_name(&entry) => return Ok(()),
