@@ -37,7 +37,7 @@ pub async fn put_manifest(
 pub(super) async fn put_document(store: &dyn ObjectStore, name: &BackupName, document: &Spool) -> Result<()> {
     let key = name.manifest_key();
     put_stream(store, &key, document.reader(), &PutOptions::if_absent(), temporary).await?;
-    confirm(store, &key, document).await
+    confirm(store, &key, document, true).await
 }
 
 /// Puts sealed lists, unless they are there.
@@ -51,18 +51,19 @@ pub(super) async fn put_lists(store: &dyn ObjectStore, name: &BackupName, lists:
         Err(Error::Store(error)) if error.kind == StoreErrorKind::AccessDenied => None,
         found => found?,
     };
-    if is_there.is_none() {
+    let mut is_new = is_there.is_none();
+    if is_new {
         match put_stream(store, &key, lists.reader(), &PutOptions::if_absent(), temporary).await {
-            Err(Error::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {}
+            Err(Error::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => is_new = false,
             put => put?,
         }
     }
-    confirm(store, &key, lists).await
+    confirm(store, &key, lists, is_new).await
 }
 
 /// Not every store knows the condition: of two that put at once, the one that finds its own seal there has won. That of a
 /// manifest is its HMAC, that of lists the tag of their last frame, whose key no other sealing has.
-async fn confirm(store: &dyn ObjectStore, key: &str, put: &Spool) -> Result<()> {
+async fn confirm(store: &dyn ObjectStore, key: &str, put: &Spool, is_new: bool) -> Result<()> {
     let start = put.bytes().saturating_sub(TRAILER_BYTES as u64);
     let mut seal = vec![0; (put.bytes() - start) as usize];
     put.read_exact_at(&mut seal, start).map_err(temporary)?;
@@ -70,7 +71,10 @@ async fn confirm(store: &dyn ObjectStore, key: &str, put: &Spool) -> Result<()> 
         Ok(found) if found == seal => Ok(()),
         Ok(_) => Err(written_by_another(store, key)),
         // Who may only write relies on the condition.
-        Err(Error::Store(error)) if error.kind == StoreErrorKind::AccessDenied => Ok(()),
+        Err(Error::Store(error)) if error.kind == StoreErrorKind::AccessDenied && is_new => Ok(()),
+        Err(Error::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
+            Err(written_by_another(store, key))
+        }
         Err(error) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use crate::manifest::fixtures::{Making, bytes, entries, extent, file};
 use crate::manifest::listed::{Change, Listed};
 use crate::manifest::reader::VerifiedManifest;
 use crate::manifest::{Base, NewManifest, put_manifest};
+use crate::objects::faulty::{Fault, Faulty, Operation};
 use crate::objects::memory::MemoryStore;
 use crate::objects::store::ObjectStore as _;
 
@@ -128,6 +129,21 @@ async fn what_a_crashed_run_put_is_adopted_and_what_differs_is_not() {
     again.put(&store, &making.header, &making.data_key).await.unwrap();
     assert_eq!(bytes(again.documents().sealed_lists().unwrap()), before);
     assert_eq!(entries(&fetch(&making, &store).await.unwrap()).len(), 5);
+
+    // Who may not read cannot tell whose lists are there, and names none.
+    let refused = async |operation| {
+        let faulty = Faulty::new(Arc::new(store.clone()));
+        faulty.fail(operation, 1, Fault::Fails(crate::StoreErrorKind::AccessDenied));
+        faulty.fail(Operation::GetRange, 1, Fault::Fails(crate::StoreErrorKind::AccessDenied));
+        put_manifest(&faulty, &making.name, made(&making, 5).documents()).await
+    };
+    for operation in [Operation::Head, Operation::GetRange] {
+        let refused = refused(operation).await;
+        assert!(
+            matches!(&refused, Err(Error::Store(error)) if error.kind == crate::StoreErrorKind::AlreadyExists && error.key.ends_with("entries.enc")),
+            "{refused:?}"
+        );
+    }
 
     // A copy is made of the very same bytes.
     let copy = MemoryStore::default();
