@@ -38,7 +38,7 @@ impl<'a> LargeFile<'a> {
     }
 
     pub(crate) fn has_holes(&self) -> bool {
-        *self.data != [0..self.size()]
+        !matches!(self.data.as_slice(), [all] if *all == (0..self.size()))
     }
 
     /// Whether its digest is that of its data alone: then it does not say what the content is.

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::backup::archiver::known_chunks::KnownChunks;
 use crate::backup::archiver::known_content::KnownContent;
 use crate::backup::archiver::list_reader::ListReader;
-use crate::backup::archiver::run_lists::RunLists;
+use crate::backup::archiver::run_lists::{Relative, RunLists};
 
 /// In so many of eight numbers two files agree of which one is the other, changed a little: then no further one is looked for.
 const MOSTLY_SAME: u32 = 4;
@@ -82,7 +82,9 @@ impl Candidates {
             };
         }
         if let Some(sketch) = sketch.filter(|_| similarity < MOSTLY_SAME) {
-            for (extents, list) in self.similar(sketch, before.map(|(entry, _)| entry), known)? {
+            for Relative { extents, list, .. } in
+                self.similar(sketch, before.map(|(entry, _)| entry), known)?
+            {
                 chunks.add(extents, &list);
                 found = true;
             }
@@ -97,19 +99,19 @@ impl Candidates {
         sketch: &Sketch,
         before: Option<&Entry>,
         known: &mut KnownContent,
-    ) -> Result<Vec<(Vec<(u64, Extent)>, ChunkList)>> {
+    ) -> Result<Vec<Relative>> {
         let mut found = self.run.similar(sketch)?;
         for (similarity, entry) in known.similar(sketch)? {
             if before.is_some_and(|before| before.raw_path() == entry.raw_path()) {
                 continue;
             }
             if let Some(list) = self.list_before(&entry) {
-                found.push((similarity, self.config.base.usable_extents(&entry), list));
+                found.push(Relative { similarity, extents: self.config.base.usable_extents(&entry), list });
             }
         }
         // A stable sort: of equally similar ones those of this run come first.
-        found.sort_by_key(|(similarity, ..)| std::cmp::Reverse(*similarity));
-        Ok(found.into_iter().map(|(_, extents, list)| (extents, list)).collect())
+        found.sort_by_key(|file| std::cmp::Reverse(file.similarity));
+        Ok(found)
     }
 
     fn read(&mut self, chunks: &Extent, entry: &Entry) -> Result<ChunkList> {

@@ -17,7 +17,7 @@ pub(crate) struct KnownContent {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// In the base: the entry, with this backup's numbers of archives.
-    Base(Entry),
+    Base(Box<Entry>),
     /// In this archive.
     Run(First),
 }
@@ -35,7 +35,7 @@ impl KnownContent {
         if let Some(base) = &mut self.base
             && let Some(entry) = base.find(sha256, size)?
         {
-            return Ok(Some(Found::Base(entry)));
+            return Ok(Some(Found::Base(Box::new(entry))));
         }
         Ok(self.run.find(sha256, size)?.map(Found::Run))
     }

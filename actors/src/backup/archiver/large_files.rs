@@ -198,7 +198,7 @@ impl LargeFiles {
             return Ok(None);
         }
         let archived = match way.known.find(&sha256, file.size())? {
-            Some(Found::Base(entry)) => ArchivedContent::of_base(entry, sha256),
+            Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
             Some(Found::Run(first)) => {
                 write_copy(&first, subject.path, file.metadata, subject.xattrs, way.frames)?
             }

@@ -11,6 +11,16 @@ use serde_bytes::ByteBuf;
 /// A file with a list: its size, its extents, and the bytes of the list.
 type Listed = (u64, Vec<Extent>, ByteBuf);
 
+/// A large file that has chunks in common with another one.
+#[derive(Debug)]
+pub(crate) struct Relative {
+    /// In how many of eight numbers the sketches agree.
+    pub(crate) similarity: u32,
+    /// Those that may be used, each with its place in the file.
+    pub(crate) extents: Vec<(u64, Extent)>,
+    pub(crate) list: ChunkList,
+}
+
 /// The large files of this run.
 #[derive(Debug, Default)]
 pub(crate) struct RunLists {
@@ -25,15 +35,15 @@ impl RunLists {
         self.similar.insert(sketch, self.files.add(&file)?)
     }
 
-    /// The files that have much in common with another one, the most similar one first: extents, each with its place, and
-    /// the list.
-    pub(crate) fn similar(&mut self, sketch: &Sketch) -> Result<Vec<(u32, Vec<(u64, Extent)>, ChunkList)>> {
+    /// The files that have much in common with another one, the most similar one first.
+    pub(crate) fn similar(&mut self, sketch: &Sketch) -> Result<Vec<Relative>> {
         let mut found = Vec::new();
         for file in self.similar.similar(sketch)? {
             let (size, extents, list) = self.files.get(file.place)?;
             let list = ChunkList::decode("a chunk list in a temporary file", list.into_vec(), size)?;
             let entry = Entry { extents, ..Entry::default() };
-            found.push((file.similarity, entry.placed_extents().collect(), list));
+            let extents = entry.placed_extents().collect();
+            found.push(Relative { similarity: file.similarity, extents, list });
         }
         Ok(found)
     }

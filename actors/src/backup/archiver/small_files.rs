@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use intellistor_storage::manifest::Xattr;
+use intellistor_storage::manifest::{Extent, Xattr};
 use intellistor_storage::{ContentDigest, read_at};
 use tar::EntryType;
 
@@ -15,7 +15,6 @@ use crate::backup::archiver::large_files::write_copy;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::progress::Progress;
 use crate::source::{self, FileMetadata};
-use intellistor_storage::manifest::Extent;
 
 /// Archives small files.
 #[derive(Debug, Default)]
@@ -53,6 +52,7 @@ impl SmallFiles {
             Ok(read) => read,
             Err(e) => return Ok(e.into()),
         };
+        let has_holes = !matches!(data.as_slice(), [all] if *all == (0..metadata.size));
         let bytes = &self.buffer[..read];
         let outcome = match read as u64 {
             read if read < metadata.size => ReadOutcome::shrank(metadata.size, read),
@@ -69,11 +69,11 @@ impl SmallFiles {
         let mut digest = ContentDigest::default();
         digest.data(bytes);
         let sha256 = digest.finish();
-        let archived = match known.find(&sha256, read as u64)?.filter(|_| read > 0) {
-            Some(Found::Base(entry)) => ArchivedContent::of_base(entry, sha256),
+        let found = if read > 0 { known.find(&sha256, read as u64)? } else { None };
+        let archived = match found {
+            Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
             Some(Found::Run(first)) => write_copy(&first, path, metadata, xattrs, frames)?,
-            None if *data != [0..metadata.size] && matches!(outcome, ReadOutcome::Whole) => {
-                // It has holes.
+            None if read > 0 && has_holes && matches!(outcome, ReadOutcome::Whole) => {
                 let copy = FileCopy { body: Body::File(file), metadata, xattrs, path };
                 return copy.run(frames, progress, None);
             }

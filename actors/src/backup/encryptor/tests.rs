@@ -69,13 +69,8 @@ fn unchanged(numbers: std::ops::Range<u64>) -> Vec<Listed> {
 #[test]
 fn records_without_tar_add_no_frame_and_are_committed_with_the_part_that_comes_next() {
     let records = |seq| frame(seq, Vec::new(), false);
-    let frames = vec![
-        records(0),
-        frame(1, vec![7; 5000], false),
-        records(2),
-        records(3),
-        frame(4, vec![0; 1024], true),
-    ];
+    let frames =
+        [records(0), frame(1, vec![7; 5000], false), records(2), records(3), frame(4, vec![0; 1024], true)];
     for equal in [None, Some(8 << 20)] {
         let parts = seal(frames.iter().map(|f| frame(f.seq, f.tar.to_vec(), f.last)).collect(), equal);
         let [part] = &parts[..] else { panic!("{} parts", parts.len()) };
