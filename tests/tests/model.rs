@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::Operation;
@@ -50,6 +50,10 @@ enum Op {
     Kill(u32),
     /// The next parts fail.
     FailParts(u32, Failure),
+    /// The nth backup's manifest is deleted in the store.
+    RemoveManifest(usize),
+    /// The nth backup's archive is deleted in the store: later backups may need it.
+    RemoveArchive(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +70,18 @@ enum Change {
     AddFolder,
     RemoveFolder,
     RenameFolder,
+    Copy,
+    Touch,
+    InsertInMiddle,
+    ReplaceByFolder,
+    /// Other content, and the size and the time of before.
+    ReplaceInSecret,
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
     use Change::{
-        AddFolder, AddSparse, Append, Halve, Link, Remove, RemoveFolder, Rename, RenameFolder, Replace,
-        SetMode, WriteInto,
+        AddFolder, AddSparse, Append, Copy, Halve, InsertInMiddle, Link, Remove, RemoveFolder, Rename,
+        RenameFolder, Replace, ReplaceByFolder, ReplaceInSecret, SetMode, Touch, WriteInto,
     };
     let fixed = [
         Append,
@@ -85,8 +95,13 @@ fn any_change() -> impl Strategy<Value = Change> {
         AddFolder,
         RemoveFolder,
         RenameFolder,
+        Copy,
+        Touch,
+        InsertInMiddle,
+        ReplaceByFolder,
+        ReplaceInSecret,
     ];
-    prop_oneof![11 => prop::sample::select(fixed.to_vec()), 1 => (0o600..0o700u32).prop_map(SetMode)]
+    prop_oneof![16 => prop::sample::select(fixed.to_vec()), 1 => (0o600..0o700u32).prop_map(SetMode)]
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -110,6 +125,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         }),
         5 => (0..1000u32).prop_map(Op::Kill),
         1 => (1..4u32, prop::sample::select(failures.to_vec())).prop_map(|(n, how)| Op::FailParts(n, how)),
+        1 => prop_oneof![
+            (0..9usize).prop_map(Op::RemoveManifest),
+            (0..9usize).prop_map(Op::RemoveArchive),
+        ],
     ]
 }
 
@@ -201,6 +220,26 @@ impl Model {
             Change::Rename => fs::rename(path, new).unwrap(),
             Change::SetMode(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap(),
             Change::Link => fs::hard_link(path, new).unwrap(),
+            Change::Copy => drop(fs::copy(path, new).unwrap()),
+            Change::Touch => {
+                File::options().write(true).open(path).unwrap().set_modified(SystemTime::now()).unwrap()
+            }
+            Change::InsertInMiddle => {
+                let mut content = fs::read(&path).unwrap();
+                let at = nth % (content.len() + 1);
+                content.splice(at..at, noise);
+                fs::write(path, content).unwrap();
+            }
+            Change::ReplaceByFolder => {
+                fs::remove_file(&path).unwrap();
+                fs::create_dir(&path).unwrap();
+                fs::write(path.join("dentro"), noise).unwrap();
+            }
+            Change::ReplaceInSecret => {
+                let modified = fs::metadata(&path).unwrap().modified().unwrap();
+                fs::write(&path, tree::noise(self.made, size as usize)).unwrap();
+                File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+            }
             Change::AddSparse | Change::AddFolder | Change::RemoveFolder | Change::RenameFolder => {
                 unreachable!("handled above")
             }
@@ -287,6 +326,8 @@ impl Model {
                 self.history.sandbox.server.traffic().fail_next(*n, Operation::PutPart, *how);
                 self.is_refused |= *how == Failure::AccessDenied;
             }
+            Op::RemoveManifest(nth) => self.history.remove_manifest(*nth),
+            Op::RemoveArchive(nth) => self.history.remove_archive(*nth),
         }
         self.bound_size();
     }

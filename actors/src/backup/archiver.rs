@@ -69,7 +69,7 @@ use crate::backup::archiver::output::{Output, entry};
 use crate::backup::archiver::regular_files::{FileStep, RegularFiles, change_of};
 use crate::backup::archiver::small_files::SmallFiles;
 use crate::backup::archiver::tar_header::TarEntry;
-use crate::backup::changes::{Reason, Step};
+use crate::backup::changes::Step;
 use crate::backup::links::LinkTable;
 use crate::backup::read_ahead::{FilesOpened, OpenedFile};
 use crate::link::{Failures, Link};
@@ -198,7 +198,7 @@ impl Archiver {
     fn entry(&mut self, step: &FileStep<'_>, opened: Option<OpenedFile>) -> Result<(), StopReason> {
         match step.scanned.metadata.kind {
             SourceKind::File => self.files.archive(step, opened, &mut self.out),
-            _ => self.bodiless(step.scanned, step.reason),
+            _ => self.bodiless(step),
         }
     }
 
@@ -215,7 +215,8 @@ impl Archiver {
     }
 
     /// A folder or a symbolic link: its header has all of it.
-    fn bodiless(&mut self, scanned: &ScannedEntry, reason: Reason) -> Result<(), StopReason> {
+    fn bodiless(&mut self, step: &FileStep<'_>) -> Result<(), StopReason> {
+        let FileStep { scanned, reason, before, .. } = *step;
         let out = &mut self.out;
         let is_link = scanned.metadata.kind == SourceKind::Symlink;
         let link = match is_link.then(|| out.beneath.read_link(&scanned.source)).transpose() {
@@ -243,7 +244,8 @@ impl Archiver {
         };
         let entry =
             Entry { xattrs, link_target, link_target_bytes, ..entry(scanned, kind, &scanned.metadata) };
-        out.frames.record(Listed::Entry { entry, change: change_of(reason) });
+        let change = change_of(reason, before, &entry);
+        out.frames.record(Listed::Entry { entry, change });
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use intellistor_storage::manifest::{ChunkList, Entry, Extent, Sketch};
+use intellistor_storage::manifest::{ChunkList, Entry, Extent, Sketch, UNUSABLE_ARCHIVE};
 
 use crate::source::{self, FileMetadata};
 
@@ -51,6 +51,12 @@ impl ArchivedContent {
     pub(crate) fn of_base(entry: Entry, sha256: [u8; 32]) -> Self {
         Self { known: Some(Box::new(entry.clone())), ..Self::of(&entry, sha256) }
     }
+}
+
+/// Whether an entry of the base has this content, in archives that may be used.
+pub(crate) fn has_content(entry: &Entry, sha256: &[u8; 32], size: u64) -> bool {
+    (entry.sha256, entry.size) == (Some(*sha256), size)
+        && entry.extents.iter().chain(&entry.chunks).all(|extent| extent.archive != UNUSABLE_ARCHIVE)
 }
 
 /// What was done with a file.

@@ -10,11 +10,11 @@
 //! Without a base all files are members or copies, so that the archive is a complete tar by itself. Each file gets a chunk list
 //! and a sketch. One core hashes while another one cuts: see [`Helper`].
 
-use intellistor_storage::manifest::{ChunkList, Entry, Extent, Sketch, StoredChunk, UNUSABLE_ARCHIVE, Xattr};
+use intellistor_storage::manifest::{ChunkList, Entry, Extent, Sketch, StoredChunk, Xattr};
 
 use crate::backup::archiver::blocks::{Block, LargeFile};
 use crate::backup::archiver::candidates::Candidates;
-use crate::backup::archiver::content::{ArchivedContent, Copied, ReadOutcome};
+use crate::backup::archiver::content::{ArchivedContent, Copied, ReadOutcome, has_content};
 use crate::backup::archiver::file_copy::{Body, FileCopy};
 use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::helper::Helper;
@@ -315,15 +315,7 @@ impl LargeFiles {
             size if bytes < size => ReadOutcome::shrank(size, bytes),
             _ => ReadOutcome::of(file.file, file.metadata),
         };
-        let is_before = |before: &&Entry| {
-            (before.size, before.sha256) == (bytes, Some(sha256))
-                && !file.leaves_out_holes()
-                && before
-                    .extents
-                    .iter()
-                    .chain(&before.chunks)
-                    .all(|extent| extent.archive != UNUSABLE_ARCHIVE)
-        };
+        let is_before = |before: &&Entry| !file.leaves_out_holes() && has_content(before, &sha256, bytes);
         let archived = match before.filter(is_before) {
             Some(before) => ArchivedContent::of_base(before.clone(), sha256),
             None => ArchivedContent { bytes, sha256, extents, sketch, list, ..ArchivedContent::default() },

@@ -55,7 +55,8 @@ impl RegularFiles {
             && let Ok(metadata) = out.beneath.metadata_at(&scanned.source)
             && let Some(first) = out.links.take(&metadata)?
         {
-            return out.hard_link(scanned, first, change_of(step.reason));
+            let change = change_of(step.reason, step.before, &first);
+            return out.hard_link(scanned, first, change);
         }
         for attempt in 1..=ATTEMPTS {
             let opened = match opened.take() {
@@ -116,7 +117,7 @@ impl RegularFiles {
         let Self { known, small, large } = self;
         let frames = &mut out.frames;
         if metadata.size <= SMALL_FILE_BYTES {
-            let subject = SmallFile { file, metadata, path, xattrs, again };
+            let subject = SmallFile { file, metadata, path, xattrs, before, again };
             return small.archive(&subject, frames, known, progress);
         }
         match LargeFile::new(file, metadata) {
@@ -210,39 +211,25 @@ impl RegularFiles {
 
     /// How a file differs from the base, of which `known` has the same content.
     fn change(&self, step: &FileStep<'_>, entry: &Entry, known: Option<&Entry>, out: &mut Output) -> Change {
-        let says = |entry: &Entry| {
-            let Entry { size, sha256, mtime_ns, unix, windows, xattrs, .. } = entry.clone();
-            (size, sha256, mtime_ns, unix, windows, xattrs)
-        };
-        match (step.before, known) {
-            // What is known may have its content under another path.
-            (Some(before), _) if says(before) == says(entry) => return Change::Unchanged,
-            (Some(_), _) => return Change::Changed,
-            _ => {}
-        }
         match known {
-            Some(known) if known.raw_path() == entry.raw_path() => {
-                if says(known) == says(entry) {
-                    Change::Unchanged
-                } else {
-                    Change::Changed
-                }
-            }
             Some(known) if step.reason == Reason::New => {
                 let gone = out.is_gone(step.scanned, known.raw_path());
                 if gone { Change::Moved } else { Change::New }
             }
-            _ => change_of(step.reason),
+            _ => change_of(step.reason, step.before, entry),
         }
     }
 }
 
-/// How an entry that was read for a reason differs from the base, whatever its content.
-pub(crate) fn change_of(reason: Reason) -> Change {
-    match reason {
-        Reason::New => Change::New,
-        // It is as the base has it; only what its archive is worth made it be read.
-        Reason::Repack => Change::Unchanged,
+/// How an entry that was read differs from what the base has under its path. Not all that is read has changed.
+pub(crate) fn change_of(reason: Reason, before: Option<&Entry>, entry: &Entry) -> Change {
+    let says = |entry: &Entry| {
+        let Entry { size, sha256, mtime_ns, unix, windows, xattrs, link_target, .. } = entry.clone();
+        (size, sha256, mtime_ns, unix, windows, xattrs, link_target)
+    };
+    match before {
+        _ if reason == Reason::New => Change::New,
+        Some(before) if says(before) == says(entry) => Change::Unchanged,
         _ => Change::Changed,
     }
 }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 
-use intellistor_storage::manifest::{Extent, Xattr};
+use intellistor_storage::manifest::{Entry, Extent, Xattr};
 use intellistor_storage::{ContentDigest, read_at};
 use tar::EntryType;
 
-use crate::backup::archiver::content::{ArchivedContent, Copied, ReadOutcome};
+use crate::backup::archiver::content::{ArchivedContent, Copied, ReadOutcome, has_content};
 use crate::backup::archiver::file_copy::{Body, FileCopy};
 use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::known_content::{Found, KnownContent};
@@ -30,6 +30,8 @@ pub(crate) struct SmallFile<'a> {
     pub(crate) metadata: &'a FileMetadata,
     pub(crate) path: &'a [u8],
     pub(crate) xattrs: &'a [Xattr],
+    /// What the base has under its path.
+    pub(crate) before: Option<&'a Entry>,
     /// Whether one that changed while it was read is read again: then nothing is written.
     pub(crate) again: bool,
 }
@@ -43,7 +45,7 @@ impl SmallFiles {
         known: &mut KnownContent,
         progress: &Progress,
     ) -> Result<Copied, StopReason> {
-        let SmallFile { file, metadata, path, xattrs, again } = *subject;
+        let SmallFile { file, metadata, path, xattrs, before, again } = *subject;
         let data = match source::data_map(file, metadata) {
             Ok(data) => data,
             Err(e) => return Ok(e.into()),
@@ -69,7 +71,12 @@ impl SmallFiles {
         let mut digest = ContentDigest::default();
         digest.data(bytes);
         let sha256 = digest.finish();
-        let found = if read > 0 { known.find(&sha256, read as u64)? } else { None };
+        let before = before.filter(|before| has_content(before, &sha256, read as u64));
+        let found = match before {
+            Some(before) => Some(Found::Base(Box::new(before.clone()))),
+            None if read > 0 => known.find(&sha256, read as u64)?,
+            None => None,
+        };
         let archived = match found {
             Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
             Some(Found::Run(first)) => write_copy(&first, path, metadata, xattrs, frames)?,

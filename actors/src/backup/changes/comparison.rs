@@ -7,7 +7,7 @@ use intellistor_storage::manifest::{Entry, EntryKind, ProblemKind};
 use intellistor_storage::state::Compared;
 
 use super::base_cursor::BaseCursor;
-use super::decide::{Rules, decide};
+use super::decide::{Rules, decide, is_of_kind};
 use super::reason::Reason;
 use super::step::Step;
 use super::walk_order::{WalkOrder, is_within};
@@ -15,8 +15,6 @@ use crate::source::{ScannedEntry, SourceKind, Walked};
 
 /// The most entries in one step: what comes after it in the pipeline, and the progress, need not wait for more.
 pub(super) const MOST_IN_RUN: u64 = 1 << 16;
-/// Of a larger file the base may have most of the content.
-const LARGE_BYTES: u64 = 1 << 20;
 
 /// Gives an entry of the base this backup's numbers of archives; the reason why it cannot be taken over, if there is one.
 pub(super) type TakeOver = Box<dyn Fn(&mut Entry) -> Result<(), Reason>>;
@@ -112,9 +110,7 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
                 tracing::debug!(path = %String::from_utf8_lossy(&scanned.relative_path), reason = reason.name(), "read again");
                 self.count_read(&scanned, reason);
                 self.end_run(&mut out);
-                let is_file = scanned.metadata.kind == SourceKind::File;
-                let helps = may_have_most(&scanned, &entry) || (is_file && reason.leaves_content_open());
-                let before = helps.then(|| Box::new(as_file(entry)));
+                let before = is_of_kind(scanned.metadata.kind, entry.kind).then(|| Box::new(as_file(entry)));
                 out(Step::Read { scanned, reason, before });
             }
         }
@@ -194,12 +190,6 @@ fn as_file(entry: Entry) -> Entry {
         }
         _ => entry,
     }
-}
-
-fn may_have_most(scanned: &ScannedEntry, entry: &Entry) -> bool {
-    scanned.metadata.kind == SourceKind::File
-        && matches!(entry.kind, EntryKind::File | EntryKind::Hardlink)
-        && scanned.metadata.size.min(entry.size) > LARGE_BYTES
 }
 
 #[cfg(test)]

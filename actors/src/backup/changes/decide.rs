@@ -59,7 +59,8 @@ pub(super) fn decide(metadata: &FileMetadata, base: &Entry, rules: Rules) -> Res
     }
 }
 
-fn is_of_kind(kind: SourceKind, base: EntryKind) -> bool {
+/// Whether the base has a file, folder or link where the walk found one.
+pub(super) fn is_of_kind(kind: SourceKind, base: EntryKind) -> bool {
     match base {
         EntryKind::File | EntryKind::Hardlink => kind == SourceKind::File,
         EntryKind::Directory => kind == SourceKind::Directory,

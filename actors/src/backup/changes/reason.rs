@@ -31,16 +31,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether its content may be the same all the same, so that only reading it tells whether it changed.
-    pub(crate) fn leaves_content_open(self) -> bool {
-        match self {
-            Self::New | Self::Kind | Self::Size | Self::Mtime | Self::Attributes => false,
-            Self::Ctime | Self::Inode | Self::ReadWhileChanging | Self::Racy | Self::Asked | Self::Repack => {
-                true
-            }
-        }
-    }
-
     /// Its name in logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -15,8 +15,8 @@ pub enum Step {
     /// numbers of archives, and that of a file also where the base has a hard link: whether it is one depends on what comes
     /// before it in this walk.
     Known { scanned: ScannedEntry, entry: Box<Entry> },
-    /// It is read. `before`: the base's entry under this path, with this backup's numbers of archives, where both are
-    /// larger than 1 MiB, and where the content may be the same. Those that may not be used are
+    /// It is read. `before`: the base's entry under this path, if it is of the same kind, with this backup's numbers of
+    /// archives. Those that may not be used are
     /// [`UNUSABLE_ARCHIVE`](intellistor_storage::manifest::UNUSABLE_ARCHIVE).
     Read { scanned: ScannedEntry, reason: Reason, before: Option<Box<Entry>> },
     /// What is left out, and why.
