@@ -94,11 +94,15 @@ impl RegularFiles {
                     let cut = copied.archived;
                     return self.longer_than_its_size(step, &file, &metadata, xattrs, cut, out);
                 }
-                ReadOutcome::Changed(how) => out.problem(scanned, ProblemKind::Changed, how),
+                ReadOutcome::Changed(how) => {
+                    self.record(step, &metadata, xattrs, copied.archived.unwrap_or_default(), out)?;
+                    // With the entry, behind the chunk list: a run that resumes within that looks at the file again.
+                    out.problem(scanned, ProblemKind::Changed, how);
+                    return Ok(());
+                }
                 ReadOutcome::Whole => {}
             }
-            let archived = copied.archived.unwrap_or_default();
-            return self.record(step, &metadata, xattrs, archived, out);
+            return self.record(step, &metadata, xattrs, copied.archived.unwrap_or_default(), out);
         }
         Ok(())
     }
