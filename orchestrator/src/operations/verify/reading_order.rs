@@ -45,6 +45,10 @@ impl ReadingOrder {
         let first = extents.next().filter(|_| entry.kind == EntryKind::File);
         let Some(first) = first else { return Ok(Some(0)) };
         let number = first.archive;
+        if extents.clone().any(|extent| extent.archive != number) {
+            self.pass_over(entry)?;
+            return Ok(None);
+        }
         let frames = self.archives.frames_holding(number, first.offset, first.length)?;
         let Position { frame, ahead, left_out } = &mut self.positions[number as usize];
         let (start, mut end) = (frames.start, frames.end - 1);
@@ -52,9 +56,6 @@ impl ReadingOrder {
             return Ok(None);
         }
         for extent in extents {
-            if extent.archive != number {
-                return Ok(None);
-            }
             let frames = self.archives.frames_holding(number, extent.offset, extent.length)?;
             if frames.start < end {
                 return Ok(None);
@@ -71,6 +72,21 @@ impl ReadingOrder {
         }
         (*frame, *ahead, *left_out) = (end, usize::MAX, 0);
         Ok(Some(number))
+    }
+
+    /// What is spread over archives is read by itself. In each archive the next entries are behind its content there, which is
+    /// no jump then.
+    fn pass_over(&mut self, entry: &Entry) -> Result<(), StorageError> {
+        /// Between two pieces of a large file there are at most so many frames of what was replaced.
+        const NEAR: usize = 64;
+        for extent in entry.extents.iter().filter(|extent| extent.length > 0) {
+            let frames = self.archives.frames_holding(extent.archive, extent.offset, extent.length)?;
+            let position = &mut self.positions[extent.archive as usize];
+            if (position.frame..=position.frame + NEAR).contains(&frames.start) {
+                position.frame = frames.end - 1;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -142,6 +158,16 @@ mod tests {
             order.archive_of(&file(&[(2, 0, 1)])).is_err()
                 && order.archive_of(&file(&[(0, 9000, 999)])).is_err()
         );
+    }
+
+    #[test]
+    fn what_follows_a_file_that_is_spread_over_archives_is_no_jump() {
+        let mut order = order(&[9, 200]);
+        let spread = file(&[(1, 0, 50 << 10), (0, 0, 100), (1, 60 << 10, 40 << 10)]);
+        assert_eq!(order.archive_of(&spread).unwrap(), None);
+        assert_eq!(order.archive_of(&file(&[(1, 100 << 10, 10)])).unwrap(), Some(1));
+        assert_eq!(order.archive_of(&file(&[(0, 100, 10)])).unwrap(), Some(0));
+        assert_eq!(order.archive_of(&file(&[(1, 50 << 10, 10)])).unwrap(), None, "the pass is beyond");
     }
 
     #[test]
