@@ -91,13 +91,12 @@ impl RunHistory {
         fs::remove_dir_all(out).unwrap();
         tree::assert_is_of(&restored, &self.versions);
         let versions = std::mem::take(&mut self.versions);
-        let found = if versions.iter().all(|version| *version == versions[0]) {
+        if versions.iter().all(|version| *version == versions[0]) {
             assert!(output.code == 0 || self.lacks_archive, "nothing changed: {:#}", output.json);
             tree::assert_same(&versions[0], &restored, &[Ignore::Allocation]);
             Found::Identical
         } else {
             Found::Sound
-        };
-        found
+        }
     }
 }
