@@ -117,8 +117,8 @@ impl Target {
     /// # Errors
     /// [`TargetError`]; also when the file was not restored.
     pub fn hardlink(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
-        let (target_dir, target_name, found) = self.restored_target(entry)?;
         let (dir, name) = self.destination(entry.raw_path())?;
+        let (target_dir, target_name, found) = self.restored_target(entry)?;
         let temporary = temporary_name();
         match target_dir.hard_link(&target_name, &dir, &temporary) {
             Ok(()) => {

@@ -127,7 +127,7 @@ fn hostile_paths_are_refused_for_every_kind() {
         let link = target.symlink(&entry(path, EntryKind::Symlink, Some(b"x")));
         assert!(matches!(link, Err(TargetError::Refused(_))), "{path:?}");
         let link = target.hardlink(&entry(path, EntryKind::Hardlink, Some(b"x")));
-        assert!(matches!(link, Err(TargetError::Refused(_))), "{path:?}");
+        assert!(matches!(link, Err(TargetError::Refused(_))), "{path:?} {link:?}");
         if path != b"." {
             let made = target.directory(&entry(path, EntryKind::Directory, None));
             assert!(matches!(made, Err(TargetError::Refused(_))), "{path:?}");
