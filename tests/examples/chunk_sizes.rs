@@ -3,6 +3,8 @@
 //! `chunk_sizes <folder before> <folder after>` looks at files over 1 MiB. Unknown chunks and the lists of files that
 //! changed are compressed as an archive's frames are.
 
+#![allow(clippy::print_stdout, reason = "a program for a person")]
+
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs::{self, File};
