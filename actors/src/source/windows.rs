@@ -50,11 +50,12 @@ pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
 
 /// When anything about an open file was last changed, in nanoseconds since 1970 UTC. No program puts it back without meaning
 /// to. `None` where the file system keeps no such time, as FAT: it is zero there.
+#[expect(unsafe_code, reason = "std's `change_time` is not stable, and no crate here has it")]
 fn change_time(file: &File) -> Option<i128> {
     let mut info = FILE_BASIC_INFO::default();
     let bytes = size_of::<FILE_BASIC_INFO>() as u32;
-    // SAFETY: the handle is open while `file` is borrowed, and the system writes at most `bytes` into `info`, which
-    // lives longer than the call and may hold any bits.
+    // SAFETY: the handle is open for as long as `file` is borrowed; `info` is the structure that belongs to the class, of
+    // integers alone; the system writes at most `bytes`, its size, into it, and keeps no pointer to it.
     let found = unsafe {
         GetFileInformationByHandleEx(
             HANDLE(file.as_raw_handle()),
