@@ -222,16 +222,24 @@ async fn a_decrypted_backup_is_a_tar_gz_like_any_other() {
     let out = Box::new(fs::File::create(&plain).unwrap());
     let report = sandbox.vault.decrypt(&backup.name, out, RunOptions::default()).await.unwrap();
     assert_eq!(report.bytes_written, fs::metadata(&plain).unwrap().len());
-    let listed = Command::new("tar").args(["--quoting-style=literal", "-tzf"]).arg(&plain).output().unwrap();
+    let listed = Command::new("tar")
+        .args(["--quoting-style=literal", "--warning=no-unknown-keyword", "-tzf"])
+        .arg(&plain)
+        .output()
+        .unwrap();
     assert!(
         listed.status.success() && listed.stderr.is_empty(),
         "{}",
         String::from_utf8_lossy(&listed.stderr)
     );
     let before = tree::snapshot(&sandbox.source());
+    let lines = || listed.stdout.split_inclusive(|byte| *byte == b'\n');
+    // Each large file is followed by its chunk list.
+    let large = before.values().filter(|entry| entry.size > 1 << 20).count();
+    let lists = lines().filter(|line| line.starts_with(b".intellistor/chunks/")).count();
+    assert_eq!(lists, large);
     // A name with a newline takes two lines.
-    let lines = listed.stdout.iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(lines, before.len() - sample_tree::SPECIAL.len() + 1);
+    assert_eq!(lines().count(), before.len() - sample_tree::SPECIAL.len() + 1 + lists);
     assert!(listed.stdout.windows(sample_tree::NOT_UTF8.len()).any(|window| window == sample_tree::NOT_UTF8));
 }
 

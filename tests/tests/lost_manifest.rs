@@ -109,11 +109,19 @@ fn an_archive_without_a_manifest_is_listed_and_restored_as_the_latest() {
     assert_eq!(orphan["key"], second.as_str(), "{listed:#}");
     assert_eq!(orphan["archive_bytes"], fs::metadata(object(&sandbox, &second)).unwrap().len());
 
+    // The second backup is incremental: its archive has the file that is new, and a person is told what it does not have.
+    let assert_added = |restored: &Output, out: &str| {
+        assert!(restored.stderr.contains("took over from earlier backups"), "{}", restored.stderr);
+        let mut added = tree::snapshot(&sandbox.source());
+        added.retain(|path, _| path == b"." || path == b"new.txt");
+        tree::assert_same(&added, &tree::snapshot(&sandbox.at(out)), &[Ignore::Allocation]);
+    };
     let command = orphan["cli_restore"].as_str().unwrap();
-    paste(&sandbox, command).expect(0);
-    assert_same(&sandbox, command.rsplit("--out ").next().unwrap());
-    client(&sandbox, "restore", &["--latest", "--without-manifest", "--out", "latest"]).expect(0);
-    assert_same(&sandbox, "latest");
+    let pasted = paste(&sandbox, command).expect(0);
+    assert_added(&pasted, command.rsplit("--out ").next().unwrap());
+    let latest =
+        client(&sandbox, "restore", &["--latest", "--without-manifest", "--out", "latest"]).expect(0);
+    assert_added(&latest, "latest");
     // Without that word the newest is the newest that exists.
     client(&sandbox, "restore", &["--latest", "--out", "whole"]).expect(0);
     assert!(!sandbox.at("whole/new.txt").exists());

@@ -38,8 +38,8 @@ pub(crate) struct Restore {
     #[command(flatten)]
     only: OnlyArgument,
     /// Restore from the archive alone, if the manifest is lost: of an incremental backup what it added, and no more. This is
-    /// slower, as the whole archive is read. --latest then
-    /// means the newest archive; `backup-client list --orphans` shows those that have no manifest
+    /// slower, as the whole archive is read. --latest then means the newest archive; `backup-client list --orphans` shows
+    /// those that have no manifest
     #[arg(long)]
     without_manifest: bool,
 }
@@ -78,6 +78,13 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         ));
     }
     warn_of_changed(&session.screen, report.changed);
+    if command.without_manifest {
+        // An archive does not say what its backup took over from others: only the manifest did.
+        session.screen.warn(
+            "these are the files that this archive holds: if its backup was incremental, files that it took over from \
+             earlier backups are not among them; restore the backup before it into another folder, too",
+        );
+    }
     conclude(&report)
 }
 
