@@ -109,7 +109,7 @@ fn an_archive_without_a_manifest_is_listed_and_restored_as_the_latest() {
     assert_eq!(orphan["key"], second.as_str(), "{listed:#}");
     assert_eq!(orphan["archive_bytes"], fs::metadata(object(&sandbox, &second)).unwrap().len());
 
-    // The second backup is incremental: its archive has the file that is new, and a person is told what it does not have.
+    // The second backup is incremental: its archive has the file that is new, and the command warns of what it does not have.
     let assert_added = |restored: &Output, out: &str| {
         assert!(restored.stderr.contains("took over from earlier backups"), "{}", restored.stderr);
         let mut added = tree::snapshot(&sandbox.source());
