@@ -84,6 +84,10 @@ impl ReadingOrder {
             let position = &mut self.positions[extent.archive as usize];
             if (position.frame..=position.frame + NEAR).contains(&frames.start) {
                 position.frame = frames.end - 1;
+                if position.ahead <= position.frame {
+                    // The pass is beyond what was left out: it cannot go back for it.
+                    (position.ahead, position.left_out) = (usize::MAX, 0);
+                }
             }
         }
         Ok(())
@@ -168,6 +172,19 @@ mod tests {
         assert_eq!(order.archive_of(&file(&[(1, 100 << 10, 10)])).unwrap(), Some(1));
         assert_eq!(order.archive_of(&file(&[(0, 100, 10)])).unwrap(), Some(0));
         assert_eq!(order.archive_of(&file(&[(1, 50 << 10, 10)])).unwrap(), None, "the pass is beyond");
+    }
+
+    /// Found by a run of random days: the nearest file that was left out was behind the pass then, and the jump less than
+    /// nothing.
+    #[test]
+    fn a_file_that_is_spread_over_archives_may_take_the_pass_beyond_one_that_was_left_out() {
+        let mut order = order(&[9, 200]);
+        assert_eq!(order.archive_of(&file(&[(1, 30 << 10, 100)])).unwrap(), None, "far ahead");
+        let spread = file(&[(1, 20 << 10, 20 << 10), (0, 0, 100)]);
+        assert_eq!(order.archive_of(&spread).unwrap(), None);
+        assert_eq!(order.archive_of(&file(&[(1, 190 << 10, 100)])).unwrap(), None, "far ahead again");
+        assert_eq!(order.archive_of(&file(&[(1, 30 << 10, 100)])).unwrap(), None, "the pass is beyond");
+        assert_eq!(order.archive_of(&file(&[(1, 40 << 10, 100)])).unwrap(), Some(1));
     }
 
     #[test]
