@@ -15,6 +15,7 @@ use std::io::{BufWriter, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use sha2::{Digest, Sha256};
@@ -29,6 +30,26 @@ pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
     let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// Waits until nothing in a folder is so new that a backup based on the next one would read it again: what changed less
+/// than 2 s before its base began might have changed once more.
+pub fn let_age(folder: &Path) {
+    let old = last_change(folder) + Duration::from_millis(2_100);
+    if let Ok(left) = old.duration_since(SystemTime::now()) {
+        std::thread::sleep(left);
+    }
+}
+
+/// When anything in a folder was last changed, or the folder itself.
+fn last_change(path: &Path) -> SystemTime {
+    let found = fs::symlink_metadata(path).unwrap();
+    let own = SystemTime::UNIX_EPOCH + Duration::new(found.ctime() as u64, found.ctime_nsec() as u32);
+    if !found.is_dir() {
+        return own;
+    }
+    let below = fs::read_dir(path).unwrap().map(|entry| last_change(&entry.unwrap().path()));
+    below.fold(own, SystemTime::max)
 }
 
 /// Bytes that do not compress, always the same for a seed.

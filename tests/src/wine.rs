@@ -58,11 +58,7 @@ impl Wine {
         // What is not the store's or the key's is this system's alone.
         fs::write(this.at("b.env"), this.here.client.env_file(&["AWS_", "INTELLISTOR_KEY"])).unwrap();
         File::create(this.at("up")).unwrap();
-        let mut hold = this.program("hold", &[&this.named("up")]);
-        hold.stdin(Stdio::piped());
-        let up = Running::start(hold);
-        up.wait_for("held");
-        this._up = Some(up);
+        this._up = Some(this.hold("up"));
         Some(this)
     }
 
@@ -123,6 +119,15 @@ impl Wine {
         let program = self.bin.join(format!("{name}.exe"));
         let program = program.to_str().unwrap();
         self.wine(&[&[program], words].concat())
+    }
+
+    /// A program that has a file of the test's folder open, and does not share it, until this is dropped.
+    pub fn hold(&self, name: &str) -> Running {
+        let mut hold = self.program("hold", &[&self.named(name)]);
+        hold.stdin(Stdio::piped());
+        let hold = Running::start(hold);
+        hold.wait_for("held");
+        hold
     }
 
     /// `backup-client`, with the variables of `b.env`.

@@ -4,9 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::os::unix::fs::symlink;
 
 use intellistor::policy::{DetectChanges, ManifestForm};
 use intellistor::{BackupOptions, BackupReport, Policy, RestoreOptions, RunOptions};
@@ -22,30 +20,6 @@ fn sandbox() -> MemorySandbox {
     }
     write(&sandbox.source().join("large"), tree::noise(99, 4 * MIB));
     sandbox
-}
-
-/// Waits until no file is so new that the next backup would read it again.
-fn let_age(folder: &Path) {
-    let newest = walk(folder).into_iter().map(|path| {
-        let found = fs::symlink_metadata(&path).unwrap();
-        SystemTime::UNIX_EPOCH + Duration::new(found.ctime() as u64, found.ctime_nsec() as u32)
-    });
-    let old = newest.max().unwrap() + Duration::from_millis(2_100);
-    if let Ok(left) = old.duration_since(SystemTime::now()) {
-        std::thread::sleep(left);
-    }
-}
-
-fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut all = vec![folder.to_owned()];
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => all.extend(walk(&entry.path())),
-            false => all.push(entry.path()),
-        }
-    }
-    all
 }
 
 async fn back_up(sandbox: &MemorySandbox, policy: &Policy) -> BackupReport {
@@ -72,7 +46,7 @@ fn counts(report: &BackupReport) -> (u64, u64, u64, u64, u64) {
 #[tokio::test]
 async fn a_second_run_reads_and_stores_nothing() {
     let sandbox = sandbox();
-    let_age(&sandbox.source());
+    tree::let_age(&sandbox.source());
     let full = back_up(&sandbox, &sandbox.policy()).await;
     assert_eq!((counts(&full), full.base.as_deref()), ((41, 0, 0, 0, 0), None));
     let second = back_up(&sandbox, &sandbox.policy()).await;
@@ -92,7 +66,7 @@ async fn a_second_run_reads_and_stores_nothing() {
 async fn each_kind_of_change_is_reported_and_only_what_is_new_is_stored() {
     let sandbox = sandbox();
     let source = sandbox.source();
-    let_age(&source);
+    tree::let_age(&source);
     let full = back_up(&sandbox, &sandbox.policy()).await;
     fs::rename(source.join("folder 0/file 00"), source.join("folder 1/moved")).unwrap();
     fs::copy(source.join("folder 0/file 04"), source.join("copied")).unwrap();
@@ -136,7 +110,7 @@ async fn content_that_changed_behind_its_size_and_mtime_is_found_by_its_ctime() 
         let sandbox = sandbox();
         let file = sandbox.source().join("folder 1/file 01");
         tree::set_mtime(&file, 1_600_000_000, 5);
-        let_age(&sandbox.source());
+        tree::let_age(&sandbox.source());
         let policy = Policy { detect_changes, ..sandbox.policy() };
         let full = sandbox.vault.backup(&policy, BackupOptions::default()).await.unwrap();
         fs::write(&file, tree::noise(555, 3_000)).unwrap();
@@ -190,7 +164,7 @@ async fn a_sealed_manifest_is_a_base_as_well() {
 #[tokio::test]
 async fn names_that_are_not_utf_8_and_special_files_are_unchanged_too() {
     let sandbox = MemorySandbox::with_odd_files();
-    let_age(&sandbox.source());
+    tree::let_age(&sandbox.source());
     let full = sandbox.back_up().await;
     let second = sandbox.back_up().await;
     let files = full.totals.files + full.totals.symlinks;

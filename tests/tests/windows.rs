@@ -10,11 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Stdio;
 
-use intellistor_tests::program::finish;
-use intellistor_tests::running::Running;
+use intellistor_tests::program::{Output, finish};
 use intellistor_tests::s3_server::{BUCKET, UploadState};
 use intellistor_tests::tree::{self, noise, set_mtime};
 use intellistor_tests::wine::{Wine, assert_alike};
@@ -84,7 +83,7 @@ fn a_key_a_policy_a_backup_and_both_kinds_of_restore() {
     let key = backup.key_backup();
     windows.client(&["verify", "--policy", "policy.yaml", "--latest"]).expect(0);
     windows.assert_restores(key);
-    let link = |name: &str| std::os::unix::fs::MetadataExt::nlink(&windows.at(name).metadata().unwrap());
+    let link = |name: &str| windows.at(name).metadata().unwrap().nlink();
     assert_eq!(link("restored/docs/outro nome.txt"), 2, "two names are one file again");
     // A second time, over what is there.
     windows.restore(key, "restored").expect(0);
@@ -111,6 +110,61 @@ fn a_key_a_policy_a_backup_and_both_kinds_of_restore() {
         linux.run(line.iter().chain(more)).expect(0);
         assert_alike(&windows.at("source"), &windows.here.at(out), &[]);
     }
+}
+
+#[test]
+fn a_day_with_a_base_stores_what_changed() {
+    let Some(windows) = machine("incremental") else { return };
+    let source = windows.at("source");
+    fill(&source);
+    windows.policy();
+    tree::let_age(&source);
+    let full = windows.run().expect(0);
+    assert_eq!((base_of(&full), changes(&full)), (None, [7, 0, 0, 0]), "{:#}", full.json);
+    // The client goes on where the agent was. What is unchanged is not opened: another program does not share this file.
+    let hold = windows.hold("source/docs/imagens/foto 1.png");
+    let same = windows.client(&["backup", "--policy", "policy.yaml"]).expect(0);
+    drop(hold);
+    assert_eq!((base_of(&same), changes(&same)), (Some(id_of(&full)), [0, 0, 0, 7]), "{:#}", same.json);
+    assert_eq!(same.json["changes"]["bytes_read"], 0, "{:#}", same.json);
+    assert!(same.json["archive_bytes"].as_u64().unwrap() < 4096, "{:#}", same.json);
+    windows.assert_restores(same.key_backup());
+
+    // Behind a size and a time of modification that were put back, the change time alone tells.
+    let changed = source.join("docs/notas.txt");
+    let before = changed.metadata().unwrap();
+    fs::write(&changed, b"LINHAS\r\n".repeat(9_000)).unwrap();
+    set_mtime(&changed, before.mtime(), before.mtime_nsec());
+    let policy = fs::read_to_string(windows.at("policy.yaml")).unwrap();
+    fs::write(windows.at("policy.yaml"), format!("{policy}\ndetect_changes: mtime\n")).unwrap();
+    let blind = windows.run().expect(0);
+    assert_eq!((base_of(&blind), changes(&blind)), (Some(id_of(&same)), [0, 0, 0, 7]), "{:#}", blind.json);
+    fs::write(windows.at("policy.yaml"), policy).unwrap();
+    let day = windows.run().expect(0);
+    assert_eq!((base_of(&day), changes(&day)), (Some(id_of(&blind)), [0, 1, 0, 6]), "{:#}", day.json);
+    assert_eq!(day.json["changes"]["bytes_read"], before.len(), "{:#}", day.json);
+    windows.assert_restores(day.key_backup());
+
+    // A folder of another name: its files have content that is known.
+    fs::rename(source.join("docs/imagens"), source.join("docs/fotografias")).unwrap();
+    let moved = windows.run().expect(0);
+    assert_eq!((base_of(&moved), changes(&moved)), (Some(id_of(&day)), [0, 0, 2, 5]), "{:#}", moved.json);
+    assert!(moved.json["archive_bytes"].as_u64().unwrap() < 8 << 10, "{:#}", moved.json);
+    windows.client(&["verify", "--policy", "policy.yaml", "--latest"]).expect(0);
+    windows.assert_restores(moved.key_backup());
+}
+
+fn id_of(backup: &Output) -> &str {
+    backup.json["backup_id"].as_str().unwrap()
+}
+
+fn base_of(backup: &Output) -> Option<&str> {
+    backup.json["base"].as_str()
+}
+
+/// New, changed, moved and unchanged files.
+fn changes(backup: &Output) -> [u64; 4] {
+    ["new", "changed", "moved", "unchanged"].map(|name| backup.json["changes"][name].as_u64().unwrap())
 }
 
 #[test]
@@ -265,10 +319,7 @@ fn exit_codes_tell_what_happened() {
     windows.client(&["backup", "--policy", "nowhere.yaml"]).expect(2);
 
     // Another program has a file open without sharing it.
-    let mut hold = windows.program("hold", &[&windows.named("source/ocupado.pst")]);
-    hold.stdin(Stdio::piped());
-    let hold = Running::start(hold);
-    hold.wait_for("held");
+    let hold = windows.hold("source/ocupado.pst");
     let held = windows.run().expect(3);
     let refused = held.warnings();
     assert!(
