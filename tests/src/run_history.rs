@@ -2,6 +2,7 @@
 //! job began.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::agent_sandbox::AgentSandbox;
 use crate::program::Output;
@@ -15,6 +16,8 @@ pub struct RunHistory {
     versions: Vec<Tree>,
     /// An archive that a later backup may need is gone from the store.
     lacks_archive: bool,
+    /// The backup that was restored last.
+    restored: Option<String>,
 }
 
 /// How a restored tree compares with the source.
@@ -29,7 +32,12 @@ pub enum Found {
 impl RunHistory {
     /// With an empty source.
     pub fn new(policy_id: &str) -> Self {
-        Self { sandbox: AgentSandbox::new(policy_id), versions: Vec::new(), lacks_archive: false }
+        Self {
+            sandbox: AgentSandbox::new(policy_id),
+            versions: Vec::new(),
+            lacks_archive: false,
+            restored: None,
+        }
     }
 
     /// Records the source as it is when a run begins.
@@ -63,20 +71,25 @@ impl RunHistory {
 
     /// Removes the manifest of a backup, counted from the oldest.
     pub fn remove_manifest(&mut self, nth: usize) {
-        let keys = self.sandbox.backups();
-        if !keys.is_empty() {
-            let manifest = keys[nth % keys.len()].replace("backup.tar.gz.enc", "manifest.json");
-            fs::remove_file(self.sandbox.at("s3").join(BUCKET).join(manifest)).unwrap();
+        if let Some(archive) = self.removable(nth) {
+            fs::remove_file(archive.with_file_name("manifest.json")).unwrap();
         }
     }
 
     /// Removes the archive of a backup, counted from the oldest. Its manifest stays.
     pub fn remove_archive(&mut self, nth: usize) {
-        let keys = self.sandbox.backups();
-        if !keys.is_empty() {
-            let archive = self.sandbox.at("s3").join(BUCKET).join(&keys[nth % keys.len()]);
+        if let Some(archive) = self.removable(nth) {
             self.lacks_archive |= fs::remove_file(archive).is_ok();
         }
+    }
+
+    /// The archive of a backup. `None` also while a crashed run has published one that no later run has reported: that one may
+    /// need it, and is restored yet.
+    fn removable(&self, nth: usize) -> Option<PathBuf> {
+        let keys = self.sandbox.backups();
+        let key = keys.get(nth % keys.len().max(1))?;
+        let is_reported = keys.last() == self.restored.as_ref();
+        is_reported.then(|| self.sandbox.at("s3").join(BUCKET).join(key))
     }
 
     /// Verifies and restores what a run has made.
@@ -86,6 +99,7 @@ impl RunHistory {
         let key = output.json["s3"]["key_backup"].as_str().unwrap();
         self.sandbox.client.run(["-q", "verify", "--policy", "policy.yaml", "--latest"]).expect(0);
         assert_eq!(self.sandbox.backups().last().map(String::as_str), Some(key), "the latest is this one");
+        self.restored = Some(key.to_owned());
         let out = self.sandbox.restore(key);
         let restored = tree::snapshot(&out);
         fs::remove_dir_all(out).unwrap();

@@ -18,7 +18,7 @@ use crate::backup::archiver::list_builder::{Cut, ListBuilder};
 use crate::backup::chunker::CutChunk;
 
 /// Blocks that wait for the thread.
-const WINDOW: usize = 4;
+const WINDOW: usize = 2;
 
 /// The thread, from the archiver's side. It begins with the first file and ends when this is dropped.
 #[derive(Debug)]
