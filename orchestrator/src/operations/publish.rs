@@ -147,7 +147,8 @@ pub(crate) async fn manifest(
     };
     let manifest = draft.finish(header, data_key, facts)?;
     let head = manifest.head().clone();
-    let mut warnings = alerts::of_store(catalog, recipients, &name, Utc::now()).await;
+    let base_name = base.map(|base| &base.manifest().head().name);
+    let mut warnings = alerts::of_store(catalog, recipients, &name, base_name, Utc::now()).await;
     let base_files = base.map_or(0, |base| {
         let totals = base.manifest().head().totals;
         totals.files + totals.symlinks
