@@ -22,6 +22,8 @@ pub(crate) type Head = [u8; 16];
 pub struct RunContent {
     index: ContentIndex,
     firsts: SpooledRecords<First>,
+    /// Where what its entries have in this archive ends.
+    end: u64,
 }
 
 /// A file in this archive.
@@ -48,7 +50,15 @@ impl RunContent {
 
     /// Remembers a file that was archived now, with the chunks of a large one.
     pub(crate) fn insert(&mut self, entry: &Entry, list: Option<&ChunkList>) -> Result<()> {
+        let begins = self.end;
+        let own = entry.extents.iter().filter(|extent| extent.archive == 0);
+        self.end = own.map(|extent| extent.offset.saturating_add(extent.length)).fold(begins, u64::max);
         let (Some(sha256), Some(offset)) = (entry.sha256, member_offset(entry)) else { return Ok(()) };
+        if offset < begins {
+            // Its bytes are those of an earlier member: it is a copy, or a part of one that was put together. A hard link
+            // to it would lead nowhere in the second case.
+            return Ok(());
+        }
         let Entry { size, chunks, sketch, .. } = *entry;
         let path = ByteBuf::from(entry.raw_path());
         let first = self.firsts.add(&First { path, sha256, size, offset, chunks, sketch })?;
@@ -114,4 +124,32 @@ pub(crate) fn size_key(size: u64) -> [u8; 16] {
 
 fn head_key(size: u64, head: &Head) -> [u8; 16] {
     first_half(&blake3::Hasher::new().update(&size.to_be_bytes()).update(head).finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn file(path: &str, sha256: u8, offset: u64, length: u64) -> Entry {
+        let extents = vec![Extent { archive: 0, offset, length, at: None }];
+        let (relative_path, sha256) = (path.to_owned(), Some([sha256; 32]));
+        Entry { relative_path, size: length, sha256, extents, ..Entry::default() }
+    }
+
+    /// With a base, a large file may be put together of chunks of an earlier one, and have no member.
+    #[test]
+    fn only_what_is_a_member_can_be_the_first_of_its_copies() {
+        let mut content = RunContent::default();
+        for entry in [file("a", 1, 1000, 500), file("b", 2, 1000, 300), file("c", 3, 1200, 100)] {
+            content.add(&entry).unwrap();
+        }
+        content.add(&file("same", 1, 1000, 500)).unwrap();
+        content.add(&file("d", 4, 2000, 10)).unwrap();
+        let mut first = |sha256, size| content.find(&[sha256; 32], size).unwrap().map(|first| first.path);
+        assert_eq!(first(1, 500).unwrap(), b"a");
+        assert_eq!((first(2, 300), first(3, 100)), (None, None));
+        assert_eq!(first(4, 10).unwrap(), b"d");
+    }
 }
