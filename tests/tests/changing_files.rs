@@ -45,9 +45,9 @@ async fn untarred(sandbox: &MemorySandbox, backup: &BackupReport) -> PathBuf {
     let file = Box::new(fs::File::create(&plain).unwrap());
     sandbox.vault.decrypt(&backup.name, file, RunOptions::default()).await.unwrap();
     fs::create_dir(&out).unwrap();
-    // GNU tar says of each pax record that it does not know it.
+    // GNU tar says of each pax record that it does not know it. Chunk lists are no files of the source.
     let done = Command::new("tar")
-        .args(["--warning=no-unknown-keyword", "-xzf"])
+        .args(["--warning=no-unknown-keyword", "--exclude=.intellistor", "-xzf"])
         .arg(&plain)
         .arg("-C")
         .arg(&out)
