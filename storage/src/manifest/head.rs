@@ -79,7 +79,7 @@ pub struct Changes {
     pub moved: u64,
     /// In the base, and no longer there.
     pub deleted: u64,
-    /// Content that was read, in bytes.
+    /// Content of the files that were read and are new, changed or moved, in bytes.
     pub bytes_read: u64,
     /// Size of the archive in bytes.
     pub bytes_stored: u64,
