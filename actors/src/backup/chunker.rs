@@ -13,7 +13,7 @@
 use fastcdc::v2020;
 use intellistor_storage::manifest::ChunkId;
 
-/// Of files up to [`CHUNKS`] times that many bytes.
+/// Of files up to 262,144 times that many bytes.
 pub const SMALLEST_AVERAGE: u32 = 16 << 10;
 /// A chunk is at most twice as large, which is the most that a [`Chunker`] has in memory.
 pub const LARGEST_AVERAGE: u32 = 4 << 20;

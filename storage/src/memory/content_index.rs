@@ -3,7 +3,7 @@
 //! Keys gather in a hash table. When it is full it is written, sorted, as a *run* into a temporary file without a name. Of
 //! each run two things stay in memory: a filter that knows of most keys that the run does not have them, and the first keys
 //! of its blocks. So a lookup reads one block, of 1 KiB mostly, and rarely more than one. Runs are merged once there are
-//! more than [`MOST_RUNS`], the newest ones first, until each is at least twice as large as the next newer one. It is a
+//! more than `MOST_RUNS`, the newest ones first, until each is at least twice as large as the next newer one. It is a
 //! log-structured merge tree (O'Neil et al., 1996) without deletions and without a log: nothing in it needs to survive the
 //! process.
 //!
