@@ -11,7 +11,8 @@
 //! | `data key` | the `backup_id` of the dependency |
 //! | `content key` | nothing |
 //!
-//! The nonce is random: a manifest that is built again after a crash seals the same keys again, far fewer times than 2^32.
+//! The nonce is made of fresh randomness and of what is sealed. A manifest that is built again after a crash has other nonces;
+//! and should two copies of a machine draw the same random bytes, other keys still get other nonces (nonce law).
 
 use zeroize::Zeroizing;
 
@@ -54,13 +55,14 @@ impl DataKey {
     }
 
     fn seal_secret(&self, purpose: &str, backup_id: &str, context: &str, secret: &[u8; 32]) -> Vec<u8> {
-        let nonce: [u8; NONCE_BYTES] = random();
+        let associated = associated(purpose, context);
+        let nonce = self.nonce(backup_id, &associated, secret);
         // It never grows, which would leave the secret behind.
         let mut sealed = Vec::with_capacity(NONCE_BYTES + secret.len() + TAG_BYTES);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(secret);
         sealed.extend_from_slice(&[0; TAG_BYTES]);
-        self.sealing_cipher(backup_id).seal(nonce, &associated(purpose, context), &mut sealed[NONCE_BYTES..]);
+        self.sealing_cipher(backup_id).seal(nonce, &associated, &mut sealed[NONCE_BYTES..]);
         sealed
     }
 
@@ -80,6 +82,13 @@ impl DataKey {
         opened
             .map(Secret)
             .ok_or_else(|| Error::integrity(what(), "it was altered, or belongs to another backup"))
+    }
+
+    /// Nonce law (must): another one for everything that is sealed, also if the randomness is not fresh.
+    fn nonce(&self, backup_id: &str, associated: &[u8], secret: &[u8; 32]) -> [u8; NONCE_BYTES] {
+        let info: [&[u8]; 4] = [b"intellistor/v1/sealed-nonce", backup_id.as_bytes(), associated, secret];
+        let derived = self.0.derive(Some(&random::<32>()), &info);
+        *derived.0.first_chunk().expect("a derived key is longer than a nonce")
     }
 
     fn sealing_cipher(&self, backup_id: &str) -> Cipher {

@@ -195,7 +195,7 @@ struct Restored {
     most_frames: usize,
 }
 
-/// Counts the opened frames in memory, whoever has them.
+/// Counts the opened frames in memory, wherever they are held.
 struct FrameCount {
     next: Recipient<RangeOpened>,
     seen: Vec<Weak<FrameOpened>>,

@@ -9,7 +9,7 @@
 //!   archive is replaced as a whole and the bound would otherwise never be met. Its live share is then below a half.
 //! - *Number*: with its own, a backup has at most [`MOST_ARCHIVES`]. Beyond that, the [`MERGED`] archives with the fewest live
 //!   bytes are replaced at once, so that the next [`MERGED`] runs need not. There is no budget: the bound is a promise to
-//!   whoever restores, and the smallest of 32 archives hold little.
+//!   those who restore, and the smallest of 32 archives hold little.
 
 use intellistor_storage::manifest::{ArchiveRecord, MOST_ARCHIVES};
 
