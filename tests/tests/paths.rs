@@ -81,7 +81,10 @@ const FILES: [&str; 5] = [".", "a.txt", "b.txt", "sub", "sub/c.txt"];
 fn the_store_its_copy_and_the_home_inside_the_source_are_left_out_and_told() {
     let sandbox = Sandbox::new("data/.agent");
     symlink(sandbox.at("data/store"), sandbox.at("way-in")).unwrap();
-    for store in ["data/store", "way-in", "data/sub/../store"] {
+    const STORES: [&str; 3] = ["data/store", "way-in", "data/sub/../store"];
+    // The client does not know the agent's home, which would then be missing from the agent's backups: it runs before there
+    // is one.
+    for store in STORES {
         sandbox.policy(&["data"], store, "");
         let mut bytes = Vec::new();
         for _ in 0..2 {
@@ -91,6 +94,9 @@ fn the_store_its_copy_and_the_home_inside_the_source_are_left_out_and_told() {
             bytes.push(client.json["bytes"].as_u64().unwrap());
         }
         assert_eq!(bytes[0], bytes[1], "it grows");
+    }
+    for store in STORES {
+        sandbox.policy(&["data"], store, "");
         for _ in 0..2 {
             let agent = sandbox.run(&["--out", "data/copy"]).expect(0);
             let output = agent.warnings();
