@@ -163,13 +163,14 @@ impl Session {
     pub(crate) async fn choose(
         &self,
         catalog: &Catalog,
+        identity: &Identity,
         policy: &Policy,
         which: &Which,
     ) -> Result<BackupName, Failure> {
         match &which.key {
             Some(key) => name_of(key),
             None => {
-                let latest = self.unless_cancelled(catalog.latest(&policy.policy_id)).await;
+                let latest = self.unless_cancelled(catalog.latest(&policy.policy_id, identity)).await;
                 latest.map_err(Failure::engine("cannot find the newest backup"))
             }
         }

@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
 use intellistor_storage::RetryClass;
 use intellistor_storage::catalog::contents::{Contents, ListedBackup};
-use intellistor_storage::catalog::layout::{self, BackupName};
+use intellistor_storage::catalog::layout::{self, BackupName, ObjectKind};
 use intellistor_storage::catalog::ownership::{self, Claim, Machine, Owner};
+use intellistor_storage::catalog::standing::Standing;
+use intellistor_storage::keys::OpensBackups;
 use intellistor_storage::manifest::Preamble;
 use intellistor_storage::objects::{SharedStore, StoreUrl};
 
@@ -112,34 +114,63 @@ impl Catalog {
         Ok(Contents::of(&*self.store, policy_id).await?)
     }
 
-    /// The newest backup of a policy that is not dated in the future: one made under a wrong clock would stay the newest for
+    /// The newest backup of a policy that is not forgotten and not dated in the future: one made under a wrong clock would stay the newest for
     /// years. The future begins a day from now, by the store's clock where it is known. Where all are in the future, this
     /// clock is wrong, and the newest of them counts.
     ///
     /// # Errors
     /// [`Error::NoBackup`], and those of the store.
-    pub async fn latest(&self, policy_id: &str) -> Result<BackupName> {
+    pub async fn latest(&self, policy_id: &str, keys: &dyn OpensBackups) -> Result<BackupName> {
         let contents = self.contents(policy_id).await?;
-        let newest = self.newest(contents.backups().map(|backup| backup.name).collect());
-        newest.ok_or_else(|| self.no_backup(policy_id, contents.orphans().count()))
+        let mut names: Vec<_> = contents.backups().map(|backup| backup.name).collect();
+        while let Some(newest) = self.newest(names.clone()) {
+            if !self.is_forgotten(&contents, &newest, keys).await? {
+                return Ok(newest);
+            }
+            names.retain(|name| *name != newest);
+        }
+        Err(self.no_backup(policy_id, contents.orphans().count()))
     }
 
     /// As [`latest`](Self::latest), without a warning; `None` where there is no backup.
-    pub(crate) async fn newest_before(&self, policy_id: &str) -> Result<Option<BackupName>> {
+    pub(crate) async fn newest_before(
+        &self,
+        policy_id: &str,
+        keys: &dyn OpensBackups,
+    ) -> Result<Option<BackupName>> {
         let contents = self.contents(policy_id).await?;
-        let mut names = contents.backups().map(|backup| backup.name).collect();
-        let of_the_future = self.split_off_future(&mut names);
-        Ok(names.pop().or_else(|| of_the_future.into_iter().next_back()))
+        for name in self.in_order(&contents) {
+            if !self.is_forgotten(&contents, &name, keys).await? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
-    /// The backups of a policy, newest first. Those dated in the future count only where all are.
-    pub(crate) async fn newest_first(&self, policy_id: &str) -> Result<Vec<BackupName>> {
-        let contents = self.contents(policy_id).await?;
+    /// Whether a backup is forgotten. What proves nothing is told, and hides nothing.
+    pub(crate) async fn is_forgotten(
+        &self,
+        contents: &Contents,
+        name: &BackupName,
+        keys: &dyn OpensBackups,
+    ) -> Result<bool> {
+        if !contents.of_backup(name).is_some_and(|objects| objects.has(ObjectKind::Forgotten)) {
+            return Ok(false);
+        }
+        let standing = Standing::read(&*self.store, name, keys).await?;
+        for told in standing.unproven(name) {
+            tracing::warn!("{told}");
+        }
+        Ok(standing.forgotten().is_some())
+    }
+
+    /// The backups of a policy, forgotten or not, newest first. Those dated in the future count only where all are.
+    pub(crate) fn in_order(&self, contents: &Contents) -> Vec<BackupName> {
         let mut names: Vec<_> = contents.backups().map(|backup| backup.name).collect();
         let of_the_future = self.split_off_future(&mut names);
         let mut names = if names.is_empty() { of_the_future } else { names };
         names.reverse();
-        Ok(names)
+        names
     }
 
     /// As [`latest`](Self::latest), for archives, with or without a manifest.

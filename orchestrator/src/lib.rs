@@ -26,6 +26,7 @@
 //! | [`policy`] | what to back up, as a person writes it |
 //! | `catalog` | what a store holds; needs no key |
 //! | `operations` | backup, restore, verify, decrypt, show, list: each from its options to its report |
+//! | `lifecycle` | what becomes of backups: kept, forgotten, held, swept, locked, copied |
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `machine` | reasons for exit code 3; timestamps and wrong clocks; which machine this is |
 //! | `cron` | cron expressions |
@@ -41,6 +42,7 @@ mod catalog;
 mod clock;
 pub mod cron;
 mod error;
+mod lifecycle;
 mod machine;
 mod operations;
 mod pipeline;
@@ -60,7 +62,7 @@ pub use intellistor_storage::catalog::contents::{ListedBackup, OrphanArchive};
 pub use intellistor_storage::catalog::layout::{BackupName, is_policy_id};
 pub use intellistor_storage::catalog::ownership::Machine;
 pub use intellistor_storage::disk::{leftovers, shortage, trust};
-pub use intellistor_storage::keys::{Identity, Recipients, UserKey};
+pub use intellistor_storage::keys::{Identity, OpensBackups, Recipients, UserKey};
 pub use intellistor_storage::manifest::{
     BaseRecord, Changes, Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
@@ -82,5 +84,5 @@ pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;
 pub use operations::show::show;
 pub use operations::verify::verify;
-pub use policy::{DetectChanges, ManifestForm, Policy, PolicyError};
+pub use policy::{DetectChanges, LockMode, LockPolicy, ManifestForm, Policy, PolicyError, RetentionRules};
 pub use tokio_util::sync::CancellationToken;

@@ -12,6 +12,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `definition`, `fields`, `rules` | the fields; how each is read and checked |
+//! | `lifecycle` | retention rules and locks |
 //! | `reader`, `correction`, `writer` | from YAML, the line that was meant, to YAML |
 //! | `digest` | what decides whether a job may be resumed |
 
@@ -20,6 +21,7 @@ mod definition;
 mod digest;
 mod error;
 mod fields;
+mod lifecycle;
 mod reader;
 mod rules;
 mod writer;
@@ -27,6 +29,7 @@ mod writer;
 pub use definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 pub use error::{PolicyError, PolicyLocation};
 pub use intellistor_actors::backup::changes::DetectChanges;
+pub use lifecycle::{LockMode, LockPolicy, RetentionRules};
 
 #[cfg(test)]
 mod tests;

@@ -55,7 +55,8 @@ pub use draft::{BackupFacts, ManifestDraft};
 pub use entry::{Entry, EntryKind, Extent, UnixAttributes, WindowsAttributes, Xattr};
 pub use format::MANIFEST_VERSION;
 pub use head::{
-    ArchiveRecord, BaseRecord, Changes, Head, MOST_ARCHIVES, Origin, RootRecord, SealedListsRecord, Totals,
+    ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, MOST_ARCHIVES, Origin, RootRecord,
+    SealedListsRecord, Totals,
 };
 pub use listed::{Change, Listed, StoredChunk};
 pub use new_manifest::NewManifest;

@@ -1,4 +1,4 @@
-//! Bytes as JSON text: base64 for what may be anything, hex for digests.
+//! Bytes and times as JSON text: base64 for what may be anything, hex for digests, RFC 3339.
 
 /// base64 of bytes of any length.
 pub(crate) mod base64_bytes {
@@ -73,5 +73,20 @@ pub(crate) mod hex_option {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<[u8; 32]>, D::Error> {
         super::hex_digest::deserialize(d).map(Some)
+    }
+}
+
+/// Times in RFC 3339, UTC, to the second.
+pub(crate) mod rfc3339 {
+    use chrono::{DateTime, SecondsFormat, Utc};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()).map_err(D::Error::custom)
     }
 }

@@ -1,7 +1,10 @@
 //! Calls of a store, and the kind of error that they end in.
 
 use bytes::Bytes;
-use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, Operation, Part, PartReceipt, Upload};
+use chrono::Utc;
+use intellistor_storage::objects::{
+    ObjectStore, ObjectStoreExt as _, Operation, Part, PartReceipt, Retention, RetentionMode, Upload,
+};
 use intellistor_storage::{Error, Hashed, StoreErrorKind};
 
 pub fn kind<T: std::fmt::Debug>(answer: Result<T, Error>) -> StoreErrorKind {
@@ -40,6 +43,13 @@ pub async fn call(store: &dyn ObjectStore, operation: Operation, upload: &Upload
         Operation::Head => store.head("o").await.map(drop),
         Operation::List => store.list("", None).await.map(drop),
         Operation::Delete => store.delete("d").await,
+        Operation::Erase => store.erase("d").await,
+        Operation::Attributes => store.attributes("o").await.map(drop),
+        Operation::Retain => {
+            let retention = Retention { mode: RetentionMode::Governance, until: Utc::now() };
+            store.retain("o", retention).await
+        }
+        Operation::SetLegalHold => store.set_legal_hold("o", true).await,
         Operation::BeginUpload => store.begin_upload("k").await.map(drop),
         Operation::PutPart => store.put_part(upload, &part(1, 1)).await.map(drop),
         Operation::ListParts => store.list_parts(upload).await.map(drop),

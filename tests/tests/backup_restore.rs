@@ -176,7 +176,11 @@ async fn the_latest_backup_is_the_newest() {
     for i in 0..6 {
         write(&sandbox.source().join("contador"), i.to_string());
         let backup = sandbox.back_up().await;
-        assert_eq!(sandbox.vault.catalog.latest(POLICY).await.unwrap(), backup.name, "backup {i}");
+        assert_eq!(
+            sandbox.vault.catalog.latest(POLICY, &sandbox.vault.identity).await.unwrap(),
+            backup.name,
+            "backup {i}"
+        );
     }
     let all = sandbox.vault.catalog.list(POLICY).await.unwrap();
     assert_eq!(all.len(), 6);
@@ -205,7 +209,7 @@ async fn a_copy_restores_by_itself() {
         files_below(&copy).into_iter().filter(|path| path.is_file() && !path.ends_with(STORE_MARK)).count();
     assert_eq!(objects, 2, "nothing else is left in the copy: {:?}", files_below(&copy));
     let vault = Vault::open(&StoreUrl::local(&copy), key).await.unwrap();
-    assert_eq!(vault.catalog.latest(POLICY).await.unwrap(), backup.name);
+    assert_eq!(vault.catalog.latest(POLICY, &vault.identity).await.unwrap(), backup.name);
     assert_clean(&vault.restore(&backup.name, RestoreOptions::to(sandbox.at("out"))).await.unwrap());
     tree::assert_same(
         &tree::snapshot(&sandbox.source()),

@@ -78,6 +78,7 @@ struct Overtaken {
 impl ObjectStore for Overtaken {
     intellistor_storage::forward!(store: url folders capabilities now_ms prepare put_with get_range head list delete);
     intellistor_storage::forward!(store: begin_with put_part list_parts last_part_ms composite list_uploads abort_upload);
+    intellistor_storage::forward!(store: erase attributes retain set_legal_hold check_object_lock);
 
     async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], if_absent: bool) -> Result<()> {
         if !self.done.swap(true, Ordering::SeqCst) {

@@ -150,7 +150,10 @@ async fn what_stays_refused_leaves_no_backup() {
         assert!(objects(&memory).iter().all(|key| !key.ends_with("manifest.json")), "{:?}", objects(&memory));
         let vault = sandbox.vault(store);
         assert_eq!(vault.catalog.list(POLICY).await.unwrap(), [], "{operation:?}");
-        assert!(matches!(vault.catalog.latest(POLICY).await, Err(Error::NoBackup { .. })), "{operation:?}");
+        assert!(
+            matches!(vault.catalog.latest(POLICY, &vault.identity).await, Err(Error::NoBackup { .. })),
+            "{operation:?}"
+        );
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn run(command: &Decrypt, session: &Session) -> Result<Done, Fa
     }
     let policy = session.policy(&command.policy.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
-    let name = session.choose(&catalog, &policy, &command.which).await?;
+    let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     if to_stdout {
         to_standard_output(&catalog, &identity, &name, session).await
     } else {

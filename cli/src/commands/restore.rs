@@ -50,7 +50,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
     let name = if command.without_manifest {
         session.choose_archive(&catalog, &policy, &command.which).await?
     } else {
-        session.choose(&catalog, &policy, &command.which).await?
+        session.choose(&catalog, &identity, &policy, &command.which).await?
     };
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "restoring", run.progress.clone());

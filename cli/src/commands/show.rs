@@ -115,7 +115,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     PathGlobs::new(&globs).map_err(refused)?;
     let policy = session.policy(&command.policy.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
-    let name = session.choose(&catalog, &policy, &command.which).await?;
+    let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     let manifest = session.unless_cancelled(intellistor::show(&catalog, &identity, &name)).await;
     let what = format!("cannot show backup {}", name.backup_id);
     let manifest = manifest.map_err(session.backup_failure(what, &command.policy.policy, &[], None))?;

@@ -32,7 +32,7 @@ pub(crate) struct Verify {
 pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
-    let name = session.choose(&catalog, &policy, &command.which).await?;
+    let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
     let report = intellistor::verify(&catalog, &identity, &name, run).await;

@@ -301,7 +301,7 @@ impl BackupJob {
     /// The folders of the backup that `--latest` selects. Where it cannot be read, nothing is compared.
     async fn roots_before(&self) -> Option<Vec<RootRecord>> {
         let found = async {
-            match self.catalog.newest_before(&self.policy.policy_id).await? {
+            match self.catalog.newest_before(&self.policy.policy_id, &self.recipients).await? {
                 Some(newest) => Ok(fetch_roots(&*self.store, &newest).await?),
                 None => Ok(None),
             }

@@ -130,14 +130,21 @@ impl BaseSearch<'_> {
 
     /// The policy's backups, the best candidate first.
     async fn candidates(&self) -> Result<Vec<BackupName>> {
-        match self.catalog.newest_first(&self.policy.policy_id).await {
+        let contents = match self.catalog.contents(&self.policy.policy_id).await {
             // Without the right to list, the one that this machine remembers will do.
             Err(Error::Storage(Storage::Store(error))) if error.kind == StoreErrorKind::AccessDenied => {
                 tracing::info!(%error, "cannot list earlier backups");
-                Ok(self.local.and_then(LocalManifest::name).into_iter().collect())
+                return Ok(self.local.and_then(LocalManifest::name).into_iter().collect());
             }
-            names => names,
+            contents => contents?,
+        };
+        let mut listed = Vec::new();
+        for name in self.catalog.in_order(&contents).into_iter().take(MOST_LOOKED_AT) {
+            if !self.catalog.is_forgotten(&contents, &name, self.recipients).await? {
+                listed.push(name);
+            }
         }
+        Ok(listed)
     }
 
     /// A backup's manifest, if it can be a base; `None` for a backup of another machine.

@@ -142,6 +142,7 @@ pub(crate) async fn manifest(
         roots,
         began_ms: publication.began_ms,
         deleted,
+        brake: None,
         content_key: Some(publication.content_key.clone()),
         sealed: publication.form == ManifestForm::Sealed,
     };

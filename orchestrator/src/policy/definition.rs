@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::error::PolicyError;
 use super::fields;
+use super::lifecycle::{LockPolicy, RetentionRules};
 use super::rules::{check_glob, check_id, check_path, check_repeated};
 use crate::cron::Cron;
 
@@ -58,6 +59,18 @@ pub struct Policy {
     /// What the manifest shows to those who have no key.
     #[serde(default)]
     pub manifest: ManifestForm,
+    /// Which backups are kept; all, where it is absent.
+    #[serde(default)]
+    pub retention: Option<RetentionRules>,
+    /// How long a forgotten backup stays in the store.
+    #[serde(default = "fields::default_prune_after", deserialize_with = "fields::prune_after")]
+    pub prune_after: Duration,
+    /// For how long the store lets nobody delete a backup.
+    #[serde(default)]
+    pub lock: Option<LockPolicy>,
+    /// The store's name of a class for archives, such as `STANDARD_IA`.
+    #[serde(default)]
+    pub storage_class: Option<String>,
 }
 
 /// What the manifest shows to those who have no key.
@@ -125,6 +138,10 @@ impl Policy {
             full_every: None,
             detect_changes: DetectChanges::default(),
             manifest: ManifestForm::default(),
+            retention: None,
+            prune_after: fields::PRUNE_AFTER,
+            lock: None,
+            storage_class: None,
         };
         policy.check()?;
         Ok(policy)

@@ -38,6 +38,12 @@ impl Policy {
             full_every: _,
             // The archive is the same; the manifest is made when it is complete.
             manifest: _,
+            // What becomes of the backup after it was made.
+            retention: _,
+            prune_after: _,
+            // A resumed upload keeps the class that it began with; the lock is prolonged when it is complete.
+            storage_class: _,
+            lock: _,
         } = self;
         let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
         // Written in the order of the names.

@@ -57,6 +57,15 @@ pub(super) fn fresh_after<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     Ok(duration(from)?.unwrap_or(FRESH_AFTER))
 }
 
+/// A field without a value has its default.
+pub(super) fn prune_after<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    Ok(duration(from)?.unwrap_or(PRUNE_AFTER))
+}
+
+pub(super) fn default_prune_after() -> Duration {
+    PRUNE_AFTER
+}
+
 /// A time as people write it: `30d`, `6h`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
@@ -76,6 +85,8 @@ pub(super) fn keep_days<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Er
 /// Last night's job does not replace tonight's backup.
 pub(super) const FRESH_AFTER: Duration = Duration::from_secs(6 * 3600);
 pub(super) const KEEP_DAYS: u32 = 90;
+/// A week, and a day to notice it.
+pub(super) const PRUNE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// A list of texts, or one text without brackets, each handed to a function. No value is an empty list.
 struct OneOrMany<F>(F);

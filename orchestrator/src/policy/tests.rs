@@ -50,6 +50,7 @@ fn every_field_reads_back() {
         full_every: Some(Duration::from_secs(30 * 24 * 3600)),
         detect_changes: DetectChanges::Content,
         manifest: ManifestForm::Sealed,
+        ..Policy::new("a", ["x"]).unwrap()
     };
     assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
 }

@@ -1,10 +1,11 @@
-//! What a store holds of a policy: backups, and archives that have no manifest.
+//! What a store holds of a policy: backups, and archives that have no manifest. Needs no key: what was said about a backup
+//! ([`statements`](super::statements)) is seen, and not proven.
 //!
 //! Other objects may lie beside them: what is not named as ours are hides nothing.
 
 use std::collections::BTreeMap;
 
-use crate::catalog::layout::BackupName;
+use crate::catalog::layout::{BackupName, ObjectKind, machine_key};
 use crate::error::Result;
 use crate::objects::listing::Listing;
 use crate::objects::store::ObjectStore;
@@ -28,16 +29,32 @@ pub struct OrphanArchive {
     pub archive_bytes: u64,
 }
 
-/// The objects of one name.
-#[derive(Debug, Default)]
-struct Objects {
-    archive_bytes: Option<u64>,
-    manifest_bytes: Option<u64>,
+/// The objects of one backup: which there are, how large, and when they were put (Unix milliseconds by the store's clock, where
+/// it says so).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupObjects(BTreeMap<ObjectKind, (u64, Option<i64>)>);
+
+impl BackupObjects {
+    pub fn has(&self, kind: ObjectKind) -> bool {
+        self.0.contains_key(&kind)
+    }
+
+    pub fn bytes(&self, kind: ObjectKind) -> Option<u64> {
+        self.0.get(&kind).map(|(bytes, _)| *bytes)
+    }
+
+    pub fn modified_ms(&self, kind: ObjectKind) -> Option<i64> {
+        self.0.get(&kind).and_then(|(_, modified_ms)| *modified_ms)
+    }
 }
 
 /// All that a store holds of a policy.
 #[derive(Debug, Default)]
-pub struct Contents(BTreeMap<BackupName, Objects>);
+pub struct Contents {
+    backups: BTreeMap<BackupName, BackupObjects>,
+    /// How many objects are none of ours, and the first of them.
+    unknown: (u64, Option<String>),
+}
 
 impl Contents {
     /// Lists the policy's objects.
@@ -49,38 +66,57 @@ impl Contents {
         let mut pages = Listing::new(store, BackupName::policy_prefix(policy_id));
         while let Some(objects) = pages.next_page().await? {
             for object in objects {
-                if let Some(name) = BackupName::from_archive_key(&object.key) {
-                    found.0.entry(name).or_default().archive_bytes = Some(object.bytes);
-                } else if let Some(name) = BackupName::from_manifest_key(&object.key) {
-                    found.0.entry(name).or_default().manifest_bytes = Some(object.bytes);
+                if let Some((name, kind)) = BackupName::of_object(&object.key) {
+                    let objects = found.backups.entry(name).or_default();
+                    objects.0.insert(kind, (object.bytes, object.modified_ms));
+                } else if object.key != machine_key(policy_id) {
+                    found.unknown.0 += 1;
+                    found.unknown.1.get_or_insert(object.key);
                 }
             }
         }
         Ok(found)
     }
 
-    /// Backups, oldest first.
+    /// Everything of the policy that has the name of a backup's object, by backup, oldest first.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = (&BackupName, &BackupObjects)> {
+        self.backups.iter()
+    }
+
+    /// The objects of one backup.
+    pub fn of_backup(&self, name: &BackupName) -> Option<&BackupObjects> {
+        self.backups.get(name)
+    }
+
+    /// How many objects are none of ours, and the first of them.
+    pub fn unknown(&self) -> (u64, Option<&str>) {
+        (self.unknown.0, self.unknown.1.as_deref())
+    }
+
+    /// Backups that have a manifest, forgotten or not, oldest first.
     pub fn backups(&self) -> impl DoubleEndedIterator<Item = ListedBackup> {
-        self.0.iter().filter_map(|(name, objects)| {
+        self.backups.iter().filter_map(|(name, objects)| {
             Some(ListedBackup {
                 name: name.clone(),
-                archive_bytes: objects.archive_bytes.unwrap_or(0),
-                manifest_bytes: objects.manifest_bytes?,
+                archive_bytes: objects.bytes(ObjectKind::Archive).unwrap_or(0),
+                manifest_bytes: objects.bytes(ObjectKind::Manifest)?,
             })
         })
     }
 
-    /// Archives without a manifest, oldest first. A restore without manifest opens them.
+    /// Archives that have neither a manifest nor a `forgotten.json`, oldest first. A restore without manifest opens them.
     pub fn orphans(&self) -> impl DoubleEndedIterator<Item = OrphanArchive> {
-        let orphans = self.0.iter().filter(|(_, objects)| objects.manifest_bytes.is_none());
-        orphans.filter_map(|(name, objects)| {
-            Some(OrphanArchive { name: name.clone(), archive_bytes: objects.archive_bytes? })
+        let is_orphan = |objects: &BackupObjects| {
+            !objects.has(ObjectKind::Manifest) && !objects.has(ObjectKind::Forgotten)
+        };
+        self.backups.iter().filter(move |(_, objects)| is_orphan(objects)).filter_map(|(name, objects)| {
+            Some(OrphanArchive { name: name.clone(), archive_bytes: objects.bytes(ObjectKind::Archive)? })
         })
     }
 
     /// Archives, whether or not they have a manifest, oldest first.
     pub fn archives(&self) -> impl DoubleEndedIterator<Item = &BackupName> {
-        self.0.iter().filter(|(_, objects)| objects.archive_bytes.is_some()).map(|(name, _)| name)
+        self.backups.iter().filter(|(_, objects)| objects.has(ObjectKind::Archive)).map(|(name, _)| name)
     }
 }
 
@@ -129,5 +165,6 @@ mod tests {
         let orphan = OrphanArchive { name: lost.clone(), archive_bytes: 2 };
         assert_eq!(contents.orphans().collect::<Vec<_>>(), [orphan]);
         assert_eq!(contents.archives().collect::<Vec<_>>(), [&whole, &lost]);
+        assert_eq!(contents.unknown(), (1508, Some("backups/p/")));
     }
 }

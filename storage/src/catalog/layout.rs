@@ -5,10 +5,13 @@
 //! backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc
 //! backups/<policy_id>/<timestamp>/<backup_id>/manifest.json
 //! backups/<policy_id>/<timestamp>/<backup_id>/entries.enc        where the manifest's lists are sealed
+//! backups/<policy_id>/<timestamp>/<backup_id>/forgotten.json     once the backup was forgotten
+//! backups/<policy_id>/<timestamp>/<backup_id>/hold.json          once it was held, or unforgotten
+//! backups/<policy_id>/<timestamp>/<backup_id>/confirmed.json     once a person said that what it lacks is not lost
 //! logs/<policy_id>/run_<timestamp>.log
 //! logs/<policy_id>/last.log
 //! ```
-//! A backup exists if and only if its manifest does.
+//! A backup exists if and only if its manifest does and nothing [stands](super::standing) against it.
 
 use std::fmt;
 
@@ -25,6 +28,41 @@ pub const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 const ARCHIVE: &str = "backup.tar.gz.enc";
 const MANIFEST: &str = "manifest.json";
 const ENTRIES: &str = "entries.enc";
+const FORGOTTEN: &str = "forgotten.json";
+const HOLD: &str = "hold.json";
+const CONFIRMED: &str = "confirmed.json";
+
+/// The objects of one backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    Archive,
+    Manifest,
+    /// The manifest's sealed lists.
+    Entries,
+    /// [`Forgotten`](super::statements::Forgotten).
+    Forgotten,
+    /// [`Hold`](super::statements::Hold).
+    Hold,
+    /// [`Confirmed`](super::statements::Confirmed).
+    Confirmed,
+}
+
+impl ObjectKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Archive, Self::Manifest, Self::Entries, Self::Forgotten, Self::Hold, Self::Confirmed];
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Archive => ARCHIVE,
+            Self::Manifest => MANIFEST,
+            Self::Entries => ENTRIES,
+            Self::Forgotten => FORGOTTEN,
+            Self::Hold => HOLD,
+            Self::Confirmed => CONFIRMED,
+        }
+    }
+}
 
 /// What names one backup: the policy, the run's UTC timestamp, and a random id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,21 +83,28 @@ impl BackupName {
 
     /// The key of the archive.
     pub fn archive_key(&self) -> String {
-        self.key(ARCHIVE)
+        self.key(ObjectKind::Archive)
     }
 
     /// The key of the manifest.
     pub fn manifest_key(&self) -> String {
-        self.key(MANIFEST)
+        self.key(ObjectKind::Manifest)
     }
 
     /// The key of the manifest's sealed lists.
     pub fn entries_key(&self) -> String {
-        self.key(ENTRIES)
+        self.key(ObjectKind::Entries)
     }
 
-    fn key(&self, object: &str) -> String {
+    /// The key of one of its objects.
+    pub fn key(&self, object: ObjectKind) -> String {
+        let object = object.file();
         format!("{BACKUPS}/{}/{}/{}/{object}", self.policy_id, self.timestamp, self.backup_id)
+    }
+
+    /// Reads the name, and which object of that backup it is, from a key; `None` for what is no object of a backup.
+    pub fn of_object(key: &str) -> Option<(Self, ObjectKind)> {
+        ObjectKind::ALL.into_iter().find_map(|kind| Some((Self::parse(key, kind.file())?, kind)))
     }
 
     /// Reads the name from an archive's key; `None` when it is no such key.

@@ -28,8 +28,17 @@ impl DataKey {
         Self(self.0.derive(None, &[b"intellistor/v1/entries", backup_id.as_bytes()]))
     }
 
+    /// For what is said of the backup after it was made.
+    pub(crate) fn statement_mac(&self, backup_id: &str) -> hmac::Hmac<Sha256> {
+        self.mac(b"intellistor/v1/statement", backup_id)
+    }
+
     pub(crate) fn manifest_mac(&self, backup_id: &str) -> hmac::Hmac<Sha256> {
-        let key = self.0.derive(None, &[b"intellistor/v1/manifest", backup_id.as_bytes()]);
+        self.mac(b"intellistor/v1/manifest", backup_id)
+    }
+
+    fn mac(&self, purpose: &[u8], backup_id: &str) -> hmac::Hmac<Sha256> {
+        let key = self.0.derive(None, &[purpose, backup_id.as_bytes()]);
         <hmac::Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key.0).expect("HMAC takes a key of any length")
     }
 }

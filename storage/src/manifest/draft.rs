@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::base::{Base, UNUSABLE_ARCHIVE};
 use super::base_entries::BaseEntries;
 use super::entry::Entry;
-use super::head::{ArchiveRecord, Changes, Head, Origin, RootRecord, Totals};
+use super::head::{ArchiveRecord, BrakeRecord, Changes, Head, Origin, RootRecord, Totals};
 use super::listed::{Change, Listed};
 use super::new_manifest::NewManifest;
 use super::part_entries::PartEntries;
@@ -52,6 +52,7 @@ pub struct BackupFacts {
     pub began_ms: i64,
     /// Files and links of the base that are no longer there.
     pub deleted: u64,
+    pub brake: Option<BrakeRecord>,
     /// The key under which its sketches were made.
     pub content_key: Option<ContentKey>,
     /// Whether the lists are sealed.
@@ -178,7 +179,7 @@ impl ManifestDraft {
     /// # Errors
     /// [`Error::Io`] when the temporary folder is full; [`Error::Integrity`] when a key of the base's archives was altered.
     pub fn finish(self, header: &Header, data_key: &DataKey, facts: BackupFacts) -> Result<NewManifest> {
-        let BackupFacts { origin, roots, began_ms, deleted, content_key, sealed } = facts;
+        let BackupFacts { origin, roots, began_ms, deleted, brake, content_key, sealed } = facts;
         let (name, changes) = (header.name(), Changes { deleted, ..self.changes() });
         let own = ArchiveRecord {
             backup_id: name.backup_id.clone(),
@@ -202,6 +203,7 @@ impl ManifestDraft {
             origin,
             began_ms,
             base: self.base.as_ref().map(|base| base.record()),
+            brake,
             roots,
             totals: self.tally.totals,
             changes,

@@ -22,6 +22,9 @@ pub struct Head {
     /// The backup whose entries it took over; absent for a full backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseRecord>,
+    /// Why retention rests since this backup or an earlier one of its chain: too much was missing or changed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brake: Option<BrakeRecord>,
     /// The folders that the policy named.
     pub roots: Vec<RootRecord>,
     /// Sums over the entries.
@@ -102,6 +105,19 @@ pub struct Origin {
     /// The trace of the run, where traces were on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+}
+
+/// Why retention rests: good backups must not age out while a disk is not mounted, or a ransom note waits to be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrakeRecord {
+    /// Timestamp of the backup that was the first with it.
+    pub since: String,
+    /// The reason, for people.
+    pub why: String,
+    /// Files and links that the backup before it had; with half of them again, the brake is released. `None` where that tells
+    /// nothing: many were changed, none is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_before: Option<u64>,
 }
 
 /// A folder that the policy named.

@@ -9,7 +9,9 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::format::{FORMAT, LISTS_START, MANIFEST_VERSION, TRAILER_END, TRAILER_START};
-use super::head::{ArchiveRecord, BaseRecord, Changes, Head, Origin, RootRecord, SealedListsRecord, Totals};
+use super::head::{
+    ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, Origin, RootRecord, SealedListsRecord, Totals,
+};
 use crate::archive::header::Header;
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
@@ -58,12 +60,23 @@ pub(super) fn write_document(
     let preamble = STANDARD.encode(header.encoded());
     write!(out, "{{\"format\":\"{FORMAT}\",\n\"version\":{MANIFEST_VERSION},\n\"header\":\"{preamble}\",\n")?;
     // Each is a JSON object of its own; here its members stand in ours.
-    let Head { name, origin, began_ms, base, roots, totals, changes, content_key, archives, entries_enc } =
-        head;
+    let Head {
+        name,
+        origin,
+        began_ms,
+        base,
+        brake,
+        roots,
+        totals,
+        changes,
+        content_key,
+        archives,
+        entries_enc,
+    } = head;
     write_members(&mut out, &NameAndOrigin { name, origin })?;
     out.write_all(b",\n")?;
     let began_ms = *began_ms;
-    let rest = Rest { began_ms, base, roots, totals, changes, content_key, archives, entries_enc };
+    let rest = Rest { began_ms, base, brake, roots, totals, changes, content_key, archives, entries_enc };
     write_members(&mut out, &rest)?;
     if let Some(lists) = lists {
         out.write_all(b",\n")?;
@@ -86,6 +99,8 @@ struct Rest<'h> {
     began_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     base: &'h Option<BaseRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    brake: &'h Option<BrakeRecord>,
     roots: &'h [RootRecord],
     totals: &'h Totals,
     changes: &'h Changes,

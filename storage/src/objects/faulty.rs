@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::error::Result;
 use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::object::Page;
-use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::options::{Attributes, PutOptions, Retention};
 use crate::objects::store::{ObjectStore, SharedStore};
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 
@@ -24,6 +24,10 @@ pub enum Operation {
     Head,
     List,
     Delete,
+    Erase,
+    Attributes,
+    Retain,
+    SetLegalHold,
     BeginUpload,
     PutPart,
     ListParts,
@@ -117,7 +121,7 @@ impl Faulty {
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    crate::forward!(store: url folders capabilities now_ms prepare composite);
+    crate::forward!(store: url folders capabilities now_ms prepare composite check_object_lock);
 
     async fn put_with(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
         self.call(Operation::Put, key, self.store.put_with(key, body, options)).await
@@ -137,6 +141,22 @@ impl ObjectStore for Faulty {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.call(Operation::Delete, key, self.store.delete(key)).await
+    }
+
+    async fn erase(&self, key: &str) -> Result<()> {
+        self.call(Operation::Erase, key, self.store.erase(key)).await
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Option<Attributes>> {
+        self.call(Operation::Attributes, key, self.store.attributes(key)).await
+    }
+
+    async fn retain(&self, key: &str, retention: Retention) -> Result<()> {
+        self.call(Operation::Retain, key, self.store.retain(key, retention)).await
+    }
+
+    async fn set_legal_hold(&self, key: &str, held: bool) -> Result<()> {
+        self.call(Operation::SetLegalHold, key, self.store.set_legal_hold(key, held)).await
     }
 
     async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {

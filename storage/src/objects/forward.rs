@@ -134,6 +134,47 @@ macro_rules! forward {
         }
     };
     (@ $field:ident head) => { $crate::forward!(@of $field head str => Option<u64>); };
+    (@ $field:ident erase) => { $crate::forward!(@of $field erase str => ()); };
+    (@ $field:ident attributes) => {
+        $crate::forward!(@of $field attributes str => Option<$crate::objects::Attributes>);
+    };
+    (@ $field:ident retain) => {
+        fn retain<'s, 'k, 'f>(
+            &'s self,
+            key: &'k str,
+            retention: $crate::objects::Retention,
+        ) -> $crate::objects::forward::Answer<'f, ()>
+        where
+            's: 'f,
+            'k: 'f,
+            Self: 'f,
+        {
+            self.$field.retain(key, retention)
+        }
+    };
+    (@ $field:ident set_legal_hold) => {
+        fn set_legal_hold<'s, 'k, 'f>(
+            &'s self,
+            key: &'k str,
+            held: bool,
+        ) -> $crate::objects::forward::Answer<'f, ()>
+        where
+            's: 'f,
+            'k: 'f,
+            Self: 'f,
+        {
+            self.$field.set_legal_hold(key, held)
+        }
+    };
+    (@ $field:ident check_object_lock) => {
+        fn check_object_lock<'s, 'f>(&'s self) -> $crate::objects::forward::Answer<'f, ()>
+        where
+            's: 'f,
+            Self: 'f,
+        {
+            self.$field.check_object_lock()
+        }
+    };
     (@ $field:ident delete) => { $crate::forward!(@of $field delete str => ()); };
     (@ $field:ident composite) => {
         $crate::forward!(@of $field composite str => Option<$crate::objects::Composite>);

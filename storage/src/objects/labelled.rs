@@ -36,6 +36,7 @@ impl Labelled {
 impl ObjectStore for Labelled {
     crate::forward!(store: url folders capabilities now_ms prepare get_range head list delete put_part list_parts);
     crate::forward!(store: last_part_ms complete_with composite list_uploads abort_upload);
+    crate::forward!(store: erase attributes retain set_legal_hold check_object_lock);
 
     async fn put_with(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
         let attributes = self.label(&options.attributes);
@@ -74,7 +75,7 @@ mod tests {
         let put = async |key, attributes| {
             let options = PutOptions { attributes, ..PutOptions::default() };
             store.put_with(key, Bytes::new(), &options).await.unwrap();
-            memory.attributes(key).unwrap().metadata.into_iter().collect::<Vec<_>>()
+            memory.kept(key).unwrap().metadata.into_iter().collect::<Vec<_>>()
         };
         let label = ("trace-id".to_owned(), "1f".to_owned());
         assert_eq!(put("a", Attributes::default()).await, std::slice::from_ref(&label));
@@ -82,6 +83,6 @@ mod tests {
         assert_eq!(put("c", own("trace-id")).await, [("trace-id".to_owned(), "own".to_owned())]);
         let upload = store.begin_upload("d").await.unwrap();
         store.complete_upload(&upload, &[]).await.unwrap();
-        assert!(memory.attributes("d").unwrap().metadata.contains_key("trace-id"));
+        assert!(memory.kept("d").unwrap().metadata.contains_key("trace-id"));
     }
 }

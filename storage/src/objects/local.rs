@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::objects::capabilities::{Capabilities, PartLimits};
 use crate::objects::local::store::LocalStore;
 use crate::objects::object::{Composite, Page, StoreFolder};
-use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::options::{Attributes, PutOptions, Retention};
 use crate::objects::store::ObjectStore;
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 use crate::objects::url::StoreUrl;
@@ -99,6 +99,29 @@ impl ObjectStore for LocalStore {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.run("delete", key, |store, key| store.delete_now(key)).await
+    }
+
+    /// A folder keeps no versions.
+    async fn erase(&self, key: &str) -> Result<()> {
+        self.delete(key).await
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Option<Attributes>> {
+        Ok(self.head(key).await?.map(|_| Attributes::default()))
+    }
+
+    async fn retain(&self, key: &str, retention: Retention) -> Result<()> {
+        let attributes = Attributes { retention: Some(retention), ..Attributes::default() };
+        self.capabilities().check(&attributes, || self.url(), "lock", key)
+    }
+
+    async fn set_legal_hold(&self, key: &str, _: bool) -> Result<()> {
+        let attributes = Attributes { legal_hold: true, ..Attributes::default() };
+        self.capabilities().check(&attributes, || self.url(), "lock", key)
+    }
+
+    async fn check_object_lock(&self) -> Result<()> {
+        self.set_legal_hold("", true).await
     }
 
     async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {

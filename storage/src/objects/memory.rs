@@ -1,5 +1,5 @@
 //! A store in memory, for tests; it counts what it was asked. It keeps attributes, and refuses what S3 Object Lock
-//! refuses in a bucket that keeps no versions.
+//! refuses in a bucket that keeps no versions. Its clock can be turned by hand.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -8,13 +8,12 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::Utc;
 
 use crate::error::Result;
 use crate::objects::capabilities::{Capabilities, PartLimits};
 use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::object::{Composite, ObjectInfo, Page, StoreFolder, unix_ms};
-use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::options::{Attributes, PutOptions, Retention};
 use crate::objects::store::ObjectStore;
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload, in_order};
 
@@ -32,12 +31,15 @@ struct State {
     uploads_begun: u64,
     parts_sent: BTreeMap<u32, u32>,
     bytes_read: u64,
+    /// The store's time, where it was set by hand.
+    now_ms: Option<i64>,
 }
 
 #[derive(Debug)]
 struct Object {
     body: Bytes,
     attributes: Attributes,
+    modified_ms: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -50,10 +52,20 @@ struct MemoryUpload {
 }
 
 impl State {
+    fn now_ms(&self) -> Option<i64> {
+        self.now_ms.or_else(|| unix_ms(SystemTime::now()))
+    }
+
+    fn insert(&mut self, key: String, body: Bytes, attributes: Attributes) {
+        let modified_ms = self.now_ms();
+        self.objects.insert(key, Object { body, attributes, modified_ms });
+    }
+
     /// Why an object may not be put under a key, or deleted.
     fn refusal(&self, key: &str, if_absent: bool) -> Option<StoreErrorKind> {
         let Object { attributes: Attributes { retention, legal_hold, .. }, .. } = self.objects.get(key)?;
-        let is_locked = *legal_hold || retention.is_some_and(|retention| retention.until > Utc::now());
+        let is_locked = *legal_hold
+            || retention.is_some_and(|retention| Some(retention.until.timestamp_millis()) > self.now_ms());
         match (if_absent, is_locked) {
             (true, _) => Some(StoreErrorKind::AlreadyExists),
             (false, locked) => locked.then_some(StoreErrorKind::Locked),
@@ -92,8 +104,13 @@ impl MemoryStore {
     }
 
     /// What is kept beside an object.
-    pub fn attributes(&self, key: &str) -> Option<Attributes> {
+    pub fn kept(&self, key: &str) -> Option<Attributes> {
         self.state().objects.get(key).map(|object| object.attributes.clone())
+    }
+
+    /// Sets the store's clock, in Unix milliseconds: what is put from now on has this time, and answers tell it.
+    pub fn set_now_ms(&self, now_ms: i64) {
+        self.state().now_ms = Some(now_ms);
     }
 
     /// Replaces an object's bytes with what `change` makes of them.
@@ -131,7 +148,7 @@ impl ObjectStore for MemoryStore {
     }
 
     fn now_ms(&self) -> Option<i64> {
-        None
+        self.state().now_ms
     }
 
     async fn prepare(&self) -> Result<()> {
@@ -143,7 +160,7 @@ impl ObjectStore for MemoryStore {
         if let Some(kind) = state.refusal(key, options.if_absent) {
             return Err(self.error(kind, "write", key).into());
         }
-        state.objects.insert(key.to_owned(), Object { body, attributes: options.attributes.clone() });
+        state.insert(key.to_owned(), body, options.attributes.clone());
         Ok(())
     }
 
@@ -167,8 +184,11 @@ impl ObjectStore for MemoryStore {
         let found = state.objects.range::<str, _>((from, Bound::Unbounded));
         let mut found = found.take_while(|(key, _)| key.starts_with(prefix));
         let objects = found.by_ref().take(PAGE);
-        let objects =
-            objects.map(|(key, object)| ObjectInfo { key: key.clone(), bytes: object.body.len() as u64 });
+        let objects = objects.map(|(key, object)| ObjectInfo {
+            key: key.clone(),
+            bytes: object.body.len() as u64,
+            modified_ms: object.modified_ms,
+        });
         let objects = objects.collect();
         Ok(Page { objects, more: found.next().is_some() })
     }
@@ -179,6 +199,36 @@ impl ObjectStore for MemoryStore {
             return Err(self.error(kind, "delete", key).into());
         }
         state.objects.remove(key);
+        Ok(())
+    }
+
+    async fn erase(&self, key: &str) -> Result<()> {
+        self.delete(key).await
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Option<Attributes>> {
+        Ok(self.kept(key))
+    }
+
+    async fn retain(&self, key: &str, retention: Retention) -> Result<()> {
+        let mut state = self.state();
+        let missing = || self.error(StoreErrorKind::NotFound, "lock", key);
+        let kept = &mut state.objects.get_mut(key).ok_or_else(missing)?.attributes.retention;
+        if kept.is_some_and(|kept| kept.until > retention.until) {
+            return Err(self.error(StoreErrorKind::Locked, "lock", key).into());
+        }
+        *kept = Some(retention);
+        Ok(())
+    }
+
+    async fn set_legal_hold(&self, key: &str, held: bool) -> Result<()> {
+        let mut state = self.state();
+        let missing = || self.error(StoreErrorKind::NotFound, "hold", key);
+        state.objects.get_mut(key).ok_or_else(missing)?.attributes.legal_hold = held;
+        Ok(())
+    }
+
+    async fn check_object_lock(&self) -> Result<()> {
         Ok(())
     }
 
@@ -239,7 +289,7 @@ impl ObjectStore for MemoryStore {
             return Err(error(kind).into());
         }
         if let Some(MemoryUpload { key, attributes, .. }) = state.uploads.remove(&upload.id) {
-            state.objects.insert(key, Object { body: body.into(), attributes });
+            state.insert(key, body.into(), attributes);
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ pub struct ObjectInfo {
     /// Relative to the store.
     pub key: String,
     pub bytes: u64,
+    /// When it was put, in Unix milliseconds by the store's clock, where the store says so.
+    pub modified_ms: Option<i64>,
 }
 
 /// One page of a listing, in ascending order of the keys' bytes.

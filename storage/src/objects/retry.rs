@@ -16,7 +16,7 @@ use tracing::field::Empty;
 use crate::error::{Error, Result};
 use crate::objects::error::{RetryAdvice, RetryClass, StoreErrorKind};
 use crate::objects::object::{Composite, Page};
-use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::options::{Attributes, PutOptions, Retention};
 use crate::objects::store::{ObjectStore, SharedStore};
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 
@@ -191,6 +191,26 @@ impl ObjectStore for Retry {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.repeat("delete", key, |_| self.store.delete(key)).await
+    }
+
+    async fn erase(&self, key: &str) -> Result<()> {
+        self.repeat("erase", key, |_| self.store.erase(key)).await
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Option<Attributes>> {
+        self.repeat("attributes", key, |_| self.store.attributes(key)).await
+    }
+
+    async fn retain(&self, key: &str, retention: Retention) -> Result<()> {
+        self.repeat("retain", key, |_| self.store.retain(key, retention)).await
+    }
+
+    async fn set_legal_hold(&self, key: &str, held: bool) -> Result<()> {
+        self.repeat("set_legal_hold", key, |_| self.store.set_legal_hold(key, held)).await
+    }
+
+    async fn check_object_lock(&self) -> Result<()> {
+        self.repeat("check_object_lock", "", |_| self.store.check_object_lock()).await
     }
 
     async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {

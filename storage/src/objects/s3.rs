@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::error::Result;
 use crate::objects::capabilities::{Capabilities, PartLimits};
 use crate::objects::object::{Composite, Page, StoreFolder};
-use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::options::{Attributes, PutOptions, Retention};
 use crate::objects::s3::store::S3Store;
 use crate::objects::store::ObjectStore;
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
@@ -40,6 +40,7 @@ mod etag;
 mod foreign;
 pub(crate) mod limits;
 mod listings;
+mod locks;
 mod look_up;
 mod network;
 mod permissions;
@@ -98,6 +99,26 @@ impl ObjectStore for S3Store {
 
     async fn delete(&self, key: &str) -> Result<()> {
         Ok(self.delete_object(key).await?)
+    }
+
+    async fn erase(&self, key: &str) -> Result<()> {
+        self.delete(key).await
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Option<Attributes>> {
+        self.object_attributes(key).await
+    }
+
+    async fn retain(&self, key: &str, retention: Retention) -> Result<()> {
+        Ok(self.put_retention(key, retention).await?)
+    }
+
+    async fn set_legal_hold(&self, key: &str, held: bool) -> Result<()> {
+        Ok(self.put_legal_hold(key, held).await?)
+    }
+
+    async fn check_object_lock(&self) -> Result<()> {
+        Ok(self.object_lock_configuration().await?)
     }
 
     async fn begin_with(&self, key: &str, attributes: &Attributes) -> Result<Upload> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::error::Result;
 use crate::objects::capabilities::Capabilities;
 use crate::objects::object::{Composite, Page, StoreFolder};
-use crate::objects::options::{Attributes, PutOptions};
+use crate::objects::options::{Attributes, PutOptions, Retention};
 use crate::objects::upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 
 /// A store that several stages share.
@@ -62,6 +62,28 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// store keeps [versions](Capabilities::versions) it is hidden, and its bytes stay. One under retention or a legal
     /// hold is refused as [`Locked`](crate::StoreErrorKind::Locked), unless there are versions.
     async fn delete(&self, key: &str) -> Result<()>;
+
+    /// Removes an object, and where the store keeps [versions](Capabilities::versions) all of its versions; one that does
+    /// not exist is no error. It may be repeated: what an interrupted call has left is removed by the next. Fails with
+    /// [`Locked`](crate::StoreErrorKind::Locked) when a version is under retention or a legal hold; the others may be
+    /// gone then.
+    async fn erase(&self, key: &str) -> Result<()>;
+
+    /// What is kept beside an object's bytes: retention, legal hold, storage class and metadata; `None` when there is no
+    /// such object.
+    async fn attributes(&self, key: &str) -> Result<Option<Attributes>>;
+
+    /// Keeps an object from being deleted until a time. A retention that is there already is never shortened: the call may
+    /// be refused then. [`Unsupported`](crate::StoreErrorKind::Unsupported) where the store has no lock.
+    async fn retain(&self, key: &str, retention: Retention) -> Result<()>;
+
+    /// Puts an object under a legal hold, or ends the hold. [`Unsupported`](crate::StoreErrorKind::Unsupported) where the
+    /// store has no lock.
+    async fn set_legal_hold(&self, key: &str, held: bool) -> Result<()>;
+
+    /// Makes sure that what is put with a retention will be locked: [`Unsupported`](crate::StoreErrorKind::Unsupported)
+    /// where it would be refused, or ignored. Nothing is written.
+    async fn check_object_lock(&self) -> Result<()>;
 
     /// Begins a multipart upload of an object that gets these attributes; those that the store cannot keep are
     /// refused as in [`put_with`](Self::put_with). A repeated call begins another upload; unfinished uploads are

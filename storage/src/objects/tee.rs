@@ -57,6 +57,7 @@ impl Tee {
 impl ObjectStore for Tee {
     crate::forward!(primary: url folders capabilities now_ms prepare put_with get_range head list delete begin_with);
     crate::forward!(primary: list_parts last_part_ms complete_with composite list_uploads abort_upload);
+    crate::forward!(primary: erase attributes retain set_legal_hold check_object_lock);
 
     async fn put_part(&self, upload: &Upload, part: &Part) -> Result<PartReceipt> {
         let (sent, ()) = futures::join!(self.primary.put_part(upload, part), self.copy_part(part));

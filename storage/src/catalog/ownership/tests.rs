@@ -33,6 +33,7 @@ struct Unconditional {
 impl ObjectStore for Unconditional {
     crate::forward!(store: url folders capabilities now_ms prepare head list delete begin_with put_part list_parts);
     crate::forward!(store: last_part_ms composite list_uploads abort_upload);
+    crate::forward!(store: erase attributes retain set_legal_hold check_object_lock);
 
     async fn put_with(&self, key: &str, body: Bytes, _: &PutOptions) -> Result<()> {
         // Another request may be carried out between any two of one client.

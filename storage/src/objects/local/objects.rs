@@ -12,7 +12,7 @@ use super::fault::LocalResult;
 use super::files::{PUT, give_name, new_file, remove_if_left, sweep_below, sync_folder};
 use super::store::LocalStore;
 use crate::disk::leftovers;
-use crate::objects::object::{ObjectInfo, Page};
+use crate::objects::object::{ObjectInfo, Page, unix_ms};
 
 /// Objects in one page of a listing.
 const PAGE: usize = 1000;
@@ -73,7 +73,11 @@ impl LocalStore {
         let start = if folder.is_empty() { (*self.root).clone() } else { self.path(folder)? };
         self.collect(&start, folder, prefix, after.unwrap_or(""), &mut found)?;
         let more = found.len() > PAGE;
-        let objects = found.into_iter().take(PAGE).map(|(key, bytes)| ObjectInfo { key, bytes }).collect();
+        let objects = found
+            .into_iter()
+            .take(PAGE)
+            .map(|(key, (bytes, modified_ms))| ObjectInfo { key, bytes, modified_ms })
+            .collect();
         Ok(Page { objects, more })
     }
 
@@ -83,7 +87,7 @@ impl LocalStore {
         key: &str,
         prefix: &str,
         after: &str,
-        found: &mut BTreeMap<String, u64>,
+        found: &mut BTreeMap<String, (u64, Option<i64>)>,
     ) -> LocalResult<()> {
         let entries = match fs::read_dir(folder) {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -107,7 +111,9 @@ impl LocalStore {
                     self.collect(&entry.path(), &child, prefix, after, found)?;
                 }
             } else if kind.is_file() && child.starts_with(prefix) && child.as_str() > after {
-                found.insert(child, entry.metadata()?.len());
+                let metadata = entry.metadata()?;
+                let modified_ms = metadata.modified().ok().and_then(unix_ms);
+                found.insert(child, (metadata.len(), modified_ms));
                 if found.len() > PAGE + 1 {
                     found.pop_last();
                 }

@@ -29,7 +29,8 @@ impl S3Store {
             let found = answer.contents().iter().filter_map(|object| {
                 let key = object.key().filter(|key| key.starts_with(&full))?.strip_prefix(&own)?;
                 let bytes = object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-                Some(ObjectInfo { key: key.to_owned(), bytes })
+                let modified_ms = object.last_modified().and_then(|time| time.to_millis().ok());
+                Some(ObjectInfo { key: key.to_owned(), bytes, modified_ms })
             });
             let mut objects: Vec<_> =
                 found.filter(|object| after.is_none_or(|after| object.key.as_str() > after)).collect();
