@@ -28,7 +28,7 @@
 //! | `operations` | backup, restore, verify, decrypt, show, list: each from its options to its report |
 //! | `lifecycle` | what becomes of backups: kept, forgotten, held, swept, locked, copied |
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
-//! | `alerts`, `clock`, `machine` | reasons for exit code 3; timestamps and wrong clocks; which machine this is |
+//! | `alerts`, `clock`, `calendar`, `machine` | reasons for exit code 3; timestamps and wrong clocks; days of a time zone; which machine this is |
 //! | `cron` | cron expressions |
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
@@ -38,6 +38,7 @@
 pub mod advice;
 pub mod agent;
 mod alerts;
+mod calendar;
 mod catalog;
 mod clock;
 pub mod cron;
@@ -53,6 +54,7 @@ pub mod serve;
 pub mod zone;
 
 pub use agent::{Agent, AgentOptions, AgentReport};
+pub use calendar::Period;
 pub use catalog::Catalog;
 pub use error::{Category, Error, Result};
 pub use intellistor_actors::globs;
@@ -71,6 +73,7 @@ pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
+pub use lifecycle::Reason;
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;

@@ -5,11 +5,15 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `retention` | which backups the rules keep, and why; pure |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
 // While its rooms are being built.
 #![allow(dead_code, unused_imports)]
 
+mod retention;
 mod scope;
 
+pub use retention::Reason;
+pub(crate) use retention::{Candidate, Verdict, verdicts};
 pub(crate) use scope::Scope;

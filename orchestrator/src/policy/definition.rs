@@ -65,7 +65,7 @@ pub struct Policy {
     /// How long a forgotten backup stays in the store.
     #[serde(default = "fields::default_prune_after", deserialize_with = "fields::prune_after")]
     pub prune_after: Duration,
-    /// For how long the store lets nobody delete a backup.
+    /// For how long the store lets no one delete a backup.
     #[serde(default)]
     pub lock: Option<LockPolicy>,
     /// The store's name of a class for archives, such as `STANDARD_IA`.

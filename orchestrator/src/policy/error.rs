@@ -102,6 +102,13 @@ pub enum PolicyError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Occurs when `timezone` is not in the IANA database.
+    #[error("{timezone:?} in `timezone` is not a time zone{}", or_nearest(nearest.as_deref()))]
+    UnknownTimezone {
+        timezone: String,
+        /// The zone that was probably meant.
+        nearest: Option<String>,
+    },
     /// Occurs when the only path does not exist at the time of a run.
     #[error(
         "{path:?}, which the policy names, does not exist.{} Correct `paths`, or mount or restore it",
@@ -123,6 +130,13 @@ pub enum PolicyError {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+fn or_nearest(nearest: Option<&str>) -> String {
+    nearest.map_or_else(
+        || ". Write a name of the IANA database, as in America/Sao_Paulo, or UTC".to_owned(),
+        |zone| format!(". Write {zone}"),
+    )
 }
 
 fn write_instead(correction: Option<&str>) -> String {
