@@ -38,7 +38,7 @@ use crate::alerts;
 use crate::error::{Error, Result};
 use crate::operations::base::{BaseChoice, BaseSearch, LocalManifest};
 use crate::operations::copies::Copies;
-use crate::operations::publish::overtaken;
+use crate::operations::provenance::overtaken;
 use crate::operations::report::BackupReport;
 use crate::operations::root_span::labelled;
 use crate::operations::sources;

@@ -23,7 +23,6 @@ use intellistor_storage::{Error as StorageError, StoreErrorKind};
 
 use crate::error::Result;
 use crate::operations::provenance::{self, Provenance};
-use crate::operations::publish::overtaken;
 
 /// What was dropped from a ledger.
 #[derive(Debug, Default)]
@@ -49,7 +48,7 @@ pub(super) async fn reconcile(
         let segments: Vec<_> = parts.iter().map(|part| &part.segment).collect();
         match provenance::of_archive_before(store, header, &segments).await? {
             Provenance::Own => return Ok(Reconciled::default()),
-            Provenance::Foreign => return Err(overtaken(store, &upload.key)),
+            Provenance::Foreign => return Err(provenance::overtaken(store, &upload.key)),
             Provenance::Absent => {}
         }
     }

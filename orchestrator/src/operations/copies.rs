@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use crate::advice::with_advice;
 use crate::error::{Error, Result};
 use crate::operations::provenance::{self, Provenance};
-use crate::operations::publish;
 
 /// Of each read from the store.
 const PIECE_BYTES: u64 = 16 << 20;
@@ -228,13 +227,13 @@ impl FolderCopy {
         }
         match provenance::of_archive(&local, header, segments).await? {
             Provenance::Own => {}
-            Provenance::Foreign => return Err(publish::overtaken(&local, &name.archive_key())),
+            Provenance::Foreign => return Err(provenance::overtaken(&local, &name.archive_key())),
             Provenance::Absent => self.complete_archive(&local, source, cancel).await?,
         }
         if local.head(&name.manifest_key()).await?.is_none() {
             put_manifest(&local, &name, manifest).await?;
         } else if provenance::own_manifest(&local, header, data_key, segments).await?.is_none() {
-            return Err(publish::overtaken(&local, &name.manifest_key()));
+            return Err(provenance::overtaken(&local, &name.manifest_key()));
         }
         self.clear(&name.archive_key()).await;
         Ok(())

@@ -29,6 +29,11 @@ pub(crate) enum Provenance {
     Foreign,
 }
 
+/// The error about an object that has a name of this job, and another sender.
+pub(crate) fn overtaken(store: &dyn ObjectStore, key: &str) -> Error {
+    Error::Overtaken { key: key.to_owned(), store: store.url() }
+}
+
 /// Compares the archive of a backup with what was sent: by the digest of its parts, where the store gives it, else by
 /// the header and the salts of its segments, which are unique.
 pub(crate) async fn of_archive(

@@ -1,79 +1,39 @@
 //! The last steps of every backup: the archive appears, then the manifest, which makes the backup exist.
 //!
 //! Neither ever replaces what another sender put there: see `provenance`.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `archive` | completes the archive's upload |
+//! | `publication`, `facts` | what the manifest is made with, and says |
+//! | `before_put` | what is confirmed and done right before |
 
-use chrono::Utc;
+mod archive;
+mod before_put;
+mod facts;
+mod publication;
+
 use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
-use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::keys::{ContentKey, DataKey, Recipients};
+use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{
-    BackupFacts, Base, Changes, ManifestDocuments, ManifestDraft, NewManifest, Origin, VerifiedManifest,
+    Changes, ManifestDocuments, ManifestDraft, NewManifest, VerifiedManifest,
 };
-use intellistor_storage::objects::{ObjectStore, PartReceipt, Upload};
+use intellistor_storage::objects::ObjectStore;
 use intellistor_storage::state::Findings;
 use intellistor_storage::{Error as Storage, StoreErrorKind};
 use intellistor_telemetry::{metrics, trace};
 
-use crate::alerts;
-use crate::catalog::Catalog;
+pub(crate) use archive::archive;
+pub(crate) use publication::Publication;
+
 use crate::error::{Error, Result};
-use crate::machine::TOOL;
 use crate::operations::base;
-use crate::operations::provenance::{self, Provenance};
+use crate::operations::provenance;
 use crate::operations::report::BackupReport;
-use crate::policy::ManifestForm;
 
 /// A report lists this many; the manifest has all.
 const MOST_PROBLEMS: usize = 100;
-
-/// Completes the archive, after checking that the store has what was sent. An archive that exists and consists of these
-/// parts counts: a crash may have come between the store's work and its answer.
-///
-/// Ordering law (must): the sizes and digests of all parts are compared before, and the archive itself after.
-pub(crate) async fn archive(
-    store: &dyn ObjectStore,
-    header: &Header,
-    upload: &Upload,
-    parts: &[(&SegmentRecord, &PartReceipt)],
-) -> Result<()> {
-    let differs = |(segment, receipt): &&(&SegmentRecord, &PartReceipt)| {
-        receipt.number != segment.number
-            || receipt.bytes != segment.bytes
-            || receipt.sha256.is_some_and(|digest| digest != segment.sha256)
-    };
-    if let Some((segment, _)) = parts.iter().find(differs) {
-        return Err(Error::NotAsSent(format!("part {} has a different size or checksum", segment.number)));
-    }
-    let segments: Vec<_> = parts.iter().map(|(segment, _)| *segment).collect();
-    // Not every store supports the condition below.
-    match provenance::of_archive_before(store, header, &segments).await? {
-        Provenance::Own => return Ok(()),
-        Provenance::Foreign => return Err(overtaken(store, &upload.key)),
-        Provenance::Absent => {}
-    }
-    Failpoint::BeforeComplete.reached();
-    let receipts: Vec<_> = parts.iter().map(|(_, receipt)| (*receipt).clone()).collect();
-    let completed = store.complete_with(upload, &receipts, true).await;
-    Failpoint::ArchiveCompleted.reached();
-    match completed {
-        Ok(()) => match provenance::of_archive(store, header, &segments).await? {
-            Provenance::Own => Ok(()),
-            _ => Err(Error::NotAsSent(format!("{} is not what its parts were", upload.key))),
-        },
-        // An earlier request, of this process or a crashed one, may have been carried out.
-        Err(Storage::Store(error))
-            if matches!(error.kind, StoreErrorKind::UploadGone | StoreErrorKind::AlreadyExists) =>
-        {
-            match provenance::of_archive(store, header, &segments).await? {
-                Provenance::Own => Ok(()),
-                Provenance::Foreign => Err(overtaken(store, &upload.key)),
-                Provenance::Absent => Err(Error::Storage(error.into())),
-            }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// A backup that exists.
 #[derive(Debug)]
@@ -103,22 +63,6 @@ impl PublishedManifest {
     }
 }
 
-/// What a manifest is made with, besides what was archived.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Publication<'a> {
-    pub(crate) store: &'a dyn ObjectStore,
-    pub(crate) header: &'a Header,
-    pub(crate) data_key: &'a DataKey,
-    pub(crate) catalog: &'a Catalog,
-    pub(crate) recipients: &'a Recipients,
-    pub(crate) base: Option<&'a Base>,
-    /// When the walk began, or earlier.
-    pub(crate) began_ms: i64,
-    /// The key of its sketches.
-    pub(crate) content_key: &'a ContentKey,
-    pub(crate) form: ManifestForm,
-}
-
 /// Makes the manifest and puts it.
 ///
 /// # Errors
@@ -128,37 +72,18 @@ pub(crate) async fn manifest(
     mut draft: ManifestDraft,
     findings: Findings,
 ) -> Result<Published> {
-    let Publication { store, header, data_key, catalog, recipients, base, .. } = publication;
-    let Findings { roots, notes, alarms, compared } = findings;
+    let Publication { store, header, data_key, .. } = publication;
     let name = header.name();
     let segments = draft.segments().to_vec();
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
-    // What was moved is not in its old place any more, and not deleted.
-    let deleted = compared.map_or(0, |compared| compared.deleted.saturating_sub(draft.changes().moved));
-    let facts = BackupFacts {
-        origin: origin(&catalog.machine),
-        roots,
-        began_ms: publication.began_ms,
-        deleted,
-        brake: None,
-        content_key: Some(publication.content_key.clone()),
-        sealed: publication.form == ManifestForm::Sealed,
-    };
+    let notes = findings.notes.clone();
+    let (facts, warnings) = facts::facts(&publication, &draft, findings).await;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let manifest = draft.finish(header, data_key, facts)?;
     let head = manifest.head().clone();
-    let base_name = base.map(|base| &base.manifest().head().name);
-    let mut warnings = alerts::of_store(catalog, recipients, &name, base_name, Utc::now()).await;
-    let base_files = base.map_or(0, |base| {
-        let totals = base.manifest().head().totals;
-        totals.files + totals.symlinks
-    });
-    warnings.extend(alerts::of_changes(&head.changes, base_files, !alarms.is_empty()));
-    warnings.extend(alarms);
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    // Another machine may have taken the policy over while this one was sending.
-    catalog.confirm(&name.policy_id).await?;
+    before_put::before_put(&publication, &head).await?;
     let dependencies: Vec<_> =
         head.archives.iter().skip(1).map(|archive| (archive.key.clone(), archive.bytes)).collect();
     confirm_dependencies(store, &dependencies).await?;
@@ -225,20 +150,6 @@ async fn put(
     }
     match provenance::own_manifest(store, header, data_key, &segments).await? {
         Some(found) => Ok(PublishedManifest::Found(Box::new(found))),
-        None => Err(overtaken(store, &key)),
-    }
-}
-
-pub(crate) fn overtaken(store: &dyn ObjectStore, key: &str) -> Error {
-    Error::Overtaken { key: key.to_owned(), store: store.url() }
-}
-
-fn origin(machine: &Machine) -> Origin {
-    Origin {
-        host: machine.host().to_owned(),
-        machine: Some(machine.id().to_owned()),
-        os: std::env::consts::OS.to_owned(),
-        tool: TOOL.to_owned(),
-        trace_id: trace::current_id(),
+        None => Err(provenance::overtaken(store, &key)),
     }
 }

@@ -1,0 +1,53 @@
+//! What a manifest says besides what was archived, and what about it needs attention.
+
+use chrono::Utc;
+use intellistor_storage::catalog::ownership::Machine;
+use intellistor_storage::manifest::{BackupFacts, Changes, ManifestDraft, Origin};
+use intellistor_storage::state::Findings;
+use intellistor_telemetry::trace;
+
+use crate::alerts;
+use crate::machine::TOOL;
+use crate::operations::publish::publication::Publication;
+use crate::policy::ManifestForm;
+
+/// The facts of a backup whose entries are complete, and the warnings that its report has.
+pub(super) async fn facts(
+    publication: &Publication<'_>,
+    draft: &ManifestDraft,
+    findings: Findings,
+) -> (BackupFacts, Vec<String>) {
+    let Publication { header, catalog, recipients, base, .. } = *publication;
+    let Findings { roots, alarms, compared, .. } = findings;
+    // What was moved is not in its old place any more, and not deleted.
+    let deleted = compared.map_or(0, |compared| compared.deleted.saturating_sub(draft.changes().moved));
+    let changes = Changes { deleted, ..draft.changes() };
+    let base_name = base.map(|base| &base.manifest().head().name);
+    let mut warnings = alerts::of_store(catalog, recipients, &header.name(), base_name, Utc::now()).await;
+    let base_files = base.map_or(0, |base| {
+        let totals = base.manifest().head().totals;
+        totals.files + totals.symlinks
+    });
+    warnings.extend(alerts::of_changes(&changes, base_files, !alarms.is_empty()));
+    warnings.extend(alarms);
+    let facts = BackupFacts {
+        origin: origin(&catalog.machine),
+        roots,
+        began_ms: publication.began_ms,
+        deleted,
+        brake: None,
+        content_key: Some(publication.content_key.clone()),
+        sealed: publication.form == ManifestForm::Sealed,
+    };
+    (facts, warnings)
+}
+
+fn origin(machine: &Machine) -> Origin {
+    Origin {
+        host: machine.host().to_owned(),
+        machine: Some(machine.id().to_owned()),
+        os: std::env::consts::OS.to_owned(),
+        tool: TOOL.to_owned(),
+        trace_id: trace::current_id(),
+    }
+}
