@@ -112,6 +112,12 @@ class Backup:
         sha256 = hashlib.sha256(content).hexdigest()
         return self.entry(path, "file", len(content), sha256=sha256, extents=extents, **members)
 
+    def statement(self, kind, **members):
+        said = {"time": "2026-03-02T05:00:00Z", "by": "by-hand (by_hand.py)", **members}
+        text = json.dumps({"statement": kind, "version": 1, "header": b64(self.header), **said})[:-1].encode()
+        mac = hmac.new(self.derive(b"statement"), text, "sha256").hexdigest()
+        return text + f',"hmac_sha256":"{mac}"}}\n'.encode()
+
     def finish(self, store, sealed):
         tar = self.tar.getvalue()
         texts = [tar[at : at + FRAME] for at in range(0, len(tar), FRAME)] + [bytes(1024)]
@@ -139,6 +145,7 @@ class Backup:
         contents = {"began_ms": 1_709_300_000_000}
         if self.base:
             contents["base"] = {"backup_id": self.base.id, "manifest_sha256": self.base.sha256, "full": self.base.timestamp}
+            contents["brake"] = {"since": self.timestamp, "why": "of 9 files, 2 are left", "files_before": 9}
         contents["roots"] = [{"path": "/by/hand", "prefix": "", "files": len(files)}]
         contents.update(totals=totals, changes=dict.fromkeys(counts, 0), archives=archives)
         content_key = seal(self.derive(b"sealed-keys"), bytes([9] * 32), b"content key/")
@@ -160,6 +167,9 @@ class Backup:
         text += f',\n"hmac_sha256":"{mac}"}}\n'.encode()
         self.sha256 = hashlib.sha256(text).hexdigest()
         (folder / "backup.tar.gz.enc").write_bytes(archive)
+        if self.base:
+            (folder / "hold.json").write_bytes(self.statement("hold", why="caça ao \"bug\"", held=True))
+            (folder / "confirmed.json").write_bytes(self.statement("confirmed"))
         (folder / "manifest.json").write_bytes(text)
 
 
