@@ -14,6 +14,7 @@ pub mod folders;
 pub mod hostile_backup;
 #[cfg(unix)]
 pub mod memory_sandbox;
+pub mod moto;
 pub mod network;
 pub mod program;
 #[cfg(unix)]

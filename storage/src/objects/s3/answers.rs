@@ -37,7 +37,7 @@ impl Intercept for Answers {
         let operation = settings.load::<Metadata>().map(Metadata::name);
         let answer = context.response_mut();
         self.0.learn(answer.headers());
-        if answer.status().is_success() && is_page(answer.headers()) {
+        if answer.status().is_success() && is_page(answer.status().as_u16(), answer.headers()) {
             return Err(NotS3::of(answer).into());
         }
         if operation != Some("GetObject") || !answer.status().is_success() {

@@ -61,10 +61,12 @@ pub(super) fn is_s3(headers: &Headers) -> bool {
     headers.iter().any(|(name, _)| name.starts_with("x-amz-"))
 }
 
-/// Whether it is a web page, and not an object that was stored as one.
-pub(super) fn is_page(headers: &Headers) -> bool {
+/// Whether it is a web page, and not an object that was stored as one, nor an answer that says nothing: some servers
+/// call that a page, too. What is stored is believed only with its `ETag`.
+pub(super) fn is_page(status: u16, headers: &Headers) -> bool {
     let kind = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
-    (kind.starts_with("text/html") || kind.starts_with("application/xhtml")) && !is_s3(headers)
+    let is_empty = status == 204 || headers.get("content-length") == Some("0");
+    (kind.starts_with("text/html") || kind.starts_with("application/xhtml")) && !is_empty && !is_s3(headers)
 }
 
 #[cfg(test)]
@@ -73,9 +75,10 @@ mod tests {
 
     #[test]
     fn a_page_is_no_object() {
-        let cases: [(&[(&'static str, &'static str)], bool); 5] = [
+        let cases: [(&[(&'static str, &'static str)], bool); 6] = [
             (&[("content-type", "text/html; charset=utf-8")], true),
-            (&[("content-type", "Text/HTML"), ("etag", "1")], true),
+            (&[("content-type", "Text/HTML"), ("etag", "1"), ("content-length", "9")], true),
+            (&[("content-type", "text/html"), ("content-length", "0")], false),
             (&[("content-type", "text/html"), ("x-amz-request-id", "1")], false),
             (&[("content-type", "application/xml")], false),
             (&[], false),
@@ -85,7 +88,8 @@ mod tests {
             for (name, value) in lines {
                 headers.insert(*name, *value);
             }
-            assert_eq!(is_page(&headers), page, "{lines:?}");
+            assert_eq!(is_page(200, &headers), page, "{lines:?}");
+            assert!(!is_page(204, &headers), "{lines:?}");
         }
     }
 }
