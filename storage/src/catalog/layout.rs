@@ -165,6 +165,18 @@ pub fn log_key(policy_id: &str, timestamp: &str) -> String {
     format!("{LOGS}/{policy_id}/run_{timestamp}.log")
 }
 
+/// Whether it is the key of a run's log.
+pub fn is_run_log(key: &str) -> bool {
+    let mut parts = key.split('/');
+    let (Some(LOGS), Some(policy_id), Some(file), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let timestamp = file.strip_prefix("run_").and_then(|rest| rest.strip_suffix(".log"));
+    is_policy_id(policy_id) && timestamp.is_some_and(is_timestamp)
+}
+
 /// The key of the newest run's log.
 pub fn last_log_key(policy_id: &str) -> String {
     format!("{LOGS}/{policy_id}/last.log")
@@ -209,6 +221,15 @@ mod tests {
             "backups/p/readme.txt",
         ] {
             assert_eq!(BackupName::from_archive_key(junk), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn a_runs_log_is_told_from_the_newest_and_from_others() {
+        assert!(is_run_log(&log_key("p", "20261123T020000Z")));
+        for other in [&last_log_key("p"), "logs/p/run_x.log", "logs/p/q/run_20261123T020000Z.log", "run_20261123T020000Z.log"]
+        {
+            assert!(!is_run_log(other), "{other}");
         }
     }
 
