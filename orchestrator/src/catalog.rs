@@ -15,7 +15,9 @@ use intellistor_storage::objects::{SharedStore, StoreUrl};
 
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::lifecycle::policy_store::PolicyStore;
 use crate::machine::{self, TOOL};
+use crate::policy::Policy;
 
 /// Manifests that are read concurrently.
 const CONCURRENT_READS: usize = 16;
@@ -45,6 +47,12 @@ impl Catalog {
     #[must_use]
     pub fn on_machine(self, machine: Machine) -> Self {
         Self { machine, ..self }
+    }
+
+    /// The same store, in which new objects get what the policy prescribes: its lock, its storage class. Every run writes
+    /// through this.
+    pub(crate) fn under(&self, policy: &Policy) -> Self {
+        Self { store: PolicyStore::under(self.store.clone(), policy), machine: self.machine.clone() }
     }
 
     /// The store's URL.

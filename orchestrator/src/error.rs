@@ -70,6 +70,30 @@ pub enum Error {
         /// The store's URL.
         store: String,
     },
+    /// Occurs when the policy asks for what the store cannot keep.
+    #[error("the policy has `{field}`, but {store} cannot keep it: {reason}. Nothing was written there")]
+    StoreLacks {
+        /// The store's URL.
+        store: String,
+        /// The policy's field.
+        field: &'static str,
+        reason: String,
+    },
+    /// Occurs when an archive that was put with a retention shows none.
+    #[error(
+        "{store} does not show that {key} is locked, as the policy's `lock` asks{}: either it ignored the lock that the \
+         archive was created with, or these credentials lack s3:GetObjectRetention. The archive is complete, and no \
+         manifest was put: an unlocked backup would look like a locked one",
+        refusal.as_ref().map_or(String::new(), |why| format!(" ({why})"))
+    )]
+    NotLocked {
+        /// The archive's key.
+        key: String,
+        /// The store's URL.
+        store: String,
+        /// What it said when it was asked to lock it now.
+        refusal: Option<String>,
+    },
     /// Occurs when the copy of a backup would be written into the store itself.
     #[error(
         "the copy in {} would overwrite the contents of the store {}. Name another folder, preferably on another disk",
@@ -150,7 +174,11 @@ impl Error {
 
     /// Whether the store cannot be used at all as configured, so that another request would fail in the same way.
     pub(crate) fn is_unusable_store(&self) -> bool {
-        matches!(self, Self::Storage(intellistor_storage::Error::Store(error)) if error.kind.is_of_the_store())
+        match self {
+            Self::StoreLacks { .. } => true,
+            Self::Storage(intellistor_storage::Error::Store(error)) => error.kind.is_of_the_store(),
+            _ => false,
+        }
     }
 
     /// Whether the store wants all parts of an upload to be equally large.
@@ -180,6 +208,7 @@ impl Error {
             | Self::Policy(_)
             | Self::Untrusted { .. }
             | Self::CopyInStore { .. }
+            | Self::StoreLacks { .. }
             | Self::Pattern(_) => Category::Configuration,
             Self::Storage(Storage::Store(store)) if store.kind.is_configuration() => Category::Configuration,
             Self::Interrupted => Category::Interrupted,

@@ -5,12 +5,16 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `locking` | Object Lock: what is checked, prolonged and looked at |
+//! | `policy_store` | what gives new objects the policy's lock and storage class |
 //! | `retention` | which backups the rules keep, and why; pure |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
 // While its rooms are being built.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod locking;
+pub(crate) mod policy_store;
 mod retention;
 mod scope;
 

@@ -41,6 +41,8 @@ impl FailureAction {
             ) => Self::Restart,
             Error::Storage(StorageError::Queue { .. } | StorageError::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted => Self::Pause,
+            // Once the store or the permission is mended, the archive that was sent is as good as before.
+            Error::StoreLacks { .. } | Error::NotLocked { .. } => Self::Pause,
             Error::Overtaken { .. } | Error::BaseLost { .. } | Error::DependencyLost { .. } => Self::Restart,
             error if error.is_refusal() => Self::Pause,
             // The process is as good as before; the next attempt shows whether the defect is in the data.
@@ -134,6 +136,8 @@ mod tests {
             (Error::Storage(Storage::WrongKey { sealed_with: text(), configured: text() }), Fail, Fail),
             (refused(), Pause, Pause),
             (Error::Policy(PolicyError::NoPaths), Pause, Pause),
+            (Error::StoreLacks { store: text(), field: "lock", reason: text() }, Pause, Pause),
+            (Error::NotLocked { key: text(), store: text(), refusal: None }, Pause, Pause),
             (Error::Interrupted, Pause, Pause),
             (Error::Defect(text()), Retry, Fail),
             (Error::NotAsSent(text()), Fail, Fail),

@@ -27,6 +27,7 @@ use crate::agent::status::{PolicyStatus, UploadStatus};
 use crate::agent::{known_stores, monitor};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::lifecycle::locking;
 use crate::operations::sources::check_copy;
 use crate::policy::Policy;
 
@@ -77,6 +78,7 @@ impl Agent {
         options: AgentOptions,
     ) -> Result<AgentReport> {
         policy.check()?;
+        let catalog = &catalog.under(policy);
         let folder = self.home.create(&policy.policy_id)?;
         let mut queue = Queue::open(&folder)?;
         // Before anything is written to the store, a log included.
@@ -152,6 +154,7 @@ impl Agent {
     /// Those of the state folder.
     pub async fn cancel(&self, catalog: &Catalog, policy: &Policy) -> Result<Cancelled> {
         let policy_id = &policy.policy_id;
+        let catalog = &catalog.under(policy);
         let folder = self.home.create(policy_id)?;
         let mut queue = match Queue::open(&folder) {
             Err(StorageError::Busy { .. }) => {
@@ -173,11 +176,12 @@ impl Agent {
     }
 }
 
-/// Refuses a store that is not the one it was, paths that overlap, and a copy in the store.
+/// Refuses a store that is not the one it was or cannot do what the policy asks, paths that overlap, and a copy in the store.
 fn check(queue: &Queue, catalog: &Catalog, policy: &Policy, options: &AgentOptions) -> Result<()> {
     if !options.new_store {
         known_stores::check(queue, &*catalog.store)?;
     }
+    locking::check_capabilities(&*catalog.store, policy)?;
     policy.check_overlap()?;
     options.copy_to.iter().try_for_each(|copy| check_copy(&*catalog.store, copy))
 }

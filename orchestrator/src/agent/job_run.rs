@@ -36,6 +36,7 @@ use crate::agent::reconcile::reconcile;
 use crate::agent::setup::RunSetup;
 use crate::alerts;
 use crate::error::{Error, Result};
+use crate::lifecycle::locking;
 use crate::operations::base::{BaseChoice, BaseSearch, LocalManifest};
 use crate::operations::copies::Copies;
 use crate::operations::provenance::overtaken;
@@ -133,6 +134,7 @@ impl<'a> JobRun<'a> {
     pub(super) async fn claim(&mut self) -> Result<()> {
         if !self.is_claimed {
             let (catalog, policy_id) = (self.setup.catalog, &self.setup.policy.policy_id);
+            locking::check(&*catalog.store, self.setup.policy).await?;
             let claim = catalog.claim(policy_id, self.setup.options.take_over).await?;
             self.warnings.extend(alerts::of_claim(claim, policy_id, catalog.machine.host()));
             self.is_claimed = true;
@@ -295,8 +297,8 @@ impl<'a> JobRun<'a> {
     fn publisher(&self) -> Publisher<'_> {
         let RunSetup { catalog, recipients, policy, .. } = self.setup;
         let Self { job, store, copies, local, cancel, .. } = self;
-        let form = policy.manifest;
-        Publisher { job, store: &**store, catalog, recipients, copies, form, local, cancel }
+        let (form, lock) = (policy.manifest, policy.lock);
+        Publisher { job, store: &**store, catalog, recipients, copies, form, lock, local, cancel }
     }
 }
 

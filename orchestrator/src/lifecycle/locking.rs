@@ -11,7 +11,7 @@
 //! **What is not locked as promised is never silent, and never costs a backup that could be made.**
 //! - A store without lock is refused before the first byte.
 //! - An archive that was created with a retention and shows none is an error, and no manifest is put: a store that ignores
-//!   this would ignore it for every object. What was sent stays, and the agent's next run goes on from there.
+//!   this would ignore it for every object. What was sent stays, and the agent's next run resumes there.
 //! - A store that refuses to *prolong* a lock (it takes `s3:PutObjectRetention`, which creating an object with a retention
 //!   takes, too) is a warning of a backup that was made, with exit code 3: without it there would be one backup less, and
 //!   the archive in question is no better protected for that.
@@ -72,7 +72,8 @@ fn lacks(store: &dyn ObjectStore, field: &'static str, reason: &str) -> Error {
 pub(crate) fn retention(store: &dyn ObjectStore, lock: LockPolicy) -> Retention {
     let until = now(store) + TimeDelta::days(i64::from(lock.days));
     // S3 keeps seconds. Rounded down, it would be too short.
-    let until = DateTime::from_timestamp((until.timestamp_millis() + 999).div_euclid(1000), 0).unwrap_or(until);
+    let until =
+        DateTime::from_timestamp((until.timestamp_millis() + 999).div_euclid(1000), 0).unwrap_or(until);
     Retention { mode: lock.mode.into(), until }
 }
 
@@ -111,13 +112,12 @@ pub(crate) async fn before_put(
     if mine.found.is_none() {
         return Err(Error::NotLocked { key: own.to_owned(), store: store.url(), refusal: mine.shortfall });
     }
-    let others: Vec<_> = stream::iter(dependencies.iter().copied())
-        .map(|key| prolong(store, key, wanted))
-        .buffered(CONCURRENT)
-        .try_collect()
-        .await?;
+    let prolong_one = |key: String| async move { prolong(store, &key, wanted).await };
+    let keys: Vec<_> = dependencies.iter().map(|key| (*key).to_owned()).collect();
+    let others: Vec<_> = stream::iter(keys).map(prolong_one).buffered(CONCURRENT).try_collect().await?;
     let looked_at = std::iter::once((own, &mine)).chain(dependencies.iter().copied().zip(&others));
-    let ends: Option<Vec<_>> = looked_at.clone().map(|(_, state)| state.found.map(|found| found.until)).collect();
+    let ends: Option<Vec<_>> =
+        looked_at.clone().map(|(_, state)| state.found.map(|found| found.until)).collect();
     let archives_until = ends.and_then(|ends| ends.into_iter().min());
     let warnings = warning(manifest.until, looked_at, "an archive that it needs");
     Ok((Locked { manifest, archives_until }, warnings))
@@ -133,12 +133,15 @@ pub(crate) async fn after_put(
     let Locked { manifest, archives_until } = locked;
     let (mut until, mut warnings) = (archives_until, Vec::new());
     for key in keys {
-        let state = prolong(store, key, manifest).await.unwrap_or_else(|error| LockState {
-            found: None,
-            shortfall: Some(error.to_string()),
-        });
+        let state = prolong(store, key, manifest)
+            .await
+            .unwrap_or_else(|error| LockState { found: None, shortfall: Some(error.to_string()) });
         until = until.zip(state.found).map(|(until, found)| until.min(found.until));
-        warnings.extend(warning(manifest.until, std::iter::once((key.as_str(), &state)), "its list of files"));
+        warnings.extend(warning(
+            manifest.until,
+            std::iter::once((key.as_str(), &state)),
+            "its list of files",
+        ));
     }
     (until, warnings)
 }

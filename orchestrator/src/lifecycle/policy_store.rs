@@ -41,8 +41,9 @@ impl PolicyStore {
 
     fn prescribed(&self, key: &str, attributes: &Attributes) -> Attributes {
         let kind = BackupName::of_object(key).map(|(_, kind)| kind);
-        let is_locked = matches!(kind, Some(ObjectKind::Archive | ObjectKind::Manifest | ObjectKind::Entries))
-            || layout::is_run_log(key);
+        let is_locked =
+            matches!(kind, Some(ObjectKind::Archive | ObjectKind::Manifest | ObjectKind::Entries))
+                || layout::is_run_log(key);
         let mut attributes = attributes.clone();
         if let Some(lock) = self.lock.filter(|_| is_locked && attributes.retention.is_none()) {
             attributes.retention = Some(locking::retention(&*self.store, lock));

@@ -28,6 +28,7 @@ use crate::advice::with_advice;
 use crate::alerts;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::lifecycle::locking;
 use crate::operations::base::{BaseChoice, BaseSearch, content_key};
 use crate::operations::copies::{Copies, CopySource};
 use crate::operations::publish::Publication;
@@ -67,6 +68,7 @@ pub async fn backup(
     let policy_id = &policy.policy_id;
     let root = root!(span::BACKUP, policy_id, Empty);
     let cancel = options.run.cancel.clone();
+    let catalog = &catalog.under(policy);
     let made = stopped_by(&cancel, back_up(catalog, recipients, policy, options));
     traced(span::BACKUP, policy_id, root, made).await
 }
@@ -81,8 +83,11 @@ async fn back_up(
     let policy_id = &policy.policy_id;
     let copies: Vec<_> = options.copy_to.iter().cloned().collect();
     let excludes = sources::excludes(policy, &*catalog.store, &copies, None)?;
-    // Before anything is written: the policy may be another machine's.
-    let claimed = catalog.claim(policy_id, options.take_over);
+    // Before anything is written: the store may not do what the policy asks, and the policy may be another machine's.
+    let claimed = async {
+        locking::check(&*catalog.store, policy).await?;
+        catalog.claim(policy_id, options.take_over).await
+    };
     let claimed = options.run.cancel.run_until_cancelled(claimed).await;
     let claim = claimed.unwrap_or(Err(Error::Interrupted))?;
     let alert = alerts::of_claim(claim, policy_id, catalog.machine.host());
@@ -206,6 +211,7 @@ impl BackupJob {
             began_ms,
             content_key: &content_key,
             form: self.policy.manifest,
+            lock: self.policy.lock,
         };
         let published = publish::manifest(publication, draft, findings);
         let published = published.instrument(info_span!(span::MANIFEST)).await?;

@@ -31,6 +31,9 @@ pub struct BackupDocument {
     changed: u64,
     /// Entries without content, such as sockets.
     notes: u64,
+    /// Only where the policy has `lock`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked_until: Option<String>,
     pub(crate) warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trace_id: Option<String>,
@@ -77,6 +80,7 @@ impl BackupReport {
             skipped: totals.skipped,
             changed: totals.changed,
             notes: totals.notes,
+            locked_until: self.locked_until.clone(),
             warnings: self.all_warnings(),
             trace_id: self.trace_id.clone(),
         }
@@ -138,6 +142,7 @@ mod tests {
             roots: Vec::new(),
             base: Some("a".to_owned()),
             changes: Changes { new: 2, ..Changes::default() },
+            locked_until: None,
             trace_id: None,
         }
     }

@@ -17,7 +17,7 @@ use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{
-    Changes, ManifestDocuments, ManifestDraft, NewManifest, VerifiedManifest,
+    Changes, Head, ManifestDocuments, ManifestDraft, NewManifest, VerifiedManifest,
 };
 use intellistor_storage::objects::ObjectStore;
 use intellistor_storage::state::Findings;
@@ -28,8 +28,10 @@ pub(crate) use archive::archive;
 pub(crate) use publication::Publication;
 
 use crate::error::{Error, Result};
+use crate::lifecycle::locking;
 use crate::operations::base;
 use crate::operations::provenance;
+use crate::operations::publish::before_put::BeforePut;
 use crate::operations::report::BackupReport;
 
 /// A report lists this many; the manifest has all.
@@ -79,11 +81,11 @@ pub(crate) async fn manifest(
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
     let notes = findings.notes.clone();
-    let (facts, warnings) = facts::facts(&publication, &draft, findings).await;
+    let (facts, mut warnings) = facts::facts(&publication, &draft, findings).await;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let manifest = draft.finish(header, data_key, facts)?;
     let head = manifest.head().clone();
-    before_put::before_put(&publication, &head).await?;
+    let before = before_put::before_put(&publication, &head).await?;
     let dependencies: Vec<_> =
         head.archives.iter().skip(1).map(|archive| (archive.key.clone(), archive.bytes)).collect();
     confirm_dependencies(store, &dependencies).await?;
@@ -91,6 +93,8 @@ pub(crate) async fn manifest(
     // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
     let manifest = put(store, header, data_key, &segments, manifest).await?;
     Failpoint::ManifestPut.reached();
+    let (locked_until, of_locks) = settle_locks(store, before, &head).await;
+    warnings.extend(of_locks);
     let report = BackupReport {
         store: store.url(),
         key_backup: name.archive_key(),
@@ -108,9 +112,10 @@ pub(crate) async fn manifest(
         roots: head.roots,
         base: head.base.map(|base| base.backup_id),
         changes: head.changes,
+        locked_until,
         trace_id: trace::current_id(),
     };
-    tracing::info!(base = report.base, "{}", report.summary());
+    tracing::info!(base = report.base, locked_until = report.locked_until, "{}", report.summary());
     let Changes { unchanged, changed, new, moved, bytes_referenced, .. } = report.changes;
     metrics::backup_made(&report.name.policy_id, unchanged, changed + new + moved, bytes_referenced);
     Ok(Published { report, manifest, dependencies })
@@ -125,6 +130,25 @@ async fn confirm_dependencies(store: &dyn ObjectStore, dependencies: &[(String, 
         }
     }
     Ok(())
+}
+
+/// Until when the backup is locked, and what about its locks needs attention.
+async fn settle_locks(
+    store: &dyn ObjectStore,
+    before: BeforePut,
+    head: &Head,
+) -> (Option<String>, Vec<String>) {
+    let BeforePut { locked, mut warnings } = before;
+    let mut locked_until = None;
+    if let Some(locked) = locked {
+        let entries = head.entries_enc.as_ref().map(|lists| lists.key.clone());
+        let keys: Vec<_> = std::iter::once(head.name.manifest_key()).chain(entries).collect();
+        let (until, of_manifest) = locking::after_put(store, locked, &keys).await;
+        locked_until = until.map(locking::shown);
+        warnings.extend(of_manifest);
+    }
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    (locked_until, warnings)
 }
 
 async fn put(

@@ -50,6 +50,10 @@ pub struct BackupReport {
     /// How it differs from its base.
     #[serde(default)]
     pub changes: Changes,
+    /// Until when none of its objects can be deleted or replaced; `None` where its policy has no `lock`, and where one of them
+    /// is not locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<String>,
     /// The trace that it was published in, where traces are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

@@ -227,8 +227,12 @@ mod tests {
     #[test]
     fn a_runs_log_is_told_from_the_newest_and_from_others() {
         assert!(is_run_log(&log_key("p", "20261123T020000Z")));
-        for other in [&last_log_key("p"), "logs/p/run_x.log", "logs/p/q/run_20261123T020000Z.log", "run_20261123T020000Z.log"]
-        {
+        for other in [
+            &last_log_key("p"),
+            "logs/p/run_x.log",
+            "logs/p/q/run_20261123T020000Z.log",
+            "run_20261123T020000Z.log",
+        ] {
             assert!(!is_run_log(other), "{other}");
         }
     }

@@ -21,7 +21,7 @@ use crate::operations::copies::{Copies, CopySource};
 use crate::operations::publish::Publication;
 use crate::operations::report::BackupReport;
 use crate::operations::{provenance, publish};
-use crate::policy::ManifestForm;
+use crate::policy::{LockPolicy, ManifestForm};
 
 pub(in crate::agent) struct Publisher<'a> {
     pub(in crate::agent) job: &'a OpenJob,
@@ -30,6 +30,7 @@ pub(in crate::agent) struct Publisher<'a> {
     pub(in crate::agent) recipients: &'a Recipients,
     pub(in crate::agent) copies: &'a Copies,
     pub(in crate::agent) form: ManifestForm,
+    pub(in crate::agent) lock: Option<LockPolicy>,
     /// Gets the manifest, for the next run.
     pub(in crate::agent) local: &'a LocalManifest,
     pub(in crate::agent) cancel: &'a CancellationToken,
@@ -49,9 +50,19 @@ impl Publisher<'_> {
         let Self { store, catalog, recipients, .. } = *self;
         let base = base.as_deref();
         let content_key = &self.job.content_key(base)?;
-        let (began_ms, form) = (job.began_ms, self.form);
-        let publication =
-            Publication { store, header, data_key, catalog, recipients, base, began_ms, content_key, form };
+        let (began_ms, form, lock) = (job.began_ms, self.form, self.lock);
+        let publication = Publication {
+            store,
+            header,
+            data_key,
+            catalog,
+            recipients,
+            base,
+            began_ms,
+            content_key,
+            form,
+            lock,
+        };
         let published = publish::manifest(publication, draft, job.findings).await?;
         self.local.save(&job.name, published.manifest.documents());
         let dependencies: Vec<_> =

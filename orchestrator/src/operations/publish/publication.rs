@@ -6,7 +6,7 @@ use intellistor_storage::manifest::Base;
 use intellistor_storage::objects::ObjectStore;
 
 use crate::catalog::Catalog;
-use crate::policy::ManifestForm;
+use crate::policy::{LockPolicy, ManifestForm};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Publication<'a> {
@@ -21,4 +21,5 @@ pub(crate) struct Publication<'a> {
     /// The key of its sketches.
     pub(crate) content_key: &'a ContentKey,
     pub(crate) form: ManifestForm,
+    pub(crate) lock: Option<LockPolicy>,
 }
