@@ -10,17 +10,19 @@
 each night from 2025-11-28 to 2026-11-27, all without problems and without holds; the store's clock is at the newest.
 """
 import json
+import re
 import sys
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 STAMP = "%Y%m%dT%H%M%SZ"
+# A name for each period, that no other of its length has.
 PERIODS = {
-    "hourly": lambda t: (t.year, t.month, t.day, t.hour, t.utcoffset()),
-    "daily": lambda t: (t.year, t.month, t.day),
-    "weekly": lambda t: t.isocalendar()[:2],
-    "monthly": lambda t: (t.year, t.month),
-    "yearly": lambda t: (t.year,),
+    "hourly": lambda t: f"{t:%Y-%m-%d %H}h {t.utcoffset()}",
+    "daily": lambda t: f"{t:%Y-%m-%d}",
+    "weekly": lambda t: "{:04}-W{:02}".format(*t.isocalendar()),
+    "monthly": lambda t: f"{t:%Y-%m}",
+    "yearly": lambda t: f"{t:%Y}",
 }
 ZONE = "America/Sao_Paulo"
 EXAMPLES = {
@@ -35,25 +37,24 @@ def remaining(times, rules):
     zone = ZoneInfo(rules.get("timezone", "UTC"))
     newest_first = sorted(set(times), reverse=True)
     reasons = {time: [] for time in newest_first}
+    reasons[newest_first[0]].append("the newest")
     for number, time in enumerate(newest_first[: rules.get("keep_last", 0)], 1):
         reasons[time].append(f"last {number} of {rules['keep_last']}")
     if "keep_within" in rules:
         for time in newest_first:
             if time >= newest_first[0] - timedelta(days=rules["keep_within"]):
-                reasons[time].append(f"within {rules['keep_within']}d")
-    for period, period_of in PERIODS.items():
+                reasons[time].append(f"within {rules['keep_within']}days of the newest")
+    for period, name_of in PERIODS.items():
         wanted, seen = rules.get(f"keep_{period}", 0), []
         for time in newest_first:
-            this = period_of(time.astimezone(zone))
-            if this not in seen and len(seen) < wanted:
-                seen.append(this)
-                reasons[time].append(f"{period} {len(seen)} of {wanted}")
-        # The rule has room, and the period of the oldest is kept by another backup already: the oldest is kept, too.
-        if newest_first and 0 < len(seen) < wanted:
-            oldest = newest_first[-1]
-            if not any(reason.startswith(period) for reason in reasons[oldest]):
-                reasons[oldest].append(f"oldest, as {period} has {len(seen)} of {wanted}")
-    reasons[newest_first[0]].append("newest")
+            name = name_of(time.astimezone(zone))
+            if len(seen) == wanted:
+                break
+            if name not in seen:
+                seen.append(name)
+                reasons[time].append(f"{period} {len(seen)} of {wanted}, {name}")
+            elif time == newest_first[-1]:
+                reasons[time].append(f"the oldest, while {period} has {len(seen)} of {wanted}")
     return [(time, why) for time, why in reasons.items() if why]
 
 
@@ -64,9 +65,11 @@ def year():
 
 
 def lines(rules):
+    """As the guides have them: without what the date says already."""
     for time, why in remaining(year(), rules):
         local = time.astimezone(ZoneInfo(ZONE))
-        yield f"{local:%Y-%m-%d}  {time.strftime(STAMP)}  {'; '.join(reason for reason in why if reason != 'newest')}"
+        short = [re.sub(r"(of \d+), .*|days of the newest$", lambda m: m[1] or "d", reason) for reason in why]
+        yield f"{local:%Y-%m-%d}  {time.strftime(STAMP)}  {'; '.join(short[1:] if short[0] == 'the newest' else short)}"
 
 
 def main():
