@@ -1,11 +1,13 @@
 //! A real `moto_server` on 127.0.0.1, a process of its own: buckets with versions and Object Lock, which the server
-//! of [`s3_server`](crate::s3_server) does not have. It checks no signatures, and its clock is this machine's.
+//! of [`s3_server`](crate::s3_server) does not have. It checks no signatures. `verifiers/moto_server.py` adds what moto
+//! lacks of S3, and a clock that can be turned.
 //!
 //! It takes about a second to start. nextest runs each test in a process of its own, so a test starts one, and makes
 //! as many buckets as it needs.
 
 use std::future::Future;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -15,7 +17,9 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use chrono::{DateTime, Utc};
 use intellistor_storage::objects::{Retry, RetryPolicy, S3Store, SharedStore};
+use tempfile::NamedTempFile;
 
 const ACCESS_KEY: &str = "AKIAMOTOMOTOMOTOMOTO";
 const SECRET_KEY: &str = "secret/of+the+moto/server+0123456789abcd";
@@ -31,6 +35,7 @@ pub struct Moto {
     endpoint: String,
     said: Arc<Mutex<Vec<String>>>,
     listener: Option<JoinHandle<()>>,
+    clock: NamedTempFile,
 }
 
 /// What a bucket keeps.
@@ -62,16 +67,19 @@ pub struct Version {
 }
 
 impl Moto {
-    /// Starts the server of `INTELLISTOR_TEST_MOTO`, or the one in `PATH`.
+    /// Starts the moto of the Python beside `INTELLISTOR_TEST_MOTO`, or of the one in `PATH`.
     ///
     /// # Panics
     /// When it does not start: that a lock holds must not go untested unseen.
     pub fn start() -> Self {
-        let program = std::env::var_os("INTELLISTOR_TEST_MOTO").unwrap_or_else(|| "moto_server".into());
+        let moto = std::env::var_os("INTELLISTOR_TEST_MOTO").map(PathBuf::from);
+        let program = moto.map_or("python3".into(), |moto| moto.with_file_name("python3"));
         let how = "set INTELLISTOR_TEST_MOTO to a moto_server, as .ci/test does: pip install 'moto[server,s3]>=5.1,<6'";
+        let clock = NamedTempFile::new().unwrap();
         let mut command = Command::new(&program);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("verifiers/moto_server.py"));
         // Port 0: the system chooses, and no other test can have the same.
-        command.args(["-H", "127.0.0.1", "-p", "0"]).env("PYTHONUNBUFFERED", "1");
+        command.args(["-H", "127.0.0.1", "-p", "0"]).env("INTELLISTOR_TEST_MOTO_CLOCK", clock.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let process = command.spawn();
         let mut process = process.unwrap_or_else(|e| panic!("{} cannot run: {e}; {how}", program.display()));
@@ -89,7 +97,7 @@ impl Moto {
                 kept.lock().unwrap().push(line);
             }
         });
-        let mut moto = Self { process, endpoint: String::new(), said, listener: Some(listener) };
+        let mut moto = Self { process, endpoint: String::new(), said, listener: Some(listener), clock };
         match listens.recv_timeout(STARTS_WITHIN) {
             Ok(url) => moto.endpoint = url,
             Err(_) => panic!("{} does not listen; {how}\n{}", program.display(), moto.said()),
@@ -100,6 +108,15 @@ impl Moto {
     /// What it has said: a line for each request that was answered, and the errors of its own.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")
+    }
+
+    /// Sets its clock, which goes on from there: what `Date` says, when an object was put, when a lock ends.
+    pub fn set_time(&self, now: DateTime<Utc>) {
+        let ahead = now - Utc::now();
+        // In the place of the old one at once: a request may be reading it.
+        let new = NamedTempFile::new_in(self.clock.path().parent().unwrap()).unwrap();
+        std::fs::write(new.path(), format!("{:.3}", ahead.num_milliseconds() as f64 / 1e3)).unwrap();
+        std::fs::rename(new.path(), self.clock.path()).unwrap();
     }
 
     /// Makes a bucket.
