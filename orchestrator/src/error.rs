@@ -139,6 +139,54 @@ pub enum Error {
         key: String,
         what: String,
     },
+    /// Occurs when something is to be said about a backup that is not in the store, or not any more.
+    #[error("{store} has no backup {key}: {why}. Nothing was changed")]
+    NoSuchBackup {
+        /// The archive's key.
+        key: String,
+        /// The store's URL.
+        store: String,
+        why: &'static str,
+    },
+    /// Occurs when a backup is named that belongs to another policy than the one at hand.
+    #[error(
+        "{key} is a backup of the policy {found}, and this is the policy {policy_id}. Nothing was changed"
+    )]
+    OtherPolicy {
+        /// The archive's key.
+        key: String,
+        /// Whose it is.
+        found: String,
+        policy_id: String,
+    },
+    /// Occurs when a backup is to be forgotten that should not be.
+    #[error("{key} was not forgotten: {why}. Nothing was changed")]
+    NotForgotten {
+        /// The archive's key.
+        key: String,
+        why: String,
+    },
+    /// Occurs when a backup is to be held or unforgotten that is being deleted.
+    #[error(
+        "{key} is being deleted: a sweep that began after it was forgotten ({why}) has reached it. Its files are lost"
+    )]
+    BeingSwept {
+        /// The archive's key.
+        key: String,
+        /// Why it was forgotten.
+        why: String,
+    },
+    /// Occurs when a policy's retention is to be applied, and it has none.
+    #[error("the policy {policy_id} has no `retention`, so all of its backups are kept")]
+    NoRetention { policy_id: String },
+    /// Occurs when a legal hold is wanted and the store knows none.
+    #[error(
+        "{store} knows no legal holds: they take a bucket that was made with Object Lock. Nothing was changed"
+    )]
+    NoLegalHold {
+        /// The store's URL.
+        store: String,
+    },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]
     Defect(String),
@@ -209,6 +257,9 @@ impl Error {
             | Self::Untrusted { .. }
             | Self::CopyInStore { .. }
             | Self::StoreLacks { .. }
+            | Self::OtherPolicy { .. }
+            | Self::NoRetention { .. }
+            | Self::NoLegalHold { .. }
             | Self::Pattern(_) => Category::Configuration,
             Self::Storage(Storage::Store(store)) if store.kind.is_configuration() => Category::Configuration,
             Self::Interrupted => Category::Interrupted,

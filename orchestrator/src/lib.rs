@@ -73,7 +73,10 @@ pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
-pub use lifecycle::Reason;
+pub use lifecycle::{
+    BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldReport, KeepReason, KeptBackup, Reason,
+    RetentionOptions, apply_retention, forget, hold, release, unforget,
+};
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;

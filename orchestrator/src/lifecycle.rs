@@ -7,17 +7,28 @@
 //! | --- | --- |
 //! | `locking` | Object Lock: what is checked, prolonged and looked at |
 //! | `policy_store` | what gives new objects the policy's lock and storage class |
+//! | `forget`, `apply` | forgets one backup; forgets what no rule of the policy keeps |
+//! | `hold`, `legal_hold` | keeps a backup, releases it, takes a forgetting back; the same in the store itself |
+//! | `brake` | why retention rests after much was missing or changed at once |
 //! | `retention` | which backups the rules keep, and why; pure |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
 // While its rooms are being built.
 #![allow(dead_code, unused_imports)]
 
+mod apply;
+pub(crate) mod brake;
+pub(crate) mod forget;
+mod hold;
+mod legal_hold;
 pub(crate) mod locking;
 pub(crate) mod policy_store;
 mod retention;
 mod scope;
 
+pub use apply::{RetentionOptions, apply_retention};
+pub use forget::{ForgetOptions, ForgetReport, ForgottenBackup, KeepReason, KeptBackup, forget};
+pub use hold::{BackupState, HoldReport, hold, release, unforget};
 pub use retention::Reason;
 pub(crate) use retention::{Candidate, Verdict, verdicts};
 pub(crate) use scope::Scope;

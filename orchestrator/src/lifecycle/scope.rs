@@ -6,11 +6,12 @@ use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Hold};
 use intellistor_storage::keys::{DataKey, OpensBackups};
-use intellistor_storage::manifest::Preamble;
+use intellistor_storage::manifest::{Head, Preamble, VerifiedManifest};
 use intellistor_storage::objects::ObjectStore;
+use intellistor_storage::{Error as Storage, StoreErrorKind};
 
 use crate::catalog::Catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::machine::TOOL;
 
 /// A policy's backups in a store.
@@ -41,6 +42,29 @@ impl Scope<'_> {
         Ok(Standing::read(self.store(), name, self.keys).await?)
     }
 
+    /// Fails for a backup of another policy: its file says what becomes of it.
+    pub(crate) fn check(&self, name: &BackupName) -> Result<()> {
+        if name.policy_id == self.policy_id {
+            return Ok(());
+        }
+        let (key, found, policy_id) = (name.archive_key(), name.policy_id.clone(), self.policy_id.to_owned());
+        Err(Error::OtherPolicy { key, found, policy_id })
+    }
+
+    /// What a backup's manifest says besides its entries, verified; the inner error says why it cannot be had, and that
+    /// trying again would not help.
+    pub(crate) async fn head(&self, name: &BackupName) -> Result<Result<Head, String>> {
+        let fetched = async {
+            let (header, data_key) = self.open(name).await?;
+            Ok(VerifiedManifest::fetch_own(self.store(), &header, &data_key).await?.head().clone())
+        };
+        match fetched.await {
+            Ok(head) => Ok(Ok(head)),
+            Err(error) if is_of_backup(&error) => Ok(Err(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The header and the data key of a backup, with which something is said about it; from its manifest, or where that is gone
     /// from what was said before.
     pub(crate) async fn open(&self, name: &BackupName) -> Result<(Header, DataKey)> {
@@ -56,5 +80,20 @@ impl Scope<'_> {
         };
         let data_key = self.keys.data_key(&header)?;
         Ok((header, data_key))
+    }
+}
+
+/// Whether an error is of one backup alone, so that others can be worked on: what it was sealed with, or what it is.
+pub(crate) fn is_of_backup(error: &Error) -> bool {
+    match error {
+        Error::Storage(
+            Storage::WrongKey { .. }
+            | Storage::WrongPassphrase { .. }
+            | Storage::Integrity { .. }
+            | Storage::OtherBackup { .. }
+            | Storage::UnsupportedVersion { .. },
+        ) => true,
+        Error::Storage(Storage::Store(error)) => error.kind == StoreErrorKind::NotFound,
+        _ => false,
     }
 }

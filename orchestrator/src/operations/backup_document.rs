@@ -141,6 +141,7 @@ mod tests {
             notes: Vec::new(),
             roots: Vec::new(),
             base: Some("a".to_owned()),
+            brake: None,
             changes: Changes { new: 2, ..Changes::default() },
             locked_until: None,
             trace_id: None,

@@ -28,7 +28,7 @@ pub(crate) use archive::archive;
 pub(crate) use publication::Publication;
 
 use crate::error::{Error, Result};
-use crate::lifecycle::locking;
+use crate::lifecycle::{brake, locking};
 use crate::operations::base;
 use crate::operations::provenance;
 use crate::operations::publish::before_put::BeforePut;
@@ -80,11 +80,12 @@ pub(crate) async fn manifest(
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
-    let notes = findings.notes.clone();
-    let (facts, mut warnings) = facts::facts(&publication, &draft, findings).await;
+    let mut notes = findings.notes.clone();
+    let (facts, mut warnings) = facts::facts(&publication, &draft, findings).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let manifest = draft.finish(header, data_key, facts)?;
     let head = manifest.head().clone();
+    notes.extend(brake::note(head.brake.as_ref(), &name));
     let before = before_put::before_put(&publication, &head).await?;
     let dependencies: Vec<_> =
         head.archives.iter().skip(1).map(|archive| (archive.key.clone(), archive.bytes)).collect();
@@ -113,6 +114,7 @@ pub(crate) async fn manifest(
         base: head.base.map(|base| base.backup_id),
         changes: head.changes,
         locked_until,
+        brake: head.brake,
         trace_id: trace::current_id(),
     };
     tracing::info!(base = report.base, locked_until = report.locked_until, "{}", report.summary());

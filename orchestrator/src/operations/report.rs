@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::manifest::{Changes, Problem, RootRecord, Totals};
+use intellistor_storage::manifest::{BrakeRecord, Changes, Problem, RootRecord, Totals};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::operations::change_summary::change_summary;
@@ -54,6 +54,9 @@ pub struct BackupReport {
     /// is not locked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked_until: Option<String>,
+    /// Why retention rests since this backup or an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brake: Option<BrakeRecord>,
     /// The trace that it was published in, where traces are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

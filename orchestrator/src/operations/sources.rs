@@ -103,7 +103,7 @@ fn root_records(policy: &Policy, excludes: &Excludes) -> Vec<RootRecord> {
 }
 
 /// A disk that is not mounted looks like a folder from which everything was removed.
-fn alarms(roots: &[RootRecord], before: &[Vec<RootRecord>]) -> Vec<String> {
+pub(crate) fn alarms(roots: &[RootRecord], before: &[Vec<RootRecord>]) -> Vec<String> {
     let files_of = |roots: &[RootRecord], path: &str| {
         roots.iter().find(|root| root.path == path).and_then(|root| root.files)
     };

@@ -114,10 +114,16 @@ pub struct BrakeRecord {
     pub since: String,
     /// The reason, for people.
     pub why: String,
-    /// Files and links that the backup before it had; with half of them again, the brake is released. `None` where that tells
-    /// nothing: many were changed, none is missing.
+    /// Files and links that the backup before it had, where fewer than half of so many were left: with half of them again,
+    /// that is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files_before: Option<u64>,
+    /// Paths of the policy's folders that were empty, or missing, and had not been: with files again, that is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty_roots: Vec<String>,
+    /// Whether most files were changed, or replaced by others: that is over 30 days later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// A folder that the policy named.

@@ -7,23 +7,31 @@ use intellistor_storage::state::Findings;
 use intellistor_telemetry::trace;
 
 use crate::alerts;
+use crate::error::Result;
+use crate::lifecycle::brake::{self, NewBackup};
 use crate::machine::TOOL;
 use crate::operations::publish::publication::Publication;
 use crate::policy::ManifestForm;
 
 /// The facts of a backup whose entries are complete, and the warnings that its report has.
+///
+/// # Errors
+/// Those of a store that cannot be reached.
 pub(super) async fn facts(
     publication: &Publication<'_>,
     draft: &ManifestDraft,
     findings: Findings,
-) -> (BackupFacts, Vec<String>) {
+) -> Result<(BackupFacts, Vec<String>)> {
     let Publication { header, catalog, recipients, base, .. } = *publication;
     let Findings { roots, alarms, compared, .. } = findings;
     // What was moved is not in its old place any more, and not deleted.
     let deleted = compared.map_or(0, |compared| compared.deleted.saturating_sub(draft.changes().moved));
     let changes = Changes { deleted, ..draft.changes() };
+    let name = header.name();
+    let made = NewBackup { name: &name, roots: &roots, totals: *draft.totals(), changes, alarms: &alarms };
+    let brake = brake::of_backup(catalog, recipients, base, made).await?;
     let base_name = base.map(|base| &base.manifest().head().name);
-    let mut warnings = alerts::of_store(catalog, recipients, &header.name(), base_name, Utc::now()).await;
+    let mut warnings = alerts::of_store(catalog, recipients, &name, base_name, Utc::now()).await;
     let base_files = base.map_or(0, |base| {
         let totals = base.manifest().head().totals;
         totals.files + totals.symlinks
@@ -35,11 +43,11 @@ pub(super) async fn facts(
         roots,
         began_ms: publication.began_ms,
         deleted,
-        brake: None,
+        brake,
         content_key: Some(publication.content_key.clone()),
         sealed: publication.form == ManifestForm::Sealed,
     };
-    (facts, warnings)
+    Ok((facts, warnings))
 }
 
 fn origin(machine: &Machine) -> Origin {

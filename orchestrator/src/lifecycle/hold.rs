@@ -1,0 +1,270 @@
+//! Keeps a backup whatever the rules say, ends that, and takes a forgetting back.
+//!
+//! **In:** a backup's name. **Out:** `hold.json` beside it, and what is true of the backup from then on. **Guaranteed:** what is
+//! answered with success is in force: no sweep takes the backup. **After a crash:** the same command again ends it.
+//!
+//! Law (must): who holds or unforgets writes first, and looks after that. A sweep does the same, so one of the two sees the
+//! other (see `storage::catalog::standing`). If it is this one, `hold.json` gets back what it said, and the command has failed.
+
+use chrono::{DateTime, Utc};
+use intellistor_storage::archive::Header;
+use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
+use intellistor_storage::catalog::standing::Standing;
+use intellistor_storage::catalog::statements::{self, Forgotten, Found, Hold};
+use intellistor_storage::keys::{DataKey, OpensBackups};
+use serde::Serialize;
+
+use super::legal_hold;
+use super::scope::Scope;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+
+/// What is true of a backup after `hold`, `release` or `unforget`. Its serde form is their JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HoldReport {
+    pub backup_id: String,
+    pub timestamp: String,
+    pub policy: String,
+    /// The archive's key.
+    pub key: String,
+    pub state: BackupState,
+    /// Why it is held or forgotten.
+    pub reason: Option<String>,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// Objects whose legal hold was set or ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub legal_holds: Vec<String>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// How a backup stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackupState {
+    /// It is listed, and nothing forgets it.
+    #[serde(rename = "held")]
+    OnHold,
+    Listed,
+    Forgotten,
+}
+
+/// Holds a backup. `legal`: also in the store itself, so that not even its owner deletes it.
+///
+/// # Errors
+/// [`Error::OtherPolicy`]; [`Error::NoSuchBackup`]; [`Error::BeingSwept`]; [`Error::NoLegalHold`]; those of the store and of
+/// the key.
+pub async fn hold(
+    catalog: &Catalog,
+    keys: &dyn OpensBackups,
+    name: &BackupName,
+    policy_id: &str,
+    reason: &str,
+    legal: bool,
+) -> Result<HoldReport> {
+    let scope = Scope { catalog, keys, policy_id };
+    scope.check(name)?;
+    if legal {
+        legal_hold::check(&scope).await?;
+    }
+    let subject = Subject::find(scope, name).await?;
+    // Before anything is written: what a legal hold needs can be read.
+    let objects = if legal { legal_hold::objects(&subject).await? } else { Vec::new() };
+    let before = subject.said();
+    let is_said = before.as_ref().is_some_and(|hold| hold.held && hold.why == reason);
+    if !is_said {
+        let unforgets = before.and_then(|hold| hold.unforgets);
+        let (time, by, why) = (scope.now(), scope.by(), reason.to_owned());
+        subject.say(Hold { time, by, why, held: true, unforgets }).await?;
+    }
+    legal_hold::set(&scope, &objects, true).await?;
+    tracing::info!(key = name.archive_key(), reason, legal, "held");
+    let mut report = subject.report(!is_said).await?;
+    report.legal_holds = objects;
+    Ok(report)
+}
+
+/// Ends a hold. `legal`: also in the store itself.
+///
+/// # Errors
+/// As for [`hold`]; `NotOwner` when the policy is another machine's.
+pub async fn release(
+    catalog: &Catalog,
+    keys: &dyn OpensBackups,
+    name: &BackupName,
+    policy_id: &str,
+    legal: bool,
+) -> Result<HoldReport> {
+    let scope = Scope { catalog, keys, policy_id };
+    scope.check(name)?;
+    catalog.confirm(policy_id).await?;
+    if legal {
+        legal_hold::check(&scope).await?;
+    }
+    let subject = Subject::find(scope, name).await?;
+    let (objects, mut notes) = match legal {
+        true => legal_hold::releasable(&subject).await?,
+        false => (Vec::new(), Vec::new()),
+    };
+    let held = subject.said().filter(|hold| hold.held);
+    let is_held = held.is_some();
+    if let Some(hold) = held {
+        let (time, by, why) = (scope.now(), scope.by(), "released".to_owned());
+        tracing::info!(key = name.archive_key(), was_held = hold.why, legal, "released");
+        statements::put(
+            scope.store(),
+            &subject.header,
+            &subject.data_key,
+            &Hold { time, by, why, held: false, ..hold },
+        )
+        .await?;
+    } else {
+        notes.push("it was not held".to_owned());
+    }
+    legal_hold::set(&scope, &objects, false).await?;
+    if !legal {
+        notes.extend(match legal_hold::is_set(&scope, name).await {
+            Ok(false) => None,
+            Ok(true) => Some("its legal hold in the store is still there: release that, too".to_owned()),
+            Err(error) => Some(format!("whether the store has a legal hold on it cannot be told: {error}")),
+        });
+    }
+    let mut report = subject.report(is_held).await?;
+    report.legal_holds = objects;
+    report.notes.extend(notes);
+    Ok(report)
+}
+
+/// Lists a forgotten backup again.
+///
+/// # Errors
+/// As for [`hold`].
+pub async fn unforget(
+    catalog: &Catalog,
+    keys: &dyn OpensBackups,
+    name: &BackupName,
+    policy_id: &str,
+) -> Result<HoldReport> {
+    let scope = Scope { catalog, keys, policy_id };
+    scope.check(name)?;
+    let subject = Subject::find(scope, name).await?;
+    let Found::Proven(forgotten) = &subject.standing.forgotten else {
+        let mut report = subject.report(false).await?;
+        report.notes.push("it was not forgotten".to_owned());
+        return Ok(report);
+    };
+    let before = subject.said();
+    let is_said = before.as_ref().is_some_and(|hold| hold.unforgets.as_ref() == Some(&forgotten.id));
+    if !is_said {
+        let (time, by) = (scope.now(), scope.by());
+        let unforgets = Some(forgotten.id.clone());
+        // A hold that is in force stays in force.
+        let (held, why) = match before.filter(|hold| hold.held) {
+            Some(hold) => (true, hold.why),
+            None => (false, "unforgotten".to_owned()),
+        };
+        subject.say(Hold { time, by, why, held, unforgets }).await?;
+        tracing::info!(key = name.archive_key(), was_forgotten = forgotten.why, "unforgotten");
+    }
+    // It counts no more. Whoever may not delete leaves it there.
+    if let Err(error) = scope.store().delete(&name.key(ObjectKind::Forgotten)).await {
+        tracing::debug!(%error, "the statement that does not count any more stays in the store");
+    }
+    subject.report(!is_said).await
+}
+
+/// A backup that something is said about.
+pub(super) struct Subject<'a> {
+    pub(super) scope: Scope<'a>,
+    pub(super) name: &'a BackupName,
+    pub(super) header: Header,
+    pub(super) data_key: DataKey,
+    standing: Standing,
+}
+
+impl<'a> Subject<'a> {
+    /// # Errors
+    /// [`Error::NoSuchBackup`]; [`Error::BeingSwept`].
+    async fn find(scope: Scope<'a>, name: &'a BackupName) -> Result<Self> {
+        let standing = scope.standing(name).await?;
+        refuse_swept(name, &standing.forgotten)?;
+        exists(scope, name).await?;
+        let (header, data_key) = scope.open(name).await?;
+        Ok(Self { scope, name, header, data_key, standing })
+    }
+
+    /// What `hold.json` says.
+    fn said(&self) -> Option<Hold> {
+        self.standing.hold.clone().proven()
+    }
+
+    /// Writes what speaks for the backup, then looks whether a sweep was there before.
+    ///
+    /// Law (must): `hold.json` is written before `forgotten.json` is read.
+    async fn say(&self, hold: Hold) -> Result<()> {
+        let (store, time) = (self.scope.store(), hold.time);
+        statements::put(store, &self.header, &self.data_key, &hold).await?;
+        let looked = async {
+            refuse_swept(self.name, &statements::read(store, self.name, self.scope.keys).await?)?;
+            exists(self.scope, self.name).await
+        };
+        let refused = match looked.await {
+            Err(refused @ (Error::BeingSwept { .. } | Error::NoSuchBackup { .. })) => refused,
+            // It may be in force, and says so when it is asked for again.
+            looked => return looked,
+        };
+        statements::put(store, &self.header, &self.data_key, &self.taken_back(time)).await?;
+        Err(refused)
+    }
+
+    /// What `hold.json` said before; where there was none, one that holds nothing.
+    fn taken_back(&self, time: DateTime<Utc>) -> Hold {
+        let (by, why) = (self.scope.by(), "refused: a sweep was deleting it".to_owned());
+        self.said().unwrap_or(Hold { time, by, why, held: false, unforgets: None })
+    }
+
+    /// Reads how the backup stands now.
+    async fn report(&self, changed: bool) -> Result<HoldReport> {
+        let standing = self.scope.standing(self.name).await?;
+        let (state, reason) = match (standing.held(), standing.forgotten()) {
+            (_, Some(forgotten)) => (BackupState::Forgotten, Some(forgotten.why.clone())),
+            (Some(hold), None) => (BackupState::OnHold, Some(hold.why.clone())),
+            (None, None) => (BackupState::Listed, None),
+        };
+        let BackupName { policy_id, timestamp, backup_id } = self.name.clone();
+        Ok(HoldReport {
+            key: self.name.archive_key(),
+            notes: standing.unproven(self.name),
+            policy: policy_id,
+            legal_holds: Vec::new(),
+            backup_id,
+            timestamp,
+            state,
+            reason,
+            changed,
+        })
+    }
+}
+
+fn refuse_swept(name: &BackupName, forgotten: &Found<Forgotten>) -> Result<()> {
+    match forgotten {
+        Found::Proven(forgotten) if forgotten.sweeping => {
+            Err(Error::BeingSwept { key: name.archive_key(), why: forgotten.why.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fails where a backup has no manifest.
+pub(super) async fn exists(scope: Scope<'_>, name: &BackupName) -> Result<()> {
+    let store = scope.store();
+    if store.head(&name.manifest_key()).await?.is_some() {
+        return Ok(());
+    }
+    let why = match store.head(&name.archive_key()).await? {
+        Some(_) => "its archive has no manifest, so it is not listed, and no sweep deletes it",
+        None => "it never existed, or a sweep has deleted it",
+    };
+    Err(Error::NoSuchBackup { key: name.archive_key(), store: store.url(), why })
+}
