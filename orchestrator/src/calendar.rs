@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
+use crate::nearest::nearest;
+
 /// A time zone by whose clocks people count days.
 #[derive(Debug, Clone)]
 pub(crate) struct Calendar(TimeZone);
@@ -68,35 +70,19 @@ impl Calendar {
 
     /// The zone whose name is most like one that is none: a slip of the keyboard, or a city without its continent.
     pub(crate) fn nearest(name: &str) -> Option<String> {
-        let plain = |text: &str| text.trim().replace([' ', '-'], "_").to_lowercase();
-        let wanted = plain(name);
-        let zones = TimeZoneDatabase::bundled();
-        let near = zones.available().map(|zone| {
-            let known = plain(zone.as_str());
-            let city = known.rsplit('/').next().unwrap_or(&known);
-            let distance = edits(&wanted, &known).min(edits(&wanted, city));
-            (distance, zone.as_str().to_owned())
-        });
-        // The list has older names for some zones, most of them without a continent.
-        let (distance, zone) =
-            near.min_by_key(|(distance, zone)| (*distance, !zone.contains('/'), zone.clone()))?;
-        (distance * 3 <= wanted.chars().count()).then_some(zone)
-    }
-}
-
-/// How many letters must be added, removed or replaced to make one text of the other.
-fn edits(one: &str, other: &str) -> usize {
-    let other: Vec<_> = other.chars().collect();
-    let mut row: Vec<_> = (0..=other.len()).collect();
-    for (i, c) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, d) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(c != *d);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        // An offset: the signs of the database's own (`Etc/GMT+3`) are the other way round.
+        if name.contains(|c: char| c.is_ascii_digit()) {
+            return None;
         }
+        let zones: Vec<_> = TimeZoneDatabase::bundled().available().map(|zone| zone.to_string()).collect();
+        let city = |zone: &'_ str| zone.rsplit_once('/').map(|(_, city)| city.to_owned());
+        let cities: Vec<_> = zones.iter().filter_map(|zone| city(zone)).collect();
+        if let Some(zone) = nearest(name, zones.iter().map(String::as_str)) {
+            return Some(zone.to_owned());
+        }
+        let found = nearest(name.rsplit('/').next()?, cities.iter().map(String::as_str))?;
+        zones.into_iter().find(|zone| city(zone).as_deref() == Some(found))
     }
-    row[other.len()]
 }
 
 #[cfg(test)]
@@ -146,6 +132,7 @@ mod tests {
             ("brasília", None),
             ("", None),
             ("-03:00", None),
+            ("GMT-3", None),
         ] {
             assert!(Calendar::of(Some(name)).is_none(), "{name}");
             assert_eq!(Calendar::nearest(name).as_deref(), nearest, "{name}");

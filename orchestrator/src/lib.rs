@@ -45,6 +45,7 @@ pub mod cron;
 mod error;
 mod lifecycle;
 mod machine;
+mod nearest;
 mod operations;
 mod pipeline;
 pub mod policy;

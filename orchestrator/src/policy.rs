@@ -13,12 +13,14 @@
 //! | --- | --- |
 //! | `definition`, `fields`, `rules` | the fields; how each is read and checked |
 //! | `lifecycle` | retention rules and locks |
+//! | `duration` | durations as people write them |
 //! | `reader`, `correction`, `writer` | from YAML, the line that was meant, to YAML |
 //! | `digest` | what decides whether a job may be resumed |
 
 mod correction;
 mod definition;
 mod digest;
+mod duration;
 mod error;
 mod fields;
 mod lifecycle;
@@ -27,9 +29,11 @@ mod rules;
 mod writer;
 
 pub use definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
+pub(crate) use duration::duration_text;
 pub use error::{PolicyError, PolicyLocation};
 pub use intellistor_actors::backup::changes::DetectChanges;
 pub use lifecycle::{LockMode, LockPolicy, RetentionRules};
+pub use rules::parse_duration;
 
 #[cfg(test)]
 mod tests;

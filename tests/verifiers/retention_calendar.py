@@ -43,7 +43,7 @@ def remaining(times, rules):
     if "keep_within" in rules:
         for time in newest_first:
             if time >= newest_first[0] - timedelta(days=rules["keep_within"]):
-                reasons[time].append(f"within {rules['keep_within']}days of the newest")
+                reasons[time].append(f"within {rules['keep_within']}d of the newest")
     for period, name_of in PERIODS.items():
         wanted, seen = rules.get(f"keep_{period}", 0), []
         for time in newest_first:
@@ -68,7 +68,7 @@ def lines(rules):
     """As the guides have them: without what the date says already."""
     for time, why in remaining(year(), rules):
         local = time.astimezone(ZoneInfo(ZONE))
-        short = [re.sub(r"(of \d+), .*|days of the newest$", lambda m: m[1] or "d", reason) for reason in why]
+        short = [re.sub(r"(of \d+), .*| of the newest$", lambda m: m[1] or "", reason) for reason in why]
         yield f"{local:%Y-%m-%d}  {time.strftime(STAMP)}  {'; '.join(short[1:] if short[0] == 'the newest' else short)}"
 
 

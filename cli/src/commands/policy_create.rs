@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
-use intellistor::{Policy, StoreUrl, leftovers};
+use intellistor::policy::parse_duration;
+use intellistor::{LockPolicy, Policy, RetentionRules, StoreUrl, leftovers};
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -21,6 +22,7 @@ Examples:
   backup-client policy-create --out policy.yaml --paths ~/Documents ~/Pictures
   backup-client policy-create --out db.yaml --policy-id database --paths /srv/db --exclude '*.tmp' 'cache/*'
   backup-client policy-create --out nas.yaml --store file:///mnt/nas
+  backup-client policy-create --out docs.yaml --keep-daily 14 --keep-monthly 12 --timezone America/Sao_Paulo
 
 The file is commented; edit it as you like. Relative paths are made absolute.")]
 pub(crate) struct PolicyCreate {
@@ -42,9 +44,84 @@ pub(crate) struct PolicyCreate {
     /// The store: s3://bucket/prefix or file:///folder; without it, each run uses AWS_S3_BUCKET
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    #[command(flatten)]
+    lifecycle: LifecycleOptions,
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
+}
+
+/// What becomes of backups. Without a `keep`, all are kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What becomes of backups")]
+struct LifecycleOptions {
+    /// Keep the newest N backups
+    #[arg(long, value_name = "N")]
+    keep_last: Option<u32>,
+    /// Keep those that are not older than the newest by more than this, as in 14d
+    #[arg(long, value_name = "TIME")]
+    keep_within: Option<String>,
+    /// Keep the newest of each of the newest N hours that have a backup
+    #[arg(long, value_name = "N")]
+    keep_hourly: Option<u32>,
+    /// The same of days
+    #[arg(long, value_name = "N")]
+    keep_daily: Option<u32>,
+    /// The same of ISO weeks
+    #[arg(long, value_name = "N")]
+    keep_weekly: Option<u32>,
+    /// The same of months
+    #[arg(long, value_name = "N")]
+    keep_monthly: Option<u32>,
+    /// The same of years
+    #[arg(long, value_name = "N")]
+    keep_yearly: Option<u32>,
+    /// Where hours, days and weeks begin: a name of the IANA database, as in America/Sao_Paulo; without it, UTC
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// How long a forgotten backup can be taken back before it is deleted, at least 2d; without it, 8d
+    #[arg(long, value_name = "TIME")]
+    prune_after: Option<String>,
+    /// Lock each backup in the store by S3 Object Lock: governance or compliance, and for how many days, as in governance:30
+    #[arg(long, value_name = "MODE:DAYS")]
+    lock: Option<LockPolicy>,
+    /// The store's class for archives, as in STANDARD_IA
+    #[arg(long, value_name = "CLASS")]
+    storage_class: Option<String>,
+}
+
+impl LifecycleOptions {
+    fn apply(&self, policy: &mut Policy) -> Result<(), Failure> {
+        let number = |number: &Option<u32>| number.unwrap_or_default();
+        let rules = RetentionRules {
+            keep_last: number(&self.keep_last),
+            keep_within: self.keep_within.as_deref().map(parse_duration).transpose()?,
+            keep_hourly: number(&self.keep_hourly),
+            keep_daily: number(&self.keep_daily),
+            keep_weekly: number(&self.keep_weekly),
+            keep_monthly: number(&self.keep_monthly),
+            keep_yearly: number(&self.keep_yearly),
+            timezone: self.timezone.clone(),
+        };
+        let numbers = [
+            self.keep_last,
+            self.keep_hourly,
+            self.keep_daily,
+            self.keep_weekly,
+            self.keep_monthly,
+            self.keep_yearly,
+        ];
+        // A rule of 0 that was asked for is refused, as in a policy, where it is the only one.
+        let is_asked_for =
+            rules != RetentionRules::default() || numbers.iter().any(|number| number.is_some());
+        policy.retention = is_asked_for.then_some(rules);
+        if let Some(text) = &self.prune_after {
+            policy.prune_after = parse_duration(text)?;
+        }
+        policy.lock = self.lock;
+        policy.storage_class = self.storage_class.clone();
+        Ok(())
+    }
 }
 
 pub(crate) fn run(command: &PolicyCreate, session: &Session) -> Result<Done, Failure> {
@@ -56,6 +133,7 @@ pub(crate) fn run(command: &PolicyCreate, session: &Session) -> Result<Done, Fai
         Some(url) => Some(StoreUrl::parse(url).map_err(|e| Failure::configuration(e.to_string()))?),
         None => None,
     };
+    command.lifecycle.apply(&mut policy)?;
     policy.check()?;
     // A disk that is not mounted today may be a good path tomorrow.
     for missing in policy.missing_paths() {
@@ -99,7 +177,60 @@ fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        command: PolicyCreate,
+    }
+
+    /// The policy that a command line makes of one without lifecycle.
+    fn policy(line: &str) -> Result<Policy, Failure> {
+        let words = ["policy-create", "--out", "p.yaml"].into_iter().chain(line.split_whitespace());
+        let command = Line::try_parse_from(words).map_err(|e| Failure::configuration(e.to_string()))?.command;
+        let mut policy = Policy::new("a", ["/x"])?;
+        command.lifecycle.apply(&mut policy)?;
+        policy.check()?;
+        Ok(policy)
+    }
+
+    #[test]
+    fn flags_write_what_becomes_of_backups() {
+        let all = "--keep-last 1 --keep-within 14d --keep-hourly 2 --keep-daily 3 --keep-weekly 4 --keep-monthly 5 \
+                   --keep-yearly 6 --timezone America/Sao_Paulo --prune-after 10d --lock governance:30 --storage-class STANDARD_IA";
+        let yaml = policy(all).unwrap().to_yaml();
+        let expected = "
+retention: { keep_last: 1, keep_within: 14d, keep_hourly: 2, keep_daily: 3, keep_weekly: 4, keep_monthly: 5, keep_yearly: 6, timezone: 'America/Sao_Paulo' }
+prune_after: 10d
+lock: { mode: governance, days: 30 }
+storage_class: 'STANDARD_IA'
+";
+        assert!(yaml.ends_with(expected), "{yaml}");
+        assert_eq!(Policy::from_yaml(Path::new("p"), &yaml).unwrap(), policy(all).unwrap());
+        assert_eq!(policy("").unwrap(), Policy::new("a", ["/x"]).unwrap());
+    }
+
+    #[test]
+    fn flags_that_keep_or_lock_nothing_are_refused() {
+        for (line, reason) in [
+            ("--keep-last 0", "no rule"),
+            ("--timezone UTC", "no rule"),
+            ("--keep-daily 7 --timezone America/Sao_Paolo", "Write America/Sao_Paulo"),
+            ("--keep-within 0d", "from 1h"),
+            ("--keep-within week", "not a duration"),
+            ("--keep-last=-1", "--keep-last"),
+            ("--prune-after 1d", "from 2d"),
+            ("--lock 30", "governance:30"),
+            ("--lock governance:0", "from 1 to 36500"),
+            ("--storage-class glacier", "Write GLACIER"),
+        ] {
+            let refused = policy(line).map(drop).unwrap_err().to_string();
+            assert!(refused.contains(reason), "{line}: {refused}");
+        }
+    }
 
     #[test]
     fn paths_become_absolute() {

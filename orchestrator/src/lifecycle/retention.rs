@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::calendar::{Calendar, Period};
 use crate::clock;
-use crate::policy::RetentionRules;
+use crate::policy::{RetentionRules, duration_text};
 
 /// A listed backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum Reason {
     /// No other without problems is as new.
     NewestWhole,
     /// Somebody holds it, for this reason.
-    Held(String),
+    OnHold(String),
     /// Its time is later than now by more than clocks may differ.
     Future,
     /// There is no rule at all.
@@ -69,11 +69,11 @@ impl fmt::Display for Reason {
         match self {
             Self::Newest => f.write_str("the newest"),
             Self::NewestWhole => f.write_str("the newest without problems"),
-            Self::Held(why) => write!(f, "held: {}", Escaped(why)),
+            Self::OnHold(why) => write!(f, "held: {}", Escaped(why)),
             Self::Future => f.write_str("dated in the future"),
             Self::NoRule => f.write_str("no rule says what may go"),
             Self::Last { number, of } => write!(f, "last {number} of {of}"),
-            Self::Within { span } => write!(f, "within {} of the newest", humantime::format_duration(*span)),
+            Self::Within { span } => write!(f, "within {} of the newest", duration_text(*span)),
             Self::NewestOf { period, number, of, name } => write!(f, "{period} {number} of {of}, {name}"),
             Self::Oldest { period, number, of } => {
                 write!(f, "the oldest, while {period} has {number} of {of}")
@@ -110,7 +110,7 @@ pub(crate) fn verdicts(
         if newest_whole == Some(name) {
             reasons[at].push(Reason::NewestWhole);
         }
-        reasons[at].extend(held.clone().map(Reason::Held));
+        reasons[at].extend(held.clone().map(Reason::OnHold));
     }
     for_the_newest(&dated, &mut reasons);
     if rules.is_empty() {
@@ -165,3 +165,6 @@ fn for_period(dated: &[Dated], calendar: &Calendar, period: Period, of: u32, rea
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

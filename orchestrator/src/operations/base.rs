@@ -29,7 +29,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::operations::base::bounds::ArchiveUse;
 use crate::operations::copies::Copies;
-use crate::policy::Policy;
+use crate::policy::{Policy, duration_text};
 
 /// Backups that are tried as a base: a damaged one, or one of a day with another key, should not cost a full backup.
 const MOST_TRIED: usize = 5;
@@ -222,9 +222,8 @@ impl BaseSearch<'_> {
         let full = head.base.as_ref().map_or(&head.name.timestamp, |base| &base.full);
         let full_every = self.policy.full_every?;
         let age = clock::parse(full).and_then(|full| (Utc::now() - full).to_std().ok());
-        (age? >= full_every).then(|| {
-            format!("the last full backup, {full}, is older than {}", humantime::format_duration(full_every))
-        })
+        (age? >= full_every)
+            .then(|| format!("the last full backup, {full}, is older than {}", duration_text(full_every)))
     }
 
     /// Looks at the archives of a base, and decides which of them are used.

@@ -12,8 +12,10 @@ use serde::Deserialize;
 
 use super::error::PolicyError;
 use super::fields;
-use super::lifecycle::{LockPolicy, RetentionRules};
-use super::rules::{check_glob, check_id, check_path, check_repeated};
+use super::lifecycle::{self, LockPolicy, RetentionRules};
+use super::rules::{
+    check_glob, check_id, check_path, check_prune_after, check_repeated, check_storage_class,
+};
 use crate::cron::Cron;
 
 /// What to back up, how, and where to.
@@ -60,16 +62,16 @@ pub struct Policy {
     #[serde(default)]
     pub manifest: ManifestForm,
     /// Which backups are kept; all, where it is absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lifecycle::retention")]
     pub retention: Option<RetentionRules>,
     /// How long a forgotten backup stays in the store.
     #[serde(default = "fields::default_prune_after", deserialize_with = "fields::prune_after")]
     pub prune_after: Duration,
     /// For how long the store lets no one delete a backup.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lifecycle::lock")]
     pub lock: Option<LockPolicy>,
     /// The store's name of a class for archives, such as `STANDARD_IA`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::storage_class")]
     pub storage_class: Option<String>,
 }
 
@@ -162,7 +164,10 @@ impl Policy {
         }
         self.exclude.iter().try_for_each(|glob| check_glob(glob))?;
         self.schedule.as_deref().map(Cron::parse).transpose()?;
-        Ok(())
+        self.retention.as_ref().map_or(Ok(()), RetentionRules::check)?;
+        check_prune_after(self.prune_after)?;
+        self.lock.as_ref().map_or(Ok(()), LockPolicy::check)?;
+        self.storage_class.as_deref().map_or(Ok(()), check_storage_class)
     }
 
     /// Checks that at least one path exists. The backup reports those that do not.

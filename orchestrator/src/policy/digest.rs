@@ -87,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::policy::definition::{LogPolicy, ManifestForm, ResumePolicy};
+    use crate::policy::lifecycle::{LockMode, LockPolicy, RetentionRules};
 
     fn policy() -> Policy {
         let mut policy = Policy::new("docs-2026", ["/home/joão/Documents", r"C:\dados"]).unwrap();
@@ -113,6 +114,10 @@ mod tests {
             logs: LogPolicy { keep_days: 1 },
             full_every: Some(Duration::from_secs(1)),
             manifest: ManifestForm::Sealed,
+            retention: Some(RetentionRules { keep_last: 3, ..RetentionRules::default() }),
+            prune_after: Duration::from_secs(1),
+            lock: Some(LockPolicy { mode: LockMode::Compliance, days: 30 }),
+            storage_class: Some("GLACIER_IR".to_owned()),
             ..policy()
         };
         assert_eq!(same.digest(), policy().digest());

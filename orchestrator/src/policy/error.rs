@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::duration::duration_text;
 use crate::cron::CronError;
 
 /// A policy's error.
@@ -95,12 +97,52 @@ pub enum PolicyError {
     #[error("`schedule` cannot be used: {0}")]
     BadSchedule(#[from] CronError),
     /// Occurs when a duration cannot be read.
-    #[error("{text:?} is not a duration: {reason}. Write 6h, 90m or 1h 30m")]
+    #[error("{text:?} is not a duration: {reason}. Write 14d, 6h or 1h 30m")]
     BadDuration {
         /// As written.
         text: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Occurs when a number is negative, has a fraction, is too large or is none.
+    #[error("{text:?} is not a whole number from 0 to {}", u32::MAX)]
+    BadNumber {
+        /// As written.
+        text: String,
+    },
+    /// Occurs when `retention` keeps nothing.
+    #[error(
+        "`retention` has no rule. Write at least one of keep_last, keep_within, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, or remove `retention`: then all backups are kept"
+    )]
+    NoRetentionRule,
+    /// Occurs when `keep_within` is no time that says anything, or longer than a calendar.
+    #[error(
+        "`keep_within` is {}, and must be from 1h to 36500d. d is days, h hours, m minutes",
+        duration_text(*span)
+    )]
+    KeepWithinRange { span: Duration },
+    /// Occurs when `prune_after` leaves no time to notice what was forgotten, or is longer than a calendar.
+    #[error(
+        "`prune_after` is {}, and must be from 2d to 36500d: a backup in progress may depend on one that was forgotten yesterday",
+        duration_text(*span)
+    )]
+    PruneAfterRange { span: Duration },
+    /// Occurs when no store could lock for so many days.
+    #[error("`days` of `lock` is {days}, and must be from 1 to 36500")]
+    LockDaysRange { days: u32 },
+    /// Occurs when a lock has no mode or no days.
+    #[error(
+        "{text:?} is not a lock. A lock has a mode, governance or compliance, and days: write `lock: {{ mode: governance, days: 30 }}` in a policy, governance:30 in a command"
+    )]
+    BadLock { text: String },
+    /// Occurs when a class cannot be the name of one.
+    #[error(
+        "{class:?} in `storage_class` is not the name of a storage class: up to 64 characters of A-Z 0-9 _ -. Write {instead}"
+    )]
+    BadStorageClass {
+        class: String,
+        /// What was probably meant, or an example.
+        instead: String,
     },
     /// Occurs when `timezone` is not in the IANA database.
     #[error("{timezone:?} in `timezone` is not a time zone{}", or_nearest(nearest.as_deref()))]

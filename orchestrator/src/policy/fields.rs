@@ -9,7 +9,10 @@ use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::error::PolicyError;
-use super::rules::{check_glob, check_id, check_path, check_repeated};
+use super::rules::{
+    calendar, check_glob, check_id, check_keep_within, check_lock_days, check_path, check_prune_after,
+    check_repeated, check_storage_class, parse_duration,
+};
 use crate::cron::Cron;
 
 pub(super) fn policy_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -59,7 +62,45 @@ pub(super) fn fresh_after<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
 
 /// A field without a value has its default.
 pub(super) fn prune_after<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    Ok(duration(from)?.unwrap_or(PRUNE_AFTER))
+    let span = duration(from)?.unwrap_or(PRUNE_AFTER);
+    check_prune_after(span).map_err(D::Error::custom)?;
+    Ok(span)
+}
+
+/// A field without a value is no rule.
+pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    Ok(number(from)?.unwrap_or_default())
+}
+
+/// Read as text: the reader of numbers does not say what is wrong with one.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    let bad = |text: String| D::Error::custom(PolicyError::BadNumber { text });
+    text.map(|text| text.trim().parse().map_err(|_| bad(text))).transpose()
+}
+
+pub(super) fn keep_within<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let span = duration(from)?;
+    span.map_or(Ok(()), check_keep_within).map_err(D::Error::custom)?;
+    Ok(span)
+}
+
+pub(super) fn timezone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let zone = Option::<String>::deserialize(from)?;
+    calendar(zone.as_deref()).map_err(D::Error::custom)?;
+    Ok(zone)
+}
+
+pub(super) fn lock_days<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let days = number(from)?.unwrap_or_default();
+    check_lock_days(days).map_err(D::Error::custom)?;
+    Ok(days)
+}
+
+pub(super) fn storage_class<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let class = Option::<String>::deserialize(from)?;
+    class.as_deref().map_or(Ok(()), check_storage_class).map_err(D::Error::custom)?;
+    Ok(class)
 }
 
 pub(super) fn default_prune_after() -> Duration {
@@ -69,17 +110,12 @@ pub(super) fn default_prune_after() -> Duration {
 /// A time as people write it: `30d`, `6h`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
-    text.map(|text| {
-        humantime::parse_duration(&text)
-            .map_err(|error| PolicyError::BadDuration { text, reason: error.to_string() })
-            .map_err(D::Error::custom)
-    })
-    .transpose()
+    text.map(|text| parse_duration(&text)).transpose().map_err(D::Error::custom)
 }
 
 /// A field without a value has its default.
 pub(super) fn keep_days<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(KEEP_DAYS))
+    Ok(number(from)?.unwrap_or(KEEP_DAYS))
 }
 
 /// Last night's job does not replace tonight's backup.

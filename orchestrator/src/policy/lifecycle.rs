@@ -1,12 +1,15 @@
 //! Fields of a policy about what becomes of a backup after it was made.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use intellistor_storage::objects::RetentionMode;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::error::PolicyError;
 use super::fields;
+use super::rules::{calendar, check_keep_within, check_lock_days};
 use crate::calendar::{Calendar, Period};
 
 /// Which backups are kept: a backup is, if any rule keeps it. 0, and absent, is no rule.
@@ -14,18 +17,25 @@ use crate::calendar::{Calendar, Period};
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionRules {
     /// The newest so many.
+    #[serde(deserialize_with = "fields::count")]
     pub keep_last: u32,
     /// Those that are not older than the newest by more than this.
-    #[serde(deserialize_with = "fields::duration")]
+    #[serde(deserialize_with = "fields::keep_within")]
     pub keep_within: Option<Duration>,
     /// The newest of each of the newest so many hours that have one.
+    #[serde(deserialize_with = "fields::count")]
     pub keep_hourly: u32,
+    #[serde(deserialize_with = "fields::count")]
     pub keep_daily: u32,
     /// ISO weeks.
+    #[serde(deserialize_with = "fields::count")]
     pub keep_weekly: u32,
+    #[serde(deserialize_with = "fields::count")]
     pub keep_monthly: u32,
+    #[serde(deserialize_with = "fields::count")]
     pub keep_yearly: u32,
     /// In which hours, days and weeks begin: a name of the IANA database; UTC where it is absent.
+    #[serde(deserialize_with = "fields::timezone")]
     pub timezone: Option<String>,
 }
 
@@ -52,11 +62,29 @@ impl RetentionRules {
     /// # Errors
     /// [`PolicyError::UnknownTimezone`].
     pub(crate) fn calendar(&self) -> Result<Calendar, PolicyError> {
-        Calendar::of(self.timezone.as_deref()).ok_or_else(|| {
-            let timezone = self.timezone.clone().unwrap_or_default();
-            PolicyError::UnknownTimezone { nearest: Calendar::nearest(&timezone), timezone }
-        })
+        calendar(self.timezone.as_deref())
     }
+
+    /// Checks fields that were set by hand.
+    pub(super) fn check(&self) -> Result<(), PolicyError> {
+        if self.is_empty() {
+            return Err(PolicyError::NoRetentionRule);
+        }
+        self.keep_within.map_or(Ok(()), check_keep_within)?;
+        self.calendar().map(drop)
+    }
+}
+
+/// The block, with at least one rule.
+pub(super) fn retention<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetentionRules>, D::Error> {
+    let rules = Option::<RetentionRules>::deserialize(from)?.unwrap_or_default();
+    if rules.is_empty() { Err(D::Error::custom(PolicyError::NoRetentionRule)) } else { Ok(Some(rules)) }
+}
+
+/// The block. One without content would look like a lock and be none.
+pub(super) fn lock<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LockPolicy>, D::Error> {
+    let lock = Option::<LockPolicy>::deserialize(from)?;
+    lock.map(Some).ok_or_else(|| D::Error::custom(PolicyError::BadLock { text: String::new() }))
 }
 
 /// Object Lock.
@@ -65,7 +93,30 @@ impl RetentionRules {
 pub struct LockPolicy {
     pub mode: LockMode,
     /// From when the backup is made.
+    #[serde(deserialize_with = "fields::lock_days")]
     pub days: u32,
+}
+
+impl LockPolicy {
+    /// Checks fields that were set by hand.
+    pub(super) fn check(&self) -> Result<(), PolicyError> {
+        check_lock_days(self.days)
+    }
+}
+
+/// As in `governance:30`.
+impl FromStr for LockPolicy {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        let bad = || PolicyError::BadLock { text: text.to_owned() };
+        let (mode, days) = text.split_once(':').ok_or_else(bad)?;
+        let modes = [LockMode::Governance, LockMode::Compliance];
+        let mode = modes.into_iter().find(|known| known.word() == mode).ok_or_else(bad)?;
+        let days = days.strip_suffix('d').unwrap_or(days).parse().map_err(|_| bad())?;
+        check_lock_days(days)?;
+        Ok(Self { mode, days })
+    }
 }
 
 /// Who may shorten a lock.
@@ -76,6 +127,16 @@ pub enum LockMode {
     Governance,
     /// Not even the account's owner.
     Compliance,
+}
+
+impl LockMode {
+    /// The word for it in policies.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Governance => "governance",
+            Self::Compliance => "compliance",
+        }
+    }
 }
 
 impl From<LockMode> for RetentionMode {

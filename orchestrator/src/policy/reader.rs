@@ -10,6 +10,7 @@ use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options};
 use super::correction::corrected;
 use super::definition::Policy;
 use super::error::{PolicyError, PolicyLocation};
+use crate::nearest::nearest;
 
 /// Bounds memory when another file is named by mistake.
 pub(super) const MOST_BYTES: usize = 1 << 20;
@@ -43,18 +44,16 @@ impl Policy {
         serde_yaml::from_str_with_options(text, bounded()).map_err(|error| {
             let at = error.location().unwrap_or(Location::UNKNOWN);
             let at = PolicyLocation::new(origin.to_owned(), text, at.line(), at.column());
-            let correction = correction(text, at.line);
+            let correction = correction(text, at.line, &error);
             PolicyError::Invalid { at: Box::new(at), reason: reason(&error), correction }
         })
     }
 }
 
 /// The line that was probably meant where an error was found: with it the error is gone, or comes only later.
-fn correction(text: &str, line: u64) -> Option<String> {
+fn correction(text: &str, line: u64, error: &serde_yaml::Error) -> Option<String> {
     let line = usize::try_from(line).ok()?;
-    // A mistake in one line may be found only in the next.
-    [line, line.saturating_sub(1)].into_iter().filter(|&line| line > 0).find_map(|line| {
-        let right = corrected(text.lines().nth(line - 1)?)?;
+    let with = |line: usize, right: String| {
         let lines: Vec<_> = text
             .lines()
             .enumerate()
@@ -66,7 +65,25 @@ fn correction(text: &str, line: u64) -> Option<String> {
             Err(e) => e.location().is_some_and(|at| at.line() > line as u64 + 1),
         };
         gone.then_some(right)
+    };
+    let old = |line: usize| text.lines().nth(line.checked_sub(1)?);
+    let renamed = old(line).and_then(|old| with(line, renamed(old, error)?));
+    // A mistake in one line may be found only in the next.
+    renamed.or_else(|| {
+        [line, line.saturating_sub(1)].into_iter().find_map(|line| with(line, corrected(old(line)?)?))
     })
+}
+
+/// The line with the known name that is most like an unknown one.
+fn renamed(line: &str, error: &serde_yaml::Error) -> Option<String> {
+    use serde_yaml::Error as Yaml;
+    let (unknown, known) = match error.without_snippet() {
+        Yaml::SerdeUnknownField { field, expected, .. } => (field, expected),
+        Yaml::SerdeUnknownVariant { variant, expected, .. } => (variant, expected),
+        _ => return None,
+    };
+    let known = nearest(unknown, known.iter().copied())?;
+    line.contains(unknown.as_str()).then(|| line.replacen(unknown.as_str(), known, 1))
 }
 
 /// A policy is two levels deep and needs no anchors; a file that exceeds this is hostile or not a policy.

@@ -1,11 +1,13 @@
 //! What the fields of a policy may hold. Pure: touches neither disk nor environment.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use intellistor_actors::globs::{self, PathGlobs};
 use intellistor_storage::catalog::layout::is_policy_id;
 
 use super::error::PolicyError;
+use crate::calendar::Calendar;
 
 pub(super) fn check_id(policy_id: &str) -> Result<(), PolicyError> {
     if is_policy_id(policy_id) { Ok(()) } else { Err(PolicyError::BadId { policy_id: policy_id.to_owned() }) }
@@ -47,4 +49,56 @@ pub(super) fn check_glob(glob: &str) -> Result<(), PolicyError> {
         Ok(_) => Ok(()),
         Err(e) => Err(PolicyError::BadGlob { glob: e.pattern, reason: e.reason }),
     }
+}
+
+/// The calendar of a zone.
+pub(super) fn calendar(timezone: Option<&str>) -> Result<Calendar, PolicyError> {
+    Calendar::of(timezone).ok_or_else(|| {
+        let timezone = timezone.unwrap_or_default().to_owned();
+        PolicyError::UnknownTimezone { nearest: Calendar::nearest(&timezone), timezone }
+    })
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A hundred years: what S3 takes for a lock. Beyond, a calendar ends.
+const MOST_DAYS: u32 = 36_500;
+
+pub(super) fn check_keep_within(span: Duration) -> Result<(), PolicyError> {
+    if (HOUR..=DAY * MOST_DAYS).contains(&span) { Ok(()) } else { Err(PolicyError::KeepWithinRange { span }) }
+}
+
+/// A backup that is being made may depend on one that was forgotten up to a day ago.
+pub(super) fn check_prune_after(span: Duration) -> Result<(), PolicyError> {
+    if (DAY * 2..=DAY * MOST_DAYS).contains(&span) {
+        Ok(())
+    } else {
+        Err(PolicyError::PruneAfterRange { span })
+    }
+}
+
+pub(super) fn check_lock_days(days: u32) -> Result<(), PolicyError> {
+    if (1..=MOST_DAYS).contains(&days) { Ok(()) } else { Err(PolicyError::LockDaysRange { days }) }
+}
+
+/// Which classes there are is the store's to say.
+pub(super) fn check_storage_class(class: &str) -> Result<(), PolicyError> {
+    let upper = class.trim().to_ascii_uppercase();
+    let is_plausible = (1..=64).contains(&upper.len())
+        && upper.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+    let instead = match is_plausible {
+        true if upper == class => return Ok(()),
+        true => upper,
+        false => "STANDARD_IA, for example".to_owned(),
+    };
+    Err(PolicyError::BadStorageClass { class: class.to_owned(), instead })
+}
+
+/// Reads a duration as people write it: `14d`, `6h`, `1h 30m`.
+///
+/// # Errors
+/// [`PolicyError::BadDuration`].
+pub fn parse_duration(text: &str) -> Result<Duration, PolicyError> {
+    humantime::parse_duration(text)
+        .map_err(|error| PolicyError::BadDuration { text: text.to_owned(), reason: error.to_string() })
 }

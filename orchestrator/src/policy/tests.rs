@@ -14,6 +14,8 @@ schedule: "0 2 * * *"
 exclude: []                # globs on relative_path
 compression: fast          # fast | balanced | best
 # store: s3://bucket/prefix or file:///mnt/nas; default from the environment
+# retention: { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, timezone: UTC }
+#                          # without it, all backups are kept
 "#;
 
 fn parse(text: &str) -> Result<Policy, PolicyError> {
@@ -50,9 +52,26 @@ fn every_field_reads_back() {
         full_every: Some(Duration::from_secs(30 * 24 * 3600)),
         detect_changes: DetectChanges::Content,
         manifest: ManifestForm::Sealed,
-        ..Policy::new("a", ["x"]).unwrap()
+        retention: Some(RetentionRules {
+            keep_last: 1,
+            keep_within: Some(Duration::from_secs(14 * 24 * 3600)),
+            keep_hourly: 2,
+            keep_daily: 3,
+            keep_weekly: 4,
+            keep_monthly: 5,
+            keep_yearly: 6,
+            timezone: Some("America/Sao_Paulo".to_owned()),
+        }),
+        prune_after: Duration::from_secs(10 * 24 * 3600),
+        lock: Some(LockPolicy { mode: LockMode::Compliance, days: 30 }),
+        storage_class: Some("STANDARD_IA".to_owned()),
     };
-    assert_eq!(parse(&policy.to_yaml()).unwrap(), policy, "{}", policy.to_yaml());
+    let yaml = policy.to_yaml();
+    assert_eq!(parse(&yaml).unwrap(), policy, "{yaml}");
+    policy.check().unwrap();
+    assert!(yaml.contains(
+        "\nretention: { keep_last: 1, keep_within: 14d, keep_hourly: 2, keep_daily: 3, keep_weekly: 4, keep_monthly: 5, keep_yearly: 6, timezone: 'America/Sao_Paulo' }\nprune_after: 10d\nlock: { mode: compliance, days: 30 }\n"
+    ), "{yaml}");
 }
 
 #[test]
@@ -70,7 +89,7 @@ fn errors_name_file_line_and_text() {
     let field = refusal("policy_id: a\npaths: [x]\n\nexcludes: []\n");
     assert!(field.starts_with("docs.yaml, line 4, column 1: unknown field \"excludes\""), "{field}");
     assert!(field.contains("policy_id, paths, schedule, exclude, compression, store"), "{field}");
-    assert!(field.ends_with("\n  4 | excludes: []"), "{field}");
+    assert!(field.ends_with("\n  4 | excludes: []\nwrite: exclude: []"), "{field}");
     let variant = refusal("policy_id: a\npaths: [x]\ncompression: zip\n");
     assert!(
         variant.contains("line 3") && variant.contains("\"zip\" is not one of fast, balanced, best"),
@@ -93,6 +112,109 @@ fn errors_name_file_line_and_text() {
     assert!(twice.contains("line 3") && twice.contains("duplicate"), "{twice}");
     assert!(refusal("").starts_with("docs.yaml"));
     assert!(refusal("just text").contains("line 1"));
+}
+
+/// Each line is the third of a policy.
+#[test]
+fn what_cannot_be_kept_or_locked_is_refused_with_its_position() {
+    for (line, column, reason) in [
+        ("retention: {}", 12, "`retention` has no rule"),
+        ("retention:", 0, "`retention` has no rule"),
+        ("retention: { keep_last: 0 }", 12, "`retention` has no rule"),
+        ("retention: { timezone: UTC }", 12, "`retention` has no rule"),
+        ("retention: { keep_within: 0d }", 27, "`keep_within` is 0s, and must be from 1h to 36500d"),
+        ("retention: { keep_within: 6m }", 27, "`keep_within` is 6m, and must be from 1h"),
+        ("retention: { keep_within: 200y }", 27, "to 36500d"),
+        ("retention: { keep_within: 14 }", 27, "\"14\" is not a duration"),
+        ("retention: { keep_last: -1 }", 25, "is not a whole number from 0 to 4294967295"),
+        ("retention: { keep_last: 4294967296 }", 25, "is not a whole number from 0 to 4294967295"),
+        (
+            "retention: { keep_last: 99999999999999999999999 }",
+            25,
+            "is not a whole number from 0 to 4294967295",
+        ),
+        ("retention: { keep_last: 1.5 }", 25, "is not a whole number from 0 to 4294967295"),
+        ("retention: { keep_last: seven }", 25, "is not a whole number from 0 to 4294967295"),
+        ("retention: { keep_daily: 7, timezone: America/Sao_Paolo }", 39, "Write America/Sao_Paulo"),
+        ("retention: { keep_daily: 7, timezone: GMT-3 }", 39, "is not a time zone"),
+        ("retention: [7]", 12, "expected mapping"),
+        ("prune_after: 1d", 14, "`prune_after` is 1d, and must be from 2d to 36500d"),
+        ("prune_after: 0", 14, "`prune_after` is 0s"),
+        ("prune_after: soon", 14, "is not a duration"),
+        ("prune_after: 30m", 14, "from 2d"),
+        ("logs: { keep_days: -1 }", 20, "is not a whole number"),
+        ("lock:", 0, "a mode, governance or compliance"),
+        ("lock: { mode: governance }", 0, "`days` is missing"),
+        ("lock: { days: 30 }", 0, "`mode` is missing"),
+        ("lock: { mode: governance, days: 0 }", 33, "from 1 to 36500"),
+        ("lock: { mode: governance, days: 36501 }", 33, "from 1 to 36500"),
+        ("lock: { mode: governance, days: -1 }", 33, "is not a whole number from 0 to 4294967295"),
+        ("storage_class: standard_ia", 16, "Write STANDARD_IA"),
+        ("storage_class: ''", 16, "Write STANDARD_IA, for example"),
+        ("storage_class: \"A\\nB\"", 16, "Write STANDARD_IA, for example"),
+    ] {
+        let refused = refusal(&format!("policy_id: a\npaths: [x]\n{line}\n"));
+        assert!(refused.starts_with("docs.yaml, line 3") && refused.contains(reason), "{line}: {refused}");
+        assert!(column == 0 || refused.contains(&format!("column {column}:")), "{line}: {refused}");
+    }
+}
+
+#[test]
+fn a_name_that_is_nearly_known_is_corrected() {
+    for (line, right) in [
+        ("retention: { keep-last: 7 }", "retention: { keep_last: 7 }"),
+        ("retention: { keep_dayly: 7, keep_last: 3 }", "retention: { keep_daily: 7, keep_last: 3 }"),
+        ("retension: { keep_last: 7 }", "retention: { keep_last: 7 }"),
+        ("prune-after: 9d", "prune_after: 9d"),
+        ("lock: { mode: Governance, days: 3 }", "lock: { mode: governance, days: 3 }"),
+        ("lock: { mode: governance, day: 3 }", "lock: { mode: governance, days: 3 }"),
+        ("compression: ballanced", "compression: balanced"),
+    ] {
+        let refused = refusal(&format!("policy_id: a\npaths: [x]\n{line}\n"));
+        assert!(refused.ends_with(&format!("\nwrite: {right}")), "{line}: {refused}");
+        parse(&format!("policy_id: a\npaths: [x]\n{right}\n")).unwrap();
+    }
+    let block = refusal("policy_id: a\npaths: [x]\nretention:\n  keep_last: 3\n  keep_weeks: 2\n");
+    assert!(block.contains("line 5, column 3") && block.ends_with("\nwrite: keep_weekly: 2"), "{block}");
+    let far = refusal("policy_id: a\npaths: [x]\nretention: { days: 7 }\n");
+    assert!(far.contains("Known fields: keep_last, keep_within") && !far.contains("write:"), "{far}");
+}
+
+#[test]
+fn fields_that_were_set_by_hand_are_checked() {
+    let policy = || Policy::new("a", ["x"]).unwrap();
+    let rules = |rules| Policy { retention: Some(rules), ..policy() };
+    let one = || RetentionRules { keep_last: 1, ..RetentionRules::default() };
+    rules(one()).check().unwrap();
+    for wrong in [
+        rules(RetentionRules::default()),
+        rules(RetentionRules { keep_within: Some(Duration::ZERO), ..one() }),
+        rules(RetentionRules { timezone: Some("Mars/Phobos".to_owned()), ..one() }),
+        Policy { prune_after: Duration::from_secs(3600), ..policy() },
+        Policy { lock: Some(LockPolicy { mode: LockMode::Governance, days: 0 }), ..policy() },
+        Policy { storage_class: Some("é".to_owned()), ..policy() },
+    ] {
+        wrong.check().unwrap_err();
+    }
+}
+
+#[test]
+fn a_lock_is_read_from_a_word() {
+    let lock = |text: &str| text.parse::<LockPolicy>();
+    assert_eq!(lock("governance:30").unwrap(), LockPolicy { mode: LockMode::Governance, days: 30 });
+    assert_eq!(lock("compliance:7d").unwrap(), LockPolicy { mode: LockMode::Compliance, days: 7 });
+    for bad in [
+        "",
+        "governance",
+        "30",
+        "governance:",
+        "governance:0",
+        "governance:-1",
+        "legal:3",
+        "governance:36501",
+    ] {
+        lock(bad).unwrap_err();
+    }
 }
 
 #[test]

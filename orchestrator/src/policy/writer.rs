@@ -6,6 +6,9 @@ use intellistor_actors::backup::changes::DetectChanges;
 
 use super::definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 use super::digest::{compression_word, detection_word};
+use super::duration::duration_text;
+use super::fields;
+use super::lifecycle::{LockPolicy, RetentionRules};
 
 impl Policy {
     /// The policy as a file, with comments that explain it. Every path must be Unicode, which [`check`](Self::check)
@@ -39,8 +42,7 @@ impl Policy {
         }
         // Written only where it is not the default.
         if let Some(full_every) = self.full_every {
-            let _ =
-                writeln!(yaml, "full_every: {}", quoted(&humantime::format_duration(full_every).to_string()));
+            let _ = writeln!(yaml, "full_every: {}", quoted(&duration_text(full_every)));
         }
         if self.detect_changes != DetectChanges::default() {
             let _ = writeln!(yaml, "detect_changes: {}", detection_word(self.detect_changes));
@@ -49,14 +51,63 @@ impl Policy {
             let _ = writeln!(yaml, "manifest: sealed");
         }
         if self.resume != ResumePolicy::default() {
-            let fresh_after = humantime::format_duration(self.resume.fresh_after).to_string();
-            let _ = writeln!(yaml, "resume: {{ fresh_after: {} }}", quoted(&fresh_after));
+            let fresh_after = quoted(&duration_text(self.resume.fresh_after));
+            let _ = writeln!(yaml, "resume: {{ fresh_after: {fresh_after} }}");
         }
         if self.logs != LogPolicy::default() {
             let _ = writeln!(yaml, "logs: {{ keep_days: {} }}", self.logs.keep_days);
         }
+        self.write_lifecycle(&mut yaml);
         yaml
     }
+
+    fn write_lifecycle(&self, yaml: &mut String) {
+        let _ = match &self.retention {
+            Some(rules) => writeln!(yaml, "retention: {{ {} }}", rules_text(rules)),
+            None => yaml.write_str(RETENTION_EXAMPLE),
+        };
+        if self.prune_after != fields::PRUNE_AFTER {
+            let _ = writeln!(yaml, "prune_after: {}", duration_text(self.prune_after));
+        }
+        if let Some(LockPolicy { mode, days }) = self.lock {
+            let _ = writeln!(yaml, "lock: {{ mode: {}, days: {days} }}", mode.word());
+        }
+        if let Some(class) = &self.storage_class {
+            let _ = writeln!(yaml, "storage_class: {}", quoted(class));
+        }
+    }
+}
+
+const RETENTION_EXAMPLE: &str = "\
+# retention: { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, timezone: UTC }
+#                          # without it, all backups are kept
+";
+
+/// The rules that keep something, and the zone.
+fn rules_text(rules: &RetentionRules) -> String {
+    // No `..`: a new rule must be written, too.
+    let RetentionRules {
+        keep_last,
+        keep_within,
+        keep_hourly,
+        keep_daily,
+        keep_weekly,
+        keep_monthly,
+        keep_yearly,
+        timezone,
+    } = rules;
+    let number = |name, number: &u32| (*number > 0).then(|| format!("{name}: {number}"));
+    let fields = [
+        number("keep_last", keep_last),
+        keep_within.map(|span| format!("keep_within: {}", duration_text(span))),
+        number("keep_hourly", keep_hourly),
+        number("keep_daily", keep_daily),
+        number("keep_weekly", keep_weekly),
+        number("keep_monthly", keep_monthly),
+        number("keep_yearly", keep_yearly),
+        timezone.as_ref().map(|zone| format!("timezone: {}", quoted(zone))),
+    ];
+    fields.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A name that YAML would take for a number, a truth value or nothing needs quotes.
