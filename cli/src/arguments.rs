@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use intellistor_telemetry::console::Format;
 
-use crate::commands::{agent, backup, decrypt, help, key_create, list, policy_create, restore, show, verify};
+use crate::commands::{
+    agent, backup, decrypt, forget, help, hold, key_create, list, policy_create, release, restore, show,
+    unforget, verify,
+};
 
 /// Settings of both programs.
 macro_rules! settings {
@@ -138,6 +141,10 @@ pub(crate) enum ClientCommand {
     List(list::List),
     Show(show::Show),
     Verify(verify::Verify),
+    Forget(forget::Forget),
+    Unforget(unforget::Unforget),
+    Hold(hold::Hold),
+    Release(release::Release),
     Decrypt(decrypt::Decrypt),
     Completions(help::Completions),
     Manual(help::Manual),
@@ -190,6 +197,14 @@ mod tests {
             "backup-client restore --policy p.yaml --latest --out d --without-manifest",
             "backup-client list --policy p.yaml",
             "backup-client list --policy p.yaml --orphans",
+            "backup-client list --policy p.yaml --forgotten",
+            "backup-client forget --policy p.yaml --dry-run",
+            "backup-client forget --policy p.yaml --confirm",
+            "backup-client forget --policy p.yaml --key k --why w --confirm --dry-run",
+            "backup-client unforget --policy p.yaml --key k",
+            "backup-client hold --policy p.yaml --key k --reason r --legal",
+            "backup-client hold --policy p.yaml --latest --reason r",
+            "backup-client release --policy p.yaml --key k --legal",
             "backup-client show --policy p.yaml --latest --only a",
             "backup-client verify --policy p.yaml --key k",
             "backup-client show --policy p.yaml --latest --tree",

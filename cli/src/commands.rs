@@ -3,10 +3,14 @@
 pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod decrypt;
+pub(crate) mod forget;
 pub(crate) mod help;
+pub(crate) mod hold;
 pub(crate) mod key_create;
 pub(crate) mod list;
 pub(crate) mod policy_create;
+pub(crate) mod release;
 pub(crate) mod restore;
 pub(crate) mod show;
+pub(crate) mod unforget;
 pub(crate) mod verify;

@@ -95,6 +95,14 @@ impl Failure {
         move |error| Self::new(error.category().into(), what).because(hints::with_hint(&error))
     }
 
+    /// What failed and why, in one line.
+    pub(crate) fn summary(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -110,11 +118,7 @@ impl Failure {
 
     /// The JSON document that a program reads.
     pub(crate) fn document(&self) -> Value {
-        let message = match &self.cause {
-            Some(cause) => format!("{}: {cause}", self.what),
-            None => self.what.clone(),
-        };
-        let mut error = json!({ "category": self.exit.name(), "message": message });
+        let mut error = json!({ "category": self.exit.name(), "message": self.summary() });
         if let Some(hint) = &self.hint {
             error["try"] = hint.as_str().into();
         }

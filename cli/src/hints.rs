@@ -46,6 +46,20 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Target { .. } => {
             Some("Check --out: the folder, who may write there, and its free space".to_owned())
         }
+        Error::Precious { .. } => Some("If it is really to be forgotten, add --confirm".to_owned()),
+        Error::OnHold { .. } => Some("`backup-client release` ends the hold".to_owned()),
+        Error::NoSuchBackup { .. } => {
+            Some("`backup-client list` shows the backups that exist, `list --orphans` archives alone".to_owned())
+        }
+        Error::BeingSwept { .. } => {
+            Some("`backup-client list` shows the backups that exist".to_owned())
+        }
+        Error::OtherPolicy { found, .. } => Some(format!("Give the policy {found} with --policy")),
+        Error::NoRetention { .. } => Some(
+            "Write into the policy what is to be kept, for example `retention: { keep_daily: 7, keep_weekly: 5, \
+             keep_monthly: 12 }`; or forget one backup with --key"
+                .to_owned(),
+        ),
         Error::NothingMatches { .. } => Some("`backup-client show` lists the paths in the backup".to_owned()),
         _ => None,
     }

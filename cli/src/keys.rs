@@ -17,6 +17,16 @@ const KEY_FILE: &str = "INTELLISTOR_KEY_FILE";
 /// A key is 44 characters; whatever is much larger is another file.
 const MOST_BYTES: usize = 4096;
 
+/// Whether the environment names a key.
+pub(crate) fn is_configured(environment: &Environment) -> Result<bool, Failure> {
+    for name in [KEY, KEY_FILE, PASSPHRASE] {
+        if environment.get(name)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The key that the environment names.
 pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<UserKey, Failure> {
     let mut set = Vec::new();

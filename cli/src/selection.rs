@@ -58,6 +58,14 @@ pub(crate) struct Which {
     pub(crate) latest: bool,
 }
 
+/// Which of the policy's backups, by its key alone.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgument {
+    /// The backup's key in the store, as `list` shows it; it ends in backup.tar.gz.enc
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: String,
+}
+
 /// What a backup may be sealed with.
 #[derive(Debug, Args)]
 pub(crate) struct SealArgument {

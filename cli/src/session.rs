@@ -74,6 +74,25 @@ impl Session {
         Ok((self.open_store(&url).await?, key.into()))
     }
 
+    /// The policy's store, and the identity where one is configured, for what needs no key and says more with one.
+    pub(crate) async fn open_with_key_if_any(
+        &self,
+        policy: &Policy,
+    ) -> Result<(Catalog, Option<Identity>), Failure> {
+        let catalog = self.open_catalog(policy).await?;
+        let key = match keys::is_configured(&self.environment)? {
+            false => None,
+            true => match keys::user_key(&self.environment, &self.screen) {
+                Ok(key) => Some(key.into()),
+                Err(failure) => {
+                    self.screen.warn(format_args!("continuing without a key: {}", failure.summary()));
+                    None
+                }
+            },
+        };
+        Ok((catalog, key))
+    }
+
     /// The policy's store, for what needs no key.
     pub(crate) async fn open_catalog(&self, policy: &Policy) -> Result<Catalog, Failure> {
         self.open_store(&self.store_url(policy)?).await
@@ -168,11 +187,32 @@ impl Session {
         which: &Which,
     ) -> Result<BackupName, Failure> {
         match &which.key {
-            Some(key) => name_of(key),
+            Some(key) => {
+                let name = name_of(key)?;
+                self.warn_if_forgotten(catalog, identity, &name).await;
+                Ok(name)
+            }
             None => {
                 let latest = self.unless_cancelled(catalog.latest(&policy.policy_id, identity)).await;
                 latest.map_err(Failure::engine("cannot find the newest backup"))
             }
+        }
+    }
+
+    /// The backup with a key, that something is to be said about.
+    pub(crate) fn named(&self, key: &str) -> Result<BackupName, Failure> {
+        name_of(key)
+    }
+
+    /// A forgotten backup is used all the same: a person has named it.
+    async fn warn_if_forgotten(&self, catalog: &Catalog, identity: &Identity, name: &BackupName) {
+        match self.unless_cancelled(catalog.forgotten(name, identity)).await {
+            Ok(None) => {}
+            Ok(Some(why)) => self.screen.warn(format_args!(
+                "this backup is forgotten ({why}), and a sweep will delete it; `backup-client unforget` lists it again"
+            )),
+            // Whatever it is, it fails more clearly where the backup is read.
+            Err(error) => tracing::debug!(%error, "cannot tell whether the backup is forgotten"),
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) async fn of_store(
     now: DateTime<Utc>,
 ) -> Vec<String> {
     let mut alerts = Vec::new();
-    match backups_before(catalog, name).await {
+    match backups_before(catalog, recipients, name).await {
         Ok(before) => alerts.extend(of_backups(catalog, recipients, before, base, now).await),
         // Backups need no right to list.
         Err(error) => {
@@ -106,9 +106,20 @@ pub(crate) fn of_changes(changes: &Changes, base_files: u64, is_reported: bool) 
     alerts
 }
 
-async fn backups_before(catalog: &Catalog, name: &BackupName) -> Result<Vec<BackupName>> {
-    let listed = catalog.list(&name.policy_id).await?;
-    Ok(listed.into_iter().map(|listing| listing.name).filter(|other| other != name).collect())
+/// The listed backups besides `name`, oldest first.
+async fn backups_before(
+    catalog: &Catalog,
+    recipients: &Recipients,
+    name: &BackupName,
+) -> Result<Vec<BackupName>> {
+    let contents = catalog.contents(&name.policy_id).await?;
+    let mut listed = Vec::new();
+    for other in contents.backups().map(|backup| backup.name).filter(|other| other != name) {
+        if !catalog.is_forgotten(&contents, &other, recipients).await? {
+            listed.push(other);
+        }
+    }
+    Ok(listed)
 }
 
 async fn of_backups(
@@ -124,7 +135,7 @@ async fn of_backups(
     if let Some(newest) = future.last() {
         alerts.push(format!(
             "the store has a backup dated in the future, {} (the clock says {}): the clock was wrong then, or is \
-             wrong now. `--latest` skips that backup. If you do not need it, delete it from the store",
+             wrong now. `--latest` skips that backup. If you do not need it, forget it",
             newest.archive_key(),
             now.format(TIMESTAMP)
         ));

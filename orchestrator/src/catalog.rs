@@ -155,6 +155,15 @@ impl Catalog {
         Ok(None)
     }
 
+    /// Why a backup is forgotten, if it is. `restore`, `show`, `verify` and `decrypt` work on it all the same.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn forgotten(&self, name: &BackupName, keys: &dyn OpensBackups) -> Result<Option<String>> {
+        let standing = Standing::read(&*self.store, name, keys).await?;
+        Ok(standing.forgotten().map(|forgotten| forgotten.why.clone()))
+    }
+
     /// Whether a backup is forgotten. What proves nothing is told, and hides nothing.
     pub(crate) async fn is_forgotten(
         &self,

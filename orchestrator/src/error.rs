@@ -159,11 +159,19 @@ pub enum Error {
         found: String,
         policy_id: String,
     },
-    /// Occurs when a backup is to be forgotten that should not be.
-    #[error("{key} was not forgotten: {why}. Nothing was changed")]
-    NotForgotten {
+    /// Occurs when the newest backup, or the newest without problems, is to be forgotten without a confirmation.
+    #[error("{key} is {what}, and was not forgotten")]
+    Precious {
         /// The archive's key.
         key: String,
+        what: &'static str,
+    },
+    /// Occurs when a backup is to be forgotten that is held.
+    #[error("{key} is held, and was not forgotten. It is held because: {why}")]
+    OnHold {
+        /// The archive's key.
+        key: String,
+        /// The reason of the hold.
         why: String,
     },
     /// Occurs when a backup is to be held or unforgotten that is being deleted.

@@ -75,14 +75,14 @@ pub use intellistor_storage::objects::{
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
 pub use lifecycle::{
-    BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldReport, KeepReason, KeptBackup, Reason,
-    RetentionOptions, apply_retention, forget, hold, release, unforget,
+    BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldOptions, HoldReport, KeepReason,
+    KeptBackup, Reason, RetentionOptions, apply_retention, forget, hold, release, unforget,
 };
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;
 pub use operations::decrypt::decrypt;
-pub use operations::list::{BackupRow, ListReport, OwnerRow, list};
+pub use operations::list::{BackupRow, ForgottenDetails, ForgottenRow, ListReport, OwnerRow, list};
 pub use operations::report::{
     BackupReport, DecryptReport, Integrity, RestoreReport, VerifiedArchive, VerifyReport,
 };

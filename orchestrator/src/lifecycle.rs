@@ -28,7 +28,7 @@ mod scope;
 
 pub use apply::{RetentionOptions, apply_retention};
 pub use forget::{ForgetOptions, ForgetReport, ForgottenBackup, KeepReason, KeptBackup, forget};
-pub use hold::{BackupState, HoldReport, hold, release, unforget};
+pub use hold::{BackupState, HoldOptions, HoldReport, hold, release, unforget};
 pub use retention::Reason;
 pub(crate) use retention::{Candidate, Verdict, verdicts};
 pub(crate) use scope::Scope;

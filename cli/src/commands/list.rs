@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use intellistor::{ListReport, OrphanArchive};
+use intellistor::{ListReport, OpensBackups, OrphanArchive};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -18,11 +18,14 @@ use crate::units::counted;
 /// List the backups of a policy, oldest first
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   backup-client list --policy policy.yaml
+  backup-client list --policy policy.yaml --forgotten
 
 restore, show, verify and decrypt take a backup's `key` as --key. `machine` is the machine that the policy belongs to; \
-`host` is where each backup was made, according to its manifest (not verified). Listing needs no encryption key.")]
+`host` is where each backup was made, according to its manifest (not verified). Listing needs no encryption key. With one, forgotten \
+backups are left out, once the key has proven that whoever has the key forgot them; without one, they are listed, and \
+`forgotten` has what is said about them, unverified.")]
 pub(crate) struct List {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -30,6 +33,9 @@ pub(crate) struct List {
     /// was stopped before it wrote one, or is about to write it
     #[arg(long)]
     orphans: bool,
+    /// Show the forgotten backups instead: when, by whom and why, and from when on `prune` deletes them
+    #[arg(long)]
+    forgotten: bool,
 }
 
 #[derive(Serialize)]
@@ -61,8 +67,9 @@ impl Orphan {
 
 pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
-    let catalog = session.open_catalog(&policy).await?;
-    let listed = session.unless_cancelled(intellistor::list(&catalog, &policy.policy_id)).await;
+    let (catalog, identity) = session.open_with_key_if_any(&policy).await?;
+    let keys = identity.as_ref().map(|identity| identity as &dyn OpensBackups);
+    let listed = session.unless_cancelled(intellistor::list(&catalog, &policy.policy_id, keys)).await;
     let what = format!("cannot list the backups of policy {}", policy.policy_id);
     let mut list = listed.map_err(Failure::engine(what))?;
     if let Some(error) = &list.owner_error {
@@ -70,6 +77,19 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
             "cannot tell which machine the policy belongs to: {}",
             hints::with_hint(error)
         ));
+    }
+    list.warnings.iter().for_each(|warning| session.screen.warn(warning));
+    if !list.forgotten.is_empty() && !command.forgotten {
+        let forgotten = counted(list.forgotten.len() as u64, "forgotten backup");
+        session.screen.note(match keys {
+            Some(_) => format!("{forgotten} left out; `list --forgotten` shows them"),
+            None => {
+                format!("{forgotten} listed, since no key is configured to prove that they are forgotten")
+            }
+        });
+    }
+    if command.forgotten {
+        list.backups = std::mem::take(&mut list.forgotten);
     }
     let orphans = std::mem::take(&mut list.orphans);
     if !orphans.is_empty() && !command.orphans {

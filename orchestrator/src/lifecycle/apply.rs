@@ -131,7 +131,7 @@ struct Listed {
     newest_first: Vec<BackupName>,
 }
 
-/// The listed backups. What proves nothing is told, and counts for nothing.
+/// The listed backups. What proves nothing is a warning, and counts for nothing.
 async fn listed(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Result<Listed> {
     let contents = scope.catalog.contents(scope.policy_id).await?;
     let backups = contents.all().filter(|(_, objects)| objects.has(ObjectKind::Manifest));
@@ -164,7 +164,7 @@ impl std::fmt::Display for Brake {
             Self::Record(BrakeRecord { since, why, .. }) => write!(f, "since the backup of {since}: {why}"),
             Self::Unknown(why) => write!(
                 f,
-                "whether anything was lost cannot be told: the newest backup cannot be opened ({why})"
+                "whether anything was lost is not known: the newest backup cannot be opened ({why})"
             ),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A backup **begins** a brake when much less is there than in the one before, when a folder is empty that was not, or when most
 //! files were changed or replaced at once. Later ones **inherit** it from the backup before them, until all of that is over, or a
-//! person has [confirmed](Confirmed) that nothing was lost. It lies in the manifest, so that no machine and no state has to
+//! person has [confirmed](Confirmed) that nothing was lost. It is in the manifest, so that no machine and no state has to
 //! remember it.
 //!
 //! Law (must): a brake outlives full backups, bases that were left out, and another machine's take-over: without a base, the
@@ -66,7 +66,7 @@ pub(crate) async fn of_backup(
     Ok(brake)
 }
 
-/// Why retention rests for a backup, if it does. `is_confirmed`: a proven [`Confirmed`] lies beside it.
+/// Why retention rests for a backup, if it does. `is_confirmed`: there is a proven [`Confirmed`] beside it.
 pub(crate) fn in_force(
     brake: Option<&BrakeRecord>,
     is_confirmed: bool,

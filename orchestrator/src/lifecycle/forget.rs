@@ -102,8 +102,8 @@ impl fmt::Display for KeepReason {
 /// Forgets one backup of a policy.
 ///
 /// # Errors
-/// [`Error::OtherPolicy`]; [`Error::NoSuchBackup`]; [`Error::NotForgotten`] for one that is held, and without
-/// [`confirm`](ForgetOptions::confirm) for the newest; `NotOwner`; those of the store and of the key.
+/// [`Error::OtherPolicy`]; [`Error::NoSuchBackup`]; [`Error::OnHold`]; [`Error::Precious`] without
+/// [`confirm`](ForgetOptions::confirm); `NotOwner`; those of the store and of the key.
 pub async fn forget(
     catalog: &Catalog,
     keys: &dyn OpensBackups,
@@ -123,14 +123,14 @@ pub async fn forget(
         report.prunable_from = Some(*prunable_from);
         return Ok(report);
     }
-    let refused = |why: String| Error::NotForgotten { key: name.archive_key(), why };
+    let key = name.archive_key();
     if let Some(hold) = standing.held() {
-        return Err(refused(format!("it is held ({}), until it is released", hold.why)));
+        return Err(Error::OnHold { key, why: hold.why.clone() });
     }
     if !options.confirm
-        && let Some(why) = is_precious(&scope, name).await?
+        && let Some(what) = is_precious(&scope, name).await?
     {
-        return Err(refused(why.to_owned()));
+        return Err(Error::Precious { key, what });
     }
     let why = options.why.unwrap_or_else(|| "by hand".to_owned());
     let forgotten = forgetting(&scope, &why, policy.prune_after);
@@ -165,7 +165,7 @@ async fn is_precious(scope: &Scope<'_>, name: &BackupName) -> Result<Option<&'st
     let contents = scope.catalog.contents(scope.policy_id).await?;
     let listed = listed(scope, &contents).await?;
     if listed.first() == Some(name) {
-        return Ok(Some("it is the newest backup"));
+        return Ok(Some("the newest backup"));
     }
     let Some(at) = listed.iter().position(|listed| listed == name) else { return Ok(None) };
     for newer in &listed[..at] {
@@ -173,7 +173,7 @@ async fn is_precious(scope: &Scope<'_>, name: &BackupName) -> Result<Option<&'st
             return Ok(None);
         }
     }
-    Ok(is_whole(scope, name).await?.then_some("it is the newest backup without problems"))
+    Ok(is_whole(scope, name).await?.then_some("the newest backup without problems"))
 }
 
 /// The listed backups whose time counts, newest first.

@@ -6,7 +6,6 @@
 //! Law (must): who holds or unforgets writes first, and looks after that. A sweep does the same, so one of the two sees the
 //! other (see `storage::catalog::standing`). If it is this one, `hold.json` gets back what it said, and the command has failed.
 
-use chrono::{DateTime, Utc};
 use intellistor_storage::archive::Header;
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
@@ -30,8 +29,10 @@ pub struct HoldReport {
     pub state: BackupState,
     /// Why it is held or forgotten.
     pub reason: Option<String>,
-    /// Whether anything was written.
+    /// Whether this command changes anything.
     pub changed: bool,
+    /// Whether nothing was written.
+    pub dry_run: bool,
     /// Objects whose legal hold was set or ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub legal_holds: Vec<String>,
@@ -39,7 +40,7 @@ pub struct HoldReport {
     pub notes: Vec<String>,
 }
 
-/// How a backup stands.
+/// What is true of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackupState {
@@ -50,7 +51,16 @@ pub enum BackupState {
     Forgotten,
 }
 
-/// Holds a backup. `legal`: also in the store itself, so that not even its owner deletes it.
+/// How a backup is held, released or unforgotten.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HoldOptions {
+    /// The hold is set, or ended, in the store itself as well, which then lets no one delete what the backup needs.
+    pub legal: bool,
+    /// Nothing is written.
+    pub dry_run: bool,
+}
+
+/// Holds a backup.
 ///
 /// # Errors
 /// [`Error::OtherPolicy`]; [`Error::NoSuchBackup`]; [`Error::BeingSwept`]; [`Error::NoLegalHold`]; those of the store and of
@@ -58,10 +68,10 @@ pub enum BackupState {
 pub async fn hold(
     catalog: &Catalog,
     keys: &dyn OpensBackups,
-    name: &BackupName,
     policy_id: &str,
+    name: &BackupName,
     reason: &str,
-    legal: bool,
+    HoldOptions { legal, dry_run }: HoldOptions,
 ) -> Result<HoldReport> {
     let scope = Scope { catalog, keys, policy_id };
     scope.check(name)?;
@@ -73,28 +83,29 @@ pub async fn hold(
     let objects = if legal { legal_hold::objects(&subject).await? } else { Vec::new() };
     let before = subject.said();
     let is_said = before.as_ref().is_some_and(|hold| hold.held && hold.why == reason);
-    if !is_said {
-        let unforgets = before.and_then(|hold| hold.unforgets);
-        let (time, by, why) = (scope.now(), scope.by(), reason.to_owned());
-        subject.say(Hold { time, by, why, held: true, unforgets }).await?;
+    let hold = Hold { why: reason.to_owned(), held: true, ..subject.hold() };
+    let mut report = subject.report(&hold, !is_said || !objects.is_empty(), dry_run);
+    if !dry_run {
+        if !is_said {
+            subject.say(&hold).await?;
+        }
+        legal_hold::set(&scope, &objects, true).await?;
+        tracing::info!(key = name.archive_key(), reason, legal, "held");
     }
-    legal_hold::set(&scope, &objects, true).await?;
-    tracing::info!(key = name.archive_key(), reason, legal, "held");
-    let mut report = subject.report(!is_said).await?;
     report.legal_holds = objects;
     Ok(report)
 }
 
-/// Ends a hold. `legal`: also in the store itself.
+/// Ends a hold.
 ///
 /// # Errors
 /// As for [`hold`]; `NotOwner` when the policy is another machine's.
 pub async fn release(
     catalog: &Catalog,
     keys: &dyn OpensBackups,
-    name: &BackupName,
     policy_id: &str,
-    legal: bool,
+    name: &BackupName,
+    HoldOptions { legal, dry_run }: HoldOptions,
 ) -> Result<HoldReport> {
     let scope = Scope { catalog, keys, policy_id };
     scope.check(name)?;
@@ -108,29 +119,25 @@ pub async fn release(
         false => (Vec::new(), Vec::new()),
     };
     let held = subject.said().filter(|hold| hold.held);
-    let is_held = held.is_some();
-    if let Some(hold) = held {
-        let (time, by, why) = (scope.now(), scope.by(), "released".to_owned());
-        tracing::info!(key = name.archive_key(), was_held = hold.why, legal, "released");
-        statements::put(
-            scope.store(),
-            &subject.header,
-            &subject.data_key,
-            &Hold { time, by, why, held: false, ..hold },
-        )
-        .await?;
-    } else {
+    let hold = Hold { why: "released".to_owned(), held: false, ..subject.hold() };
+    let mut report = subject.report(&hold, held.is_some() || !objects.is_empty(), dry_run);
+    if held.is_none() {
         notes.push("it was not held".to_owned());
     }
-    legal_hold::set(&scope, &objects, false).await?;
+    if !dry_run {
+        if let Some(before) = held {
+            statements::put(scope.store(), &subject.header, &subject.data_key, &hold).await?;
+            tracing::info!(key = name.archive_key(), was_held = before.why, legal, "released");
+        }
+        legal_hold::set(&scope, &objects, false).await?;
+    }
     if !legal {
         notes.extend(match legal_hold::is_set(&scope, name).await {
             Ok(false) => None,
             Ok(true) => Some("its legal hold in the store is still there: release that, too".to_owned()),
-            Err(error) => Some(format!("whether the store has a legal hold on it cannot be told: {error}")),
+            Err(error) => Some(format!("it is not known whether the store has a legal hold on it: {error}")),
         });
     }
-    let mut report = subject.report(is_held).await?;
     report.legal_holds = objects;
     report.notes.extend(notes);
     Ok(report)
@@ -143,35 +150,36 @@ pub async fn release(
 pub async fn unforget(
     catalog: &Catalog,
     keys: &dyn OpensBackups,
-    name: &BackupName,
     policy_id: &str,
+    name: &BackupName,
+    dry_run: bool,
 ) -> Result<HoldReport> {
     let scope = Scope { catalog, keys, policy_id };
     scope.check(name)?;
     let subject = Subject::find(scope, name).await?;
     let Found::Proven(forgotten) = &subject.standing.forgotten else {
-        let mut report = subject.report(false).await?;
+        let mut report = subject.report(&subject.hold(), false, dry_run);
         report.notes.push("it was not forgotten".to_owned());
         return Ok(report);
     };
     let before = subject.said();
     let is_said = before.as_ref().is_some_and(|hold| hold.unforgets.as_ref() == Some(&forgotten.id));
+    // A hold that is in force stays in force.
+    let why = before.filter(|hold| hold.held).map_or_else(|| "unforgotten".to_owned(), |hold| hold.why);
+    let hold = Hold { why, unforgets: Some(forgotten.id.clone()), ..subject.hold() };
+    let report = subject.report(&hold, !is_said, dry_run);
+    if dry_run {
+        return Ok(report);
+    }
     if !is_said {
-        let (time, by) = (scope.now(), scope.by());
-        let unforgets = Some(forgotten.id.clone());
-        // A hold that is in force stays in force.
-        let (held, why) = match before.filter(|hold| hold.held) {
-            Some(hold) => (true, hold.why),
-            None => (false, "unforgotten".to_owned()),
-        };
-        subject.say(Hold { time, by, why, held, unforgets }).await?;
+        subject.say(&hold).await?;
         tracing::info!(key = name.archive_key(), was_forgotten = forgotten.why, "unforgotten");
     }
-    // It counts no more. Whoever may not delete leaves it there.
+    // It counts no more. Who may not delete leaves it there.
     if let Err(error) = scope.store().delete(&name.key(ObjectKind::Forgotten)).await {
         tracing::debug!(%error, "the statement that does not count any more stays in the store");
     }
-    subject.report(!is_said).await
+    Ok(report)
 }
 
 /// A backup that something is said about.
@@ -199,43 +207,48 @@ impl<'a> Subject<'a> {
         self.standing.hold.clone().proven()
     }
 
+    /// What `hold.json` says, or would say to change nothing; by this program, now.
+    fn hold(&self) -> Hold {
+        let (time, by) = (self.scope.now(), self.scope.by());
+        match self.said() {
+            Some(hold) => Hold { time, by, ..hold },
+            None => Hold { time, by, why: String::new(), held: false, unforgets: None },
+        }
+    }
+
     /// Writes what speaks for the backup, then looks whether a sweep was there before.
     ///
     /// Law (must): `hold.json` is written before `forgotten.json` is read.
-    async fn say(&self, hold: Hold) -> Result<()> {
-        let (store, time) = (self.scope.store(), hold.time);
-        statements::put(store, &self.header, &self.data_key, &hold).await?;
+    async fn say(&self, hold: &Hold) -> Result<()> {
+        let store = self.scope.store();
+        statements::put(store, &self.header, &self.data_key, hold).await?;
         let looked = async {
             refuse_swept(self.name, &statements::read(store, self.name, self.scope.keys).await?)?;
             exists(self.scope, self.name).await
         };
         let refused = match looked.await {
             Err(refused @ (Error::BeingSwept { .. } | Error::NoSuchBackup { .. })) => refused,
-            // It may be in force, and says so when it is asked for again.
+            // It may be in force: the same command again finds out.
             looked => return looked,
         };
-        statements::put(store, &self.header, &self.data_key, &self.taken_back(time)).await?;
+        let why = "refused: a sweep was deleting it".to_owned();
+        let before = self.said().unwrap_or(Hold { why, ..self.hold() });
+        statements::put(store, &self.header, &self.data_key, &before).await?;
         Err(refused)
     }
 
-    /// What `hold.json` said before; where there was none, one that holds nothing.
-    fn taken_back(&self, time: DateTime<Utc>) -> Hold {
-        let (by, why) = (self.scope.by(), "refused: a sweep was deleting it".to_owned());
-        self.said().unwrap_or(Hold { time, by, why, held: false, unforgets: None })
-    }
-
-    /// Reads how the backup stands now.
-    async fn report(&self, changed: bool) -> Result<HoldReport> {
-        let standing = self.scope.standing(self.name).await?;
+    /// What is true of the backup once `hold.json` says this.
+    fn report(&self, hold: &Hold, changed: bool, dry_run: bool) -> HoldReport {
+        let standing = Standing { hold: Found::Proven(hold.clone()), ..self.standing.clone() };
         let (state, reason) = match (standing.held(), standing.forgotten()) {
             (_, Some(forgotten)) => (BackupState::Forgotten, Some(forgotten.why.clone())),
             (Some(hold), None) => (BackupState::OnHold, Some(hold.why.clone())),
             (None, None) => (BackupState::Listed, None),
         };
         let BackupName { policy_id, timestamp, backup_id } = self.name.clone();
-        Ok(HoldReport {
+        HoldReport {
             key: self.name.archive_key(),
-            notes: standing.unproven(self.name),
+            notes: self.standing.unproven(self.name),
             policy: policy_id,
             legal_holds: Vec::new(),
             backup_id,
@@ -243,7 +256,8 @@ impl<'a> Subject<'a> {
             state,
             reason,
             changed,
-        })
+            dry_run,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Legal holds: the store itself lets nobody delete what a held backup needs, not even the account's owner.
+//! Legal holds: the store itself lets no one delete what a held backup needs, not even the account's owner.
 //!
 //! They are on the manifest, on its sealed lists, and on every archive that the manifest names. An archive that another
 //! legally held backup names, too, keeps its hold when one of them is released.

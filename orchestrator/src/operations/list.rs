@@ -1,10 +1,19 @@
-//! Lists the backups of a policy. Needs no key.
+//! Lists the backups of a policy. Needs no key; with one, what was said about backups is proven, and forgotten ones are left out.
 
-use intellistor_storage::catalog::contents::{ListedBackup, OrphanArchive};
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use intellistor_storage::catalog::contents::{Contents, ListedBackup, OrphanArchive};
+use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
+use intellistor_storage::catalog::standing::Standing;
+use intellistor_storage::catalog::statements::{self, Forgotten, Found, Hold};
+use intellistor_storage::keys::OpensBackups;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+
+/// Statements that are read concurrently.
+const CONCURRENT: usize = 16;
 
 /// Its serde form is the JSON that `list` prints, but for the commands that restore archives without a manifest.
 #[derive(Debug, Serialize)]
@@ -18,8 +27,14 @@ pub struct ListReport {
     /// Why the owner is unknown.
     #[serde(skip)]
     pub owner_error: Option<Error>,
-    /// Oldest first.
+    /// Oldest first. Without a key, also those that may be forgotten.
     pub backups: Vec<BackupRow>,
+    /// Those that are forgotten, proven with a key; without one, those about which that is said. Oldest first.
+    #[serde(skip)]
+    pub forgotten: Vec<BackupRow>,
+    /// What was said about a backup and proves nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Archives without a manifest, oldest first.
     #[serde(skip)]
     pub orphans: Vec<OrphanArchive>,
@@ -51,13 +66,38 @@ pub struct BackupRow {
     pub archive_bytes: u64,
     /// Size of the manifest.
     pub manifest_bytes: u64,
+    /// Whether `hold.json` says that it is held.
+    pub held: bool,
+    /// What `forgotten.json` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<ForgottenRow>,
 }
 
-/// Lists what the store holds of a policy.
+/// What is said about a forgotten backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForgottenRow {
+    /// Whether it is proven with the key. Anyone who can write to the store may have said the rest otherwise.
+    pub verified: bool,
+    #[serde(flatten)]
+    pub says: Option<ForgottenDetails>,
+}
+
+/// When, by whom, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForgottenDetails {
+    /// In RFC 3339.
+    pub time: String,
+    pub by: String,
+    pub why: String,
+    /// From when on a sweep may delete it, in RFC 3339.
+    pub prunable_from: String,
+}
+
+/// Lists what the store holds of a policy. With keys, what was said about its backups is proven.
 ///
 /// # Errors
 /// Those of the store. That the owner cannot be read is in the report.
-pub async fn list(catalog: &Catalog, policy_id: &str) -> Result<ListReport> {
+pub async fn list(catalog: &Catalog, policy_id: &str, keys: Option<&dyn OpensBackups>) -> Result<ListReport> {
     let contents = catalog.contents(policy_id).await?;
     let listed: Vec<_> = contents.backups().collect();
     let hosts = catalog.hosts(listed.iter().map(|backup| backup.name.clone()).collect()).await?;
@@ -65,14 +105,80 @@ pub async fn list(catalog: &Catalog, policy_id: &str) -> Result<ListReport> {
         Ok(owner) => (owner, None),
         Err(error) => (None, Some(error)),
     };
+    let said = stream::iter(&listed).map(|backup| said(catalog, &contents, &backup.name, keys));
+    let said: Vec<_> = said.buffered(CONCURRENT).try_collect().await?;
+    let (mut backups, mut forgotten, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    for ((backup, host), said) in listed.into_iter().zip(hosts).zip(said) {
+        warnings.extend(said.warnings);
+        let row = BackupRow { held: said.held, forgotten: said.forgotten, ..BackupRow::new(backup, host) };
+        match (&row.forgotten, keys.is_some()) {
+            (Some(ForgottenRow { verified: true, .. }), _) => forgotten.push(row),
+            // It may be so.
+            (Some(_), false) => {
+                forgotten.push(row.clone());
+                backups.push(row);
+            }
+            _ => backups.push(row),
+        }
+    }
     Ok(ListReport {
         policy: policy_id.to_owned(),
         store: catalog.url(),
         machine: owner.map(|owner| OwnerRow { host: owner.host, since: owner.since }),
         owner_error,
-        backups: listed.into_iter().zip(hosts).map(|(backup, host)| BackupRow::new(backup, host)).collect(),
+        backups,
+        forgotten,
+        warnings,
         orphans: contents.orphans().collect(),
     })
+}
+
+/// What is said about a backup, as its row has it.
+#[derive(Default)]
+struct Said {
+    held: bool,
+    forgotten: Option<ForgottenRow>,
+    warnings: Vec<String>,
+}
+
+async fn said(
+    catalog: &Catalog,
+    contents: &Contents,
+    name: &BackupName,
+    keys: Option<&dyn OpensBackups>,
+) -> Result<Said> {
+    let has = |kind| contents.of_backup(name).is_some_and(|objects| objects.has(kind));
+    let (may_be_forgotten, may_be_held) = (has(ObjectKind::Forgotten), has(ObjectKind::Hold));
+    if !may_be_forgotten && !may_be_held {
+        return Ok(Said::default());
+    }
+    let store = &*catalog.store;
+    let Some(keys) = keys else {
+        let hold = statements::read_unproven::<Hold>(store, name).await?;
+        let mut forgotten = None;
+        if may_be_forgotten {
+            let says = statements::read_unproven::<Forgotten>(store, name).await?;
+            forgotten = Some(ForgottenRow { verified: false, says: says.as_ref().map(details) });
+        }
+        return Ok(Said { held: hold.is_some_and(|hold| hold.held), forgotten, warnings: Vec::new() });
+    };
+    let standing = Standing::read(store, name, keys).await?;
+    let forgotten = match (standing.forgotten(), &standing.forgotten) {
+        (Some(forgotten), _) => Some(ForgottenRow { verified: true, says: Some(details(forgotten)) }),
+        (None, Found::Unproven(_)) => Some(ForgottenRow { verified: false, says: None }),
+        (None, _) => None,
+    };
+    Ok(Said { held: standing.held().is_some(), forgotten, warnings: standing.unproven(name) })
+}
+
+fn details(Forgotten { time, by, why, prunable_from, .. }: &Forgotten) -> ForgottenDetails {
+    let text = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    ForgottenDetails {
+        time: text(time),
+        by: by.clone(),
+        why: why.clone(),
+        prunable_from: text(prunable_from),
+    }
 }
 
 impl BackupRow {
@@ -88,6 +194,8 @@ impl BackupRow {
             host,
             archive_bytes,
             manifest_bytes,
+            held: false,
+            forgotten: None,
         }
     }
 }

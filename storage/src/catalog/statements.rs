@@ -206,6 +206,19 @@ pub async fn read<S: Statement>(
     }
 }
 
+/// What is said about a backup, without a proof: for listings without a key. `None` where nothing is said, or nothing that can
+/// be read.
+///
+/// # Errors
+/// Those of the store.
+pub async fn read_unproven<S: Statement>(store: &dyn ObjectStore, name: &BackupName) -> Result<Option<S>> {
+    match store.get_range(&name.key(S::OBJECT), 0..MOST_BYTES + 1).await {
+        Ok(bytes) => Ok(serde_json::from_slice::<Document<'_, S>>(&bytes).ok().map(|document| document.says)),
+        Err(Error::Store(error)) if error.kind == StoreErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The header in a statement, unproven: the only one that is left of a backup whose manifest is gone.
 ///
 /// # Errors

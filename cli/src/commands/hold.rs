@@ -1,0 +1,58 @@
+//! `hold`: a backup that is kept whatever the rules say.
+
+use clap::Args;
+use intellistor::{HoldOptions, HoldReport};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Done;
+use crate::selection::{PolicyArgument, Which};
+use crate::session::Session;
+
+/// Keep a backup, whatever the policy's retention says, until it is released
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backup-client hold --policy policy.yaml --latest --reason 'before the migration'
+  backup-client hold --policy policy.yaml --key KEY --reason 'case 2026/118' --legal
+
+A backup that is held is listed, also if it was forgotten before, and nothing deletes it. Any machine with the key can hold a \
+backup; `release`, on the policy's own machine, ends the hold. --legal also puts S3 legal holds on every object that the backup \
+needs, so that the store itself lets no one delete them; that takes a bucket with Object Lock.")]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    #[command(flatten)]
+    which: Which,
+    /// Why, for whoever wants to forget it
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Also set S3 legal holds on the backup's objects
+    #[arg(long)]
+    legal: bool,
+    /// Change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) async fn run(command: &Hold, session: &Session) -> Result<Done, Failure> {
+    if command.reason.trim().is_empty() {
+        return Err(Failure::configuration("--reason is empty: say why the backup is held"));
+    }
+    let policy = session.policy(&command.policy.policy)?;
+    let (catalog, identity) = session.open(&policy).await?;
+    let name = match &command.which.key {
+        Some(key) => session.named(key)?,
+        None => session.choose(&catalog, &identity, &policy, &command.which).await?,
+    };
+    let options = HoldOptions { legal: command.legal, dry_run: command.dry_run };
+    let held = intellistor::hold(&catalog, &identity, &policy.policy_id, &name, &command.reason, options);
+    let what = format!("cannot hold backup {}", name.backup_id);
+    shown(&session.unless_cancelled(held).await.map_err(Failure::engine(what))?, session)
+}
+
+/// The document, after its notes were shown.
+pub(super) fn shown(report: &HoldReport, session: &Session) -> Result<Done, Failure> {
+    report.notes.iter().for_each(|note| session.screen.note(note));
+    Done::document(report, Exit::Success)
+}
