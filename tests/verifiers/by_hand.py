@@ -145,7 +145,8 @@ class Backup:
         contents = {"began_ms": 1_709_300_000_000}
         if self.base:
             contents["base"] = {"backup_id": self.base.id, "manifest_sha256": self.base.sha256, "full": self.base.timestamp}
-            contents["brake"] = {"since": self.timestamp, "why": "of 9 files, 2 are left", "files_before": 9}
+            roots = {"empty_roots": ["/by/foot"], "replaced": True}
+            contents["brake"] = {"since": self.timestamp, "why": "of 9 files, 2 are left", "files_before": 9, **roots}
         contents["roots"] = [{"path": "/by/hand", "prefix": "", "files": len(files)}]
         contents.update(totals=totals, changes=dict.fromkeys(counts, 0), archives=archives)
         content_key = seal(self.derive(b"sealed-keys"), bytes([9] * 32), b"content key/")

@@ -34,7 +34,7 @@ EXAMPLES = {
 
 def remaining(times, rules):
     """The times that a rule keeps, newest first, each with its reasons."""
-    zone = ZoneInfo(rules.get("timezone", "UTC"))
+    zone = ZoneInfo(rules.get("timezone") or "UTC")
     newest_first = sorted(set(times), reverse=True)
     reasons = {time: [] for time in newest_first}
     reasons[newest_first[0]].append("the newest")
