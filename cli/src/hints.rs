@@ -6,7 +6,9 @@
 use std::fmt::Display;
 
 use intellistor::schedule::ScheduleError;
-use intellistor::{Error, PolicyError, QueueErrorKind, StorageError, StoreError, StoreErrorKind};
+use intellistor::{Error, PolicyError, QueueErrorKind, StorageError, StoreError, StoreErrorKind, StoreUrl};
+
+use crate::quoting::command_line;
 
 /// The error, and what to do about it.
 pub(crate) fn with_hint(error: &Error) -> String {
@@ -60,9 +62,39 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
              keep_monthly: 12 }`; or forget one backup with --key"
                 .to_owned(),
         ),
+        Error::StoreLacks { field: "lock", .. } => Some(
+            "A bucket has Object Lock if it was made with it (`aws s3api create-bucket --object-lock-enabled-for-bucket`); \
+             docs/RETENTION.md shows how. Name such a bucket in the policy's `store`, or remove `lock`"
+                .to_owned(),
+        ),
+        Error::StoreLacks { .. } => Some("Remove the field from the policy, or name another `store`".to_owned()),
+        Error::NotLocked { .. } => Some(
+            "Grant s3:GetObjectRetention and s3:PutObjectRetention (docs/STORES.md), then run again: the agent sends nothing \
+             twice. If that does not help, the store does not keep locks: remove `lock` from the policy"
+                .to_owned(),
+        ),
+        Error::ColdArchives { store, keys, .. } => Some(thaw(store, keys)),
         Error::NothingMatches { .. } => Some("`backup-client show` lists the paths in the backup".to_owned()),
         _ => None,
     }
+}
+
+/// How to make archives readable, as commands.
+fn thaw(store: &str, keys: &[String]) -> String {
+    let mut text = "Request readable copies of all of them, wait until they are ready (minutes to days, by the class), and run \
+                    this again"
+        .to_owned();
+    if let Ok(StoreUrl::S3 { bucket, prefix }) = StoreUrl::parse(store) {
+        text.push(':');
+        for key in keys {
+            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}/{key}") };
+            let words = ["aws", "s3api", "restore-object", "--bucket", &bucket, "--key", &key];
+            let line = command_line(words.into_iter().chain(["--restore-request", "Days=7"]));
+            text.push('\n');
+            text.push_str(&line);
+        }
+    }
+    text
 }
 
 fn storage(error: &StorageError) -> Option<String> {
@@ -226,6 +258,29 @@ mod tests {
         let error = Error::Storage(of_store(StoreErrorKind::BadEndpoint).into());
         assert_eq!(with_hint(&error), "s3://b: cannot read k: why. Correct AWS_ENDPOINT_URL");
         assert_eq!(with_hint(&Error::Interrupted), "interrupted");
+    }
+
+    #[test]
+    fn cold_archives_read_the_commands_that_make_all_of_them_readable() {
+        let keys = vec!["backups/p/a".to_owned(), "backups/p/b".to_owned()];
+        let reason = "the object is in storage class GLACIER".to_owned();
+        let cold = |store: &str| {
+            with_hint(&Error::ColdArchives {
+                store: store.to_owned(),
+                reason: reason.clone(),
+                keys: keys.clone(),
+            })
+        };
+        let message = cold("s3://bucket/dir");
+        for part in [
+            "2 archives that this backup needs",
+            "storage class GLACIER",
+            "aws s3api restore-object --bucket bucket --key dir/backups/p/a --restore-request ",
+            "--key dir/backups/p/b",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(!cold("file:///nas").contains("s3api"));
     }
 
     #[test]

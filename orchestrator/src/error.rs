@@ -94,6 +94,16 @@ pub enum Error {
         /// What it said when it was asked to lock it now.
         refusal: Option<String>,
     },
+    /// Occurs when archives that are to be read are in a storage class from which they are not read at once.
+    #[error("{store}: {} cannot be read now: {reason}:\n{}", count_archives(keys), keys.join("\n"))]
+    ColdArchives {
+        /// The store's URL.
+        store: String,
+        /// What the store said of the first.
+        reason: String,
+        /// All that the backup needs of this kind.
+        keys: Vec<String>,
+    },
     /// Occurs when the copy of a backup would be written into the store itself.
     #[error(
         "the copy in {} would overwrite the contents of the store {}. Name another folder, preferably on another disk",
@@ -289,6 +299,13 @@ impl From<Failure> for Error {
             Failure::Error(error) => Self::Storage(error),
             panic @ Failure::Panic { .. } => Self::Defect(panic.to_string()),
         }
+    }
+}
+
+fn count_archives(keys: &[String]) -> String {
+    match keys.len() {
+        1 => "an archive that this backup needs".to_owned(),
+        n => format!("{n} archives that this backup needs"),
     }
 }
 

@@ -9,12 +9,14 @@
 //! | `base`, `change_summary` | the backup that a new one takes entries over from; what changed, in one line |
 //! | `publish`, `provenance`, `copies` | archive and manifest into the store; who sent what is there; copies of `--out` |
 //! | `stream`, `changed_entries` | an archive as one stream; entries that changed while they were backed up |
+//! | `cold_archives` | archives that are not read at once, all of them named |
 
 pub(crate) mod backup;
 pub(crate) mod backup_document;
 pub(crate) mod base;
 pub(crate) mod change_summary;
 pub(crate) mod changed_entries;
+pub(crate) mod cold_archives;
 pub(crate) mod copies;
 pub(crate) mod decrypt;
 pub(crate) mod list;

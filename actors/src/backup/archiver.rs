@@ -54,7 +54,7 @@ use intellistor_storage::manifest::{Change, Entry, EntryKind, Listed, StoredChun
 use intellistor_storage::state::Cursor;
 use tar::EntryType;
 
-pub use crate::backup::archiver::candidates::BaseConfig;
+pub use crate::backup::archiver::candidates::{BaseConfig, BaseRemarks};
 pub use crate::backup::archiver::content::{ATTEMPTS, READ_WHOLE_BYTES};
 pub use crate::backup::archiver::run_content::RunContent;
 

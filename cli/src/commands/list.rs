@@ -23,7 +23,8 @@ Examples:
   backup-client list --policy policy.yaml --forgotten
 
 restore, show, verify and decrypt take a backup's `key` as --key. `machine` is the machine that the policy belongs to; \
-`host` is where each backup was made, according to its manifest (not verified). Listing needs no encryption key. With one, forgotten \
+`host` is where each backup was made, according to its manifest (not verified). Where the policy has `lock`, `locked_until` \
+is until when a backup can neither be deleted nor replaced. Listing needs no encryption key. With one, forgotten \
 backups are left out, once the key has proven that whoever has the key forgot them; without one, they are listed, and \
 `forgotten` has what is said about them, unverified.")]
 pub(crate) struct List {
@@ -72,6 +73,10 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
     let listed = session.unless_cancelled(intellistor::list(&catalog, &policy.policy_id, keys)).await;
     let what = format!("cannot list the backups of policy {}", policy.policy_id);
     let mut list = listed.map_err(Failure::engine(what))?;
+    if policy.lock.is_some() {
+        let looked_up = session.unless_cancelled(list.look_up_locks(&catalog)).await;
+        looked_up.map_err(Failure::engine("cannot tell until when the backups are locked"))?;
+    }
     if let Some(error) = &list.owner_error {
         session.screen.warn(format_args!(
             "cannot tell which machine the policy belongs to: {}",

@@ -21,7 +21,7 @@ Example:
 Every archive that the backup needs is read whole from the store, also those of earlier backups that it depends on; nothing \
 is written. Exit code 4 means that one is missing, damaged or was altered. \
 Entries that changed while they were backed up are compared with what was read; `changed` counts them, `warnings` \
-names them.")]
+names them. `locked_until` is the earliest end of the locks of all objects that it needs, `null` if one is not locked.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -56,5 +56,11 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
         ));
     }
     warn_of_changed(&session.screen, report.changed);
+    if policy.lock.is_some() && report.locked_until.is_none() {
+        session.screen.warn(
+            "the policy has `lock`, but not every object of this backup is locked: it was made before, or the lock has ended, \
+             or the store refused it, or these credentials lack s3:GetObjectRetention",
+        );
+    }
     Done::document(&report, Exit::Success)
 }

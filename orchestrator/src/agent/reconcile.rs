@@ -48,7 +48,9 @@ pub(super) async fn reconcile(
         let segments: Vec<_> = parts.iter().map(|part| &part.segment).collect();
         match provenance::of_archive_before(store, header, &segments).await? {
             Provenance::Own => return Ok(Reconciled::default()),
-            Provenance::Foreign => return Err(provenance::overtaken(store, &upload.key)),
+            Provenance::Foreign | Provenance::Unreadable => {
+                return Err(provenance::overtaken(store, &upload.key));
+            }
             Provenance::Absent => {}
         }
     }

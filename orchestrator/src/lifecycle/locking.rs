@@ -19,6 +19,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use intellistor_storage::manifest::Head;
 use intellistor_storage::objects::{ObjectStore, Retention, RetentionMode};
 use intellistor_storage::{Error as Storage, RetryClass, StoreErrorKind};
 
@@ -144,6 +145,13 @@ pub(crate) async fn after_put(
         ));
     }
     (until, warnings)
+}
+
+/// The keys of all objects that a restore of a backup needs.
+pub(crate) fn objects_of(head: &Head) -> Vec<String> {
+    let entries = head.entries_enc.iter().map(|lists| lists.key.clone());
+    let archives = head.archives.iter().map(|archive| archive.key.clone());
+    std::iter::once(head.name.manifest_key()).chain(entries).chain(archives).collect()
 }
 
 /// Until when all of these objects are locked: the earliest end. `None` where one of them is not locked, or not any more.

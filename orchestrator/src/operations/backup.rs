@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use intellistor_actors::backup::archiver::Resume;
+use intellistor_actors::backup::archiver::{BaseRemarks, Resume};
 use intellistor_actors::backup::changes::ChangesConfig;
 use intellistor_actors::backup::content_counter;
 use intellistor_actors::backup::sequencer::MemoryCommitLog;
@@ -142,8 +142,7 @@ pub(crate) fn new_backup_id() -> String {
 struct Sent {
     draft: ManifestDraft,
     compared: Option<Compared>,
-    /// What needs attention of the base's archives.
-    warnings: Vec<String>,
+    remarks: BaseRemarks,
 }
 
 struct BackupJob {
@@ -187,7 +186,7 @@ impl BackupJob {
         let _estimate = self.options.estimate.then(|| self.estimate());
         let teed = copies.tee(&self.store, &key, &[]).await;
         let sent = self.send(&header, &data_key, &upload, teed, base.clone(), content_key.clone()).await;
-        let Sent { draft, compared, warnings } = match sent {
+        let Sent { draft, compared, remarks } = match sent {
             Ok(sent) => sent,
             Err(error) => {
                 // The error is what matters; parts that stay behind are only worth a warning.
@@ -237,9 +236,9 @@ impl BackupJob {
         };
         let mut report = published.report;
         report.seconds = started.elapsed().as_secs_f64();
-        report.warnings.splice(0..0, alerts.into_iter().chain(warnings));
+        report.warnings.splice(0..0, alerts.into_iter().chain(remarks.warnings));
         report.warnings.extend(of_copies);
-        report.notes.splice(0..0, notes);
+        report.notes.splice(0..0, notes.into_iter().chain(remarks.notes));
         Ok(report)
     }
 
@@ -253,8 +252,8 @@ impl BackupJob {
         base: Option<Arc<Base>>,
         content_key: ContentKey,
     ) -> Result<Sent> {
-        let (compared, warnings) =
-            (Arc::<OnceLock<Compared>>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let (compared, remarks) =
+            (Arc::<OnceLock<Compared>>::default(), Arc::<Mutex<BaseRemarks>>::default());
         let equal = match self.store.capabilities().parts.equal {
             true => Some(equal_part_bytes(self.count().await)),
             false => None,
@@ -271,7 +270,7 @@ impl BackupJob {
             },
             resume: Resume::default(),
             base: base.clone(),
-            warnings: warnings.clone(),
+            remarks: remarks.clone(),
             content_key,
             compression: self.policy.compression,
             sealer: SegmentSealer::new(header.clone(), data_key.clone()).with_equal_parts(equal),
@@ -287,8 +286,8 @@ impl BackupJob {
         let parts: Vec<_> = committed.manifest.segments().iter().zip(&committed.receipts).collect();
         let published = publish::archive(&*self.store, header, upload, &parts);
         published.instrument(info_span!(span::COMPLETE)).await?;
-        let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Sent { draft: committed.manifest, compared: compared.get().copied(), warnings })
+        let remarks = std::mem::take(&mut *remarks.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Sent { draft: committed.manifest, compared: compared.get().copied(), remarks })
     }
 
     /// Bytes of files, as far as they can be counted.

@@ -227,7 +227,9 @@ impl FolderCopy {
         }
         match provenance::of_archive(&local, header, segments).await? {
             Provenance::Own => {}
-            Provenance::Foreign => return Err(provenance::overtaken(&local, &name.archive_key())),
+            Provenance::Foreign | Provenance::Unreadable => {
+                return Err(provenance::overtaken(&local, &name.archive_key()));
+            }
             Provenance::Absent => self.complete_archive(&local, source, cancel).await?,
         }
         if local.head(&name.manifest_key()).await?.is_none() {

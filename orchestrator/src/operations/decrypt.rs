@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use intellistor_actors::restore::tar_sink::TarSink;
-use intellistor_storage::archive::ArchiveReader;
+use intellistor_storage::archive::{ArchiveReader, ArchiveSet};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
 use intellistor_storage::manifest::VerifiedManifest;
@@ -15,6 +15,7 @@ use intellistor_telemetry::names::span;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::operations::cold_archives;
 use crate::operations::report::DecryptReport;
 use crate::operations::root_span::{root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
@@ -38,11 +39,13 @@ pub async fn decrypt(
     let cancel = run.cancel.clone();
     let written = async {
         let manifest = show(catalog, identity, name).await?;
-        if manifest.head().base.is_none() {
+        let archives = Arc::new(manifest.archives()?);
+        let written = if manifest.head().base.is_none() {
             write_archive(catalog, identity, name, out, run).await
         } else {
-            write_entries(catalog, manifest, out, run).await
-        }
+            write_entries(catalog, manifest, archives.clone(), out, run).await
+        };
+        cold_archives::name_all(&*catalog.store, &archives, written).await
     };
     let written = stopped_by(&cancel, written);
     traced(span::DECRYPT, policy_id, root!(span::DECRYPT, policy_id, backup_id), written).await
@@ -74,10 +77,10 @@ async fn write_archive(
 async fn write_entries(
     catalog: &Catalog,
     manifest: VerifiedManifest,
+    archives: Arc<ArchiveSet>,
     out: Box<dyn Write + Send>,
     run: RunOptions,
 ) -> Result<DecryptReport> {
-    let archives = Arc::new(manifest.archives()?);
     let pipeline = ContentPipeline {
         manifest: Arc::new(manifest),
         archives,

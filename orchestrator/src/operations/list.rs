@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::lifecycle::locking;
 
-/// Statements that are read concurrently.
+/// Statements and locks that are read concurrently.
 const CONCURRENT: usize = 16;
 
 /// Its serde form is the JSON that `list` prints, but for the commands that restore archives without a manifest.
@@ -71,6 +72,26 @@ pub struct BackupRow {
     /// What `forgotten.json` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<ForgottenRow>,
+    /// Until when its manifest can neither be deleted nor replaced; its archives are locked for longer, as far as the store
+    /// did not refuse that. `None` where that was not [asked for](ListReport::look_up_locks), and where it is not locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<String>,
+}
+
+impl ListReport {
+    /// Asks the store until when each backup is locked: a request for each.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn look_up_locks(&mut self, catalog: &Catalog) -> Result<()> {
+        let keys: Vec<_> = self.backups.iter().map(|backup| backup.key_manifest.clone()).collect();
+        let look = |key: String| async move { locking::locked_until(&*catalog.store, vec![key]).await };
+        let until: Vec<_> = stream::iter(keys).map(look).buffered(CONCURRENT).try_collect().await?;
+        for (backup, until) in self.backups.iter_mut().zip(until) {
+            backup.locked_until = until.map(locking::shown);
+        }
+        Ok(())
+    }
 }
 
 /// What is said about a forgotten backup.
@@ -196,6 +217,7 @@ impl BackupRow {
             manifest_bytes,
             held: false,
             forgotten: None,
+            locked_until: None,
         }
     }
 }

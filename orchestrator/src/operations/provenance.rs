@@ -27,6 +27,8 @@ pub(crate) enum Provenance {
     Own,
     /// Another sender.
     Foreign,
+    /// Something of the same size, which shows no digest and is in a storage class that is not read at once: it may be either.
+    Unreadable,
 }
 
 /// The error about an object that has a name of this job, and another sender.
@@ -52,9 +54,17 @@ pub(crate) async fn of_archive(
     let sent = Composite { sha256, parts: segments.len() as u32 };
     // Not every store that gives a digest computes it as S3 does, over the archive's own parts, or gives it to every
     // account.
-    let is_own = store.composite(&key).await.is_ok_and(|found| found == Some(sent))
-        || has_salts(store, &key, header, segments).await?;
-    Ok(if is_own { Provenance::Own } else { Provenance::Foreign })
+    if store.composite(&key).await.is_ok_and(|found| found == Some(sent)) {
+        return Ok(Provenance::Own);
+    }
+    match has_salts(store, &key, header, segments).await {
+        Ok(true) => Ok(Provenance::Own),
+        Ok(false) => Ok(Provenance::Foreign),
+        Err(Error::Storage(Storage::Store(error))) if error.kind == StoreErrorKind::ColdStorage => {
+            Ok(Provenance::Unreadable)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn has_salts(

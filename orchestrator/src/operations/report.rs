@@ -176,6 +176,9 @@ pub struct VerifyReport {
     pub changed: u64,
     /// The first entries that changed, with the reason.
     pub warnings: Vec<String>,
+    /// Until when all of its objects, and the archives that it depends on, can neither be deleted nor replaced: the earliest
+    /// end of their locks. `None` where one of them is not locked.
+    pub locked_until: Option<String>,
     /// The trace that it was done in, where traces are on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

@@ -15,7 +15,7 @@ use intellistor_actors::restore::content_stage::ContentSink;
 use intellistor_storage::archive::{ArchiveReader, ArchiveSet, archive_digest};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
-use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
+use intellistor_storage::manifest::{Entry, EntryKind, Head, VerifiedManifest};
 use intellistor_storage::memory::packed::{Packed, Packer};
 use intellistor_storage::{ContentDigest, Error as StorageError};
 use intellistor_telemetry::names::span;
@@ -23,7 +23,9 @@ use intellistor_telemetry::trace;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::lifecycle::locking;
 use crate::operations::changed_entries::ChangedEntries;
+use crate::operations::cold_archives;
 use crate::operations::report::{Integrity, VerifiedArchive, VerifyReport};
 use crate::operations::root_span::{root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
@@ -78,10 +80,12 @@ async fn check(
     for (number, entries) in archives.numbers().zip(of_archive) {
         let key = archives.key(number)?.to_owned();
         let (manifest, archives, progress) = (manifest.clone(), archives.clone(), run.progress.clone());
+        let set = archives.clone();
         let checked = stream::read_archive(catalog.store.clone(), key.clone(), run.clone(), move |source| {
-            check_archive(&manifest, &archives, number, &entries, source, progress)
+            check_archive(&manifest, &set, number, &entries, source, progress)
         });
-        verified.push(checked.await.map_err(|error| in_archive(number, &key, error))?);
+        let checked = checked.await.map_err(|error| in_archive(number, &key, error));
+        verified.push(cold_archives::name_all(&*catalog.store, &archives, checked).await?);
     }
     let (mut entries, mut bytes) = (0, 0_u64);
     for archive in &verified {
@@ -103,6 +107,7 @@ async fn check(
         bytes = bytes.saturating_add(checked.bytes);
     }
     let changed = ChangedEntries::among(&manifest, None)?;
+    let locked_until = locked_until(catalog, head).await;
     Ok(VerifyReport {
         name: name.clone(),
         integrity: Integrity::Verified,
@@ -117,8 +122,22 @@ async fn check(
         archives: verified,
         archive_sha256: hex::encode(head.archives[0].sha256),
         seconds: started.elapsed().as_secs_f64(),
+        locked_until,
         trace_id,
     })
+}
+
+/// Until when all objects of a backup are locked. That a store does not say so is no failure of the bytes in it.
+async fn locked_until(catalog: &Catalog, head: &Head) -> Option<String> {
+    if !catalog.store.capabilities().object_lock {
+        return None;
+    }
+    let until = locking::locked_until(&*catalog.store, locking::objects_of(head)).await;
+    let until = until.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell until when the backup is locked");
+        None
+    });
+    until.map(locking::shown)
 }
 
 /// What to do about an archive of an earlier backup, without which this one is not whole.

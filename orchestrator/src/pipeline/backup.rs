@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
-use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, BaseConfig, Resume};
+use intellistor_actors::backup::archiver::{Archiver, ArchiverConfig, BaseConfig, BaseRemarks, Resume};
 use intellistor_actors::backup::changes::{Changes, ChangesConfig, FilesCompared};
 use intellistor_actors::backup::compressor::Compressor;
 use intellistor_actors::backup::encryptor::Encryptor;
@@ -67,7 +67,7 @@ pub(crate) struct BackupPipeline<L> {
     /// The backup that entries are taken over from.
     pub(crate) base: Option<Arc<Base>>,
     /// Gets what a person should know of the base.
-    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
+    pub(crate) remarks: Arc<Mutex<BaseRemarks>>,
     /// The base's, or a new one.
     pub(crate) content_key: ContentKey,
     pub(crate) compression: Compression,
@@ -92,8 +92,8 @@ impl<L: CommitLog> BackupPipeline<L> {
         let seal = failures.within(info_span!(span::SEAL, intellistor.stage.busy = Empty));
         let upload = failures.within(info_span!(span::UPLOAD, intellistor.stage.busy = Empty));
 
-        let (store, warnings) = (self.store.clone(), self.warnings);
-        let base = self.base.map(|base| BaseConfig { base, store, runtime: Handle::current(), warnings });
+        let (store, remarks) = (self.store.clone(), self.remarks);
+        let base = self.base.map(|base| BaseConfig { base, store, runtime: Handle::current(), remarks });
         let sequencer = {
             let (log, next) = (self.log, self.next_part);
             Threaded::start(upload.clone(), move || Sequencer::new(log, next, done))

@@ -1,12 +1,14 @@
 //! The files that a large one has chunks in common with, and their chunks: its former self, and those that are similar.
 //!
 //! A list that cannot be fetched, or is not what it should be, makes no difference but that more is stored. A person is warned once.
+//! That an archive is in a class that is not read at once is worth a note: the policy may want it so. It is not asked again.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use intellistor_storage::Result;
 use intellistor_storage::manifest::{Base, ChunkList, Entry, Extent, Sketch, UNUSABLE_ARCHIVE};
 use intellistor_storage::objects::SharedStore;
+use intellistor_storage::{Error, Result, StoreErrorKind};
 use tokio::runtime::Handle;
 
 use crate::backup::archiver::known_chunks::KnownChunks;
@@ -25,8 +27,16 @@ pub struct BaseConfig {
     pub store: SharedStore,
     /// Drives the store's requests while the archiver's thread waits for them. The pipeline's.
     pub runtime: Handle,
-    /// Gets what a person should know, once for each kind of it.
-    pub warnings: Arc<Mutex<Vec<String>>>,
+    pub remarks: Arc<Mutex<BaseRemarks>>,
+}
+
+/// What a person should know of a base's archives, once for each kind of it.
+#[derive(Debug, Default)]
+pub struct BaseRemarks {
+    /// What needs attention.
+    pub warnings: Vec<String>,
+    /// What is no reason to worry.
+    pub notes: Vec<String>,
 }
 
 /// Finds files that have chunks in common with others.
@@ -38,11 +48,13 @@ pub(crate) struct Candidates {
     run: RunLists,
     /// Whether a list was bad.
     warned: bool,
+    /// Archives that are not read at once.
+    cold: BTreeSet<u32>,
 }
 
 impl Candidates {
     pub(crate) fn new(config: BaseConfig) -> Self {
-        Self { config, reader: None, run: RunLists::default(), warned: false }
+        Self { config, reader: None, run: RunLists::default(), warned: false, cold: BTreeSet::new() }
     }
 
     /// Remembers a file that was archived now.
@@ -52,9 +64,15 @@ impl Candidates {
 
     /// The list of what the base has under a file's path.
     pub(crate) fn list_before(&mut self, before: &Entry) -> Option<ChunkList> {
-        let chunks = before.chunks.as_ref().filter(|chunks| chunks.archive != UNUSABLE_ARCHIVE)?;
+        let is_readable =
+            |chunks: &&Extent| chunks.archive != UNUSABLE_ARCHIVE && !self.cold.contains(&chunks.archive);
+        let chunks = before.chunks.as_ref().filter(is_readable)?;
         match self.read(chunks, before) {
             Ok(list) => Some(list),
+            Err(Error::Store(error)) if error.kind == StoreErrorKind::ColdStorage => {
+                self.note_cold(chunks.archive, &error.to_string());
+                None
+            }
             Err(error) => {
                 self.warn(before, &error.to_string());
                 None
@@ -137,6 +155,23 @@ impl Candidates {
              whole. Run `backup-client verify` on the backups before this one",
             entry.relative_path
         );
-        self.config.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+        self.remark(|remarks| remarks.warnings.push(warning));
+    }
+
+    fn note_cold(&mut self, archive: u32, error: &str) {
+        let is_first = self.cold.is_empty();
+        self.cold.insert(archive);
+        tracing::info!(error, "the chunk lists of an earlier backup are not read");
+        if is_first {
+            let note = format!(
+                "large files that changed are stored whole: which chunks earlier backups have is not read from their \
+                 archives ({error}). A `storage_class` that is read at once, such as STANDARD_IA or GLACIER_IR, avoids that"
+            );
+            self.remark(|remarks| remarks.notes.push(note));
+        }
+    }
+
+    fn remark(&self, remark: impl FnOnce(&mut BaseRemarks)) {
+        remark(&mut self.config.remarks.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use intellistor_actors::backup::archiver::{Resume, RunContent};
+use intellistor_actors::backup::archiver::{BaseRemarks, Resume, RunContent};
 use intellistor_actors::backup::changes::Step;
 use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
@@ -52,7 +52,7 @@ pub(in crate::agent) async fn transfer(
     let sent: Vec<_> = ledger.parts()?.into_iter().map(|part| part.segment).collect();
     let teed = copies.tee(store, &upload.key, &sent).await;
     let content_key = job.content_key(base.as_deref())?;
-    let warnings = Arc::<Mutex<Vec<String>>>::default();
+    let remarks = Arc::<Mutex<BaseRemarks>>::default();
     let (header, data_key) = (header.clone(), data_key.clone());
     // The scan is recorded, so a run that resumes makes parts of the same size.
     let equal = store.capabilities().parts.equal.then(|| equal_part_bytes(scanned.bytes));
@@ -60,7 +60,7 @@ pub(in crate::agent) async fn transfer(
         walk: WalkSource::Ledger { ledger: ledger.clone(), from: resume.cursor.entry },
         resume,
         base,
-        warnings: warnings.clone(),
+        remarks: remarks.clone(),
         content_key,
         compression: policy.compression,
         sealer: match &last {
@@ -77,9 +77,16 @@ pub(in crate::agent) async fn transfer(
     };
     let cancel = cancel.clone();
     let sent = on_system("backup", move || async move { pipeline.run(&cancel).await.map(drop) }).await;
-    let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
-    if !warnings.is_empty() {
-        ledger.update(|job| job.base.get_or_insert_default().alerts.extend(warnings))?;
+    let BaseRemarks { warnings, notes } =
+        std::mem::take(&mut *remarks.lock().unwrap_or_else(PoisonError::into_inner));
+    if !warnings.is_empty() || !notes.is_empty() {
+        ledger.update(|job| {
+            let base = job.base.get_or_insert_default();
+            base.alerts.extend(warnings);
+            // A run that resumes finds the same.
+            base.notes.extend(notes);
+            base.notes.dedup();
+        })?;
     }
     sent
 }

@@ -32,7 +32,9 @@ pub(crate) async fn archive(
     // Not every store supports the condition below.
     match provenance::of_archive_before(store, header, &segments).await? {
         Provenance::Own => return Ok(()),
-        Provenance::Foreign => return Err(provenance::overtaken(store, &upload.key)),
+        Provenance::Foreign | Provenance::Unreadable => {
+            return Err(provenance::overtaken(store, &upload.key));
+        }
         Provenance::Absent => {}
     }
     Failpoint::BeforeComplete.reached();
@@ -41,7 +43,8 @@ pub(crate) async fn archive(
     Failpoint::ArchiveCompleted.reached();
     match completed {
         Ok(()) => match provenance::of_archive(store, header, &segments).await? {
-            Provenance::Own => Ok(()),
+            // What was completed just now, where there was nothing, is what its parts are.
+            Provenance::Own | Provenance::Unreadable => Ok(()),
             _ => Err(Error::NotAsSent(format!("{} is not what its parts were", upload.key))),
         },
         // An earlier request, of this process or a crashed one, may have been carried out.
@@ -50,7 +53,9 @@ pub(crate) async fn archive(
         {
             match provenance::of_archive(store, header, &segments).await? {
                 Provenance::Own => Ok(()),
-                Provenance::Foreign => Err(provenance::overtaken(store, &upload.key)),
+                Provenance::Foreign | Provenance::Unreadable => {
+                    Err(provenance::overtaken(store, &upload.key))
+                }
                 Provenance::Absent => Err(Error::Storage(error.into())),
             }
         }

@@ -11,6 +11,7 @@ use intellistor_storage::keys::Identity;
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::operations::changed_entries::ChangedEntries;
+use crate::operations::cold_archives;
 use crate::operations::report::RestoreReport;
 use crate::operations::restore::options::{RestoreOptions, open_target};
 use crate::operations::show::show;
@@ -41,16 +42,18 @@ pub(crate) async fn restore(
     let manifest = Arc::new(show(catalog, identity, name).await?);
     let only = options.globs(manifest.head().origin.os == "windows")?;
     let changed = ChangedEntries::among(&manifest, only.as_ref())?;
+    let archives = Arc::new(manifest.archives()?);
     let pipeline = RestorePipeline {
         target: open_target(&options.out)?,
-        archives: Arc::new(manifest.archives()?),
+        archives: archives.clone(),
         manifest,
         only: only.clone(),
         store: catalog.store.clone(),
         progress: options.run.progress.clone(),
     };
     let cancel = options.run.cancel.clone();
-    let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await?;
+    let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await;
+    let extracted = cold_archives::name_all(&*catalog.store, &archives, extracted).await?;
     if extracted.damaged_count > 0 {
         check_archive_header(catalog, identity, name).await?;
     }

@@ -78,7 +78,7 @@ impl Days {
         // The handle is that of the system of the run.
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap().handle().clone();
         let store = Arc::new(self.store.clone());
-        Some(BaseConfig { base: self.base.clone()?, store, runtime, warnings: Arc::default() })
+        Some(BaseConfig { base: self.base.clone()?, store, runtime, remarks: Arc::default() })
     }
 
     /// What the archiver makes of the folder as it is now.

@@ -1,6 +1,8 @@
 //! What the base or this archive has is not stored again.
 
+use intellistor_storage::StoreErrorKind;
 use intellistor_storage::manifest::HOLE;
+use intellistor_storage::objects::{Fault, Faulty, Operation};
 
 use super::days::{Days, own_members};
 use super::*;
@@ -214,12 +216,13 @@ fn a_list_that_cannot_be_read_costs_room_and_a_warning() {
         File::options().write(true).open(days.path(name)).unwrap().write_all_at(b"other", 5).unwrap();
     }
     let config = days.config().unwrap();
-    let warnings = config.warnings.clone();
+    let remarks = config.remarks.clone();
     let frames = resume_with(&days.steps(), &[], Some(config));
     days.assert_sound(&frames, "without the store");
     assert_eq!(paths_in(&tar_of(&frames)), ["image", "image 2"]);
-    let warnings = warnings.lock().unwrap();
+    let BaseRemarks { warnings, notes } = &*remarks.lock().unwrap();
     assert!(warnings.len() == 1 && warnings[0].contains("\"image\""), "{warnings:?}");
+    assert!(notes.is_empty(), "{notes:?}");
 }
 
 #[test]
@@ -314,4 +317,31 @@ fn records_alone_make_frames_once_they_are_many() {
         assert_eq!(entries_of(&again), entries_of(&whole), "cut behind frame {cut}");
         assert!(tar_of(&again) == tar_of(&whole));
     }
+}
+
+#[test]
+fn chunk_lists_in_a_cold_archive_are_passed_over_and_noted_once() {
+    let mut days = Days::new();
+    for (seed, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        days.write(name, &noise(seed, 3 * MIB));
+    }
+    days.backup("first day");
+    for (seed, name) in [(1, "a"), (2, "b")] {
+        days.write(name, &[noise(seed, 3 * MIB), noise(9, MIB)].concat());
+    }
+    let cold = Arc::new(Faulty::new(Arc::new(days.store.clone())));
+    for nth in 1..100 {
+        cold.fail(Operation::GetRange, nth, Fault::Fails(StoreErrorKind::ColdStorage));
+    }
+    let config = BaseConfig { store: cold.clone(), ..days.config().unwrap() };
+    let frames = resume_with(&days.steps(), &[], Some(config.clone()));
+    days.assert_sound(&frames, "second day");
+    let tar = tar_of(&frames);
+    let mut stored = paths_in(&tar);
+    stored.sort();
+    assert_eq!(stored, ["a", "b"], "stored whole; what is unchanged needs no list");
+    assert_eq!(cold.calls(Operation::GetRange), 1, "one refusal says it of the whole archive");
+    let remarks = config.remarks.lock().unwrap();
+    assert!(remarks.warnings.is_empty(), "{remarks:?}");
+    assert!(remarks.notes.len() == 1 && remarks.notes[0].contains("STANDARD_IA"), "{remarks:?}");
 }
