@@ -205,6 +205,16 @@ pub enum Error {
         /// The store's URL.
         store: String,
     },
+    /// Occurs when a sweep cannot read a manifest: it does not know which archives that one needs.
+    #[error(
+        "{key} cannot be read: {source}. Nothing is deleted while it is not known which archives it needs"
+    )]
+    SweepStopped {
+        /// The manifest's key.
+        key: String,
+        #[source]
+        source: Box<intellistor_storage::Error>,
+    },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]
     Defect(String),
@@ -260,18 +270,10 @@ impl Error {
                 Storage::Store(error) if error.kind == StoreErrorKind::NotFound => Category::Failed,
                 _ => Category::Integrity,
             },
-            Self::Storage(Storage::Integrity { .. } | Storage::OtherBackup { .. }) | Self::NotAsSent(_) => {
-                Category::Integrity
-            }
-            Self::Storage(
-                Storage::WrongKey { .. }
-                | Storage::WrongPassphrase { .. }
-                | Storage::BadKey { .. }
-                | Storage::BadStoreUrl { .. }
-                | Storage::NotOwner { .. }
-                | Storage::UnreadableOwner { .. },
-            )
-            | Self::Policy(_)
+            Self::Storage(error) => of_storage(error),
+            Self::SweepStopped { source, .. } => of_storage(source),
+            Self::NotAsSent(_) => Category::Integrity,
+            Self::Policy(_)
             | Self::Untrusted { .. }
             | Self::CopyInStore { .. }
             | Self::StoreLacks { .. }
@@ -279,11 +281,25 @@ impl Error {
             | Self::NoRetention { .. }
             | Self::NoLegalHold { .. }
             | Self::Pattern(_) => Category::Configuration,
-            Self::Storage(Storage::Store(store)) if store.kind.is_configuration() => Category::Configuration,
             Self::Interrupted => Category::Interrupted,
-            Self::Storage(Storage::Busy { .. }) => Category::Busy,
             _ => Category::Failed,
         }
+    }
+}
+
+fn of_storage(error: &intellistor_storage::Error) -> Category {
+    use intellistor_storage::Error as Storage;
+    match error {
+        Storage::Integrity { .. } | Storage::OtherBackup { .. } => Category::Integrity,
+        Storage::WrongKey { .. }
+        | Storage::WrongPassphrase { .. }
+        | Storage::BadKey { .. }
+        | Storage::BadStoreUrl { .. }
+        | Storage::NotOwner { .. }
+        | Storage::UnreadableOwner { .. } => Category::Configuration,
+        Storage::Store(store) if store.kind.is_configuration() => Category::Configuration,
+        Storage::Busy { .. } => Category::Busy,
+        _ => Category::Failed,
     }
 }
 

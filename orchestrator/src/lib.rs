@@ -78,6 +78,7 @@ pub use lifecycle::{
     BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldOptions, HoldReport, KeepReason,
     KeptBackup, Reason, RetentionOptions, apply_retention, forget, hold, release, unforget,
 };
+pub use lifecycle::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;

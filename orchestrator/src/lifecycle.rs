@@ -11,6 +11,7 @@
 //! | `hold`, `legal_hold` | keeps a backup, releases it, takes a forgetting back; the same in the store itself |
 //! | `brake` | why retention rests after much was missing or changed at once |
 //! | `retention` | which backups the rules keep, and why; pure |
+//! | `sweep` | deletes what was forgotten long enough ago |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
 // While its rooms are being built.
@@ -25,6 +26,7 @@ pub(crate) mod locking;
 pub(crate) mod policy_store;
 mod retention;
 mod scope;
+mod sweep;
 
 pub use apply::{RetentionOptions, apply_retention};
 pub use forget::{ForgetOptions, ForgetReport, ForgottenBackup, KeepReason, KeptBackup, forget};
@@ -32,3 +34,5 @@ pub use hold::{BackupState, HoldOptions, HoldReport, hold, release, unforget};
 pub use retention::Reason;
 pub(crate) use retention::{Candidate, Verdict, verdicts};
 pub(crate) use scope::Scope;
+pub(crate) use sweep::{KnownReferences, SweepOptions, sweep};
+pub use sweep::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};

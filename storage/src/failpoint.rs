@@ -46,10 +46,26 @@ pub enum Failpoint {
     JobInHistory,
     /// The ledger is gone.
     JobClosed,
+    /// It is said that a sweep deletes the backup.
+    SweepBegun,
+    /// No hold speaks for it: its manifest is about to be deleted.
+    SweepDecided,
+    /// The manifest is gone.
+    SweepManifestErased,
+    /// So are its sealed lists.
+    SweepEntriesErased,
+    /// The store was listed again, and what is left was read.
+    SweepListedAgain,
+    /// The archive is gone.
+    SweepArchiveErased,
+    /// So is all that was said about the backup, but that it was forgotten.
+    SweepStatementsErased,
+    /// Nothing of the backup is left.
+    SweepEnded,
 }
 
 impl Failpoint {
-    /// Every point, in the order in which a run reaches them.
+    /// Every point of a backup, in the order in which a run of the agent reaches them.
     pub const ALL: [Self; 19] = [
         Self::JobRecorded,
         Self::UploadBegun,
@@ -70,6 +86,18 @@ impl Failpoint {
         Self::JobEnded,
         Self::JobInHistory,
         Self::JobClosed,
+    ];
+
+    /// Every point of a sweep, in the order in which it reaches them.
+    pub const SWEEP: [Self; 8] = [
+        Self::SweepBegun,
+        Self::SweepDecided,
+        Self::SweepManifestErased,
+        Self::SweepEntriesErased,
+        Self::SweepListedAgain,
+        Self::SweepArchiveErased,
+        Self::SweepStatementsErased,
+        Self::SweepEnded,
     ];
 
     /// Its name in `INTELLISTOR_FAILPOINT`.
@@ -94,6 +122,14 @@ impl Failpoint {
             Self::JobEnded => "job_ended",
             Self::JobInHistory => "job_in_history",
             Self::JobClosed => "job_closed",
+            Self::SweepBegun => "sweep_begun",
+            Self::SweepDecided => "sweep_decided",
+            Self::SweepManifestErased => "sweep_manifest_erased",
+            Self::SweepEntriesErased => "sweep_entries_erased",
+            Self::SweepListedAgain => "sweep_listed_again",
+            Self::SweepArchiveErased => "sweep_archive_erased",
+            Self::SweepStatementsErased => "sweep_statements_erased",
+            Self::SweepEnded => "sweep_ended",
         }
     }
 
@@ -131,7 +167,7 @@ mod armed {
         let mut fields = text.splitn(3, ':');
         let mut field = || fields.next().unwrap_or_default();
         let (name, nth, marker) = (field(), field(), field());
-        let point = Failpoint::ALL.into_iter().find(|point| point.name() == name);
+        let point = Failpoint::ALL.into_iter().chain(Failpoint::SWEEP).find(|point| point.name() == name);
         let (Some(point), Ok(nth @ 1..), false) = (point, nth.parse(), marker.is_empty()) else {
             panic!("{VARIABLE}={text} names no failpoint; write <name>:<nth>:<marker file>");
         };
@@ -164,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_name_is_its_own_and_arms_its_point() {
-        for point in Failpoint::ALL {
+        for point in Failpoint::ALL.into_iter().chain(Failpoint::SWEEP) {
             let armed = armed::parse(&format!("{}:3:/tmp/a:b", point.name()));
             assert_eq!((armed.point, armed.nth), (point, 3));
             assert_eq!(armed.marker, std::path::Path::new("/tmp/a:b"));

@@ -16,6 +16,7 @@
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 
+mod archive_keys;
 mod archive_records;
 mod base;
 mod base_entries;
@@ -39,6 +40,7 @@ mod preamble;
 pub(crate) mod problem;
 mod put;
 mod reader;
+mod references;
 mod refused;
 mod sealed_lists;
 pub(crate) mod sketch;
@@ -65,4 +67,5 @@ pub use preamble::{Preamble, fetch_roots};
 pub use problem::{Note, Problem, ProblemKind};
 pub use put::put_manifest;
 pub use reader::VerifiedManifest;
+pub use references::fetch_references;
 pub use sketch::{SKETCHED_BYTES, Sketch, SketchBuilder};

@@ -65,19 +65,22 @@ impl Scope<'_> {
         }
     }
 
-    /// The header and the data key of a backup, with which something is said about it; from its manifest, or where that is gone
-    /// from what was said before.
-    pub(crate) async fn open(&self, name: &BackupName) -> Result<(Header, DataKey)> {
-        let header = match Preamble::fetch(self.store(), name).await {
-            Ok(preamble) => preamble.header,
-            Err(missing) => {
-                let said = match self.store().head(&name.key(ObjectKind::Forgotten)).await? {
-                    Some(_) => statements::header_in::<Forgotten>(self.store(), name).await,
-                    None => statements::header_in::<Hold>(self.store(), name).await,
-                };
-                said.map_err(|_| missing)?
-            }
+    /// The header of a backup, from its manifest, or where that is gone from what was said before. Not proven.
+    pub(crate) async fn header(&self, name: &BackupName) -> Result<Header> {
+        let missing = match Preamble::fetch(self.store(), name).await {
+            Ok(preamble) => return Ok(preamble.header),
+            Err(missing) => missing,
         };
+        let said = match self.store().head(&name.key(ObjectKind::Forgotten)).await? {
+            Some(_) => statements::header_in::<Forgotten>(self.store(), name).await,
+            None => statements::header_in::<Hold>(self.store(), name).await,
+        };
+        Ok(said.map_err(|_| missing)?)
+    }
+
+    /// The header and the data key of a backup, with which something is said about it.
+    pub(crate) async fn open(&self, name: &BackupName) -> Result<(Header, DataKey)> {
+        let header = self.header(name).await?;
         let data_key = self.keys.data_key(&header)?;
         Ok((header, data_key))
     }

@@ -1,0 +1,40 @@
+//! Data keys that were unwrapped already: with a passphrase each costs a tenth of a second and 64 MiB, and a sweep needs that of
+//! one backup for its statements, its manifest, and what it says itself.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use intellistor_storage::Result;
+use intellistor_storage::archive::Header;
+use intellistor_storage::keys::{DataKey, OpensBackups};
+
+/// More than are needed between two uses of one of them.
+const MOST_REMEMBERED: usize = 64;
+
+/// Opens what `keys` opens. It unwraps one at a time, whoever asks.
+#[derive(Debug)]
+pub(super) struct RememberedKeys<'a> {
+    keys: &'a dyn OpensBackups,
+    remembered: Mutex<VecDeque<(Header, DataKey)>>,
+}
+
+impl<'a> RememberedKeys<'a> {
+    pub(super) fn new(keys: &'a dyn OpensBackups) -> Self {
+        Self { keys, remembered: Mutex::default() }
+    }
+}
+
+impl OpensBackups for RememberedKeys<'_> {
+    fn data_key(&self, header: &Header) -> Result<DataKey> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = remembered.iter().find(|(found, _)| found == header) {
+            return Ok(key.clone());
+        }
+        let key = self.keys.data_key(header)?;
+        if remembered.len() == MOST_REMEMBERED {
+            remembered.pop_front();
+        }
+        remembered.push_back((header.clone(), key.clone()));
+        Ok(key)
+    }
+}

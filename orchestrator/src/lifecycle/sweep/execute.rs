@@ -1,0 +1,255 @@
+//! The deletions of a sweep, one after another: in the same order for the same store.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+use intellistor_storage::catalog::contents::Contents;
+use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
+use intellistor_storage::catalog::standing::Standing;
+use intellistor_storage::catalog::statements::{self, Forgotten, Found};
+use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::{Error as Storage, StoreErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use super::locks::lock_on;
+use super::plan::{ForgottenBackup, Plan, kept, needed_by};
+use super::references::References;
+use super::report::SweepReport;
+use crate::error::{Error, Result};
+use crate::lifecycle::scope::Scope;
+
+const REFUSED: &str = "the store does not let this account delete it";
+
+pub(super) struct Execution<'a> {
+    pub(super) scope: Scope<'a>,
+    pub(super) now: DateTime<Utc>,
+    /// The latest listing.
+    pub(super) contents: Contents,
+    /// What the manifests of that listing need.
+    pub(super) references: References,
+    pub(super) report: SweepReport,
+    pub(super) cancel: CancellationToken,
+    /// The store has refused to delete: it is asked no more.
+    pub(super) is_refused: bool,
+}
+
+/// A backup whose manifest is gone.
+struct BegunBackup {
+    name: BackupName,
+    /// What this sweep has freed of it.
+    freed: u64,
+    /// Whether its manifest has gone now, or before.
+    goes_now: bool,
+}
+
+/// What became of an object.
+enum Erased {
+    Gone,
+    Locked,
+    Refused,
+}
+
+impl Execution<'_> {
+    pub(super) async fn run(mut self, plan: Plan) -> Result<(SweepReport, References)> {
+        let begun =
+            plan.begun.into_iter().map(|backup| BegunBackup { name: backup.name, freed: 0, goes_now: false });
+        self.finish(begun.collect()).await?;
+        let mut due = VecDeque::from(plan.due);
+        while !due.is_empty() {
+            let begun = self.begin_those_due(&mut due).await?;
+            if !begun.is_empty() {
+                self.list_again().await?;
+                self.finish(begun).await?;
+            }
+        }
+        Ok((self.report, self.references))
+    }
+
+    fn check_cancel(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Deletes manifests, until all are, or the store is full: then what is begun has to be finished first.
+    async fn begin_those_due(&mut self, due: &mut VecDeque<ForgottenBackup>) -> Result<Vec<BegunBackup>> {
+        let mut begun = Vec::new();
+        while let Some(backup) = due.pop_front() {
+            self.check_cancel()?;
+            if self.is_refused {
+                self.report.keep(&backup.name, REFUSED.to_owned());
+                continue;
+            }
+            match self.begin(&backup).await {
+                Ok(Some(freed)) => {
+                    begun.push(BegunBackup { name: backup.name, freed, goes_now: true });
+                }
+                Ok(None) => {}
+                Err(Error::Storage(Storage::Store(error)))
+                    if error.kind == StoreErrorKind::Full && !begun.is_empty() =>
+                {
+                    due.push_front(backup);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(begun)
+    }
+
+    /// Deletes a manifest, and its sealed lists; answers the bytes that were freed. `None` where the backup is kept, and has said
+    /// why.
+    async fn begin(&mut self, backup: &ForgottenBackup) -> Result<Option<u64>> {
+        let ForgottenBackup { name, forgotten, objects } = backup;
+        let scope = self.scope;
+        let (header, data_key) = scope.open(name).await?;
+        let put = async |says: Forgotten| statements::put(scope.store(), &header, &data_key, &says).await;
+        if !forgotten.sweeping {
+            // Law (must): first it is said, then looked whether somebody holds the backup. Whoever holds writes that first and
+            // then looks, so that one of the two sees the other.
+            match put(Forgotten { sweeping: true, ..forgotten.clone() }).await {
+                Err(Storage::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
+                    self.refuse(&error.to_string());
+                    self.report.keep(name, REFUSED.to_owned());
+                    return Ok(None);
+                }
+                said => said?,
+            }
+            Failpoint::SweepBegun.reached();
+        }
+        let hold = statements::read(scope.store(), name, scope.keys).await?;
+        let standing = Standing { forgotten: Found::Proven(forgotten.clone()), hold };
+        let reason = kept(&standing, forgotten, name);
+        if reason.is_some() || standing.speaks_for(forgotten) {
+            let is_held = reason.is_some();
+            self.report
+                .keep(name, reason.unwrap_or_else(|| "it was taken back: not forgotten any more".to_owned()));
+            // It is listed again, as whoever held it or took it back has been shown.
+            if is_held || !matches!(self.erase(name, ObjectKind::Forgotten).await?, Erased::Gone) {
+                put(Forgotten { sweeping: false, ..forgotten.clone() }).await?;
+            }
+            return Ok(None);
+        }
+        Failpoint::SweepDecided.reached();
+        // The manifest goes first: a backup without an archive must never be listed.
+        match self.erase(name, ObjectKind::Manifest).await? {
+            Erased::Gone => {}
+            // It stays said that a sweep deletes it: the next one tries again, here first.
+            Erased::Locked => {
+                self.report.keep(name, "its manifest is locked in the store".to_owned());
+                return Ok(None);
+            }
+            Erased::Refused => {
+                self.report.keep(name, REFUSED.to_owned());
+                return Ok(None);
+            }
+        }
+        Failpoint::SweepManifestErased.reached();
+        self.references.remove(name);
+        let mut freed = objects.bytes(ObjectKind::Manifest).unwrap_or(0);
+        if objects.has(ObjectKind::Entries)
+            && matches!(self.erase(name, ObjectKind::Entries).await?, Erased::Gone)
+        {
+            freed += objects.bytes(ObjectKind::Entries).unwrap_or(0);
+        }
+        Failpoint::SweepEntriesErased.reached();
+        self.report.bytes_freed += freed;
+        Ok(Some(freed))
+    }
+
+    /// Law (must): whether an archive is needed is decided by what is in the store after manifests were deleted.
+    async fn list_again(&mut self) -> Result<()> {
+        self.contents = self.scope.catalog.contents(self.scope.policy_id).await?;
+        self.references.complete(&self.scope, &self.contents, &self.cancel).await?;
+        Failpoint::SweepListedAgain.reached();
+        Ok(())
+    }
+
+    /// Deletes what is left of backups that have no manifest, and whose archives no manifest needs.
+    async fn finish(&mut self, begun: Vec<BegunBackup>) -> Result<()> {
+        let needed = self.references.needed(|_| true);
+        let needed: Vec<_> = begun.iter().map(|backup| needed.get(&backup.name).copied().cloned()).collect();
+        for (backup, needed) in begun.into_iter().zip(needed) {
+            self.check_cancel()?;
+            match needed {
+                Some(by) if by == backup.name => {
+                    self.report.keep(&by, "its manifest is still in the store".to_owned());
+                }
+                // Law (must): an archive that a manifest needs outlives its own, with its tombstone beside it.
+                Some(by) => self.report.keep(&backup.name, needed_by(&by, backup.goes_now)),
+                None if self.is_refused => self.report.keep(&backup.name, REFUSED.to_owned()),
+                None => self.finish_one(backup).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish_one(&mut self, BegunBackup { name, mut freed, .. }: BegunBackup) -> Result<()> {
+        let objects = self.contents.of_backup(&name).cloned().unwrap_or_default();
+        let lockable = [ObjectKind::Archive, ObjectKind::Entries];
+        let lockable = lockable.into_iter().filter(|kind| objects.has(*kind));
+        if let Some(lock) = lock_on(&self.scope, &name, lockable, self.now).await? {
+            self.report.keep(&name, lock);
+            return Ok(());
+        }
+        // Where there are versions, an interrupted call may have left some of what is not listed any more.
+        let keeps_versions = self.scope.store().capabilities().versions;
+        let order: &[ObjectKind] = if keeps_versions { &[ObjectKind::Manifest] } else { &[] };
+        let rest = [ObjectKind::Archive, ObjectKind::Entries, ObjectKind::Confirmed, ObjectKind::Hold];
+        // Law (must): what says that it is forgotten goes last, or a crash would leave an archive that no sweep touches.
+        for &kind in order.iter().chain(&rest).chain(&[ObjectKind::Forgotten]) {
+            // Somebody who was refused may have left a hold since the listing.
+            let is_there = objects.has(kind) || kind == ObjectKind::Hold;
+            if is_there || keeps_versions {
+                match self.erase(&name, kind).await? {
+                    Erased::Gone => {
+                        let bytes = objects.bytes(kind).unwrap_or(0);
+                        freed += bytes;
+                        self.report.bytes_freed += bytes;
+                    }
+                    Erased::Locked => {
+                        self.report.keep(&name, format!("{} is locked in the store", name.key(kind)));
+                        return Ok(());
+                    }
+                    Erased::Refused => {
+                        self.report.keep(&name, REFUSED.to_owned());
+                        return Ok(());
+                    }
+                }
+            }
+            match kind {
+                ObjectKind::Archive => Failpoint::SweepArchiveErased.reached(),
+                ObjectKind::Hold => Failpoint::SweepStatementsErased.reached(),
+                ObjectKind::Forgotten => Failpoint::SweepEnded.reached(),
+                ObjectKind::Manifest | ObjectKind::Entries | ObjectKind::Confirmed => {}
+            }
+        }
+        self.report.delete(&name, freed);
+        Ok(())
+    }
+
+    async fn erase(&mut self, name: &BackupName, kind: ObjectKind) -> Result<Erased> {
+        match self.scope.store().erase(&name.key(kind)).await {
+            Ok(()) => Ok(Erased::Gone),
+            Err(Storage::Store(error)) if error.kind == StoreErrorKind::Locked => {
+                tracing::info!(%error, "not deleted");
+                Ok(Erased::Locked)
+            }
+            Err(Storage::Store(error))
+                if matches!(error.kind, StoreErrorKind::AccessDenied | StoreErrorKind::FolderDenied) =>
+            {
+                self.refuse(&error.to_string());
+                Ok(Erased::Refused)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reported once. Backups need no right to delete: that somebody else has it is a way to run this.
+    fn refuse(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.is_refused, true) {
+            self.report.warn(format!(
+                "nothing more is deleted: {error}. Forgotten backups take space until somebody who may delete runs \
+                 `backup-client prune`"
+            ));
+        }
+    }
+}
