@@ -1,8 +1,9 @@
-//! Points at which a test makes the process die, to prove that a crash there loses nothing.
+//! Points at which a test makes the process die, or stop, to prove that a crash or a pause there loses nothing.
 //!
 //! In test builds (`cfg(test)` or the feature `testing`) the variable
 //! `INTELLISTOR_FAILPOINT=<name>:<nth>:<marker file>` arms one point: at its nth hit the marker file is written, so
-//! that the test can tell that the point fired, and the process kills itself as `kill -9` would. This is the one
+//! that the test can tell that the point fired, and the process kills itself as `kill -9` would. With `stop:` before the name
+//! it stops itself, as `kill -STOP` would, until it is continued. This is the one
 //! place below the command line that reads the environment. In every other build [`Failpoint::reached`] is empty.
 
 /// A point between two steps of the ordering law.
@@ -148,7 +149,7 @@ impl Failpoint {
 #[cfg(any(test, feature = "testing"))]
 mod armed {
     use std::fs::File;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -158,20 +159,23 @@ mod armed {
 
     #[derive(Debug)]
     pub(super) struct Armed {
+        /// Whether it stops there, and does not die.
+        pub(super) stops: bool,
         pub(super) point: Failpoint,
         pub(super) nth: u32,
         pub(super) marker: PathBuf,
     }
 
     pub(super) fn parse(text: &str) -> Armed {
-        let mut fields = text.splitn(3, ':');
+        let (stops, armed) = text.strip_prefix("stop:").map_or((false, text), |rest| (true, rest));
+        let mut fields = armed.splitn(3, ':');
         let mut field = || fields.next().unwrap_or_default();
         let (name, nth, marker) = (field(), field(), field());
         let point = Failpoint::ALL.into_iter().chain(Failpoint::SWEEP).find(|point| point.name() == name);
         let (Some(point), Ok(nth @ 1..), false) = (point, nth.parse(), marker.is_empty()) else {
-            panic!("{VARIABLE}={text} names no failpoint; write <name>:<nth>:<marker file>");
+            panic!("{VARIABLE}={text} names no failpoint; write [stop:]<name>:<nth>:<marker file>");
         };
-        Armed { point, nth, marker: marker.into() }
+        Armed { stops, point, nth, marker: marker.into() }
     }
 
     pub(super) fn hit(point: Failpoint) {
@@ -181,12 +185,23 @@ mod armed {
         if let Some(armed) = armed.as_ref().filter(|armed| armed.point == point)
             && HITS.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth
         {
-            die(&armed.marker);
+            File::create(&armed.marker)
+                .and_then(|file| file.sync_all())
+                .expect("the marker file can be written");
+            if armed.stops { stop() } else { die() }
         }
     }
 
-    fn die(marker: &Path) -> ! {
-        File::create(marker).and_then(|file| file.sync_all()).expect("the marker file can be written");
+    /// Returns when the process is continued.
+    fn stop() {
+        #[cfg(unix)]
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
+            .expect("the process can stop itself");
+        #[cfg(not(unix))]
+        panic!("only Unix can stop a process");
+    }
+
+    fn die() -> ! {
         #[cfg(unix)]
         // When the signal cannot be sent, the abort below is as good.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
@@ -202,7 +217,9 @@ mod tests {
     fn every_name_is_its_own_and_arms_its_point() {
         for point in Failpoint::ALL.into_iter().chain(Failpoint::SWEEP) {
             let armed = armed::parse(&format!("{}:3:/tmp/a:b", point.name()));
-            assert_eq!((armed.point, armed.nth), (point, 3));
+            assert_eq!((armed.stops, armed.point, armed.nth), (false, point, 3));
+            let armed = armed::parse(&format!("stop:{}:1:/tmp/a", point.name()));
+            assert_eq!((armed.stops, armed.point, armed.nth), (true, point, 1));
             assert_eq!(armed.marker, std::path::Path::new("/tmp/a:b"));
         }
     }

@@ -10,7 +10,8 @@
 //! | [`state`] | the agent's job, ledger and outbox on this machine; the only module that uses sled |
 //! | [`disk`] | this machine's files: private folders, who can write them, temporary files, file handles |
 //! | [`memory`] | buffers that are reused, and many small records in little memory |
-//! | [`failpoint`] | where tests make the process die |
+//! | [`uptime`] | time that neither a wall clock that is set nor suspension hides |
+//! | [`failpoint`] | where tests make the process die, or stop |
 //!
 //! This crate knows no actors, starts no threads (sled has its own), and reads no environment variables (the AWS SDK reads
 //! its own; test builds read the one that arms a failpoint).
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod objects;
 pub mod state;
 mod text;
+pub mod uptime;
 
 pub use disk::private_folder::create_private_folder;
 pub use disk::spool::{Spool, SpoolReader, read_at};

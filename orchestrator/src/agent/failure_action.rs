@@ -43,7 +43,10 @@ impl FailureAction {
             Error::Policy(_) | Error::Interrupted => Self::Pause,
             // Once the store or the permission is mended, the archive that was sent is as good as before.
             Error::StoreLacks { .. } | Error::NotLocked { .. } => Self::Pause,
-            Error::Overtaken { .. } | Error::BaseLost { .. } | Error::DependencyLost { .. } => Self::Restart,
+            Error::Overtaken { .. }
+            | Error::BaseLost { .. }
+            | Error::DependencyLost { .. }
+            | Error::Forgotten { .. } => Self::Restart,
             error if error.is_refusal() => Self::Pause,
             // The process is as good as before; the next attempt shows whether the defect is in the data.
             Error::Defect(_) => Self::Retry,

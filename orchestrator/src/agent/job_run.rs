@@ -297,8 +297,19 @@ impl<'a> JobRun<'a> {
     fn publisher(&self) -> Publisher<'_> {
         let RunSetup { catalog, recipients, policy, .. } = self.setup;
         let Self { job, store, copies, local, cancel, .. } = self;
-        let (form, lock) = (policy.manifest, policy.lock);
-        Publisher { job, store: &**store, catalog, recipients, copies, form, lock, local, cancel }
+        let (form, lock, prune_after) = (policy.manifest, policy.lock, policy.prune_after);
+        Publisher {
+            job,
+            store: &**store,
+            catalog,
+            recipients,
+            copies,
+            form,
+            lock,
+            prune_after,
+            local,
+            cancel,
+        }
     }
 }
 

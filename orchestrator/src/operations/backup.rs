@@ -113,8 +113,8 @@ async fn back_up(
             tracing::warn!(error = %with_advice(&error), "restarting the backup with equal parts");
             make().await
         }
-        Err(error @ Error::DependencyLost { .. }) => {
-            tracing::warn!(%error, "restarting the backup without that archive");
+        Err(error @ (Error::DependencyLost { .. } | Error::BaseLost { .. })) => {
+            tracing::warn!(%error, "restarting the backup without what it was based on");
             make().await
         }
         made => made,
@@ -211,6 +211,7 @@ impl BackupJob {
             content_key: &content_key,
             form: self.policy.manifest,
             lock: self.policy.lock,
+            prune_after: self.policy.prune_after,
         };
         let published = publish::manifest(publication, draft, findings);
         let published = published.instrument(info_span!(span::MANIFEST)).await?;

@@ -4,24 +4,28 @@
 //! which of them may be used; or none, for a full backup. What a person should know of it is reported. **After a crash:** the
 //! agent keeps the choice in the job; a client chooses again.
 //!
-//! A base is the newest backup of this policy by this machine that is not dated in the future (unless all are), opens with
-//! the configured key, is authentic, and has the policy's folders in their order. A few of the newest are tried.
+//! A base is the newest backup of this policy by this machine that is not dated in the future (unless all are), is not
+//! forgotten, opens with the configured key, is authentic, and has the policy's folders in their order. A few of the newest are
+//! tried. A job that is resumed keeps a base that was forgotten in the meantime, for [a day](forgotten).
 
 mod bounds;
 mod dependencies;
+pub(crate) mod forgotten;
 mod local_copy;
 
 use std::sync::Arc;
 
 use chrono::Utc;
 use intellistor_actors::source::make_roots;
-use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::catalog::contents::Contents;
+use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::keys::{ContentKey, Recipients};
 use intellistor_storage::manifest::{Base, Head, Preamble, VerifiedManifest};
 use intellistor_storage::objects::ObjectStore;
 use intellistor_storage::{Error as Storage, StoreErrorKind};
 
 pub(crate) use dependencies::{ArchiveState, look_at};
+pub(crate) use forgotten::obstacle;
 pub(crate) use local_copy::LocalManifest;
 
 use crate::catalog::Catalog;
@@ -108,7 +112,8 @@ impl BaseSearch<'_> {
     /// Opens the base that a job recorded.
     ///
     /// # Errors
-    /// [`Error::BaseLost`] when it is not in the store any more, or is not what it was; those of the store.
+    /// [`Error::BaseLost`] when it is not in the store any more, is not what it was, or was forgotten for more than a day; those
+    /// of the store.
     pub(crate) async fn reopen(
         &self,
         name: &BackupName,
@@ -116,6 +121,10 @@ impl BaseSearch<'_> {
         numbers: Vec<Option<u32>>,
     ) -> Result<Arc<Base>> {
         let lost = |why: String| Error::BaseLost { key: name.manifest_key(), why };
+        // It would not be found right before the manifest is put: sooner is cheaper.
+        if let Some(why) = obstacle(self.store, name, self.recipients).await? {
+            return Err(lost(why));
+        }
         let opened = match self.open(name, None).await {
             Ok(Err(Error::Storage(Storage::Integrity { reason, .. }))) | Err(reason) => {
                 return Err(lost(reason));
@@ -140,11 +149,26 @@ impl BaseSearch<'_> {
         };
         let mut listed = Vec::new();
         for name in self.catalog.in_order(&contents).into_iter().take(MOST_LOOKED_AT) {
-            if !self.catalog.is_forgotten(&contents, &name, self.recipients).await? {
+            if !self.is_passed_over(&contents, &name).await? {
                 listed.push(name);
             }
         }
         Ok(listed)
+    }
+
+    /// Whether a backup is forgotten, or was, and only a hold lists it: nothing may depend on what a release would end.
+    async fn is_passed_over(&self, contents: &Contents, name: &BackupName) -> Result<bool> {
+        if !contents.of_backup(name).is_some_and(|objects| objects.has(ObjectKind::Forgotten)) {
+            return Ok(false);
+        }
+        if self.catalog.is_forgotten(contents, name, self.recipients).await? {
+            return Ok(true);
+        }
+        let obstacle = obstacle(self.store, name, self.recipients).await?;
+        if let Some(why) = &obstacle {
+            tracing::info!(why, backup_id = name.backup_id, "an earlier backup is not used as a base");
+        }
+        Ok(obstacle.is_some())
     }
 
     /// A backup's manifest, if it can be a base; `None` for a backup of another machine.

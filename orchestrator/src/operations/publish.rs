@@ -6,16 +6,19 @@
 //! | --- | --- |
 //! | `archive` | completes the archive's upload |
 //! | `publication`, `facts` | what the manifest is made with, and says |
-//! | `before_put` | what is confirmed and done right before |
+//! | `before_put` | what is confirmed and done once the archive is complete |
+//! | `looks` | the publish law: what is looked at right before the manifest is put, and when again after it |
+//! | `withdraw` | the one case in which a put is undone |
 
 mod archive;
 mod before_put;
 mod facts;
+mod looks;
 mod publication;
+mod withdraw;
 
-use intellistor_storage::archive::{Header, SegmentRecord, archive_digest};
+use intellistor_storage::archive::{SegmentRecord, archive_digest};
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{
     Changes, Head, ManifestDocuments, ManifestDraft, NewManifest, VerifiedManifest,
 };
@@ -29,9 +32,9 @@ pub(crate) use publication::Publication;
 
 use crate::error::{Error, Result};
 use crate::lifecycle::{brake, locking};
-use crate::operations::base;
 use crate::operations::provenance;
 use crate::operations::publish::before_put::BeforePut;
+use crate::operations::publish::looks::Looks;
 use crate::operations::report::BackupReport;
 
 /// A report lists this many; the manifest has all.
@@ -68,7 +71,8 @@ impl PublishedManifest {
 /// Makes the manifest and puts it.
 ///
 /// # Errors
-/// [`Error::DependencyLost`] when an archive that it would name is gone; those of the store.
+/// [`Error::BaseLost`] and [`Error::DependencyLost`] when what it would name is gone, or may go; [`Error::Forgotten`] when an
+/// earlier run had put it; those of the store.
 pub(crate) async fn manifest(
     publication: Publication<'_>,
     mut draft: ManifestDraft,
@@ -87,13 +91,10 @@ pub(crate) async fn manifest(
     let head = manifest.head().clone();
     notes.extend(brake::note(head.brake.as_ref(), &name));
     let before = before_put::before_put(&publication, &head).await?;
-    let dependencies: Vec<_> =
-        head.archives.iter().skip(1).map(|archive| (archive.key.clone(), archive.bytes)).collect();
-    confirm_dependencies(store, &dependencies).await?;
-    Failpoint::BeforeManifest.reached();
-    // Ordering law (must): the manifest is what makes the backup exist, so it is put last.
-    let manifest = put(store, header, data_key, &segments, manifest).await?;
-    Failpoint::ManifestPut.reached();
+    let archives: Vec<_> = head.archives.iter().map(|archive| (archive.key.clone(), archive.bytes)).collect();
+    let base = publication.base.map(|base| &base.manifest().head().name);
+    let looks = Looks { store, keys: publication.recipients, name: &name, base, archives: &archives };
+    let manifest = put(&publication, &looks, &segments, manifest).await?;
     let (locked_until, of_locks) = settle_locks(store, before, &head).await;
     warnings.extend(of_locks);
     let report = BackupReport {
@@ -120,18 +121,8 @@ pub(crate) async fn manifest(
     tracing::info!(base = report.base, locked_until = report.locked_until, "{}", report.summary());
     let Changes { unchanged, changed, new, moved, bytes_referenced, .. } = report.changes;
     metrics::backup_made(&report.name.policy_id, unchanged, changed + new + moved, bytes_referenced);
+    let dependencies = archives.into_iter().skip(1).collect();
     Ok(Published { report, manifest, dependencies })
-}
-
-/// Publish law (must): every archive that a manifest names is looked at right before the manifest is put.
-async fn confirm_dependencies(store: &dyn ObjectStore, dependencies: &[(String, u64)]) -> Result<()> {
-    let found = base::look_at(store, dependencies.to_vec()).await?;
-    for ((key, bytes), state) in dependencies.iter().zip(found) {
-        if let Some(what) = state.problem(*bytes) {
-            return Err(Error::DependencyLost { key: key.clone(), what });
-        }
-    }
-    Ok(())
 }
 
 /// Until when the backup is locked, and what about its locks needs attention.
@@ -153,29 +144,62 @@ async fn settle_locks(
     (locked_until, warnings)
 }
 
+/// Puts the manifest, unless an earlier run has.
+///
+/// Ordering law (must): the manifest is what makes the backup exist, so it is put last, after the [`looks`].
 async fn put(
-    store: &dyn ObjectStore,
-    header: &Header,
-    data_key: &DataKey,
+    publication: &Publication<'_>,
+    looks: &Looks<'_>,
     segments: &[SegmentRecord],
     mut manifest: NewManifest,
 ) -> Result<PublishedManifest> {
+    let Publication { store, header, data_key, .. } = *publication;
     let key = header.name().manifest_key();
-    let segments: Vec<_> = segments.iter().collect();
     // Not every store supports a conditional put. Without the right to list, a missing object is "access denied".
     let is_there = match store.head(&key).await {
         Err(Storage::Store(error)) if error.kind == StoreErrorKind::AccessDenied => false,
         found => found?.is_some(),
     };
     if !is_there {
-        match manifest.put(store, header, data_key).await {
+        match put_new(publication, looks, &mut manifest).await {
             Ok(()) => return Ok(PublishedManifest::Put(Box::new(manifest))),
-            Err(Storage::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.into()),
+            Err(Error::Storage(Storage::Store(error))) if error.kind == StoreErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
-    match provenance::own_manifest(store, header, data_key, &segments).await? {
-        Some(found) => Ok(PublishedManifest::Found(Box::new(found))),
-        None => Err(provenance::overtaken(store, &key)),
+    let segments: Vec<_> = segments.iter().collect();
+    let Some(found) = provenance::own_manifest(store, header, data_key, &segments).await? else {
+        return Err(provenance::overtaken(store, &key));
+    };
+    Failpoint::ManifestPut.reached();
+    // How long that run had taken, it did not say.
+    look_again(publication, looks).await?;
+    Ok(PublishedManifest::Found(Box::new(found)))
+}
+
+async fn put_new(publication: &Publication<'_>, looks: &Looks<'_>, manifest: &mut NewManifest) -> Result<()> {
+    let Publication { store, header, data_key, .. } = *publication;
+    manifest.put_lists(store, header, data_key).await?;
+    let look = looks.look_before_put().await?;
+    Failpoint::BeforeManifest.reached();
+    manifest.put_document(store).await?;
+    Failpoint::ManifestPut.reached();
+    if looks.was_late(look) {
+        tracing::warn!(
+            "more than an hour passed before the manifest was put; looking again at what it depends on"
+        );
+        look_again(publication, looks).await?;
+    }
+    Ok(())
+}
+
+/// Looks at what a manifest that is in the store relies on. Where it must not be, the backup is forgotten.
+async fn look_again(publication: &Publication<'_>, looks: &Looks<'_>) -> Result<()> {
+    match looks.look().await {
+        Err(lost @ (Error::BaseLost { .. } | Error::DependencyLost { .. })) => {
+            withdraw::withdraw(publication, &lost).await?;
+            Err(lost)
+        }
+        looked => looked.map(drop),
     }
 }

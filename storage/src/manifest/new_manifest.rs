@@ -57,29 +57,43 @@ impl NewManifest {
         self.documents
     }
 
-    /// Puts it: the last step of a backup, which makes it exist. It appears whole or not at all, and never in the place of
-    /// another one.
+    /// Puts the sealed lists, where it has some: they come before the document. Those that an earlier run put, which crashed
+    /// before the document, are as good: the document is made again, and names them.
     ///
-    /// Sealed lists come first. Those that an earlier run put, which crashed before the manifest, are as good: the manifest
-    /// is made again, and names them.
+    /// # Errors
+    /// [`AlreadyExists`](crate::StoreErrorKind::AlreadyExists) when others are there; those of the store.
+    pub async fn put_lists(
+        &mut self,
+        store: &dyn ObjectStore,
+        header: &Header,
+        data_key: &DataKey,
+    ) -> Result<()> {
+        let Some(lists) = self.documents.sealed_lists() else { return Ok(()) };
+        match put_lists(store, &header.name(), lists).await {
+            Err(Error::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {
+                self.adopt_lists(store, header, data_key, error).await
+            }
+            put => put,
+        }
+    }
+
+    /// Puts the document, once its lists are there: the last step of a backup, which makes it exist. It appears whole or not
+    /// at all, and never in the place of another one.
     ///
     /// # Errors
     /// [`AlreadyExists`](crate::StoreErrorKind::AlreadyExists), and those of the store.
-    pub async fn put(&mut self, store: &dyn ObjectStore, header: &Header, data_key: &DataKey) -> Result<()> {
-        match self.put_lists(store, header).await {
-            Err(Error::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {
-                self.adopt_lists(store, header, data_key, error).await?;
-            }
-            put => put?,
-        }
-        put_document(store, &header.name(), self.documents.document()).await
+    pub async fn put_document(&self, store: &dyn ObjectStore) -> Result<()> {
+        put_document(store, &self.head.name, self.documents.document()).await
     }
 
-    async fn put_lists(&self, store: &dyn ObjectStore, header: &Header) -> Result<()> {
-        match self.documents.sealed_lists() {
-            Some(lists) => put_lists(store, &header.name(), lists).await,
-            None => Ok(()),
-        }
+    /// Both, one after the other.
+    ///
+    /// # Errors
+    /// Those of both.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn put(&mut self, store: &dyn ObjectStore, header: &Header, data_key: &DataKey) -> Result<()> {
+        self.put_lists(store, header, data_key).await?;
+        self.put_document(store).await
     }
 
     /// Names the lists that are in the store, if they say the same.

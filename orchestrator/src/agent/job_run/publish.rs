@@ -4,7 +4,7 @@
 //! is there already is recognised; a backup whose report is recorded is only copied.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use intellistor_storage::archive::SegmentRecord;
 use intellistor_storage::keys::Recipients;
@@ -31,6 +31,7 @@ pub(in crate::agent) struct Publisher<'a> {
     pub(in crate::agent) copies: &'a Copies,
     pub(in crate::agent) form: ManifestForm,
     pub(in crate::agent) lock: Option<LockPolicy>,
+    pub(in crate::agent) prune_after: Duration,
     /// Gets the manifest, for the next run.
     pub(in crate::agent) local: &'a LocalManifest,
     pub(in crate::agent) cancel: &'a CancellationToken,
@@ -50,7 +51,6 @@ impl Publisher<'_> {
         let Self { store, catalog, recipients, .. } = *self;
         let base = base.as_deref();
         let content_key = &self.job.content_key(base)?;
-        let (began_ms, form, lock) = (job.began_ms, self.form, self.lock);
         let publication = Publication {
             store,
             header,
@@ -58,10 +58,11 @@ impl Publisher<'_> {
             catalog,
             recipients,
             base,
-            began_ms,
+            began_ms: job.began_ms,
             content_key,
-            form,
-            lock,
+            form: self.form,
+            lock: self.lock,
+            prune_after: self.prune_after,
         };
         let published = publish::manifest(publication, draft, job.findings).await?;
         self.local.save(&job.name, published.manifest.documents());

@@ -1,5 +1,7 @@
 //! What a manifest is made with, besides what was archived.
 
+use std::time::Duration;
+
 use intellistor_storage::archive::Header;
 use intellistor_storage::keys::{ContentKey, DataKey, Recipients};
 use intellistor_storage::manifest::Base;
@@ -22,4 +24,6 @@ pub(crate) struct Publication<'a> {
     pub(crate) content_key: &'a ContentKey,
     pub(crate) form: ManifestForm,
     pub(crate) lock: Option<LockPolicy>,
+    /// Of the policy.
+    pub(crate) prune_after: Duration,
 }

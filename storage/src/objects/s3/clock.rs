@@ -1,38 +1,33 @@
 //! The store's clock, from the `Date` of its answers.
+//!
+//! An answer's date is kept with the [`Uptime`] at which it was received, and the wall clock of this machine is not asked: it may be
+//! set at any time, by a person or a time server. So the store's time is that date, and what has passed since then. It is never
+//! ahead of the store's clock by more than a second of drift; it is behind by the time the last answer took, and where this
+//! machine was paused as a virtual machine is, by the pause, until the next answer comes. Whoever measures a span asks before its
+//! first request and after its last answer: no stop between the two is hidden then, wherever it happened.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_smithy_runtime_api::http::Headers;
 
-use crate::objects::object::unix_ms;
+use crate::uptime::Uptime;
 
-/// No answer has come yet.
-const UNKNOWN: i64 = i64::MIN;
-
-/// How far the store's clock is ahead of ours, in milliseconds, to the second. Clones share it.
-#[derive(Debug, Clone)]
-pub(super) struct StoreClock(Arc<AtomicI64>);
-
-impl Default for StoreClock {
-    fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(UNKNOWN)))
-    }
-}
+/// The latest answer's date in Unix milliseconds, to the second, and when it came. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StoreClock(Arc<Mutex<Option<(i64, Uptime)>>>);
 
 impl StoreClock {
     /// The store's time now, in Unix milliseconds, once an answer had a date.
     pub(super) fn now_ms(&self) -> Option<i64> {
-        let ahead = self.0.load(Ordering::Relaxed);
-        (ahead != UNKNOWN).then_some(unix_ms(SystemTime::now())?.saturating_add(ahead))
+        let latest = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.map(|(date_ms, received)| date_ms.saturating_add(received.elapsed_ms()))
     }
 
     /// Takes the time of an answer, where it has one.
     pub(super) fn learn(&self, headers: &Headers) {
-        if let (Some(theirs), Some(ours)) = (date_ms(headers), unix_ms(SystemTime::now())) {
-            self.0.store(theirs.saturating_sub(ours), Ordering::Relaxed);
+        if let Some(date_ms) = date_ms(headers) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((date_ms, Uptime::now()));
         }
     }
 }
