@@ -6,7 +6,7 @@
 //! 2. its base's manifest is in the store, and is not [forgotten for more than a day](crate::operations::base::forgotten),
 //! 3. every archive that it names is in the store, with its size.
 //!
-//! The time is taken before the look, and again from the answer to the put. Where more than an hour lies between them, since
+//! The time is taken before the look, and again from the answer to the put. Where more than an hour is between them, since
 //! the process was stopped or the store was slow, the same is looked at again; what fails then has this backup forgotten at
 //! once, and the job begins anew. So does a manifest that an earlier, crashed run has put. Nothing else undoes a put.
 //!
@@ -31,7 +31,7 @@
 //! resumed. For `backup-client` the window is that between two instructions: S3 refuses a request that was signed more than
 //! 15 minutes ago. Its next run finds the backup as a base, and warns of what is missing.
 //!
-//! A folder has no clock of its own, so this machine's counts, together with [`Uptime`], which nobody can set: a span is as long as
+//! A folder has no clock of its own, so this machine's counts, together with [`Uptime`], which no one can set: a span is as long as
 //! the longer of the two says. Two machines that share a folder and a policy, one after the other, must agree on the date to a day.
 
 use std::time::Duration;
