@@ -62,11 +62,9 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
              keep_monthly: 12 }`; or forget one backup with --key"
                 .to_owned(),
         ),
-        Error::StoreLacks { field: "lock", .. } => Some(
-            "A bucket has Object Lock if it was made with it (`aws s3api create-bucket --object-lock-enabled-for-bucket`); \
-             docs/RETENTION.md shows how. Name such a bucket in the policy's `store`, or remove `lock`"
-                .to_owned(),
-        ),
+        Error::StoreLacks { store, field: "lock", .. } if store.starts_with("s3://") => {
+            Some(object_lock(store.trim_start_matches("s3://")))
+        }
         Error::StoreLacks { .. } => Some("Remove the field from the policy, or name another `store`".to_owned()),
         Error::NotLocked { .. } => Some(
             "Grant s3:GetObjectRetention and s3:PutObjectRetention (docs/STORES.md), then run again: the agent sends nothing \
@@ -81,9 +79,10 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
 
 /// How to make archives readable, as commands.
 fn thaw(store: &str, keys: &[String]) -> String {
-    let mut text = "Request readable copies of all of them, wait until they are ready (minutes to days, by the class), and run \
+    let mut text =
+        "Request readable copies, wait until they are ready (minutes to days, by the class), and run \
                     this again"
-        .to_owned();
+            .to_owned();
     if let Ok(StoreUrl::S3 { bucket, prefix }) = StoreUrl::parse(store) {
         text.push(':');
         for key in keys {
@@ -196,10 +195,7 @@ fn store(error: &StoreError) -> String {
                 "Put user and password into the proxy's URL (http://user:password@host:port), or the endpoint's host into \
                  NO_PROXY"
             }
-            StoreErrorKind::ColdStorage => {
-                "Request a readable copy (`aws s3api restore-object`), wait until it is ready, and run this again; \
-                 exclude backups from the bucket's lifecycle rules"
-            }
+            StoreErrorKind::ColdStorage => return thaw(&error.store, std::slice::from_ref(&error.key)),
             StoreErrorKind::FolderDenied => {
                 "Check that the account that runs this may read and write in that folder"
             }
@@ -223,6 +219,17 @@ fn store(error: &StoreError) -> String {
             }
         }
     .to_owned()
+}
+
+/// How a bucket gets Object Lock.
+fn object_lock(path: &str) -> String {
+    let bucket = path.split('/').next().unwrap_or(path);
+    format!(
+        "Make a bucket that can lock (`aws s3api create-bucket --bucket NAME --object-lock-enabled-for-bucket`) and name it in \
+         the policy's `store`; or let this one: `aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled`, then `aws s3api \
+         put-object-lock-configuration --bucket {bucket} --object-lock-configuration ObjectLockEnabled=Enabled`. \
+         docs/RETENTION.md says more. Or remove `lock` from the policy"
+    )
 }
 
 fn policy(error: &PolicyError) -> Option<String> {
@@ -291,6 +298,22 @@ mod tests {
         ] {
             assert!(store(&of_store(kind)).contains(hint), "{kind}");
         }
+    }
+
+    #[test]
+    fn what_to_call_names_bucket_and_key() {
+        let cold = |store: &str, reason: &str| {
+            storage(&StoreError::new(StoreErrorKind::ColdStorage, store, "read", "k/a", reason).into())
+                .unwrap()
+        };
+        let hint = cold("s3://b", "the object is in storage class GLACIER");
+        assert!(hint.contains("restore-object --bucket b --key k/a --restore-request Days=7"), "{hint}");
+        let lacks =
+            |store: &str| Error::StoreLacks { store: store.into(), field: "lock", reason: String::new() };
+        let hint = super::hint(&lacks("s3://b/some/prefix")).unwrap();
+        assert!(hint.contains("put-object-lock-configuration --bucket b ") && hint.contains("create-bucket"));
+        let hint = super::hint(&lacks("file:///mnt")).unwrap();
+        assert!(!hint.contains("aws"), "{hint}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ const ACCESS_KEY: &str = "AKIAMOTOMOTOMOTOMOTO";
 const SECRET_KEY: &str = "secret/of+the+moto/server+0123456789abcd";
 /// On a busy machine it has taken five seconds.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Keys, or versions, in a page of a listing.
+pub const PAGE: usize = 100;
 /// What it says once it listens, before the address.
 const LISTENING: &str = "Running on ";
 
@@ -80,6 +82,8 @@ impl Moto {
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("verifiers/moto_server.py"));
         // Port 0: the system chooses, and no other test can have the same.
         command.args(["-H", "127.0.0.1", "-p", "0"]).env("INTELLISTOR_TEST_MOTO_CLOCK", clock.path());
+        // Listings then have several pages without a thousand objects.
+        command.env("MOTO_S3_DEFAULT_MAX_KEYS", PAGE.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let process = command.spawn();
         let mut process = process.unwrap_or_else(|e| panic!("{} cannot run: {e}; {how}", program.display()));
@@ -110,7 +114,7 @@ impl Moto {
         self.said.lock().unwrap().join("\n")
     }
 
-    /// Sets its clock, which goes on from there: what `Date` says, when an object was put, when a lock ends.
+    /// Sets its clock, which continues from there: what `Date` says, when an object was put, when a lock ends.
     pub fn set_time(&self, now: DateTime<Utc>) {
         let ahead = now - Utc::now();
         // In the place of the old one at once: a request may be reading it.

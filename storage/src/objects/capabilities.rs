@@ -50,8 +50,8 @@ impl Capabilities {
         operation: &'static str,
         key: &str,
     ) -> Result<()> {
-        let Attributes { retention, legal_hold, storage_class, metadata } = attributes;
-        let reason = if (retention.is_some() || *legal_hold) && !self.object_lock {
+        let Attributes { storage_class, metadata, .. } = attributes;
+        let reason = if attributes.lock() && !self.object_lock {
             "it has no object lock, which would keep the object from being deleted"
         } else if storage_class.is_some() && !self.storage_classes {
             "it has no storage classes"

@@ -214,10 +214,9 @@ impl ObjectStore for MemoryStore {
         let mut state = self.state();
         let missing = || self.error(StoreErrorKind::NotFound, "lock", key);
         let kept = &mut state.objects.get_mut(key).ok_or_else(missing)?.attributes.retention;
-        if kept.is_some_and(|kept| kept.until > retention.until) {
-            return Err(self.error(StoreErrorKind::Locked, "lock", key).into());
+        if let Some(stronger) = retention.over(*kept) {
+            *kept = Some(stronger);
         }
-        *kept = Some(retention);
         Ok(())
     }
 

@@ -35,12 +35,31 @@ pub struct Attributes {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Attributes {
+    /// Whether the object can neither be deleted nor replaced, at least for some time.
+    pub fn lock(&self) -> bool {
+        self.retention.is_some() || self.legal_hold
+    }
+}
+
 /// S3 Object Lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub mode: RetentionMode,
     /// To the second.
     pub until: DateTime<Utc>,
+}
+
+impl Retention {
+    /// What an object gets that is to be kept so, and has `kept`: never an earlier end, nor a mode that more people may
+    /// shorten. `None` where nothing changes.
+    pub fn over(self, kept: Option<Self>) -> Option<Self> {
+        let Some(kept) = kept else { return Some(self) };
+        let mode = if kept.mode == RetentionMode::Compliance { kept.mode } else { self.mode };
+        let is_later = self.until.timestamp() > kept.until.timestamp();
+        let is_stricter = mode != kept.mode && self.until.timestamp() == kept.until.timestamp();
+        (is_later || is_stricter).then_some(Self { mode, ..self })
+    }
 }
 
 /// Who may shorten a retention.
@@ -50,4 +69,27 @@ pub enum RetentionMode {
     Governance,
     /// Not even the account's owner.
     Compliance,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RetentionMode::{Compliance, Governance};
+    use super::*;
+
+    #[test]
+    fn a_retention_is_prolonged_and_made_stricter_and_never_the_reverse() {
+        let of = |mode, secs| Retention { mode, until: DateTime::from_timestamp(secs, 0).expect("a time") };
+        for (wanted, kept, gets) in [
+            (of(Governance, 5), None, Some(of(Governance, 5))),
+            (of(Governance, 5), Some(of(Governance, 4)), Some(of(Governance, 5))),
+            (of(Governance, 5), Some(of(Governance, 5)), None),
+            (of(Governance, 5), Some(of(Governance, 6)), None),
+            (of(Compliance, 5), Some(of(Governance, 5)), Some(of(Compliance, 5))),
+            (of(Compliance, 5), Some(of(Governance, 6)), None),
+            (of(Governance, 5), Some(of(Compliance, 4)), Some(of(Compliance, 5))),
+            (of(Governance, 5), Some(of(Compliance, 5)), None),
+        ] {
+            assert_eq!(wanted.over(kept), gets, "{wanted:?} over {kept:?}");
+        }
+    }
 }

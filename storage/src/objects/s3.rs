@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `store` | the bucket and its client; `settings`, `addressing`, `credentials`, `network` say how it is reached |
 //! | `writes`, `look_up`, `download`, `listings` | the calls, by what they do; `etag`, `limits`, `tokens` belong to them |
+//! | `locks`, `erasing` | Object Lock; an object with all of its versions |
 //! | `checksums`, `sending`, `timeouts` | what goes with a request, and how long it may take |
 //! | `answers`, `clock`, `foreign` | what every answer goes through, and answers that are not S3's |
 //! | `errors`, `connection`, `permissions`, `route`, `causes` | what a failure means |
@@ -35,6 +36,7 @@ mod clock;
 mod connection;
 mod credentials;
 mod download;
+mod erasing;
 mod errors;
 mod etag;
 mod foreign;
@@ -102,7 +104,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn erase(&self, key: &str) -> Result<()> {
-        self.delete(key).await
+        self.erase_object(key).await
     }
 
     async fn attributes(&self, key: &str) -> Result<Option<Attributes>> {
@@ -110,7 +112,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn retain(&self, key: &str, retention: Retention) -> Result<()> {
-        Ok(self.put_retention(key, retention).await?)
+        self.prolong(key, retention).await
     }
 
     async fn set_legal_hold(&self, key: &str, held: bool) -> Result<()> {

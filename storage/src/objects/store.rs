@@ -73,8 +73,9 @@ pub trait ObjectStore: Debug + Send + Sync {
     /// such object.
     async fn attributes(&self, key: &str) -> Result<Option<Attributes>>;
 
-    /// Keeps an object from being deleted until a time. A retention that is there already is never shortened: the call may
-    /// be refused then. [`Unsupported`](crate::StoreErrorKind::Unsupported) where the store has no lock.
+    /// Keeps an object from being deleted until a time. A retention that is there already is never shortened, nor made
+    /// less strict: the call does what [`Retention::over`] says. Fails with [`NotFound`](crate::StoreErrorKind::NotFound)
+    /// when there is no such object, with [`Unsupported`](crate::StoreErrorKind::Unsupported) where the store has no lock.
     async fn retain(&self, key: &str, retention: Retention) -> Result<()>;
 
     /// Puts an object under a legal hold, or ends the hold. [`Unsupported`](crate::StoreErrorKind::Unsupported) where the

@@ -61,7 +61,10 @@ impl S3Store {
         let answer = request.range(format!("bytes={first}-{}", range.end - 1)).send().await;
         let mut answer = match answer {
             Err(error) if is_behind_the_end(&error) => return Ok(End::Whole),
-            answer => answer.map_err(self.store_error("read", key))?,
+            Err(error) => {
+                return Err(self.unreadable(key, self.store_error("read", key)(error)).await.into());
+            }
+            Ok(answer) => answer,
         };
         if answer.e_tag().is_none() && answer.last_modified().is_none() {
             return Err(self.foreign("read", key, &NotS3::without("ETag and Last-Modified")).into());
@@ -95,6 +98,17 @@ impl S3Store {
             }
             _ => End::Whole,
         })
+    }
+
+    /// Of an object in an archive class, HEAD says whether a readable copy is being made.
+    async fn unreadable(&self, key: &str, mut refused: StoreError) -> StoreError {
+        if refused.kind == StoreErrorKind::ColdStorage
+            && let Ok(Some(found)) = self.look_up(key).await
+            && found.restore().is_some_and(|state| state.contains("ongoing-request=\"true\""))
+        {
+            refused.reason += "; a readable copy was requested, and is not ready yet";
+        }
+        refused
     }
 
     fn no_ranges(&self, key: &str) -> StoreError {

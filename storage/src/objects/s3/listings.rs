@@ -133,7 +133,7 @@ impl S3Store {
         Err(self.goes_nowhere(OPERATION, prefix).into())
     }
 
-    fn goes_nowhere(&self, operation: &'static str, key: &str) -> StoreError {
+    pub(super) fn goes_nowhere(&self, operation: &'static str, key: &str) -> StoreError {
         let reason = "its listing does not advance: it says that more follows, and gives nothing new";
         StoreError::new(StoreErrorKind::Unsupported, self.address(), operation, key, reason)
     }

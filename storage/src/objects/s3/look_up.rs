@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,13 @@ use crate::objects::object::Composite;
 impl S3Store {
     /// The object's size in bytes.
     pub(super) async fn size(&self, key: &str) -> Result<Option<u64>> {
+        let size =
+            |found: HeadObjectOutput| found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        Ok(self.look_up(key).await?.map(size))
+    }
+
+    /// What HEAD says of an object.
+    pub(super) async fn look_up(&self, key: &str) -> Result<Option<HeadObjectOutput>> {
         const OPERATION: &str = "look up";
         let answer = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).send().await;
         match answer {
@@ -26,7 +34,7 @@ impl S3Store {
             }
             Ok(found) => {
                 self.may_read.store(true, Ordering::Relaxed);
-                Ok(Some(found.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)))
+                Ok(Some(found))
             }
             // An answer to HEAD has no body, so a missing bucket looks like a missing object here.
             Err(error)
@@ -38,7 +46,7 @@ impl S3Store {
             Err(error) => match status(&error) {
                 Some(status @ (300..=407 | 409..=428 | 430..=499)) => {
                     let refused = self.store_error(OPERATION, key)(error);
-                    self.missing_or_refused(key, refused, status).await
+                    self.missing_or_refused(key, refused, status).await.map(|()| None)
                 }
                 _ => Err(self.store_error(OPERATION, key)(error).into()),
             },
@@ -62,8 +70,9 @@ impl S3Store {
         }
     }
 
-    /// What a refused HEAD means. Its answer has no body; that to the same question as a GET says why.
-    async fn missing_or_refused(&self, key: &str, refused: StoreError, status: u16) -> Result<Option<u64>> {
+    /// What a refused HEAD means: `Ok` where there is no such object. Its answer has no body; that to the same question as
+    /// a GET says why.
+    async fn missing_or_refused(&self, key: &str, refused: StoreError, status: u16) -> Result<()> {
         let request =
             self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).range("bytes=0-0");
         let error = match request.send().await {
@@ -87,8 +96,8 @@ impl S3Store {
             }
         };
         match error.kind {
-            StoreErrorKind::NotFound => Ok(None),
-            StoreErrorKind::AccessDenied if self.may_read.load(Ordering::Relaxed) => Ok(None),
+            StoreErrorKind::NotFound => Ok(()),
+            StoreErrorKind::AccessDenied if self.may_read.load(Ordering::Relaxed) => Ok(()),
             _ => Err(error.into()),
         }
     }

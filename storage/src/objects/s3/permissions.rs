@@ -18,6 +18,15 @@ impl Permission {
             "read" | "look up" => ("s3:GetObject", false),
             "list the parts of" => ("s3:ListMultipartUploadParts", false),
             "delete" => ("s3:DeleteObject", false),
+            "list the versions of" => ("s3:ListBucketVersions", true),
+            "delete a version of" => ("s3:DeleteObjectVersion", false),
+            "lock" => ("s3:PutObjectRetention", false),
+            "hold" => ("s3:PutObjectLegalHold", false),
+            "look up the object lock of" => ("s3:GetBucketObjectLockConfiguration", true),
+            // Object Lock needs rights of its own beside that to write.
+            "write under lock" | "begin a locked upload of" => {
+                ("s3:PutObject, s3:PutObjectRetention or s3:PutObjectLegalHold", false)
+            }
             "abort the upload of" => ("s3:AbortMultipartUpload", false),
             _ => ("s3:PutObject", false),
         };
@@ -51,6 +60,8 @@ mod tests {
         );
         let message = refused("list", "b", "p/", "AccessDenied");
         assert!(message.contains("s3:ListBucket on arn:aws:s3:::b is refused"), "{message}");
+        let message = refused("look up the object lock of", "b", "p/", "AccessDenied");
+        assert!(message.contains("s3:GetBucketObjectLockConfiguration on arn:aws:s3:::b is"), "{message}");
         let message = refused("look up", "b", "k", "HTTP status 403");
         assert!(
             message.contains("s3:GetObject on arn:aws:s3:::b/k") && message.contains("no such object"),

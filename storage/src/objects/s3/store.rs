@@ -14,6 +14,7 @@ use super::addressing::{self, S3Options};
 use super::answers::Answers;
 use super::checksums::Negotiated;
 use super::clock::StoreClock;
+use super::erasing::Unlisted;
 use super::errors::{Classified, classify};
 use super::foreign::NotS3;
 use super::route::Route;
@@ -38,6 +39,7 @@ pub struct S3Store {
     pub(super) equal_parts: Arc<AtomicBool>,
     pub(super) checksums: Arc<Negotiated>,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) unlisted: Arc<Unlisted>,
 }
 
 impl S3Store {
@@ -90,6 +92,7 @@ impl S3Store {
             equal_parts: Arc::default(),
             checksums: Arc::new(checksums),
             tokens: Arc::default(),
+            unlisted: Arc::default(),
         }
     }
 
