@@ -302,11 +302,7 @@ mod tests {
 
     #[test]
     fn what_to_call_names_bucket_and_key() {
-        let cold = |store: &str, reason: &str| {
-            storage(&StoreError::new(StoreErrorKind::ColdStorage, store, "read", "k/a", reason).into())
-                .unwrap()
-        };
-        let hint = cold("s3://b", "the object is in storage class GLACIER");
+        let hint = store(&StoreError { key: "k/a".to_owned(), ..of_store(StoreErrorKind::ColdStorage) });
         assert!(hint.contains("restore-object --bucket b --key k/a --restore-request Days=7"), "{hint}");
         let lacks =
             |store: &str| Error::StoreLacks { store: store.into(), field: "lock", reason: String::new() };

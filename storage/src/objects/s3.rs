@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `store` | the bucket and its client; `settings`, `addressing`, `credentials`, `network` say how it is reached |
 //! | `writes`, `look_up`, `download`, `listings` | the calls, by what they do; `etag`, `limits`, `tokens` belong to them |
-//! | `locks`, `erasing` | Object Lock; an object with all of its versions |
+//! | `locks`; `erasing`, `unlisted` | Object Lock; an object with all of its versions |
 //! | `checksums`, `sending`, `timeouts` | what goes with a request, and how long it may take |
 //! | `answers`, `clock`, `foreign` | what every answer goes through, and answers that are not S3's |
 //! | `errors`, `connection`, `permissions`, `route`, `causes` | what a failure means |
@@ -52,6 +52,7 @@ mod settings;
 pub(super) mod store;
 mod timeouts;
 mod tokens;
+mod unlisted;
 mod writes;
 
 #[async_trait]

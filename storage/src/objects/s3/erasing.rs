@@ -4,8 +4,6 @@
 //! version is therefore deleted by its id: the older ones first, so that an interrupted call reveals none of them, and
 //! the markers last, and only where no version is left that they hide. No request bypasses a retention.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::delete_object::{DeleteObjectError, DeleteObjectOutput};
@@ -22,32 +20,6 @@ const OPERATION: &str = "erase";
 const LIST: &str = "list the versions of";
 /// Of an object that was put before its bucket kept versions, or that is in one that keeps none.
 const NO_VERSION: &str = "null";
-
-/// Whether a store's versions were found not to be accessible, which is reported once.
-#[derive(Debug, Default)]
-pub(super) struct Unlisted(AtomicBool);
-
-impl Unlisted {
-    fn is_known(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn report(&self, refused: &StoreError) {
-        if self.0.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let StoreError { store, reason, .. } = refused;
-        if refused.kind == StoreErrorKind::AccessDenied {
-            tracing::warn!(
-                store,
-                reason,
-                "versions cannot be listed or deleted: if the bucket keeps them, what is deleted is only hidden, and still billed"
-            );
-        } else {
-            tracing::info!(store, reason, "the store lists no versions: objects are deleted without");
-        }
-    }
-}
 
 /// A version of an object, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
