@@ -19,6 +19,8 @@
 
 mod apply;
 pub(crate) mod brake;
+#[cfg(test)]
+mod fixtures;
 pub(crate) mod forget;
 mod hold;
 mod legal_hold;

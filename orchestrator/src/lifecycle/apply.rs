@@ -62,7 +62,7 @@ pub async fn apply_retention(
     let mut newest_whole = None;
     let mut brake = None;
     if let Some(newest) = newest_first.first() {
-        let looked = look_at_newest(&scope, newest, options.made).await?;
+        let looked = look_at_newest(&scope, newest, options).await?;
         (newest_whole, brake) = (looked.is_whole.then_some(newest), looked.brake);
         if let (Some(Brake::Record(BrakeRecord { since, why, .. })), true) = (&brake, options.confirm) {
             report.notes.push(format!("confirmed, since the backup of {since}: {why}"));
@@ -179,7 +179,7 @@ struct Looked {
 async fn look_at_newest(
     scope: &Scope<'_>,
     newest: &BackupName,
-    made: Option<&BackupReport>,
+    RetentionOptions { confirm, made, .. }: RetentionOptions<'_>,
 ) -> Result<Looked> {
     let (totals, brake) = match made.filter(|made| made.name == *newest) {
         Some(made) => (made.totals, made.brake.clone()),
@@ -189,7 +189,7 @@ async fn look_at_newest(
         },
     };
     let is_confirmed = brake.is_some() && brake::is_confirmed(scope, newest).await?;
-    let is_whole = totals.skipped + totals.changed == 0 && (brake.is_none() || is_confirmed);
+    let is_whole = totals.skipped + totals.changed == 0 && (brake.is_none() || is_confirmed || confirm);
     let brake = brake::in_force(brake.as_ref(), is_confirmed, scope.now()).cloned().map(Brake::Record);
     Ok(Looked { is_whole, brake })
 }
@@ -218,3 +218,6 @@ impl ForgetReport {
         tracing::info!(forgotten, kept, dry_run = self.dry_run, "applied the retention");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,3 +202,6 @@ fn has_passed(brake: &BrakeRecord, now: DateTime<Utc>) -> bool {
 fn files(totals: Totals) -> u64 {
     totals.files + totals.symlinks
 }
+
+#[cfg(test)]
+mod tests;

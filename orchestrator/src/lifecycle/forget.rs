@@ -233,3 +233,6 @@ impl KeptBackup {
 fn rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)).serialize(to)
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,3 +282,6 @@ pub(super) async fn exists(scope: Scope<'_>, name: &BackupName) -> Result<()> {
     };
     Err(Error::NoSuchBackup { key: name.archive_key(), store: store.url(), why })
 }
+
+#[cfg(test)]
+mod tests;
