@@ -214,6 +214,7 @@ pub enum Error {
         key: String,
         #[source]
         source: Box<intellistor_storage::Error>,
+    },
     /// Occurs when the backup of an unfinished job was forgotten, by a person or since what it depends on may be gone.
     #[error("the backup that this job has made was forgotten: {key}: {why}")]
     Forgotten {
