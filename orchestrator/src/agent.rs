@@ -12,6 +12,7 @@
 //! | `select`, `begin`, `resume`, `open_job` | which job runs |
 //! | `known_stores`, `orphans` | is this the store of earlier runs; abandoned uploads |
 //! | `job_run`, `reconcile`, `failure_action` | the job's own steps and attempts; what the store has of it; what an error means |
+//! | `retire` | what the policy forgets and deletes once a backup was made |
 //! | `settle`, `abandon`, `close` | what becomes of the job |
 //! | `log`, `log_list`, `ship_logs` | a run's log; those on this machine; their upload to the store |
 //! | `home`, `setup`, `monitor` | folders, input, what other processes see and ask of a run |
@@ -34,6 +35,7 @@ mod orphans;
 mod reconcile;
 mod report;
 mod resume;
+mod retire;
 mod run;
 mod select;
 mod settle;

@@ -75,8 +75,9 @@ pub use intellistor_storage::objects::{
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
 pub use lifecycle::{
-    BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldOptions, HoldReport, KeepReason,
-    KeptBackup, Reason, RetentionOptions, apply_retention, forget, hold, release, unforget,
+    BackupReference, BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldOptions, HoldReport,
+    KeepReason, KeptBackup, Reason, RetentionOptions, RetentionOutlook, apply_retention, forget, hold,
+    release, unforget,
 };
 pub use lifecycle::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
 pub use machine::this_machine;

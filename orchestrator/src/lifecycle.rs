@@ -10,7 +10,7 @@
 //! | `forget`, `apply` | forgets one backup; forgets what no rule of the policy keeps |
 //! | `hold`, `legal_hold` | keeps a backup, releases it, takes a forgetting back; the same in the store itself |
 //! | `brake` | why retention rests after much was missing or changed at once |
-//! | `retention` | which backups the rules keep, and why; pure |
+//! | `retention`, `outlook` | which backups the rules keep, and why; which go next; both pure |
 //! | `sweep` | deletes what was forgotten long enough ago |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
@@ -25,6 +25,7 @@ pub(crate) mod forget;
 mod hold;
 mod legal_hold;
 pub(crate) mod locking;
+mod outlook;
 pub(crate) mod policy_store;
 mod retention;
 mod scope;
@@ -33,6 +34,7 @@ mod sweep;
 pub use apply::{RetentionOptions, apply_retention};
 pub use forget::{ForgetOptions, ForgetReport, ForgottenBackup, KeepReason, KeptBackup, forget};
 pub use hold::{BackupState, HoldOptions, HoldReport, hold, release, unforget};
+pub use outlook::{BackupReference, RetentionOutlook};
 pub use retention::Reason;
 pub(crate) use retention::{Candidate, Verdict, verdicts};
 pub(crate) use scope::Scope;

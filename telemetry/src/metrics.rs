@@ -23,6 +23,8 @@ struct Instruments {
     unchanged: Counter<u64>,
     changed: Counter<u64>,
     referenced: Counter<u64>,
+    forgotten: Counter<u64>,
+    swept: Counter<u64>,
     parts: Counter<u64>,
     sent: Counter<u64>,
     received: Counter<u64>,
@@ -50,6 +52,8 @@ impl Instruments {
             unchanged: count(metric::UNCHANGED),
             changed: count(metric::CHANGED),
             referenced: count(metric::REFERENCED),
+            forgotten: count(metric::FORGOTTEN),
+            swept: count(metric::SWEPT),
             parts: count(metric::PARTS),
             sent: count(metric::SENT),
             received: count(metric::RECEIVED),
@@ -112,6 +116,14 @@ pub fn backup_made(policy_id: &str, unchanged: u64, changed: u64, referenced_byt
     all.unchanged.add(unchanged, &policy);
     all.changed.add(changed, &policy);
     all.referenced.add(referenced_bytes, &policy);
+}
+
+/// What a run of the agent has forgotten and deleted.
+pub fn backups_retired(policy_id: &str, forgotten: u64, swept: u64) {
+    let Some(all) = INSTRUMENTS.get() else { return };
+    let policy = [KeyValue::new("intellistor.policy.id", policy_id.to_owned())];
+    all.forgotten.add(forgotten, &policy);
+    all.swept.add(swept, &policy);
 }
 
 /// The store acknowledged a part.

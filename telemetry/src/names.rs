@@ -33,6 +33,10 @@ pub mod span {
     pub const COMPLETE: &str = "complete";
     /// The manifest is made and put.
     pub const MANIFEST: &str = "manifest";
+    /// The policy's retention is applied: backups are forgotten.
+    pub const RETENTION: &str = "retention";
+    /// What was forgotten long enough ago is deleted.
+    pub const SWEEP: &str = "sweep";
     /// Logs are sent to the store.
     pub const SHIP_LOGS: &str = "ship_logs";
     /// A backup's manifest is fetched and verified.
@@ -54,7 +58,7 @@ pub mod span {
 
     /// Spans that may have no parent; any other span is made only below one.
     pub const ROOTS: [&str; 5] = [RUN, BACKUP, RESTORE, VERIFY, DECRYPT];
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 23] = [
         RUN,
         BACKUP,
         RESTORE,
@@ -67,6 +71,8 @@ pub mod span {
         UPLOAD_PART,
         COMPLETE,
         MANIFEST,
+        RETENTION,
+        SWEEP,
         SHIP_LOGS,
         FETCH_MANIFEST,
         PLAN,
@@ -153,6 +159,13 @@ pub mod metric {
         "By",
         "Content of backups that is in the archives of earlier ones",
     );
+    pub const FORGOTTEN: Metric = metric(
+        "intellistor.backups.forgotten",
+        "{backup}",
+        "Backups that the agent forgot, since no rule of their policy kept them",
+    );
+    pub const SWEPT: Metric =
+        metric("intellistor.backups.swept", "{backup}", "Forgotten backups that the agent deleted");
     pub const PARTS: Metric = metric("intellistor.parts", "{part}", "Parts that the store acknowledged");
     pub const SENT: Metric =
         metric("intellistor.store.sent", "By", "Bytes of parts that the store acknowledged");
@@ -170,7 +183,7 @@ pub mod metric {
         "Time that a stage worked and did not wait for the next one, over all its threads",
     );
 
-    pub const ALL: [Metric; 14] = [
+    pub const ALL: [Metric; 16] = [
         DURATION,
         CONTENT,
         FILES,
@@ -178,6 +191,8 @@ pub mod metric {
         UNCHANGED,
         CHANGED,
         REFERENCED,
+        FORGOTTEN,
+        SWEPT,
         PARTS,
         SENT,
         RECEIVED,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::agent::report::{AgentReport, Resumed};
+use crate::lifecycle::BackupReference;
 use crate::operations::backup_document::BackupDocument;
 use crate::operations::report::lossy;
 
@@ -20,6 +21,8 @@ pub struct AgentDocument {
     parts_sent: u32,
     log: LogLocation,
     trace_id: Option<String>,
+    forgotten: Vec<BackupReference>,
+    swept: Vec<BackupReference>,
     #[serde(skip_serializing_if = "Option::is_none")]
     finished_first: Option<Box<AgentDocument>>,
 }
@@ -66,6 +69,8 @@ impl AgentReport {
             parts_sent: self.parts_sent,
             log: LogLocation { local: self.log.clone(), s3: self.log_key.clone() },
             trace_id: self.trace_id.clone(),
+            forgotten: self.forgotten.clone(),
+            swept: self.swept.clone(),
             finished_first: self.finished_first.as_ref().map(|first| Box::new(first.document(cli_restore))),
         }
     }

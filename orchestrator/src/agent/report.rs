@@ -8,6 +8,7 @@ use serde::Serialize;
 use tracing::Span;
 
 use crate::error::Result;
+use crate::lifecycle::BackupReference;
 use crate::operations::report::BackupReport;
 use crate::operations::run_options::RunOptions;
 
@@ -43,6 +44,10 @@ pub struct AgentReport {
     pub log_key: Option<String>,
     /// The run's trace, where traces are on.
     pub trace_id: Option<String>,
+    /// Backups that no rule of the policy keeps any more.
+    pub forgotten: Vec<BackupReference>,
+    /// Backups that were forgotten long enough ago, and of which nothing is left now.
+    pub swept: Vec<BackupReference>,
     /// What was lost, repaired or could not be done.
     pub notices: Vec<String>,
     /// The backup, or why the run stopped.

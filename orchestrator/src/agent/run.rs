@@ -5,6 +5,7 @@
 //! open     its log, and in it the root of its trace                                    log
 //! prepare  the store, claim the policy, clean up abandoned uploads                     known_stores, orphans
 //! run      the job until the backup exists, or nothing more can be done now            job_run
+//! retire   apply the policy's retention, delete what was forgotten long ago         retire
 //! settle   close the job, keep it for the next run, or end it without a backup         settle, abandon
 //! ship     the log, and those of earlier runs                                          close, ship_logs
 //! report   what was made, and what needs attention                                     report
@@ -27,6 +28,7 @@ use crate::agent::log::AgentLog;
 use crate::agent::monitor::RunMonitor;
 use crate::agent::open_job::OpenJob;
 use crate::agent::report::AgentReport;
+use crate::agent::retire::{Retired, retire};
 use crate::agent::select::select;
 use crate::agent::settle::{Settled, settle};
 use crate::agent::setup::RunSetup;
@@ -105,7 +107,7 @@ async fn run_job(
     let mut run = JobRun::new(setup, queue, &job, cancel.clone())?;
     let mut own_notices = Vec::new();
     // Before anything is written, the claim included.
-    let outcome = match known_stores::prepare(queue, &*catalog.store).await {
+    let mut outcome = match known_stores::prepare(queue, &*catalog.store).await {
         Err(error) => JobOutcome::stopped(error),
         Ok(()) => {
             let clean_up = async {
@@ -123,8 +125,14 @@ async fn run_job(
             run.run().await
         }
     };
+    let mut retired = Retired::default();
+    if let JobOutcome::Published(backup) = &mut outcome {
+        log.published(backup);
+        retired = retire(setup, &job.ledger, backup, &cancel).await?;
+    }
     let JobRunEnd { copies, reused_parts, notices } = run.end();
     own_notices.extend(notices);
+    own_notices.append(&mut retired.notices);
     if let Err(error) = known_stores::remember(queue, copies.stores().await) {
         tracing::warn!(%error, "cannot record which store the copy's folder is");
     }
@@ -143,6 +151,8 @@ async fn run_job(
         log: log.path(),
         log_key,
         trace_id: None,
+        forgotten: retired.forgotten,
+        swept: retired.swept,
         notices: own_notices,
         outcome,
         finished_first: None,

@@ -34,7 +34,6 @@ pub(super) async fn settle(
 ) -> Result<Settled> {
     let (action, error) = match outcome {
         JobOutcome::Published(report) => {
-            log.published(&report);
             let (state, log_key) = close(queue, ledger, log, catalog).await?;
             return Ok(Settled { state, log_key, outcome: Ok(*report) });
         }

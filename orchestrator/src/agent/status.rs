@@ -6,6 +6,7 @@ use intellistor_storage::objects::UnfinishedUpload;
 use intellistor_storage::state::{Job, Snapshot, View};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::lifecycle::RetentionOutlook;
 use crate::operations::report::BackupReport;
 
 /// What a policy's runs do now, and did last.
@@ -29,6 +30,12 @@ pub struct PolicyStatus {
     pub last: Option<JobStatus>,
     /// Logs that are not in the store yet.
     pub logs_to_send: usize,
+    /// What retention has left, and what goes next, as the run that made the newest backup found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionOutlook>,
+    /// Until when the store lets no one delete the newest backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<String>,
     /// The newest backup that is remembered, and the job that made it.
     #[serde(skip)]
     pub last_backup: Option<(JobStatus, BackupReport)>,
@@ -109,7 +116,9 @@ impl PolicyStatus {
             (false, Some(_)) => Activity::Stopped,
             (false, None) => Activity::Idle,
         };
-        let last_backup = history.iter().find_map(|job| Some((JobStatus::new(job), job.summary()?)));
+        let last_backup: Option<(_, BackupReport)> =
+            history.iter().find_map(|job| Some((JobStatus::new(job), job.summary()?)));
+        let newest = last_backup.as_ref().map(|(_, backup)| backup);
         Self {
             policy,
             activity,
@@ -118,6 +127,8 @@ impl PolicyStatus {
             progress: progress.filter(|_| activity != Activity::Idle),
             last: history.first().map(JobStatus::new),
             logs_to_send: outbox,
+            retention: newest.and_then(|backup| backup.retention.clone()),
+            locked_until: newest.and_then(|backup| backup.locked_until.clone()),
             last_backup,
         }
     }

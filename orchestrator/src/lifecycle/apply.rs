@@ -134,11 +134,16 @@ struct Listed {
 /// The listed backups. What proves nothing is a warning, and counts for nothing.
 async fn listed(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Result<Listed> {
     let contents = scope.catalog.contents(scope.policy_id).await?;
-    let backups = contents.all().filter(|(_, objects)| objects.has(ObjectKind::Manifest));
-    let standings = stream::iter(backups).map(|(name, objects)| async move {
-        let is_said = objects.has(ObjectKind::Forgotten) || objects.has(ObjectKind::Hold);
-        let standing = if is_said { scope.standing(name).await? } else { Standing::UNTOUCHED };
-        Ok::<_, Error>((name.clone(), standing))
+    let backups: Vec<_> = contents
+        .all()
+        .filter(|(_, objects)| objects.has(ObjectKind::Manifest))
+        .map(|(name, objects)| {
+            (name.clone(), objects.has(ObjectKind::Forgotten) || objects.has(ObjectKind::Hold))
+        })
+        .collect();
+    let standings = stream::iter(backups).map(|(name, is_said)| async move {
+        let standing = if is_said { scope.standing(&name).await? } else { Standing::UNTOUCHED };
+        Ok::<_, Error>((name, standing))
     });
     let standings: Vec<_> = standings.buffered(CONCURRENT).try_collect().await?;
     warnings.extend(standings.iter().flat_map(|(name, standing)| standing.unproven(name)));
@@ -208,7 +213,7 @@ impl ForgetReport {
     fn tell(&self) {
         for KeptBackup { key, reasons, .. } in &self.kept {
             let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
-            tracing::debug!(key, reasons = reasons.join("; "), "kept");
+            tracing::info!(key, reasons = reasons.join("; "), "kept");
         }
         self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if let Some(resting) = &self.resting {

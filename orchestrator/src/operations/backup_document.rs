@@ -144,6 +144,7 @@ mod tests {
             brake: None,
             changes: Changes { new: 2, ..Changes::default() },
             locked_until: None,
+            retention: None,
             trace_id: None,
         }
     }

@@ -116,6 +116,7 @@ pub(crate) async fn manifest(
         changes: head.changes,
         locked_until,
         brake: head.brake,
+        retention: None,
         trace_id: trace::current_id(),
     };
     tracing::info!(base = report.base, locked_until = report.locked_until, "{}", report.summary());

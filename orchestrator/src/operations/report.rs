@@ -7,6 +7,7 @@ use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::{BrakeRecord, Changes, Problem, RootRecord, Totals};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::lifecycle::RetentionOutlook;
 use crate::operations::change_summary::change_summary;
 
 /// A backup that was made, as the job that made it keeps it.
@@ -57,6 +58,9 @@ pub struct BackupReport {
     /// Why retention rests since this backup or an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brake: Option<BrakeRecord>,
+    /// What the policy's retention has left after it, and what goes next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionOutlook>,
     /// The trace that it was published in, where traces are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

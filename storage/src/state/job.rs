@@ -7,6 +7,7 @@
 //!      └──── Resumed ────┘     PartsLost└───┴──── PartsLost ───┘                   │ ManifestPut
 //!                                                                                  ↓
 //!   any of the five ── GaveUp, Cancelled ────────────────────────────→ ShippingLogs(ending)
+//!                                                 ↑── AttentionNeeded (with warnings) ──┤
 //!                                                                                  │ LogsSettled
 //!                                                                                  ↓
 //!                                                                            Ended(ending)
@@ -91,6 +92,8 @@ pub enum JobEvent {
         /// Whether entries were skipped or changed.
         warnings: bool,
     },
+    /// The backup is complete, and what follows it needs a person.
+    AttentionNeeded,
     /// The run will not succeed.
     GaveUp,
     /// Somebody ended the job.
@@ -134,6 +137,9 @@ impl JobState {
             (Queued | Scanning | Transferring | Sealing | Publishing, JobEvent::Cancelled) => {
                 ShippingLogs(Ending::Cancelled)
             }
+            (ShippingLogs(Ending::Completed | Ending::CompletedWithWarnings), JobEvent::AttentionNeeded) => {
+                ShippingLogs(Ending::CompletedWithWarnings)
+            }
             (ShippingLogs(ending), JobEvent::LogsSettled) => Ended(ending),
             (Queued | Scanning, JobEvent::Resumed) => Queued,
             (Transferring | Sealing | Publishing | ShippingLogs(_), JobEvent::Resumed) => *self,
@@ -175,6 +181,7 @@ impl JobEvent {
             Self::ArchiveCommitted => "archive_committed",
             Self::ArchiveCompleted => "archive_completed",
             Self::ManifestPut { .. } => "manifest_put",
+            Self::AttentionNeeded => "attention_needed",
             Self::GaveUp => "gave_up",
             Self::Cancelled => "cancelled",
             Self::PartsLost => "parts_lost",
@@ -214,7 +221,7 @@ mod tests {
 
     /// Every event, and what follows in each of `STATES`; `None` is illegal.
     #[rustfmt::skip]
-    fn table() -> [(JobEvent, [Option<JobState>; 13]); 11] {
+    fn table() -> [(JobEvent, [Option<JobState>; 13]); 12] {
         const __: Option<JobState> = None;
         let [q, s, t, e, p] = [Queued, Scanning, Transferring, Sealing, Publishing].map(Some);
         let [l0, l1, l2, l3] = [Completed, CompletedWithWarnings, Failed, Cancelled].map(|e| Some(ShippingLogs(e)));
@@ -226,6 +233,7 @@ mod tests {
             (JobEvent::ArchiveCompleted,                [__, __, __, p,  __, __, __, __, __, __, __, __, __]),
             (JobEvent::ManifestPut { warnings: false }, [__, __, __, __, l0, __, __, __, __, __, __, __, __]),
             (JobEvent::ManifestPut { warnings: true },  [__, __, __, __, l1, __, __, __, __, __, __, __, __]),
+            (JobEvent::AttentionNeeded,                 [__, __, __, __, __, l1, l1, __, __, __, __, __, __]),
             (JobEvent::GaveUp,                          [l2, l2, l2, l2, l2, __, __, __, __, __, __, __, __]),
             (JobEvent::Cancelled,                       [l3, l3, l3, l3, l3, __, __, __, __, __, __, __, __]),
             (JobEvent::PartsLost,                       [__, __, t,  t,  __, __, __, __, __, __, __, __, __]),

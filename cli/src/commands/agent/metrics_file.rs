@@ -79,6 +79,8 @@ mod tests {
             job: None,
             last: None,
             logs_to_send: 0,
+            retention: None,
+            locked_until: None,
             last_backup: None,
         };
         let text = render(&status, Exit::Failed, 1_800_000_000);

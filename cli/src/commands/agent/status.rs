@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeZone};
 use clap::Args;
 use intellistor::agent::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};
 use intellistor::schedule::ScheduleEntry;
-use intellistor::{Agent, Policy, ProgressSnapshot, is_policy_id};
+use intellistor::{Agent, Policy, ProgressSnapshot, RetentionOutlook, is_policy_id};
 use serde::Serialize;
 
 use super::schedule;
@@ -184,6 +184,10 @@ fn details(row: &Row) -> String {
         let logs = counted(row.status.logs_to_send as u64, "log");
         lines.push(format!("{logs} could not be sent to the store yet"));
     }
+    lines.extend(row.status.retention.as_ref().map(outlook));
+    if let Some(until) = &row.status.locked_until {
+        lines.push(format!("the newest backup is locked until {until}"));
+    }
     for upload in row.unfinished_uploads.iter().flatten() {
         let since = upload.began.map_or("an unknown time".to_owned(), short_time);
         lines.push(format!(
@@ -202,10 +206,26 @@ fn details(row: &Row) -> String {
     })
 }
 
+/// What retention has left, and what goes next.
+fn outlook(retention: &RetentionOutlook) -> String {
+    let kept = counted(retention.kept as u64, "backup");
+    if let Some(resting) = &retention.resting {
+        return format!("{kept}; retention rests {resting}");
+    }
+    match retention.next_to_go.as_slice() {
+        [] => format!("{kept}; the next one evicts none"),
+        [only] => format!("{kept}; the next one evicts {}", only.timestamp),
+        [oldest, others @ ..] => {
+            format!("{kept}; the next one evicts {} and {} more", oldest.timestamp, others.len())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use chrono::Local;
+    use intellistor::BackupReference;
     use intellistor::schedule::BackendKind;
 
     fn status(policy: &str) -> PolicyStatus {
@@ -217,6 +237,8 @@ mod tests {
             job: None,
             last: None,
             logs_to_send: 0,
+            retention: None,
+            locked_until: None,
             last_backup: None,
         }
     }
@@ -286,5 +308,27 @@ idle-one: 1 log could not be sent to the store yet
 ";
         assert_eq!(table(&rows), expected);
         assert!(table(&[]).contains("run --policy"));
+    }
+
+    #[test]
+    fn a_person_sees_what_goes_next_and_what_is_locked() {
+        let backup = |timestamp: &str| BackupReference { backup_id: "b".into(), timestamp: timestamp.into() };
+        let going = |next_to_go| RetentionOutlook { kept: 22, next_to_go, resting: None };
+        let one = vec![backup("20261101T020000Z")];
+        let two = vec![backup("20261101T020000Z"), backup("20261108T020000Z")];
+        assert_eq!(outlook(&going(vec![])), "22 backups; the next one evicts none");
+        assert_eq!(outlook(&going(one.clone())), "22 backups; the next one evicts 20261101T020000Z");
+        assert_eq!(outlook(&going(two)), "22 backups; the next one evicts 20261101T020000Z and 1 more");
+        let resting = RetentionOutlook { resting: Some("since then".to_owned()), ..going(vec![]) };
+        assert_eq!(outlook(&resting), "22 backups; retention rests since then");
+        let row = row(PolicyStatus {
+            retention: Some(going(one)),
+            locked_until: Some("2026-12-27T02:00:00Z".to_owned()),
+            ..status("docs")
+        });
+        let text = details(&row);
+        assert!(text.contains("\ndocs: the newest backup is locked until 2026-12-27T02:00:00Z\n"), "{text}");
+        let json = serde_json::to_value(&row).unwrap();
+        assert_eq!(json["retention"]["next_to_go"][0]["timestamp"], "20261101T020000Z");
     }
 }
