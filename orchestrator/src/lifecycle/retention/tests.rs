@@ -1,4 +1,4 @@
-//! Calendars by hand, properties, and a judge with no code of ours.
+//! Calendars by hand, properties, and a script with no code of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -218,7 +218,7 @@ fn protected_ones_never_go() {
     let rules = rules("keep_last: 1");
     let now = clock::parse("20261201T000000Z").unwrap();
     let calendar = rules.calendar().unwrap();
-    let told = |verdicts: Vec<Verdict>| -> Vec<String> {
+    let lines = |verdicts: Vec<Verdict>| -> Vec<String> {
         let kept = verdicts.iter().filter(|verdict| verdict.is_kept());
         kept.map(|v| {
             format!(
@@ -230,7 +230,7 @@ fn protected_ones_never_go() {
         .collect()
     };
     assert_eq!(
-        told(verdicts(&candidates, Some(&whole), &rules, &calendar, now)),
+        lines(verdicts(&candidates, Some(&whole), &rules, &calendar, now)),
         [
             "20261109T020000Z: the newest; last 1 of 1",
             "20261106T020000Z: the newest without problems",
@@ -412,7 +412,7 @@ fn a_script_comes_to_the_same_verdicts() {
                 verdict.reasons.iter().filter(|r| !is_hour(r)).map(ToString::to_string).collect();
             format!("{}  {}", verdict.name.timestamp, reasons.join("; "))
         });
-        let theirs = judge(&python, &script, &rules, &times);
+        let theirs = run_script(&python, &script, &rules, &times);
         assert_eq!(ours.collect::<Vec<_>>(), theirs, "{rules:?} {times:?}");
     }
 }
@@ -422,7 +422,7 @@ fn is_hour(reason: &Reason) -> bool {
     matches!(reason, Reason::NewestOf { period: Period::Hour, .. })
 }
 
-fn judge(python: &str, script: &Path, rules: &RetentionRules, times: &[String]) -> Vec<String> {
+fn run_script(python: &str, script: &Path, rules: &RetentionRules, times: &[String]) -> Vec<String> {
     let mut words = BTreeMap::from([
         ("keep_last", rules.keep_last),
         ("keep_hourly", rules.keep_hourly),
@@ -435,15 +435,15 @@ fn judge(python: &str, script: &Path, rules: &RetentionRules, times: &[String]) 
     words.extend(days.map(|days| ("keep_within", days)));
     let mut words = serde_json::to_value(words).unwrap();
     words["timezone"] = rules.timezone.clone().into();
-    let mut judge = Command::new(python)
+    let mut verifier = Command::new(python)
         .arg(script)
         .arg(words.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    judge.stdin.take().unwrap().write_all(times.join("\n").as_bytes()).unwrap();
-    let output = judge.wait_with_output().unwrap();
+    verifier.stdin.take().unwrap().write_all(times.join("\n").as_bytes()).unwrap();
+    let output = verifier.wait_with_output().unwrap();
     assert!(output.status.success());
     let lines = String::from_utf8(output.stdout).unwrap();
     let without_hours = |line: &str| {
