@@ -30,6 +30,8 @@ pub async fn check(store: SharedStore) {
     unfinished(&*store, &format!("{prefix}/unfinished")).await;
     deletion(&*store, &format!("{prefix}/deletion")).await;
     attributes(&*store, &format!("{prefix}/attributes")).await;
+    erasure(&*store, &format!("{prefix}/erasure")).await;
+    locks(&*store, &format!("{prefix}/locks")).await;
 }
 
 async fn objects(store: &dyn ObjectStore, prefix: &str) {
@@ -264,6 +266,80 @@ async fn attributes(store: &dyn ObjectStore, prefix: &str) {
             0
         );
         assert_eq!(listed(store, &other).await, [], "{name}");
+    }
+}
+
+/// What is erased is gone with all that was under its key, and with nothing else.
+async fn erasure(store: &dyn ObjectStore, prefix: &str) {
+    let [gone, stays] = ["a/gone", "a/gone-not"].map(|name| format!("{prefix}/{name}"));
+    for (key, body) in [(&gone, "first"), (&gone, "second"), (&stays, "x")] {
+        store.put(key, Bytes::from(body)).await.expect("put");
+    }
+    assert!(store.attributes(&gone).await.expect("attributes").is_some());
+    for _ in 0..2 {
+        store.erase(&gone).await.expect("erase, and again");
+        assert_eq!(store.head(&gone).await.expect("head"), None);
+        assert_eq!(store.attributes(&gone).await.expect("attributes"), None);
+    }
+    store.erase(&format!("{prefix}/none/such")).await.expect("erase what was never there");
+    let left = store.list(prefix, None).await.expect("list").objects;
+    assert_eq!(left.iter().map(|object| &object.key).collect::<Vec<_>>(), [&stays]);
+    store.put(&gone, Bytes::from_static(b"new")).await.expect("put what was erased");
+    store.delete(&gone).await.expect("delete");
+    store.erase(&gone).await.expect("erase what was deleted");
+    assert_eq!(store.head(&gone).await.expect("head"), None);
+}
+
+/// A lock is kept, and shown, or it is refused.
+async fn locks(store: &dyn ObjectStore, prefix: &str) {
+    let (key, none) = (format!("{prefix}/object"), format!("{prefix}/none"));
+    let at = |seconds| {
+        let until = chrono::Utc::now().timestamp() + seconds;
+        chrono::DateTime::from_timestamp(until, 0).expect("a time")
+    };
+    let (soon, later) = (at(300), at(600));
+    let retention = |mode, until| Retention { mode, until };
+    store.put(&key, Bytes::from_static(b"x")).await.expect("put");
+    let is_able = store.check_object_lock().await;
+    if is_able.is_err() {
+        assert_eq!(kind(is_able), StoreErrorKind::Unsupported);
+        let retained = store.retain(&key, retention(RetentionMode::Governance, soon)).await;
+        assert_eq!(kind(retained), StoreErrorKind::Unsupported);
+        assert_eq!(kind(store.set_legal_hold(&key, true).await), StoreErrorKind::Unsupported);
+        store.erase(&key).await.expect("erase what no lock keeps");
+        return;
+    }
+    assert!(store.capabilities().object_lock);
+    for (mode, until, kept) in [
+        (RetentionMode::Governance, later, retention(RetentionMode::Governance, later)),
+        (RetentionMode::Governance, soon, retention(RetentionMode::Governance, later)),
+        (RetentionMode::Compliance, later, retention(RetentionMode::Compliance, later)),
+        (RetentionMode::Governance, at(900), retention(RetentionMode::Compliance, at(900))),
+    ] {
+        store.retain(&key, retention(mode, until)).await.expect("retain");
+        let found = store.attributes(&key).await.expect("attributes").and_then(|found| found.retention);
+        let found = found.expect("a retention");
+        assert_eq!(found.mode, kept.mode);
+        // Those that are reckoned twice may be a second apart.
+        assert!((found.until - kept.until).num_seconds().abs() <= 1, "{found:?}, not {kept:?}");
+    }
+    assert_eq!(kind(store.erase(&key).await), StoreErrorKind::Locked);
+    assert_eq!(store.head(&key).await.expect("head"), Some(1), "a locked object went");
+    let gone = store.retain(&none, retention(RetentionMode::Governance, soon)).await;
+    assert_eq!(kind(gone), StoreErrorKind::NotFound);
+
+    let held = format!("{prefix}/held");
+    store.put(&held, Bytes::from_static(b"x")).await.expect("put");
+    for is_held in [true, false] {
+        for _ in 0..2 {
+            store.set_legal_hold(&held, is_held).await.expect("hold or release, and again");
+        }
+        let found = store.attributes(&held).await.expect("attributes").expect("an object");
+        assert_eq!(found.legal_hold, is_held);
+        match store.erase(&held).await {
+            refused if is_held => assert_eq!(kind(refused), StoreErrorKind::Locked),
+            erased => erased.expect("erase what is held no more"),
+        }
     }
 }
 

@@ -46,8 +46,8 @@ struct Object {
 struct MemoryUpload {
     key: String,
     attributes: Attributes,
-    began: SystemTime,
-    last_part: Option<SystemTime>,
+    began_ms: Option<i64>,
+    last_part_ms: Option<i64>,
     parts: BTreeMap<u32, (Bytes, PartReceipt)>,
 }
 
@@ -236,7 +236,7 @@ impl ObjectStore for MemoryStore {
         state.uploads_begun += 1;
         let upload = Upload { key: key.to_owned(), id: state.uploads_begun.to_string() };
         let (key, attributes, parts) = (upload.key.clone(), attributes.clone(), BTreeMap::new());
-        let begun = MemoryUpload { key, attributes, began: SystemTime::now(), last_part: None, parts };
+        let begun = MemoryUpload { key, attributes, began_ms: state.now_ms(), last_part_ms: None, parts };
         state.uploads.insert(upload.id.clone(), begun);
         Ok(upload)
     }
@@ -245,8 +245,9 @@ impl ObjectStore for MemoryStore {
         let mut state = self.state();
         *state.parts_sent.entry(part.number).or_default() += 1;
         let gone = || self.error(StoreErrorKind::UploadGone, "write a part of", &upload.key);
-        let MemoryUpload { parts, last_part, .. } = state.uploads.get_mut(&upload.id).ok_or_else(gone)?;
-        *last_part = Some(SystemTime::now());
+        let now_ms = state.now_ms();
+        let MemoryUpload { parts, last_part_ms, .. } = state.uploads.get_mut(&upload.id).ok_or_else(gone)?;
+        *last_part_ms = now_ms;
         let etag = hex::encode(part.body.sha256());
         let receipt = PartReceipt {
             number: part.number,
@@ -268,7 +269,7 @@ impl ObjectStore for MemoryStore {
     async fn last_part_ms(&self, upload: &Upload) -> Result<Option<i64>> {
         let state = self.state();
         let gone = || self.error(StoreErrorKind::UploadGone, "look at the upload of", &upload.key);
-        Ok(state.uploads.get(&upload.id).ok_or_else(gone)?.last_part.and_then(unix_ms))
+        Ok(state.uploads.get(&upload.id).ok_or_else(gone)?.last_part_ms)
     }
 
     async fn complete_with(&self, upload: &Upload, parts: &[PartReceipt], if_absent: bool) -> Result<()> {
@@ -302,7 +303,7 @@ impl ObjectStore for MemoryStore {
         let found = state.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix));
         let found = found.map(|(id, upload)| UnfinishedUpload {
             upload: Upload { key: upload.key.clone(), id: id.clone() },
-            began_ms: unix_ms(upload.began),
+            began_ms: upload.began_ms,
         });
         Ok(in_order(found.collect()))
     }
