@@ -162,7 +162,7 @@ fn a_hold_keeps_a_backup_from_being_forgotten() {
     let released = office.run(&format!("release --key {second}")).expect(0);
     assert_eq!(released.json["state"], "forgotten");
     office.run(&format!("release --key {first}")).expect(0);
-    assert_eq!(keys(&office.run("forget").expect(0).json["forgotten"]), [first.clone()]);
+    assert_eq!(keys(&office.run("forget").expect(0).json["forgotten"]), [first]);
     office.run("hold --latest --reason x").expect(0);
     let legal = office.run("hold --latest --reason x --legal").expect(2);
     assert!(message(&legal).contains("Object Lock"), "{}", message(&legal));
@@ -340,4 +340,22 @@ fn the_agents_backups_carry_the_brake_as_well() {
     run(&agent, "run").expect(3);
     assert!(office.run("forget").expect(0).json["resting"].is_string());
     assert!(office.listed().contains(&good));
+}
+
+#[test]
+fn a_time_that_was_set_everywhere_is_no_alarm_and_another_content_is() {
+    let office = Office::new("retention: { keep_last: 1 }\n");
+    office.backup(0);
+    for n in 0..30 {
+        let file = fs::File::options().write(true).open(office.at(&format!("source/{n}.txt"))).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000)).unwrap();
+    }
+    let touched = office.run("backup").expect(0).json;
+    assert_eq!(touched["changes"]["changed"], 30, "{touched:#}");
+    for n in 0..30 {
+        fs::write(office.at(&format!("source/{n}.txt")), format!("locked {n}")).unwrap();
+    }
+    let locked = office.run("backup").expect(3);
+    assert!(locked.warnings().contains("ransom"), "{}", locked.warnings());
+    assert!(office.run("forget").expect(0).json["resting"].as_str().unwrap().contains("ransom"));
 }

@@ -72,7 +72,8 @@ pub(crate) fn in_force(
     is_confirmed: bool,
     now: DateTime<Utc>,
 ) -> Option<&BrakeRecord> {
-    brake.filter(|brake| !is_confirmed && !(is_timed(brake) && has_passed(brake, now)))
+    let is_over = |brake: &BrakeRecord| is_confirmed || (is_timed(brake) && has_passed(brake, now));
+    brake.filter(|brake| !is_over(brake))
 }
 
 /// Whether a person has said that what a backup lacks is not lost.

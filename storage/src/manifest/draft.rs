@@ -152,6 +152,12 @@ impl ManifestDraft {
         Changes { bytes_stored: self.archive_bytes(), ..self.tally.changes }
     }
 
+    /// Files and links with another content than the base has, so far: `changed` in [`changes`](Self::changes) also counts those
+    /// with other metadata alone.
+    pub fn rewritten(&self) -> u64 {
+        self.tally.rewritten
+    }
+
     fn archive_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }

@@ -25,8 +25,10 @@ pub enum Listed {
 pub enum Change {
     /// The base has nothing under its path, or there is no base.
     New,
-    /// The base has another content or other metadata under its path.
+    /// The base has another content under its path, or something of another kind.
     Changed,
+    /// The base has its content under its path, and other metadata.
+    Touched,
     /// Its path is new; its content is in the base, under a path that is gone.
     Moved,
     /// It is as the base has it.

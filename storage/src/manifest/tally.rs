@@ -10,6 +10,8 @@ pub(super) struct Tally {
     pub(super) totals: Totals,
     /// Without what the archive takes, and without what was deleted.
     pub(super) changes: Changes,
+    /// Those of the changed ones that have another content.
+    pub(super) rewritten: u64,
     /// For each archive of the backup, what its entries have in it.
     live_bytes: Vec<u64>,
 }
@@ -42,10 +44,11 @@ impl Tally {
         if kind != EntryKind::Directory {
             *match change {
                 Change::New => &mut self.changes.new,
-                Change::Changed => &mut self.changes.changed,
+                Change::Changed | Change::Touched => &mut self.changes.changed,
                 Change::Moved => &mut self.changes.moved,
                 Change::Unchanged => &mut self.changes.unchanged,
             } += 1;
+            self.rewritten += u64::from(change == Change::Changed);
         }
         // The extents of a hard link are those of its file, which was counted.
         if kind == EntryKind::Hardlink {

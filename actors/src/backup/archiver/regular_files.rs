@@ -231,9 +231,14 @@ pub(crate) fn change_of(reason: Reason, before: Option<&Entry>, entry: &Entry) -
         let Entry { size, sha256, mtime_ns, unix, windows, xattrs, link_target, .. } = entry.clone();
         (size, sha256, mtime_ns, unix, windows, xattrs, link_target)
     };
+    let has = |entry: &Entry| {
+        let Entry { size, sha256, link_target, link_target_bytes, .. } = entry.clone();
+        (size, sha256, link_target, link_target_bytes)
+    };
     match before {
         _ if reason == Reason::New => Change::New,
         Some(before) if says(before) == says(entry) => Change::Unchanged,
+        Some(before) if has(before) == has(entry) => Change::Touched,
         _ => Change::Changed,
     }
 }

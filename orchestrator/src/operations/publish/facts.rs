@@ -26,7 +26,8 @@ pub(super) async fn facts(
     let Findings { roots, alarms, compared, .. } = findings;
     // What was moved is not in its old place any more, and not deleted.
     let deleted = compared.map_or(0, |compared| compared.deleted.saturating_sub(draft.changes().moved));
-    let changes = Changes { deleted, ..draft.changes() };
+    // A mode or a time that was set everywhere is no alarm.
+    let changes = Changes { deleted, changed: draft.rewritten(), ..draft.changes() };
     let name = header.name();
     let made = NewBackup { name: &name, roots: &roots, totals: *draft.totals(), changes, alarms: &alarms };
     let brake = brake::of_backup(catalog, recipients, base, made).await?;

@@ -174,7 +174,13 @@ enum Act {
 }
 
 fn any_act() -> impl Strategy<Value = Act> {
-    let changes = prop::sample::select(vec![Change::New, Change::Changed, Change::Moved, Change::Unchanged]);
+    let changes = prop::sample::select(vec![
+        Change::New,
+        Change::Changed,
+        Change::Touched,
+        Change::Moved,
+        Change::Unchanged,
+    ]);
     prop_oneof![
         (any_entry(), changes).prop_map(|(entry, change)| Act::Own(Box::new(entry), change)),
         (any::<prop::sample::Index>(), 1u64..5).prop_map(|(at, count)| Act::TakeOver(at, count)),

@@ -85,7 +85,7 @@ fn small_files_that_are_known_in_the_base_add_nothing() {
     let (tar, changes) = days.backup("a day");
     assert_eq!(paths_in(&tar), ["changed", "new", "new too"]);
     let change = |path: &str| changes[path];
-    assert_eq!(change("touched"), Change::Changed);
+    assert_eq!(change("touched"), Change::Touched);
     assert_eq!(change("moved to here"), Change::Moved);
     assert_eq!(change("copy"), Change::New);
     assert_eq!(change("changed"), Change::Changed);
@@ -128,7 +128,7 @@ fn of_a_large_file_only_what_is_new_is_stored() {
     assert!((100_000..500_000).contains(&pieces), "{pieces} new bytes");
     assert_eq!(lists, 4, "of the image, the dump, the log and the strange file");
     assert_eq!(changes["moved to here"], Change::Moved);
-    assert_eq!(changes["touched"], Change::Changed);
+    assert_eq!(changes["touched"], Change::Touched);
     assert_eq!(changes["dump 2"], Change::New);
 
     // Two days later, from pieces of pieces.
