@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use intellistor_telemetry::console::Format;
 
 use crate::commands::{
-    agent, backup, decrypt, forget, help, hold, key_create, list, policy_create, release, restore, show,
-    unforget, verify,
+    agent, backup, copy, decrypt, forget, help, hold, key_create, list, policy_create, release, restore,
+    show, unforget, verify,
 };
 
 /// Settings of both programs.
@@ -146,6 +146,7 @@ pub(crate) enum ClientCommand {
     Hold(hold::Hold),
     Release(release::Release),
     Decrypt(decrypt::Decrypt),
+    Copy(copy::Copy),
     Completions(help::Completions),
     Manual(help::Manual),
 }
@@ -208,6 +209,9 @@ mod tests {
             "backup-client show --policy p.yaml --latest --only a",
             "backup-client verify --policy p.yaml --key k",
             "backup-client show --policy p.yaml --latest --tree",
+            "backup-client copy --policy p.yaml --to s3://b/copy --latest --to-env-file b.env",
+            "backup-client copy --policy p.yaml --to file:///mnt/usb --key a --key b --dry-run",
+            "backup-client copy --policy p.yaml --to file:///mnt/usb --all",
             "backup-client completions zsh",
             "backup-client manual --out d",
             "backup-client decrypt --policy p.yaml --key k --out -",

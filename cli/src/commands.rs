@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod backup;
+pub(crate) mod copy;
 pub(crate) mod decrypt;
 pub(crate) mod forget;
 pub(crate) mod help;

@@ -39,6 +39,23 @@ impl Environment {
         Self::of_process(BTreeMap::new())
     }
 
+    /// Those of a file, and the process's own for what is no store's.
+    fn of_file(variables: Variables) -> Self {
+        let is_of_a_store =
+            |name: &str| ["AWS_", "INTELLISTOR_"].iter().any(|prefix| name.starts_with(prefix));
+        Self(Arc::new(move |name| match variables.get(name) {
+            Some(value) => Some(OsString::from(value.as_str())),
+            None if is_of_a_store(name) => None,
+            None => std::env::var_os(name),
+        }))
+    }
+
+    /// The variables as those of one store; one whose value is not Unicode is none.
+    pub(crate) fn for_store(&self) -> intellistor::Variables {
+        let look_up = self.0.clone();
+        intellistor::Variables::new(move |name| look_up(name)?.into_string().ok())
+    }
+
     /// The value of a variable; an empty one counts as not set.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
         match (self.0)(name).map(OsString::into_string) {
@@ -91,6 +108,14 @@ pub(crate) fn load(given: Option<&Path>, start: Start, screen: &Screen) -> Resul
         (None, None) => Variables::new(),
     };
     Ok(Environment::of_process(apply(variables)))
+}
+
+/// The variables of a file for one store alone: its own settings come from the file and from nowhere else, what all connections
+/// of this machine share (proxies, authorities) from the process where the file has none.
+pub(crate) fn of_one_store(path: &Path, start: Start, screen: &Screen) -> Result<Environment, Failure> {
+    start.trust("the environment file", path, screen)?;
+    let variables = read(path, |file| warn_if_others_read(path, file, screen))?;
+    Ok(Environment::of_file(variables))
 }
 
 /// The file that `load` reads: the one that was given, else `.env`, if it is there.
@@ -247,6 +272,20 @@ mod tests {
         let environment = Environment::of_process(apply(file));
         assert_eq!(environment.get(PASSPHRASE).unwrap().unwrap().as_str(), "hush");
         assert!(std::env::var_os(PASSPHRASE).is_none());
+    }
+
+    #[test]
+    fn what_one_store_is_reached_with_comes_from_its_file_alone() {
+        let file = [("AWS_REGION", "sa-east-1")].map(|(n, v)| (n.to_owned(), Zeroizing::new(v.to_owned())));
+        let environment = Environment::of_file(BTreeMap::from(file));
+        assert_eq!(environment.get("AWS_REGION").unwrap().unwrap().as_str(), "sa-east-1");
+        // Set wherever tests run, and of no store.
+        assert!(environment.get("PATH").unwrap().is_some());
+        let listed =
+            std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.starts_with("INTELLISTOR_"));
+        for (name, _) in listed.filter(|(name, _)| name != "AWS_REGION") {
+            assert!(environment.get(&name).unwrap().is_none(), "{name}");
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Program for ClientArguments {
             ClientCommand::Unforget(command) => commands::unforget::run(&command, session).await,
             ClientCommand::Hold(command) => commands::hold::run(&command, session).await,
             ClientCommand::Release(command) => commands::release::run(&command, session).await,
+            ClientCommand::Copy(command) => commands::copy::run(&command, session).await,
             ClientCommand::Completions(command) => commands::help::completions(&command, Self::command()),
             ClientCommand::Manual(command) => commands::help::manual(&command, Self::command()),
             ClientCommand::Decrypt(command) => commands::decrypt::run(&command, session).await,
@@ -180,8 +181,14 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the program's threads: {e}")))?;
     let cancel = CancellationToken::new();
     let env_file = env_file.clone();
-    let session =
-        Session { environment, env_file, screen: screen.clone(), start: P::START, cancel: cancel.clone() };
+    let session = Session {
+        environment,
+        is_of_one_store: false,
+        env_file,
+        screen: screen.clone(),
+        start: P::START,
+        cancel: cancel.clone(),
+    };
     let outcome = runtime.block_on(async {
         tokio::select! {
             // A command that has ended is not interrupted by a signal that came at the same moment.

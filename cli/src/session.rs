@@ -28,6 +28,8 @@ const EQUAL_PARTS: &str = "INTELLISTOR_S3_EQUAL_PARTS";
 pub(crate) struct Session {
     /// Variables.
     pub(crate) environment: Environment,
+    /// Whether the variables are those of one store, and not the process's own.
+    pub(crate) is_of_one_store: bool,
     /// `--env-file`, if it was given.
     pub(crate) env_file: Option<PathBuf>,
     /// Standard error.
@@ -116,10 +118,35 @@ impl Session {
         Ok(())
     }
 
+    /// The store that backups are copied to, and whether it is reached through another endpoint than the policy's. Its settings
+    /// are those of the file, where one is named, and none of them reaches the policy's store.
+    pub(crate) async fn open_target(
+        &self,
+        url: &StoreUrl,
+        env_file: Option<&Path>,
+    ) -> Result<(Catalog, bool), Failure> {
+        let Some(path) = env_file else { return Ok((self.open_store(url).await?, false)) };
+        let environment = environment::of_one_store(path, self.start, &self.screen)?;
+        let target = Self { environment, is_of_one_store: true, ..self.clone() };
+        let other_endpoint = target.endpoint()? != self.endpoint()?;
+        Ok((target.open_store(url).await?, other_endpoint))
+    }
+
+    /// The endpoint that requests to S3 go to, as the variables have it.
+    fn endpoint(&self) -> Result<Option<String>, Failure> {
+        for name in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
+            if let Some(url) = self.environment.get(name)? {
+                return Ok(Some(url.trim_end_matches('/').to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     async fn open_store(&self, url: &StoreUrl) -> Result<Catalog, Failure> {
         self.trust_aws_files(url)?;
         let machine = self.machine()?;
-        let options = OpenOptions { s3: self.s3_options()?, stop: self.cancel.clone() };
+        let variables = self.is_of_one_store.then(|| self.environment.for_store());
+        let options = OpenOptions { s3: self.s3_options()?, variables, stop: self.cancel.clone() };
         let store = async { Ok(Catalog::new(url.open_with(options).await?)) };
         let catalog = self.unless_cancelled(store).await;
         let catalog = catalog.map_err(Failure::engine(format!("cannot open {url}")))?;
@@ -289,7 +316,7 @@ impl Session {
     }
 }
 
-fn name_of(key: &str) -> Result<BackupName, Failure> {
+pub(crate) fn name_of(key: &str) -> Result<BackupName, Failure> {
     let archive = key.strip_suffix("manifest.json").map(|folder| format!("{folder}backup.tar.gz.enc"));
     BackupName::from_archive_key(key).ok_or_else(|| {
         let failure = Failure::new(Exit::Configuration, format!("{key:?} is not the key of a backup"));
@@ -310,6 +337,7 @@ mod tests {
     fn session(variables: &[(&str, &str)]) -> Session {
         Session {
             environment: Environment::of(variables),
+            is_of_one_store: false,
             env_file: None,
             screen: Screen::default(),
             start: Start::ByHand,

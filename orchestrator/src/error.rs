@@ -121,6 +121,42 @@ pub enum Error {
         /// The archive's key.
         key: String,
     },
+    /// Occurs when backups would be copied into the store that they are in.
+    #[error("{to} is the store {from} itself: a copy needs another bucket, prefix or folder")]
+    SameStore {
+        /// The URL of the source.
+        from: String,
+        /// The URL of the target.
+        to: String,
+    },
+    /// Occurs when the policy belongs to another machine in the store that backups are copied to.
+    #[error(
+        "policy {policy_id} in {store} belongs to the machine {host} since {since}, and the backups to be copied are those of \
+         {source_host}: backups of two machines would be mixed. Copy them to another bucket, prefix or folder"
+    )]
+    CopyOfAnother {
+        policy_id: String,
+        /// The URL of the target.
+        store: String,
+        /// The machine that owns it there.
+        host: String,
+        since: String,
+        /// The machine that owns it in the source.
+        source_host: String,
+    },
+    /// Occurs when the target of a copy has another object under a key.
+    #[error(
+        "{key} in {to} is not that of {from}, and was not replaced: compare both, and remove the one that is wrong, or copy to \
+         another bucket, prefix or folder"
+    )]
+    CopyDiffers {
+        /// The object's key.
+        key: String,
+        /// The URL of the source.
+        from: String,
+        /// The URL of the target.
+        to: String,
+    },
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target { out: PathBuf, reason: String },
@@ -279,7 +315,7 @@ impl Error {
             },
             Self::Storage(error) => of_storage(error),
             Self::SweepStopped { source, .. } => of_storage(source),
-            Self::NotAsSent(_) => Category::Integrity,
+            Self::NotAsSent(_) | Self::CopyDiffers { .. } => Category::Integrity,
             Self::Policy(_)
             | Self::Untrusted { .. }
             | Self::CopyInStore { .. }
@@ -287,6 +323,8 @@ impl Error {
             | Self::OtherPolicy { .. }
             | Self::NoRetention { .. }
             | Self::NoLegalHold { .. }
+            | Self::SameStore { .. }
+            | Self::CopyOfAnother { .. }
             | Self::Pattern(_) => Category::Configuration,
             Self::Interrupted => Category::Interrupted,
             _ => Category::Failed,

@@ -71,7 +71,7 @@ pub use intellistor_storage::manifest::{
 };
 pub use intellistor_storage::objects::error::{StoreError, StoreErrorKind};
 pub use intellistor_storage::objects::{
-    Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload,
+    Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload, Variables,
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
 pub use lifecycle::{
@@ -79,6 +79,7 @@ pub use lifecycle::{
     KeepReason, KeptBackup, Reason, RetentionOptions, RetentionOutlook, apply_retention, forget, hold,
     release, unforget,
 };
+pub use lifecycle::{CopiedBackup, CopyOptions, CopyReport, CopySelection, UncopiedBackup, copy};
 pub use lifecycle::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};

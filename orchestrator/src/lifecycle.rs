@@ -10,6 +10,7 @@
 //! | `forget`, `apply` | forgets one backup; forgets what no rule of the policy keeps |
 //! | `hold`, `legal_hold` | keeps a backup, releases it, takes a forgetting back; the same in the store itself |
 //! | `brake` | why retention rests after much was missing or changed at once |
+//! | `copy` | chosen backups, and what they depend on, to another store |
 //! | `retention`, `outlook` | which backups the rules keep, and why; which go next; both pure |
 //! | `sweep` | deletes what was forgotten long enough ago |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
@@ -19,6 +20,7 @@
 
 mod apply;
 pub(crate) mod brake;
+mod copy;
 #[cfg(test)]
 mod fixtures;
 pub(crate) mod forget;
@@ -32,6 +34,7 @@ mod scope;
 mod sweep;
 
 pub use apply::{RetentionOptions, apply_retention};
+pub use copy::{CopiedBackup, CopyOptions, CopyReport, CopySelection, UncopiedBackup, copy};
 pub use forget::{ForgetOptions, ForgetReport, ForgottenBackup, KeepReason, KeptBackup, forget};
 pub use hold::{BackupState, HoldOptions, HoldReport, hold, release, unforget};
 pub use outlook::{BackupReference, RetentionOutlook};

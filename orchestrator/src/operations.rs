@@ -8,9 +8,11 @@
 //! | `sources` | checks of a policy's folders before a run, and findings after the scan |
 //! | `base`, `change_summary` | the backup that a new one takes entries over from; what changed, in one line |
 //! | `publish`, `provenance`, `copies` | archive and manifest into the store; who sent what is there; copies of `--out` |
+//! | `archive_copy` | an archive to another store, byte for byte |
 //! | `stream`, `changed_entries` | an archive as one stream; entries that changed while they were backed up |
 //! | `cold_archives` | archives that are not read at once, all of them named |
 
+pub(crate) mod archive_copy;
 pub(crate) mod backup;
 pub(crate) mod backup_document;
 pub(crate) mod base;

@@ -65,7 +65,7 @@ pub use new_manifest::NewManifest;
 pub use part_entries::PartEntries;
 pub use preamble::{Preamble, fetch_roots};
 pub use problem::{Note, Problem, ProblemKind};
-pub use put::put_manifest;
+pub use put::{has_manifest, put_manifest};
 pub use reader::VerifiedManifest;
 pub use references::fetch_references;
 pub use sketch::{SKETCHED_BYTES, Sketch, SketchBuilder};

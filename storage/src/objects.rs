@@ -7,7 +7,7 @@
 //! | `forward` | what decorators do not change |
 //! | `retry`, `tee`, `labelled`, `faulty` | decorators: [`Retry`] repeats what is temporary, [`Tee`] keeps a copy of the parts, [`Labelled`] adds metadata, `Faulty` fails on purpose in tests |
 //! | `listing`, `stream` | whole listings and bodies of any size, over any store |
-//! | `url`, `open` | `s3://` and `file://`; how a store is opened |
+//! | `url`, `open`, `variables` | `s3://` and `file://`; how a store is opened, and with whose settings |
 
 pub(crate) mod capabilities;
 #[cfg(any(test, feature = "testing"))]
@@ -32,6 +32,7 @@ pub(crate) mod stream;
 pub(crate) mod tee;
 pub(crate) mod upload;
 pub(crate) mod url;
+pub(crate) mod variables;
 
 pub use capabilities::{Capabilities, PartLimits};
 #[cfg(any(test, feature = "testing"))]
@@ -53,3 +54,4 @@ pub use stream::put_stream;
 pub use tee::Tee;
 pub use upload::{Part, PartReceipt, UnfinishedUpload, Upload};
 pub use url::StoreUrl;
+pub use variables::Variables;

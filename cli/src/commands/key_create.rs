@@ -84,6 +84,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("a key");
         let session = Session {
+            is_of_one_store: false,
             environment: Environment::of(&[("INTELLISTOR_KEY_FILE", out.to_str().unwrap())]),
             env_file: None,
             screen: Screen::default(),

@@ -8,23 +8,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use intellistor_actors::progress::Progress;
 use intellistor_storage::archive::{Header, SegmentRecord};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{ManifestDocuments, put_manifest};
 use intellistor_storage::objects::{
-    LocalStore, ObjectStore, ObjectStoreExt as _, Part, PartReceipt, SharedStore, StoreFolder, Tee, Upload,
+    LocalStore, ObjectStore, ObjectStoreExt as _, SharedStore, StoreFolder, Tee,
 };
-use intellistor_storage::{Error as Storage, Hashed, StoreError, StoreErrorKind};
-use sha2::{Digest, Sha256};
+use intellistor_storage::{Error as Storage, StoreError, StoreErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::advice::with_advice;
 use crate::error::{Error, Result};
+use crate::operations::archive_copy::{self, ArchiveSource, copy_archive, furthest};
 use crate::operations::provenance::{self, Provenance};
-
-/// Of each read from the store.
-const PIECE_BYTES: u64 = 16 << 20;
 
 /// The backup of which copies are made.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +109,7 @@ impl Copies {
             match copy.tee(&teed, key, sent).await {
                 Ok(Some(tee)) => teed = tee,
                 Ok(None) => {}
-                Err(error) => copy.abandon(with_advice(&error.into())),
+                Err(error) => copy.abandon(with_advice(&error)),
             }
         }
         teed
@@ -199,13 +196,13 @@ impl FolderCopy {
         store: &SharedStore,
         key: &str,
         sent: &[SegmentRecord],
-    ) -> Result<Option<SharedStore>, Storage> {
+    ) -> Result<Option<SharedStore>> {
         if self.failure().is_some() {
             return Ok(None);
         }
         let local = self.open().await?;
         let upload = match furthest(&local, key, sent).await? {
-            Some((upload, stored)) if stored.len() == sent.len() => upload,
+            Some((upload, held)) if held == sent.len() => upload,
             None if sent.is_empty() => local.begin_upload(key).await?,
             _ => return Ok(None),
         };
@@ -230,7 +227,11 @@ impl FolderCopy {
             Provenance::Foreign | Provenance::Unreadable => {
                 return Err(provenance::overtaken(&local, &name.archive_key()));
             }
-            Provenance::Absent => self.complete_archive(&local, source, cancel).await?,
+            Provenance::Absent => {
+                tracing::info!(folder = %self.folder.display(), "the copy is completed from the store");
+                let archive = ArchiveSource { store: source.store, header, segments };
+                copy_archive(archive, &local, &Progress::default(), cancel).await?;
+            }
         }
         if local.head(&name.manifest_key()).await?.is_none() {
             put_manifest(&local, &name, manifest).await?;
@@ -241,59 +242,17 @@ impl FolderCopy {
         Ok(())
     }
 
-    async fn complete_archive(
-        &self,
-        local: &LocalStore,
-        source: CopySource<'_>,
-        cancel: &CancellationToken,
-    ) -> Result<()> {
-        let key = source.header.name().archive_key();
-        let sent: Vec<_> = source.segments.iter().copied().cloned().collect();
-        let (upload, mut receipts) = match furthest(local, &key, &sent).await? {
-            Some(found) => found,
-            None => (local.begin_upload(&key).await?, Vec::new()),
-        };
-        let missing = &sent[receipts.len()..];
-        if !missing.is_empty() {
-            tracing::info!(folder = %self.folder.display(), parts = missing.len(), "the copy is made from the store");
-        }
-        for segment in missing {
-            let (mut at, end) = (segment.offset, segment.offset + segment.bytes);
-            let mut digest = Sha256::new();
-            while at < end {
-                if cancel.is_cancelled() {
-                    return Err(Error::Interrupted);
-                }
-                let piece = source.store.get_range(&key, at..end.min(at + PIECE_BYTES)).await?;
-                if piece.is_empty() {
-                    return Err(not_as_sealed(segment));
-                }
-                digest.update(&piece);
-                receipts.push(put_piece(local, &upload, receipts.len() as u32 + 1, at, piece).await?);
-                at += receipts.last().map_or(0, |receipt| receipt.bytes);
-            }
-            if digest.finalize()[..] != segment.sha256 {
-                return Err(not_as_sealed(segment));
-            }
-        }
-        Ok(local.complete_with(&upload, &receipts, true).await?)
-    }
-
     /// Removes uploads of an archive that will not be resumed.
     async fn clear(&self, key: &str) {
         // A folder that is missing is not created now.
         if !self.folder.is_dir() {
             return;
         }
-        let cleared = async {
-            let local = self.open().await?;
-            for left in local.list_uploads(key).await? {
-                local.abort_upload(&left.upload).await?;
+        match self.open().await {
+            Ok(local) => archive_copy::clear(&local, key).await,
+            Err(error) => {
+                tracing::warn!(%error, "parts of an unfinished copy could not be removed from its folder")
             }
-            Ok::<_, Storage>(())
-        };
-        if let Err(error) = cleared.await {
-            tracing::warn!(%error, "parts of an unfinished copy could not be removed from its folder");
         }
     }
 }
@@ -307,40 +266,4 @@ pub(crate) fn other_store(store: &dyn ObjectStore, folder: &Path) -> StoreError 
 /// A folder's absolute path; where the system cannot tell it, as it is.
 pub(crate) fn absolute(folder: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
-}
-
-/// The upload of an archive that has most of its segments without a gap, and their receipts.
-async fn furthest(
-    local: &LocalStore,
-    key: &str,
-    segments: &[SegmentRecord],
-) -> Result<Option<(Upload, Vec<PartReceipt>)>, Storage> {
-    let mut furthest: Option<(Upload, Vec<PartReceipt>)> = None;
-    for found in local.list_uploads(key).await? {
-        // A crash may have left one half made.
-        let Ok(mut stored) = local.list_parts(&found.upload).await else { continue };
-        let same = stored.iter().zip(segments).take_while(|(part, segment)| {
-            (part.number, part.bytes, part.sha256) == (segment.number, segment.bytes, Some(segment.sha256))
-        });
-        stored.truncate(same.count());
-        if furthest.as_ref().is_none_or(|(_, most)| most.len() < stored.len()) {
-            furthest = Some((found.upload, stored));
-        }
-    }
-    Ok(furthest)
-}
-
-async fn put_piece(
-    local: &LocalStore,
-    upload: &Upload,
-    number: u32,
-    offset: u64,
-    piece: Bytes,
-) -> Result<PartReceipt> {
-    Ok(local.put_part(upload, &Part { number, offset, body: Hashed::new(piece) }).await?)
-}
-
-fn not_as_sealed(segment: &SegmentRecord) -> Error {
-    let reason = "the store returned other bytes than were sent";
-    Error::Storage(Storage::integrity(format!("segment {}", segment.number), reason))
 }

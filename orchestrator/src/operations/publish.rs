@@ -27,7 +27,7 @@ use intellistor_storage::state::Findings;
 use intellistor_storage::{Error as Storage, StoreErrorKind};
 use intellistor_telemetry::{metrics, trace};
 
-pub(crate) use archive::archive;
+pub(crate) use archive::{archive, complete};
 pub(crate) use publication::Publication;
 
 use crate::error::{Error, Result};

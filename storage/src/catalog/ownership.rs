@@ -220,6 +220,24 @@ pub async fn claim(
     }
 }
 
+/// Makes a policy in this store that of its owner in another store, where it has none here.
+///
+/// # Errors
+/// Those of the store; [`Error::NotOwner`] when it became another's at the same moment; [`Error::UnreadableOwner`].
+pub async fn adopt(store: &dyn ObjectStore, policy_id: &str, owner: &Owner) -> Result<()> {
+    put_first(store, &machine_key(policy_id), owner, true).await?;
+    match self::owner(store, policy_id).await? {
+        Some(found) if found.machine == owner.machine => Ok(()),
+        Some(Owner { host, since, .. }) => {
+            let (policy_id, store, this_host) = (policy_id.to_owned(), store.url(), owner.host.clone());
+            Err(Error::NotOwner { policy_id, store, host, since, this_host })
+        }
+        None => {
+            Err(unreadable(store, policy_id, "the store does not return what was written there".to_owned()))
+        }
+    }
+}
+
 /// Puts the first owner. `is_missing`: the store has said that there is none.
 async fn put_first(store: &dyn ObjectStore, key: &str, owner: &Owner, is_missing: bool) -> Result<()> {
     let body = owner.encoded()?;

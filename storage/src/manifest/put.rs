@@ -64,9 +64,7 @@ pub(super) async fn put_lists(store: &dyn ObjectStore, name: &BackupName, lists:
 /// Not every store knows the condition: of two that put at once, the one that finds its own seal there has won. That of a
 /// manifest is its HMAC, that of lists the tag of their last frame, whose key no other sealing has.
 async fn confirm(store: &dyn ObjectStore, key: &str, put: &Spool, is_new: bool) -> Result<()> {
-    let start = put.bytes().saturating_sub(TRAILER_BYTES as u64);
-    let mut seal = vec![0; (put.bytes() - start) as usize];
-    put.read_exact_at(&mut seal, start).map_err(temporary)?;
+    let (start, seal) = seal_of(put)?;
     match store.get_range(key, start..put.bytes() + 1).await {
         Ok(found) if found == seal => Ok(()),
         Ok(_) => Err(written_by_another(store, key)),
@@ -77,6 +75,33 @@ async fn confirm(store: &dyn ObjectStore, key: &str, put: &Spool, is_new: bool) 
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a store has this very manifest under its key, by size and seal; `None` where it has none. The seal is its HMAC over
+/// all that is before it: no other manifest ends so. Sealed lists, which it names by their digest, are not looked at.
+///
+/// # Errors
+/// Those of the store.
+pub async fn has_manifest(
+    store: &dyn ObjectStore,
+    name: &BackupName,
+    documents: &ManifestDocuments,
+) -> Result<Option<bool>> {
+    let (key, bytes) = (name.manifest_key(), documents.document().bytes());
+    let (start, seal) = seal_of(documents.document())?;
+    match store.get_range(&key, start..bytes + 1).await {
+        Ok(found) => Ok(Some(found == seal)),
+        Err(Error::Store(error)) if error.kind == StoreErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last bytes of a document, and where they begin.
+fn seal_of(document: &Spool) -> Result<(u64, Vec<u8>)> {
+    let start = document.bytes().saturating_sub(TRAILER_BYTES as u64);
+    let mut seal = vec![0; (document.bytes() - start) as usize];
+    document.read_exact_at(&mut seal, start).map_err(temporary)?;
+    Ok((start, seal))
 }
 
 /// The sealed lists in a store and their SHA-256; `None` where there are none, or more than `most` bytes.

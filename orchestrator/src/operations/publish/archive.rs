@@ -29,8 +29,22 @@ pub(crate) async fn archive(
         return Err(Error::NotAsSent(format!("part {} has a different size or checksum", segment.number)));
     }
     let segments: Vec<_> = parts.iter().map(|(segment, _)| *segment).collect();
+    let receipts: Vec<_> = parts.iter().map(|(_, receipt)| (*receipt).clone()).collect();
+    complete(store, header, upload, &segments, &receipts).await
+}
+
+/// Completes an upload whose parts, as they were compared with what was sent, have the bytes of these segments.
+///
+/// Ordering law (must): the archive itself is compared after.
+pub(crate) async fn complete(
+    store: &dyn ObjectStore,
+    header: &Header,
+    upload: &Upload,
+    segments: &[&SegmentRecord],
+    receipts: &[PartReceipt],
+) -> Result<()> {
     // Not every store supports the condition below.
-    match provenance::of_archive_before(store, header, &segments).await? {
+    match provenance::of_archive_before(store, header, segments).await? {
         Provenance::Own => return Ok(()),
         Provenance::Foreign | Provenance::Unreadable => {
             return Err(provenance::overtaken(store, &upload.key));
@@ -38,11 +52,10 @@ pub(crate) async fn archive(
         Provenance::Absent => {}
     }
     Failpoint::BeforeComplete.reached();
-    let receipts: Vec<_> = parts.iter().map(|(_, receipt)| (*receipt).clone()).collect();
-    let completed = store.complete_with(upload, &receipts, true).await;
+    let completed = store.complete_with(upload, receipts, true).await;
     Failpoint::ArchiveCompleted.reached();
     match completed {
-        Ok(()) => match provenance::of_archive(store, header, &segments).await? {
+        Ok(()) => match provenance::of_archive(store, header, segments).await? {
             // What was completed just now, where there was nothing, is what its parts are.
             Provenance::Own | Provenance::Unreadable => Ok(()),
             _ => Err(Error::NotAsSent(format!("{} is not what its parts were", upload.key))),
@@ -51,7 +64,7 @@ pub(crate) async fn archive(
         Err(Storage::Store(error))
             if matches!(error.kind, StoreErrorKind::UploadGone | StoreErrorKind::AlreadyExists) =>
         {
-            match provenance::of_archive(store, header, &segments).await? {
+            match provenance::of_archive(store, header, segments).await? {
                 Provenance::Own => Ok(()),
                 Provenance::Foreign | Provenance::Unreadable => {
                     Err(provenance::overtaken(store, &upload.key))

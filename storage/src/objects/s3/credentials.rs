@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::imds;
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
@@ -42,6 +43,42 @@ pub(super) async fn find(
         Err(_) => None,
     };
     Ok(SharedCredentialsProvider::new(Found { first: Mutex::new(first), chain }))
+}
+
+/// The credentials that variables hold, or those of the profile that they name. Nothing else is asked: what a process has for
+/// one store must not be sent to another.
+///
+/// # Errors
+/// `NoCredentials`.
+pub(super) fn given(
+    get: impl Fn(&str) -> Option<String>,
+    conf: &ProviderConfig,
+) -> Result<SharedCredentialsProvider, (StoreErrorKind, String)> {
+    match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), get("AWS_PROFILE")) {
+        (Some(id), Some(secret), _) => {
+            let given =
+                Credentials::new(id, secret, get("AWS_SESSION_TOKEN"), None, "variables of this store");
+            Ok(SharedCredentialsProvider::new(given))
+        }
+        (None, None, Some(name)) => {
+            let profile =
+                ProfileFileCredentialsProvider::builder().configure(conf).profile_name(name).build();
+            Ok(SharedCredentialsProvider::new(profile))
+        }
+        (id, secret, _) => {
+            let half = match (id, secret) {
+                (Some(_), None) => " (AWS_ACCESS_KEY_ID is there, AWS_SECRET_ACCESS_KEY is not)",
+                (None, Some(_)) => " (AWS_SECRET_ACCESS_KEY is there, AWS_ACCESS_KEY_ID is not)",
+                _ => "",
+            };
+            let reason = format!(
+                "the settings that are this store's alone have no credentials: neither AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY{half}, nor AWS_PROFILE. Those of the environment may be another store's, and were \
+                 not used"
+            );
+            Err((StoreErrorKind::NoCredentials, reason))
+        }
+    }
 }
 
 /// Whether the metadata service gives nothing to anybody. The SDK has no type for it that can be named.
@@ -99,6 +136,27 @@ impl ProvideCredentials for Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_given_for_one_store_is_all_that_is_used() {
+        let given = |variables: &'static [(&str, &str)]| {
+            let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+            super::given(get, &ProviderConfig::without_region())
+        };
+        let found = given(&[("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "hush")]);
+        let found = found.unwrap().provide_credentials().await.unwrap();
+        assert_eq!((found.access_key_id(), found.session_token()), ("AKIA", None));
+        assert!(given(&[("AWS_PROFILE", "p")]).is_ok());
+        for (lacking, says) in [
+            (&[][..], "nor AWS_PROFILE"),
+            (&[("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_PROFILE", "p")], "AWS_SECRET_ACCESS_KEY is not"),
+            (&[("AWS_SECRET_ACCESS_KEY", "hush")], "AWS_ACCESS_KEY_ID is not"),
+        ] {
+            let (kind, reason) = given(lacking).unwrap_err();
+            assert_eq!(kind, StoreErrorKind::NoCredentials);
+            assert!(reason.contains(says) && !reason.contains("hush"), "{reason}");
+        }
+    }
 
     #[test]
     fn half_a_pair_of_keys_is_said() {

@@ -10,7 +10,7 @@ use aws_config::meta::region::ProvideRegion as _;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_s3::config::Region;
+use aws_sdk_s3::config::{Region, RequestChecksumCalculation};
 
 use super::credentials;
 use super::network::{Network, display_of};
@@ -19,6 +19,8 @@ use crate::objects::error::StoreErrorKind;
 
 /// An instance's metadata service is a neighbour: it answers at once, or is not there.
 const METADATA: Duration = Duration::from_secs(1);
+const DEFAULT_REGION: Region = Region::from_static("us-east-1");
+const CHECKSUMS: &str = "AWS_REQUEST_CHECKSUM_CALCULATION";
 
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -91,6 +93,44 @@ impl Settings {
         }
     }
 
+    /// The configuration of a client of which nothing is asked but these variables, and the profile that they name.
+    ///
+    /// # Errors
+    /// Those of the credentials, and of a variable that cannot be used.
+    pub(super) async fn load_from(
+        &self,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<SdkConfig, (StoreErrorKind, String)> {
+        let client = self.network.client();
+        let profile = get("AWS_PROFILE");
+        let region = match (&self.region, &profile) {
+            (Some(region), _) => Some(Region::new(region.clone())),
+            (None, Some(name)) => {
+                ProfileFileRegionProvider::builder().profile_name(name).build().region().await
+            }
+            (None, None) => None,
+        };
+        let region = region.unwrap_or(DEFAULT_REGION);
+        let conf = ProviderConfig::without_region().with_http_client(client.clone());
+        let credentials = credentials::given(&get, &conf.with_region(Some(region.clone())))?;
+        let is_true = |name: &str| get(name).map(|value| value.eq_ignore_ascii_case("true"));
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(client)
+            .region(region)
+            .credentials_provider(credentials);
+        if let Some(text) = get(CHECKSUMS) {
+            let when = text.parse::<RequestChecksumCalculation>().map_err(|error| {
+                (StoreErrorKind::BadSetting, format!("{CHECKSUMS}={text:?} cannot be used: {error}"))
+            })?;
+            config = config.request_checksum_calculation(when);
+        }
+        config.set_endpoint_url(self.endpoint.clone());
+        config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
+        config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
+        Ok(config.build())
+    }
+
     /// What errors say of the way of a request.
     pub(super) fn route(&self, endpoint: Option<&str>, region: Option<&str>) -> Route {
         Route {
@@ -114,7 +154,7 @@ impl Settings {
         {
             return Region::new(String::from(region));
         }
-        Region::from_static("us-east-1")
+        DEFAULT_REGION
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -24,6 +25,7 @@ use super::{permissions, timeouts};
 use crate::error::Result;
 use crate::objects::error::{StoreError, StoreErrorKind};
 use crate::objects::url::StoreUrl;
+use crate::objects::variables::Variables;
 
 /// A bucket, and what every key in it begins with.
 #[derive(Debug, Clone)]
@@ -50,12 +52,36 @@ impl S3Store {
     /// `BadSetting` when a variable holds what cannot be used, `NoCredentials` when there are none.
     pub async fn from_environment(bucket: &str, prefix: &str, options: S3Options) -> Result<Self> {
         let settings = Settings::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-        let refused = |kind, reason: String| {
-            StoreError::new(kind, address(bucket, prefix), "use the store", "", reason)
-        };
-        let settings = settings.map_err(|reason| refused(StoreErrorKind::BadSetting, reason))?;
-        let shared = settings.load().await.map_err(|(kind, reason)| refused(kind, reason))?;
-        let mut config = aws_sdk_s3::config::Builder::from(&shared);
+        let settings = settings.map_err(unusable(bucket, prefix))?;
+        let shared = settings.load().await.map_err(refused(bucket, prefix))?;
+        Ok(Self::configured(bucket, prefix, options, &settings, &shared))
+    }
+
+    /// Takes the same from variables that are this store's alone. Of the process's own only the files of profiles are looked
+    /// at, and those only where `AWS_PROFILE` is among the variables: what another store is reached with never comes here.
+    ///
+    /// # Errors
+    /// As for [`from_environment`](Self::from_environment).
+    pub async fn from_variables(
+        bucket: &str,
+        prefix: &str,
+        options: S3Options,
+        variables: &Variables,
+    ) -> Result<Self> {
+        let get = |name: &str| variables.get(name);
+        let settings = Settings::read(get).map_err(unusable(bucket, prefix))?;
+        let shared = settings.load_from(get).await.map_err(refused(bucket, prefix))?;
+        Ok(Self::configured(bucket, prefix, options, &settings, &shared))
+    }
+
+    fn configured(
+        bucket: &str,
+        prefix: &str,
+        options: S3Options,
+        settings: &Settings,
+        shared: &SdkConfig,
+    ) -> Self {
+        let mut config = aws_sdk_s3::config::Builder::from(shared);
         if options.addressing.is_path(settings.endpoint.is_some() || shared.endpoint_url().is_some()) {
             config = config.force_path_style(true);
         }
@@ -63,7 +89,7 @@ impl S3Store {
         let endpoint = settings.endpoint.as_deref().or(shared.endpoint_url());
         let equal = options.equal_parts || addressing::wants_equal_parts(endpoint);
         let equal_parts = Arc::new(AtomicBool::new(equal));
-        Ok(Self { equal_parts, route: Arc::new(route), ..Self::new(config.build(), bucket, prefix) })
+        Self { equal_parts, route: Arc::new(route), ..Self::new(config.build(), bucket, prefix) }
     }
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](crate::objects::Retry)'s, and timeouts.
@@ -131,6 +157,16 @@ impl S3Store {
     pub(super) fn foreign(&self, operation: &'static str, key: &str, what: &NotS3) -> StoreError {
         classified(Classified::foreign(what), self.address(), operation, key)
     }
+}
+
+fn unusable(bucket: &str, prefix: &str) -> impl FnOnce(String) -> StoreError {
+    let refused = refused(bucket, prefix);
+    move |reason| refused((StoreErrorKind::BadSetting, reason))
+}
+
+fn refused(bucket: &str, prefix: &str) -> impl FnOnce((StoreErrorKind, String)) -> StoreError + use<> {
+    let address = address(bucket, prefix);
+    move |(kind, reason)| StoreError::new(kind, address, "use the store", "", reason)
 }
 
 fn address(bucket: &str, prefix: &str) -> String {

@@ -1,0 +1,157 @@
+//! `copy`: backups to another store.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::BinaryBytes;
+use intellistor::{CopyOptions, CopyReport, CopySelection, StoreUrl};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Done;
+use crate::progress::Meter;
+use crate::selection::PolicyArgument;
+use crate::session::{Session, name_of};
+use crate::units::{counted, duration};
+
+/// Copy backups, and what they depend on, to another store
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backup-client copy --policy policy.yaml --to file:///mnt/usb --latest
+  backup-client copy --policy policy.yaml --to s3://other-bucket/copies --all --to-env-file other.env
+
+Every object is copied byte for byte: nothing is decrypted, the same key opens the copy, and a policy whose `store` is the \
+target restores from it. Each byte is compared with what was sealed while it is copied. What the target has is skipped, never \
+replaced; after an interruption, the same command continues. The policy's `lock` and `storage_class` are not applied to the \
+copy: lock it with the target's own settings. \
+Exit code 2 if the target is the store itself, or holds another machine's backups of this policy: nothing was written. \
+Exit code 3: some backups were passed over (see `passed_over`). \
+Exit code 4: some backups are damaged in the store, and were not copied (see `failed`); the others were.")]
+pub(crate) struct Copy {
+    #[command(flatten)]
+    policy: PolicyArgument,
+    /// The store to copy to: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "STORE", value_parser = StoreUrl::parse)]
+    to: StoreUrl,
+    #[command(flatten)]
+    which: WhichToCopy,
+    /// A file of NAME=value lines with the target's credentials and endpoint. Without it they are those of the policy's store;
+    /// with it no AWS_* variable from anywhere else is used for the target
+    #[arg(long, value_name = "FILE")]
+    to_env_file: Option<PathBuf>,
+    /// Say what would be copied, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Which of the policy's backups.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhichToCopy {
+    /// A backup's key, as `backup` and `list` show it; repeat it for several. Forgotten backups are copied if they are named
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// The policy's newest backup
+    #[arg(long)]
+    latest: bool,
+    /// All backups that `list` shows, oldest first
+    #[arg(long)]
+    all: bool,
+}
+
+impl WhichToCopy {
+    fn selection(&self) -> Result<CopySelection, Failure> {
+        let names = self.key.iter().map(|key| name_of(key)).collect::<Result<Vec<_>, _>>()?;
+        Ok(match (names.is_empty(), self.all) {
+            (false, _) => CopySelection::Named(names),
+            (true, true) => CopySelection::All,
+            (true, false) => CopySelection::Latest,
+        })
+    }
+}
+
+pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failure> {
+    let policy = session.policy(&command.policy.policy)?;
+    let selection = command.which.selection()?;
+    let (from, identity) = session.open(&policy).await?;
+    let (to, other_endpoint) = session.open_target(&command.to, command.to_env_file.as_deref()).await?;
+    if !command.dry_run {
+        session.note_new_stores(&to.new_folders());
+    }
+    let run = session.run_options();
+    let meter = Meter::start(&session.screen, "copying", run.progress.clone());
+    let options = CopyOptions { selection, dry_run: command.dry_run, other_endpoint, run };
+    let report = intellistor::copy(&from, &to, &identity, &policy.policy_id, options).await;
+    let report = report.map_err(Failure::engine(format!("cannot copy backups to {}", command.to)))?;
+    let is_drawn = meter.is_some();
+    drop(meter);
+    for warning in &report.warnings {
+        session.screen.warn(warning);
+    }
+    if is_drawn {
+        session.screen.note(summary(&report));
+    }
+    conclude(&report)
+}
+
+fn summary(report: &CopyReport) -> String {
+    let did = if report.dry_run { "would copy" } else { "copied" };
+    let copied = counted(report.copied.len() as u64, "backup");
+    let skipped = match report.skipped.len() {
+        0 => String::new(),
+        skipped => format!(", skipped {skipped}"),
+    };
+    format!("{did} {copied}, {} in {}{skipped}", BinaryBytes(report.bytes), duration(report.seconds))
+}
+
+fn conclude(report: &CopyReport) -> Result<Done, Failure> {
+    if report.failed.is_empty() {
+        return Done::document(report, if report.is_complete() { Exit::Success } else { Exit::Incomplete });
+    }
+    let exit = if report.is_damaged { Exit::Integrity } else { Exit::Failed };
+    let failed = counted(report.failed.len() as u64, "backup");
+    let reasons = report.failed.iter().map(|backup| format!("{}: {}", backup.key, backup.reason));
+    let reasons = reasons.collect::<Vec<_>>().join("\n");
+    Err(Failure::new(exit, format!("{failed} could not be copied to {}", report.to))
+        .because(reasons)
+        .hint("`backup-client verify` checks a backup; a new one, with `backup --full`, depends on nothing damaged")
+        .with_members(report))
+}
+
+#[cfg(test)]
+mod tests {
+    use intellistor::UncopiedBackup;
+
+    use super::*;
+
+    fn exit_of(passed_over: usize, failed: usize, is_damaged: bool) -> Exit {
+        let backup = UncopiedBackup {
+            backup_id: "b".to_owned(),
+            timestamp: "t".to_owned(),
+            key: "k".to_owned(),
+            reason: "why".to_owned(),
+        };
+        let report = CopyReport {
+            passed_over: vec![backup.clone(); passed_over],
+            failed: vec![backup; failed],
+            is_damaged,
+            ..CopyReport::default()
+        };
+        match conclude(&report) {
+            Ok(done) => done.exit(),
+            Err(failure) => {
+                assert_eq!(failure.document()["failed"][0]["reason"], "why");
+                failure.exit()
+            }
+        }
+    }
+
+    #[test]
+    fn the_exit_code_tells_the_worst() {
+        assert_eq!(exit_of(0, 0, false), Exit::Success);
+        assert_eq!(exit_of(1, 0, false), Exit::Incomplete);
+        assert_eq!(exit_of(1, 1, false), Exit::Failed);
+        assert_eq!(exit_of(0, 2, true), Exit::Integrity);
+    }
+}
