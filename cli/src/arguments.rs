@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use intellistor_telemetry::console::Format;
 
 use crate::commands::{
-    agent, backup, copy, decrypt, forget, help, hold, key_create, list, policy_create, release, restore,
-    show, unforget, verify,
+    agent, backup, copy, decrypt, forget, help, hold, key_create, list, policy_create, prune, release,
+    restore, show, unforget, verify,
 };
 
 /// Settings of both programs.
@@ -143,6 +143,7 @@ pub(crate) enum ClientCommand {
     Verify(verify::Verify),
     Forget(forget::Forget),
     Unforget(unforget::Unforget),
+    Prune(prune::Prune),
     Hold(hold::Hold),
     Release(release::Release),
     Decrypt(decrypt::Decrypt),
@@ -203,6 +204,7 @@ mod tests {
             "backup-client forget --policy p.yaml --confirm",
             "backup-client forget --policy p.yaml --key k --why w --confirm --dry-run",
             "backup-client unforget --policy p.yaml --key k",
+            "backup-client prune --policy p.yaml --dry-run",
             "backup-client hold --policy p.yaml --key k --reason r --legal",
             "backup-client hold --policy p.yaml --latest --reason r",
             "backup-client release --policy p.yaml --key k --legal",

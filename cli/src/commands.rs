@@ -10,6 +10,7 @@ pub(crate) mod hold;
 pub(crate) mod key_create;
 pub(crate) mod list;
 pub(crate) mod policy_create;
+pub(crate) mod prune;
 pub(crate) mod release;
 pub(crate) mod restore;
 pub(crate) mod show;

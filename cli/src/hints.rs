@@ -40,6 +40,18 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Storage(error) => storage(error),
         Error::ManifestLost { source, .. } => storage(source),
         Error::Policy(error) => policy(error),
+        Error::SweepStopped { source, .. } => Some(match &**source {
+            StorageError::Integrity { .. } | StorageError::OtherBackup { .. } => {
+                "Nothing was deleted because of it. `backup-client restore --without-manifest` restores what its archive \
+                 holds; once nobody needs that backup, delete the manifest in the store by hand, then prune again"
+                    .to_owned()
+            }
+            StorageError::WrongKey { .. } | StorageError::WrongPassphrase { .. } => format!(
+                "{}; if that key is lost, nobody can restore the backup: delete it in the store by hand, then prune again",
+                storage(source)?
+            ),
+            source => return storage(source),
+        }),
         Error::NoBackup { orphans: 0, .. } => Some(
             "Check that the policy and its store are the right ones; `backup-client backup` makes a backup"
                 .to_owned(),

@@ -80,6 +80,7 @@ impl Program for ClientArguments {
             ClientCommand::Show(command) => commands::show::run(command, session).await,
             ClientCommand::Verify(command) => commands::verify::run(&command, session).await,
             ClientCommand::Forget(command) => commands::forget::run(&command, session).await,
+            ClientCommand::Prune(command) => commands::prune::run(&command, session).await,
             ClientCommand::Unforget(command) => commands::unforget::run(&command, session).await,
             ClientCommand::Hold(command) => commands::hold::run(&command, session).await,
             ClientCommand::Release(command) => commands::release::run(&command, session).await,

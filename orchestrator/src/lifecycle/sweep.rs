@@ -130,3 +130,6 @@ pub(crate) async fn sweep(scope: Scope<'_>, options: SweepOptions<'_>) -> Result
     save(&references);
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

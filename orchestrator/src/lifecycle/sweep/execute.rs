@@ -53,13 +53,29 @@ impl Execution<'_> {
     pub(super) async fn run(mut self, plan: Plan) -> Result<(SweepReport, References)> {
         let begun =
             plan.begun.into_iter().map(|backup| BegunBackup { name: backup.name, freed: 0, goes_now: false });
-        self.finish(begun.collect()).await?;
+        // First, since it makes room, and may be all that a full store can do.
+        let mut needed = self.finish(begun.collect()).await?;
         let mut due = VecDeque::from(plan.due);
         while !due.is_empty() {
             let begun = self.begin_those_due(&mut due).await?;
             if !begun.is_empty() {
                 self.list_again().await?;
-                self.finish(begun).await?;
+                // What was needed may have been needed by these alone.
+                needed.extend(begun);
+                needed = self.finish(needed).await?;
+            }
+        }
+        let by = self.references.needed(|_| true);
+        let by: Vec<_> = needed.iter().map(|backup| by.get(&backup.name).copied().cloned()).collect();
+        for (BegunBackup { name, goes_now, .. }, by) in needed.into_iter().zip(by) {
+            let Some(by) = by else { continue };
+            self.report.keep(&name, needed_by(&by, goes_now));
+            let left = self.contents.of_backup(&name).and_then(|objects| objects.bytes(ObjectKind::Entries));
+            // A sweep that was interrupted has left them behind. Those of a manifest that is still there are needed.
+            if let Some(bytes) = left.filter(|_| !goes_now && by != name && !self.is_refused)
+                && matches!(self.erase(&name, ObjectKind::Entries).await?, Erased::Gone)
+            {
+                self.report.bytes_freed += bytes;
             }
         }
         Ok((self.report, self.references))
@@ -163,23 +179,21 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Deletes what is left of backups that have no manifest, and whose archives no manifest needs.
-    async fn finish(&mut self, begun: Vec<BegunBackup>) -> Result<()> {
+    /// Deletes what is left of backups that have no manifest; answers those whose archives a manifest needs.
+    async fn finish(&mut self, begun: Vec<BegunBackup>) -> Result<Vec<BegunBackup>> {
         let needed = self.references.needed(|_| true);
-        let needed: Vec<_> = begun.iter().map(|backup| needed.get(&backup.name).copied().cloned()).collect();
-        for (backup, needed) in begun.into_iter().zip(needed) {
+        // Law (must): an archive that a manifest needs outlives its own, with its tombstone beside it.
+        let (needed, free): (Vec<_>, Vec<_>) =
+            begun.into_iter().partition(|backup| needed.contains_key(&backup.name));
+        for backup in free {
             self.check_cancel()?;
-            match needed {
-                Some(by) if by == backup.name => {
-                    self.report.keep(&by, "its manifest is still in the store".to_owned());
-                }
-                // Law (must): an archive that a manifest needs outlives its own, with its tombstone beside it.
-                Some(by) => self.report.keep(&backup.name, needed_by(&by, backup.goes_now)),
-                None if self.is_refused => self.report.keep(&backup.name, REFUSED.to_owned()),
-                None => self.finish_one(backup).await?,
+            if self.is_refused {
+                self.report.keep(&backup.name, REFUSED.to_owned());
+            } else {
+                self.finish_one(backup).await?;
             }
         }
-        Ok(())
+        Ok(needed)
     }
 
     async fn finish_one(&mut self, BegunBackup { name, mut freed, .. }: BegunBackup) -> Result<()> {

@@ -67,12 +67,17 @@ impl Plan {
                 plan.begun.push(found);
                 continue;
             }
-            if let Some(reason) = kept(&standing, forgotten, name) {
-                report.keep(name, reason);
+            let reason = kept(&standing, forgotten, name);
+            let is_kept = reason.is_some() || standing.speaks_for(forgotten);
+            if is_kept && forgotten.sweeping && !report.dry_run {
+                // A sweep that was interrupted before it looked has hidden it: it is listed again.
+                said.push(found);
                 continue;
             }
-            if standing.speaks_for(forgotten) {
-                // It was taken back: listed as any other.
+            if let Some(reason) = reason {
+                report.keep(name, reason);
+            }
+            if is_kept {
                 continue;
             }
             let from = due_from(forgotten, objects.modified_ms(ObjectKind::Forgotten));

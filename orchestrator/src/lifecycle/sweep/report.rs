@@ -24,7 +24,7 @@ pub struct SweepReport {
     pub bytes_freed: u64,
     /// Objects among the policy's backups that are no object of a backup. They are left alone.
     pub unknown_objects: u64,
-    /// For people.
+    /// For people; the log has them already.
     pub warnings: Vec<String>,
 }
 
