@@ -7,10 +7,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use aws_sdk_s3::types::{ObjectLockMode, StorageClass};
 use chrono::{DateTime, TimeDelta, Utc};
-use intellistor::UserKey;
+use intellistor::{Agent, AgentOptions, Catalog, Policy, UserKey};
+use intellistor_storage::forward;
+use intellistor_storage::objects::{Attributes, ObjectStore, Retention, SharedStore, Upload};
 use intellistor_tests::moto::{Keeps, Moto, MotoBucket};
 use intellistor_tests::program::{Client, Output};
 use intellistor_tests::tree;
@@ -34,14 +39,14 @@ struct Sandbox {
 
 /// A version of an object, as the bucket describes it.
 #[derive(Debug, Clone)]
-struct Kept {
+struct StoredVersion {
     key: String,
     version: String,
     lock: Option<(ObjectLockMode, DateTime<Utc>)>,
     class: Option<StorageClass>,
 }
 
-impl Kept {
+impl StoredVersion {
     /// The last part of its key.
     fn file(&self) -> &str {
         self.key.rsplit('/').next().unwrap()
@@ -119,7 +124,7 @@ impl Sandbox {
     }
 
     /// Every version in the bucket that is no delete marker.
-    fn kept(&self) -> Vec<Kept> {
+    fn kept(&self) -> Vec<StoredVersion> {
         let versions = self.bucket.versions("");
         let client = self.bucket.client();
         let look = async {
@@ -131,7 +136,7 @@ impl Sandbox {
                 let until = until.map(|until| DateTime::from_timestamp(until.secs(), 0).unwrap());
                 let lock = head.object_lock_mode().cloned().zip(until);
                 let class = head.storage_class().cloned();
-                kept.push(Kept { key: version.key, version: version.id, lock, class });
+                kept.push(StoredVersion { key: version.key, version: version.id, lock, class });
             }
             kept
         };
@@ -140,7 +145,7 @@ impl Sandbox {
 
     /// Checks that exactly what must be locked is, and that none of it can be deleted.
     #[track_caller]
-    fn assert_all_locked(&self) -> Vec<Kept> {
+    fn assert_all_locked(&self) -> Vec<StoredVersion> {
         let kept = self.kept();
         for object in &kept {
             assert_eq!(object.lock.is_some(), object.must_be_locked(), "{object:?}");
@@ -168,7 +173,7 @@ fn until(of: &Value) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()
 }
 
-fn of_key<'k>(kept: &'k [Kept], key: &str) -> &'k Kept {
+fn of_key<'k>(kept: &'k [StoredVersion], key: &str) -> &'k StoredVersion {
     kept.iter().find(|object| object.key == key).unwrap_or_else(|| panic!("no {key}"))
 }
 
@@ -181,7 +186,7 @@ fn backups_and_logs_are_locked_and_what_a_later_one_needs_is_prolonged() {
     let end = began + TimeDelta::days(DAYS);
     assert!(until(&full.json) >= end - SLACK && until(&full.json) <= end + SLACK, "{:#}", full.json);
     let kept = sandbox.assert_all_locked();
-    let files: Vec<_> = kept.iter().map(Kept::file).collect();
+    let files: Vec<_> = kept.iter().map(StoredVersion::file).collect();
     assert_eq!(files, ["backup.tar.gz.enc", "entries.enc", "manifest.json", "machine.json"]);
     for object in kept.iter().filter(|object| object.must_be_locked()) {
         object.assert_locked(ObjectLockMode::Governance, end);
@@ -276,6 +281,53 @@ fn a_lock_that_was_added_or_made_strict_later_reaches_the_archives_that_are_need
     assert!(until(&loose.json) <= day + SLACK);
 }
 
+/// A store that takes locks and keeps none, until it is mended.
+#[derive(Debug)]
+struct Ignoring {
+    store: SharedStore,
+    is_mended: AtomicBool,
+}
+
+#[async_trait]
+impl ObjectStore for Ignoring {
+    forward!(store: url folders capabilities now_ms prepare put_with get_range head list delete put_part list_parts);
+    forward!(store: last_part_ms complete_with composite list_uploads abort_upload);
+    forward!(store: erase attributes set_legal_hold check_object_lock);
+
+    async fn begin_with(&self, key: &str, attributes: &Attributes) -> intellistor_storage::Result<Upload> {
+        let retention = attributes.retention.filter(|_| self.is_mended.load(Ordering::SeqCst));
+        self.store.begin_with(key, &Attributes { retention, ..attributes.clone() }).await
+    }
+
+    async fn retain(&self, key: &str, retention: Retention) -> intellistor_storage::Result<()> {
+        if self.is_mended.load(Ordering::SeqCst) { self.store.retain(key, retention).await } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_locks_gets_no_manifest_and_nothing_is_sent_again_once_it_keeps_them() {
+    let sandbox = Sandbox::new(Keeps::Locks);
+    sandbox.policy(LOCK);
+    let policy = Policy::load(&sandbox.at("policy.yaml")).unwrap();
+    let store = Arc::new(Ignoring { store: sandbox.bucket.store(), is_mended: AtomicBool::default() });
+    let catalog = Catalog::new(store.clone());
+    let agent = Agent::new(sandbox.at("home"));
+    let recipients = UserKey::generate().into();
+    let run = async || agent.run(&catalog, &recipients, &policy, AgentOptions::default()).await.unwrap();
+    let refused = run().await;
+    let error = refused.outcome.as_ref().unwrap_err().to_string();
+    assert!(error.contains("ignored") && error.contains("backup.tar.gz.enc"), "{error}");
+    let manifests = || {
+        let keys = sandbox.bucket.versions("backups/");
+        keys.iter().filter(|version| version.key.ends_with("manifest.json")).count()
+    };
+    assert_eq!((manifests(), refused.will_resume()), (0, true));
+    store.is_mended.store(true, Ordering::SeqCst);
+    let made = run().await;
+    assert!(made.outcome.as_ref().unwrap().locked_until.is_some(), "{:?}", made.outcome);
+    assert_eq!((manifests(), made.parts_sent, made.resumed.is_some()), (1, 0, true));
+}
+
 #[test]
 fn a_bucket_without_lock_is_refused_before_anything_is_written() {
     for keeps in [Keeps::Latest, Keeps::Versions] {
@@ -287,9 +339,9 @@ fn a_bucket_without_lock_is_refused_before_anything_is_written() {
         }
         assert_eq!((sandbox.bucket.versions(""), sandbox.open_uploads()), (Vec::new(), 0));
         sandbox.policy("");
-        sandbox.run().expect(0);
-        let logs = sandbox.bucket.versions("logs/p/run_").len();
-        assert_eq!(logs, 2, "that of the refused run, too");
+        let made = sandbox.run().expect(0);
+        let log = fs::read_to_string(made.json["log"]["local"].as_str().unwrap()).unwrap();
+        assert!(log.contains("the policy has `lock`"), "the job's log has the refusal, too: {log}");
     }
 }
 
@@ -342,6 +394,9 @@ fn a_cold_class_is_for_archives_alone_and_no_backup_reads_one() {
 
     // Nor does what comes after.
     assert_eq!(sandbox.list().len(), 3);
+    let forget = ["-q", "forget", "--policy", "policy.yaml", "--key", increment.key_backup()];
+    sandbox.client.run(forget).expect(0);
+    assert_eq!(sandbox.list().len(), 2);
     let restore = ["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"];
     for output in [
         sandbox.client.run(restore).expect(1),

@@ -96,6 +96,13 @@ pub(crate) struct Locked {
     archives_until: Option<DateTime<Utc>>,
 }
 
+impl Locked {
+    /// Whether what is put now is locked for longer than the archives.
+    pub(crate) fn is_outdated(&self, store: &dyn ObjectStore, lock: LockPolicy) -> bool {
+        retention(store, lock).until > self.manifest.until + PUT_WITHIN
+    }
+}
+
 /// Locks the archives that a manifest is about to name for as long as the manifest will be: `own`, which was created with a
 /// retention, perhaps days ago, and `dependencies`. What could not be done is a warning.
 ///

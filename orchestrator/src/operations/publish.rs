@@ -20,9 +20,8 @@ mod withdraw;
 use intellistor_storage::archive::{SegmentRecord, archive_digest};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::manifest::{
-    Changes, Head, ManifestDocuments, ManifestDraft, NewManifest, VerifiedManifest,
+    Changes, ManifestDocuments, ManifestDraft, NewManifest, VerifiedManifest,
 };
-use intellistor_storage::objects::ObjectStore;
 use intellistor_storage::state::Findings;
 use intellistor_storage::{Error as Storage, StoreErrorKind};
 use intellistor_telemetry::{metrics, trace};
@@ -31,9 +30,8 @@ pub(crate) use archive::{archive, complete};
 pub(crate) use publication::Publication;
 
 use crate::error::{Error, Result};
-use crate::lifecycle::{brake, locking};
+use crate::lifecycle::brake;
 use crate::operations::provenance;
-use crate::operations::publish::before_put::BeforePut;
 use crate::operations::publish::looks::Looks;
 use crate::operations::report::BackupReport;
 
@@ -95,7 +93,8 @@ pub(crate) async fn manifest(
     let base = publication.base.map(|base| &base.manifest().head().name);
     let looks = Looks { store, keys: publication.recipients, name: &name, base, archives: &archives };
     let manifest = put(&publication, &looks, &segments, manifest).await?;
-    let (locked_until, of_locks) = settle_locks(store, before, &head).await;
+    let (locked_until, of_locks) = before_put::settle_locks(&publication, &head, before).await;
+    of_locks.iter().for_each(|warning| tracing::warn!("{warning}"));
     warnings.extend(of_locks);
     let report = BackupReport {
         store: store.url(),
@@ -124,25 +123,6 @@ pub(crate) async fn manifest(
     metrics::backup_made(&report.name.policy_id, unchanged, changed + new + moved, bytes_referenced);
     let dependencies = archives.into_iter().skip(1).collect();
     Ok(Published { report, manifest, dependencies })
-}
-
-/// Until when the backup is locked, and what about its locks needs attention.
-async fn settle_locks(
-    store: &dyn ObjectStore,
-    before: BeforePut,
-    head: &Head,
-) -> (Option<String>, Vec<String>) {
-    let BeforePut { locked, mut warnings } = before;
-    let mut locked_until = None;
-    if let Some(locked) = locked {
-        let entries = head.entries_enc.as_ref().map(|lists| lists.key.clone());
-        let keys: Vec<_> = std::iter::once(head.name.manifest_key()).chain(entries).collect();
-        let (until, of_manifest) = locking::after_put(store, locked, &keys).await;
-        locked_until = until.map(locking::shown);
-        warnings.extend(of_manifest);
-    }
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    (locked_until, warnings)
 }
 
 /// Puts the manifest, unless an earlier run has.

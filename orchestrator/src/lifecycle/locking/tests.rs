@@ -56,6 +56,11 @@ async fn archives_are_locked_for_as_long_as_the_manifest_and_never_for_less_than
     assert_eq!(kept(&store, "long"), (RetentionMode::Governance, day(90)));
     assert_eq!(kept(&store, "strict"), (RetentionMode::Compliance, end));
 
+    assert!(!locked.is_outdated(&store, GOVERNANCE));
+    store.set_now_ms(BEGAN_MS + 19 * DAY_MS);
+    assert!(locked.is_outdated(&store, GOVERNANCE), "stopped for nine days");
+    store.set_now_ms(BEGAN_MS + 10 * DAY_MS);
+
     // Sealed lists of a run that crashed five days ago, and a manifest that is put now.
     put(&store, "entries", Some((RetentionMode::Governance, 35))).await;
     put(&store, "manifest", Some((RetentionMode::Governance, 40))).await;
