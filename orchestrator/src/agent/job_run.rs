@@ -46,7 +46,7 @@ use crate::operations::sources;
 use publish::Publisher;
 
 /// A stopped run waits this long for any other answer than those of parts in flight.
-const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// How a run of a job ended.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use tracing::{Instrument as _, info_span};
 
 use crate::advice::with_advice;
 use crate::agent::failure_action::FailureAction;
+use crate::agent::job_run::STOP_TIMEOUT;
 use crate::agent::setup::RunSetup;
 use crate::cron::Cron;
 use crate::error::{Error, Result};
@@ -64,7 +65,7 @@ pub(super) async fn retire(
         let scope = Scope { catalog, keys: *recipients, policy_id: &policy.policy_id };
         let known = KnownReferences::new(&home.queue_folder(&policy.policy_id));
         let options = SweepOptions { dry_run: false, cancel: cancel.clone(), known: Some(&known) };
-        let swept = stopped_by(cancel, sweep(scope, options));
+        let swept = stopped_by(cancel, unless_overdue(cancel, sweep(scope, options)));
         match swept.instrument(info_span!(span::SWEEP)).await {
             Ok(report) => retired.sweep(report),
             // Backups need no right to list, and who asked for no retention need not give it.
@@ -130,6 +131,19 @@ impl Retired {
 /// Between two backups: what was begun of one is a single request.
 async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     cancel.run_until_cancelled(work).await.unwrap_or(Err(Error::Interrupted))
+}
+
+/// The work ends by itself, between two backups, unless the store does not answer.
+async fn unless_overdue<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let overdue = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(STOP_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = overdue => Err(Error::Interrupted),
+    }
 }
 
 /// By the policy's schedule; a day from now where it has none.
