@@ -133,7 +133,7 @@ async fn the_newest_alone_brings_the_archives_that_it_needs_and_no_other_manifes
     let report = copy(&sandbox, Arc::new(target.clone()), CopySelection::Latest).await.unwrap();
     assert_eq!((report.copied.len(), &report.copied[0].key), (1, &newest.key_backup));
     let manifests = target.keys().into_iter().filter(|key| key.ends_with("manifest.json"));
-    assert_eq!(manifests.collect::<Vec<_>>(), [newest.key_manifest.clone()]);
+    assert_eq!(manifests.collect::<Vec<_>>(), std::slice::from_ref(&newest.key_manifest));
     assert!(target.keys().contains(&made[0].key_backup));
     assert_restores(&sandbox, &target, &newest.name).await;
     // The others follow, and find their archives there.

@@ -143,7 +143,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
                 Ok(Done::Written)
             }
             Ok(Err(Broken::Output(e))) => Err(output::unwritable(&e)),
-            Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(e).without_document()),
+            Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(*e).without_document()),
             Err(panic) => Err(Failure::new(Exit::Failed, format!("a bug in this program: {panic}. Please report it")).without_document()),
         },
         () = session.cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted").without_document()),
@@ -152,7 +152,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
 
 enum Broken {
     Output(io::Error),
-    Manifest(intellistor::Error),
+    Manifest(Box<intellistor::Error>),
 }
 
 impl From<io::Error> for Broken {
@@ -172,7 +172,7 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
         .for_each_entry(|entry| {
             if wanted(&entry.relative_path) { list.put(&shown(entry)) } else { ControlFlow::Continue(()) }
         })
-        .map_err(|e| Broken::Manifest(e.into()))?;
+        .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     list.outcome?;
     write!(out, "\n],\n\"problems\":[")?;
     let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
@@ -180,7 +180,7 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
         .for_each_problem(|problem| {
             if wanted(&problem.relative_path) { list.put(&problem) } else { ControlFlow::Continue(()) }
         })
-        .map_err(|e| Broken::Manifest(e.into()))?;
+        .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     list.outcome?;
     write!(out, "\n],\n\"notes\":[")?;
     let mut list = List { out: &mut out, first: true, outcome: Ok(()) };
@@ -190,7 +190,7 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
                 if wanted(&note.relative_path) { list.put(&note) } else { ControlFlow::Continue(()) }
             },
         )
-        .map_err(|e| Broken::Manifest(e.into()))?;
+        .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     list.outcome?;
     out.write_all(b"\n]}\n")?;
     Ok(out.flush()?)
@@ -214,7 +214,7 @@ fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlob
         .for_each_entry(|entry| {
             if wanted(&entry.relative_path) { put(&tree.lines(&entry)) } else { ControlFlow::Continue(()) }
         })
-        .map_err(|e| Broken::Manifest(e.into()))?;
+        .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     manifest
         .for_each_problem(|problem| {
             if wanted(&problem.relative_path) {
@@ -223,12 +223,12 @@ fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlob
                 ControlFlow::Continue(())
             }
         })
-        .map_err(|e| Broken::Manifest(e.into()))?;
+        .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     manifest
         .for_each_note(|note| {
             if wanted(&note.relative_path) { put(&tree::note(&note)) } else { ControlFlow::Continue(()) }
         })
-        .map_err(|e| Broken::Manifest(e.into()))?;
+        .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     outcome?;
     let Totals { files, bytes, .. } = manifest.head().totals;
     writeln!(out, "{:>11}  {} in all", BinaryBytes(bytes).to_string(), counted(files, "file"))?;
