@@ -321,6 +321,8 @@ impl Error {
             | Self::CopyInStore { .. }
             | Self::StoreLacks { .. }
             | Self::OtherPolicy { .. }
+            | Self::Precious { .. }
+            | Self::OnHold { .. }
             | Self::NoRetention { .. }
             | Self::NoLegalHold { .. }
             | Self::SameStore { .. }

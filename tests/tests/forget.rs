@@ -144,7 +144,7 @@ fn a_hold_keeps_a_backup_from_being_forgotten() {
     let (first, second, _) = (office.backup(0), office.backup(0), office.backup(0));
     let held = office.run(&format!("hold|--key|{first}|--reason|case 2026/118")).expect(0);
     assert_eq!((&held.json["state"], &held.json["reason"]), (&"held".into(), &"case 2026/118".into()));
-    let refused = office.run(&format!("forget --key {first} --confirm")).expect(1);
+    let refused = office.run(&format!("forget --key {first} --confirm")).expect(2);
     assert!(
         message(&refused).contains("case 2026/118") && message(&refused).contains("release"),
         "{}",
@@ -175,7 +175,7 @@ fn the_newest_takes_a_confirmation_and_the_rest_a_policy_with_rules() {
     let office = Office::new("");
     office.backup(0);
     let newest = office.backup(0);
-    let refused = office.run(&format!("forget --key {newest}")).expect(1);
+    let refused = office.run(&format!("forget --key {newest}")).expect(2);
     assert!(
         message(&refused).contains("the newest backup") && message(&refused).contains("--confirm"),
         "{}",

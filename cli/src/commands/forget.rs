@@ -17,10 +17,10 @@ Examples:
   backup-client forget --policy policy.yaml --dry-run
   backup-client forget --policy policy.yaml --key KEY --why 'made by mistake'
 
-A forgotten backup is not listed any more. Its data stay in the store for the policy's `prune_after`, and `unforget` lists \
-it again; after that, `prune` deletes it. The result has a reason for every backup that is kept. Nothing is forgotten by rules \
-while the newest backup lacks so much that a disk may not be mounted, or that something was deleted or encrypted: \
-`resting` says why, and --confirm says that nothing was lost. A backup that is held is never forgotten.")]
+A forgotten backup is not listed any more. Its data stays in the store for the policy's `prune_after`, and until then `unforget` \
+lists it again; after that, `prune` deletes it. The result has a reason for every backup that is kept. The rules forget nothing \
+while so many files are missing or changed that a disk may not be mounted, or files may have been deleted or encrypted: \
+`resting` says why. Look into it, and if nothing is lost, say so with --confirm. A backup that is held is never forgotten.")]
 pub(crate) struct Forget {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -30,7 +30,8 @@ pub(crate) struct Forget {
     /// Why, for whoever lists forgotten backups
     #[arg(long, value_name = "TEXT", requires = "key")]
     why: Option<String>,
-    /// With --key: also the newest backup, and the newest without problems. Without: nothing was lost, apply the rules
+    /// With --key: forget it even if it is the newest backup, or the newest without problems. Without --key: apply the rules even
+    /// though many files are missing or changed, since none of them is lost
     #[arg(long)]
     confirm: bool,
     /// Show what would be forgotten and what would be kept, and why; change nothing
@@ -63,7 +64,6 @@ pub(crate) async fn run(command: &Forget, session: &Session) -> Result<Done, Fai
 
 fn tell(report: &ForgetReport, session: &Session) {
     let screen = &session.screen;
-    report.warnings.iter().for_each(|warning| screen.warn(warning));
     report.notes.iter().for_each(|note| screen.note(note));
     if let Some(why) = &report.resting {
         screen.warn(format_args!(

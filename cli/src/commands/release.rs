@@ -26,7 +26,7 @@ pub(crate) struct Release {
     /// Also end the S3 legal holds on the backup's objects
     #[arg(long)]
     legal: bool,
-    /// Change nothing
+    /// Show what would be true of the backup; change nothing
     #[arg(long)]
     dry_run: bool,
 }

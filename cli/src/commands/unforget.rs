@@ -21,7 +21,7 @@ pub(crate) struct Unforget {
     policy: PolicyArgument,
     #[command(flatten)]
     key: KeyArgument,
-    /// Change nothing
+    /// Show what would be true of the backup; change nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -118,6 +118,7 @@ pub async fn forget(
     let mut report = ForgetReport::new(&scope, options.dry_run);
     let standing = scope.standing(name).await?;
     report.warnings.extend(standing.unproven(name));
+    report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(Forgotten { time, why, prunable_from, .. }) = standing.forgotten() {
         report.notes.push(format!("it was forgotten already, on {}: {why}", time.format("%Y-%m-%d")));
         report.prunable_from = Some(*prunable_from);
