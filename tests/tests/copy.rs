@@ -256,6 +256,11 @@ fn a_store_that_wants_equal_parts_gets_them() {
     sandbox.copy("here", &format!("s3://{BUCKET}"), &["--all"]).expect(0);
     assert_sent_once(&server, "equal parts");
     sandbox.assert_same_backups("here", "s3");
+    // Where no one has said so, it is learnt.
+    let unaware = sandbox.client.clone().var("INTELLISTOR_S3_EQUAL_PARTS", "");
+    let learnt = format!("s3://{BUCKET}/learnt");
+    unaware.run(["-q", "copy", "--policy", "here.yaml", "--to", &learnt, "--all"]).expect(0);
+    assert_eq!(objects(&sandbox.at("s3").join(BUCKET).join("learnt")), objects(&sandbox.at("here")));
     // A damaged byte is found there, too.
     let key = &sandbox.keys("here")[0];
     let archive = sandbox.at("here").join(key);
@@ -277,6 +282,8 @@ fn a_full_disk_stops_it_and_the_next_copy_goes_on() {
     let filler = disk.fill_up();
     let room = fs::OpenOptions::new().write(true).open(&filler).unwrap();
     room.set_len(room.metadata().unwrap().len() - (20 << 20)).unwrap();
+    // A file that is open keeps its room.
+    drop(room);
     sandbox.write_policy("disk", "");
     let full = sandbox.copy("here", &sandbox.url("disk"), &["--all"]).expect(1);
     assert!(full.stderr.contains("Free some space"), "{}", full.stderr);

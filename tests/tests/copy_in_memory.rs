@@ -14,9 +14,11 @@ use intellistor::{
 };
 use intellistor_storage::catalog::layout::ObjectKind;
 use intellistor_storage::catalog::ownership;
+use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Hold, Statement};
 use intellistor_storage::objects::{
-    Fault, Faulty, MemoryStore, ObjectStore, ObjectStoreExt as _, Operation, Retry, RetryPolicy, SharedStore,
+    Fault, Faulty, MemoryStore, ObjectStore, ObjectStoreExt as _, Operation, PutOptions, Retry, RetryPolicy,
+    SharedStore,
 };
 use intellistor_tests::memory_sandbox::{MemorySandbox, POLICY, write};
 use intellistor_tests::tree;
@@ -395,4 +397,57 @@ async fn an_archive_that_the_target_has_lost_is_copied_again() {
     let report = copy(&sandbox, Arc::new(target.clone()), ALL).await.unwrap();
     assert_eq!((report.objects, report.copied.len(), report.skipped.len()), (1, 1, 1), "{report:?}");
     assert_restores(&sandbox, &target, &made[1].name).await;
+}
+
+/// A store whose clock is two hours later once a manifest was put: the process was stopped meanwhile. An archive may be gone then.
+#[derive(Debug)]
+struct Stopped {
+    store: MemoryStore,
+    takes: Option<String>,
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Stopped {
+    intellistor_storage::forward!(store: url folders capabilities now_ms prepare get_range head list delete erase);
+    intellistor_storage::forward!(store: attributes retain set_legal_hold check_object_lock begin_with put_part);
+    intellistor_storage::forward!(store: list_parts last_part_ms complete_with composite list_uploads abort_upload);
+
+    async fn put_with(
+        &self,
+        key: &str,
+        body: Bytes,
+        options: &PutOptions,
+    ) -> Result<(), intellistor::StorageError> {
+        self.store.put_with(key, body, options).await?;
+        if key.ends_with("manifest.json") {
+            self.store.set_now_ms((Utc::now() + TimeDelta::hours(2)).timestamp_millis());
+            if let Some(archive) = &self.takes {
+                self.store.delete(archive).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_was_stopped_before_its_manifest_is_looked_at_again_and_forgotten_if_it_is_not_whole() {
+    for is_taken in [false, true] {
+        let sandbox = sandbox();
+        let made = chain(&sandbox, 1).await;
+        let store = MemoryStore::default();
+        store.set_now_ms(Utc::now().timestamp_millis());
+        let takes = is_taken.then(|| made[0].key_backup.clone());
+        let target = Arc::new(Stopped { store: store.clone(), takes });
+        let report = copy(&sandbox, target, key_of(&made[1])).await.unwrap();
+        assert_eq!(
+            (report.copied.len() == 1, report.passed_over.len() == 1),
+            (!is_taken, is_taken),
+            "{report:?}"
+        );
+        let standing = Standing::read(&store, &made[1].name, &sandbox.vault.identity).await.unwrap();
+        assert_eq!(standing.forgotten().is_some(), is_taken, "{standing:?}");
+        if is_taken {
+            assert!(report.passed_over[0].reason.contains(&made[0].key_backup), "{report:?}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ use crate::catalog::Catalog;
 use crate::error::{Category, Error, Result};
 use crate::lifecycle::copy::backup::BackupCopier;
 use crate::lifecycle::copy::outcome::Outcome;
-use crate::lifecycle::copy::selection::choose;
+use crate::lifecycle::copy::selection::{Chosen, choose};
 use crate::lifecycle::copy::stores::check_stores;
 use crate::lifecycle::copy::target::Target;
 use crate::lifecycle::scope::is_of_backup;
@@ -84,7 +84,7 @@ async fn copy_chosen(
     let begun = Instant::now();
     let CopyOptions { selection, dry_run, other_endpoint, run } = options;
     let owner = check_stores(from, to, policy_id, other_endpoint).await?;
-    let (chosen, notes) = choose(from, identity, policy_id, &selection).await?;
+    let Chosen { contents, backups, notes } = choose(from, identity, policy_id, &selection).await?;
     let is_named = matches!(selection, CopySelection::Named(_));
     let mut report = CopyReport {
         policy: policy_id.to_owned(),
@@ -94,16 +94,16 @@ async fn copy_chosen(
         warnings: notes,
         ..CopyReport::default()
     };
-    run.progress.total_entries.add(chosen.len() as u64);
-    run.progress.total_bytes.add(chosen.iter().map(|backup| backup.archive_bytes).sum());
+    run.progress.total_entries.add(backups.len() as u64);
+    run.progress.total_bytes.add(backups.iter().map(|backup| backup.archive_bytes).sum());
     let target = Target::open(to, identity, policy_id).await?;
-    if let Some(owner) = owner.filter(|_| !dry_run && !chosen.is_empty()) {
+    if let Some(owner) = owner.filter(|_| !dry_run && !backups.is_empty()) {
         // Law of ownership (must): nothing is written to a policy in a store before it is someone's.
         ownership::adopt(&*to.store, policy_id, &owner).await?;
         report.objects += 1;
     }
-    let mut copier = BackupCopier::new(from, identity, target, is_named, dry_run, &run);
-    for backup in chosen {
+    let mut copier = BackupCopier::new(from, contents, identity, target, is_named, dry_run, &run);
+    for backup in backups {
         let name = backup.name;
         let outcome = match copier.copy(&name).await {
             Ok(outcome) => outcome,

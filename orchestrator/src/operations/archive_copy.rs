@@ -57,6 +57,26 @@ pub(crate) async fn copy_archive(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<u64> {
+    match copy_in_parts(source, target, progress, cancel).await {
+        // The store has said only now what parts it wants, and says so from now on; those that it holds it will not take.
+        Err(error) if error.is_of_unequal_parts() => {
+            tracing::info!(
+                store = target.url(),
+                "the store wants parts of equal size: the archive is sent again"
+            );
+            clear(target, &source.header.name().archive_key()).await;
+            copy_in_parts(source, target, progress, cancel).await
+        }
+        copied => copied,
+    }
+}
+
+async fn copy_in_parts(
+    source: ArchiveSource<'_>,
+    target: &dyn ObjectStore,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<u64> {
     let key = source.header.name().archive_key();
     let parts = layout(source.segments, &target.capabilities().parts)?;
     let (upload, held) = match unfinished(target, &key, &parts).await? {

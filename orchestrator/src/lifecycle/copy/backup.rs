@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use intellistor_storage::archive::Header;
+use intellistor_storage::catalog::contents::Contents;
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::statements::{self, Confirmed, Forgotten, Found, Hold, Statement};
 use intellistor_storage::failpoint::Failpoint;
@@ -31,6 +32,8 @@ const PRUNE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
 #[derive(Debug)]
 pub(super) struct BackupCopier<'a> {
     from: &'a Catalog,
+    /// What the source has.
+    contents: Contents,
     identity: &'a Identity,
     target: Target<'a>,
     /// The backups were chosen by name.
@@ -49,6 +52,7 @@ pub(super) struct BackupCopier<'a> {
 impl<'a> BackupCopier<'a> {
     pub(super) fn new(
         from: &'a Catalog,
+        contents: Contents,
         identity: &'a Identity,
         target: Target<'a>,
         is_named: bool,
@@ -57,7 +61,20 @@ impl<'a> BackupCopier<'a> {
     ) -> Self {
         let (arrived, damaged, warnings) = Default::default();
         let (objects, bytes) = (0, 0);
-        Self { from, identity, target, is_named, dry_run, run, arrived, damaged, objects, bytes, warnings }
+        Self {
+            from,
+            contents,
+            identity,
+            target,
+            is_named,
+            dry_run,
+            run,
+            arrived,
+            damaged,
+            objects,
+            bytes,
+            warnings,
+        }
     }
 
     /// Objects and bytes that were written, and warnings.
@@ -198,7 +215,8 @@ impl<'a> BackupCopier<'a> {
     /// Copies what was said about the backup, if it is proven and nothing was said in the target: there, another one says it.
     async fn statement<S: Statement>(&mut self, name: &BackupName) -> Result<()> {
         let key = name.key(S::OBJECT);
-        if self.target.bytes(name, S::OBJECT).is_some() {
+        let is_said = self.contents.of_backup(name).is_some_and(|objects| objects.has(S::OBJECT));
+        if !is_said || self.target.bytes(name, S::OBJECT).is_some() {
             return Ok(());
         }
         let source = &*self.from.store;

@@ -1,6 +1,6 @@
 //! Which backups are copied.
 
-use intellistor_storage::catalog::contents::ListedBackup;
+use intellistor_storage::catalog::contents::{Contents, ListedBackup};
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::keys::OpensBackups;
 
@@ -19,7 +19,17 @@ pub enum CopySelection {
     Named(Vec<BackupName>),
 }
 
-/// The chosen backups, oldest first and each once, and what is worth knowing of them.
+/// What the source has, and which of it is copied.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub(super) contents: Contents,
+    /// Oldest first, each once.
+    pub(super) backups: Vec<ListedBackup>,
+    /// What is worth knowing of them.
+    pub(super) notes: Vec<String>,
+}
+
+/// The chosen backups.
 ///
 /// # Errors
 /// [`Error::NoBackup`]; [`Error::OtherPolicy`]; those of the store.
@@ -28,7 +38,7 @@ pub(super) async fn choose(
     keys: &dyn OpensBackups,
     policy_id: &str,
     selection: &CopySelection,
-) -> Result<(Vec<ListedBackup>, Vec<String>)> {
+) -> Result<Chosen> {
     let contents = from.contents(policy_id).await?;
     let mut notes = Vec::new();
     let mut chosen = Vec::new();
@@ -68,5 +78,5 @@ pub(super) async fn choose(
             }
         }
     }
-    Ok((chosen, notes))
+    Ok(Chosen { contents, backups: chosen, notes })
 }
