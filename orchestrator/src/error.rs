@@ -139,10 +139,10 @@ pub enum Error {
         /// The URL of the target.
         store: String,
         /// The machine that owns it there.
-        host: String,
-        since: String,
+        host: Box<str>,
+        since: Box<str>,
         /// The machine that owns it in the source.
-        source_host: String,
+        source_host: Box<str>,
     },
     /// Occurs when the target of a copy has another object under a key.
     #[error(

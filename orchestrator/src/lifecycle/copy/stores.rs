@@ -24,9 +24,9 @@ pub(super) async fn check_stores(
         Some(Owner { machine: other, host, since, .. }) if other != machine => Err(Error::CopyOfAnother {
             policy_id: policy_id.to_owned(),
             store: to.url(),
-            host,
-            since,
-            source_host: source.map_or_else(|| from.machine.host().to_owned(), |owner| owner.host),
+            host: host.into(),
+            since: since.into(),
+            source_host: source.map_or_else(|| from.machine.host().into(), |owner| owner.host.into()),
         }),
         Some(_) => Ok(None),
         None => Ok(source),
