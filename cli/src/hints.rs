@@ -43,11 +43,11 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::SweepStopped { source, .. } => Some(match &**source {
             StorageError::Integrity { .. } | StorageError::OtherBackup { .. } => {
                 "Nothing was deleted because of it. `backup-client restore --without-manifest` restores what its archive \
-                 holds; once nobody needs that backup, delete the manifest in the store by hand, then prune again"
+                 holds; once no one needs that backup, delete the manifest in the store by hand, then prune again"
                     .to_owned()
             }
             StorageError::WrongKey { .. } | StorageError::WrongPassphrase { .. } => format!(
-                "{}; if that key is lost, nobody can restore the backup: delete it in the store by hand, then prune again",
+                "{}; if that key is lost, no one can restore the backup: delete it in the store by hand, then prune again",
                 storage(source)?
             ),
             source => return storage(source),

@@ -164,7 +164,7 @@ impl Catalog {
         Ok(standing.forgotten().map(|forgotten| forgotten.why.clone()))
     }
 
-    /// Whether a backup is forgotten. What proves nothing is told, and hides nothing.
+    /// Whether a backup is forgotten. What proves nothing is a warning, and hides nothing.
     pub(crate) async fn is_forgotten(
         &self,
         contents: &Contents,
@@ -175,8 +175,8 @@ impl Catalog {
             return Ok(false);
         }
         let standing = Standing::read(&*self.store, name, keys).await?;
-        for told in standing.unproven(name) {
-            tracing::warn!("{told}");
+        for warning in standing.unproven(name) {
+            tracing::warn!("{warning}");
         }
         Ok(standing.forgotten().is_some())
     }

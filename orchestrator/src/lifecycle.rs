@@ -27,7 +27,7 @@ pub(crate) mod forget;
 mod hold;
 mod legal_hold;
 pub(crate) mod locking;
-mod outlook;
+pub(crate) mod outlook;
 pub(crate) mod policy_store;
 mod retention;
 mod scope;

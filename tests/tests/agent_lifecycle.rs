@@ -72,7 +72,7 @@ impl Sandbox {
         let (store, time) = (self.agent.server.store(), Utc::now() - TimeDelta::days(30));
         let aged = async {
             let header = Preamble::fetch(&*store, name).await.unwrap().header;
-            let data_key = self.identity.data_key(&header).unwrap();
+            let data_key = self.identity.data_key(header.keys(), header.backup_id()).unwrap();
             let found = statements::read::<Forgotten>(&*store, name, &self.identity).await.unwrap();
             let forgotten =
                 Forgotten { time, prunable_from: time + TimeDelta::days(8), ..found.proven().unwrap() };
@@ -215,7 +215,7 @@ fn what_needs_a_person_is_told_with_exit_code_3_and_the_backup_is_made() {
     assert_eq!(sandbox.agent.status()["last"]["state"], "completed_with_warnings");
     fs::write(&manifest, whole).unwrap();
     sandbox.run().expect(0);
-    // What nobody with a key has said hides no backup.
+    // What no one with a key has said hides no backup.
     let newest = sandbox.run().expect(0);
     let forged = sandbox.object(&name(&newest), ObjectKind::Forgotten);
     fs::copy(sandbox.object(&second, ObjectKind::Forgotten), &forged).unwrap();

@@ -81,7 +81,7 @@ impl Scope<'_> {
     /// The header and the data key of a backup, with which something is said about it.
     pub(crate) async fn open(&self, name: &BackupName) -> Result<(Header, DataKey)> {
         let header = self.header(name).await?;
-        let data_key = self.keys.data_key(&header)?;
+        let data_key = self.keys.data_key(header.keys(), header.backup_id())?;
         Ok((header, data_key))
     }
 }

@@ -7,7 +7,7 @@ use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::{BrakeRecord, Changes, Problem, RootRecord, Totals};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::lifecycle::RetentionOutlook;
+use crate::lifecycle::outlook::RetentionOutlook;
 use crate::operations::change_summary::change_summary;
 
 /// A backup that was made, as the job that made it keeps it.

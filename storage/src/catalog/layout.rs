@@ -11,7 +11,7 @@
 //! logs/<policy_id>/run_<timestamp>.log
 //! logs/<policy_id>/last.log
 //! ```
-//! A backup exists if and only if its manifest does and nothing [stands](super::standing) against it.
+//! A backup exists if and only if its manifest does and nothing that [counts](super::standing) says that it is forgotten.
 
 use std::fmt;
 

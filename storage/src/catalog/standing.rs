@@ -64,13 +64,13 @@ impl Standing {
     /// What proves nothing, for people.
     pub fn unproven(&self, name: &BackupName) -> Vec<String> {
         use crate::catalog::layout::ObjectKind;
-        let mut told = Vec::new();
+        let mut warnings = Vec::new();
         if let Found::Unproven(why) = &self.forgotten {
-            told.push(format!("{} is not used: {why}", name.key(ObjectKind::Forgotten)));
+            warnings.push(format!("{} is not used: {why}", name.key(ObjectKind::Forgotten)));
         }
         if let Found::Unproven(why) = &self.hold {
-            told.push(format!("{} is not used: {why}", name.key(ObjectKind::Hold)));
+            warnings.push(format!("{} is not used: {why}", name.key(ObjectKind::Hold)));
         }
-        told
+        warnings
     }
 }

@@ -1,5 +1,5 @@
 //! What is said about a backup after it was made: small JSON objects beside it, each proven with the backup's data key, so that
-//! nobody without a key can hide a backup or end a hold.
+//! no one without a key can hide a backup or end a hold.
 //!
 //! ```json
 //! {"statement":"forgotten","version":1,"header":"SVNCSwEA...","id":"0196...","time":"2026-11-26T02:00:00Z",
@@ -36,7 +36,7 @@ const TAG: &str = ",\"hmac_sha256\":\"";
 
 /// One kind of statement.
 pub trait Statement: Serialize + DeserializeOwned + Send + Sync {
-    /// The object that it lies in.
+    /// The object that it is in.
     const OBJECT: ObjectKind;
     /// What names the kind.
     const NAME: &'static str;
@@ -101,7 +101,7 @@ impl Statement for Confirmed {
     const NAME: &'static str = "confirmed";
 }
 
-/// What lies under a statement's key.
+/// What is under a statement's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found<S> {
     Nothing,
@@ -166,7 +166,7 @@ pub fn decode<S: Statement>(name: &BackupName, bytes: &[u8], keys: &dyn OpensBac
     }
     let header = STANDARD.decode(&*document.header).map_err(|e| format!("its header is not base64 ({e})"))?;
     let header = Header::of(name, "the statement", &header).map_err(|e| e.to_string())?;
-    let data_key = keys.data_key(&header).map_err(|e| e.to_string())?;
+    let data_key = keys.data_key(header.keys(), header.backup_id()).map_err(|e| e.to_string())?;
     let altered = || "it was altered, or made without the key".to_owned();
     let (covered, tag) = text.rsplit_once(TAG).ok_or_else(altered)?;
     let tag = tag.trim_end().strip_suffix("\"}").and_then(|tag| hex::decode(tag).ok()).ok_or_else(altered)?;

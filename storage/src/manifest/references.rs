@@ -39,7 +39,7 @@ async fn fetch_in_ranges(
     let object = name.manifest_key();
     let first = store.get_range(&object, 0..range_bytes).await?;
     let header = read_header(&first, name)?;
-    let mut mac = MacCheck::new(&keys.data_key(&header)?, header.backup_id());
+    let mut mac = MacCheck::new(&keys.data_key(header.keys(), header.backup_id())?, header.backup_id());
     let mut found = ArchiveKeys::default();
     let mut take = |bytes: &[u8]| {
         mac.update(bytes);

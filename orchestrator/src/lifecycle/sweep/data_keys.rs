@@ -5,17 +5,19 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use intellistor_storage::Result;
-use intellistor_storage::archive::Header;
-use intellistor_storage::keys::{DataKey, OpensBackups};
+use intellistor_storage::keys::{DataKey, OpensBackups, WrappedKey};
 
 /// More than are needed between two uses of one of them.
 const MOST_REMEMBERED: usize = 64;
+
+/// The id of a backup, its wraps, and its data key.
+type Remembered = (String, Vec<WrappedKey>, DataKey);
 
 /// Opens what `keys` opens. It unwraps one at a time, whoever asks.
 #[derive(Debug)]
 pub(super) struct RememberedKeys<'a> {
     keys: &'a dyn OpensBackups,
-    remembered: Mutex<VecDeque<(Header, DataKey)>>,
+    remembered: Mutex<VecDeque<Remembered>>,
 }
 
 impl<'a> RememberedKeys<'a> {
@@ -25,16 +27,17 @@ impl<'a> RememberedKeys<'a> {
 }
 
 impl OpensBackups for RememberedKeys<'_> {
-    fn data_key(&self, header: &Header) -> Result<DataKey> {
+    fn data_key(&self, wraps: &[WrappedKey], backup_id: &str) -> Result<DataKey> {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = remembered.iter().find(|(found, _)| found == header) {
+        let is_it = |(id, found, _): &&Remembered| id == backup_id && found == wraps;
+        if let Some((.., key)) = remembered.iter().find(is_it) {
             return Ok(key.clone());
         }
-        let key = self.keys.data_key(header)?;
+        let key = self.keys.data_key(wraps, backup_id)?;
         if remembered.len() == MOST_REMEMBERED {
             remembered.pop_front();
         }
-        remembered.push_back((header.clone(), key.clone()));
+        remembered.push_back((backup_id.to_owned(), wraps.to_vec(), key.clone()));
         Ok(key)
     }
 }

@@ -145,7 +145,7 @@ async fn standing(scope: &Scope<'_>, name: &BackupName, objects: &BackupObjects)
         let header = scope.header(name).await;
         if let Ok(header) = header
             && let Err(error @ (Storage::WrongKey { .. } | Storage::WrongPassphrase { .. })) =
-                scope.keys.data_key(&header)
+                scope.keys.data_key(header.keys(), header.backup_id())
         {
             return Err(Error::SweepStopped { key: name.manifest_key(), source: Box::new(error) });
         }
