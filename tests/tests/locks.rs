@@ -397,6 +397,11 @@ fn a_cold_class_is_for_archives_alone_and_no_backup_reads_one() {
     let forget = ["-q", "forget", "--policy", "policy.yaml", "--key", increment.key_backup()];
     sandbox.client.run(forget).expect(0);
     assert_eq!(sandbox.list().len(), 2);
+    sandbox.moto.set_time(Utc::now() + TimeDelta::days(12));
+    sandbox.client.run(["-q", "prune", "--policy", "policy.yaml"]).expect(0);
+    let versions = |key: &str| sandbox.bucket.versions(key).len();
+    let manifest = increment.json["s3"]["key_manifest"].as_str().unwrap();
+    assert_eq!((versions(manifest), versions(increment.key_backup())), (0, 1), "its archive is still needed");
     let restore = ["-q", "restore", "--policy", "policy.yaml", "--latest", "--out", "out"];
     for output in [
         sandbox.client.run(restore).expect(1),
