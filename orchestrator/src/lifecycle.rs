@@ -25,6 +25,8 @@ mod copy;
 mod fixtures;
 pub(crate) mod forget;
 mod hold;
+#[cfg(test)]
+mod interleavings;
 mod legal_hold;
 pub(crate) mod locking;
 pub(crate) mod outlook;

@@ -27,12 +27,12 @@ use intellistor_storage::{Error as Storage, StoreErrorKind};
 use intellistor_telemetry::{metrics, trace};
 
 pub(crate) use archive::{archive, complete};
+pub(crate) use looks::Looks;
 pub(crate) use publication::Publication;
 
 use crate::error::{Error, Result};
 use crate::lifecycle::brake;
 use crate::operations::provenance;
-use crate::operations::publish::looks::Looks;
 use crate::operations::report::BackupReport;
 
 /// A report lists this many; the manifest has all.
@@ -85,14 +85,17 @@ pub(crate) async fn manifest(
     let mut notes = findings.notes.clone();
     let (facts, mut warnings) = facts::facts(&publication, &draft, findings).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let manifest = draft.finish(header, data_key, facts)?;
+    let mut manifest = draft.finish(header, data_key, facts)?;
     let head = manifest.head().clone();
     notes.extend(brake::note(head.brake.as_ref(), &name));
     let before = before_put::before_put(&publication, &head).await?;
     let archives: Vec<_> = head.archives.iter().map(|archive| (archive.key.clone(), archive.bytes)).collect();
     let base = publication.base.map(|base| &base.manifest().head().name);
     let looks = Looks { store, keys: publication.recipients, name: &name, base, archives: &archives };
-    let manifest = put(&publication, &looks, &segments, manifest).await?;
+    let manifest = match put(&publication, &looks, &segments, &mut manifest).await? {
+        Some(found) => PublishedManifest::Found(Box::new(found)),
+        None => PublishedManifest::Put(Box::new(manifest)),
+    };
     let (locked_until, of_locks) = before_put::settle_locks(&publication, &head, before).await;
     of_locks.iter().for_each(|warning| tracing::warn!("{warning}"));
     warnings.extend(of_locks);
@@ -125,15 +128,15 @@ pub(crate) async fn manifest(
     Ok(Published { report, manifest, dependencies })
 }
 
-/// Puts the manifest, unless an earlier run has.
+/// Puts the manifest, unless an earlier run has: then the answer is what that one put.
 ///
 /// Ordering law (must): the manifest is what makes the backup exist, so it is put last, after the [`looks`].
-async fn put(
+pub(crate) async fn put(
     publication: &Publication<'_>,
     looks: &Looks<'_>,
     segments: &[SegmentRecord],
-    mut manifest: NewManifest,
-) -> Result<PublishedManifest> {
+    manifest: &mut NewManifest,
+) -> Result<Option<VerifiedManifest>> {
     let Publication { store, header, data_key, .. } = *publication;
     let key = header.name().manifest_key();
     // Not every store supports a conditional put. Without the right to list, a missing object is "access denied".
@@ -142,8 +145,8 @@ async fn put(
         found => found?.is_some(),
     };
     if !is_there {
-        match put_new(publication, looks, &mut manifest).await {
-            Ok(()) => return Ok(PublishedManifest::Put(Box::new(manifest))),
+        match put_new(publication, looks, manifest).await {
+            Ok(()) => return Ok(None),
             Err(Error::Storage(Storage::Store(error))) if error.kind == StoreErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -155,7 +158,7 @@ async fn put(
     Failpoint::ManifestPut.reached();
     // How long that run had taken, it did not say.
     look_again(publication, looks).await?;
-    Ok(PublishedManifest::Found(Box::new(found)))
+    Ok(Some(found))
 }
 
 async fn put_new(publication: &Publication<'_>, looks: &Looks<'_>, manifest: &mut NewManifest) -> Result<()> {

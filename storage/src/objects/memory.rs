@@ -35,7 +35,7 @@ struct State {
     now_ms: Option<i64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Object {
     body: Bytes,
     attributes: Attributes,
@@ -101,6 +101,20 @@ impl MemoryStore {
     /// Every key.
     pub fn keys(&self) -> Vec<String> {
         self.state().objects.keys().cloned().collect()
+    }
+
+    /// Every object's key, bytes and time, in the order of keys.
+    pub fn objects(&self) -> Vec<(String, Bytes, Option<i64>)> {
+        let state = self.state();
+        state.objects.iter().map(|(key, o)| (key.clone(), o.body.clone(), o.modified_ms)).collect()
+    }
+
+    /// Another store with the same objects and the same time; uploads that are not completed are not in it.
+    #[must_use]
+    pub fn deep_copy(&self) -> Self {
+        let State { objects, now_ms, .. } = &*self.state();
+        let copied = State { objects: objects.clone(), now_ms: *now_ms, ..State::default() };
+        Self(Arc::new(Mutex::new(copied)))
     }
 
     /// What is kept beside an object.

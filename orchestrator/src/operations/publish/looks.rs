@@ -56,13 +56,13 @@ const MOST_SLOW_LOOKS: u32 = 3;
 
 /// What a manifest that is about to be put relies on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Looks<'a> {
-    pub(super) store: &'a dyn ObjectStore,
-    pub(super) keys: &'a dyn OpensBackups,
-    pub(super) name: &'a BackupName,
-    pub(super) base: Option<&'a BackupName>,
+pub(crate) struct Looks<'a> {
+    pub(crate) store: &'a dyn ObjectStore,
+    pub(crate) keys: &'a dyn OpensBackups,
+    pub(crate) name: &'a BackupName,
+    pub(crate) base: Option<&'a BackupName>,
     /// By key and size, its own among them.
-    pub(super) archives: &'a [(String, u64)],
+    pub(crate) archives: &'a [(String, u64)],
 }
 
 /// When a look was begun, by two clocks.
