@@ -13,6 +13,7 @@
 //! | `copy` | chosen backups, and what they depend on, to another store |
 //! | `retention`, `outlook` | which backups the rules keep, and why; which go next; both pure |
 //! | `sweep` | deletes what was forgotten long enough ago |
+//! | `interleavings` | a model checker over all of it, for tests |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
 // While its rooms are being built.

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use chrono::{TimeDelta, Utc};
 use intellistor::UserKey;
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::objects::ObjectStore as _;
 use intellistor_tests::events::wait_until;
 use intellistor_tests::memory_sandbox::write;
 use intellistor_tests::moto::{Keeps, Moto, MotoBucket};
