@@ -315,7 +315,8 @@ mod tests {
     #[test]
     fn what_to_call_names_bucket_and_key() {
         let hint = store(&StoreError { key: "k/a".to_owned(), ..of_store(StoreErrorKind::ColdStorage) });
-        assert!(hint.contains("restore-object --bucket b --key k/a --restore-request Days=7"), "{hint}");
+        let call = ["restore-object", "--bucket", "b", "--key", "k/a", "--restore-request", "Days=7"];
+        assert!(hint.contains(&command_line(call)), "{hint}");
         let lacks =
             |store: &str| Error::StoreLacks { store: store.into(), field: "lock", reason: String::new() };
         let hint = super::hint(&lacks("s3://b/some/prefix")).unwrap();
