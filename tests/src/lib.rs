@@ -16,6 +16,7 @@ pub mod hostile_backup;
 pub mod memory_sandbox;
 pub mod moto;
 pub mod network;
+pub mod nightly_backups;
 pub mod program;
 #[cfg(unix)]
 pub mod run_history;
