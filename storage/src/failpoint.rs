@@ -218,7 +218,7 @@ mod tests {
         for point in Failpoint::ALL.into_iter().chain(Failpoint::SWEEP) {
             let armed = armed::parse(&format!("{}:3:/tmp/a:b", point.name()));
             assert_eq!((armed.stops, armed.point, armed.nth), (false, point, 3));
-            let armed = armed::parse(&format!("stop:{}:1:/tmp/a", point.name()));
+            let armed = armed::parse(&format!("stop:{}:1:/tmp/a:b", point.name()));
             assert_eq!((armed.stops, armed.point, armed.nth), (true, point, 1));
             assert_eq!(armed.marker, std::path::Path::new("/tmp/a:b"));
         }
