@@ -155,7 +155,8 @@ impl NightlyBackups {
             let (time, prunable_from) = (says.time - age, says.prunable_from - age);
             let says = Forgotten { time, prunable_from, ..says };
             let header = statements::header_in::<Forgotten>(store, &name).await.unwrap();
-            let data_key = intellistor::OpensBackups::data_key(&keys, &header).unwrap();
+            let data_key =
+                intellistor::OpensBackups::data_key(&keys, header.keys(), header.backup_id()).unwrap();
             fs::write(&path, statements::encode(&header, &data_key, &says).unwrap()).unwrap();
             let put = SystemTime::now() - age.to_std().unwrap();
             File::options().write(true).open(&path).unwrap().set_modified(put).unwrap();
