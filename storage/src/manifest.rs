@@ -63,7 +63,7 @@ pub use head::{
 pub use listed::{Change, Listed, StoredChunk};
 pub use new_manifest::NewManifest;
 pub use part_entries::PartEntries;
-pub use preamble::{Preamble, fetch_roots};
+pub use preamble::{Preamble, fetch_roots, fetch_totals};
 pub use problem::{Note, Problem, ProblemKind};
 pub use put::{has_manifest, put_manifest};
 pub use reader::VerifiedManifest;

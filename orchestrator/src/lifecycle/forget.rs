@@ -13,7 +13,7 @@ use intellistor_storage::catalog::contents::Contents;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::statements::{self, Forgotten};
 use intellistor_storage::keys::OpensBackups;
-use intellistor_storage::manifest::Head;
+use intellistor_storage::manifest::{Head, fetch_totals};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -190,6 +190,13 @@ async fn listed(scope: &Scope<'_>, contents: &Contents) -> Result<Vec<BackupName
 
 /// Whether a backup has no problems. One that cannot be opened has.
 pub(super) async fn is_whole(scope: &Scope<'_>, name: &BackupName) -> Result<bool> {
+    // A locked file each night gives every backup a problem, and a manifest may be large. Whoever could write a false beginning
+    // could destroy the backup as well.
+    if let Ok(Some(totals)) = fetch_totals(scope.store(), name).await
+        && totals.skipped + totals.changed > 0
+    {
+        return Ok(false);
+    }
     match scope.head(name).await? {
         Ok(Head { totals, brake, .. }) => {
             let is_complete = totals.skipped + totals.changed == 0;

@@ -7,11 +7,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 
 use super::format::{FORMAT, MANIFEST_VERSION};
-use super::head::RootRecord;
+use super::head::{RootRecord, Totals};
 use super::refused::refused;
 use crate::archive::header::Header;
 use crate::catalog::layout::BackupName;
@@ -108,13 +108,29 @@ const BEGINNING: u64 = 256 << 10;
 /// # Errors
 /// Those of the store.
 pub async fn fetch_roots(store: &dyn ObjectStore, name: &BackupName) -> Result<Option<Vec<RootRecord>>> {
-    Ok(roots_in(&store.get_range(&name.manifest_key(), 0..BEGINNING).await?))
+    fetch_member(store, name, "roots").await
 }
 
-fn roots_in(beginning: &[u8]) -> Option<Vec<RootRecord>> {
-    struct Roots<'r>(&'r mut Option<Vec<RootRecord>>);
+/// The sums of a backup, as the beginning of its manifest has them: unverified. `None` where they are not found there.
+///
+/// # Errors
+/// Those of the store.
+pub async fn fetch_totals(store: &dyn ObjectStore, name: &BackupName) -> Result<Option<Totals>> {
+    fetch_member(store, name, "totals").await
+}
 
-    impl<'de> Visitor<'de> for Roots<'_> {
+async fn fetch_member<T: DeserializeOwned>(
+    store: &dyn ObjectStore,
+    name: &BackupName,
+    member: &str,
+) -> Result<Option<T>> {
+    Ok(member_in(&store.get_range(&name.manifest_key(), 0..BEGINNING).await?, member))
+}
+
+fn member_in<T: DeserializeOwned>(beginning: &[u8], member: &str) -> Option<T> {
+    struct Member<'m, T>(&'m str, &'m mut Option<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Member<'_, T> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,8 +139,8 @@ fn roots_in(beginning: &[u8]) -> Option<Vec<RootRecord>> {
 
         fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
             while let Some(member) = members.next_key::<Cow<'_, str>>()? {
-                if member == "roots" {
-                    *self.0 = Some(members.next_value()?);
+                if member == self.0 {
+                    *self.1 = Some(members.next_value()?);
                     break;
                 }
                 members.next_value::<IgnoredAny>()?;
@@ -135,7 +151,7 @@ fn roots_in(beginning: &[u8]) -> Option<Vec<RootRecord>> {
 
     let mut found = None;
     // It ends in an error where the document is cut off, or where nothing more is read.
-    let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(Roots(&mut found));
+    let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(Member(member, &mut found));
     found
 }
 
@@ -147,10 +163,13 @@ mod tests {
     fn the_folders_are_found_before_the_cut_and_not_behind_it() {
         let whole = br#"{"format":"x","version":1,"header":"AAAA","host":"h",
             "roots":[{"path":"/a","prefix":"","files":7}],"totals":{"entries":1},"entries":["#;
+        let roots_in = |beginning| member_in::<Vec<RootRecord>>(beginning, "roots");
         let roots = roots_in(whole).unwrap();
         assert_eq!((roots[0].path.as_str(), roots[0].files), ("/a", Some(7)));
         assert_eq!(roots_in(&whole[..90]), None);
         assert_eq!(roots_in(b"no json"), None);
+        let totals = br#"{"roots":[],"totals":{"entries":3,"files":2,"directories":1,"symlinks":0,"bytes":9,"skipped":4,"changed":5},"#;
+        assert_eq!(member_in::<Totals>(totals, "totals").map(|t| (t.skipped, t.changed)), Some((4, 5)));
         let older = br#"{"roots":[{"path":"/a","prefix":""}]}"#;
         assert_eq!(roots_in(older).unwrap()[0].files, None);
     }
