@@ -16,9 +16,6 @@
 //! | `interleavings` | a model checker over all of it, for tests |
 //! | `scope` | which policy in which store, by whom, and what time it is there |
 
-// While its rooms are being built.
-#![allow(dead_code, unused_imports)]
-
 mod apply;
 pub(crate) mod brake;
 mod copy;
@@ -42,7 +39,6 @@ pub use forget::{ForgetOptions, ForgetReport, ForgottenBackup, KeepReason, KeptB
 pub use hold::{BackupState, HoldOptions, HoldReport, hold, release, unforget};
 pub use outlook::{BackupReference, RetentionOutlook};
 pub use retention::Reason;
-pub(crate) use retention::{Candidate, Verdict, verdicts};
 pub(crate) use scope::Scope;
 pub(crate) use sweep::{KnownReferences, SweepOptions, sweep};
 pub use sweep::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};

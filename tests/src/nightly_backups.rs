@@ -78,7 +78,7 @@ impl NightlyBackups {
         let header = Header::new(&name, keys.wrap(&data_key, &name.backup_id));
         let files = placed(night);
         let mut named = vec![night];
-        let base = if night % FULL_EVERY == 0 {
+        let base = if night.is_multiple_of(FULL_EVERY) {
             None
         } else {
             let identity = Identity::from(self.key.clone());

@@ -20,7 +20,6 @@ mod explorer;
 mod turns;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::objects::{MemoryStore, SharedStore};
@@ -161,8 +160,7 @@ impl<'t> Scenario<'t> {
     fn explore(self) -> Result<Explored, Fault> {
         let Self { backups, store, programs, waits } = self;
         let model = Model { store, programs, waits_ms: vec![HOUR_MS + 60_000, 9 * DAY_MS], waits };
-        let started = Instant::now();
-        let explored = model.explore(|store, outcomes| {
+        model.explore(|store, outcomes| {
             let mut reported = Vec::new();
             for outcome in outcomes {
                 match outcome {
@@ -181,9 +179,7 @@ impl<'t> Scenario<'t> {
                     .await
                     .map_err(|fault| format!("after one more sweep, {fault}"))
             })
-        });
-        eprintln!("{explored:?} in {:.1} s", started.elapsed().as_secs_f64());
-        explored
+        })
     }
 
     #[track_caller]

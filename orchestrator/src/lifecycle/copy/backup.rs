@@ -11,7 +11,7 @@ use intellistor_storage::catalog::statements::{self, Confirmed, Forgotten, Found
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::keys::Identity;
 use intellistor_storage::manifest::{ArchiveRecord, VerifiedManifest, has_manifest, put_manifest};
-use intellistor_storage::objects::{ObjectStore, PutOptions};
+use intellistor_storage::objects::PutOptions;
 use intellistor_storage::{Error as Storage, StoreError, StoreErrorKind};
 
 use crate::catalog::Catalog;

@@ -11,10 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use intellistor_storage::Result;
-use intellistor_storage::objects::{
-    Attributes, Composite, MemoryStore, ObjectStore, Page, Part, PartReceipt, PutOptions, Retention,
-    UnfinishedUpload, Upload,
-};
+use intellistor_storage::objects::{Attributes, MemoryStore, ObjectStore, Page, PutOptions};
 
 /// What a process does not see. Each takes out one thing that the laws rest on, and the checker has to notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

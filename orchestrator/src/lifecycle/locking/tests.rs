@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use intellistor_storage::objects::{
-    Attributes, Fault, Faulty, MemoryStore, ObjectStoreExt as _, Operation, PutOptions, SharedStore,
+    Attributes, Fault, Faulty, MemoryStore, Operation, PutOptions, SharedStore,
 };
 use intellistor_storage::{Result as StorageResult, StoreError};
 

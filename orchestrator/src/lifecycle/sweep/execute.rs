@@ -148,13 +148,15 @@ impl Execution<'_> {
         // The manifest goes first: a backup without an archive must never be listed.
         match self.erase(name, ObjectKind::Manifest).await? {
             Erased::Gone => {}
-            // It stays said that a sweep deletes it: the next one tries again, here first.
-            Erased::Locked => {
-                self.report.keep(name, "its manifest is locked in the store".to_owned());
-                return Ok(None);
-            }
-            Erased::Refused => {
-                self.report.keep(name, REFUSED.to_owned());
+            // The backup is as it was: whoever wants it back must not find it given up.
+            kept @ (Erased::Locked | Erased::Refused) => {
+                // Where an earlier sweep has said so, that one may still be at work.
+                if !forgotten.sweeping {
+                    put(Forgotten { sweeping: false, ..forgotten.clone() }).await?;
+                }
+                let is_locked = matches!(kept, Erased::Locked);
+                let reason = if is_locked { "its manifest is locked in the store" } else { REFUSED };
+                self.report.keep(name, reason.to_owned());
                 return Ok(None);
             }
         }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use intellistor_storage::Error as Storage;
 use intellistor_storage::catalog::contents::{BackupObjects, Contents};
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Found};
-use intellistor_storage::{Error as Storage, keys::OpensBackups as _};
 use tokio_util::sync::CancellationToken;
 
 use super::locks::lock_on;

@@ -1,6 +1,5 @@
 //! Somebody acts between the plan of a sweep and its deletions.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
