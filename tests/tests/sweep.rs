@@ -209,7 +209,9 @@ async fn killed_a_hundred_times_at_random_a_sweep_ends_as_if_it_never_was() {
         }
     }
     sandbox.client.run(PRUNE).expect(0);
-    assert_eq!(objects(&sandbox.store()).into_keys().collect::<BTreeSet<_>>(), finished);
+    // Hidden, and removed hours later: what a put that was killed has left.
+    let left = objects(&sandbox.store()).into_keys().filter(|key| !key.contains("/.put-"));
+    assert_eq!(left.collect::<BTreeSet<_>>(), finished);
     sandbox.assert_left(&expected).await;
     assert!(during > 5, "{during} kills came during deletions, in {rounds} rounds");
 }
