@@ -326,8 +326,9 @@ fn chunk_lists_in_a_cold_archive_are_passed_over_and_noted_once() {
         days.write(name, &noise(seed, 3 * MIB));
     }
     days.backup("first day");
+    // The two have nothing in common that this run would know.
     for (seed, name) in [(1, "a"), (2, "b")] {
-        days.write(name, &[noise(seed, 3 * MIB), noise(9, MIB)].concat());
+        days.write(name, &[noise(seed, 3 * MIB), noise(seed + 7, MIB)].concat());
     }
     let cold = Arc::new(Faulty::new(Arc::new(days.store.clone())));
     for nth in 1..100 {
