@@ -29,10 +29,11 @@ macro_rules! exit_codes {
 Exit codes:
   0    success
   1    failed
-  2    wrong usage or configuration
+  2    wrong usage or configuration, or refused
   3    finished, but something needs attention: entries skipped or changed, a path missing or empty,
        many files gone or changed at once, an archive of an earlier backup missing, a copy missing,
-       a policy taken over, another key, a wrong clock
+       a policy taken over, another key, a wrong clock, a lock not extended, retention or a sweep
+       that cannot be done until a person acts, a statement that proves nothing
   4    integrity failure
   5    another run of this policy is active
   130  interrupted"

@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     /// Wrong usage or configuration.
     Configuration,
     /// Done, but something needs attention: entries skipped or changed, a path missing or empty, a copy missing, a policy
-    /// taken over, another key, a wrong clock.
+    /// taken over, another key, a wrong clock, retention that cannot be applied.
     Incomplete,
     /// Bytes are not what was sealed.
     Integrity,

@@ -42,8 +42,8 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Policy(error) => policy(error),
         Error::SweepStopped { source, .. } => Some(match &**source {
             StorageError::Integrity { .. } | StorageError::OtherBackup { .. } => {
-                "Nothing was deleted because of it. `backup-client restore --without-manifest` restores what its archive \
-                 holds; once no one needs that backup, delete the manifest in the store by hand, then prune again"
+                "`backup-client restore --without-manifest` restores what the backup's archive holds; once no one needs \
+                 that backup, delete its manifest in the store by hand, then prune again"
                     .to_owned()
             }
             StorageError::WrongKey { .. } | StorageError::WrongPassphrase { .. } => format!(
@@ -60,7 +60,7 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Target { .. } => {
             Some("Check --out: the folder, who may write there, and its free space".to_owned())
         }
-        Error::Precious { .. } => Some("If it is really to be forgotten, add --confirm".to_owned()),
+        Error::Precious { .. } => Some("To forget it all the same, add --confirm".to_owned()),
         Error::OnHold { .. } => Some("`backup-client release` ends the hold".to_owned()),
         Error::NoSuchBackup { .. } => {
             Some("`backup-client list` shows the backups that exist, `list --orphans` archives alone".to_owned())

@@ -291,7 +291,7 @@ impl Session {
         for folder in folders {
             self.screen.note(format_args!(
                 "created a new store in {}, which contained no backups. If a disk should be mounted there, mount it \
-                 and back up again",
+                 and run this again",
                 folder.display()
             ));
         }

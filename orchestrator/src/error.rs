@@ -222,7 +222,7 @@ pub enum Error {
     },
     /// Occurs when a backup is to be held or unforgotten that is being deleted.
     #[error(
-        "{key} is being deleted: a sweep that began after it was forgotten ({why}) has reached it. Its files are lost"
+        "{key} is being deleted: it was forgotten ({why}), and a sweep has reached it. It cannot be taken back any more"
     )]
     BeingSwept {
         /// The archive's key.
@@ -235,7 +235,7 @@ pub enum Error {
     NoRetention { policy_id: String },
     /// Occurs when a legal hold is wanted and the store knows none.
     #[error(
-        "{store} knows no legal holds: they take a bucket that was made with Object Lock. Nothing was changed"
+        "{store} has no legal holds: they need a bucket that was made with Object Lock. Nothing was changed"
     )]
     NoLegalHold {
         /// The store's URL.

@@ -44,11 +44,11 @@ pub(crate) struct PolicyCreate {
     /// The store: s3://bucket/prefix or file:///folder; without it, each run uses AWS_S3_BUCKET
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    #[command(flatten)]
-    lifecycle: LifecycleOptions,
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    lifecycle: LifecycleOptions,
 }
 
 /// What becomes of backups. Without a `keep`, all are kept.
@@ -58,22 +58,22 @@ struct LifecycleOptions {
     /// Keep the newest N backups
     #[arg(long, value_name = "N")]
     keep_last: Option<u32>,
-    /// Keep those that are not older than the newest by more than this, as in 14d
+    /// Keep the backups made within this time before the newest one, as in 14d
     #[arg(long, value_name = "TIME")]
     keep_within: Option<String>,
     /// Keep the newest of each of the newest N hours that have a backup
     #[arg(long, value_name = "N")]
     keep_hourly: Option<u32>,
-    /// The same of days
+    /// The same for days
     #[arg(long, value_name = "N")]
     keep_daily: Option<u32>,
-    /// The same of ISO weeks
+    /// The same for ISO weeks
     #[arg(long, value_name = "N")]
     keep_weekly: Option<u32>,
-    /// The same of months
+    /// The same for months
     #[arg(long, value_name = "N")]
     keep_monthly: Option<u32>,
-    /// The same of years
+    /// The same for years
     #[arg(long, value_name = "N")]
     keep_yearly: Option<u32>,
     /// Where hours, days and weeks begin: a name of the IANA database, as in America/Sao_Paulo; without it, UTC
@@ -82,7 +82,7 @@ struct LifecycleOptions {
     /// How long a forgotten backup can be taken back before it is deleted, at least 2d; without it, 8d
     #[arg(long, value_name = "TIME")]
     prune_after: Option<String>,
-    /// Lock each backup in the store by S3 Object Lock: governance or compliance, and for how many days, as in governance:30
+    /// Lock each backup in the store with S3 Object Lock: governance or compliance, and for how many days, as in governance:30
     #[arg(long, value_name = "MODE:DAYS")]
     lock: Option<LockPolicy>,
     /// The store's class for archives, as in STANDARD_IA

@@ -21,7 +21,8 @@ Examples:
 A backup is deleted once it has been forgotten for the policy's `prune_after` (8 days, if it has none), by the store's clock. \
 Nothing that is listed loses a byte: an archive that another backup still needs stays until that one is deleted, too. \
 `kept` has the reason for everything that stays although its time has come: it is held, locked in the store, or needed. \
-Nothing is deleted while any manifest of the policy cannot be read. An interrupted prune is finished by the next one.")]
+Nothing is deleted while any manifest of the policy cannot be read. An interrupted prune is finished by the next one. \
+Run one at a time, and none while the agent runs this policy.")]
 pub(crate) struct Prune {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -50,7 +51,7 @@ fn tell(report: &SweepReport, session: &Session) {
     let next = report.waiting.iter().map(|backup| backup.prunable_from).min();
     let next = next.map(|next| format!(", the next from {} on", next.format("%Y-%m-%d %H:%M UTC")));
     session.screen.note(format_args!(
-        "{verb} {deleted}, {freed}; {waiting} wait{}; {kept} are kept",
+        "{verb} {deleted}, {freed}; {waiting} waiting{}; {kept} kept",
         next.unwrap_or_default()
     ));
 }

@@ -26,7 +26,7 @@ pub(crate) struct Release {
     /// Also end the S3 legal holds on the backup's objects
     #[arg(long)]
     legal: bool,
-    /// Show what would be true of the backup; change nothing
+    /// Show what the backup's state would be; change nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -21,7 +21,7 @@ pub(crate) struct Unforget {
     policy: PolicyArgument,
     #[command(flatten)]
     key: KeyArgument,
-    /// Show what would be true of the backup; change nothing
+    /// Show what the backup's state would be; change nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -65,7 +65,8 @@ pub async fn apply_retention(
         let looked = look_at_newest(&scope, newest, options).await?;
         (newest_whole, brake) = (looked.is_whole.then_some(newest), looked.brake);
         if let (Some(Brake::Record(BrakeRecord { since, why, .. })), true) = (&brake, options.confirm) {
-            report.notes.push(format!("confirmed, since the backup of {since}: {why}"));
+            let rested = format!("retention had rested since the backup of {since}: {why}");
+            report.notes.push(format!("confirmed that nothing is lost; {rested}"));
             if !options.dry_run {
                 confirm(&scope, newest).await?;
             }

@@ -178,7 +178,7 @@ fn begun(before: Option<&Head>, compared: bool, made: NewBackup<'_>) -> Option<B
 /// What is worth knowing about a backup that inherited its brake.
 pub(crate) fn note(brake: Option<&BrakeRecord>, name: &BackupName) -> Option<String> {
     let BrakeRecord { since, why, .. } = brake.filter(|brake| brake.since != name.timestamp)?;
-    Some(format!("since the backup of {since} no rule forgets any backup, and that is not over: {why}"))
+    Some(format!("since the backup of {since}, no rule forgets any backup. The reason is not over: {why}"))
 }
 
 /// Whether what a brake began with is over.

@@ -157,7 +157,8 @@ pub(crate) async fn put(scope: &Scope<'_>, name: &BackupName, forgotten: &Forgot
     let (header, data_key) = scope.open(name).await?;
     statements::put(scope.store(), &header, &data_key, forgotten).await?;
     let (key, why) = (name.archive_key(), &forgotten.why);
-    tracing::info!(key, why, prunable_from = %forgotten.prunable_from, "forgotten");
+    let prunable_from = forgotten.prunable_from.to_rfc3339_opts(SecondsFormat::Secs, true);
+    tracing::info!(key, why, prunable_from, "forgotten");
     Ok(())
 }
 

@@ -39,7 +39,7 @@ const PUT_WITHIN: TimeDelta = TimeDelta::hours(1);
 pub(crate) fn check_capabilities(store: &dyn ObjectStore, policy: &Policy) -> Result<()> {
     let can = store.capabilities();
     if policy.lock.is_some() && !can.object_lock {
-        let reason = "it has no object lock, with which it would refuse to delete a backup before its time";
+        let reason = "it has no object lock, which would keep a backup from being deleted before its time";
         return Err(lacks(store, "lock", reason));
     }
     if policy.storage_class.is_some() && !can.storage_classes {

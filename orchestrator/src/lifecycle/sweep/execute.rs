@@ -263,8 +263,8 @@ impl Execution<'_> {
     fn refuse(&mut self, error: &str) {
         if !std::mem::replace(&mut self.is_refused, true) {
             self.report.warn(format!(
-                "nothing more is deleted: {error}. Forgotten backups take space until somebody who may delete runs \
-                 `backup-client prune`"
+                "nothing more is deleted: {error}. Forgotten backups take space until someone with the right to delete \
+                 runs `backup-client prune`"
             ));
         }
     }
