@@ -76,6 +76,23 @@ pub(crate) mod hex_option {
     }
 }
 
+/// An optional time in RFC 3339, UTC, to the second.
+pub(crate) mod rfc3339_option {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::rfc3339::serialize(time, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+        super::rfc3339::deserialize(from).map(Some)
+    }
+}
+
 /// Times in RFC 3339, UTC, to the second.
 pub(crate) mod rfc3339 {
     use chrono::{DateTime, SecondsFormat, Utc};

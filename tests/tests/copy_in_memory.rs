@@ -86,7 +86,7 @@ async fn say<S: Statement>(sandbox: &MemorySandbox, store: &MemoryStore, backup:
 fn forgotten(ago: TimeDelta, sweeping: bool) -> Forgotten {
     let time = Utc::now() - ago;
     let (id, by, why) = ("f1".to_owned(), "h".to_owned(), "by hand".to_owned());
-    Forgotten { id, time, by, why, prunable_from: time + TimeDelta::days(8), sweeping }
+    Forgotten { id, time, by, why, prunable_from: time + TimeDelta::days(8), sweeping, put: None }
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ MEMBERS = {
     "hold": {"time": TIME, "by": str, "why": str, "held": bool},
     "confirmed": {"time": TIME, "by": str},
 }
-OPTIONAL = {"hold": {"unforgets": str}}
+OPTIONAL = {"forgotten": {"put": TIME}, "hold": {"unforgets": str}}
 
 
 class Unproven(Exception):

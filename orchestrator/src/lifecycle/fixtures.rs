@@ -104,7 +104,7 @@ impl Backups {
         let (header, data_key) = self.scope().open(name).await.unwrap();
         let (id, by, why) = ("f1".to_owned(), "h".to_owned(), "a reason".to_owned());
         let prunable_from = self.now() + TimeDelta::days(8);
-        let forgotten = Forgotten { id, time: self.now(), by, why, prunable_from, sweeping };
+        let forgotten = Forgotten { id, time: self.now(), by, why, prunable_from, sweeping, put: None };
         statements::put(&self.store, &header, &data_key, &forgotten).await.unwrap();
         forgotten
     }

@@ -149,7 +149,7 @@ pub(crate) fn forgetting(scope: &Scope<'_>, why: &str, prune_after: Duration) ->
     let (id, by, why) = (Uuid::now_v7().to_string(), scope.by(), why.to_owned());
     let after = TimeDelta::from_std(prune_after).ok().filter(|after| *after < NEVER);
     let prunable_from = time + after.unwrap_or(NEVER);
-    Forgotten { id, time, by, why, prunable_from, sweeping: false }
+    Forgotten { id, time, by, why, prunable_from, sweeping: false, put: None }
 }
 
 /// Says that a backup is forgotten.

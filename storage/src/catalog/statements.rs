@@ -59,6 +59,9 @@ pub struct Forgotten {
     pub prunable_from: DateTime<Utc>,
     /// A sweep has begun to delete it: nothing takes that back.
     pub sweeping: bool,
+    /// When it was first put, by the store's clock: a sweep that put it again says so, or its wait would begin anew.
+    #[serde(default, with = "crate::text::rfc3339_option", skip_serializing_if = "Option::is_none")]
+    pub put: Option<DateTime<Utc>>,
 }
 
 /// The backup is kept whatever the rules say, or is not any more.

@@ -118,10 +118,13 @@ impl Execution<'_> {
         let scope = self.scope;
         let (header, data_key) = scope.open(name).await?;
         let put = async |says: Forgotten| statements::put(scope.store(), &header, &data_key, &says).await;
+        let put_ms = objects.modified_ms(ObjectKind::Forgotten);
+        let first_put = forgotten.put.or_else(|| put_ms.and_then(DateTime::from_timestamp_millis));
+        let given_back = Forgotten { sweeping: false, put: first_put, ..forgotten.clone() };
         if !forgotten.sweeping {
             // Law (must): first it is said, then looked whether somebody holds the backup. Whoever holds writes that first and
             // then looks, so that one of the two sees the other.
-            match put(Forgotten { sweeping: true, ..forgotten.clone() }).await {
+            match put(Forgotten { sweeping: true, ..given_back.clone() }).await {
                 Err(Storage::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
                     self.refuse(&error.to_string());
                     self.report.keep(name, REFUSED.to_owned());
@@ -140,7 +143,7 @@ impl Execution<'_> {
                 .keep(name, reason.unwrap_or_else(|| "it was taken back: not forgotten any more".to_owned()));
             // It is listed again, as whoever held it or took it back has been shown.
             if is_held || !matches!(self.erase(name, ObjectKind::Forgotten).await?, Erased::Gone) {
-                put(Forgotten { sweeping: false, ..forgotten.clone() }).await?;
+                put(given_back.clone()).await?;
             }
             return Ok(None);
         }
@@ -152,7 +155,7 @@ impl Execution<'_> {
             kept @ (Erased::Locked | Erased::Refused) => {
                 // Where an earlier sweep has said so, that one may still be at work.
                 if !forgotten.sweeping {
-                    put(Forgotten { sweeping: false, ..forgotten.clone() }).await?;
+                    put(given_back).await?;
                 }
                 let is_locked = matches!(kept, Erased::Locked);
                 let reason = if is_locked { "its manifest is locked in the store" } else { REFUSED };

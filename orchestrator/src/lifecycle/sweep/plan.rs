@@ -171,10 +171,10 @@ pub(super) fn kept(standing: &Standing, forgotten: &Forgotten, name: &BackupName
 /// From when on a backup may be deleted. Whoever forgot it may have had a wrong clock, and the store may be a copy: what was put
 /// later counts from then.
 fn due_from(forgotten: &Forgotten, put_ms: Option<i64>) -> DateTime<Utc> {
-    let Forgotten { time, prunable_from, .. } = forgotten;
+    let Forgotten { time, prunable_from, put, .. } = forgotten;
     let wait = (*prunable_from - *time).max(SOONEST);
     let after = |time: DateTime<Utc>| time.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    let put = put_ms.and_then(DateTime::from_timestamp_millis).map(after);
+    let put = put.or_else(|| put_ms.and_then(DateTime::from_timestamp_millis)).map(after);
     after(*time).max(*prunable_from).max(put.unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
@@ -188,7 +188,15 @@ mod tests {
 
     fn forgotten(time: i64, prunable_from: i64) -> Forgotten {
         let (id, by, why) = (String::new(), String::new(), String::new());
-        Forgotten { id, time: at(time), by, why, prunable_from: at(prunable_from), sweeping: false }
+        Forgotten {
+            id,
+            time: at(time),
+            by,
+            why,
+            prunable_from: at(prunable_from),
+            sweeping: false,
+            put: None,
+        }
     }
 
     #[test]
@@ -209,6 +217,12 @@ mod tests {
             assert_eq!(due_from, at(due), "{time} {prunable_from} {put:?}");
         }
         let never = Forgotten { prunable_from: DateTime::<Utc>::MAX_UTC, ..forgotten(0, 0) };
+        let put_again = Forgotten { put: Some(at(1)), ..forgotten(0, 8) };
+        assert_eq!(
+            due_from(&put_again, Some(at(40).timestamp_millis())),
+            at(9),
+            "by a sweep that gave it back"
+        );
         assert_eq!(due_from(&never, Some(at(0).timestamp_millis())), DateTime::<Utc>::MAX_UTC);
     }
 }

@@ -86,6 +86,7 @@ mod tests {
             why: "no rule keeps it".to_owned(),
             prunable_from: time + TimeDelta::days(8),
             sweeping,
+            put: None,
         };
         statements::put(&store, &header, &data_key, &forgotten).await.unwrap();
         store.set_now_ms(NOON_MS + later_ms);

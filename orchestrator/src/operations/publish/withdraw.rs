@@ -22,6 +22,7 @@ pub(super) async fn withdraw(publication: &Publication<'_>, reason: &Error) -> R
         why: format!("what it depends on may be gone: {reason}"),
         prunable_from: now + TimeDelta::from_std(prune_after).unwrap_or(TimeDelta::days(8)),
         sweeping: false,
+        put: None,
     };
     let name = header.name();
     let put = statements::put(store, header, data_key, &forgotten).await;

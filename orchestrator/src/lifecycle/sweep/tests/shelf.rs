@@ -160,7 +160,7 @@ impl Shelf {
 pub(super) fn forgotten(on: i64) -> Forgotten {
     let (by, why) = ("h".to_owned(), "no rule keeps it".to_owned());
     let prunable_from = at(on + PRUNE_AFTER);
-    Forgotten { id: format!("f{on}"), time: at(on), by, why, prunable_from, sweeping: false }
+    Forgotten { id: format!("f{on}"), time: at(on), by, why, prunable_from, sweeping: false, put: None }
 }
 
 pub(super) fn hold(held: bool, unforgets: Option<&str>) -> Hold {
