@@ -125,12 +125,12 @@ fn storage(error: &StorageError) -> Option<String> {
             "Correct it; if you never had a key, `backup-client key-create` creates one".to_owned()
         }
         StorageError::NotOwner { host, .. } => format!(
-            "Give this machine's policy another policy_id; or, if this machine replaces {host}, run once with \
+            "Give this machine's policy another policy_id; or, if this machine replaces {host}, back up once with \
              --take-over; or, for containers and other short-lived machines, set INTELLISTOR_MACHINE to one name for \
              all of them"
         ),
         StorageError::UnreadableOwner { .. } => {
-            "Look at that object; if no other machine backs up this policy there, run once with --take-over to rewrite it"
+            "Look at that object; if no other machine backs up this policy there, back up once with --take-over to rewrite it"
                 .to_owned()
         }
         StorageError::Queue { kind, .. } => match kind {

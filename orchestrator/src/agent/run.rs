@@ -5,7 +5,7 @@
 //! open     its log, and in it the root of its trace                                    log
 //! prepare  the store, claim the policy, clean up abandoned uploads                     known_stores, orphans
 //! run      the job until the backup exists, or nothing more can be done now            job_run
-//! retire   apply the policy's retention, delete what was forgotten long ago         retire
+//! retire   apply the policy's retention, delete what was forgotten long ago            retire
 //! settle   close the job, keep it for the next run, or end it without a backup         settle, abandon
 //! ship     the log, and those of earlier runs                                          close, ship_logs
 //! report   what was made, and what needs attention                                     report
