@@ -84,7 +84,7 @@ impl SweepReport {
 
     pub(super) fn keep(&mut self, name: &BackupName, reason: String) {
         let BackupName { backup_id, timestamp, .. } = name.clone();
-        tracing::info!(backup_id, timestamp, reason, "a forgotten backup is not deleted, or not all of it");
+        tracing::info!(backup_id, timestamp, reason, "a forgotten backup stays, or part of it");
         self.kept.push(UnsweptBackup { backup_id, timestamp, reason });
     }
 
