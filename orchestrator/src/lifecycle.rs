@@ -8,6 +8,7 @@
 //! | `locking` | Object Lock: what is checked, prolonged and looked at |
 //! | `policy_store` | what gives new objects the policy's lock and storage class |
 //! | `forget`, `apply` | forgets one backup; forgets what no rule of the policy keeps |
+//! | `subject` | a backup that something is said about, and the law of that |
 //! | `hold`, `legal_hold` | keeps a backup, releases it, takes a forgetting back; the same in the store itself |
 //! | `brake` | why retention rests after much was missing or changed at once |
 //! | `copy` | chosen backups, and what they depend on, to another store |
@@ -31,6 +32,7 @@ pub(crate) mod outlook;
 pub(crate) mod policy_store;
 mod retention;
 mod scope;
+mod subject;
 mod sweep;
 
 pub use apply::{RetentionOptions, apply_retention};

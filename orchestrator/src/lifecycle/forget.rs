@@ -18,9 +18,9 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::brake;
-use super::hold::exists;
 use super::retention::Reason;
 use super::scope::Scope;
+use super::subject::exists;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::policy::Policy;

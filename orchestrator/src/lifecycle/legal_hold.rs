@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::manifest::{Head, VerifiedManifest};
 
-use super::hold::Subject;
 use super::scope::Scope;
+use super::subject::Subject;
 use crate::error::{Error, Result};
 
 /// Fails where the store knows no legal holds. Nothing is written.
