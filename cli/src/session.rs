@@ -4,8 +4,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use intellistor::{
-    Addressing, BackupName, CancellationToken, Catalog, Error, Identity, Machine, OpenOptions, Policy,
-    Recipients, RunOptions, S3Options, StoreUrl,
+    Addressing, BackupName, CancellationToken, Catalog, Error, Forgotten, Identity, Machine, OpenOptions,
+    Policy, Recipients, RunOptions, S3Options, StoreUrl,
 };
 
 use crate::environment::{self, Environment, Start};
@@ -235,9 +235,15 @@ impl Session {
     async fn warn_if_forgotten(&self, catalog: &Catalog, identity: &Identity, name: &BackupName) {
         match self.unless_cancelled(catalog.forgotten(name, identity)).await {
             Ok(None) => {}
-            Ok(Some(why)) => self.screen.warn(format_args!(
-                "this backup is forgotten ({why}), and a sweep will delete it; `backup-client unforget` lists it again"
-            )),
+            Ok(Some(Forgotten { why, sweeping, .. })) => {
+                let state = match sweeping {
+                    false => "and a sweep will delete it; `backup-client unforget` lists it again",
+                    true => {
+                        "and a sweep is deleting it, which cannot be taken back: restore what you need of it now"
+                    }
+                };
+                self.screen.warn(format_args!("this backup is forgotten ({why}), {state}"));
+            }
             // Whatever it is, it fails more clearly where the backup is read.
             Err(error) => tracing::debug!(%error, "cannot tell whether the backup is forgotten"),
         }

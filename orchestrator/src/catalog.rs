@@ -9,6 +9,7 @@ use intellistor_storage::catalog::contents::{Contents, ListedBackup};
 use intellistor_storage::catalog::layout::{self, BackupName, ObjectKind};
 use intellistor_storage::catalog::ownership::{self, Claim, Machine, Owner};
 use intellistor_storage::catalog::standing::Standing;
+use intellistor_storage::catalog::statements::Forgotten;
 use intellistor_storage::keys::OpensBackups;
 use intellistor_storage::manifest::Preamble;
 use intellistor_storage::objects::{SharedStore, StoreUrl};
@@ -155,13 +156,13 @@ impl Catalog {
         Ok(None)
     }
 
-    /// Why a backup is forgotten, if it is. `restore`, `show`, `verify` and `decrypt` work on it all the same.
+    /// The forgetting of a backup that counts, if there is one. `restore`, `show`, `verify` and `decrypt` work on it all the same.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn forgotten(&self, name: &BackupName, keys: &dyn OpensBackups) -> Result<Option<String>> {
+    pub async fn forgotten(&self, name: &BackupName, keys: &dyn OpensBackups) -> Result<Option<Forgotten>> {
         let standing = Standing::read(&*self.store, name, keys).await?;
-        Ok(standing.forgotten().map(|forgotten| forgotten.why.clone()))
+        Ok(standing.forgotten().cloned())
     }
 
     /// Whether a backup is forgotten. What proves nothing is a warning, and hides nothing.

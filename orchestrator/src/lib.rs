@@ -64,6 +64,7 @@ pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::catalog::contents::{ListedBackup, OrphanArchive};
 pub use intellistor_storage::catalog::layout::{BackupName, is_policy_id};
 pub use intellistor_storage::catalog::ownership::Machine;
+pub use intellistor_storage::catalog::statements::Forgotten;
 pub use intellistor_storage::disk::{leftovers, shortage, trust};
 pub use intellistor_storage::keys::{Identity, OpensBackups, Recipients, UserKey};
 pub use intellistor_storage::manifest::{

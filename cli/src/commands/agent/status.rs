@@ -213,10 +213,10 @@ fn outlook(retention: &RetentionOutlook) -> String {
         return format!("{kept}; retention rests {resting}");
     }
     match retention.next_to_go.as_slice() {
-        [] => format!("{kept}; the next one evicts none"),
-        [only] => format!("{kept}; the next one evicts {}", only.timestamp),
+        [] => format!("{kept}; the next run forgets none"),
+        [only] => format!("{kept}; the next run forgets {}", only.timestamp),
         [oldest, others @ ..] => {
-            format!("{kept}; the next one evicts {} and {} more", oldest.timestamp, others.len())
+            format!("{kept}; the next run forgets {} and {} more", oldest.timestamp, others.len())
         }
     }
 }
@@ -316,9 +316,9 @@ idle-one: 1 log could not be sent to the store yet
         let going = |next_to_go| RetentionOutlook { kept: 22, next_to_go, resting: None };
         let one = vec![backup("20261101T020000Z")];
         let two = vec![backup("20261101T020000Z"), backup("20261108T020000Z")];
-        assert_eq!(outlook(&going(vec![])), "22 backups; the next one evicts none");
-        assert_eq!(outlook(&going(one.clone())), "22 backups; the next one evicts 20261101T020000Z");
-        assert_eq!(outlook(&going(two)), "22 backups; the next one evicts 20261101T020000Z and 1 more");
+        assert_eq!(outlook(&going(vec![])), "22 backups; the next run forgets none");
+        assert_eq!(outlook(&going(one.clone())), "22 backups; the next run forgets 20261101T020000Z");
+        assert_eq!(outlook(&going(two)), "22 backups; the next run forgets 20261101T020000Z and 1 more");
         let resting = RetentionOutlook { resting: Some("since then".to_owned()), ..going(vec![]) };
         assert_eq!(outlook(&resting), "22 backups; retention rests since then");
         let row = row(PolicyStatus {

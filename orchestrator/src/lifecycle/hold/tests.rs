@@ -1,9 +1,10 @@
 use bytes::Bytes;
 use intellistor_storage::catalog::ownership::Machine;
+use intellistor_storage::catalog::statements::Forgotten;
 use intellistor_storage::objects::ObjectStoreExt as _;
 
 use super::*;
-use crate::error::Category;
+use crate::error::{Category, Error};
 use crate::lifecycle::fixtures::Backups;
 
 const BY_HAND: HoldOptions = HoldOptions { legal: false, dry_run: false };

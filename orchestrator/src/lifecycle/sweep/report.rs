@@ -42,6 +42,8 @@ pub struct SweptBackup {
 pub struct WaitingBackup {
     pub backup_id: String,
     pub timestamp: String,
+    /// Its archive's key.
+    pub key: String,
     /// By the store's clock.
     #[serde(serialize_with = "rfc3339")]
     pub prunable_from: DateTime<Utc>,
@@ -51,6 +53,8 @@ pub struct WaitingBackup {
 pub struct UnsweptBackup {
     pub backup_id: String,
     pub timestamp: String,
+    /// Its archive's key.
+    pub key: String,
     /// What keeps it, for people.
     pub reason: String,
 }
@@ -78,14 +82,16 @@ impl SweepReport {
     }
 
     pub(super) fn wait(&mut self, name: &BackupName, prunable_from: DateTime<Utc>) {
+        let key = name.archive_key();
         let BackupName { backup_id, timestamp, .. } = name.clone();
-        self.waiting.push(WaitingBackup { backup_id, timestamp, prunable_from });
+        self.waiting.push(WaitingBackup { backup_id, timestamp, key, prunable_from });
     }
 
     pub(super) fn keep(&mut self, name: &BackupName, reason: String) {
+        let key = name.archive_key();
         let BackupName { backup_id, timestamp, .. } = name.clone();
         tracing::info!(backup_id, timestamp, reason, "a forgotten backup stays, or part of it");
-        self.kept.push(UnsweptBackup { backup_id, timestamp, reason });
+        self.kept.push(UnsweptBackup { backup_id, timestamp, key, reason });
     }
 
     pub(super) fn delete(&mut self, name: &BackupName, bytes: u64) {
