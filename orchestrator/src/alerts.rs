@@ -10,7 +10,7 @@ use intellistor_storage::manifest::{Changes, Preamble};
 
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Runs in quick succession are named up to a minute ahead.
 const SUCCESSION: TimeDelta = TimeDelta::minutes(1);
@@ -62,7 +62,7 @@ pub(crate) async fn of_store(
     now: DateTime<Utc>,
 ) -> Vec<String> {
     let mut alerts = Vec::new();
-    match backups_before(catalog, recipients, name).await {
+    match newest_before(catalog, recipients, name, now).await {
         Ok(before) => alerts.extend(of_backups(catalog, recipients, before, base, now).await),
         // Backups need no right to list.
         Err(error) => {
@@ -106,33 +106,36 @@ pub(crate) fn of_changes(changes: &Changes, base_files: u64, is_reported: bool) 
     alerts
 }
 
-/// The listed backups besides `name`, oldest first.
-async fn backups_before(
+/// The newest backup of those dated in the future, and of the others, that is not forgotten and not `name`.
+async fn newest_before(
     catalog: &Catalog,
     recipients: &Recipients,
     name: &BackupName,
-) -> Result<Vec<BackupName>> {
+    now: DateTime<Utc>,
+) -> Result<(Option<BackupName>, Option<BackupName>)> {
     let contents = catalog.contents(&name.policy_id).await?;
-    let mut listed = Vec::new();
-    for other in contents.backups().map(|backup| backup.name).filter(|other| other != name) {
-        if !catalog.is_forgotten(&contents, &other, recipients).await? {
-            listed.push(other);
+    let names = contents.backups().map(|backup| backup.name).filter(|other| other != name);
+    let (future, past): (Vec<_>, Vec<_>) = names.partition(|name| clock::is_future(&name.timestamp, now));
+    let newest = async |names: Vec<BackupName>| {
+        for name in names.into_iter().rev() {
+            if !catalog.is_forgotten(&contents, &name, recipients).await? {
+                return Ok::<_, Error>(Some(name));
+            }
         }
-    }
-    Ok(listed)
+        Ok(None)
+    };
+    Ok((newest(future).await?, newest(past).await?))
 }
 
 async fn of_backups(
     catalog: &Catalog,
     recipients: &Recipients,
-    mut before: Vec<BackupName>,
+    (future, past): (Option<BackupName>, Option<BackupName>),
     base: Option<&BackupName>,
     now: DateTime<Utc>,
 ) -> Vec<String> {
     let mut alerts = Vec::new();
-    let (future, past): (Vec<_>, Vec<_>) =
-        before.drain(..).partition(|name| clock::is_future(&name.timestamp, now));
-    if let Some(newest) = future.last() {
+    if let Some(newest) = &future {
         alerts.push(format!(
             "the store has a backup dated in the future, {} (the clock says {}): the clock was wrong then, or is \
              wrong now. `--latest` skips that backup. If you do not need it, forget it",
@@ -141,7 +144,7 @@ async fn of_backups(
         ));
     }
     // What opened the base opens it. A passphrase takes 64 MiB to try, while this run still holds the base.
-    if let Some(newest) = past.last().or(future.last()).filter(|newest| Some(*newest) != base) {
+    if let Some(newest) = past.as_ref().or(future.as_ref()).filter(|newest| Some(*newest) != base) {
         alerts.extend(of_key(catalog, recipients, newest).await);
     }
     alerts
