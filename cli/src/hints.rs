@@ -46,10 +46,6 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
                  that backup, delete its manifest in the store by hand, then prune again"
                     .to_owned()
             }
-            StorageError::WrongKey { .. } | StorageError::WrongPassphrase { .. } => format!(
-                "{}; if that key is lost, no one can restore the backup: delete it in the store by hand, then prune again",
-                storage(source)?
-            ),
             source => return storage(source),
         }),
         Error::NoBackup { orphans: 0, .. } => Some(

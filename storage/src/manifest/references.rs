@@ -1,8 +1,8 @@
 //! The archives that a manifest names, read without its entries.
 //!
 //! **In:** the name of a backup, and whoever opens it. **Out:** the archives that its manifest needs, its own first. **Guarantee:**
-//! the HMAC was checked over the whole document before any of it is used. Nothing is written to this machine's disk, and a
-//! manifest of a hundred million entries takes no more memory than one of ten.
+//! the HMAC was checked over the whole document before any of it is used, where the key opens the backup. Nothing is written to
+//! this machine's disk, and a manifest of a hundred million entries takes no more memory than one of ten.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::mac_check::MacCheck;
 use super::preamble::read_header;
 use super::refused::refused;
 use crate::catalog::layout::BackupName;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::OpensBackups;
 use crate::objects::store::ObjectStore;
 
@@ -20,8 +20,15 @@ const RANGE_BYTES: u64 = 1 << 20;
 
 /// Reads which archives a backup's manifest names.
 ///
+/// Law (must): a manifest that was sealed with another key, as those from before a change of keys, is read without proof, since
+/// no key may be left that proves it. Its names are plain text in both forms, and can only keep archives from being deleted.
+/// Whoever alters it, so that it names fewer, could as well delete it: that backup alone is lost, as no backup that our key opens
+/// is made on one that it does not open. What has no such form is an error here as well, and so is damage of a manifest that our
+/// key opens; damage of its header alone, which makes it look like another key's, leaves the names as they are.
+///
 /// # Errors
-/// As for [`VerifiedManifest::fetch`](super::VerifiedManifest::fetch).
+/// As for [`VerifiedManifest::fetch`](super::VerifiedManifest::fetch), but for [`Error::WrongKey`] and
+/// [`Error::WrongPassphrase`].
 pub async fn fetch_references(
     store: &dyn ObjectStore,
     name: &BackupName,
@@ -39,10 +46,16 @@ async fn fetch_in_ranges(
     let object = name.manifest_key();
     let first = store.get_range(&object, 0..range_bytes).await?;
     let header = read_header(&first, name)?;
-    let mut mac = MacCheck::new(&keys.data_key(header.keys(), header.backup_id())?, header.backup_id());
+    let mut mac = match keys.data_key(header.keys(), header.backup_id()) {
+        Ok(data_key) => Some(MacCheck::new(&data_key, header.backup_id())),
+        Err(Error::WrongKey { .. } | Error::WrongPassphrase { .. }) => None,
+        Err(error) => return Err(error),
+    };
     let mut found = ArchiveKeys::default();
     let mut take = |bytes: &[u8]| {
-        mac.update(bytes);
+        if let Some(mac) = &mut mac {
+            mac.update(bytes);
+        }
         found.read(bytes)
     };
     take(&first)?;
@@ -63,8 +76,10 @@ async fn fetch_in_ranges(
         take(&bytes)?;
         position = end;
     }
-    // Law (must): nothing that it says is used before it is authentic.
-    mac.finish()?;
+    // Law (must): nothing that it says is used before it is authentic, where the key shows that.
+    if let Some(mac) = mac {
+        mac.finish()?;
+    }
     archives(found.finish()?, name)
 }
 

@@ -1,6 +1,7 @@
 //! A folder as a store.
 //!
-//! An object is a file that was written beside its place, synced, and renamed. Names that begin with a dot are work in
+//! An object is a file that was written beside its place, synced, and renamed; on a full disk, a small one for which that is
+//! [harmless](PutOptions::in_place_if_full) may be overwritten. Names that begin with a dot are work in
 //! progress, not objects.
 //!
 //! | file | holds |
@@ -19,6 +20,8 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::objects::capabilities::{Capabilities, PartLimits};
+use crate::objects::error::StoreErrorKind;
+use crate::objects::local::fault::LocalError;
 use crate::objects::local::store::LocalStore;
 use crate::objects::object::{Composite, Page, StoreFolder};
 use crate::objects::options::{Attributes, PutOptions, Retention};
@@ -67,8 +70,14 @@ impl ObjectStore for LocalStore {
     async fn put_with(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
         const OPERATION: &str = "write";
         self.capabilities().check(&options.attributes, || self.url(), OPERATION, key)?;
-        let if_absent = options.if_absent;
-        self.run(OPERATION, key, move |store, key| store.put_now(key, &body, if_absent)).await
+        let PutOptions { if_absent, in_place_if_full, .. } = *options;
+        self.run(OPERATION, key, move |store, key| match store.put_now(key, &body, if_absent) {
+            Err(full @ LocalError(StoreErrorKind::Full, _)) if in_place_if_full && !if_absent => {
+                store.overwrite_now(key, &body, full)
+            }
+            done => done,
+        })
+        .await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {

@@ -11,6 +11,9 @@ pub struct PutOptions {
     /// replacing it. Of two such calls at the same time one fails, where the store keeps
     /// [conditions](super::Capabilities::conditional_puts).
     pub if_absent: bool,
+    /// Where a folder's disk is full, an object may be overwritten in its place, which takes no room. A crash then may leave
+    /// neither the old bytes nor the new ones: only for objects whose damage is harmless. Other stores pass it over.
+    pub in_place_if_full: bool,
     /// What is kept beside the bytes.
     pub attributes: Attributes,
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! <queue>/references.json       a line with the SHA-256 of the rest, and a line of JSON
 //! ```
-//! Manifests never change, so what was read and verified once stays true; one of another size is another one. Nothing of a
+//! Manifests never change, so what was read once stays true; one of another size is another one. Nothing of a
 //! manifest that is not in the store is used. **After a crash:** the old file or the new. One that is missing, damaged, of another
 //! policy or of another version costs reading, and nothing else.
 

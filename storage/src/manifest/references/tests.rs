@@ -45,10 +45,20 @@ async fn any_altered_byte_is_refused_also_among_the_entries() {
     let (store, makings, document) = chain(20, false).await;
     let last = &makings[2];
     let key = last.name.manifest_key();
+    let expected: Vec<_> = [2, 1, 0].map(|at: usize| makings[at].name.clone()).into();
+    let after = |text: &str, from: usize| {
+        document[from..].windows(text.len()).position(|found| found == text.as_bytes()).unwrap() + from
+    };
+    let start = after("\"header\":\"", 0) + 10;
+    let header = start..after("\"", start);
     for at in (0..document.len()).step_by(7).chain(document.len() - 80..document.len()) {
         store.alter(&key, |bytes| bytes[at] ^= 1);
         let found = fetch_in_ranges(4 << 10, &store, &last.name, &last.identity).await;
-        assert!(found.is_err(), "byte {at}: {:?}", document[at] as char);
+        match found {
+            // What says which key it is of: then it is read as another key's, and the names are as they were.
+            Ok(found) => assert!(header.contains(&at) && found == expected, "byte {at}: {found:?}"),
+            Err(error) => assert!(!matches!(error, Error::WrongKey { .. }), "byte {at}"),
+        }
         store.alter(&key, |bytes| bytes[at] ^= 1);
     }
     for cut in [0, 1, document.len() / 2, document.len() - 1] {
@@ -57,11 +67,40 @@ async fn any_altered_byte_is_refused_also_among_the_entries() {
     }
     store.put(&key, document.into()).await.unwrap();
     fetch_references(&store, &last.name, &last.identity).await.unwrap();
-    let other: Identity = UserKey::generate().into();
-    let refused = fetch_references(&store, &last.name, &other).await.unwrap_err();
-    assert!(matches!(refused, Error::WrongKey { .. }), "{refused}");
     let another = fetch_references(&store, &makings[0].name, &last.identity).await.unwrap_err();
     assert!(matches!(another, Error::Store(_)), "{another}");
+}
+
+#[tokio::test]
+async fn of_a_manifest_of_another_key_they_are_read_without_proof_and_what_has_no_form_is_refused() {
+    let by_passphrase: Identity =
+        UserKey::from_passphrase("test", "correct horse battery".to_owned()).unwrap().into();
+    for other in [UserKey::generate().into(), by_passphrase] {
+        for is_sealed in [false, true] {
+            let (store, makings, document) = chain(200, is_sealed).await;
+            let expected: Vec<_> = [2, 1, 0].map(|at: usize| makings[at].name.clone()).into();
+            let name = &makings[2].name;
+            for range_bytes in [4 << 10, document.len() as u64, 1 << 20] {
+                let found = fetch_in_ranges(range_bytes, &store, name, &other).await.unwrap();
+                assert_eq!(found, expected, "in ranges of {range_bytes}");
+            }
+            let own_key = makings[2].name.archive_key();
+            let text = String::from_utf8(document.clone()).unwrap();
+            let head = text.find("\"entries\"").unwrap_or(text.len());
+            for (what, altered) in [
+                ("empty", String::new()),
+                ("cut in its head", text[..text.find(&own_key).unwrap() + 9].to_owned()),
+                ("not its own archive first", text.replacen(&own_key, &makings[1].name.archive_key(), 1)),
+                ("another policy's archive", text[..head].replace("backups/p/", "backups/q/")),
+                ("another backup's header", text.replacen("\"header\":\"", "\"header\":\"AAAA", 1)),
+            ] {
+                assert_ne!(altered, text, "{what}");
+                store.put(&name.manifest_key(), altered.into()).await.unwrap();
+                let refused = fetch_references(&store, name, &other).await.unwrap_err();
+                assert!(!matches!(refused, Error::WrongKey { .. } | Error::WrongPassphrase { .. }), "{what}");
+            }
+        }
+    }
 }
 
 #[test]

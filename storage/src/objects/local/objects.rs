@@ -8,14 +8,26 @@ use std::sync::PoisonError;
 
 use uuid::Uuid;
 
-use super::fault::LocalResult;
+use super::fault::{LocalError, LocalResult};
 use super::files::{PUT, give_name, new_file, remove_if_left, sweep_below, sync_folder};
 use super::store::LocalStore;
 use crate::disk::leftovers;
 use crate::objects::object::{ObjectInfo, Page, unix_ms};
 
+/// What a file takes of a disk is a multiple of it, on most.
+const BLOCK_BYTES: u64 = 4096;
 /// Objects in one page of a listing.
 const PAGE: usize = 1000;
+
+#[cfg(unix)]
+fn is_shared(file: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(file) > 1
+}
+
+#[cfg(not(unix))]
+fn is_shared(_: &fs::Metadata) -> bool {
+    false
+}
 
 impl LocalStore {
     pub(super) fn put_now(&self, key: &str, body: &[u8], if_absent: bool) -> LocalResult<()> {
@@ -38,6 +50,24 @@ impl LocalStore {
             let _ = fs::remove_file(&hidden);
         }
         written
+    }
+
+    /// Puts an object on a disk without room for another file: into the file that it has. `full` is answered where there is none,
+    /// or none with enough room.
+    pub(super) fn overwrite_now(&self, key: &str, body: &[u8], full: LocalError) -> LocalResult<()> {
+        let target = self.path(key)?;
+        self.check_mark()?;
+        let has_room = |found: fs::Metadata| {
+            found.is_file() && body.len() as u64 <= found.len().next_multiple_of(BLOCK_BYTES)
+        };
+        // What has a second name would be altered there too: a copy of the folder that was made of links.
+        if !fs::symlink_metadata(&target).is_ok_and(|found| !is_shared(&found) && has_room(found)) {
+            return Err(full);
+        }
+        let mut file = fs::OpenOptions::new().write(true).open(&target)?;
+        file.write_all(body)?;
+        file.set_len(body.len() as u64)?;
+        Ok(file.sync_all()?)
     }
 
     pub(super) fn delete_now(&self, key: &str) -> LocalResult<()> {

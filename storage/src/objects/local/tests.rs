@@ -126,3 +126,78 @@ async fn a_deleted_object_takes_its_empty_folders_along_and_no_mark_is_no_store(
     assert!(matches!(&error, Error::Store(e) if e.kind == StoreErrorKind::OtherStore), "{error}");
     assert!(root.join("backups/q").exists());
 }
+
+/// A small file system, unmounted in the end.
+#[cfg(target_os = "linux")]
+struct SmallDisk<'p>(&'p std::path::Path);
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_a_full_disk_only_what_may_be_damaged_is_overwritten_and_only_where_it_fits() {
+    use crate::objects::options::PutOptions;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+    let mounted = std::process::Command::new("mount").args(mount).arg(dir.path()).output().unwrap();
+    if !mounted.status.success() {
+        let why = String::from_utf8_lossy(&mounted.stderr);
+        assert!(std::env::var_os("INTELLISTOR_TEST_ALL").is_none(), "this test cannot run here: {why}");
+        return;
+    }
+    let disk = SmallDisk(dir.path());
+    let store = LocalStore::open(disk.0).await.unwrap();
+    for key in ["p/small", "p/shared", "p/long"] {
+        let length = if key == "p/long" { 9000 } else { 1000 };
+        store.put(key, vec![1; length].into()).await.unwrap();
+    }
+    std::fs::hard_link(disk.0.join("p/shared"), disk.0.join("p/copy")).unwrap();
+    let filler = disk.0.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 512]).is_ok() {}
+
+    let in_place = PutOptions { in_place_if_full: true, ..PutOptions::default() };
+    let only_new = PutOptions { if_absent: true, ..in_place.clone() };
+    let put = async |key: &str, length: usize, options: &PutOptions| match store
+        .put_with(key, vec![2; length].into(), options)
+        .await
+    {
+        Err(Error::Store(error)) => Some(error.kind),
+        done => {
+            done.unwrap();
+            None
+        }
+    };
+    let full = Some(StoreErrorKind::Full);
+    for (what, key, length, options) in [
+        ("not allowed", "p/small", 1000, &PutOptions::default()),
+        ("only where there is none", "p/small", 1000, &only_new),
+        ("none is there", "p/none", 1000, &in_place),
+        ("larger than its room", "p/small", 4097, &in_place),
+        ("a file with two names", "p/shared", 1000, &in_place),
+    ] {
+        assert_eq!(put(key, length, options).await, full, "{what}");
+    }
+    for key in ["p/small", "p/shared"] {
+        assert_eq!(store.get_range(key, 0..u64::MAX).await.unwrap(), [1; 1000][..], "{key}");
+    }
+    for (key, length) in [("p/small", 1024), ("p/small", 4096), ("p/small", 10), ("p/long", 700)] {
+        assert_eq!(put(key, length, &in_place).await, None, "{key} {length}");
+        assert_eq!(store.get_range(key, 0..u64::MAX).await.unwrap(), vec![2; length], "{key} {length}");
+    }
+    std::fs::remove_file(filler).unwrap();
+    assert_eq!(put("p/none", 5000, &in_place).await, None);
+    let listed = store.list("p/", None).await.unwrap().objects;
+    let sizes: Vec<_> = listed.iter().map(|object| (&*object.key, object.bytes)).collect();
+    assert_eq!(
+        sizes,
+        [("p/copy", 1000), ("p/long", 700), ("p/none", 5000), ("p/shared", 1000), ("p/small", 10)]
+    );
+    assert_eq!(names_in(&disk.0.join("p")).len(), 5, "nothing hidden is left");
+}

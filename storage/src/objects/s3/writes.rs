@@ -46,7 +46,7 @@ impl S3Store {
     /// Stores a whole object. A store that refuses the condition is asked without it, after a look.
     pub(super) async fn put_object(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<()> {
         let body = &Hashed::new(body);
-        let PutOptions { if_absent, attributes } = options;
+        let PutOptions { if_absent, attributes, .. } = options;
         let put = async |if_absent| {
             self.checksums.call(|c| self.put_once(key, body, if_absent, attributes, c)).await
         };
