@@ -75,13 +75,13 @@ pub use intellistor_storage::objects::{
     Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload, Variables,
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
+pub use lifecycle::{ArchiveKept, SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
 pub use lifecycle::{
     BackupReference, BackupState, ForgetOptions, ForgetReport, ForgottenBackup, HoldOptions, HoldReport,
     KeepReason, KeptBackup, Reason, RetentionOptions, RetentionOutlook, apply_retention, forget, hold,
     release, unforget,
 };
 pub use lifecycle::{CopiedBackup, CopyOptions, CopyReport, CopySelection, UncopiedBackup, copy};
-pub use lifecycle::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
 pub use machine::this_machine;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;

@@ -42,5 +42,5 @@ pub use hold::{BackupState, HoldOptions, HoldReport, hold, release, unforget};
 pub use outlook::{BackupReference, RetentionOutlook};
 pub use retention::Reason;
 pub(crate) use scope::Scope;
+pub use sweep::{ArchiveKept, SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
 pub(crate) use sweep::{KnownReferences, SweepOptions, sweep};
-pub use sweep::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};

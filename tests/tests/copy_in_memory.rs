@@ -367,7 +367,7 @@ async fn holds_come_along_and_forged_ones_do_not() {
     let sandbox = sandbox();
     let made = chain(&sandbox, 1).await;
     let (by, why) = ("h".to_owned(), "audit".to_owned());
-    let hold = Hold { time: Utc::now(), by, why, held: true, unforgets: None };
+    let hold = Hold { time: Utc::now(), by, why, held: true, unforgets: Vec::new() };
     say(&sandbox, &sandbox.memory, &made[0], &hold).await;
     let forged = made[1].name.key(ObjectKind::Hold);
     sandbox.memory.put(&forged, Bytes::from_static(b"{}")).await.unwrap();

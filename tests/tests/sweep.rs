@@ -153,14 +153,15 @@ async fn of_a_year_of_nights_is_left_what_the_calendar_says() {
     let plan = sandbox.client.run([&PRUNE[..], &["--dry-run"]].concat()).expect(0).json;
     assert!(objects(&sandbox.store()) == before, "a plan changes nothing");
     let pruned = sandbox.client.run(PRUNE).expect(0).json;
-    for member in ["bytes_freed", "waiting", "kept", "unknown_objects"] {
+    for member in ["bytes_freed", "archive_kept", "waiting", "kept", "unknown_objects"] {
         let (planned, done) = (&plan[member], &pruned[member]);
         // A byte less for each that was said to be swept.
         assert!(planned == done || member == "bytes_freed", "{member}: {planned:#} {done:#}");
     }
     let (planned, done) = (plan["deleted"].as_array().unwrap(), pruned["deleted"].as_array().unwrap());
     assert_eq!(planned.len(), done.len());
-    assert_eq!(done.len() + pruned["kept"].as_array().unwrap().len() + expected.len(), 365);
+    let of = |list: &str| pruned[list].as_array().unwrap().len();
+    assert_eq!(done.len() + of("kept") + of("archive_kept") + expected.len(), 365);
     sandbox.assert_left(&expected).await;
     let all = folders(&sandbox.store().join("backups"));
     let empty = all.iter().filter(|folder| fs::read_dir(folder).unwrap().next().is_none());
@@ -322,8 +323,8 @@ fn over_s3_no_version_of_what_was_swept_is_left() {
     let versions = bucket.versions("backups/");
     let spare: Vec<_> = versions.iter().filter(|version| !needed.contains(&version.key)).collect();
     assert!(spare.is_empty(), "{spare:?}");
-    let kept = pruned["kept"].as_array().unwrap().len();
-    assert_eq!(pruned["deleted"].as_array().unwrap().len() + kept, 30, "{pruned:#}");
+    let of = |list: &str| pruned[list].as_array().unwrap().len();
+    assert_eq!(of("deleted") + of("archive_kept") + of("kept"), 30, "{pruned:#}");
     runtime.block_on(async {
         let said =
             statements::read::<Forgotten>(&*store, &made.name(0), &Recipients::from(made.key.clone())).await;

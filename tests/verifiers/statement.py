@@ -27,7 +27,7 @@ MEMBERS = {
     "hold": {"time": TIME, "by": str, "why": str, "held": bool},
     "confirmed": {"time": TIME, "by": str},
 }
-OPTIONAL = {"forgotten": {"put": TIME}, "hold": {"unforgets": str}}
+OPTIONAL = {"forgotten": {"put": TIME}, "hold": {"unforgets": list}}
 
 
 class Unproven(Exception):
@@ -92,7 +92,7 @@ def standing(store, folder):
         return "listed"
     if forgotten["sweeping"]:
         return "sweeping"
-    if hold and (hold["held"] or hold.get("unforgets") == forgotten["id"]):
+    if hold and (hold["held"] or forgotten["id"] in hold.get("unforgets", [])):
         return "listed"
     return "forgotten"
 

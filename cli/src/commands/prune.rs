@@ -36,7 +36,7 @@ pub(crate) async fn run(command: &Prune, session: &Session) -> Result<Done, Fail
     let (catalog, identity) = session.open(&policy).await?;
     let policy_id = &policy.policy_id;
     let cancel = session.cancel.clone();
-    let report = intellistor::prune(&catalog, &identity, policy_id, command.dry_run, cancel).await;
+    let report = intellistor::prune(&catalog, &identity, &policy, command.dry_run, cancel).await;
     let report =
         report.map_err(Failure::engine(format!("cannot prune the backups of policy {policy_id}")))?;
     tell(&report, session);
@@ -48,10 +48,14 @@ fn tell(report: &SweepReport, session: &Session) {
     let freed = BinaryBytes(report.bytes_freed);
     let verb = if report.dry_run { "would delete" } else { "deleted" };
     let (waiting, kept) = (report.waiting.len(), report.kept.len());
+    let archives = match report.archive_kept.len() as u64 {
+        0 => String::new(),
+        backups => format!(", and {backups} more but for the archives, which other backups need"),
+    };
     let next = report.waiting.iter().map(|backup| backup.prunable_from).min();
     let next = next.map(|next| format!(", the next from {} on", next.format("%Y-%m-%d %H:%M UTC")));
     session.screen.note(format_args!(
-        "{verb} {deleted}, {freed}; {waiting} waiting{}; {kept} kept",
+        "{verb} {deleted}{archives}: {freed}; {waiting} waiting{}; {kept} kept",
         next.unwrap_or_default()
     ));
 }

@@ -21,7 +21,7 @@ use crate::cron::Cron;
 use crate::error::{Error, Result};
 use crate::lifecycle::{
     BackupReference, ForgetReport, ForgottenBackup, KnownReferences, RetentionOptions, RetentionOutlook,
-    Scope, SweepOptions, SweepReport, SweptBackup, apply_retention, sweep,
+    Scope, SweepOptions, SweepReport, apply_retention, sweep,
 };
 use crate::operations::report::BackupReport;
 use crate::operations::root_span::stopped_by;
@@ -64,7 +64,12 @@ pub(super) async fn retire(
     if !cancel.is_cancelled() {
         let scope = Scope { catalog, keys: *recipients, policy_id: &policy.policy_id };
         let known = KnownReferences::new(&home.queue_folder(&policy.policy_id));
-        let options = SweepOptions { dry_run: false, cancel: cancel.clone(), known: Some(&known) };
+        let options = SweepOptions {
+            dry_run: false,
+            prune_after: policy.prune_after,
+            cancel: cancel.clone(),
+            known: Some(&known),
+        };
         let swept = stopped_by(cancel, unless_overdue(cancel, sweep(scope, options)));
         match swept.instrument(info_span!(span::SWEEP)).await {
             Ok(report) => retired.sweep(report),
@@ -97,17 +102,19 @@ impl Retired {
     }
 
     fn sweep(&mut self, report: SweepReport) {
-        let SweepReport { deleted, waiting, kept, bytes_freed, warnings, .. } = report;
+        let SweepReport { deleted, archive_kept, waiting, kept, bytes_freed, warnings, .. } = report;
         tracing::info!(
             deleted = deleted.len(),
+            archive_kept = archive_kept.len(),
             waiting = waiting.len(),
             kept = kept.len(),
             bytes_freed,
             "looked for forgotten backups to delete"
         );
-        let reference =
-            |swept: SweptBackup| BackupReference { backup_id: swept.backup_id, timestamp: swept.timestamp };
-        self.swept = deleted.into_iter().map(reference).collect();
+        let deleted = deleted.into_iter().map(|swept| (swept.backup_id, swept.timestamp));
+        let archive_kept = archive_kept.into_iter().map(|swept| (swept.backup_id, swept.timestamp));
+        let swept = deleted.chain(archive_kept);
+        self.swept = swept.map(|(backup_id, timestamp)| BackupReference { backup_id, timestamp }).collect();
         self.notices.extend(warnings);
     }
 

@@ -8,7 +8,7 @@
 
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
-use intellistor_storage::catalog::statements::{self, Found, Hold};
+use intellistor_storage::catalog::statements::{Found, Hold};
 use intellistor_storage::keys::OpensBackups;
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ use super::scope::Scope;
 use super::subject::Subject;
 use crate::catalog::Catalog;
 use crate::error::Result;
+
+/// Forgettings of one backup that were taken back and are remembered.
+const MOST_REMEMBERED: usize = 100;
 
 /// What is true of a backup after `hold`, `release` or `unforget`. Its serde form is their JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,7 +90,8 @@ pub async fn hold(
     let mut report = subject.report(&hold, !is_said || !objects.is_empty(), dry_run);
     if !dry_run {
         if !is_said {
-            subject.say(&hold).await?;
+            let held = |said| Hold { why: reason.to_owned(), held: true, ..said };
+            subject.say(held, |found| found.held).await?;
         }
         legal_hold::set(&scope, &objects, true).await?;
         tracing::info!(key = name.archive_key(), reason, legal, "held");
@@ -126,7 +130,8 @@ pub async fn release(
     }
     if !dry_run {
         if let Some(before) = held {
-            statements::put(scope.store(), &subject.header, &subject.data_key, &hold).await?;
+            // A hold that was put a moment ago is another one.
+            subject.replace(&before, &hold).await?;
             tracing::info!(key = name.archive_key(), was_held = before.why, legal, "released");
         }
         legal_hold::set(&scope, &objects, false).await?;
@@ -163,16 +168,14 @@ pub async fn unforget(
         return Ok(report);
     };
     let before = subject.said();
-    let is_said = before.as_ref().is_some_and(|hold| hold.unforgets.as_ref() == Some(&forgotten.id));
-    // A hold that is in force stays in force.
-    let why = before.filter(|hold| hold.held).map_or_else(|| "unforgotten".to_owned(), |hold| hold.why);
-    let hold = Hold { why, unforgets: Some(forgotten.id.clone()), ..subject.hold() };
-    let report = subject.report(&hold, !is_said, dry_run);
+    let is_said = before.as_ref().is_some_and(|hold| hold.unforgets.contains(&forgotten.id));
+    let report = subject.report(&unforgetting(subject.hold(), &forgotten.id), !is_said, dry_run);
     if dry_run {
         return Ok(report);
     }
     if !is_said {
-        subject.say(&hold).await?;
+        let unforgets = |found: &Hold| found.unforgets.contains(&forgotten.id);
+        subject.say(|said| unforgetting(said, &forgotten.id), unforgets).await?;
         tracing::info!(key = name.archive_key(), was_forgotten = forgotten.why, "unforgotten");
     }
     // It counts no more. Who may not delete leaves it there.
@@ -180,6 +183,16 @@ pub async fn unforget(
         tracing::debug!(%error, "the statement that does not count any more stays in the store");
     }
     Ok(report)
+}
+
+/// Takes a forgetting back. A hold that is in force stays in force.
+fn unforgetting(said: Hold, id: &str) -> Hold {
+    let Hold { why, held, mut unforgets, .. } = said;
+    let why = if held { why } else { "unforgotten".to_owned() };
+    unforgets.retain(|other| other != id);
+    unforgets.push(id.to_owned());
+    unforgets.drain(..unforgets.len().saturating_sub(MOST_REMEMBERED));
+    Hold { why, unforgets, ..said }
 }
 
 impl Subject<'_> {

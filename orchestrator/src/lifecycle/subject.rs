@@ -2,15 +2,23 @@
 //!
 //! **In:** its name. **Out:** a new `hold.json`, in force, or a refusal because a sweep deletes the backup. **After a crash:**
 //! `hold.json` is the old or the new one, and the same command again finds out which.
+//!
+//! Stores have no exchange that compares first: of two that change `hold.json` within the time of one request, the later wins.
+//! Each reads right before it writes, and looks after that.
 
 use intellistor_storage::archive::Header;
-use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Found, Hold};
 use intellistor_storage::keys::DataKey;
+use intellistor_storage::objects::error::StoreError;
+use intellistor_storage::{Error as Storage, StoreErrorKind};
 
 use super::scope::Scope;
 use crate::error::{Error, Result};
+
+/// Of writing what others overwrite.
+const MOST_TRIES: u32 = 5;
 
 /// A backup that something is said about.
 pub(super) struct Subject<'a> {
@@ -39,33 +47,88 @@ impl<'a> Subject<'a> {
 
     /// What `hold.json` says, or would say to change nothing; by this program, now.
     pub(super) fn hold(&self) -> Hold {
+        self.now(self.said())
+    }
+
+    fn now(&self, said: Option<Hold>) -> Hold {
         let (time, by) = (self.scope.now(), self.scope.by());
-        match self.said() {
+        match said {
             Some(hold) => Hold { time, by, ..hold },
-            None => Hold { time, by, why: String::new(), held: false, unforgets: None },
+            None => Hold { time, by, why: String::new(), held: false, unforgets: Vec::new() },
         }
     }
 
-    /// Writes what speaks for the backup, then looks whether a sweep was there before.
+    /// Changes what `hold.json` says, then looks whether a sweep was there before. `is_met` tells whether what is found there in
+    /// the end has what was wanted: another may have written at the same moment.
     ///
     /// Law (must): `hold.json` is written before `forgotten.json` is read.
-    pub(super) async fn say(&self, hold: &Hold) -> Result<()> {
-        let store = self.scope.store();
-        statements::put(store, &self.header, &self.data_key, hold).await?;
-        let looked = async {
-            refuse_swept(self.name, &statements::read(store, self.name, self.scope.keys).await?)?;
-            exists(self.scope, self.name).await
-        };
-        let refused = match looked.await {
-            Err(refused @ (Error::BeingSwept { .. } | Error::NoSuchBackup { .. })) => refused,
-            // It may be in force: the same command again finds out.
-            looked => return looked,
-        };
-        let why = "refused: a sweep was deleting it".to_owned();
-        let before = self.said().unwrap_or(Hold { why, ..self.hold() });
-        statements::put(store, &self.header, &self.data_key, &before).await?;
-        Err(refused)
+    pub(super) async fn say(
+        &self,
+        change: impl Fn(Hold) -> Hold,
+        is_met: impl Fn(&Hold) -> bool,
+    ) -> Result<()> {
+        for _ in 0..MOST_TRIES {
+            // What was read at the beginning may be old by now.
+            let before = self.read().await?;
+            let says = change(self.now(before.clone()));
+            self.put(&says).await?;
+            match self.look().await {
+                // It may be in force where that is not known: the same command again finds out.
+                Ok(()) => {}
+                Err(refused @ (Error::BeingSwept { .. } | Error::NoSuchBackup { .. })) => {
+                    if self.read().await?.is_some_and(|found| is_same(&found, &says)) {
+                        let why = "refused: a sweep was deleting it".to_owned();
+                        self.put(&before.unwrap_or(Hold { why, ..self.now(None) })).await?;
+                    }
+                    return Err(refused);
+                }
+                Err(error) => return Err(error),
+            }
+            if self.read().await?.is_some_and(|found| is_met(&found)) {
+                return Ok(());
+            }
+        }
+        Err(self.contended())
     }
+
+    /// Replaces `hold.json`, if it still says `before`.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](StoreErrorKind::AlreadyExists) when it says something else.
+    pub(super) async fn replace(&self, before: &Hold, says: &Hold) -> Result<()> {
+        match self.read().await? {
+            Some(found) if is_same(&found, before) => self.put(says).await,
+            _ => Err(self.contended()),
+        }
+    }
+
+    async fn read(&self) -> Result<Option<Hold>> {
+        Ok(statements::read(self.scope.store(), self.name, self.scope.keys).await?.proven())
+    }
+
+    async fn put(&self, says: &Hold) -> Result<()> {
+        Ok(statements::put(self.scope.store(), &self.header, &self.data_key, says).await?)
+    }
+
+    async fn look(&self) -> Result<()> {
+        let forgotten = statements::read(self.scope.store(), self.name, self.scope.keys).await?;
+        refuse_swept(self.name, &forgotten)?;
+        exists(self.scope, self.name).await
+    }
+
+    fn contended(&self) -> Error {
+        let (store, key) = (self.scope.catalog.url(), self.name.key(ObjectKind::Hold));
+        let reason = "another process changes it at the same moment. Look what is true of the backup now, then run this again";
+        Storage::from(StoreError::new(StoreErrorKind::AlreadyExists, store, "write", key, reason)).into()
+    }
+}
+
+/// Times are written to the second.
+fn is_same(one: &Hold, other: &Hold) -> bool {
+    let says = |hold: &Hold| {
+        (hold.time.timestamp(), hold.by.clone(), hold.why.clone(), hold.held, hold.unforgets.clone())
+    };
+    says(one) == says(other)
 }
 
 fn refuse_swept(name: &BackupName, forgotten: &Found<Forgotten>) -> Result<()> {

@@ -32,12 +32,13 @@
 //! | `execute` | the deletions |
 //! | `locks` | what keeps an object in the store |
 //! | `data_keys` | data keys that were unwrapped already |
-//! | `report` | what is printed |
+//! | `options`, `report` | what is asked for; what is printed |
 
 mod data_keys;
 mod execute;
 mod known;
 mod locks;
+mod options;
 mod plan;
 mod references;
 mod report;
@@ -46,7 +47,8 @@ use intellistor_storage::keys::OpensBackups;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use known::KnownReferences;
-pub use report::{SweepReport, SweptBackup, UnsweptBackup, WaitingBackup};
+pub(crate) use options::SweepOptions;
+pub use report::{ArchiveKept, SweepReport, SweptBackup, UnsweptBackup, WaitingBackup};
 
 use self::data_keys::RememberedKeys;
 use self::execute::Execution;
@@ -56,17 +58,7 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::lifecycle::scope::Scope;
 use crate::operations::root_span::stopped_by;
-
-/// How a policy is swept.
-#[derive(Debug, Default)]
-pub(crate) struct SweepOptions<'a> {
-    /// Only plan.
-    pub(crate) dry_run: bool,
-    /// What was begun stays begun: the next sweep goes on.
-    pub(crate) cancel: CancellationToken,
-    /// What this machine remembers of manifests.
-    pub(crate) known: Option<&'a KnownReferences>,
-}
+use crate::policy::Policy;
 
 /// Deletes the backups of a policy that were forgotten long enough ago; with `dry_run` it only says which.
 ///
@@ -76,12 +68,13 @@ pub(crate) struct SweepOptions<'a> {
 pub async fn prune(
     catalog: &Catalog,
     keys: &dyn OpensBackups,
-    policy_id: &str,
+    policy: &Policy,
     dry_run: bool,
     cancel: CancellationToken,
 ) -> Result<SweepReport> {
-    let options = SweepOptions { dry_run, cancel: cancel.clone(), known: None };
-    stopped_by(&cancel, sweep(Scope { catalog, keys, policy_id }, options)).await
+    let prune_after = policy.prune_after;
+    let options = SweepOptions { dry_run, prune_after, cancel: cancel.clone(), known: None };
+    stopped_by(&cancel, sweep(Scope { catalog, keys, policy_id: &policy.policy_id }, options)).await
 }
 
 /// Deletes the backups of a policy that were forgotten long enough ago.
@@ -98,7 +91,7 @@ pub(crate) async fn sweep(scope: Scope<'_>, options: SweepOptions<'_>) -> Result
     let now = scope.now();
     let mut report = SweepReport::new(scope.policy_id, scope.catalog.url(), options.dry_run);
     report.tell_unknown(&contents);
-    let plan = Plan::make(&scope, &contents, now, &mut report, &options.cancel).await?;
+    let plan = Plan::make(&scope, &contents, now, &options, &mut report).await?;
     if plan.is_empty() {
         return Ok(report);
     }

@@ -5,7 +5,7 @@
 //! | none, or unproven | any | listed |
 //! | proven, with `sweeping` | any | gone: a sweep deletes it |
 //! | proven | `held` | listed: a hold wins |
-//! | proven | `unforgets` its id | listed |
+//! | proven | `unforgets` has its id | listed |
 //! | proven | any other | forgotten |
 //!
 //! Law (must): two that act at once on a backup each write first and look after that, so at least one sees the other. The sweep
@@ -56,7 +56,7 @@ impl Standing {
     /// Whether `hold.json` keeps the backup from being forgotten.
     pub fn speaks_for(&self, forgotten: &Forgotten) -> bool {
         match &self.hold {
-            Found::Proven(hold) => hold.held || hold.unforgets.as_ref() == Some(&forgotten.id),
+            Found::Proven(hold) => hold.held || hold.unforgets.contains(&forgotten.id),
             Found::Nothing | Found::Unproven(_) => false,
         }
     }

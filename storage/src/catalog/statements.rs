@@ -75,9 +75,10 @@ pub struct Hold {
     pub why: String,
     /// `false` once it was released.
     pub held: bool,
-    /// The [`Forgotten::id`] that was taken back; kept over later holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unforgets: Option<String>,
+    /// Each [`Forgotten::id`] that was taken back, the newest last; kept over later holds. One that is not among them counts again
+    /// if it is put again, by a sweep that had planned with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unforgets: Vec<String>,
 }
 
 /// A person has said that what this backup lacks is not lost: retention goes on.
@@ -261,7 +262,7 @@ mod tests {
 
     fn hold() -> Hold {
         let (by, why) = ("h".to_owned(), "an \"audit\",\"hmac_sha256\":\"".to_owned());
-        Hold { time: Utc::now(), by, why, held: true, unforgets: None }
+        Hold { time: Utc::now(), by, why, held: true, unforgets: Vec::new() }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use intellistor_storage::catalog::ownership::Machine;
-use intellistor_storage::catalog::statements::Forgotten;
+use intellistor_storage::catalog::statements::{self, Forgotten};
 use intellistor_storage::objects::ObjectStoreExt as _;
 
 use super::*;
@@ -84,9 +84,9 @@ async fn a_sweep_that_begins_after_the_look_is_seen_and_what_was_written_is_put_
     let backups = Backups::new();
     let name = backups.make("20261101T020000Z").await;
     let fresh = Subject::find(backups.scope(), &name).await.unwrap();
-    let hold = |subject: &Subject<'_>| Hold { held: true, why: "late".into(), ..subject.hold() };
+    let hold = |said: Hold| Hold { held: true, why: "late".into(), ..said };
     backups.say_forgotten(&name, true).await;
-    let error = fresh.say(&hold(&fresh)).await.unwrap_err();
+    let error = fresh.say(hold, |found| found.held).await.unwrap_err();
     assert!(matches!(error, Error::BeingSwept { .. }), "{error}");
     assert!(backups.standing(&name).await.held().is_none());
 
@@ -96,7 +96,7 @@ async fn a_sweep_that_begins_after_the_look_is_seen_and_what_was_written_is_put_
     backups.hold(&other, BY_HAND).await.unwrap();
     let held = Subject::find(backups.scope(), &other).await.unwrap();
     backups.say_forgotten(&other, true).await;
-    held.say(&hold(&held)).await.unwrap_err();
+    held.say(hold, |found| found.held).await.unwrap_err();
     assert_eq!(backups.standing(&other).await.held().unwrap().why, "an audit");
 
     // One that is gone meanwhile.
@@ -105,7 +105,7 @@ async fn a_sweep_that_begins_after_the_look_is_seen_and_what_was_written_is_put_
     for kind in [ObjectKind::Manifest, ObjectKind::Archive] {
         backups.scope().store().delete(&gone.key(kind)).await.unwrap();
     }
-    let error = subject.say(&hold(&subject)).await.unwrap_err();
+    let error = subject.say(hold, |found| found.held).await.unwrap_err();
     assert!(matches!(error, Error::NoSuchBackup { .. }), "{error}");
 }
 

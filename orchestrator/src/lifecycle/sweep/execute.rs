@@ -1,6 +1,7 @@
 //! The deletions of a sweep, one after another: in the same order for the same store.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use intellistor_storage::catalog::contents::Contents;
@@ -8,6 +9,7 @@ use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Found};
 use intellistor_storage::failpoint::Failpoint;
+use intellistor_storage::uptime::Uptime;
 use intellistor_storage::{Error as Storage, StoreErrorKind};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,9 @@ use super::references::References;
 use super::report::SweepReport;
 use crate::error::{Error, Result};
 use crate::lifecycle::scope::Scope;
+
+/// How old a look at `hold.json` may be when the manifest is deleted: much less than [`YIELDING`](super::plan::YIELDING).
+const RECENT: Duration = Duration::from_secs(10 * 60);
 
 const REFUSED: &str = "the store does not let this account delete it";
 
@@ -67,9 +72,12 @@ impl Execution<'_> {
         }
         let by = self.references.needed(|_| true);
         let by: Vec<_> = needed.iter().map(|backup| by.get(&backup.name).copied().cloned()).collect();
-        for (BegunBackup { name, goes_now, .. }, by) in needed.into_iter().zip(by) {
+        for (BegunBackup { name, goes_now, freed }, by) in needed.into_iter().zip(by) {
             let Some(by) = by else { continue };
-            self.report.keep(&name, needed_by(&by, goes_now));
+            match goes_now {
+                true => self.report.delete_manifest(&name, freed, needed_by(&by)),
+                false => self.report.keep(&name, needed_by(&by)),
+            }
             let left = self.contents.of_backup(&name).and_then(|objects| objects.bytes(ObjectKind::Entries));
             // A sweep that was interrupted has left them behind. Those of a manifest that is still there are needed.
             if let Some(bytes) = left.filter(|_| !goes_now && by != name && !self.is_refused)
@@ -95,6 +103,8 @@ impl Execution<'_> {
                 continue;
             }
             match self.begin(&backup).await {
+                // Another sweep was faster.
+                Err(Error::Storage(Storage::Store(error))) if error.kind == StoreErrorKind::NotFound => {}
                 Ok(Some(freed)) => {
                     begun.push(BegunBackup { name: backup.name, freed, goes_now: true });
                 }
@@ -116,6 +126,15 @@ impl Execution<'_> {
     async fn begin(&mut self, backup: &ForgottenBackup) -> Result<Option<u64>> {
         let ForgottenBackup { name, forgotten, objects } = backup;
         let scope = self.scope;
+        // Law (must): what was planned is still said. Since then it may have been taken back, or be another sweep's.
+        match statements::read::<Forgotten>(scope.store(), name, scope.keys).await? {
+            Found::Proven(said) if said.id == forgotten.id && said.sweeping == forgotten.sweeping => {}
+            Found::Nothing => return Ok(None),
+            Found::Proven(_) | Found::Unproven(_) => {
+                self.report.keep(name, "what is said of it has changed meanwhile".to_owned());
+                return Ok(None);
+            }
+        }
         let (header, data_key) = scope.open(name).await?;
         let put = async |says: Forgotten| statements::put(scope.store(), &header, &data_key, &says).await;
         let put_ms = objects.modified_ms(ObjectKind::Forgotten);
@@ -125,7 +144,7 @@ impl Execution<'_> {
             // Law (must): first it is said, then looked whether somebody holds the backup. Whoever holds writes that first and
             // then looks, so that one of the two sees the other.
             match put(Forgotten { sweeping: true, ..given_back.clone() }).await {
-                Err(Storage::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
+                Err(Storage::Store(error)) if is_refusal(error.kind) => {
                     self.refuse(&error.to_string());
                     self.report.keep(name, REFUSED.to_owned());
                     return Ok(None);
@@ -134,8 +153,12 @@ impl Execution<'_> {
             }
             Failpoint::SweepBegun.reached();
         }
-        let hold = statements::read(scope.store(), name, scope.keys).await?;
-        let standing = Standing { forgotten: Found::Proven(forgotten.clone()), hold };
+        let (mut standing, mut looked) = self.look(name, forgotten).await?;
+        Failpoint::SweepDecided.reached();
+        // Law (must): the look is recent. An hour after `sweeping` was put another sweep may give the backup back.
+        while looked.elapsed() > RECENT {
+            (standing, looked) = self.look(name, forgotten).await?;
+        }
         let reason = kept(&standing, forgotten, name);
         if reason.is_some() || standing.speaks_for(forgotten) {
             let is_held = reason.is_some();
@@ -147,7 +170,6 @@ impl Execution<'_> {
             }
             return Ok(None);
         }
-        Failpoint::SweepDecided.reached();
         // The manifest goes first: a backup without an archive must never be listed.
         match self.erase(name, ObjectKind::Manifest).await? {
             Erased::Gone => {}
@@ -174,6 +196,13 @@ impl Execution<'_> {
         Failpoint::SweepEntriesErased.reached();
         self.report.bytes_freed += freed;
         Ok(Some(freed))
+    }
+
+    /// What speaks for a backup, and when that was asked.
+    async fn look(&self, name: &BackupName, forgotten: &Forgotten) -> Result<(Standing, Uptime)> {
+        let asked = Uptime::now();
+        let hold = statements::read(self.scope.store(), name, self.scope.keys).await?;
+        Ok((Standing { forgotten: Found::Proven(forgotten.clone()), hold }, asked))
     }
 
     /// Law (must): whether an archive is needed is decided by what is in the store after manifests were deleted.
@@ -252,9 +281,7 @@ impl Execution<'_> {
                 tracing::info!(%error, "not deleted");
                 Ok(Erased::Locked)
             }
-            Err(Storage::Store(error))
-                if matches!(error.kind, StoreErrorKind::AccessDenied | StoreErrorKind::FolderDenied) =>
-            {
+            Err(Storage::Store(error)) if is_refusal(error.kind) => {
                 self.refuse(&error.to_string());
                 Ok(Erased::Refused)
             }
@@ -271,4 +298,9 @@ impl Execution<'_> {
             ));
         }
     }
+}
+
+/// Whether the store, or the folder, does not let this account do it.
+fn is_refusal(kind: StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::AccessDenied | StoreErrorKind::FolderDenied)
 }

@@ -1,6 +1,7 @@
 //! What a sweep would do, by what is said about the backups.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor_storage::Error as Storage;
@@ -8,9 +9,9 @@ use intellistor_storage::catalog::contents::{BackupObjects, Contents};
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Found};
-use tokio_util::sync::CancellationToken;
 
 use super::locks::lock_on;
+use super::options::SweepOptions;
 use super::references::References;
 use super::report::SweepReport;
 use crate::error::{Error, Result};
@@ -18,6 +19,9 @@ use crate::lifecycle::scope::Scope;
 
 /// No sweep deletes a backup sooner: a manifest that is about to be published may need one that was forgotten a day ago.
 const SOONEST: TimeDelta = TimeDelta::days(2);
+
+/// For how long a backup that is held, and that another sweep has begun with, is left to that one: it may have been stopped.
+pub(super) const YIELDING: TimeDelta = TimeDelta::hours(1);
 
 /// A backup whose `forgotten.json` is proven and counts.
 #[derive(Debug, Clone)]
@@ -42,21 +46,30 @@ impl Plan {
         scope: &Scope<'_>,
         contents: &Contents,
         now: DateTime<Utc>,
+        options: &SweepOptions<'_>,
         report: &mut SweepReport,
-        cancel: &CancellationToken,
     ) -> Result<Self> {
         let mut plan = Self::default();
         let (mut said, mut due) = (Vec::new(), Vec::new());
+        let (mut is_any_proven, mut other_key) = (false, None);
         for (name, objects) in contents.all().filter(|(_, objects)| objects.has(ObjectKind::Forgotten)) {
-            if cancel.is_cancelled() {
+            if options.cancel.is_cancelled() {
                 return Err(Error::Interrupted);
             }
             let standing = standing(scope, name, objects).await?;
+            if let Found::Unproven(_) = standing.forgotten
+                && let Some(error) = wrong_key(scope, name).await
+            {
+                report.keep(name, "sealed with another key: a sweep with that key deletes it".to_owned());
+                other_key.get_or_insert((name.key(ObjectKind::Forgotten), error));
+                continue;
+            }
             for unproven in standing.unproven(name) {
                 report.warn(unproven);
             }
             // Law (must): only what is proven to be forgotten is deleted.
             let Found::Proven(forgotten) = &standing.forgotten else { continue };
+            is_any_proven = true;
             let found = ForgottenBackup {
                 name: name.clone(),
                 forgotten: forgotten.clone(),
@@ -71,7 +84,17 @@ impl Plan {
             let is_kept = reason.is_some() || standing.speaks_for(forgotten);
             if is_kept && forgotten.sweeping && !report.dry_run {
                 // A sweep that was interrupted before it looked has hidden it: it is listed again.
-                said.push(found);
+                let put =
+                    objects.modified_ms(ObjectKind::Forgotten).and_then(DateTime::from_timestamp_millis);
+                if put.is_some_and(|put| now - put < YIELDING) {
+                    let hour = "an interrupted sweep has hidden it; one that runs in an hour lists it again";
+                    report.keep(
+                        name,
+                        reason.map_or_else(|| hour.to_owned(), |reason| format!("{reason}; {hour}")),
+                    );
+                } else {
+                    said.push(found);
+                }
                 continue;
             }
             if let Some(reason) = reason {
@@ -80,7 +103,8 @@ impl Plan {
             if is_kept {
                 continue;
             }
-            let from = due_from(forgotten, objects.modified_ms(ObjectKind::Forgotten));
+            let put_ms = objects.modified_ms(ObjectKind::Forgotten);
+            let from = due_from(forgotten, put_ms, options.prune_after);
             if !forgotten.sweeping && now < from {
                 report.wait(name, from);
                 continue;
@@ -92,6 +116,10 @@ impl Plan {
                 None if forgotten.sweeping => said.push(found),
                 None => due.push(found),
             }
+        }
+        // Keys are exchanged once in years. Where nothing at all can be proven, the key that is configured is another one.
+        if let (false, Some((key, error))) = (is_any_proven, other_key) {
+            return Err(Error::SweepStopped { key, source: Box::new(error) });
         }
         said.append(&mut due);
         plan.due = said;
@@ -117,8 +145,12 @@ impl Plan {
                     bytes
                 }
                 Some(by) => {
-                    report.keep(name, needed_by(by, due.contains(name)));
-                    bytes(&[ObjectKind::Manifest, ObjectKind::Entries])
+                    let bytes = bytes(&[ObjectKind::Manifest, ObjectKind::Entries]);
+                    match due.contains(name) {
+                        true => report.delete_manifest(name, bytes, needed_by(by)),
+                        false => report.keep(name, needed_by(by)),
+                    }
+                    bytes
                 }
             };
             report.bytes_freed += freed;
@@ -126,10 +158,9 @@ impl Plan {
     }
 }
 
-/// Why an archive stays, where the backup's manifest goes with this sweep, or has gone before.
-pub(super) fn needed_by(manifest: &BackupName, goes_now: bool) -> String {
-    let goes_now = if goes_now { "only its manifest is deleted: " } else { "" };
-    format!("{goes_now}its archive is needed by the backup of {}", manifest.timestamp)
+/// Why an archive stays.
+pub(super) fn needed_by(manifest: &BackupName) -> String {
+    format!("its archive is needed by the backup of {}", manifest.timestamp)
 }
 
 /// What is said of a backup that has a `forgotten.json`.
@@ -140,17 +171,14 @@ async fn standing(scope: &Scope<'_>, name: &BackupName, objects: &BackupObjects)
     } else {
         Found::Nothing
     };
-    if let Found::Unproven(_) = forgotten {
-        // Forged, or is the key that we have another one? Then nothing is known of any backup.
-        let header = scope.header(name).await;
-        if let Ok(header) = header
-            && let Err(error @ (Storage::WrongKey { .. } | Storage::WrongPassphrase { .. })) =
-                scope.keys.data_key(header.keys(), header.backup_id())
-        {
-            return Err(Error::SweepStopped { key: name.manifest_key(), source: Box::new(error) });
-        }
-    }
     Ok(Standing { forgotten, hold })
+}
+
+/// Whether the backup was sealed with another key than ours: then what is said of it cannot be proven.
+async fn wrong_key(scope: &Scope<'_>, name: &BackupName) -> Option<Storage> {
+    let header = scope.header(name).await.ok()?;
+    let error = scope.keys.data_key(header.keys(), header.backup_id()).err()?;
+    matches!(error, Storage::WrongKey { .. } | Storage::WrongPassphrase { .. }).then_some(error)
 }
 
 /// What keeps a backup although it was forgotten. A hold that proves nothing is none to those who list; to delete in spite of it
@@ -170,9 +198,10 @@ pub(super) fn kept(standing: &Standing, forgotten: &Forgotten, name: &BackupName
 
 /// From when on a backup may be deleted. Whoever forgot it may have had a wrong clock, and the store may be a copy: what was put
 /// later counts from then.
-fn due_from(forgotten: &Forgotten, put_ms: Option<i64>) -> DateTime<Utc> {
+fn due_from(forgotten: &Forgotten, put_ms: Option<i64>, prune_after: Duration) -> DateTime<Utc> {
     let Forgotten { time, prunable_from, put, .. } = forgotten;
-    let wait = (*prunable_from - *time).max(SOONEST);
+    let prune_after = TimeDelta::from_std(prune_after).unwrap_or(TimeDelta::MAX);
+    let wait = (*prunable_from - *time).max(SOONEST).max(prune_after);
     let after = |time: DateTime<Utc>| time.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC);
     let put = put.or_else(|| put_ms.and_then(DateTime::from_timestamp_millis)).map(after);
     after(*time).max(*prunable_from).max(put.unwrap_or(DateTime::<Utc>::MIN_UTC))
@@ -212,17 +241,25 @@ mod tests {
             (0, 0, Some(0), 2),
             (0, -5, Some(1), 3),
         ] {
-            let due_from =
-                due_from(&forgotten(time, prunable_from), put.map(|day| at(day).timestamp_millis()));
+            let due_from = due_from(
+                &forgotten(time, prunable_from),
+                put.map(|day| at(day).timestamp_millis()),
+                Duration::ZERO,
+            );
             assert_eq!(due_from, at(due), "{time} {prunable_from} {put:?}");
         }
         let never = Forgotten { prunable_from: DateTime::<Utc>::MAX_UTC, ..forgotten(0, 0) };
         let put_again = Forgotten { put: Some(at(1)), ..forgotten(0, 8) };
+        let raised = Duration::from_secs(30 * 86_400);
+        assert_eq!(due_from(&forgotten(0, 8), None, raised), at(30), "prune_after was raised since");
         assert_eq!(
-            due_from(&put_again, Some(at(40).timestamp_millis())),
+            due_from(&put_again, Some(at(40).timestamp_millis()), Duration::ZERO),
             at(9),
             "by a sweep that gave it back"
         );
-        assert_eq!(due_from(&never, Some(at(0).timestamp_millis())), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(
+            due_from(&never, Some(at(0).timestamp_millis()), Duration::ZERO),
+            DateTime::<Utc>::MAX_UTC
+        );
     }
 }

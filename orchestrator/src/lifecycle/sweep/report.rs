@@ -16,6 +16,8 @@ pub struct SweepReport {
     pub dry_run: bool,
     /// Backups of which nothing is left, oldest first.
     pub deleted: Vec<SweptBackup>,
+    /// Backups that are gone, too, but their archives stay, since others need them.
+    pub archive_kept: Vec<ArchiveKept>,
     /// Forgotten ones whose time has not come.
     pub waiting: Vec<WaitingBackup>,
     /// Forgotten ones of which something stays although their time has come.
@@ -36,6 +38,19 @@ pub struct SweptBackup {
     pub key: String,
     /// Freed now: an earlier sweep may have freed more.
     pub bytes: u64,
+}
+
+/// A backup that cannot be restored any more, although its archive is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArchiveKept {
+    pub backup_id: String,
+    pub timestamp: String,
+    /// Its archive's key.
+    pub key: String,
+    /// Freed now.
+    pub bytes: u64,
+    /// Who needs the archive, for people.
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,6 +107,22 @@ impl SweepReport {
         let BackupName { backup_id, timestamp, .. } = name.clone();
         tracing::info!(backup_id, timestamp, reason, "a forgotten backup stays, or part of it");
         self.kept.push(UnsweptBackup { backup_id, timestamp, key, reason });
+    }
+
+    pub(super) fn delete_manifest(&mut self, name: &BackupName, bytes: u64, reason: String) {
+        let key = name.archive_key();
+        let BackupName { backup_id, timestamp, .. } = name.clone();
+        if !self.dry_run {
+            tracing::info!(
+                backup_id,
+                timestamp,
+                key,
+                bytes,
+                reason,
+                "deleted a forgotten backup, but for its archive"
+            );
+        }
+        self.archive_kept.push(ArchiveKept { backup_id, timestamp, key, bytes, reason });
     }
 
     pub(super) fn delete(&mut self, name: &BackupName, bytes: u64) {

@@ -81,7 +81,7 @@ async fn a_refusal_to_delete_is_reported_once_and_no_error() {
         let report = refusing.sweep_on(30).await.unwrap();
         let refusals = report.warnings.iter().filter(|warning| warning.contains("backup-client prune"));
         assert_eq!(refusals.count(), 1, "{report:?}");
-        let all = days(report.kept.iter().map(|backup| &backup.backup_id)).len() + report.deleted.len();
+        let all = report.kept.len() + report.archive_kept.len() + report.deleted.len();
         assert_eq!(all, 6, "every backup that is due has its verdict: {report:?}");
         shelf.assert_whole(LISTED, "refused").await;
         shelf.sweep_on(30).await.unwrap();

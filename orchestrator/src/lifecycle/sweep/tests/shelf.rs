@@ -165,7 +165,7 @@ pub(super) fn forgotten(on: i64) -> Forgotten {
 
 pub(super) fn hold(held: bool, unforgets: Option<&str>) -> Hold {
     let (by, why) = ("h".to_owned(), "audit".to_owned());
-    Hold { time: at(0), by, why, held, unforgets: unforgets.map(str::to_owned) }
+    Hold { time: at(0), by, why, held, unforgets: unforgets.map(str::to_owned).into_iter().collect() }
 }
 
 /// Days of backups in a report.
