@@ -61,9 +61,10 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::NoSuchBackup { .. } => {
             Some("`backup-client list` shows the backups that exist, `list --orphans` archives alone".to_owned())
         }
-        Error::BeingSwept { .. } => {
-            Some("`backup-client list` shows the backups that exist".to_owned())
-        }
+        Error::BeingSwept { key, .. } => Some(format!(
+            "What is still there of it can be restored or copied now: `backup-client restore --key {key}`, or `copy --key` \
+             with that key"
+        )),
         Error::OtherPolicy { found, .. } => Some(format!("Give the policy {found} with --policy")),
         Error::NoRetention { .. } => Some(
             "Write into the policy what is to be kept, for example `retention: { keep_daily: 7, keep_weekly: 5, \
@@ -71,8 +72,12 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
                 .to_owned(),
         ),
         Error::StoreLacks { store, field: "lock", .. } if store.starts_with("s3://") => {
-            Some(object_lock(store.trim_start_matches("s3://")))
+            Some(format!("{}. Or remove `lock` from the policy", object_lock(store)))
         }
+        Error::NoLegalHold { store, .. } if store.starts_with("s3://") => {
+            Some(format!("{}. Or leave out --legal", object_lock(store)))
+        }
+        Error::NoLegalHold { .. } => Some("Leave out --legal".to_owned()),
         Error::StoreLacks { .. } => Some("Remove the field from the policy, or name another `store`".to_owned()),
         Error::NotLocked { .. } => Some(
             "Grant s3:GetObjectRetention and s3:PutObjectRetention (docs/STORES.md), then run again: the agent sends nothing \
@@ -111,6 +116,10 @@ fn storage(error: &StorageError) -> Option<String> {
             "Set INTELLISTOR_KEY, INTELLISTOR_KEY_FILE or INTELLISTOR_PASSPHRASE to the key that sealed the backup"
                 .to_owned()
         }
+        StorageError::Integrity { .. } => {
+            "Restore from another backup, or try again if the store may have delivered it wrongly".to_owned()
+        }
+        StorageError::OtherBackup { .. } => "Restore from another backup".to_owned(),
         StorageError::WrongPassphrase { .. } => {
             "Set INTELLISTOR_PASSPHRASE to the passphrase that sealed it".to_owned()
         }
@@ -122,11 +131,12 @@ fn storage(error: &StorageError) -> Option<String> {
         }
         StorageError::NotOwner { host, .. } => format!(
             "Give this machine's policy another policy_id; or, if this machine replaces {host}, back up once with \
-             --take-over; or, for containers and other short-lived machines, set INTELLISTOR_MACHINE to one name for \
+             `backup-client backup --take-over` or `intellistor-agent run --take-over`; or, for containers and other short-lived machines, set INTELLISTOR_MACHINE to one name for \
              all of them"
         ),
         StorageError::UnreadableOwner { .. } => {
-            "Look at that object; if no other machine backs up this policy there, back up once with --take-over to rewrite it"
+            "Look at that object; if no other machine backs up this policy there, back up once with `backup-client backup \
+             --take-over` or `intellistor-agent run --take-over` to rewrite it"
                 .to_owned()
         }
         StorageError::Queue { kind, .. } => match kind {
@@ -230,13 +240,14 @@ fn store(error: &StoreError) -> String {
 }
 
 /// How a bucket gets Object Lock.
-fn object_lock(path: &str) -> String {
+fn object_lock(store: &str) -> String {
+    let path = store.trim_start_matches("s3://");
     let bucket = path.split('/').next().unwrap_or(path);
     format!(
         "Make a bucket that can lock (`aws s3api create-bucket --bucket NAME --object-lock-enabled-for-bucket`) and name it in \
          the policy's `store`; or let this one: `aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled`, then `aws s3api \
          put-object-lock-configuration --bucket {bucket} --object-lock-configuration ObjectLockEnabled=Enabled`. \
-         docs/RETENTION.md says more. Or remove `lock` from the policy"
+         docs/RETENTION.md says more"
     )
 }
 
@@ -322,6 +333,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_damaged_is_restored_from_elsewhere_and_what_is_being_swept_at_once() {
+        let damaged = StorageError::integrity("the manifest", "it was altered");
+        assert!(
+            with_storage_hint(&damaged).contains("Nothing from it was used. Restore from another backup")
+        );
+        let swept = with_hint(&Error::BeingSwept { key: "backups/p/a".to_owned(), why: "old".to_owned() });
+        for part in ["cannot be taken back", "restore --key backups/p/a", "`copy --key`"] {
+            assert!(swept.contains(part), "no {part:?} in {swept}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_without_lock_reads_the_same_for_a_policy_and_for_a_hold() {
+        let (store, reason) = ("s3://b/prefix".to_owned(), "object lock is not enabled".to_owned());
+        let refused = with_hint(&Error::NoLegalHold { store, reason });
+        for part in ["s3://b/prefix cannot keep", "not enabled", "--bucket b ", "leave out --legal"] {
+            assert!(refused.contains(part), "no {part:?} in {refused}");
+        }
+    }
+
+    #[test]
     fn a_refused_machine_reads_each_way_out() {
         let (policy_id, store) = ("p".to_owned(), "s3://b".to_owned());
         let key = "machine.json".to_owned();
@@ -330,9 +362,14 @@ mod tests {
         assert!(with_storage_hint(&junk).contains("--take-over"));
         let (host, since, this_host) = ("a".to_owned(), "2026".to_owned(), "b".to_owned());
         let refused = with_storage_hint(&StorageError::NotOwner { policy_id, store, host, since, this_host });
-        for part in
-            ["the machine a since 20", "policy_id", "--take-over", "INTELLISTOR_MACHINE", "this one is b"]
-        {
+        for part in [
+            "the machine a since 20",
+            "policy_id",
+            "backup --take-over",
+            "run --take-over",
+            "INTELLISTOR_MACHINE",
+            "this one is b",
+        ] {
             assert!(refused.contains(part), "no {part:?} in {refused}");
         }
     }

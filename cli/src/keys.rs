@@ -27,8 +27,21 @@ pub(crate) fn is_configured(environment: &Environment) -> Result<bool, Failure> 
     Ok(false)
 }
 
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A new backup: a new key will do.
+    Seal,
+    /// Backups that exist: a new key opens none of them.
+    Open,
+}
+
 /// The key that the environment names.
-pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<UserKey, Failure> {
+pub(crate) fn user_key(
+    environment: &Environment,
+    purpose: Purpose,
+    screen: &Screen,
+) -> Result<UserKey, Failure> {
     let mut set = Vec::new();
     for name in [KEY, KEY_FILE, PASSPHRASE] {
         if let Some(value) = environment.get(name)? {
@@ -36,10 +49,8 @@ pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<Use
         }
     }
     match (set.pop(), set.is_empty()) {
-        (None, _) => Err(Failure::configuration("no key is configured, and backups are always encrypted").hint(format!(
-            "create a key with `backup-client key-create --out intellistor.key`, then set {KEY_FILE}=intellistor.key \
-             in the environment or in a file named .env; {KEY} (the key itself) and {PASSPHRASE} work too"
-        ))),
+        (None, _) => Err(Failure::configuration("no key is configured, and backups are always encrypted")
+            .hint(missing(purpose))),
         (Some((name, value)), true) => from(name, value, screen),
         (Some((last, _)), false) => {
             let mut names: Vec<_> = set.iter().map(|(name, _)| *name).collect();
@@ -47,6 +58,20 @@ pub(crate) fn user_key(environment: &Environment, screen: &Screen) -> Result<Use
             Err(Failure::configuration(format!("more than one key is configured: {}", names.join(" and ")))
                 .hint("keep the one that sealed your backups, and unset the others"))
         }
+    }
+}
+
+/// What to do where no key is configured.
+fn missing(purpose: Purpose) -> String {
+    match purpose {
+        Purpose::Seal => format!(
+            "create a key with `backup-client key-create --out intellistor.key`, then set {KEY_FILE}=intellistor.key \
+             in the environment or in a file named .env; {KEY} (the key itself) and {PASSPHRASE} work too"
+        ),
+        Purpose::Open => format!(
+            "set the key that the backups were sealed with, in the environment or in a file named .env: {KEY_FILE} (its file), \
+             {KEY} (the key itself) or {PASSPHRASE}"
+        ),
     }
 }
 
@@ -79,7 +104,7 @@ mod tests {
     const TEXT: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     fn chosen(variables: &[(&str, &str)]) -> Result<UserKey, Failure> {
-        user_key(&Environment::of(variables), &Screen::default())
+        user_key(&Environment::of(variables), Purpose::Seal, &Screen::default())
     }
 
     #[test]
@@ -97,6 +122,12 @@ mod tests {
     fn none_and_several_are_configuration_errors_that_say_what_to_do() {
         let none = chosen(&[]).unwrap_err();
         assert!(none.to_string().contains("key-create"), "{none}");
+        let none = user_key(&Environment::of(&[]), Purpose::Open, &Screen::default()).unwrap_err();
+        let text = none.to_string();
+        assert!(
+            text.contains("sealed with") && !text.contains("key-create"),
+            "a new key opens nothing: {text}"
+        );
         let several = chosen(&[(KEY, TEXT), (PASSPHRASE, "hush")]).unwrap_err();
         let text = several.to_string();
         assert!(

@@ -66,6 +66,26 @@ pub(crate) struct KeyArgument {
     pub(crate) key: String,
 }
 
+/// A reason, for people. It becomes part of a statement, and one is read up to a bound; whoever lists backups reads it in one line.
+pub(crate) fn reason(text: &str) -> Result<String, String> {
+    const MOST: usize = 1000;
+    let length = text.chars().count();
+    if text.trim().is_empty() {
+        return Err("it is empty: say why".to_owned());
+    }
+    if length > MOST {
+        return Err(format!(
+            "it has {length} characters, and a reason has at most {MOST}: write where the rest can be read"
+        ));
+    }
+    if text.contains(char::is_control) {
+        return Err(
+            "it has a line break, a tab or another control character: write it in one line".to_owned()
+        );
+    }
+    Ok(text.to_owned())
+}
+
 /// What a backup may be sealed with.
 #[derive(Debug, Args)]
 pub(crate) struct SealArgument {
@@ -82,4 +102,28 @@ pub(crate) struct OnlyArgument {
     /// or braces also matches itself
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(crate) only: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_a_line_that_people_can_read() {
+        let longest = "ã".repeat(1000);
+        for good in ["case 2026/118", &longest] {
+            assert_eq!(reason(good).unwrap(), good);
+        }
+        let longer = "ã".repeat(1001);
+        for (bad, why) in [
+            ("", "empty"),
+            (" ", "empty"),
+            (&*longer, "1001 characters"),
+            ("a\nb", "one line"),
+            ("\u{1b}[2J", "one line"),
+        ] {
+            let refused = reason(bad).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use intellistor::{
 use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::keys;
+use crate::keys::{self, Purpose};
 use crate::restore_command::RestoreCommand;
 use crate::screen::Screen;
 use crate::selection::{SealArgument, Which};
@@ -51,7 +51,7 @@ impl Session {
     /// The policy's store, and the identity that opens its backups.
     pub(crate) async fn open(&self, policy: &Policy) -> Result<(Catalog, Identity), Failure> {
         let url = self.store_url(policy)?;
-        let key = keys::user_key(&self.environment, &self.screen)?;
+        let key = keys::user_key(&self.environment, Purpose::Open, &self.screen)?;
         Ok((self.open_store(&url).await?, key.into()))
     }
 
@@ -62,7 +62,7 @@ impl Session {
         seal: &SealArgument,
     ) -> Result<(Catalog, Recipients), Failure> {
         let url = self.store_url(policy)?;
-        let key = keys::user_key(&self.environment, &self.screen)?;
+        let key = keys::user_key(&self.environment, Purpose::Seal, &self.screen)?;
         if let Some(weakness) = key.weakness().filter(|_| !seal.weak_passphrase) {
             return Err(Failure::configuration(format!(
                 "the passphrase in {} is easily guessed by anyone who gets hold of a backup: {weakness}",
@@ -84,7 +84,7 @@ impl Session {
         let catalog = self.open_catalog(policy).await?;
         let key = match keys::is_configured(&self.environment)? {
             false => None,
-            true => match keys::user_key(&self.environment, &self.screen) {
+            true => match keys::user_key(&self.environment, Purpose::Open, &self.screen) {
                 Ok(key) => Some(key.into()),
                 Err(failure) => {
                     self.screen.warn(format_args!("continuing without a key: {}", failure.summary()));
@@ -292,12 +292,12 @@ impl Session {
         RestoreCommand { env_file, policy, key, without_manifest: false, only: &[], out: None }
     }
 
-    /// Says which stores are new: a disk that is not mounted looks like one.
-    pub(crate) fn note_new_stores(&self, folders: &[PathBuf]) {
+    /// Says which stores are new: a disk that is not mounted looks like one. `again`: what to do once it is.
+    pub(crate) fn note_new_stores(&self, folders: &[PathBuf], again: &str) {
         for folder in folders {
             self.screen.note(format_args!(
                 "created a new store in {}, which contained no backups. If a disk should be mounted there, mount it \
-                 and run this again",
+                 and {again}",
                 folder.display()
             ));
         }

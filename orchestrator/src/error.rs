@@ -222,7 +222,7 @@ pub enum Error {
     },
     /// Occurs when a backup is to be held or unforgotten that is being deleted.
     #[error(
-        "{key} is being deleted: it was forgotten ({why}), and a sweep has reached it. It cannot be taken back any more"
+        "{key} is being deleted: it was forgotten ({why}), and a sweep has begun to delete it, which cannot be taken back"
     )]
     BeingSwept {
         /// The archive's key.
@@ -234,12 +234,11 @@ pub enum Error {
     #[error("the policy {policy_id} has no `retention`, so all of its backups are kept")]
     NoRetention { policy_id: String },
     /// Occurs when a legal hold is wanted and the store knows none.
-    #[error(
-        "{store} has no legal holds: they need a bucket that was made with Object Lock. Nothing was changed"
-    )]
+    #[error("{store} cannot keep the legal hold that `--legal` asks for: {reason}. Nothing was changed")]
     NoLegalHold {
         /// The store's URL.
         store: String,
+        reason: String,
     },
     /// Occurs when a sweep cannot read a manifest: it does not know which archives that one needs.
     #[error(

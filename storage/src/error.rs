@@ -17,10 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Occurs when bytes from a store are not the bytes that were sealed: damaged, cut, swapped or forged.
-    #[error(
-        "{what} fails its integrity check: {reason}. Nothing from it was used. Restore from another backup, or try \
-         again if the store may have delivered it wrongly"
-    )]
+    #[error("{what} fails its integrity check: {reason}. Nothing from it was used")]
     Integrity {
         /// The object, segment, frame or entry.
         what: String,
@@ -30,7 +27,7 @@ pub enum Error {
     /// Occurs when a store has the archive or manifest of another backup under a backup's key.
     #[error(
         "{what} fails its integrity check: it belongs to {found}, and should belong to {expected}. Nothing from it \
-         was used. Someone has moved or copied objects in the store; restore from another backup"
+         was used. Someone has moved or copied objects in the store"
     )]
     OtherBackup {
         /// "the archive", "the manifest", ...

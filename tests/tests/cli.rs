@@ -84,7 +84,7 @@ fn keys_are_checked_before_anything_is_done() {
     let wrong = restore(&with("INTELLISTOR_KEY", OTHER_KEY));
     assert_message(wrong, 2, &["is sealed with key", "the configured key is", "INTELLISTOR_KEY"]);
     assert_message(restore(&with("INTELLISTOR_PASSPHRASE", "x")), 2, &["INTELLISTOR_KEY"]);
-    assert_message(restore(&Client::new(desk.dir.path())), 2, &["INTELLISTOR_KEY_FILE", "key-create"]);
+    assert_message(restore(&Client::new(desk.dir.path())), 2, &["INTELLISTOR_KEY_FILE", "sealed with"]);
     let both = restore(&with("INTELLISTOR_KEY", KEY).var("INTELLISTOR_PASSPHRASE", "x"));
     assert_message(both, 2, &["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE"]);
     let malformed = restore(&with("INTELLISTOR_KEY", "bm8gc2VjcmV0"));

@@ -296,6 +296,23 @@ fn a_full_disk_stops_it_and_the_next_copy_goes_on() {
 }
 
 #[test]
+fn another_key_and_a_bucket_that_is_not_there_are_told() {
+    let sandbox = Sandbox::filled(1);
+    let other =
+        sandbox.client.clone().var("INTELLISTOR_PASSPHRASE", "outras seis palavras que ninguém lhe disse");
+    let copy = |client: &Client, to: &str| client.run(["copy", "--policy", "here.yaml", "--to", to, "--all"]);
+    let refused = copy(&other, &sandbox.url("there")).expect(2);
+    assert!(refused.stderr.contains("INTELLISTOR_PASSPHRASE"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("--full") && !refused.stderr.contains("created a new store"));
+    let copied = copy(&sandbox.client, &sandbox.url("elsewhere")).expect(0);
+    assert!(copied.stderr.contains("copy again"), "{}", copied.stderr);
+
+    let server = S3Server::start(&sandbox.at("s3"));
+    let missing = copy(&sandbox.client.clone().vars(server.env()), "s3://no-such-bucket").expect(1);
+    assert!(missing.stderr.contains("in --to"), "{}", missing.stderr);
+}
+
+#[test]
 fn another_machines_store_and_the_store_itself_are_refused() {
     let sandbox = Sandbox::filled(1);
     sandbox.write_policy("theirs", "");

@@ -156,16 +156,27 @@ fn a_hold_keeps_a_backup_from_being_forgotten() {
     assert!(reasons.contains("held: case 2026/118"), "{reasons}");
     let rows = office.run("list").expect(0).json["backups"].clone();
     assert_eq!((&rows[0]["held"], &rows[1]["held"]), (&true.into(), &false.into()));
+    assert_eq!((&rows[0]["held_verified"], rows[1].get("held_verified")), (&true.into(), None));
+    let blind = office.client.clone().var("INTELLISTOR_KEY", "");
+    let rows = run(&blind, "list").expect(0).json["backups"].clone();
+    assert_eq!((&rows[0]["held"], &rows[0]["held_verified"]), (&true.into(), &false.into()));
+    let refused = run(&blind, &format!("release --key {first}")).expect(2);
+    assert!(!refused.stderr.contains("key-create"), "a new key opens nothing: {}", refused.stderr);
     // A hold takes a forgetting back for as long as it lasts.
     office.run(&format!("hold --key {second} --reason x")).expect(0);
     assert_eq!(office.listed().len(), 3);
     let released = office.run(&format!("release --key {second}")).expect(0);
     assert_eq!(released.json["state"], "forgotten");
+    assert!(released.stderr.contains("it is forgotten since 20"), "{}", released.stderr);
     office.run(&format!("release --key {first}")).expect(0);
     assert_eq!(keys(&office.run("forget").expect(0).json["forgotten"]), [first]);
     office.run("hold --latest --reason x").expect(0);
     let legal = office.run("hold --latest --reason x --legal").expect(2);
-    assert!(message(&legal).contains("Object Lock"), "{}", message(&legal));
+    assert!(
+        message(&legal).contains("no object lock. Nothing was changed. Leave out --legal"),
+        "{}",
+        message(&legal)
+    );
     let empty = office.run("hold|--latest|--reason| ").expect(2);
     assert!(message(&empty).contains("--reason"), "{}", message(&empty));
 }
@@ -235,7 +246,8 @@ fn a_forged_statement_is_reported_and_hides_nothing() {
     fs::write(office.object(&old, "hold.json"), altered).unwrap();
     let listed = office.run("list").expect(0);
     assert!(listed.stderr.contains("hold.json is not used"), "{}", listed.stderr);
-    assert_eq!(listed.json["backups"][0]["held"], false);
+    let row = &listed.json["backups"][0];
+    assert_eq!((&row["held"], &row["held_verified"]), (&false.into(), &false.into()));
     office.run(&format!("forget --key {old}")).expect(0);
     assert_eq!(office.listed(), [new]);
 }

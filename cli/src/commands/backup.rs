@@ -48,7 +48,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     policy.check_paths()?;
     intellistor::privilege::read_everything();
     let (catalog, recipients) = session.open_to_seal(&policy, &command.seal).await?;
-    session.note_new_stores(&catalog.new_folders());
+    session.note_new_stores(&catalog.new_folders(), "back up again");
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = BackupOptions {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::BinaryBytes;
-use intellistor::{CopyOptions, CopyReport, CopySelection, StoreUrl};
+use intellistor::{CopyOptions, CopyReport, CopySelection, Error, StorageError, StoreErrorKind, StoreUrl};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -25,7 +25,8 @@ Every object is copied byte for byte: nothing is decrypted, the same key opens t
 target restores from it. Each byte is compared with what was sealed while it is copied. What the target has is skipped, never \
 replaced; after an interruption, the same command continues. The policy's `lock` and `storage_class` are not applied to the \
 copy: lock it with the target's own settings. \
-Exit code 2 if the target is the store itself, or holds another machine's backups of this policy: nothing was written. \
+Exit code 2 if the target is the store itself, or holds another machine's backups of this policy: nothing was written; or if \
+another key than the configured one opens the backups that were not copied. \
 Exit code 3: some backups were passed over (see `passed_over`). \
 Exit code 4: some backups are damaged in the store, and were not copied (see `failed`); the others were.")]
 pub(crate) struct Copy {
@@ -76,23 +77,39 @@ pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failu
     let selection = command.which.selection()?;
     let (from, identity) = session.open(&policy).await?;
     let (to, other_endpoint) = session.open_target(&command.to, command.to_env_file.as_deref()).await?;
-    if !command.dry_run {
-        session.note_new_stores(&to.new_folders());
-    }
+    let new_stores = to.new_folders();
     let run = session.run_options();
     let meter = Meter::start(&session.screen, "copying", run.progress.clone());
     let options = CopyOptions { selection, dry_run: command.dry_run, other_endpoint, run };
     let report = intellistor::copy(&from, &to, &identity, &policy.policy_id, options).await;
-    let report = report.map_err(Failure::engine(format!("cannot copy backups to {}", command.to)))?;
+    let report = report.map_err(|error| failed(error, &to.url(), command))?;
     let is_drawn = meter.is_some();
     drop(meter);
     for warning in &report.warnings {
         session.screen.warn(warning);
     }
+    if !command.dry_run && report.objects > 0 {
+        session.note_new_stores(&new_stores, "copy again");
+    }
     if is_drawn {
         session.screen.note(summary(&report));
     }
     conclude(&report)
+}
+
+/// The engine's error. Where the target's bucket or folder is not there, the policy and the environment are not to blame.
+fn failed(error: Error, to: &str, command: &Copy) -> Failure {
+    let what = format!("cannot copy backups to {}", command.to);
+    match &error {
+        Error::Storage(StorageError::Store(of_store))
+            if of_store.kind == StoreErrorKind::NoSuchStore && of_store.store == to =>
+        {
+            Failure::new(error.category().into(), what)
+                .because(&error)
+                .hint("check the bucket or folder in --to; it must exist: create it, or mount the disk that it is on")
+        }
+        _ => Failure::engine(what)(error),
+    }
 }
 
 fn summary(report: &CopyReport) -> String {
@@ -109,14 +126,24 @@ fn conclude(report: &CopyReport) -> Result<Done, Failure> {
     if report.failed.is_empty() {
         return Done::document(report, if report.is_complete() { Exit::Success } else { Exit::Incomplete });
     }
-    let exit = if report.is_damaged { Exit::Integrity } else { Exit::Failed };
+    let exit = match () {
+        () if report.is_damaged => Exit::Integrity,
+        () if report.is_of_another_key => Exit::Configuration,
+        () => Exit::Failed,
+    };
     let failed = counted(report.failed.len() as u64, "backup");
     let reasons = report.failed.iter().map(|backup| format!("{}: {}", backup.key, backup.reason));
     let reasons = reasons.collect::<Vec<_>>().join("\n");
-    Err(Failure::new(exit, format!("{failed} could not be copied to {}", report.to))
-        .because(reasons)
-        .hint("`backup-client verify` checks a backup; a new one, with `backup --full`, depends on nothing damaged")
-        .with_members(report))
+    let failure =
+        Failure::new(exit, format!("{failed} could not be copied to {}", report.to)).because(reasons);
+    // Another key does not open them; the reasons say which does.
+    let failure = match exit {
+        Exit::Configuration => failure,
+        _ => failure.hint(
+            "`backup-client verify` checks a backup; a new one, with `backup --full`, depends on nothing damaged",
+        ),
+    };
+    Err(failure.with_members(report))
 }
 
 #[cfg(test)]
@@ -153,5 +180,22 @@ mod tests {
         assert_eq!(exit_of(1, 0, false), Exit::Incomplete);
         assert_eq!(exit_of(1, 1, false), Exit::Failed);
         assert_eq!(exit_of(0, 2, true), Exit::Integrity);
+    }
+
+    #[test]
+    fn another_key_is_no_damage() {
+        let report = CopyReport {
+            failed: vec![UncopiedBackup {
+                backup_id: "b".to_owned(),
+                timestamp: "t".to_owned(),
+                key: "k".to_owned(),
+                reason: "sealed with another key".to_owned(),
+            }],
+            is_of_another_key: true,
+            ..CopyReport::default()
+        };
+        let failure = conclude(&report).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Configuration);
+        assert!(!failure.to_string().contains("--full"), "{failure}");
     }
 }

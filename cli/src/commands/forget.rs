@@ -6,7 +6,7 @@ use intellistor::{ForgetOptions, ForgetReport, RetentionOptions};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
-use crate::selection::PolicyArgument;
+use crate::selection::{PolicyArgument, reason};
 use crate::session::Session;
 use crate::units::counted;
 
@@ -28,7 +28,7 @@ pub(crate) struct Forget {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Why, for whoever lists forgotten backups
-    #[arg(long, value_name = "TEXT", requires = "key")]
+    #[arg(long, value_name = "TEXT", requires = "key", value_parser = reason)]
     why: Option<String>,
     /// With --key: forget it even if it is the newest backup, or the newest without problems. Without --key: apply the rules even
     /// though many files are missing or changed, since none of them is lost

@@ -6,7 +6,7 @@ use intellistor::{HoldOptions, HoldReport};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
-use crate::selection::{PolicyArgument, Which};
+use crate::selection::{PolicyArgument, Which, reason};
 use crate::session::Session;
 
 /// Keep a backup, whatever the policy's retention says, until it is released
@@ -25,7 +25,7 @@ pub(crate) struct Hold {
     #[command(flatten)]
     which: Which,
     /// Why, for whoever wants to forget it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
     /// Also set S3 legal holds on the backup's objects
     #[arg(long)]
@@ -36,9 +36,6 @@ pub(crate) struct Hold {
 }
 
 pub(crate) async fn run(command: &Hold, session: &Session) -> Result<Done, Failure> {
-    if command.reason.trim().is_empty() {
-        return Err(Failure::configuration("--reason is empty: say why the backup is held"));
-    }
     let policy = session.policy(&command.policy.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = match &command.which.key {

@@ -95,7 +95,7 @@ mod tests {
             panic!("no document");
         };
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let key = keys::user_key(&session.environment, &session.screen).unwrap();
+        let key = keys::user_key(&session.environment, keys::Purpose::Open, &session.screen).unwrap();
         assert_eq!(document["key_id"], key.id().unwrap().to_string());
         assert!(!text.contains(key.to_base64().unwrap().as_str()));
         #[cfg(unix)]

@@ -26,7 +26,7 @@ restore, show, verify and decrypt take a backup's `key` as --key. `machine` is t
 `host` is where each backup was made, according to its manifest (not verified). Where the policy has `lock`, `locked_until` \
 is until when a backup can neither be deleted nor replaced. Listing needs no encryption key. With one, forgotten \
 backups are left out, once the key has proven that whoever has the key forgot them; without one, they are listed, and \
-`forgotten` has what is said about them, unverified.")]
+`forgotten` has what is said about them, unverified. `held` is proven where `held_verified` is true.")]
 pub(crate) struct List {
     #[command(flatten)]
     policy: PolicyArgument,

@@ -1,7 +1,7 @@
 //! `release`: ends a hold.
 
 use clap::Args;
-use intellistor::HoldOptions;
+use intellistor::{BackupName, BackupState, Catalog, Forgotten, HoldOptions, Identity};
 
 use crate::commands::hold::shown;
 use crate::failure::Failure;
@@ -38,5 +38,30 @@ pub(crate) async fn run(command: &Release, session: &Session) -> Result<Done, Fa
     let options = HoldOptions { legal: command.legal, dry_run: command.dry_run };
     let released = intellistor::release(&catalog, &identity, &policy.policy_id, &name, options);
     let what = format!("cannot release backup {}", name.backup_id);
-    shown(&session.unless_cancelled(released).await.map_err(Failure::engine(what))?, session)
+    let mut report = session.unless_cancelled(released).await.map_err(Failure::engine(what))?;
+    if report.state == BackupState::Forgotten {
+        report.notes.push(forgotten_again(&catalog, &identity, &name, session).await);
+    }
+    shown(&report, session)
+}
+
+/// The hold has hidden that a backup is forgotten.
+async fn forgotten_again(
+    catalog: &Catalog,
+    identity: &Identity,
+    name: &BackupName,
+    session: &Session,
+) -> String {
+    let again = "`unforget` lists it again";
+    // In a dry run the hold is there still.
+    match session.unless_cancelled(catalog.forgotten(name, identity)).await {
+        Ok(Some(Forgotten { time, prunable_from, .. })) => format!(
+            "it is forgotten since {}, and the next sweep may delete it from {} on; {again}",
+            time.format("%Y-%m-%d"),
+            prunable_from.format("%Y-%m-%d %H:%M UTC")
+        ),
+        _ => format!(
+            "it was forgotten before it was held, and a sweep may delete it once it is released; {again}"
+        ),
+    }
 }

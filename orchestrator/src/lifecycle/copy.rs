@@ -34,7 +34,7 @@ pub use selection::CopySelection;
 
 use crate::advice::with_advice;
 use crate::catalog::Catalog;
-use crate::error::{Category, Error, Result};
+use crate::error::{Error, Result};
 use crate::lifecycle::copy::backup::BackupCopier;
 use crate::lifecycle::copy::outcome::Outcome;
 use crate::lifecycle::copy::selection::{Chosen, choose};
@@ -108,8 +108,7 @@ async fn copy_chosen(
         let outcome = match copier.copy(&name).await {
             Ok(outcome) => outcome,
             Err(error) if is_of_this(&error, from) => {
-                let is_damage = error.category() == Category::Integrity;
-                Outcome::Failed { reason: with_advice(&error), is_damage }
+                Outcome::Failed { reason: with_advice(&error), cause: error.category() }
             }
             Err(error) => return Err(error),
         };

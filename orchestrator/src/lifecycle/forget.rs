@@ -114,16 +114,29 @@ pub async fn forget(
     let scope = Scope { catalog, keys, policy_id: &policy.policy_id };
     scope.check(name)?;
     catalog.confirm(&policy.policy_id).await?;
-    exists(scope, name).await?;
     let mut report = ForgetReport::new(&scope, options.dry_run);
+    // Before the look at the manifest, which a sweep deletes first.
     let standing = scope.standing(name).await?;
     report.warnings.extend(standing.unproven(name));
     report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if let Some(Forgotten { time, why, prunable_from, .. }) = standing.forgotten() {
-        report.notes.push(format!("it was forgotten already, on {}: {why}", time.format("%Y-%m-%d")));
-        report.prunable_from = Some(*prunable_from);
+    if let Some(Forgotten { time, why, prunable_from, sweeping, .. }) = standing.forgotten() {
+        let when = time.format("%Y-%m-%d");
+        report.notes.push(match (sweeping, scope.store().head(&name.manifest_key()).await?) {
+            (_, None) => format!(
+                "it was forgotten already, on {when} ({why}), and a sweep has deleted it; its archive stays while other \
+                 backups need it"
+            ),
+            (true, Some(_)) => format!(
+                "it was forgotten already, on {when} ({why}), and a sweep has begun to delete it, which cannot be taken back"
+            ),
+            (false, Some(_)) => {
+                report.prunable_from = Some(*prunable_from);
+                format!("it was forgotten already, on {when}: {why}")
+            }
+        });
         return Ok(report);
     }
+    exists(scope, name).await?;
     let key = name.archive_key();
     if let Some(hold) = standing.held() {
         return Err(Error::OnHold { key, why: hold.why.clone() });

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::manifest::{Head, VerifiedManifest};
+use intellistor_storage::{Error as Storage, StoreErrorKind};
 
 use super::scope::Scope;
 use super::subject::Subject;
@@ -15,10 +16,14 @@ use crate::error::{Error, Result};
 /// Fails where the store knows no legal holds. Nothing is written.
 pub(super) async fn check(scope: &Scope<'_>) -> Result<()> {
     let store = scope.store();
+    let lacks = |reason: String| Error::NoLegalHold { store: store.url(), reason };
     if !store.capabilities().object_lock {
-        return Err(Error::NoLegalHold { store: store.url() });
+        return Err(lacks("it has no object lock".to_owned()));
     }
-    Ok(store.check_object_lock().await?)
+    match store.check_object_lock().await {
+        Err(Storage::Store(error)) if error.kind == StoreErrorKind::Unsupported => Err(lacks(error.reason)),
+        checked => Ok(checked?),
+    }
 }
 
 /// The objects that a backup needs.

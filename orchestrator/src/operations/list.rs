@@ -67,8 +67,12 @@ pub struct BackupRow {
     pub archive_bytes: u64,
     /// Size of the manifest.
     pub manifest_bytes: u64,
-    /// Whether `hold.json` says that it is held.
+    /// Whether `hold.json` says that it is held. With a key, whether that is proven, too.
     pub held: bool,
+    /// Whether `hold.json` is proven with the key. Anyone who can write to the store may have put one that is not. `None` where
+    /// there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_verified: Option<bool>,
     /// What `forgotten.json` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<ForgottenRow>,
@@ -131,7 +135,8 @@ pub async fn list(catalog: &Catalog, policy_id: &str, keys: Option<&dyn OpensBac
     let (mut backups, mut forgotten, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for ((backup, host), said) in listed.into_iter().zip(hosts).zip(said) {
         warnings.extend(said.warnings);
-        let row = BackupRow { held: said.held, forgotten: said.forgotten, ..BackupRow::new(backup, host) };
+        let Said { held, held_verified, forgotten: is_forgotten, .. } = said;
+        let row = BackupRow { held, held_verified, forgotten: is_forgotten, ..BackupRow::new(backup, host) };
         match (&row.forgotten, keys.is_some()) {
             (Some(ForgottenRow { verified: true, .. }), _) => forgotten.push(row),
             // It may be so.
@@ -158,6 +163,7 @@ pub async fn list(catalog: &Catalog, policy_id: &str, keys: Option<&dyn OpensBac
 #[derive(Default)]
 struct Said {
     held: bool,
+    held_verified: Option<bool>,
     forgotten: Option<ForgottenRow>,
     warnings: Vec<String>,
 }
@@ -181,7 +187,9 @@ async fn said(
             let says = statements::read_unproven::<Forgotten>(store, name).await?;
             forgotten = Some(ForgottenRow { verified: false, says: says.as_ref().map(details) });
         }
-        return Ok(Said { held: hold.is_some_and(|hold| hold.held), forgotten, warnings: Vec::new() });
+        let held_verified = may_be_held.then_some(false);
+        let held = hold.is_some_and(|hold| hold.held);
+        return Ok(Said { held, held_verified, forgotten, warnings: Vec::new() });
     };
     let standing = Standing::read(store, name, keys).await?;
     let forgotten = match (standing.forgotten(), &standing.forgotten) {
@@ -189,7 +197,11 @@ async fn said(
         (None, Found::Unproven(_)) => Some(ForgottenRow { verified: false, says: None }),
         (None, _) => None,
     };
-    Ok(Said { held: standing.held().is_some(), forgotten, warnings: standing.unproven(name) })
+    let held_verified = match &standing.hold {
+        Found::Nothing => None,
+        hold => Some(matches!(hold, Found::Proven(_))),
+    };
+    Ok(Said { held: standing.held().is_some(), held_verified, forgotten, warnings: standing.unproven(name) })
 }
 
 fn details(Forgotten { time, by, why, prunable_from, .. }: &Forgotten) -> ForgottenDetails {
@@ -216,6 +228,7 @@ impl BackupRow {
             archive_bytes,
             manifest_bytes,
             held: false,
+            held_verified: None,
             forgotten: None,
             locked_until: None,
         }

@@ -123,8 +123,9 @@ pub enum PolicyError {
     KeepWithinRange { span: Duration },
     /// Occurs when `prune_after` leaves no time to notice what was forgotten, or is longer than a calendar.
     #[error(
-        "`prune_after` is {}, and must be from 2d to 36500d: a backup in progress may depend on one that was forgotten yesterday",
-        duration_text(*span)
+        "`prune_after` is {}, and must be from 2d to 36500d: {}",
+        duration_text(*span),
+        why_not(*span)
     )]
     PruneAfterRange { span: Duration },
     /// Occurs when no store could lock for so many days.
@@ -172,6 +173,15 @@ pub enum PolicyError {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+fn why_not(prune_after: Duration) -> &'static str {
+    match prune_after < Duration::from_secs(2 * 24 * 3600) {
+        true => "a backup in progress may depend on one that was forgotten yesterday",
+        false => {
+            "that is a hundred years. To keep what was forgotten, leave out `retention`, or never run `prune`"
+        }
+    }
 }
 
 fn or_nearest(nearest: Option<&str>) -> String {

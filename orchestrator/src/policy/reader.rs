@@ -45,7 +45,7 @@ impl Policy {
             let at = error.location().unwrap_or(Location::UNKNOWN);
             let at = PolicyLocation::new(origin.to_owned(), text, at.line(), at.column());
             let correction = correction(text, at.line, &error);
-            PolicyError::Invalid { at: Box::new(at), reason: reason(&error), correction }
+            PolicyError::Invalid { at: Box::new(at), reason: reason(&error, text), correction }
         })
     }
 }
@@ -104,7 +104,7 @@ fn bounded() -> Options {
     options
 }
 
-fn reason(error: &serde_yaml::Error) -> String {
+fn reason(error: &serde_yaml::Error, text: &str) -> String {
     use serde_yaml::Error as Yaml;
     let error = error.without_snippet();
     match error {
@@ -115,6 +115,10 @@ fn reason(error: &serde_yaml::Error) -> String {
             format!("{variant:?} is not one of {}", expected.join(", "))
         }
         Yaml::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
+        Yaml::Unexpected { expected: "mapping start", location, .. } => {
+            let line = usize::try_from(location.line()).unwrap_or(usize::MAX);
+            format!("here belong fields and their values, as in {}", example(text, line))
+        }
         // From `fields`, with the values quoted.
         Yaml::Message { msg, .. } => Escaped(msg).to_string(),
         _ => {
@@ -125,4 +129,19 @@ fn reason(error: &serde_yaml::Error) -> String {
             format!("{message}{}", if in_double_quotes { hint } else { "" })
         }
     }
+}
+
+/// What to write into the block that a line belongs to.
+fn example(text: &str, line: usize) -> &'static str {
+    const BLOCKS: [(&str, &str); 4] = [
+        ("retention:", "`retention: { keep_daily: 7, keep_weekly: 5 }`"),
+        ("lock:", "`lock: { mode: governance, days: 30 }`"),
+        ("logs:", "`logs: { keep_days: 90 }`"),
+        ("resume:", "`resume: { fresh_after: 6h }`"),
+    ];
+    let lines: Vec<_> = text.lines().take(line).collect();
+    let begins_block = |line: &&&str| !line.starts_with([' ', '-', '#']) && !line.trim().is_empty();
+    let block = lines.iter().rev().find(begins_block);
+    let known = BLOCKS.iter().find(|(name, _)| block.is_some_and(|line| line.starts_with(name)));
+    known.map_or("`policy_id: documents`, each in a line of its own", |(_, example)| example)
 }

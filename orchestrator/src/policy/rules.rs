@@ -99,6 +99,18 @@ pub(super) fn check_storage_class(class: &str) -> Result<(), PolicyError> {
 /// # Errors
 /// [`PolicyError::BadDuration`].
 pub fn parse_duration(text: &str) -> Result<Duration, PolicyError> {
-    humantime::parse_duration(text)
-        .map_err(|error| PolicyError::BadDuration { text: text.to_owned(), reason: error.to_string() })
+    use humantime::DurationError as Bad;
+    humantime::parse_duration(text).map_err(|error| {
+        let reason = match error {
+            // Of the library's words these say where in the text it stopped, and not what it lacks.
+            Bad::InvalidCharacter(_) => {
+                "a number is followed by something that is no unit of time".to_owned()
+            }
+            Bad::NumberExpected(_) if text.trim_start().starts_with('-') => "it is negative".to_owned(),
+            Bad::NumberExpected(_) => "each part begins with a number".to_owned(),
+            Bad::NumberOverflow => "it is too long".to_owned(),
+            error => error.to_string(),
+        };
+        PolicyError::BadDuration { text: text.to_owned(), reason }
+    })
 }

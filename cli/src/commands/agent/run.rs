@@ -76,7 +76,7 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     let report = agent.run(&catalog, &recipients, policy, options).await;
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
-    session.note_new_stores(&new_stores);
+    session.note_new_stores(&new_stores, "run this again");
     match (meter, &report.outcome) {
         (Some(meter), Ok(backup)) => {
             meter.finish(&summary(&report));

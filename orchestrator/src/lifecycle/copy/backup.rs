@@ -15,7 +15,7 @@ use intellistor_storage::objects::PutOptions;
 use intellistor_storage::{Error as Storage, StoreError, StoreErrorKind};
 
 use crate::catalog::Catalog;
-use crate::error::{Error, Result};
+use crate::error::{Category, Error, Result};
 use crate::lifecycle::copy::outcome::Outcome;
 use crate::lifecycle::copy::target::Target;
 use crate::lifecycle::forget;
@@ -120,7 +120,7 @@ impl<'a> BackupCopier<'a> {
         {
             return Ok(Outcome::Failed {
                 reason: format!("{key}, which it needs, cannot be copied: {why}"),
-                is_damage: true,
+                cause: Category::Integrity,
             });
         }
         let (objects, before) = (self.objects, self.bytes);

@@ -1,5 +1,7 @@
 //! What becomes of one backup.
 
+use crate::error::Category;
+
 /// What became of a backup.
 #[derive(Debug)]
 pub(in crate::lifecycle) enum Outcome {
@@ -10,5 +12,5 @@ pub(in crate::lifecycle) enum Outcome {
     /// It was left out for a reason that a person must see.
     PassedOver { reason: String },
     /// It cannot be copied as it is.
-    Failed { reason: String, is_damage: bool },
+    Failed { reason: String, cause: Category },
 }

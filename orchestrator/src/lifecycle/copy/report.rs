@@ -3,6 +3,7 @@
 use intellistor_storage::catalog::layout::BackupName;
 use serde::Serialize;
 
+use crate::error::Category;
 use crate::lifecycle::copy::outcome::Outcome;
 
 /// A backup that is in the target now, and was not.
@@ -44,6 +45,9 @@ pub struct CopyReport {
     /// Whether a byte of one of those is not what was sealed.
     #[serde(skip)]
     pub is_damaged: bool,
+    /// Whether all of them are sealed with another key.
+    #[serde(skip)]
+    pub is_of_another_key: bool,
     /// Objects that were written.
     pub objects: u64,
     /// Bytes that were written.
@@ -74,9 +78,11 @@ impl CopyReport {
                 tracing::warn!(key, "backup not copied: {reason}");
                 (&mut self.passed_over, reason)
             }
-            Outcome::Failed { reason, is_damage } => {
+            Outcome::Failed { reason, cause } => {
                 tracing::error!(key, "backup not copied: {reason}");
-                self.is_damaged |= is_damage;
+                self.is_damaged |= cause == Category::Integrity;
+                self.is_of_another_key =
+                    cause == Category::Configuration && (self.is_of_another_key || self.failed.is_empty());
                 (&mut self.failed, reason)
             }
         };

@@ -113,3 +113,19 @@ async fn a_forged_statement_is_shown_and_hides_nothing() {
     backups.forget(&old, false).await.unwrap();
     assert!(!backups.is_listed(&old).await, "a proven one takes its place");
 }
+
+#[tokio::test]
+async fn what_a_sweep_has_deleted_was_forgotten_already() {
+    let backups = Backups::new();
+    let old = backups.make("20261101T020000Z").await;
+    backups.make("20261102T020000Z").await;
+    backups.say_forgotten(&old, true).await;
+    let begun = backups.forget(&old, false).await.unwrap();
+    assert!(begun.notes[0].contains("a sweep has begun to delete it"), "{begun:?}");
+    backups.scope().store().delete(&old.manifest_key()).await.unwrap();
+    let swept = backups.forget(&old, false).await.unwrap();
+    let says = "a sweep has deleted it; its archive stays while other backups need it";
+    assert!(swept.notes[0].contains(says) && swept.forgotten.is_empty(), "{swept:?}");
+    // No `unforget` is promised.
+    assert_eq!((begun.prunable_from, swept.prunable_from), (None, None));
+}
