@@ -88,7 +88,7 @@ pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failu
     for warning in &report.warnings {
         session.screen.warn(warning);
     }
-    if !command.dry_run && report.objects > 0 {
+    if !command.dry_run && !report.copied.is_empty() {
         session.note_new_stores(&new_stores, "copy again");
     }
     if is_drawn {
