@@ -11,6 +11,7 @@ pub mod decrypt_py;
 pub mod disk;
 pub mod events;
 pub mod folders;
+pub mod forgotten;
 pub mod hostile_backup;
 #[cfg(unix)]
 pub mod memory_sandbox;

@@ -2,21 +2,19 @@
 //! one of the night before, and a full one every thirtieth night.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use chrono::{DateTime, Duration, Utc};
 use intellistor::{BackupName, Entry, EntryKind, Identity, Recipients, UserKey, VerifiedManifest};
 use intellistor_storage::archive::{Header, SegmentSealer};
 use intellistor_storage::catalog::layout::TIMESTAMP;
-use intellistor_storage::catalog::statements::{self, Forgotten};
 use intellistor_storage::keys::DataKey;
 use intellistor_storage::manifest::{
     BackupFacts, Base, Extent, ManifestDraft, Origin, PartEntries, put_manifest,
 };
-use intellistor_storage::objects::{MemoryStore, ObjectStore, ObjectStoreExt as _};
+use intellistor_storage::objects::{MemoryStore, ObjectStore as _, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::hostile_backup::{entry, members};
@@ -141,25 +139,6 @@ impl NightlyBackups {
             let path = folder.join(&key);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, self.memory.get_range(&key, 0..u64::MAX).await.unwrap()).unwrap();
-        }
-    }
-
-    /// Makes every `forgotten.json` in a folder store as old as if it had been put so long ago.
-    pub async fn backdate(&self, store: &dyn ObjectStore, folder: &Path, age: Duration) {
-        let keys = Recipients::from(self.key.clone());
-        for night in 0..self.nights.len() {
-            let name = self.name(night);
-            let path = folder.join(name.manifest_key()).with_file_name("forgotten.json");
-            let Ok(bytes) = fs::read(&path) else { continue };
-            let says: Forgotten = statements::decode(&name, &bytes, &keys).unwrap();
-            let (time, prunable_from) = (says.time - age, says.prunable_from - age);
-            let says = Forgotten { time, prunable_from, ..says };
-            let header = statements::header_in::<Forgotten>(store, &name).await.unwrap();
-            let data_key =
-                intellistor::OpensBackups::data_key(&keys, header.keys(), header.backup_id()).unwrap();
-            fs::write(&path, statements::encode(&header, &data_key, &says).unwrap()).unwrap();
-            let put = SystemTime::now() - age.to_std().unwrap();
-            File::options().write(true).open(&path).unwrap().set_modified(put).unwrap();
         }
     }
 }

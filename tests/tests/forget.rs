@@ -7,6 +7,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use intellistor::UserKey;
+use intellistor_tests::folders::files_below;
+use intellistor_tests::forgotten;
 use intellistor_tests::program::{Client, Output};
 use serde_json::Value;
 
@@ -370,4 +373,65 @@ fn a_time_that_was_set_everywhere_is_no_alarm_and_another_content_is() {
     let locked = office.run("backup").expect(3);
     assert!(locked.warnings().contains("ransom"), "{}", locked.warnings());
     assert!(office.run("forget").expect(0).json["resting"].as_str().unwrap().contains("ransom"));
+}
+
+#[tokio::test]
+async fn after_an_exchange_of_keys_each_key_prunes_what_it_has_forgotten() {
+    let office = Office::new("");
+    let newer = office.client.clone().var("INTELLISTOR_KEY", OTHER_KEY);
+    let by = [(&office.client, KEY), (&newer, OTHER_KEY)];
+    let mut made = Vec::new();
+    for (client, _) in by {
+        // The first on none, as none opens with its key; the last on the second.
+        for line in ["backup", "backup --full", "backup"] {
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            // The first with the new key says that it is another one.
+            let done = run(client, line).expect(if made.len() == 3 { 3 } else { 0 });
+            made.push(done.key_backup().to_owned());
+        }
+    }
+    for (nth, (client, key)) in by.into_iter().enumerate() {
+        for backup in &made[nth * 3..nth * 3 + 2] {
+            run(client, &format!("forget --key {backup}")).expect(0);
+        }
+        let key = UserKey::from_base64("KEY", key).unwrap();
+        forgotten::backdate(&office.at("store"), &key, chrono::Duration::days(9)).await;
+    }
+    let stranger =
+        office.client.clone().var("INTELLISTOR_KEY", UserKey::generate().to_base64().unwrap().as_str());
+    let folder = |backup: &str| office.object(backup, "");
+    let objects = |backups: &[String]| -> Vec<(PathBuf, Vec<u8>)> {
+        let files = backups.iter().map(|backup| folder(backup)).filter(|folder| folder.exists());
+        let files = files.flat_map(|folder| files_below(&folder));
+        files.map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    };
+    let all = objects(&made);
+    let refused = run(&stranger, "prune").expect(2);
+    assert!(!message(&refused).contains("by hand"), "{}", message(&refused));
+    assert!(objects(&made) == all, "a key that opens none deletes nothing");
+    let mut restored = 0;
+    for (nth, (client, _)) in by.into_iter().enumerate().rev() {
+        let (own, others) = match nth {
+            0 => made.split_at(3),
+            _ => (&made[3..], &made[..3]),
+        };
+        let before = objects(others);
+        let pruned = run(client, "prune").expect(0).json;
+        assert_eq!(keys(&pruned["deleted"]), own[..1], "{pruned:#}");
+        assert!(objects(others) == before, "what the other key has made is as it was");
+        assert!(!folder(&own[0]).exists() && !office.object(&own[1], "manifest.json").exists());
+        assert!(office.object(&own[1], "backup.tar.gz.enc").exists(), "the last one needs it");
+        for (client, left) in [(by[0].0, &made[..3]), (by[1].0, &made[3..])] {
+            for backup in left.iter().filter(|backup| office.object(backup, "manifest.json").exists()) {
+                restored += 1;
+                let out = format!("restored-{restored}");
+                run(client, &format!("restore --key {backup} --out {out}")).expect(0);
+                for n in 0..30 {
+                    let found = fs::read_to_string(office.at(&format!("{out}/{n}.txt"))).unwrap();
+                    assert_eq!(found, format!("content {n}"), "{backup}");
+                }
+            }
+        }
+    }
+    assert_eq!(restored, 4 + 2);
 }

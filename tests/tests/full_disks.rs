@@ -6,10 +6,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use intellistor::StoreUrl;
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::disk::SmallDisk;
 use intellistor_tests::folders::files_below;
-use intellistor_tests::program::Output;
+use intellistor_tests::forgotten;
+use intellistor_tests::nightly_backups::{NightlyBackups, POLICY as NIGHTLY};
+use intellistor_tests::program::{Client, Output};
 use intellistor_tests::tree;
 
 const POLICY: &str = "full";
@@ -116,4 +119,37 @@ fn a_decryption_onto_a_full_disk_is_an_error_and_leaves_nothing() {
     let message = refused.json["error"]["message"].as_str().unwrap();
     assert!(message.contains("cannot write the output") && message.contains("Free some space"), "{message}");
     assert_eq!(files_below(disk.path()), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn a_folder_store_on_a_disk_without_any_room_can_be_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path().join("disk"), "4m") else { return };
+    let store = disk.path().join("store");
+    let made = NightlyBackups::make(8).await;
+    made.write(&store).await;
+    let policy = format!("policy_id: {NIGHTLY}\npaths: [source]\nretention: {{ keep_last: 2 }}\n");
+    fs::write(dir.path().join("policy.yaml"), policy).unwrap();
+    let client = Client::new(dir.path())
+        .var("INTELLISTOR_KEY", made.key.to_base64().unwrap().as_str())
+        .var("AWS_S3_BUCKET", StoreUrl::local(&store).to_string());
+    let forgotten = client.run(["-q", "forget", "--policy", "policy.yaml"]).expect(0).json;
+    assert_eq!(forgotten["forgotten"].as_array().unwrap().len(), 6, "{forgotten:#}");
+    forgotten::backdate(&store, &made.key, chrono::Duration::days(9)).await;
+    let objects = files_below(&store).len();
+    let filler = disk.fill_up();
+    let room = disk.path().join("room");
+    assert!(fs::write(&room, "x").is_err(), "the disk is not full");
+    let pruned = client.run(["-q", "prune", "--policy", "policy.yaml"]).expect(0).json;
+    assert!(pruned["deleted"].as_array().unwrap().len() > 2, "{pruned:#}");
+    assert!(files_below(&store).len() < objects);
+    fs::write(&room, "x").unwrap();
+    fs::remove_file(filler).unwrap();
+    for night in [6, 7] {
+        let (key, out) = (made.name(night).archive_key(), format!("restored-{night}"));
+        client.run(["-q", "restore", "--policy", "policy.yaml", "--key", &key, "--out", &out]).expect(0);
+        for (file, content) in made.files(night) {
+            assert_eq!(fs::read_to_string(dir.path().join(&out).join(file)).unwrap(), content);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use intellistor::{Identity, Recipients, RestoreOptions, StoreUrl};
 use intellistor_storage::catalog::statements::{self, Forgotten};
 use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::objects::{ObjectStore as _, ObjectStoreExt as _};
+use intellistor_tests::forgotten;
 use intellistor_tests::moto::{Keeps, Moto};
 use intellistor_tests::nightly_backups::{NightlyBackups, POLICY};
 use intellistor_tests::program::Client;
@@ -49,8 +50,7 @@ impl Sandbox {
     /// Forgets what the rules do not keep, long enough ago.
     async fn forget(&self) {
         self.client.run(["-q", "forget", "--policy", "policy.yaml"]).expect(0);
-        let store = StoreUrl::local(&self.store()).open().await.unwrap();
-        self.made.backdate(&*store, &self.store(), AGE).await;
+        forgotten::backdate(&self.store(), &self.made.key, AGE).await;
     }
 
     /// Nights that have a manifest.
