@@ -191,7 +191,10 @@ pub async fn put<S: Statement>(
     says: &S,
 ) -> Result<()> {
     let key = header.name().key(S::OBJECT);
-    store.put_with(&key, encode(header, data_key, says)?, &PutOptions::default()).await
+    // Damage of what says that a backup is forgotten lists it again; and on a full disk pruning begins with replacing it.
+    let in_place_if_full = S::OBJECT == ObjectKind::Forgotten;
+    let options = PutOptions { in_place_if_full, ..PutOptions::default() };
+    store.put_with(&key, encode(header, data_key, says)?, &options).await
 }
 
 /// Reads what is said about a backup.
