@@ -66,7 +66,7 @@ pub struct HoldOptions {
 /// Holds a backup.
 ///
 /// # Errors
-/// [`Error::OtherPolicy`]; [`Error::NoSuchBackup`]; [`Error::BeingSwept`]; [`Error::NoLegalHold`]; those of the store and of
+/// [`OtherPolicy`](crate::Error::OtherPolicy); [`NoSuchBackup`](crate::Error::NoSuchBackup); [`BeingSwept`](crate::Error::BeingSwept); [`NoLegalHold`](crate::Error::NoLegalHold); those of the store and of
 /// the key.
 pub async fn hold(
     catalog: &Catalog,
