@@ -66,8 +66,8 @@ pub struct HoldOptions {
 /// Holds a backup.
 ///
 /// # Errors
-/// [`OtherPolicy`](crate::Error::OtherPolicy); [`NoSuchBackup`](crate::Error::NoSuchBackup); [`BeingSwept`](crate::Error::BeingSwept); [`NoLegalHold`](crate::Error::NoLegalHold); those of the store and of
-/// the key.
+/// [`OtherPolicy`](crate::Error::OtherPolicy); [`NoSuchBackup`](crate::Error::NoSuchBackup);
+/// [`BeingSwept`](crate::Error::BeingSwept); [`NoLegalHold`](crate::Error::NoLegalHold); those of the store and of the key.
 pub async fn hold(
     catalog: &Catalog,
     keys: &dyn OpensBackups,
