@@ -248,7 +248,12 @@ async fn attributes(store: &dyn ObjectStore, prefix: &str) {
             continue;
         }
         assert!(!(is_known && is_certain), "{name}: {put:?}");
-        for refused in [kind(begun), kind(put)] {
+        // A store that knows no checksums takes an upload under lock, and no object.
+        if begun.is_ok() && !is_certain {
+            store.delete(&other).await.expect("delete");
+        }
+        let refused = [begun.map(drop), put].into_iter().filter(|answer| answer.is_err() || is_certain);
+        for refused in refused.map(kind) {
             assert!(
                 refused == StoreErrorKind::Unsupported || is_known && refused == StoreErrorKind::Rejected,
                 "{name}: {refused}"
