@@ -66,7 +66,7 @@ pub(crate) struct KeyArgument {
     pub(crate) key: String,
 }
 
-/// A reason, for people. It becomes part of a statement, and one is read up to a bound; whoever lists backups reads it in one line.
+/// A reason, for people. It becomes part of a statement, and one is read up to a bound; lists show it in one line.
 pub(crate) fn reason(text: &str) -> Result<String, String> {
     const MOST: usize = 1000;
     let length = text.chars().count();

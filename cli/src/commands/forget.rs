@@ -27,7 +27,7 @@ pub(crate) struct Forget {
     /// Forget this backup alone, whatever the rules say: its key in the store, as `list` shows it
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Why, for whoever lists forgotten backups
+    /// Why; `list --forgotten` shows it
     #[arg(long, value_name = "TEXT", requires = "key", value_parser = reason)]
     why: Option<String>,
     /// With --key: forget it even if it is the newest backup, or the newest without problems. Without --key: apply the rules even

@@ -24,7 +24,7 @@ pub(crate) struct Hold {
     policy: PolicyArgument,
     #[command(flatten)]
     which: Which,
-    /// Why, for whoever wants to forget it
+    /// Why; shown to anyone who tries to forget it
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
     /// Also set S3 legal holds on the backup's objects

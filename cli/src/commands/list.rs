@@ -25,8 +25,8 @@ Examples:
 restore, show, verify and decrypt take a backup's `key` as --key. `machine` is the machine that the policy belongs to; \
 `host` is where each backup was made, according to its manifest (not verified). Where the policy has `lock`, `locked_until` \
 is until when a backup can neither be deleted nor replaced. Listing needs no encryption key. With one, forgotten \
-backups are left out, once the key has proven that whoever has the key forgot them; without one, they are listed, and \
-`forgotten` has what is said about them, unverified. `held` is proven where `held_verified` is true.")]
+backups are left out where the key proves that they were forgotten; without one, they are listed, and `forgotten` has \
+what is said about them, unverified. `held` is proven where `held_verified` is true.")]
 pub(crate) struct List {
     #[command(flatten)]
     policy: PolicyArgument,

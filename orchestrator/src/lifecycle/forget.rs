@@ -204,7 +204,7 @@ async fn listed(scope: &Scope<'_>, contents: &Contents) -> Result<Vec<BackupName
 
 /// Whether a backup has no problems. One that cannot be opened has.
 pub(super) async fn is_whole(scope: &Scope<'_>, name: &BackupName) -> Result<bool> {
-    // A locked file each night gives every backup a problem, and a manifest may be large. Whoever could write a false beginning
+    // A locked file each night gives every backup a problem, and a manifest may be large. A person who could write a false beginning
     // could destroy the backup as well.
     if let Ok(Some(totals)) = fetch_totals(scope.store(), name).await
         && totals.skipped + totals.changed > 0

@@ -1,6 +1,6 @@
 //! A store whose new objects get what their policy prescribes: a lock, a storage class.
 //!
-//! **In:** what is put and begun, by key. **Out:** the same, with attributes. Whoever writes objects of a backup need not
+//! **In:** what is put and begun, by key. **Out:** the same, with attributes. Code that writes objects of a backup need not
 //! know of them, and cannot forget them: [`Catalog::under`](crate::catalog::Catalog::under) is where the store of every run
 //! comes from.
 //!

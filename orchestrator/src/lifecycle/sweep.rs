@@ -7,7 +7,7 @@
 //!   ─ listed again, new manifests read
 //!   ─ for each of these that no manifest needs:  archive ─ entries.enc ─ confirmed, hold ─ forgotten.json
 //! ```
-//! **In:** a policy in a store, and whoever opens its backups. **Out:** what was deleted, what waits, what is kept and why.
+//! **In:** a policy in a store, and the key that opens its backups. **Out:** what was deleted, what waits, what is kept and why.
 //! **Guarantees:** the laws below. **After a crash** anywhere the next sweep continues at `sweeping`. Memory is bounded by the
 //! number of backups (some hundred bytes each), whatever they hold; nothing is written to this machine's disk.
 //!

@@ -1,4 +1,4 @@
-//! Whoever can get at the data key of a backup.
+//! Those who can get at the data key of a backup.
 
 use crate::error::Result;
 use crate::keys::data_key::DataKey;

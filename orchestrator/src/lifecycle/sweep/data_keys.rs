@@ -13,7 +13,7 @@ const MOST_REMEMBERED: usize = 64;
 /// The id of a backup, its wraps, and its data key.
 type Remembered = (String, Vec<WrappedKey>, DataKey);
 
-/// Opens what `keys` opens. It unwraps one at a time, whoever asks.
+/// Opens what `keys` opens. It unwraps one at a time.
 #[derive(Debug)]
 pub(super) struct RememberedKeys<'a> {
     keys: &'a dyn OpensBackups,

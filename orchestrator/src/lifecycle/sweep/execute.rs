@@ -141,8 +141,8 @@ impl Execution<'_> {
         let first_put = forgotten.put.or_else(|| put_ms.and_then(DateTime::from_timestamp_millis));
         let given_back = Forgotten { sweeping: false, put: first_put, ..forgotten.clone() };
         if !forgotten.sweeping {
-            // Law (must): first it is said, then looked whether somebody holds the backup. Whoever holds writes that first and
-            // then looks, so that one of the two sees the other.
+            // Law (must): first it is said, then looked whether someone holds the backup. `hold` does the same, so that
+            // one of the two sees the other.
             match put(Forgotten { sweeping: true, ..given_back.clone() }).await {
                 Err(Storage::Store(error)) if is_refusal(error.kind) => {
                     self.refuse(&error.to_string());
@@ -164,7 +164,7 @@ impl Execution<'_> {
             let is_held = reason.is_some();
             self.report
                 .keep(name, reason.unwrap_or_else(|| "it was taken back: not forgotten any more".to_owned()));
-            // It is listed again, as whoever held it or took it back has been shown.
+            // It is listed again, as the person who held it or took it back has been shown.
             if is_held || !matches!(self.erase(name, ObjectKind::Forgotten).await?, Erased::Gone) {
                 put(given_back.clone()).await?;
             }
@@ -173,7 +173,7 @@ impl Execution<'_> {
         // The manifest goes first: a backup without an archive must never be listed.
         match self.erase(name, ObjectKind::Manifest).await? {
             Erased::Gone => {}
-            // The backup is as it was: whoever wants it back must not find it given up.
+            // The backup is as it was: a person who wants it back must not find it given up.
             kept @ (Erased::Locked | Erased::Refused) => {
                 // Where an earlier sweep has said so, that one may still be at work.
                 if !forgotten.sweeping {

@@ -1,4 +1,4 @@
-//! What keeps an object in the store, whoever may delete there: Object Lock.
+//! What keeps an object in the store, also from those who may delete there: Object Lock.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};

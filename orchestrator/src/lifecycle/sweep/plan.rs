@@ -206,7 +206,7 @@ pub(super) fn kept(standing: &Standing, forgotten: &Forgotten, name: &BackupName
     }
 }
 
-/// From when on a backup may be deleted. Whoever forgot it may have had a wrong clock, and the store may be a copy: what was put
+/// From when on a backup may be deleted. The machine that forgot it may have had a wrong clock, and the store may be a copy: what was put
 /// later counts from then.
 fn due_from(forgotten: &Forgotten, put_ms: Option<i64>, prune_after: Duration) -> DateTime<Utc> {
     let Forgotten { time, prunable_from, put, .. } = forgotten;
