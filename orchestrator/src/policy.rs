@@ -31,6 +31,7 @@ mod writer;
 pub use definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 pub(crate) use duration::duration_text;
 pub use error::{PolicyError, PolicyLocation};
+pub(crate) use fields::PRUNE_AFTER;
 pub use intellistor_actors::backup::changes::DetectChanges;
 pub use lifecycle::{LockMode, LockPolicy, RetentionRules};
 pub use rules::parse_duration;

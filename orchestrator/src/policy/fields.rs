@@ -122,7 +122,7 @@ pub(super) fn keep_days<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Er
 pub(super) const FRESH_AFTER: Duration = Duration::from_secs(6 * 3600);
 pub(super) const KEEP_DAYS: u32 = 90;
 /// A week, and a day to notice it.
-pub(super) const PRUNE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
+pub(crate) const PRUNE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// A list of texts, or one text without brackets, each handed to a function. No value is an empty list.
 struct OneOrMany<F>(F);

@@ -1,7 +1,6 @@
 //! Copies one backup: the archives that it names, what was said about it, its manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
 use intellistor_storage::archive::Header;
@@ -24,9 +23,7 @@ use crate::operations::base;
 use crate::operations::provenance::{self, Provenance};
 use crate::operations::run_options::RunOptions;
 use crate::operations::show::show;
-
-/// As in a policy that does not say otherwise.
-const PRUNE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
+use crate::policy::PRUNE_AFTER;
 
 /// Copies backups, one after the other, and remembers what it has seen of archives that several of them name.
 #[derive(Debug)]
