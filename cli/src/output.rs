@@ -1,4 +1,14 @@
-//! Standard output: one JSON document.
+//! Standard output: one JSON document, or what a person asked to read instead.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `format` | which of them |
+//! | `table` | tables that fit the terminal |
+//! | `times` | times as people read them |
+
+pub(crate) mod format;
+pub(crate) mod table;
+pub(crate) mod times;
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -16,7 +26,7 @@ pub(crate) enum Done {
     /// JSON that is not written yet.
     Document(String, Exit),
     /// Standard output has everything already.
-    Written,
+    Written(Exit),
 }
 
 impl Done {
@@ -30,8 +40,7 @@ impl Done {
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Document(_, exit) => *exit,
-            Self::Written => Exit::Success,
+            Self::Document(_, exit) | Self::Written(exit) => *exit,
         }
     }
 }
@@ -39,7 +48,7 @@ impl Done {
 /// Writes the outcome to both outputs.
 pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCode {
     let failure = match outcome {
-        Ok(Done::Written) => return Exit::Success.into(),
+        Ok(Done::Written(exit)) => return exit.into(),
         Ok(Done::Document(text, exit)) => match write(io::stdout().lock(), &text) {
             Ok(()) => return exit.into(),
             Err(e) if e.kind() == ErrorKind::BrokenPipe => return exit.into(),

@@ -62,7 +62,7 @@ async fn to_standard_output(
     let reader_gone = Arc::new(AtomicBool::new(false));
     let out = Pipe { reader_gone: reader_gone.clone() };
     match intellistor::decrypt(catalog, identity, name, Box::new(out), session.run_options()).await {
-        Ok(_) => Ok(Done::Written),
+        Ok(_) => Ok(Done::Written(Exit::Success)),
         Err(_) if reader_gone.load(Ordering::Relaxed) => Err(Failure::output_closed(Exit::Failed)),
         Err(error) => Err(failed(name)(error)
             .hint("do not use what was written so far: it is incomplete")

@@ -43,7 +43,7 @@ pub(crate) fn completions(arguments: &Completions, mut program: Command) -> Resu
         script = with_one_name(&name, &script);
     }
     io::stdout().lock().write_all(&script).map_err(|e| unwritable(&e))?;
-    Ok(Done::Written)
+    Ok(Done::Written(Exit::Success))
 }
 
 /// In a script for bash, clap 4.6 writes a hyphen of the program's name in two ways: where a command is recognized, and where

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use clap::Args;
+use indicatif::BinaryBytes;
 use intellistor::{ListReport, OpensBackups, OrphanArchive};
 use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hints;
-use crate::output::Done;
+use crate::output::format::{FormatArgument, OutputFormat};
+use crate::output::table::{Table, Tone, plain};
+use crate::output::{Done, times};
 use crate::restore_command::RestoreCommand;
 use crate::selection::PolicyArgument;
 use crate::session::Session;
@@ -37,6 +40,8 @@ pub(crate) struct List {
     /// Show the forgotten backups instead: when, by whom and why, and from when on `prune` deletes them
     #[arg(long)]
     forgotten: bool,
+    #[command(flatten)]
+    format: FormatArgument,
 }
 
 #[derive(Serialize)]
@@ -107,5 +112,30 @@ pub(crate) async fn run(command: &List, session: &Session) -> Result<Done, Failu
         let with_command = |orphan| Orphan::new(orphan, session, &command.policy.policy);
         orphans.into_iter().map(with_command).collect()
     });
-    Done::document(&Document { list, orphans }, Exit::Success)
+    let document = Document { list, orphans };
+    match command.format.of(&session.environment)? {
+        OutputFormat::Json => Done::document(&document, Exit::Success),
+        OutputFormat::Table => table(&document).print(Exit::Success),
+    }
+}
+
+fn table(document: &Document) -> Table {
+    let mut table = Table::new(["backup", "made", "host", "archive", "state"]).right_aligned(&[3]);
+    for backup in &document.list.backups {
+        let state = if backup.held { ("held".to_owned(), Tone::Good) } else { plain("") };
+        table.row([
+            plain(&backup.backup_id),
+            plain(times::of_timestamp(&backup.timestamp)),
+            plain(backup.host.as_deref().unwrap_or("-")),
+            plain(BinaryBytes(backup.archive_bytes)),
+            state,
+        ]);
+    }
+    table.note(format_args!(
+        "{} of policy {} in {}",
+        counted(document.list.backups.len() as u64, "backup"),
+        document.list.policy,
+        document.list.store
+    ));
+    table
 }

@@ -144,7 +144,7 @@ mod tests {
                 );
                 exit
             }
-            Ok(Done::Written) => panic!("no document"),
+            Ok(Done::Written(_)) => panic!("no document"),
             Err(failure) => {
                 let document = failure.document();
                 assert_eq!(document["integrity"], "failed");

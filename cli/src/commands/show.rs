@@ -140,7 +140,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
                     let hint = suspicion(pattern);
                     session.screen.warn(format_args!("nothing in the backup matches {pattern:?}{hint}"));
                 }
-                Ok(Done::Written)
+                Ok(Done::Written(Exit::Success))
             }
             Ok(Err(Broken::Output(e))) => Err(output::unwritable(&e)),
             Ok(Err(Broken::Manifest(e))) => Err(Failure::engine("cannot show the whole backup")(*e).without_document()),

@@ -5,7 +5,7 @@
 //! refused by name, so that a mistyped one is found, too.
 
 /// A variable, or all that begin so where it ends in `*`.
-pub(super) const FROM_FILES: [&str; 44] = [
+pub(super) const FROM_FILES: [&str; 45] = [
     "INTELLISTOR_KEY",
     "INTELLISTOR_KEY_FILE",
     "INTELLISTOR_PASSPHRASE",
@@ -14,6 +14,7 @@ pub(super) const FROM_FILES: [&str; 44] = [
     "INTELLISTOR_S3_EQUAL_PARTS",
     "INTELLISTOR_MACHINE",
     "INTELLISTOR_RUN_AS_PASSWORD",
+    "INTELLISTOR_FORMAT",
     "AWS_S3_BUCKET",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -57,7 +58,8 @@ pub(super) const SECRETS: [&str; 3] =
     ["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE", "INTELLISTOR_RUN_AS_PASSWORD"];
 
 /// Listed for a person at a terminal: a scheduled run does not need them.
-const AT_A_TERMINAL: [&str; 5] = ["INTELLISTOR_RUN_AS_PASSWORD", "TZ", "RUST_LOG", "NO_COLOR", "TMPDIR"];
+const AT_A_TERMINAL: [&str; 6] =
+    ["INTELLISTOR_RUN_AS_PASSWORD", "INTELLISTOR_FORMAT", "TZ", "RUST_LOG", "NO_COLOR", "TMPDIR"];
 
 /// Of `OTEL_*`, those that decide whether and where something is sent.
 const OF_A_COLLECTOR: [&str; 4] = [

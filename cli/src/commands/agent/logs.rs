@@ -100,7 +100,7 @@ fn print(path: &Path) -> Result<Done, Failure> {
         writeln!(out, "{}", Escaped(text)).map_err(|e| unwritable(&e))?;
         line.clear();
     }
-    Ok(Done::Written)
+    Ok(Done::Written(Exit::Success))
 }
 
 async fn follow(folder: &Path, session: &Session) -> Result<Done, Failure> {
@@ -118,7 +118,7 @@ async fn follow(folder: &Path, session: &Session) -> Result<Done, Failure> {
         if lines.is_empty() {
             let waited = session.cancel.run_until_cancelled(tokio::time::sleep(EVERY)).await;
             if waited.is_none() {
-                return Ok(Done::Written);
+                return Ok(Done::Written(Exit::Success));
             }
         }
     }

@@ -83,7 +83,7 @@ pub(crate) async fn run(command: &Status, session: &Session) -> Result<Done, Fai
     }
     let text = table(&policies);
     std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()).map_err(|e| unwritable(&e))?;
-    Ok(Done::Written)
+    Ok(Done::Written(Exit::Success))
 }
 
 async fn unfinished(agent: &Agent, policy: &Policy, session: &Session) -> Result<Vec<UploadStatus>, Failure> {
