@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cron::Cron;
+use crate::cron::missed::first_start_after;
 use crate::error::Result;
 use crate::policy::Policy;
 use folder::Folder;
@@ -177,7 +178,7 @@ fn update(
             Some(_) => cron.next_after(now),
             None => match runner.last_run(&id) {
                 LastRun::Unfinished => Some(now),
-                LastRun::Began(began) => cron.next_after(began.min(now)),
+                LastRun::Began(began) => first_start_after(&cron, began, now),
                 LastRun::Never => cron.next_after(now),
             },
         };
