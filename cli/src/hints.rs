@@ -65,7 +65,7 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
             "What is still there of it can be restored or copied now: `backup-client restore --key {key}`, or `copy --key` \
              with that key"
         )),
-        Error::OtherPolicy { found, .. } => Some(format!("Give the policy {found} with --policy")),
+        Error::OtherPolicy { found, .. } => Some(format!("Name the policy {found} with --policy or --policy-id")),
         Error::NoRetention { .. } => Some(
             "Write into the policy what is to be kept, for example `retention: { keep_daily: 7, keep_weekly: 5, \
              keep_monthly: 12 }`; or forget one backup with --key"

@@ -1,16 +1,18 @@
 //! The `backup-client restore` to paste: in results (`cli_restore`), in listings and in hints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use intellistor::StoreUrl;
 
 use crate::quoting;
+use crate::selection::PolicySelection;
 
 /// Restores one backup, from any current folder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RestoreCommand<'a> {
     /// `--env-file`, where it was given.
     pub(crate) env_file: Option<&'a Path>,
-    /// The policy's file.
-    pub(crate) policy: &'a Path,
+    pub(crate) policy: PolicyWords<'a>,
     /// The archive's key.
     pub(crate) key: &'a str,
     /// `--without-manifest`.
@@ -19,6 +21,39 @@ pub(crate) struct RestoreCommand<'a> {
     pub(crate) only: &'a [String],
     /// The folder to restore into; `restore` below the current one without it.
     pub(crate) out: Option<&'a Path>,
+}
+
+/// How the command names the policy and its store: as the command that gives it did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PolicyWords<'a> {
+    /// `--policy`.
+    file: Option<&'a Path>,
+    /// `--policy-id`.
+    id: Option<&'a str>,
+    /// `--store`.
+    store: Option<&'a StoreUrl>,
+}
+
+impl<'a> From<&'a Path> for PolicyWords<'a> {
+    fn from(file: &'a Path) -> Self {
+        Self { file: Some(file), ..Self::default() }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for PolicyWords<'a> {
+    fn from(file: &'a PathBuf) -> Self {
+        Self::from(file.as_path())
+    }
+}
+
+impl<'a> From<&'a PolicySelection> for PolicyWords<'a> {
+    fn from(selection: &'a PolicySelection) -> Self {
+        Self {
+            file: selection.policy.policy.as_deref(),
+            id: selection.policy.policy_id.as_deref(),
+            store: selection.store.as_ref(),
+        }
+    }
 }
 
 impl RestoreCommand<'_> {
@@ -31,8 +66,11 @@ impl RestoreCommand<'_> {
         let out = self.out.map_or_else(|| here.to_owned(), |out| out.to_string_lossy().into_owned());
         let mut words = vec![quoting::program("backup-client")];
         words.extend(self.env_file.into_iter().flat_map(|file| ["--env-file".to_owned(), absolute(file)]));
-        words.extend(["restore", "--policy"].map(str::to_owned));
-        words.push(absolute(self.policy));
+        words.push("restore".to_owned());
+        let PolicyWords { file, id, store } = self.policy;
+        words.extend(file.into_iter().flat_map(|file| ["--policy".to_owned(), absolute(file)]));
+        words.extend(id.into_iter().flat_map(|id| ["--policy-id", id].map(str::to_owned)));
+        words.extend(store.into_iter().flat_map(|store| ["--store".to_owned(), store.to_string()]));
         words.extend(["--key", self.key].map(str::to_owned));
         words.extend(self.without_manifest.then(|| "--without-manifest".to_owned()));
         // With `=`, a glob may begin with a dash.
@@ -51,7 +89,7 @@ mod tests {
         let key = "backups/p/20261123T020000Z/b/backup.tar.gz.enc";
         let command = RestoreCommand {
             env_file: Some(Path::new("my secrets.env")),
-            policy: Path::new("/home/joão/it's $HOME.yaml"),
+            policy: Path::new("/home/joão/it's $HOME.yaml").into(),
             key,
             without_manifest: false,
             only: &[],
@@ -67,5 +105,19 @@ mod tests {
             ["--env-file", here.to_str().unwrap(), "restore", "--policy", "/home/joão/it's $HOME.yaml"];
         assert_eq!(words.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
         assert_eq!(words.lines().skip(6).collect::<Vec<_>>(), ["--key", key, "--out", "./restore"]);
+    }
+
+    #[test]
+    fn it_names_the_policy_as_it_was_named() {
+        let store = StoreUrl::parse("s3://b/x y").unwrap();
+        let policy = PolicyWords { file: None, id: Some("docs"), store: Some(&store) };
+        let key = "backups/docs/20261123T020000Z/b/backup.tar.gz.enc";
+        let command =
+            RestoreCommand { env_file: None, policy, key, without_manifest: false, only: &[], out: None };
+        let line = command.line();
+        assert!(
+            line.contains(&format!(" restore --policy-id docs --store 's3://b/x y' --key {key}")),
+            "{line}"
+        );
     }
 }

@@ -3,14 +3,35 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use intellistor::is_policy_id;
+use intellistor::{StoreUrl, is_policy_id};
 
-/// Which policy.
+/// Which policy, for what needs all that its file says.
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgument {
     /// The policy's file; `policy-create` writes one
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
+}
+
+/// Which policy, for what reads its backups: a machine that has lost its policy file still has the policy's name.
+#[derive(Debug, Args)]
+pub(crate) struct PolicySelection {
+    #[command(flatten)]
+    pub(crate) policy: PolicyFileOrId,
+    /// The store to read from: s3://bucket/prefix or file:///folder. Without it, the policy's, or AWS_S3_BUCKET
+    #[arg(long, value_name = "STORE", value_parser = StoreUrl::parse)]
+    pub(crate) store: Option<StoreUrl>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PolicyFileOrId {
+    /// The policy's file; `policy-create` writes one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The policy's id, where its file is not at hand, as on a new machine
+    #[arg(long, value_name = "ID", value_parser = policy_id)]
+    pub(crate) policy_id: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -12,9 +12,9 @@ use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::keys::{self, Purpose};
-use crate::restore_command::RestoreCommand;
+use crate::restore_command::{PolicyWords, RestoreCommand};
 use crate::screen::Screen;
-use crate::selection::{SealArgument, Which};
+use crate::selection::{PolicySelection, SealArgument, Which};
 
 const BUCKET: &str = "AWS_S3_BUCKET";
 const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
@@ -45,6 +45,19 @@ impl Session {
     pub(crate) fn policy(&self, file: &Path) -> Result<Policy, Failure> {
         let policy = Policy::load(file)?;
         self.start.trust("the policy", file, &self.screen)?;
+        Ok(policy)
+    }
+
+    /// The policy that is meant, for what reads its backups. Where only its id is known, it has no paths.
+    pub(crate) fn selected_policy(&self, selection: &PolicySelection) -> Result<Policy, Failure> {
+        let named = &selection.policy;
+        let mut policy = match (&named.policy, &named.policy_id) {
+            (Some(file), _) => self.policy(file)?,
+            (None, id) => Policy::without_paths(id.clone().unwrap_or_default())?,
+        };
+        if let Some(store) = &selection.store {
+            policy.store = Some(store.clone());
+        }
         Ok(policy)
     }
 
@@ -195,7 +208,7 @@ impl Session {
         }
         match self.environment.get(BUCKET)? {
             None => Err(Failure::configuration("no store is configured, neither in the policy nor in the environment")
-                .hint(format!("set {BUCKET}=my-bucket (or `store: s3://my-bucket/prefix` in the policy) for S3, or `store: file:///mnt/nas` in the policy for a folder"))),
+                .hint(format!("set {BUCKET}=my-bucket (or `store: s3://my-bucket/prefix` in the policy) for S3, or `store: file:///mnt/nas` in the policy for a folder. What reads backups also takes --store"))),
             Some(bucket) => {
                 let text = bucket.as_str();
                 let url = if text.contains("://") { text.to_owned() } else { format!("s3://{text}") };
@@ -270,10 +283,11 @@ impl Session {
     pub(crate) fn backup_failure<'a>(
         &'a self,
         what: String,
-        policy: &'a Path,
+        policy: impl Into<PolicyWords<'a>>,
         only: &'a [String],
         out: Option<&'a Path>,
-    ) -> impl FnOnce(Error) -> Failure + 'a {
+    ) -> impl FnOnce(Error) -> Failure {
+        let policy = policy.into();
         move |error| {
             let lost = match &error {
                 Error::ManifestLost { name, .. } => Some(name.archive_key()),
@@ -287,9 +301,13 @@ impl Session {
     }
 
     /// The command that restores the backup with this key.
-    pub(crate) fn restore_command<'a>(&'a self, policy: &'a Path, key: &'a str) -> RestoreCommand<'a> {
+    pub(crate) fn restore_command<'a>(
+        &'a self,
+        policy: impl Into<PolicyWords<'a>>,
+        key: &'a str,
+    ) -> RestoreCommand<'a> {
         let env_file = self.env_file.as_deref();
-        RestoreCommand { env_file, policy, key, without_manifest: false, only: &[], out: None }
+        RestoreCommand { env_file, policy: policy.into(), key, without_manifest: false, only: &[], out: None }
     }
 
     /// Says which stores are new: a disk that is not mounted looks like one. `again`: what to do once it is.

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::PolicyArgument;
+use crate::selection::PolicySelection;
 use crate::session::{Session, name_of};
 use crate::units::{counted, duration};
 
@@ -31,7 +31,7 @@ Exit code 3: some backups were passed over (see `passed_over`). \
 Exit code 4: some backups are damaged in the store, and were not copied (see `failed`); the others were.")]
 pub(crate) struct Copy {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     /// The store to copy to: s3://bucket/prefix or file:///folder
     #[arg(long, value_name = "STORE", value_parser = StoreUrl::parse)]
     to: StoreUrl,
@@ -73,7 +73,7 @@ impl WhichToCopy {
 }
 
 pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let selection = command.which.selection()?;
     let (from, identity) = session.open(&policy).await?;
     let (to, other_endpoint) = session.open_target(&command.to, command.to_env_file.as_deref()).await?;

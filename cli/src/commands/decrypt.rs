@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
-use crate::selection::{PolicyArgument, Which};
+use crate::selection::{PolicySelection, Which};
 use crate::session::Session;
 
 const TEMPORARY: &str = ".decrypt-";
@@ -29,7 +29,7 @@ Examples:
 The result is complete, also for an incremental backup. With `--out -`, standard output is the tar.gz itself, without any JSON. The result is not encrypted: keep it safe.")]
 pub(crate) struct Decrypt {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     which: Which,
     /// The file to write, which only you can read; or `-` for standard output. An existing file is never replaced
@@ -43,7 +43,7 @@ pub(crate) async fn run(command: &Decrypt, session: &Session) -> Result<Done, Fa
         return Err(Failure::configuration("standard output is a terminal, which cannot show a tar.gz")
             .hint("write to a file with --out FILE, or into a pipe with `--out - | tar tzv`"));
     }
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     if to_stdout {

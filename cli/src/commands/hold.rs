@@ -6,7 +6,7 @@ use intellistor::{HoldOptions, HoldReport};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
-use crate::selection::{PolicyArgument, Which, reason};
+use crate::selection::{PolicySelection, Which, reason};
 use crate::session::Session;
 
 /// Keep a backup, whatever the policy's retention says, until it is released
@@ -21,7 +21,7 @@ backup; `release`, on the policy's own machine, ends the hold. --legal also puts
 needs, so that the store itself lets no one delete them; that takes a bucket with Object Lock.")]
 pub(crate) struct Hold {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     which: Which,
     /// Why; shown to anyone who tries to forget it
@@ -36,7 +36,7 @@ pub(crate) struct Hold {
 }
 
 pub(crate) async fn run(command: &Hold, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = match &command.which.key {
         Some(key) => session.named(key)?,

@@ -6,7 +6,7 @@ use intellistor::{BackupName, BackupState, Catalog, Forgotten, HoldOptions, Iden
 use crate::commands::hold::shown;
 use crate::failure::Failure;
 use crate::output::Done;
-use crate::selection::{KeyArgument, PolicyArgument};
+use crate::selection::{KeyArgument, PolicySelection};
 use crate::session::Session;
 
 /// End the hold of a backup
@@ -20,7 +20,7 @@ Only the machine that the policy belongs to can release. --legal also ends the S
 archives that other legally held backups need.")]
 pub(crate) struct Release {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     key: KeyArgument,
     /// Also end the S3 legal holds on the backup's objects
@@ -32,7 +32,7 @@ pub(crate) struct Release {
 }
 
 pub(crate) async fn run(command: &Release, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let name = session.named(&command.key.key)?;
     let (catalog, identity) = session.open(&policy).await?;
     let options = HoldOptions { legal: command.legal, dry_run: command.dry_run };

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::{OnlyArgument, PolicyArgument, Which};
+use crate::selection::{OnlyArgument, PolicySelection, Which};
 use crate::session::Session;
 use crate::units::{counted, duration};
 use indicatif::BinaryBytes;
@@ -29,7 +29,7 @@ Files that changed while they were backed up are restored as they were read; `ch
 Exit code 4: files are damaged (see `damaged`).")]
 pub(crate) struct Restore {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     which: Which,
     /// The folder to restore into; it is created if it does not exist
@@ -45,7 +45,7 @@ pub(crate) struct Restore {
 }
 
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = if command.without_manifest {
         session.choose_archive(&catalog, &policy, &command.which).await?
@@ -64,7 +64,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
     let report = report
         .map_err(session.backup_failure(
             format!("cannot restore backup {}", name.backup_id),
-            &command.policy.policy,
+            &command.policy,
             &command.only.only,
             Some(&command.out),
         ))

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{self, Done};
-use crate::selection::{OnlyArgument, PolicyArgument, Which};
+use crate::selection::{OnlyArgument, PolicySelection, Which};
 use crate::session::Session;
 use crate::units::counted;
 use indicatif::BinaryBytes;
@@ -29,7 +29,7 @@ The result is one JSON document with a line for each entry. `archives` lists wha
 archive and, for an incremental backup, those of earlier ones. The manifest is verified before anything is shown.")]
 pub(crate) struct Show {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
@@ -113,12 +113,12 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     // A malformed pattern is reported before anything is fetched.
     let refused = |e: BadGlob| Failure::configuration(e.to_string());
     PathGlobs::new(&globs).map_err(refused)?;
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     let manifest = session.unless_cancelled(intellistor::show(&catalog, &identity, &name)).await;
     let what = format!("cannot show backup {}", name.backup_id);
-    let manifest = manifest.map_err(session.backup_failure(what, &command.policy.policy, &[], None))?;
+    let manifest = manifest.map_err(session.backup_failure(what, &command.policy, &[], None))?;
     let only = match manifest.head().origin.os == "windows" {
         _ if globs.is_empty() => None,
         true => Some(PathGlobs::ignoring_case(&globs).map_err(refused)?),

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::commands::hold::shown;
 use crate::failure::Failure;
 use crate::output::Done;
-use crate::selection::{KeyArgument, PolicyArgument};
+use crate::selection::{KeyArgument, PolicySelection};
 use crate::session::Session;
 
 /// List a forgotten backup again
@@ -18,7 +18,7 @@ Example:
 key. The policy's retention may forget the backup again: `hold` keeps it.")]
 pub(crate) struct Unforget {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     key: KeyArgument,
     /// Show what the backup's state would be; change nothing
@@ -27,7 +27,7 @@ pub(crate) struct Unforget {
 }
 
 pub(crate) async fn run(command: &Unforget, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let name = session.named(&command.key.key)?;
     let (catalog, identity) = session.open(&policy).await?;
     let listed = intellistor::unforget(&catalog, &identity, &policy.policy_id, &name, command.dry_run);

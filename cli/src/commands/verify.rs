@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
-use crate::selection::{PolicyArgument, Which};
+use crate::selection::{PolicySelection, Which};
 use crate::session::Session;
 use crate::units::{counted, duration};
 use indicatif::BinaryBytes;
@@ -24,13 +24,13 @@ Entries that changed while they were backed up are compared with what was read; 
 names them. `locked_until` is the earliest end of the locks of all objects that it needs, `null` if one is not locked.")]
 pub(crate) struct Verify {
     #[command(flatten)]
-    policy: PolicyArgument,
+    policy: PolicySelection,
     #[command(flatten)]
     which: Which,
 }
 
 pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
+    let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     let run = session.run_options();
@@ -39,7 +39,7 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
     let report = report
         .map_err(session.backup_failure(
             format!("cannot verify backup {}", name.backup_id),
-            &command.policy.policy,
+            &command.policy,
             &[],
             None,
         ))

@@ -126,9 +126,27 @@ impl Policy {
         policy_id: impl Into<String>,
         paths: impl IntoIterator<Item: Into<PathBuf>>,
     ) -> Result<Self, PolicyError> {
-        let policy = Self {
-            policy_id: policy_id.into(),
-            paths: paths.into_iter().map(Into::into).collect(),
+        let policy =
+            Self { paths: paths.into_iter().map(Into::into).collect(), ..Self::defaults(policy_id.into()) };
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// What is known of a policy whose file is lost: enough to read its backups, and no policy to make one with, since
+    /// [`check`](Self::check) refuses it.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when the name is not allowed.
+    pub fn without_paths(policy_id: impl Into<String>) -> Result<Self, PolicyError> {
+        let policy = Self::defaults(policy_id.into());
+        check_id(&policy.policy_id)?;
+        Ok(policy)
+    }
+
+    fn defaults(policy_id: String) -> Self {
+        Self {
+            policy_id,
+            paths: Vec::new(),
             schedule: None,
             exclude: Vec::new(),
             compression: Compression::default(),
@@ -144,9 +162,7 @@ impl Policy {
             prune_after: fields::PRUNE_AFTER,
             lock: None,
             storage_class: None,
-        };
-        policy.check()?;
-        Ok(policy)
+        }
     }
 
     /// Checks fields that were set by hand; a policy that was read has passed.
