@@ -22,7 +22,7 @@ pub mod link;
 pub mod log_shipper;
 pub mod progress;
 pub mod restore;
-mod shown;
+pub mod shown;
 pub mod source;
 mod stage_span;
 pub mod target;

@@ -7,6 +7,9 @@
 //! written to. Owner, mode and times are set through a handle of what was made here, never by a name: another user who
 //! can write to the folder could replace it.
 //!
+//! **Nothing is replaced that need not be (should).** An [`Inspector`] compares files with what is there before anything is fetched;
+//! what it finds to be right is looked at once more when its turn comes, and left alone. See [`Overwrite`].
+//!
 //! **No loss law (must).** An entry that cannot have its own name here gets another, with a warning: see `naming`.
 //!
 //! Files may be written on other threads, several at once; a folder's attributes are applied after the files in it.
@@ -19,7 +22,9 @@ mod error;
 mod file_writer;
 mod folder;
 mod folders;
+mod inspector;
 mod naming;
+mod occupied;
 mod path;
 mod restored_files;
 mod temporary;
@@ -30,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, OpenOptions};
-use intellistor_storage::manifest::Entry;
+use intellistor_storage::manifest::{Entry, Extent};
 
 use crate::source::raw_name;
 use attributes::Attributes;
@@ -38,7 +43,11 @@ pub use error::TargetError;
 pub use file_writer::{FileDestination, FileWriter};
 use folder::Folder;
 use folders::Folders;
+pub use inspector::{Cut, Finding, Inspector};
+use inspector::{Verdict, Verdicts, is_same_link, same_file};
 use naming::Naming;
+use occupied::Occupancy;
+pub use occupied::{Occupied, Overwrite};
 use restored_files::RestoredFiles;
 use temporary::{FileId, temporary_name};
 
@@ -52,6 +61,10 @@ pub struct Target {
     folders: Folders,
     naming: Naming,
     restored: RestoredFiles,
+    occupancy: Occupancy,
+    verdicts: Verdicts,
+    /// The root once more, for an inspector.
+    root: Arc<Folder>,
 }
 
 impl Target {
@@ -62,7 +75,20 @@ impl Target {
     pub fn open(out: &Path) -> io::Result<Self> {
         let created = !out.try_exists()?;
         std::fs::create_dir_all(out)?;
-        let root = Folder::root(out)?;
+        Self::new(out, created, [Folder::root(out)?, Folder::root(out)?])
+    }
+
+    /// As [`open`](Self::open), for an absolute path that a backup names: no link may be on it.
+    ///
+    /// # Errors
+    /// The same, and when a link is on the path.
+    pub fn open_place(place: &Path) -> io::Result<Self> {
+        let created = place.symlink_metadata().is_err();
+        let root = Folder::root_without_links(place, true)?;
+        Self::new(place, created, [root, Folder::root_without_links(place, false)?])
+    }
+
+    fn new(out: &Path, created: bool, [root, again]: [Folder; 2]) -> io::Result<Self> {
         if !created {
             temporary::sweep(&root);
         }
@@ -72,7 +98,63 @@ impl Target {
         let whole = attributes::open_whole(&root)?;
         let (out, folders) = (out.to_owned(), Folders::new(root));
         let (naming, restored) = (Naming::new(), RestoredFiles::default());
-        Ok(Self { out, created, whole, folders, naming, restored })
+        let (occupancy, verdicts, root) = (Occupancy::default(), Verdicts::default(), Arc::new(again));
+        Ok(Self { out, created, whole, folders, naming, restored, occupancy, verdicts, root })
+    }
+
+    /// Says what becomes of files and links that are there already.
+    #[must_use]
+    pub fn overwriting(mut self, overwrite: Overwrite) -> Self {
+        self.occupancy.overwrite = overwrite;
+        if overwrite == Overwrite::Never {
+            self.folders.keep_attributes();
+        }
+        self
+    }
+
+    /// Looks at files before this target comes to them, on another thread. It must see every entry that the target gets, in the
+    /// same order.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(Some(self.root.clone()), self.occupancy.overwrite, self.verdicts.clone())
+    }
+
+    /// What became of files and links that were there already, so far.
+    pub fn take_occupied(&mut self) -> Occupied {
+        self.occupancy.take()
+    }
+
+    /// Whether a file stays as it is, as the inspector has found; then there is nothing to write.
+    ///
+    /// # Errors
+    /// [`TargetError::Failed`] when it was the right one then, and is not any more.
+    pub fn keeps(&mut self, file: &Entry) -> Result<bool, TargetError> {
+        let seen = match self.verdicts.next(file.raw_path()) {
+            None | Some(Verdict::Write) => return Ok(false),
+            Some(Verdict::Keep(seen)) => seen,
+            Some(Verdict::Leave) => {
+                // The names of those after it depend on it.
+                let _ = self.path_of(file.raw_path())?;
+                self.occupancy.left(&file.relative_path);
+                return Ok(true);
+            }
+        };
+        let (dir, name) = self.destination(file.raw_path())?;
+        let id = seen.still_in(&dir, &name).or_else(|| {
+            // Another restore of the same backup may have replaced it by the same.
+            let whole = Extent { archive: 0, offset: 0, length: file.size, at: None };
+            let file = Entry { extents: vec![whole], ..file.clone() };
+            let seen = same_file(&dir, &name, &file, &mut vec![0; 64 << 10], &|| false).ok()??;
+            seen.still_in(&dir, &name)
+        });
+        let Some(id) = id else {
+            return Err(TargetError::Failed(
+                "another program changed it while it was compared with the backup; restore it once more"
+                    .to_owned(),
+            ));
+        };
+        self.restored.insert(file.raw_path(), id);
+        self.occupancy.unchanged();
+        Ok(true)
     }
 
     /// The folder, as it was given.
@@ -102,12 +184,27 @@ impl Target {
         };
         let text = raw_name::from_bytes(text);
         let (dir, name) = self.destination(entry.raw_path())?;
+        if let Ok(found) = dir.symlink_metadata(&name) {
+            match self.occupancy.overwrite {
+                Overwrite::Never => {
+                    self.occupancy.left(&entry.relative_path);
+                    return Ok(self.folders.take_warnings());
+                }
+                Overwrite::IfDifferent if is_same_link(&dir, &name, &found, entry) => {
+                    self.occupancy.unchanged();
+                    return Ok(self.folders.take_warnings());
+                }
+                _ => {}
+            }
+        }
         let temporary = temporary_name();
         let attributes = Attributes::from(entry);
         attributes.symlink(&dir, &text, &temporary).map_err(|e| TargetError::from_io("make the link", e))?;
         let problems = attributes.apply_to_symlink(&dir, &temporary);
-        dir.give_name(&temporary, &name)?;
         let mut warnings = self.folders.take_warnings();
+        if !self.occupancy.give_name(&dir, &temporary, &name, entry)? {
+            return Ok(warnings);
+        }
         warnings.extend(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)));
         Ok(warnings)
     }
@@ -118,7 +215,18 @@ impl Target {
     /// [`TargetError`]; also when the file was not restored.
     pub fn hardlink(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
         let (dir, name) = self.destination(entry.raw_path())?;
+        if self.occupancy.overwrite == Overwrite::Never && dir.symlink_metadata(&name).is_ok() {
+            self.occupancy.left(&entry.relative_path);
+            return Ok(self.folders.take_warnings());
+        }
         let (target_dir, target_name, found) = self.restored_target(entry)?;
+        // Where files have no identity to tell them by, the link is made again.
+        let is_linked = cfg!(unix) && FileId::of_name(&dir, &name) == Some(found);
+        if is_linked && self.occupancy.overwrite == Overwrite::IfDifferent {
+            self.occupancy.unchanged();
+            self.restored.insert(entry.raw_path(), found);
+            return Ok(self.folders.take_warnings());
+        }
         let temporary = temporary_name();
         match target_dir.hard_link(&target_name, &dir, &temporary) {
             Ok(()) => {
@@ -126,10 +234,12 @@ impl Target {
                     let _ = dir.remove_file(&temporary);
                     return Err(not_restored(entry));
                 }
-                dir.give_name(&temporary, &name)?;
+                let is_given = self.occupancy.give_name(&dir, &temporary, &name, entry)?;
                 // A rename does nothing when both names are the same file already.
                 let _ = dir.remove_file(&temporary);
-                self.restored.insert(entry.raw_path(), found);
+                if is_given {
+                    self.restored.insert(entry.raw_path(), found);
+                }
                 Ok(self.folders.take_warnings())
             }
             Err(e) => {
@@ -170,9 +280,9 @@ impl Target {
     /// [`TargetError`].
     pub fn file(&mut self, entry: &Entry) -> Result<FileDestination, TargetError> {
         let (dir, name) = self.destination(entry.raw_path())?;
-        let (temporary, restored) = (temporary_name(), self.restored.clone());
+        let (restored, occupancy) = (self.restored.clone(), self.occupancy.clone());
         let first_mode = attributes::first_mode(entry);
-        Ok(FileDestination { dir, name, temporary, first_mode, restored })
+        Ok(FileDestination { dir, name, first_mode, restored, occupancy })
     }
 
     /// Applies the attributes of folders that the restore has left and in which no file is being written.

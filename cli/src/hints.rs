@@ -85,6 +85,7 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
                 .to_owned(),
         ),
         Error::ColdArchives { store, keys, .. } => Some(thaw(store, keys)),
+        Error::NotInPlace { .. } => Some("Restore it into a folder with --out".to_owned()),
         Error::NothingMatches { .. } => Some("`backup-client show` lists the paths in the backup".to_owned()),
         _ => None,
     }

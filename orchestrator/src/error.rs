@@ -160,6 +160,9 @@ pub enum Error {
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target { out: PathBuf, reason: String },
+    /// Occurs when a backup cannot be restored to the paths that it came from, since they are not this machine's.
+    #[error("backup {backup_id} is not restored in place: {reason}. Nothing was written")]
+    NotInPlace { backup_id: String, reason: String },
     /// Occurs when others can write to the agent's settings or state.
     #[error(
         "{what} is not used, because others can write to it: {others}. Make it and its parent folders writable only \
@@ -321,6 +324,7 @@ impl Error {
             | Self::StoreLacks { .. }
             | Self::OtherPolicy { .. }
             | Self::Precious { .. }
+            | Self::NotInPlace { .. }
             | Self::OnHold { .. }
             | Self::NoRetention { .. }
             | Self::NoLegalHold { .. }

@@ -60,6 +60,8 @@ pub use catalog::Catalog;
 pub use error::{Category, Error, Result};
 pub use intellistor_actors::globs;
 pub use intellistor_actors::progress::{Progress, ProgressSnapshot};
+pub use intellistor_actors::shown::NameList;
+pub use intellistor_actors::target::Overwrite;
 pub use intellistor_storage::archive::Compression;
 pub use intellistor_storage::catalog::contents::{ListedBackup, OrphanArchive};
 pub use intellistor_storage::catalog::layout::{BackupName, is_policy_id};
@@ -90,7 +92,9 @@ pub use operations::list::{BackupRow, ForgottenDetails, ForgottenRow, ListReport
 pub use operations::report::{
     BackupReport, DecryptReport, Integrity, RestoreReport, VerifiedArchive, VerifyReport,
 };
-pub use operations::restore::options::RestoreOptions;
+pub use operations::restore::options::{Destination, RestoreOptions};
+pub use operations::restore::places::{Place, restore_places};
+pub use operations::restore::plan::{NeededArchive, RestorePlan, plan_restore};
 pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;
 pub use operations::show::show;

@@ -104,8 +104,15 @@ impl Extractor {
             EntryKind::Directory => target.directory(&entry),
             EntryKind::Symlink => target.symlink(&entry),
             EntryKind::Hardlink => target.hardlink(&entry),
-            EntryKind::File => match target.file(&entry) {
-                Ok(destination) => {
+            EntryKind::File => match target.keeps(&entry).and_then(|keeps| match keeps {
+                true => Ok(None),
+                false => target.file(&entry).map(Some),
+            }) {
+                Ok(None) => {
+                    self.progress.bytes.add(entry.size);
+                    Ok(Vec::new())
+                }
+                Ok(Some(destination)) => {
                     if self.writers.in_flight() >= self.max_in_flight {
                         // Not one by one, which would make batches of one.
                         let half = self.max_in_flight / 2;
@@ -174,8 +181,9 @@ impl Extractor {
 
     fn finish(&mut self) -> Result<(), StageError> {
         self.wait_until(|writers| writers.in_flight() == 0)?;
-        let (Some(target), Some(done)) = (self.target.take(), self.done.take()) else { return Ok(()) };
+        let (Some(mut target), Some(done)) = (self.target.take(), self.done.take()) else { return Ok(()) };
         let out = target.out().to_owned();
+        self.outcome.note_occupied(target.take_occupied());
         self.outcome.warn_all(target.finish().map_err(Error::io("write to", out))?);
         self.outcome.sort();
         // The receiver is gone when the pipeline came down in this very moment.

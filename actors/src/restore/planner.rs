@@ -5,8 +5,9 @@
 //!   memory. A range has at most [`RANGE_ENTRIES`](ranges::RANGE_ENTRIES) entries of
 //!   [`RANGE_ENTRIES_BYTES`](ranges::RANGE_ENTRIES_BYTES). Where only some entries are restored, 8 bytes are kept
 //!   for each of their files, since a later hard link may name it.
-//! - **Blocks:** on the disk where the manifest is spooled, and on the fetcher; it has a thread of its own.
-//! - **Survives a crash:** nothing. A restore that was stopped starts over.
+//! - **Blocks:** on the disk where the manifest is spooled, on the fetcher and, where an [`Inspector`] reads files that are
+//!   there already, on them; it has a thread of its own.
+//! - **Survives a crash:** nothing. A restore that was stopped is repeated: what is whole by then is not fetched again.
 
 pub mod ranges;
 
@@ -16,13 +17,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use intellistor_storage::Error;
 use intellistor_storage::archive::ArchiveSet;
 use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
 
 use crate::globs::PathGlobs;
-use crate::link::{Failures, Link, Reply};
+use crate::link::{Failures, Link, Reply, Stopped};
 use crate::progress::Progress;
 use crate::restore::planner::ranges::{RangeBuilder, RangePlanned};
+use crate::target::{Cut, Inspector};
 use crate::threaded::{StageError, ThreadStage};
 
 /// Command to the planner: read the manifest and plan what to fetch.
@@ -41,6 +44,10 @@ pub struct PlannerConfig {
     pub only: Option<PathGlobs>,
     /// Which of these to leave out; none of them without it.
     pub filter: Option<Box<dyn EntryFilter>>,
+    /// The root of the backup to restore alone, as a backup of its own.
+    pub root: Option<BackupRoot>,
+    /// Looks which files are there already; without it, all are fetched.
+    pub inspector: Option<Inspector>,
     pub next: Recipient<RangePlanned>,
     /// Gets the totals.
     pub progress: Arc<Progress>,
@@ -59,6 +66,7 @@ pub struct Planner {
     archives: Arc<ArchiveSet>,
     selection: Selection,
     filter: Option<Box<dyn EntryFilter>>,
+    inspector: Option<Inspector>,
     next: Link<RangePlanned>,
     progress: Arc<Progress>,
 }
@@ -66,9 +74,9 @@ pub struct Planner {
 impl Planner {
     /// A planner that waits for [`Plan`].
     pub fn new(config: PlannerConfig) -> Self {
-        let PlannerConfig { manifest, archives, only, filter, next, progress } = config;
-        let selection = Selection::new(only);
-        Self { manifest, archives, selection, filter, next: Link::new(next, 1), progress }
+        let PlannerConfig { manifest, archives, only, filter, root, inspector, next, progress } = config;
+        let selection = Selection::new(only, root);
+        Self { manifest, archives, selection, filter, inspector, next: Link::new(next, 1), progress }
     }
 }
 
@@ -76,27 +84,29 @@ impl ThreadStage for Planner {
     type In = Plan;
     const NAME: &'static str = "planner";
 
-    fn handle(&mut self, Plan: Plan, _: &Failures) -> Result<(), StageError> {
-        let Self { manifest, archives, selection, filter, next, progress } = self;
+    fn handle(&mut self, Plan: Plan, failures: &Failures) -> Result<(), StageError> {
+        let Self { manifest, archives, selection, filter, inspector, next, progress } = self;
         let mut ranges = RangeBuilder::new(archives);
         let mut planned = Ok(());
-        let only = selection.only.clone();
-        let each = |entry: Entry| {
+        selection.for_each(manifest, |mut entry, selection| {
             if filter.as_mut().is_some_and(|filter| !filter.wants(&entry)) {
                 return ControlFlow::Continue(());
             }
-            let entry = selection.select(entry);
+            entry = selection.select(entry);
             progress.total_entries.add(1);
             if entry.kind == EntryKind::File {
                 progress.total_bytes.add(entry.size);
             }
-            planned = ranges.add(entry, &mut |range| next.send(range));
+            let looked = match inspector {
+                Some(inspector) => inspector.inspect(&mut entry, &|| failures.is_draining()),
+                None => Ok(()),
+            };
+            planned = match looked {
+                Ok(()) => ranges.add(entry, &mut |range| next.send(range)),
+                Err(Cut) => Err(Stopped.into()),
+            };
             if planned.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        match only {
-            Some(only) => manifest.for_each_entry_at(|path| only.is_match(path), each)?,
-            None => manifest.for_each_entry(each)?,
-        }
+        })?;
         planned?;
         next.send(ranges.finish())?;
         Ok(next.flush()?)
@@ -107,23 +117,83 @@ impl ThreadStage for Planner {
     }
 }
 
+/// A folder or file that the backup's policy named. With several, the paths of each one's entries begin with a name of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupRoot {
+    /// That name; empty where the backup has one root.
+    pub prefix: String,
+    /// Where the root is a file, its name: then it is the only entry.
+    pub file: Option<String>,
+}
+
+impl BackupRoot {
+    /// Whether a path is one of its entries'.
+    pub fn has(&self, path: &str) -> bool {
+        let is_below = self.prefix.is_empty()
+            || path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        is_below && self.file.as_ref().is_none_or(|name| self.below(path) == name)
+    }
+
+    /// The path without the name: `.` for the root itself.
+    pub fn below<'p>(&self, path: &'p str) -> &'p str {
+        match path.strip_prefix(&self.prefix).filter(|_| !self.prefix.is_empty()) {
+            None => path,
+            Some(rest) => rest.strip_prefix('/').unwrap_or("."),
+        }
+    }
+
+    /// As [`below`](Self::below), for a path's bytes.
+    fn below_bytes(&self, path: &[u8]) -> Vec<u8> {
+        match path.strip_prefix(self.prefix.as_bytes()).filter(|_| !self.prefix.is_empty()) {
+            None => path.to_vec(),
+            Some(rest) => rest.strip_prefix(b"/").unwrap_or(b".").to_vec(),
+        }
+    }
+}
+
 /// Which entries are restored, and as what.
 #[derive(Debug)]
-struct Selection {
+pub struct Selection {
     only: Option<PathGlobs>,
+    root: Option<BackupRoot>,
     files: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Selection {
-    fn new(only: Option<PathGlobs>) -> Self {
-        Self { only, files: HashSet::new(), hasher: RandomState::new() }
+    /// What the globs match, of one root or of all.
+    pub fn new(only: Option<PathGlobs>, root: Option<BackupRoot>) -> Self {
+        Self { only, root, files: HashSet::new(), hasher: RandomState::new() }
+    }
+
+    /// Reads what is selected, in the order of the manifest. Each entry is to be [selected](Self::select), unless it is left out
+    /// for another reason.
+    ///
+    /// # Errors
+    /// Those of the manifest.
+    pub fn for_each(
+        &mut self,
+        manifest: &VerifiedManifest,
+        mut each: impl FnMut(Entry, &mut Self) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let (only, root) = (self.only.clone(), self.root.clone());
+        let each = |entry| each(entry, self);
+        match (only, root) {
+            (None, None) => manifest.for_each_entry(each),
+            (only, root) => manifest.for_each_entry_at(
+                |path| {
+                    root.as_ref().is_none_or(|root| root.has(path))
+                        && only.as_ref().is_none_or(|only| only.is_match(path))
+                },
+                each,
+            ),
+        }
     }
 
     /// How a selected entry is restored. A hard link whose file is restored, too, needs no content; another one
     /// becomes a file of its own.
-    fn select(&mut self, mut entry: Entry) -> Entry {
-        if self.only.is_none() {
+    pub fn select(&mut self, mut entry: Entry) -> Entry {
+        if self.only.is_none() && self.root.is_none() {
             // Everything is restored, and the file of a link comes before the link: nothing to remember.
             if entry.kind == EntryKind::Hardlink {
                 entry.extents.clear();
@@ -141,8 +211,22 @@ impl Selection {
         } else if entry.kind == EntryKind::File {
             self.files.insert(self.hasher.hash_one(entry.raw_path()));
         }
-        entry
+        match &self.root {
+            Some(root) => without_name(entry, root),
+            None => entry,
+        }
     }
+}
+
+/// The entry as it would be in a backup of its root alone. A symbolic link's target is text, and stays as it is.
+fn without_name(mut entry: Entry, root: &BackupRoot) -> Entry {
+    entry.relative_path = root.below(&entry.relative_path).to_owned();
+    entry.path_bytes = entry.path_bytes.map(|path| root.below_bytes(&path));
+    if entry.kind == EntryKind::Hardlink {
+        entry.link_target = entry.link_target.map(|target| root.below(&target).to_owned());
+        entry.link_target_bytes = entry.link_target_bytes.map(|target| root.below_bytes(&target));
+    }
+    entry
 }
 
 #[cfg(test)]

@@ -16,19 +16,23 @@ use intellistor_storage::manifest::Entry;
 use super::attributes::Attributes;
 use super::error::TargetError;
 use super::folder::Folder;
+use super::occupied::Occupancy;
 use super::restored_files::RestoredFiles;
-use super::temporary::FileId;
+use super::temporary::{FileId, held_name};
 
 /// Where a regular file will be. May be used on another thread than the target.
 #[derive(Debug)]
 pub struct FileDestination {
     pub(super) dir: Arc<Folder>,
     pub(super) name: OsString,
-    pub(super) temporary: OsString,
     /// The mode to create it with; the system's default without one.
     pub(super) first_mode: Option<u32>,
     pub(super) restored: RestoredFiles,
+    pub(super) occupancy: Occupancy,
 }
+
+/// How often a new file may be taken for an abandoned one before it is held.
+const MOST_ATTEMPTS: usize = 16;
 
 impl FileDestination {
     /// Whether both are in one folder.
@@ -41,7 +45,7 @@ impl FileDestination {
     /// # Errors
     /// [`TargetError`].
     pub fn create(self) -> Result<FileWriter, TargetError> {
-        let Self { dir, name, temporary, first_mode, restored } = self;
+        let Self { dir, name, first_mode, restored, occupancy } = self;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -50,12 +54,18 @@ impl FileDestination {
         }
         #[cfg(not(unix))]
         let _ = first_mode;
-        let file = wait_out(|| dir.open_with(&temporary, &options))
-            .map_err(|e| TargetError::from_io("create the file", e))?;
-        let file = file.into_std();
-        leftovers::hold(&file);
-        let unnamed = Unnamed { dir, temporary, named: false };
-        Ok(FileWriter { unnamed, file, name, position: 0, restored })
+        for _ in 0..MOST_ATTEMPTS {
+            let temporary = held_name();
+            let file = wait_out(|| dir.open_with(&temporary, &options))
+                .map_err(|e| TargetError::from_io("create the file", e))?;
+            let file = file.into_std();
+            let unnamed = Unnamed { dir: dir.clone(), temporary, named: false };
+            if leftovers::hold_new(&file) {
+                return Ok(FileWriter { unnamed, file, name, position: 0, restored, occupancy });
+            }
+        }
+        let removed = io::Error::other("another program removes or locks the files that are made here");
+        Err(TargetError::from_io("create the file", removed))
     }
 }
 
@@ -68,6 +78,7 @@ pub struct FileWriter {
     name: OsString,
     position: u64,
     restored: RestoredFiles,
+    occupancy: Occupancy,
 }
 
 /// Removes the temporary name when it is dropped.
@@ -115,8 +126,12 @@ impl FileWriter {
         // Windows does not rename a file that is open. Elsewhere its lock keeps it from others until it has its name.
         #[cfg(windows)]
         drop(self.file);
-        self.unnamed.dir.give_name(&self.unnamed.temporary, &self.name)?;
+        // Whatever comes of it, the temporary name is gone then.
         self.unnamed.named = true;
+        let Unnamed { dir, temporary, .. } = &self.unnamed;
+        if !self.occupancy.give_name(dir, temporary, &self.name, entry)? {
+            return Ok(Vec::new());
+        }
         self.restored.insert(entry.raw_path(), identity);
         Ok(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)).collect())
     }

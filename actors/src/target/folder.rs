@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use cap_fs_ext::DirExt;
@@ -48,6 +48,41 @@ impl Folder {
         Ok(Self { dir: dir(path)? })
     }
 
+    /// As [`root`](Self::root), for an absolute path that no link may be on: who may write to a folder above it could lead this
+    /// restore to any other one. What is missing is made if `create` says so.
+    pub(super) fn root_without_links(place: &Path, create: bool) -> io::Result<Self> {
+        let (mut start, mut names) = (PathBuf::new(), Vec::new());
+        for component in place.components() {
+            match component {
+                Component::Prefix(_) | Component::RootDir => start.push(component),
+                Component::Normal(name) => names.push(name),
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "its path contains .."));
+                }
+            }
+        }
+        if !start.has_root() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "its path is not absolute"));
+        }
+        let mut folder = Self::root(&start)?;
+        for name in names {
+            let above = Arc::new(folder);
+            // Most are there, and systems differ in what they say then.
+            let made = if create { above.create(name, false) } else { Ok(()) };
+            folder = match (above.open(name), made) {
+                (Ok(folder), _) => folder,
+                (Err(e), Err(making)) if e.kind() == io::ErrorKind::NotFound => return Err(making),
+                (Err(_), _) if above.symlink_metadata(name).is_ok_and(|found| found.is_symlink()) => {
+                    let name = name.display();
+                    return Err(io::Error::other(format!("{name} in its path is a symbolic link")));
+                }
+                (Err(e), _) => return Err(e),
+            };
+        }
+        Ok(folder)
+    }
+
     /// A folder in it; a link is not followed.
     pub(super) fn open(self: &Arc<Self>, name: &OsStr) -> io::Result<Self> {
         Ok(Self {
@@ -71,8 +106,51 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// As [`give_name`](Self::give_name), unless something has that name: whether it was free is the answer.
+    pub(super) fn give_free_name(&self, temporary: &OsStr, name: &OsStr) -> Result<bool, TargetError> {
+        let taken = || {
+            let _ = self.remove_file(temporary);
+            Ok(false)
+        };
+        match self.rename_without_replacing(temporary, name) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => taken(),
+            // The file system does not know how: between this look and the rename is the shortest moment.
+            Err(e) if is_unknown(&e) => match self.symlink_metadata(name) {
+                Ok(_) => taken(),
+                Err(_) => self.give_name(temporary, name).map(|()| true),
+            },
+            Err(e) => {
+                let _ = self.remove_file(temporary);
+                Err(TargetError::from_io("give it its name", e))
+            }
+        }
+    }
+}
+
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
 #[cfg(unix)]
 impl Folder {
+    fn rename_without_replacing(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+        {
+            use rustix::fs::{RenameFlags, renameat_with};
+            renameat_with(&self.dir, from, &self.dir, to, RenameFlags::NOREPLACE).map_err(|e| match e {
+                rustix::io::Errno::NOSYS => io::ErrorKind::Unsupported.into(),
+                e => e.into(),
+            })
+        }
+        #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+        {
+            let _ = (from, to);
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
     pub(super) fn create(&self, name: &OsStr, private: bool) -> io::Result<()> {
         let mut builder = DirBuilder::new();
         if private {
@@ -97,6 +175,10 @@ impl Folder {
 
 #[cfg(windows)]
 impl Folder {
+    fn rename_without_replacing(&self, _: &OsStr, _: &OsStr) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The path of a name in it.
     pub(super) fn path_of(&self, name: &OsStr) -> std::path::PathBuf {
         self.path.join(name)

@@ -30,6 +30,10 @@ pub(super) struct Folders {
     left: Vec<LeftFolder>,
     /// Keys of folders whose attributes were applied: entered again, they must come out the same.
     settled: HashSet<u64>,
+    /// Keys of folders that were made here, where those that were there before keep their attributes.
+    made: HashSet<u64>,
+    /// Keys of folders that were there before, where these keep their attributes.
+    kept: Option<HashSet<u64>>,
     hasher: RandomState,
     /// Modes that would lock this restore out of folders that it may enter again.
     locked: Vec<Locked>,
@@ -122,10 +126,17 @@ impl Folders {
             most_open: share_of_handles(8, MOST_OPEN),
             left: Vec::new(),
             settled: HashSet::new(),
+            made: HashSet::new(),
+            kept: None,
             hasher,
             locked: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// From now on, folders that are there keep their attributes.
+    pub(super) fn keep_attributes(&mut self) {
+        self.kept = Some(HashSet::new());
     }
 
     /// The folder with that path; what is missing of it is made.
@@ -148,6 +159,10 @@ impl Folders {
                     self.descend(name, attributes.has_mode())?;
                 }
                 let dir = self.handle(path.len())?;
+                let is_kept = |key| self.kept.as_ref().is_some_and(|kept| kept.contains(&key));
+                if self.below.last().is_some_and(|top| is_kept(top.key)) {
+                    return Ok(());
+                }
                 attributes::unlock(&dir);
                 if let Some(top) = self.below.last_mut() {
                     top.attributes = Some(attributes);
@@ -248,6 +263,11 @@ impl Folders {
         };
         if found {
             temporary::sweep(&dir);
+            if let Some(kept) = self.kept.as_mut().filter(|_| !self.made.contains(&key)) {
+                kept.insert(key);
+            }
+        } else if self.kept.is_some() {
+            self.made.insert(key);
         }
         let was_settled = found && self.settled.contains(&key);
         let attributes = if was_settled { Attributes::of_dir(&dir) } else { None };
@@ -322,7 +342,7 @@ fn is_in_use(dir: &Arc<Folder>) -> bool {
 }
 
 /// What an error of [`Folder::open`] means: the systems disagree about how to say that a link was not followed.
-fn refusal(parent: &Folder, name: &OsStr, error: io::Error) -> TargetError {
+pub(super) fn refusal(parent: &Folder, name: &OsStr, error: io::Error) -> TargetError {
     let shown = name.to_string_lossy();
     match parent.symlink_metadata(name) {
         Ok(found) if found.is_symlink() => {

@@ -23,15 +23,20 @@ pub(crate) async fn name_all<T>(
     }
     let keys: Vec<_> = archives.numbers().filter_map(|number| archives.key(number).ok()).collect();
     let keys: Vec<_> = keys.into_iter().map(str::to_owned).collect();
-    let look = |key: String| async move {
-        let read = store.get_range(&key, 0..1).await;
-        matches!(read, Err(Storage::Store(error)) if error.kind == StoreErrorKind::ColdStorage).then_some(key)
-    };
-    let cold: Vec<_> = stream::iter(keys).map(look).buffered(CONCURRENT).collect().await;
-    let mut keys: Vec<_> = cold.into_iter().flatten().collect();
+    let mut keys = cold_among(store, keys).await;
     if keys.is_empty() {
         // Readable by now, or it was another object.
         keys.push(error.key.clone());
     }
     Err(Error::ColdArchives { store: error.store.clone(), reason: error.reason.clone(), keys })
+}
+
+/// Those of the archives that are not read at once.
+pub(crate) async fn cold_among(store: &dyn ObjectStore, keys: Vec<String>) -> Vec<String> {
+    let look = |key: String| async move {
+        let read = store.get_range(&key, 0..1).await;
+        matches!(read, Err(Storage::Store(error)) if error.kind == StoreErrorKind::ColdStorage).then_some(key)
+    };
+    let cold: Vec<_> = stream::iter(keys).map(look).buffered(CONCURRENT).collect().await;
+    cold.into_iter().flatten().collect()
 }

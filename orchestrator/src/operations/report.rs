@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use intellistor_actors::shown::NameList;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::{BrakeRecord, Changes, Problem, RootRecord, Totals};
 use serde::{Deserialize, Serialize, Serializer};
@@ -110,16 +111,27 @@ pub struct RestoreReport {
     /// Names the backup.
     #[serde(flatten, with = "NameMembers")]
     pub name: BackupName,
-    /// The folder that it was restored into.
-    #[serde(serialize_with = "lossy")]
-    pub out: PathBuf,
+    /// The folder that it was restored into; absent where it was restored in place.
+    #[serde(serialize_with = "lossy_option", skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
+    /// The paths that it came from and was restored to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PathBuf>,
     /// Entries that were selected.
     pub found: u64,
-    /// Entries that were restored.
+    /// Entries that are there as they were backed up.
     pub restored: u64,
+    /// Of these, files and links that were there before, and were left alone.
+    pub unchanged: u64,
+    /// Files and links that took the place of others.
+    pub overwritten: u64,
+    /// Those of them that were modified later than what was backed up.
+    pub overwritten_newer: NameList,
+    /// Files and links that are not restored, since something has their name, and nothing was to be overwritten.
+    pub left: NameList,
     /// `Failed` with any damaged entry.
     pub integrity: Integrity,
-    /// Content of the restored files in bytes.
+    /// Content of the files that were written, in bytes.
     pub bytes: u64,
     /// Bytes of archive that were fetched.
     pub fetched_bytes: u64,
@@ -144,9 +156,9 @@ pub struct RestoreReport {
 }
 
 impl RestoreReport {
-    /// Whether everything selected was restored, with all its attributes.
+    /// Whether everything selected was restored, with all its attributes, or left as was asked for.
     pub fn is_complete(&self) -> bool {
-        self.warning_count == 0 && self.restored >= self.found
+        self.warning_count == 0 && self.restored + self.left.count() >= self.found
     }
 }
 
@@ -217,6 +229,10 @@ pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(&path.to_string_lossy())
 }
 
+fn lossy_option<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
+}
+
 /// The listed items, and how many more there are.
 pub(crate) fn with_rest(mut listed: Vec<String>, count: u64) -> Vec<String> {
     let more = count.saturating_sub(listed.len() as u64);
@@ -280,9 +296,14 @@ mod tests {
                 timestamp: "20261123T020000Z".to_owned(),
                 backup_id: "b".to_owned(),
             },
-            out: "out".into(),
+            out: Some("out".into()),
+            places: Vec::new(),
             found: 2,
             restored: 1,
+            unchanged: 0,
+            overwritten: 1,
+            overwritten_newer: NameList::default(),
+            left: NameList::default(),
             integrity: Integrity::Failed,
             bytes: 3,
             fetched_bytes: 4,
@@ -297,7 +318,8 @@ mod tests {
         assert!(!report.is_complete());
         let expected = serde_json::json!({
             "backup_id": "b", "timestamp": "20261123T020000Z", "policy": "p", "out": "out", "found": 2, "restored": 1,
-            "integrity": "failed", "bytes": 3, "fetched_bytes": 4, "seconds": 0.5, "changed": 0, "warnings": ["w"],
+            "unchanged": 0, "overwritten": 1, "overwritten_newer": { "count": 0, "first": [] },
+            "left": { "count": 0, "first": [] }, "integrity": "failed", "bytes": 3, "fetched_bytes": 4, "seconds": 0.5, "changed": 0, "warnings": ["w"],
             "damaged": ["d"],
         });
         assert_eq!(serde_json::to_value(&report).unwrap(), expected);

@@ -4,10 +4,14 @@
 //! | --- | --- |
 //! | `options` | what to restore, where to, and the report |
 //! | `by_manifest` | fetches what was asked for |
+//! | `plan` | says what it would do, for `--dry-run` |
+//! | `places` | the paths that a backup came from, for a restore in place |
 //! | `salvage` | reads the archive alone, when the manifest is lost |
 
 mod by_manifest;
 pub(crate) mod options;
+pub(crate) mod places;
+pub(crate) mod plan;
 mod salvage;
 
 use intellistor_storage::catalog::layout::BackupName;
@@ -24,7 +28,7 @@ use crate::operations::root_span::{root, stopped_by, traced};
 ///
 /// # Errors
 /// Those of the store and the key; [`Error::NothingMatches`](crate::Error::NothingMatches);
-/// [`Error::Interrupted`](crate::Error::Interrupted). Damage to single files is no error but in the report.
+/// [`Error::Interrupted`](crate::Error::Interrupted); [`Error::NotInPlace`](crate::Error::NotInPlace). Damage to single files is no error but in the report.
 pub async fn restore(
     catalog: &Catalog,
     identity: &Identity,

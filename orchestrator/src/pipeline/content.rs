@@ -62,6 +62,8 @@ impl<S: ContentSink> ContentPipeline<S> {
             archives: self.archives,
             only: None,
             filter: self.filter,
+            root: None,
+            inspector: None,
             next: fetcher.clone().recipient(),
             // The operation has the totals.
             progress: Arc::default(),

@@ -11,7 +11,7 @@ use intellistor_actors::restore::extractor::extracted::Extracted;
 use intellistor_actors::restore::extractor::{Extractor, ExtractorConfig};
 use intellistor_actors::restore::fetcher::{Fetcher, FetcherConfig};
 use intellistor_actors::restore::opener::FrameOpener;
-use intellistor_actors::restore::planner::{Plan, Planner, PlannerConfig};
+use intellistor_actors::restore::planner::{BackupRoot, Plan, Planner, PlannerConfig};
 use intellistor_actors::restore::writer::{Writer, WriterConfig};
 use intellistor_actors::target::Target;
 use intellistor_actors::threaded::Threaded;
@@ -35,6 +35,8 @@ pub(crate) struct RestorePipeline {
     pub(crate) manifest: Arc<VerifiedManifest>,
     pub(crate) archives: Arc<ArchiveSet>,
     pub(crate) only: Option<PathGlobs>,
+    /// The root of the backup that goes to the target; all without one.
+    pub(crate) root: Option<BackupRoot>,
     pub(crate) store: SharedStore,
     pub(crate) target: Target,
     pub(crate) progress: Arc<Progress>,
@@ -57,6 +59,7 @@ impl RestorePipeline {
         let start = |config: WriterConfig| Threaded::start(extract.clone(), move || Writer::new(config));
         let writers: Vec<_> = (0..cores()).map(|_| start(writer.clone())).collect();
         drop(writer);
+        let inspector = self.target.inspector();
         let extractor = ExtractorConfig {
             target: self.target,
             writers: writers.iter().map(|writer| writer.clone().recipient()).collect(),
@@ -80,6 +83,8 @@ impl RestorePipeline {
             archives: self.archives,
             only: self.only,
             filter: None,
+            root: self.root,
+            inspector: Some(inspector),
             next: fetcher.clone().recipient(),
             progress: self.progress,
         };

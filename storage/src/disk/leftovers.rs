@@ -2,6 +2,8 @@
 //!
 //! A file counts as abandoned when it was last written more than a day ago and no living process holds its lock. The lock
 //! alone would not do: not every file system has one. Windows has no need of one here: what is open there says so itself.
+//! A file that was held [from the beginning](hold_new) by a process of this machine need not be old: there the lock alone tells,
+//! and where the file system has no locks it is removed a day later.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,6 +19,34 @@ pub fn hold(file: &File) {
         // Where the file system has no locks, its age alone speaks for it.
         let _ = file.try_lock();
     }
+}
+
+/// As [`hold`], for a file that others remove as soon as no one holds it: whether it is held, and still has its name. One that
+/// is not was found by another process between its creation and this call; its owner makes another.
+#[must_use]
+pub fn hold_new(file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => false,
+            Ok(()) => file.metadata().is_ok_and(|found| found.nlink() > 0),
+            // The file system has no locks, so that no one removes anything for lack of one.
+            Err(fs::TryLockError::Error(_)) => true,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        true
+    }
+}
+
+/// Whether no living process holds a file that its owner [holds from the beginning](hold_new). As long as `file` is open, none
+/// can.
+#[must_use]
+pub fn is_released(file: &File) -> bool {
+    cfg!(unix) && file.metadata().is_ok_and(|found| found.is_file()) && file.try_lock().is_ok()
 }
 
 /// Whether something was last changed more than a day ago.
@@ -93,5 +123,25 @@ mod tests {
         drop(held);
         remove_abandoned_in(dir.path(), |name| is_temporary(name, ".x-"));
         assert!(!dir.path().join(".x-living").exists(), "its process died");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_found_before_it_was_held_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        let mine = File::create(&path).unwrap();
+        let finder = File::open(&path).unwrap();
+        assert!(is_released(&finder), "not held yet");
+        assert!(!hold_new(&mine), "the finder is about to remove it");
+        fs::remove_file(&path).unwrap();
+        drop(finder);
+        assert!(!hold_new(&mine), "it has no name any more");
+
+        let mine = File::create(&path).unwrap();
+        assert!(hold_new(&mine));
+        assert!(!is_released(&File::open(&path).unwrap()));
+        drop(mine);
+        assert!(is_released(&File::open(&path).unwrap()), "its process died");
     }
 }

@@ -1,6 +1,7 @@
 //! The outcome of a restore.
 
-use crate::shown::shortened;
+use crate::shown::{NameList, shortened};
+use crate::target::Occupied;
 
 /// The most warnings, and the most damaged entries, that are listed by name; all are counted.
 pub const MAX_LISTED: usize = 100;
@@ -10,10 +11,18 @@ pub const MAX_LISTED: usize = 100;
 pub struct Extracted {
     /// Entries that were selected.
     pub found: u64,
-    /// Entries that have their name; some may lack an attribute, which is then a warning.
+    /// Entries that are there as they were backed up; some may lack an attribute, which is then a warning.
     pub restored: u64,
-    /// UnfinishedFile of the restored files in bytes, holes included.
+    /// Content that was written, in bytes, holes included.
     pub bytes: u64,
+    /// Of the restored ones, files and links that were there already, and are what was backed up.
+    pub unchanged: u64,
+    /// Files and links that took the place of others.
+    pub overwritten: u64,
+    /// Those of them that were modified later than what was backed up.
+    pub overwritten_newer: NameList,
+    /// Files and links that were not restored, since something has their name, and nothing was to be replaced.
+    pub left: NameList,
     /// `path: reason` for entries that could not be made, and for attributes that could not be applied.
     pub warnings: Vec<String>,
     /// How many warnings there were.
@@ -31,6 +40,46 @@ impl Extracted {
         if self.warnings.len() < MAX_LISTED {
             self.warnings.push(shortened(warning));
         }
+    }
+
+    /// Adds what became of names that were taken. What was left counts as handled so far, and not as restored from now on.
+    pub fn note_occupied(&mut self, occupied: Occupied) {
+        let Occupied { unchanged, overwritten, overwritten_newer, left } = occupied;
+        self.unchanged += unchanged;
+        self.overwritten += overwritten;
+        self.overwritten_newer.append(&overwritten_newer);
+        self.restored = self.restored.saturating_sub(left.count());
+        self.left.append(&left);
+    }
+
+    /// Adds the outcome of another restore, of another root of the same backup.
+    pub fn append(&mut self, other: Self) {
+        let Self {
+            found,
+            restored,
+            bytes,
+            unchanged,
+            overwritten,
+            overwritten_newer,
+            left,
+            warnings,
+            warning_count,
+            damaged,
+            damaged_count,
+        } = other;
+        self.found += found;
+        self.restored += restored;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.unchanged += unchanged;
+        self.overwritten += overwritten;
+        self.overwritten_newer.append(&overwritten_newer);
+        self.left.append(&left);
+        self.warning_count += warning_count;
+        self.warnings.extend(warnings);
+        self.warnings.truncate(MAX_LISTED);
+        self.damaged_count += damaged_count;
+        self.damaged.extend(damaged);
+        self.damaged.truncate(MAX_LISTED);
     }
 
     pub fn warn_all(&mut self, warnings: Vec<String>) {

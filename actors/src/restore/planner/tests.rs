@@ -171,6 +171,8 @@ impl Backup {
                 archives: self.archives.clone(),
                 only,
                 filter: None,
+                root: None,
+                inspector: None,
                 next: fetcher.clone().recipient(),
                 progress: progress.clone(),
             };

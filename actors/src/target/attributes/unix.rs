@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIM
 use xattr::FileExt as _;
 
 use super::values::Attributes;
+use crate::source::xattrs_of;
 
 const NANOS: i128 = 1_000_000_000;
 const SET_ID: u32 = 0o6000;
@@ -43,6 +44,21 @@ impl Attributes {
         let other = |mode: &u32| found.is_none_or(|found| found.st_mode & ALL_MODE != *mode);
         self.rest(file, mode.filter(other), &mut problems);
         problems
+    }
+
+    /// Whether a file has all of them, as far as this user could apply them.
+    pub(in crate::target) fn are_those_of(&self, file: &File) -> bool {
+        let Ok(found) = rustix::fs::fstat(file) else { return false };
+        let is_root = rustix::process::geteuid().is_root();
+        let has_mode = |UnixAttributes { mode, uid, gid }: &UnixAttributes| {
+            let is_owner = |wanted: u32, found: u32| wanted == u32::MAX || wanted == found;
+            let is_owned = !is_root || is_owner(*uid, found.st_uid) && is_owner(*gid, found.st_gid);
+            let wanted = if is_root { mode & ALL_MODE } else { mode & ALL_MODE & !SET_ID };
+            is_owned && found.st_mode & ALL_MODE == wanted
+        };
+        i128::from(found.st_mtime) * NANOS + i128::from(found.st_mtime_nsec) == self.mtime_ns
+            && self.unix.as_ref().is_none_or(has_mode)
+            && xattrs_of(file).is_ok_and(|found| found == self.xattrs)
     }
 
     /// Applies all to a folder. A mode that would lock its owner out goes to `locks`, to be set at the end.

@@ -38,6 +38,20 @@ impl Attributes {
         self.apply(Ok(file), 0)
     }
 
+    /// Whether a file has all of them. Extended attributes have no place here.
+    pub(in crate::target) fn are_those_of(&self, file: &File) -> bool {
+        use std::os::windows::fs::MetadataExt as _;
+        let Ok(found) = file.metadata() else { return false };
+        let is_time = |wanted: i128, found: u64| ticks(wanted) == i64::try_from(found).ok();
+        is_time(self.mtime_ns, found.last_write_time())
+            && self.windows.is_none_or(|windows| {
+                let kept = WindowsAttributes::KEPT;
+                windows.attributes & kept == found.file_attributes() & kept
+                    && (ticks(windows.created_ns).is_none()
+                        || is_time(windows.created_ns, found.creation_time()))
+            })
+    }
+
     /// Applies all to a folder.
     pub(in crate::target) fn apply_to_dir(&self, dir: &Folder, _: &mut dyn FnMut(u32)) -> Vec<String> {
         self.apply(to_write_attributes(dir.path()).as_ref(), WindowsAttributes::DIRECTORY)

@@ -1,8 +1,11 @@
-//! Restores with the manifest: only what was asked for is fetched, and no file gets its name unchecked.
+//! Restores with the manifest: only what was asked for and is not there already is fetched, and no file gets its name unchecked.
+//!
+//! In place, each root of the backup is restored by itself, into a target of its own.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use intellistor_actors::restore::extractor::extracted::Extracted;
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::{ArchiveReader, MOST_HEADER_BYTES};
 use intellistor_storage::catalog::layout::BackupName;
@@ -13,7 +16,8 @@ use crate::error::Result;
 use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::cold_archives;
 use crate::operations::report::RestoreReport;
-use crate::operations::restore::options::{RestoreOptions, open_target};
+use crate::operations::restore::options::{Destination, RestoreOptions, open_place, open_target};
+use crate::operations::restore::places::{self, Place};
 use crate::operations::show::show;
 use crate::pipeline::restore::RestorePipeline;
 use crate::pipeline::system::on_system;
@@ -43,19 +47,36 @@ pub(crate) async fn restore(
     let only = options.globs(manifest.head().origin.os == "windows")?;
     let changed = ChangedEntries::among(&manifest, only.as_ref())?;
     let archives = Arc::new(manifest.archives()?);
-    let pipeline = RestorePipeline {
-        target: open_target(&options.out)?,
-        archives: archives.clone(),
-        manifest,
-        only: only.clone(),
-        store: catalog.store.clone(),
-        progress: options.run.progress.clone(),
+    let mut places = Vec::new();
+    // All are opened before the first is written to: one that cannot be must not be found in the middle.
+    let targets = match &options.destination {
+        Destination::Folder(out) => vec![(open_target(out, options.overwrite)?, None)],
+        Destination::Origin => {
+            let mut targets = Vec::new();
+            for Place { path, folder, root } in places::places(&manifest, only.as_ref(), &catalog.machine)? {
+                targets.push((open_place(&folder, options.overwrite)?, Some(root)));
+                places.push(path);
+            }
+            targets
+        }
     };
-    let cancel = options.run.cancel.clone();
-    let extracted = on_system("restore", move || async move { pipeline.run(&cancel).await }).await;
-    let extracted = cold_archives::name_all(&*catalog.store, &archives, extracted).await?;
+    let mut extracted = Extracted::default();
+    for (target, root) in targets {
+        let pipeline = RestorePipeline {
+            target,
+            root,
+            archives: archives.clone(),
+            manifest: manifest.clone(),
+            only: only.clone(),
+            store: catalog.store.clone(),
+            progress: options.run.progress.clone(),
+        };
+        let cancel = options.run.cancel.clone();
+        let restored = on_system("restore", move || async move { pipeline.run(&cancel).await }).await;
+        extracted.append(cold_archives::name_all(&*catalog.store, &archives, restored).await?);
+    }
     if extracted.damaged_count > 0 {
         check_archive_header(catalog, identity, name).await?;
     }
-    options.report(name, only.as_ref(), extracted, changed, started)
+    options.report(name, only.as_ref(), extracted, changed, places, started)
 }

@@ -5,20 +5,32 @@ use std::time::Instant;
 
 use intellistor_actors::globs::{self, PathGlobs};
 use intellistor_actors::restore::extractor::extracted::Extracted;
-use intellistor_actors::target::Target;
+use intellistor_actors::target::{Overwrite, Target};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_telemetry::trace;
 
 use crate::error::{Error, Result};
 use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::{Integrity, RestoreReport, with_rest};
+use crate::operations::restore::plan::nothing_matches;
 use crate::operations::run_options::RunOptions;
+
+/// Where to restore to; nothing outside it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A folder, which is made if it is missing.
+    Folder(PathBuf),
+    /// The paths that the backup came from. Needs the manifest.
+    Origin,
+}
 
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// The folder to restore into; nothing outside it is written.
-    pub out: PathBuf,
+    pub destination: Destination,
+    /// What becomes of files that are there already. A restore without the manifest cannot compare them, and replaces what
+    /// [`Overwrite::IfDifferent`] would compare.
+    pub overwrite: Overwrite,
     /// Globs on `relative_path`; empty for everything.
     pub only: Vec<String>,
     /// Read the archive alone, from its first byte to its last: for a backup whose manifest is lost.
@@ -29,7 +41,24 @@ pub struct RestoreOptions {
 impl RestoreOptions {
     /// Everything, into `out`.
     pub fn to(out: impl Into<PathBuf>) -> Self {
-        Self { out: out.into(), only: Vec::new(), without_manifest: false, run: RunOptions::default() }
+        Self::new(Destination::Folder(out.into()))
+    }
+
+    /// Everything, to the paths that it came from.
+    pub fn in_place() -> Self {
+        Self::new(Destination::Origin)
+    }
+
+    fn new(destination: Destination) -> Self {
+        let (overwrite, run) = (Overwrite::default(), RunOptions::default());
+        Self { destination, overwrite, only: Vec::new(), without_manifest: false, run }
+    }
+
+    /// What becomes of files that are there already.
+    #[must_use]
+    pub fn overwriting(mut self, overwrite: Overwrite) -> Self {
+        self.overwrite = overwrite;
+        self
     }
 
     /// Only what one of the globs matches.
@@ -62,24 +91,32 @@ impl RestoreOptions {
         only: Option<&PathGlobs>,
         mut extracted: Extracted,
         changed: ChangedEntries,
+        places: Vec<PathBuf>,
         started: Instant,
     ) -> Result<RestoreReport> {
         if extracted.found == 0 && !self.only.is_empty() {
-            let quoted: Vec<_> =
-                self.only.iter().map(|glob| format!("{glob:?}{}", globs::suspicion(glob))).collect();
-            let patterns = quoted.join(" or ");
-            return Err(Error::NothingMatches { backup_id: name.backup_id.clone(), patterns });
+            return Err(nothing_matches(name, &self.only));
         }
         for pattern in only.into_iter().flat_map(PathGlobs::unmatched) {
             let hint = globs::suspicion(pattern);
             extracted.warn(format!("nothing in the backup matches {pattern:?}{hint}"));
         }
-        let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count } = extracted;
+        let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count, .. } =
+            extracted;
+        let Extracted { unchanged, overwritten, overwritten_newer, left, .. } = extracted;
         Ok(RestoreReport {
             name: name.clone(),
-            out: self.out.clone(),
+            out: match &self.destination {
+                Destination::Folder(out) => Some(out.clone()),
+                Destination::Origin => None,
+            },
+            places,
             found,
             restored,
+            unchanged,
+            overwritten,
+            overwritten_newer,
+            left,
             integrity: if damaged_count > 0 { Integrity::Failed } else { Integrity::Verified },
             bytes,
             fetched_bytes: self.run.progress.stored_bytes.get(),
@@ -94,6 +131,17 @@ impl RestoreOptions {
     }
 }
 
-pub(crate) fn open_target(out: &Path) -> Result<Target> {
-    Target::open(out).map_err(|e| Error::Target { out: out.to_owned(), reason: e.to_string() })
+pub(crate) fn open_target(out: &Path, overwrite: Overwrite) -> Result<Target> {
+    match Target::open(out) {
+        Ok(target) => Ok(target.overwriting(overwrite)),
+        Err(e) => Err(Error::Target { out: out.to_owned(), reason: e.to_string() }),
+    }
+}
+
+/// As [`open_target`], for a path that a backup names.
+pub(crate) fn open_place(folder: &Path, overwrite: Overwrite) -> Result<Target> {
+    match Target::open_place(folder) {
+        Ok(target) => Ok(target.overwriting(overwrite)),
+        Err(e) => Err(Error::Target { out: folder.to_owned(), reason: e.to_string() }),
+    }
 }

@@ -26,7 +26,7 @@ use std::time::Instant;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::restore::extractor::extracted::Extracted;
-use intellistor_actors::target::{FileDestination, Target, TargetError};
+use intellistor_actors::target::{FileDestination, Overwrite, Target, TargetError};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::catalog::layout::BackupName;
@@ -37,7 +37,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::RestoreReport;
-use crate::operations::restore::options::{RestoreOptions, open_target};
+use crate::operations::restore::options::{Destination, RestoreOptions, open_target};
 use crate::operations::stream::{self, ArchiveBytes};
 use deferred::{Deferred, Wanted};
 use entry::DataRange;
@@ -53,7 +53,11 @@ pub(crate) async fn restore(
     // The archive does not say which system it is from.
     let only = options.globs(cfg!(windows))?;
     let wanted = only.clone();
-    let (out, progress) = (options.out.clone(), options.run.progress.clone());
+    let Destination::Folder(out) = options.destination.clone() else {
+        let reason = "without its manifest it does not say where it came from".to_owned();
+        return Err(Error::NotInPlace { backup_id: name.backup_id.clone(), reason });
+    };
+    let (overwrite, progress) = (options.overwrite, options.run.progress.clone());
     let read = async |pass: Box<dyn FnOnce(Archive) -> Result<Salvage> + Send>| {
         let (key, backup) = (identity.clone(), name.clone());
         stream::read_archive(catalog.store.clone(), name.archive_key(), options.run.clone(), move |source| {
@@ -62,7 +66,7 @@ pub(crate) async fn restore(
         .await
     };
     // Nothing is written before the archive was found to be this backup's.
-    let first = move |archive| Salvage::new(out, wanted, progress)?.restore_selected(archive);
+    let first = move |archive| Salvage::new(out, overwrite, wanted, progress)?.restore_selected(archive);
     let mut salvage = read(Box::new(first)).await?;
     while salvage.deferred.is_waiting() {
         salvage = read(Box::new(move |archive| salvage.restore_deferred(archive))).await?;
@@ -70,7 +74,7 @@ pub(crate) async fn restore(
     let finished = tokio::task::spawn_blocking(move || salvage.finish()).await;
     let extracted =
         finished.unwrap_or_else(|e| Err(Error::Defect(format!("the writing thread panicked: {e}"))))?;
-    options.report(name, only.as_ref(), extracted, ChangedEntries::default(), started)
+    options.report(name, only.as_ref(), extracted, ChangedEntries::default(), Vec::new(), started)
 }
 
 type Archive = ArchiveReader<ArchiveBytes>;
@@ -88,8 +92,13 @@ struct Salvage {
 }
 
 impl Salvage {
-    fn new(out: PathBuf, only: Option<PathGlobs>, progress: Arc<Progress>) -> Result<Self> {
-        let target = open_target(&out)?;
+    fn new(
+        out: PathBuf,
+        overwrite: Overwrite,
+        only: Option<PathGlobs>,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
+        let target = open_target(&out, overwrite)?;
         let (extracted, deferred) = (Extracted::default(), Deferred::default());
         Ok(Self { target, out, only, extracted, progress, deferred, position: String::new() })
     }
@@ -231,6 +240,7 @@ impl Salvage {
     }
 
     fn finish(mut self) -> Result<Extracted> {
+        self.extracted.note_occupied(self.target.take_occupied());
         let warnings =
             self.target.finish().map_err(|e| Error::Target { out: self.out, reason: e.to_string() })?;
         self.extracted.warn_all(warnings);
