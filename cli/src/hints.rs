@@ -52,6 +52,9 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
             "Check that the policy and its store are the right ones; `backup-client backup` makes a backup"
                 .to_owned(),
         ),
+        Error::Selection(_) => {
+            Some("`backup-client list` shows the backups, `list --forgotten` the forgotten ones".to_owned())
+        }
         Error::NoBackup { .. } => Some("`backup-client list --orphans` shows how to restore them".to_owned()),
         Error::Target { .. } => {
             Some("Check --out: the folder, who may write there, and its free space".to_owned())

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
-use intellistor::{StoreUrl, is_policy_id};
+use intellistor::{BackupSelector, StoreUrl, is_policy_id, parse_time};
 
 /// Which policy, for what needs all that its file says.
 #[derive(Debug, Args)]
@@ -71,20 +72,37 @@ fn policy_id(text: &str) -> Result<String, String> {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Which {
-    /// The backup's key in the store, as `backup` and `list` show it; it ends in backup.tar.gz.enc
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: Option<String>,
+    /// The backup: its key in the store, as `backup` and `list` show it (it ends in backup.tar.gz.enc); or its id or timestamp,
+    /// or the beginning of one, at least 4 characters; or `latest~2`, the one two before the newest
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) key: Option<BackupSelector>,
     /// The policy's newest backup
     #[arg(long)]
     pub(crate) latest: bool,
+    /// The newest backup that there was at that time: 2026-11-01 (its end), "2026-11-01 14:00" by this machine's clock, or with
+    /// a zone 2026-11-01T14:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) at: Option<DateTime<Utc>>,
 }
 
-/// Which of the policy's backups, by its key alone.
+impl Which {
+    /// What the arguments say.
+    pub(crate) fn selector(&self) -> BackupSelector {
+        match (&self.key, self.at) {
+            (Some(key), _) => key.clone(),
+            (None, Some(time)) => BackupSelector::At(time),
+            (None, None) => BackupSelector::Latest(0),
+        }
+    }
+}
+
+/// Which of the policy's backups, by name alone.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgument {
-    /// The backup's key in the store, as `list` shows it; it ends in backup.tar.gz.enc
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: String,
+    /// The backup: its key in the store, as `list` shows it; or its id or timestamp, or the beginning of one, at least 4
+    /// characters
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) key: BackupSelector,
 }
 
 /// A reason, for people. It becomes part of a statement, and one is read up to a bound; lists show it in one line.

@@ -4,12 +4,11 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use intellistor::{
-    Addressing, BackupName, CancellationToken, Catalog, Error, Forgotten, Identity, Machine, OpenOptions,
-    Policy, Recipients, RunOptions, S3Options, StoreUrl,
+    Addressing, BackupName, BackupSelector, CancellationToken, Catalog, Error, Forgotten, Identity, Machine,
+    OpenOptions, Policy, Recipients, RunOptions, S3Options, StoreUrl,
 };
 
 use crate::environment::{self, Environment, Start};
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::keys::{self, Purpose};
 use crate::restore_command::{PolicyWords, RestoreCommand};
@@ -226,22 +225,34 @@ impl Session {
         policy: &Policy,
         which: &Which,
     ) -> Result<BackupName, Failure> {
-        match &which.key {
-            Some(key) => {
-                let name = name_of(key)?;
-                self.warn_if_forgotten(catalog, identity, &name).await;
-                Ok(name)
-            }
-            None => {
-                let latest = self.unless_cancelled(catalog.latest(&policy.policy_id, identity)).await;
-                latest.map_err(Failure::engine("cannot find the newest backup"))
-            }
-        }
+        self.select(catalog, identity, policy, &which.selector()).await
     }
 
-    /// The backup with a key, that something is to be said about.
-    pub(crate) fn named(&self, key: &str) -> Result<BackupName, Failure> {
-        name_of(key)
+    /// The backup that a person means, to be read. A forgotten one is told.
+    pub(crate) async fn select(
+        &self,
+        catalog: &Catalog,
+        identity: &Identity,
+        policy: &Policy,
+        selector: &BackupSelector,
+    ) -> Result<BackupName, Failure> {
+        let name = self.named(catalog, identity, policy, selector).await?;
+        if matches!(selector, BackupSelector::Key(_) | BackupSelector::Prefix(_)) {
+            self.warn_if_forgotten(catalog, identity, &name).await;
+        }
+        Ok(name)
+    }
+
+    /// The backup that something is to be said about.
+    pub(crate) async fn named(
+        &self,
+        catalog: &Catalog,
+        identity: &Identity,
+        policy: &Policy,
+        selector: &BackupSelector,
+    ) -> Result<BackupName, Failure> {
+        let selected = self.unless_cancelled(catalog.select(&policy.policy_id, identity, selector)).await;
+        selected.map_err(Failure::engine(not_found(selector, "backup")))
     }
 
     /// A forgotten backup is used all the same: a person has named it.
@@ -269,13 +280,9 @@ impl Session {
         policy: &Policy,
         which: &Which,
     ) -> Result<BackupName, Failure> {
-        match &which.key {
-            Some(key) => name_of(key),
-            None => {
-                let latest = self.unless_cancelled(catalog.latest_archive(&policy.policy_id)).await;
-                latest.map_err(Failure::engine("cannot find the newest archive"))
-            }
-        }
+        let selector = which.selector();
+        let selected = self.unless_cancelled(catalog.select_archive(&policy.policy_id, &selector)).await;
+        selected.map_err(Failure::engine(not_found(&selector, "archive")))
     }
 
     /// The engine's error about a backup, with what was being done. Where the manifest is lost, it says how to restore without
@@ -340,23 +347,19 @@ impl Session {
     }
 }
 
-pub(crate) fn name_of(key: &str) -> Result<BackupName, Failure> {
-    let archive = key.strip_suffix("manifest.json").map(|folder| format!("{folder}backup.tar.gz.enc"));
-    BackupName::from_archive_key(key).ok_or_else(|| {
-        let failure = Failure::new(Exit::Configuration, format!("{key:?} is not the key of a backup"));
-        match archive.filter(|archive| BackupName::from_archive_key(archive).is_some()) {
-            Some(archive) => failure.hint(format!("--key takes the key of the archive, not of the manifest: {archive}")),
-            None => failure.hint(
-                "a key looks like backups/<policy_id>/<timestamp>/<backup_id>/backup.tar.gz.enc, without bucket \
-                 or prefix; `backup-client list` shows them",
-            ),
-        }
-    })
+/// What failed, where nothing was selected.
+fn not_found(selector: &BackupSelector, what: &str) -> String {
+    match selector {
+        BackupSelector::Latest(0) => format!("cannot find the newest {what}"),
+        BackupSelector::At(_) => format!("cannot find the {what} at {selector}"),
+        _ => format!("cannot find the {what} {selector}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     fn session(variables: &[(&str, &str)]) -> Session {
         Session {
@@ -387,17 +390,6 @@ mod tests {
             assert!(text.contains("AWS_S3_BUCKET=") && text.contains("file:///"), "{text}");
             assert_eq!(failure.exit(), Exit::Configuration);
         }
-    }
-
-    #[test]
-    fn keys_are_archives_keys() {
-        let key = "backups/p/20261123T020000Z/7d1f/backup.tar.gz.enc";
-        assert_eq!(name_of(key).unwrap().archive_key(), key);
-        let manifest = name_of("backups/p/20261123T020000Z/7d1f/manifest.json").unwrap_err().to_string();
-        assert!(manifest.contains(key), "{manifest}");
-        let other = name_of("s3://b/x").unwrap_err();
-        assert!(other.to_string().contains("`backup-client list`"), "{other}");
-        assert_eq!(other.exit(), Exit::Configuration);
     }
 
     #[test]

@@ -184,7 +184,11 @@ impl Catalog {
 
     /// The backups of a policy, forgotten or not, newest first. Those dated in the future count only where all are.
     pub(crate) fn in_order(&self, contents: &Contents) -> Vec<BackupName> {
-        let mut names: Vec<_> = contents.backups().map(|backup| backup.name).collect();
+        self.newest_first(contents.backups().map(|backup| backup.name).collect())
+    }
+
+    /// `names` are sorted, oldest first. Those dated in the future count only where all are.
+    pub(crate) fn newest_first(&self, mut names: Vec<BackupName>) -> Vec<BackupName> {
         let of_the_future = self.split_off_future(&mut names);
         let mut names = if names.is_empty() { of_the_future } else { names };
         names.reverse();

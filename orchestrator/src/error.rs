@@ -8,6 +8,7 @@ use intellistor_actors::link::Failure;
 use intellistor_storage::StoreErrorKind;
 use intellistor_storage::catalog::layout::BackupName;
 
+use crate::operations::selection::error::SelectionError;
 use crate::policy::PolicyError;
 
 /// The result of every operation.
@@ -26,6 +27,9 @@ pub enum Error {
         "{0}. A glob may contain `*`, `?`, `[...]` and `{{a,b}}`; put a backslash before a character that is meant literally"
     )]
     Pattern(#[from] intellistor_actors::globs::BadGlob),
+    /// Occurs when what a person says names no backup, or several.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// Occurs when the store has no backup of the policy.
     #[error("{store} has no backup of policy {policy_id}{}", and_archives(*orphans))]
     NoBackup {
@@ -319,6 +323,7 @@ impl Error {
             Self::SweepStopped { source, .. } => of_storage(source),
             Self::NotAsSent(_) | Self::CopyDiffers { .. } => Category::Integrity,
             Self::Policy(_)
+            | Self::Selection(_)
             | Self::Untrusted { .. }
             | Self::CopyInStore { .. }
             | Self::StoreLacks { .. }

@@ -97,6 +97,8 @@ pub use operations::restore::places::{Place, restore_places};
 pub use operations::restore::plan::{NeededArchive, RestorePlan, plan_restore};
 pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;
+pub use operations::selection::error::{BadSelector, SelectionError};
+pub use operations::selection::{BackupSelector, parse_time};
 pub use operations::show::show;
 pub use operations::verify::verify;
 pub use policy::{DetectChanges, LockMode, LockPolicy, ManifestForm, Policy, PolicyError, RetentionRules};

@@ -21,7 +21,7 @@ mod apply;
 pub(crate) mod brake;
 mod copy;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub(crate) mod forget;
 mod hold;
 #[cfg(test)]

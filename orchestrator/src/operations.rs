@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `backup`, `restore`, `verify`, `decrypt`, `show`, `list` | the operations |
 //! | `report`, `backup_document`, `run_options` | what each returns, what the programs print, what each takes |
+//! | `selection` | which backup a person means |
 //! | `root_span` | each as the root of a trace, counted |
 //! | `sources` | checks of a policy's folders before a run, and findings after the scan |
 //! | `base`, `change_summary` | the backup that a new one takes entries over from; what changed, in one line |
@@ -28,6 +29,7 @@ pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod root_span;
 pub(crate) mod run_options;
+pub(crate) mod selection;
 pub(crate) mod show;
 pub(crate) mod sources;
 pub(crate) mod stream;

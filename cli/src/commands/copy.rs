@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::BinaryBytes;
-use intellistor::{CopyOptions, CopyReport, CopySelection, Error, StorageError, StoreErrorKind, StoreUrl};
+use intellistor::{
+    BackupSelector, Catalog, CopyOptions, CopyReport, CopySelection, Error, Identity, Policy, StorageError,
+    StoreErrorKind, StoreUrl, parse_time,
+};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::PolicySelection;
-use crate::session::{Session, name_of};
+use crate::session::Session;
 use crate::units::{counted, duration};
 
 /// Copy backups, and what they depend on, to another store
@@ -50,20 +54,34 @@ pub(crate) struct Copy {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct WhichToCopy {
-    /// A backup's key, as `backup` and `list` show it; repeat it for several. Forgotten backups are copied if they are named
-    #[arg(long, value_name = "KEY")]
-    key: Vec<String>,
+    /// A backup: its key, as `backup` and `list` show it; or its id or timestamp, or the beginning of one, at least 4 characters;
+    /// or `latest~2`. Repeat it for several. Forgotten backups are copied if they are named
+    #[arg(long, value_name = "BACKUP")]
+    key: Vec<BackupSelector>,
     /// The policy's newest backup
     #[arg(long)]
     latest: bool,
+    /// The newest backup that there was at that time: 2026-11-01 (its end), "2026-11-01 14:00" by this machine's clock
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<DateTime<Utc>>,
     /// All backups that `list` shows, oldest first
     #[arg(long)]
     all: bool,
 }
 
 impl WhichToCopy {
-    fn selection(&self) -> Result<CopySelection, Failure> {
-        let names = self.key.iter().map(|key| name_of(key)).collect::<Result<Vec<_>, _>>()?;
+    async fn selection(
+        &self,
+        session: &Session,
+        from: &Catalog,
+        identity: &Identity,
+        policy: &Policy,
+    ) -> Result<CopySelection, Failure> {
+        let at = self.at.map(BackupSelector::At);
+        let mut names = Vec::new();
+        for selector in self.key.iter().chain(&at) {
+            names.push(session.named(from, identity, policy, selector).await?);
+        }
         Ok(match (names.is_empty(), self.all) {
             (false, _) => CopySelection::Named(names),
             (true, true) => CopySelection::All,
@@ -74,8 +92,8 @@ impl WhichToCopy {
 
 pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failure> {
     let policy = session.selected_policy(&command.policy)?;
-    let selection = command.which.selection()?;
     let (from, identity) = session.open(&policy).await?;
+    let selection = command.which.selection(session, &from, &identity, &policy).await?;
     let (to, other_endpoint) = session.open_target(&command.to, command.to_env_file.as_deref()).await?;
     let new_stores = to.new_folders();
     let run = session.run_options();

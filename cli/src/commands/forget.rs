@@ -1,7 +1,7 @@
 //! `forget`: backups that are not listed any more, by the policy's rules or by name.
 
 use clap::Args;
-use intellistor::{ForgetOptions, ForgetReport, RetentionOptions};
+use intellistor::{BackupSelector, ForgetOptions, ForgetReport, RetentionOptions};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -24,9 +24,10 @@ while so many files are missing or changed that a disk may not be mounted, or fi
 pub(crate) struct Forget {
     #[command(flatten)]
     policy: PolicyArgument,
-    /// Forget this backup alone, whatever the rules say: its key in the store, as `list` shows it
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    /// Forget this backup alone, whatever the rules say: its key in the store, as `list` shows it; or its id or timestamp, or the
+    /// beginning of one, at least 4 characters
+    #[arg(long, value_name = "BACKUP")]
+    key: Option<BackupSelector>,
     /// Why; `list --forgotten` shows it
     #[arg(long, value_name = "TEXT", requires = "key", value_parser = reason)]
     why: Option<String>,
@@ -41,8 +42,11 @@ pub(crate) struct Forget {
 
 pub(crate) async fn run(command: &Forget, session: &Session) -> Result<Done, Failure> {
     let policy = session.policy(&command.policy.policy)?;
-    let name = command.key.as_deref().map(|key| session.named(key)).transpose()?;
     let (catalog, identity) = session.open(&policy).await?;
+    let name = match &command.key {
+        Some(key) => Some(session.named(&catalog, &identity, &policy, key).await?),
+        None => None,
+    };
     let Forget { confirm, dry_run, .. } = *command;
     let report = match &name {
         Some(name) => {

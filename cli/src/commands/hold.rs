@@ -38,10 +38,7 @@ pub(crate) struct Hold {
 pub(crate) async fn run(command: &Hold, session: &Session) -> Result<Done, Failure> {
     let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
-    let name = match &command.which.key {
-        Some(key) => session.named(key)?,
-        None => session.choose(&catalog, &identity, &policy, &command.which).await?,
-    };
+    let name = session.named(&catalog, &identity, &policy, &command.which.selector()).await?;
     let options = HoldOptions { legal: command.legal, dry_run: command.dry_run };
     let held = intellistor::hold(&catalog, &identity, &policy.policy_id, &name, &command.reason, options);
     let what = format!("cannot hold backup {}", name.backup_id);

@@ -33,8 +33,8 @@ pub(crate) struct Release {
 
 pub(crate) async fn run(command: &Release, session: &Session) -> Result<Done, Failure> {
     let policy = session.selected_policy(&command.policy)?;
-    let name = session.named(&command.key.key)?;
     let (catalog, identity) = session.open(&policy).await?;
+    let name = session.named(&catalog, &identity, &policy, &command.key.key).await?;
     let options = HoldOptions { legal: command.legal, dry_run: command.dry_run };
     let released = intellistor::release(&catalog, &identity, &policy.policy_id, &name, options);
     let what = format!("cannot release backup {}", name.backup_id);

@@ -21,7 +21,8 @@ use indicatif::BinaryBytes;
 Examples:
   backup-client restore --policy policy.yaml --latest --out restored
   backup-client restore --policy policy.yaml --latest --out restored --only '*.png' 'docs/*'
-  backup-client restore --policy policy.yaml --key backups/.../backup.tar.gz.enc --out restored
+  backup-client restore --policy policy.yaml --at 2026-11-01 --out restored
+  backup-client restore --policy policy.yaml --key 019f9d3e --out restored
 
 Nothing is written outside --out. `backup-client show` lists what a backup contains. \
 Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \

@@ -28,8 +28,8 @@ pub(crate) struct Unforget {
 
 pub(crate) async fn run(command: &Unforget, session: &Session) -> Result<Done, Failure> {
     let policy = session.selected_policy(&command.policy)?;
-    let name = session.named(&command.key.key)?;
     let (catalog, identity) = session.open(&policy).await?;
+    let name = session.named(&catalog, &identity, &policy, &command.key.key).await?;
     let listed = intellistor::unforget(&catalog, &identity, &policy.policy_id, &name, command.dry_run);
     let what = format!("cannot unforget backup {}", name.backup_id);
     shown(&session.unless_cancelled(listed).await.map_err(Failure::engine(what))?, session)

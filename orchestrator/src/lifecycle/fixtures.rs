@@ -17,15 +17,15 @@ use crate::policy::{Policy, RetentionRules};
 
 /// A policy's backups in a store whose clock is turned by hand.
 #[derive(Debug)]
-pub(super) struct Backups {
-    pub(super) store: MemoryStore,
-    pub(super) catalog: Catalog,
-    pub(super) keys: Recipients,
-    pub(super) policy: Policy,
+pub(crate) struct Backups {
+    pub(crate) store: MemoryStore,
+    pub(crate) catalog: Catalog,
+    pub(crate) keys: Recipients,
+    pub(crate) policy: Policy,
 }
 
 impl Backups {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = MemoryStore::default();
         let catalog = Catalog::new(std::sync::Arc::new(store.clone()));
         let policy = Policy::new("p", ["/home"]).unwrap();
@@ -35,31 +35,31 @@ impl Backups {
     }
 
     /// With `keep_last`.
-    pub(super) fn keeping(last: u32) -> Self {
+    pub(crate) fn keeping(last: u32) -> Self {
         let mut backups = Self::new();
         backups.policy.retention = Some(RetentionRules { keep_last: last, ..RetentionRules::default() });
         backups
     }
 
-    pub(super) fn set_now(&self, timestamp: &str) {
+    pub(crate) fn set_now(&self, timestamp: &str) {
         self.store.set_now_ms(clock::parse(timestamp).unwrap().timestamp_millis());
     }
 
-    pub(super) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.scope().now()
     }
 
-    pub(super) fn scope(&self) -> Scope<'_> {
+    pub(crate) fn scope(&self) -> Scope<'_> {
         Scope { catalog: &self.catalog, keys: &self.keys, policy_id: &self.policy.policy_id }
     }
 
     /// A full backup.
-    pub(super) async fn make(&self, timestamp: &str) -> BackupName {
+    pub(crate) async fn make(&self, timestamp: &str) -> BackupName {
         self.put(timestamp, None, None, &self.keys).await
     }
 
     /// A backup with a brake that began with it.
-    pub(super) async fn make_braked(&self, timestamp: &str) -> BackupName {
+    pub(crate) async fn make_braked(&self, timestamp: &str) -> BackupName {
         let (since, why) = (timestamp.to_owned(), "a disk".to_owned());
         let files_before = Some(10);
         let brake = BrakeRecord { since, why, files_before, empty_roots: Vec::new(), replaced: false };
@@ -67,7 +67,7 @@ impl Backups {
     }
 
     /// A backup that needs the archive of another one.
-    pub(super) async fn make_on(&self, base: &BackupName, timestamp: &str) -> BackupName {
+    pub(crate) async fn make_on(&self, base: &BackupName, timestamp: &str) -> BackupName {
         let (header, data_key) = self.scope().open(base).await.unwrap();
         let manifest = VerifiedManifest::fetch_own(&self.store, &header, &data_key).await.unwrap();
         let numbers = Base::numbers_of([true]);
@@ -76,7 +76,7 @@ impl Backups {
     }
 
     /// A backup that was sealed with another key.
-    pub(super) async fn make_with(&self, keys: &Recipients, timestamp: &str) -> BackupName {
+    pub(crate) async fn make_with(&self, keys: &Recipients, timestamp: &str) -> BackupName {
         self.put(timestamp, None, None, keys).await
     }
 
@@ -100,7 +100,7 @@ impl Backups {
     }
 
     /// Says that a backup is forgotten.
-    pub(super) async fn say_forgotten(&self, name: &BackupName, sweeping: bool) -> Forgotten {
+    pub(crate) async fn say_forgotten(&self, name: &BackupName, sweeping: bool) -> Forgotten {
         let (header, data_key) = self.scope().open(name).await.unwrap();
         let (id, by, why) = ("f1".to_owned(), "h".to_owned(), "a reason".to_owned());
         let prunable_from = self.now() + TimeDelta::days(8);
@@ -109,20 +109,20 @@ impl Backups {
         forgotten
     }
 
-    pub(super) async fn standing(&self, name: &BackupName) -> Standing {
+    pub(crate) async fn standing(&self, name: &BackupName) -> Standing {
         self.scope().standing(name).await.unwrap()
     }
 
-    pub(super) async fn is_listed(&self, name: &BackupName) -> bool {
+    pub(crate) async fn is_listed(&self, name: &BackupName) -> bool {
         self.standing(name).await.forgotten().is_none()
     }
 
-    pub(super) fn has(&self, name: &BackupName, kind: ObjectKind) -> bool {
+    pub(crate) fn has(&self, name: &BackupName, kind: ObjectKind) -> bool {
         self.store.keys().contains(&name.key(kind))
     }
 
     /// The timestamps of those that are listed.
-    pub(super) async fn listed(&self) -> Vec<String> {
+    pub(crate) async fn listed(&self) -> Vec<String> {
         let mut listed = Vec::new();
         for backup in self.catalog.list(&self.policy.policy_id).await.unwrap() {
             if self.is_listed(&backup.name).await {
