@@ -17,9 +17,14 @@ pub fn set(advice: Advice) {
     let _ = ADVICE.set(advice);
 }
 
+/// What to do about an error.
+pub(crate) fn of(error: &Error) -> Option<String> {
+    ADVICE.get().and_then(|advice| advice(error))
+}
+
 /// The error, and what to do about it.
 pub(crate) fn with_advice(error: &Error) -> String {
-    match ADVICE.get().and_then(|advice| advice(error)) {
+    match of(error) {
         Some(advice) => format!("{error}. {advice}"),
         None => error.to_string(),
     }

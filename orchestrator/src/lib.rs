@@ -30,6 +30,7 @@
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `calendar`, `machine` | reasons for exit code 3; timestamps and wrong clocks; days of a time zone; which machine this is |
 //! | `cron` | cron expressions |
+//! | [`doctor`] | tries everything that a run needs, and says what to do |
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
 //! | [`privilege`] | the rights of this process |
@@ -42,6 +43,7 @@ mod calendar;
 mod catalog;
 mod clock;
 pub mod cron;
+pub mod doctor;
 mod error;
 mod lifecycle;
 mod machine;

@@ -44,10 +44,11 @@ pub use local::store::LocalStore;
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
 pub use object::{Composite, ObjectInfo, Page, StoreFolder};
-pub use open::OpenOptions;
+pub use open::{OpenOptions, OpenedOnce};
 pub use options::{Attributes, PutOptions, Retention, RetentionMode};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::addressing::{Addressing, S3Options};
+pub use s3::description::{AccessKey, Description};
 pub use s3::store::S3Store;
 pub use store::{ObjectStore, ObjectStoreExt, SharedStore};
 pub use stream::put_stream;

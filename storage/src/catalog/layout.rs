@@ -8,6 +8,7 @@
 //! backups/<policy_id>/<timestamp>/<backup_id>/forgotten.json     once the backup was forgotten
 //! backups/<policy_id>/<timestamp>/<backup_id>/hold.json          once it was held, or unforgotten
 //! backups/<policy_id>/<timestamp>/<backup_id>/confirmed.json     once a person said that what it lacks is not lost
+//! backups/<policy_id>/doctor-<random>                            while a `doctor` examines the store
 //! logs/<policy_id>/run_<timestamp>.log
 //! logs/<policy_id>/last.log
 //! ```
@@ -160,6 +161,12 @@ pub fn machine_key(policy_id: &str) -> String {
     format!("backups/{policy_id}/machine.json")
 }
 
+/// The key of an object by which the permissions on a policy's objects are tried. It names no backup, so that no listing
+/// shows it and no sweep takes it; an upload that is left under it is aborted as any other that was abandoned.
+pub fn trial_key(policy_id: &str, random: &str) -> String {
+    format!("{BACKUPS}/{policy_id}/doctor-{random}")
+}
+
 /// The key of a run's log.
 pub fn log_key(policy_id: &str, timestamp: &str) -> String {
     format!("{LOGS}/{policy_id}/run_{timestamp}.log")
@@ -219,6 +226,7 @@ mod tests {
             "backups/p/20261123T020000Z/7d1f/BACKUP.tar.gz.enc",
             "backups/p/",
             "backups/p/readme.txt",
+            &trial_key("p", "20261123T020000Z"),
         ] {
             assert_eq!(BackupName::from_archive_key(junk), None, "{junk}");
         }

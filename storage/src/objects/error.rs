@@ -13,7 +13,7 @@ pub enum RetryClass {
 }
 
 /// What an object store answered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{store}: cannot {operation}{}{key}: {reason}", if key.is_empty() { "" } else { " " })]
 pub struct StoreError {
     /// Decides whether a retry helps, and what a person can do.

@@ -25,6 +25,14 @@ pub struct OpenOptions {
     pub stop: CancellationToken,
 }
 
+/// A store without retries.
+#[derive(Debug, Clone)]
+pub struct OpenedOnce {
+    pub store: SharedStore,
+    /// The same store, which tells how it is reached, where it is S3.
+    pub s3: Option<S3Store>,
+}
+
 impl StoreUrl {
     /// Opens the store, with retries of what is temporary.
     ///
@@ -39,17 +47,26 @@ impl StoreUrl {
     /// # Errors
     /// Those of the store.
     pub async fn open_with(&self, options: OpenOptions) -> Result<SharedStore> {
-        let OpenOptions { s3, variables, stop } = options;
-        let store: SharedStore = match self {
+        let stop = options.stop.clone();
+        let store = self.open_once(options).await?.store;
+        Ok(Arc::new(Retry::new(store, RetryPolicy::default()).until(stop)))
+    }
+
+    /// Opens the store to examine it: no call is repeated, so that each answer is seen.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn open_once(&self, options: OpenOptions) -> Result<OpenedOnce> {
+        let OpenOptions { s3, variables, stop: _ } = options;
+        Ok(match self {
             Self::S3 { bucket, prefix } => {
                 let opened = match variables {
                     Some(own) => Box::pin(S3Store::from_variables(bucket, prefix, s3, &own)).await?,
                     None => Box::pin(S3Store::from_environment(bucket, prefix, s3)).await?,
                 };
-                Arc::new(opened)
+                OpenedOnce { store: Arc::new(opened.clone()), s3: Some(opened) }
             }
-            Self::Local(folder) => Arc::new(LocalStore::open(folder).await?),
-        };
-        Ok(Arc::new(Retry::new(store, RetryPolicy::default()).until(stop)))
+            Self::Local(folder) => OpenedOnce { store: Arc::new(LocalStore::open(folder).await?), s3: None },
+        })
     }
 }

@@ -12,6 +12,7 @@
 //! | `locks`; `erasing`, `unlisted` | Object Lock; an object with all of its versions |
 //! | `checksums`, `sending`, `timeouts` | what goes with a request, and how long it may take |
 //! | `answers`, `clock`, `foreign` | what every answer goes through, and answers that are not S3's |
+//! | `description` | how the store is reached, for people |
 //! | `errors`, `connection`, `permissions`, `route`, `causes` | what a failure means |
 
 use std::ops::Range;
@@ -35,6 +36,7 @@ mod checksums;
 mod clock;
 mod connection;
 mod credentials;
+pub(super) mod description;
 mod download;
 mod erasing;
 mod errors;

@@ -8,7 +8,9 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::addressing::{self, S3Options};
@@ -42,6 +44,8 @@ pub struct S3Store {
     pub(super) checksums: Arc<Negotiated>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) unlisted: Arc<Unlisted>,
+    /// Those that requests are signed with, where the store was opened from variables.
+    pub(super) credentials: Option<SharedCredentialsProvider>,
 }
 
 impl S3Store {
@@ -89,7 +93,8 @@ impl S3Store {
         let endpoint = settings.endpoint.as_deref().or(shared.endpoint_url());
         let equal = options.equal_parts || addressing::wants_equal_parts(endpoint);
         let equal_parts = Arc::new(AtomicBool::new(equal));
-        Self { equal_parts, route: Arc::new(route), ..Self::new(config.build(), bucket, prefix) }
+        let credentials = shared.credentials_provider();
+        Self { equal_parts, route: Arc::new(route), credentials, ..Self::new(config.build(), bucket, prefix) }
     }
 
     /// Uses a configuration as it is, except for retries, which are [`Retry`](crate::objects::Retry)'s, and timeouts.
@@ -119,6 +124,7 @@ impl S3Store {
             checksums: Arc::new(checksums),
             tokens: Arc::default(),
             unlisted: Arc::default(),
+            credentials: None,
         }
     }
 
