@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use intellistor_telemetry::console::Format;
 
 use crate::commands::{
-    agent, backup, copy, decrypt, forget, help, hold, key_create, list, policy_create, prune, release,
-    restore, show, unforget, verify,
+    agent, backup, copy, decrypt, doctor, forget, help, hold, key_create, list, policy_create, prune,
+    release, restore, show, unforget, verify,
 };
 
 /// Settings of both programs.
@@ -148,6 +148,7 @@ pub(crate) enum ClientCommand {
     Hold(hold::Hold),
     Release(release::Release),
     Decrypt(decrypt::Decrypt),
+    Doctor(doctor::Doctor),
     Copy(copy::Copy),
     Completions(help::Completions),
     Manual(help::Manual),
@@ -159,6 +160,7 @@ pub(crate) enum AgentCommand {
     Run(agent::run::Run),
     Status(agent::status::Status),
     Logs(agent::logs::Logs),
+    Doctor(doctor::Doctor),
     Cancel(agent::cancel::Cancel),
     ApplySchedule(agent::schedule::apply::ApplySchedule),
     TestSchedule(agent::schedule::test::TestSchedule),
@@ -215,6 +217,7 @@ mod tests {
             "backup-client copy --policy p.yaml --to s3://b/copy --latest --to-env-file b.env",
             "backup-client copy --policy p.yaml --to file:///mnt/usb --key a --key b --dry-run",
             "backup-client copy --policy p.yaml --to file:///mnt/usb --all",
+            "backup-client doctor --policy p.yaml --env-file x.env --format table",
             "backup-client completions zsh",
             "backup-client manual --out d",
             "backup-client decrypt --policy p.yaml --key k --out -",
@@ -238,6 +241,7 @@ mod tests {
             "intellistor-agent remove-schedule --policy-id a",
             "intellistor-agent list-schedules",
             "intellistor-agent serve --policies d --at-once 1",
+            "intellistor-agent doctor --policy p.yaml --env-file x.env",
         ] {
             AgentArguments::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

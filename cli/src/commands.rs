@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod copy;
 pub(crate) mod decrypt;
+pub(crate) mod doctor;
 pub(crate) mod forget;
 pub(crate) mod help;
 pub(crate) mod hold;

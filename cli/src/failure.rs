@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use intellistor::doctor::Finding;
 use intellistor::{Error, PolicyError};
 use intellistor_telemetry::Escaped;
 use serde::Serialize;
@@ -100,6 +101,15 @@ impl Failure {
         match &self.cause {
             Some(cause) => format!("{}: {cause}", self.what),
             None => self.what.clone(),
+        }
+    }
+
+    /// The same, as a check of `doctor` says it.
+    pub(crate) fn into_finding(self) -> Finding {
+        let finding = Finding::failed(self.summary());
+        match self.hint {
+            Some(hint) => finding.advise(hint),
+            None => finding,
         }
     }
 

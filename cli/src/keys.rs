@@ -1,9 +1,10 @@
 //! Where the key comes from: exactly one of three variables.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use intellistor::UserKey;
+use intellistor::doctor::ConfiguredKey;
 use zeroize::Zeroizing;
 
 use crate::environment::{Environment, PASSPHRASE, warn_if_others_read};
@@ -25,6 +26,18 @@ pub(crate) fn is_configured(environment: &Environment) -> Result<bool, Failure> 
         }
     }
     Ok(false)
+}
+
+/// The key that seals backups and where it is from, without a word on the screen.
+pub(crate) fn configured(environment: &Environment) -> Result<ConfiguredKey, Failure> {
+    let key = user_key(environment, Purpose::Seal, &Screen::silent())?;
+    for variable in [KEY, KEY_FILE, PASSPHRASE] {
+        if let Some(value) = environment.get(variable)? {
+            let file = (variable == KEY_FILE).then(|| PathBuf::from(value.as_str()));
+            return Ok(ConfiguredKey { key, variable, file });
+        }
+    }
+    Ok(ConfiguredKey { key, variable: KEY, file: None })
 }
 
 /// What a key is for.

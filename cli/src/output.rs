@@ -3,9 +3,11 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `format` | which of them |
+//! | `checklist` | checks, with what to do |
 //! | `table` | tables that fit the terminal |
 //! | `times` | times as people read them |
 
+pub(crate) mod checklist;
 pub(crate) mod format;
 pub(crate) mod table;
 pub(crate) mod times;

@@ -11,6 +11,7 @@ use intellistor_telemetry::otlp::{self, Export, Settings};
 
 use crate::arguments::{AgentArguments, AgentCommand, ClientArguments, ClientCommand, Common};
 use crate::commands::agent::schedule;
+use crate::commands::doctor::Examiner;
 use crate::environment::{self, Environment, Start};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -88,6 +89,9 @@ impl Program for ClientArguments {
             ClientCommand::Completions(command) => commands::help::completions(&command, Self::command()),
             ClientCommand::Manual(command) => commands::help::manual(&command, Self::command()),
             ClientCommand::Decrypt(command) => commands::decrypt::run(&command, session).await,
+            ClientCommand::Doctor(command) => {
+                commands::doctor::run(&command, session, Examiner::Client).await
+            }
         }
     }
 }
@@ -113,6 +117,7 @@ impl Program for AgentArguments {
         match self.command {
             AgentCommand::Run(command) => commands::agent::run::run(&command, session).await,
             AgentCommand::Status(command) => commands::agent::status::run(&command, session).await,
+            AgentCommand::Doctor(command) => commands::doctor::run(&command, session, Examiner::Agent).await,
             AgentCommand::Logs(command) => commands::agent::logs::run(command, session).await,
             AgentCommand::Completions(command) => commands::help::completions(&command, Self::command()),
             AgentCommand::Manual(command) => commands::help::manual(&command, Self::command()),

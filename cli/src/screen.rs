@@ -30,6 +30,11 @@ impl Screen {
         Self(Arc::new(State { quiet, draws, format, bar: Mutex::default() }))
     }
 
+    /// One that shows nothing but errors, for what is said elsewhere.
+    pub(crate) fn silent() -> Self {
+        Self(Arc::new(State { quiet: true, ..State::default() }))
+    }
+
     /// Whether a progress bar shows here.
     pub(crate) fn draws(&self) -> bool {
         self.0.draws

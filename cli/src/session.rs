@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use intellistor::doctor::StoreSettings;
 use intellistor::{
     Addressing, BackupName, BackupSelector, CancellationToken, Catalog, Error, Forgotten, Identity, Machine,
     OpenOptions, Policy, Recipients, RunOptions, S3Options, StoreUrl,
@@ -112,6 +113,21 @@ impl Session {
         self.open_store(&self.store_url(policy)?).await
     }
 
+    /// Which store the policy has, and how it is opened.
+    pub(crate) fn store_settings(&self, policy: &Policy) -> Result<StoreSettings, Failure> {
+        let url = self.store_url(policy)?;
+        self.trust_aws_files(&url)?;
+        let options = OpenOptions { s3: self.s3_options()?, variables: None, stop: self.cancel.clone() };
+        let text =
+            |name: &str| Ok::<_, Failure>(self.environment.get(name)?.map(|value| String::clone(&value)));
+        Ok(StoreSettings {
+            url,
+            options,
+            access_key_id: text("AWS_ACCESS_KEY_ID")?,
+            profile: text("AWS_PROFILE")?,
+        })
+    }
+
     /// The AWS SDK's files may name a program that gives credentials, and where requests go.
     fn trust_aws_files(&self, url: &StoreUrl) -> Result<(), Failure> {
         if url.to_string().starts_with("file:") {
@@ -189,7 +205,7 @@ impl Session {
     }
 
     /// The machine that the environment names.
-    fn machine(&self) -> Result<Option<Machine>, Failure> {
+    pub(crate) fn machine(&self) -> Result<Option<Machine>, Failure> {
         let Some(name) = self.environment.get(MACHINE)? else { return Ok(None) };
         if name.len() > MOST_MACHINE_BYTES || name.trim() != name.as_str() || name.contains(char::is_control)
         {

@@ -52,6 +52,15 @@ impl Surface {
         Self { width: width.filter(|_| is_terminal), colours: is_terminal && !dumb && !is_set("NO_COLOR") }
     }
 
+    /// Columns; `None` where lines may have any length.
+    pub(crate) fn width(self) -> Option<u16> {
+        self.width
+    }
+
+    pub(crate) fn has_colours(self) -> bool {
+        self.colours
+    }
+
     #[cfg(test)]
     pub(crate) fn plain(width: u16) -> Self {
         Self { width: Some(width), colours: false }

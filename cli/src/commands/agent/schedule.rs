@@ -12,16 +12,19 @@ pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod test;
 
+use std::path::Path;
+
 use intellistor::schedule::{ScheduleEntry, ScheduleError, Scheduler};
 
-use crate::environment::Environment;
+use crate::environment::{self, Environment, variables};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hints;
 use crate::home;
+use crate::session::Session;
 
 /// The scheduler of this system.
-fn scheduler(environment: &Environment) -> Result<Scheduler, Failure> {
+pub(crate) fn scheduler(environment: &Environment) -> Result<Scheduler, Failure> {
     let folder = home::folder(environment)?;
     let units = home::configuration(environment)?.join("systemd/user");
     Ok(Scheduler::of_this_system(folder, units))
@@ -36,9 +39,41 @@ async fn ask<T: Send + 'static>(
     let (scheduler, what) = (scheduler(environment)?, what.into());
     let answered = tokio::task::spawn_blocking(move || question(&scheduler)).await;
     let answered = answered.map_err(|e| Failure::new(Exit::Failed, what.clone()).because(e))?;
-    answered.map_err(|error| {
-        Failure::new(error.category().into(), what).because(hints::with_schedule_hint(&error))
-    })
+    answered.map_err(|error| failure(what, &error))
+}
+
+/// A scheduler's error, with what was being done.
+pub(crate) fn failure(what: impl Into<String>, error: &ScheduleError) -> Failure {
+    Failure::new(error.category().into(), what).because(hints::with_schedule_hint(error))
+}
+
+/// What a scheduled run would not see of this shell, in a sentence each; `env_file` is what it reads.
+pub(crate) fn unseen_variables(session: &Session, env_file: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
+    let mut unseen = Vec::new();
+    for name in variables::needed_by_runs() {
+        if session.environment.get(name)?.is_some() && !there.contains_key(name) {
+            unseen.push(format!(
+                "{name} is set in this shell, but a scheduled run will not see it: put it into the file given with --env-file"
+            ));
+        }
+    }
+    for name in variables::OF_THE_SHELL_ALONE {
+        if session.environment.get(name)?.is_some() {
+            unseen.push(format!(
+                "{name} is set in this shell, but a scheduled run will not see it, and a file may not set it: put the \
+                 credentials that it leads to (access keys, or AWS_PROFILE) into the file given with --env-file"
+            ));
+        }
+    }
+    for name in [home::HOME, "INTELLISTOR_KEY_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        if session.environment.get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
+            unseen.push(format!(
+                "{name} is a relative path, but a scheduled run has a different current folder: use an absolute path"
+            ));
+        }
+    }
+    Ok(unseen)
 }
 
 /// All schedules of this machine, for `status`; none where the scheduler does not answer.

@@ -8,8 +8,8 @@ use intellistor::cron::Cron;
 use intellistor::schedule::{Password, RunAs, ScheduleSpec};
 use intellistor::zone::Zone;
 
-use super::ask;
-use crate::environment::{self, Environment, variables};
+use super::{ask, unseen_variables};
+use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -73,7 +73,9 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
         .map_err(|e| Failure::new(Exit::Failed, "cannot find the path of this program").because(e))?;
     // A scheduled run has another current folder than the one in which `.env` was found.
     let env_file = environment::file(session.env_file.as_deref()).map(absolute).transpose()?;
-    warn_of_unseen_variables(session, env_file.as_deref())?;
+    for unseen in unseen_variables(session, env_file.as_deref())? {
+        session.screen.warn(unseen);
+    }
     let spec = ScheduleSpec {
         policy_id: id.clone(),
         cron,
@@ -122,34 +124,6 @@ fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, 
         (None, None) if cfg!(windows) || home::is_root() => RunAs::System,
         (None, None) => RunAs::Caller,
     })
-}
-
-/// Warns of variables that are set in this shell alone.
-fn warn_of_unseen_variables(session: &Session, env_file: Option<&Path>) -> Result<(), Failure> {
-    let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
-    for name in variables::needed_by_runs() {
-        if session.environment.get(name)?.is_some() && !there.contains_key(name) {
-            session.screen.warn(format_args!(
-                "{name} is set in this shell, but a scheduled run will not see it: put it into the file given with --env-file"
-            ));
-        }
-    }
-    for name in variables::OF_THE_SHELL_ALONE {
-        if session.environment.get(name)?.is_some() {
-            session.screen.warn(format_args!(
-                "{name} is set in this shell, but a scheduled run will not see it, and a file may not set it: put the \
-                 credentials that it leads to (access keys, or AWS_PROFILE) into the file given with --env-file"
-            ));
-        }
-    }
-    for name in [home::HOME, "INTELLISTOR_KEY_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
-        if session.environment.get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
-            session.screen.warn(format_args!(
-                "{name} is a relative path, but a scheduled run has a different current folder: use an absolute path"
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
