@@ -5,6 +5,8 @@ fn main() {
     #[cfg(feature = "isal")]
     {
         cc::Build::new().file("src/archive/igzip.c").warnings_into_errors(true).compile("intellistor_igzip");
-        println!("cargo::rustc-link-lib=isal");
+        // Into the programs, so that they run where the library is not installed. Unbundled: the linker knows where the
+        // system keeps it.
+        println!("cargo::rustc-link-lib=static:-bundle=isal");
     }
 }
