@@ -5,8 +5,6 @@ fn main() {
     #[cfg(feature = "isal")]
     {
         cc::Build::new().file("src/archive/igzip.c").warnings_into_errors(true).compile("intellistor_igzip");
-        // Into the programs, so that they run where the library is not installed. Unbundled: the linker knows where the
-        // system keeps it.
-        println!("cargo::rustc-link-lib=static:-bundle=isal");
+        println!("cargo::rustc-link-lib=isal");
     }
 }
