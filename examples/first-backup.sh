@@ -76,12 +76,13 @@ run() {
     esac
 }
 
-# The first file that can be read and is not too large to look at. `head` would end `find` by a signal.
+# The first file that can be read, is not too large to look at, and was not made here: the folder may hold this checkout.
+# `head` would end `find` by a signal.
 choose() {
     local candidate
     file=
     while IFS= read -r -d '' candidate; do
-        if [ -r "$folder/$candidate" ]; then
+        if [ -r "$folder/$candidate" ] && [[ $folder/${candidate#./} != "$work/"* ]]; then
             file=$candidate
             return
         fi
