@@ -90,15 +90,15 @@ impl Catalog {
         Ok(ownership::owner(&*self.store, policy_id).await?)
     }
 
-    /// The hosts that made backups, in their order; `None` where a manifest does not say. Not verified: only the first
-    /// lines of each manifest are read.
+    /// Where backups were made and with which keys they are sealed, in their order; `None` where a manifest does not say. Not
+    /// verified: only the first lines of each manifest are read.
     ///
     /// # Errors
     /// Those of a store that cannot be reached.
-    pub(crate) async fn hosts(&self, names: Vec<BackupName>) -> Result<Vec<Option<String>>> {
+    pub(crate) async fn preambles(&self, names: Vec<BackupName>) -> Result<Vec<Option<Preamble>>> {
         let peeks = streams::iter(names).map(|name| async move {
             match Preamble::fetch(&*self.store, &name).await {
-                Ok(peeked) => Ok(Some(peeked.host)),
+                Ok(peeked) => Ok(Some(peeked)),
                 Err(error) if error.retry_class() == RetryClass::Temporary => Err(error.into()),
                 // A manifest that was altered, or that this account may not read, is listed all the same.
                 Err(_) => Ok(None),

@@ -26,7 +26,7 @@ Examples:
   backup-client list --policy policy.yaml --forgotten
 
 restore, show, verify and decrypt take a backup's `key` as --key. `machine` is the machine that the policy belongs to; \
-`host` is where each backup was made, according to its manifest (not verified). Where the policy has `lock`, `locked_until` \
+`host` is where each backup was made, and `key_id` which key opens it, according to its manifest (not verified). Where the policy has `lock`, `locked_until` \
 is until when a backup can neither be deleted nor replaced. Listing needs no encryption key. With one, forgotten \
 backups are left out where the key proves that they were forgotten; without one, they are listed, and `forgotten` has \
 what is said about them, unverified. `held` is proven where `held_verified` is true.")]

@@ -6,7 +6,8 @@ use intellistor_storage::catalog::contents::{Contents, ListedBackup, OrphanArchi
 use intellistor_storage::catalog::layout::{BackupName, ObjectKind};
 use intellistor_storage::catalog::standing::Standing;
 use intellistor_storage::catalog::statements::{self, Forgotten, Found, Hold};
-use intellistor_storage::keys::OpensBackups;
+use intellistor_storage::keys::{OpensBackups, WrappedKey};
+use intellistor_storage::manifest::Preamble;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
@@ -59,6 +60,8 @@ pub struct BackupRow {
     pub timestamp: String,
     /// The machine that made it, as its manifest says; not verified.
     pub host: Option<String>,
+    /// The id of the key that opens it, as its manifest says, or `passphrase`; not verified.
+    pub key_id: Option<String>,
     /// The archive's key.
     pub key: String,
     /// The manifest's key.
@@ -125,7 +128,7 @@ pub struct ForgottenDetails {
 pub async fn list(catalog: &Catalog, policy_id: &str, keys: Option<&dyn OpensBackups>) -> Result<ListReport> {
     let contents = catalog.contents(policy_id).await?;
     let listed: Vec<_> = contents.backups().collect();
-    let hosts = catalog.hosts(listed.iter().map(|backup| backup.name.clone()).collect()).await?;
+    let preambles = catalog.preambles(listed.iter().map(|backup| backup.name.clone()).collect()).await?;
     let (owner, owner_error) = match catalog.owner(policy_id).await {
         Ok(owner) => (owner, None),
         Err(error) => (None, Some(error)),
@@ -133,10 +136,11 @@ pub async fn list(catalog: &Catalog, policy_id: &str, keys: Option<&dyn OpensBac
     let said = stream::iter(&listed).map(|backup| said(catalog, &contents, &backup.name, keys));
     let said: Vec<_> = said.buffered(CONCURRENT).try_collect().await?;
     let (mut backups, mut forgotten, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    for ((backup, host), said) in listed.into_iter().zip(hosts).zip(said) {
+    for ((backup, preamble), said) in listed.into_iter().zip(preambles).zip(said) {
         warnings.extend(said.warnings);
         let Said { held, held_verified, forgotten: is_forgotten, .. } = said;
-        let row = BackupRow { held, held_verified, forgotten: is_forgotten, ..BackupRow::new(backup, host) };
+        let row =
+            BackupRow { held, held_verified, forgotten: is_forgotten, ..BackupRow::new(backup, preamble) };
         match (&row.forgotten, keys.is_some()) {
             (Some(ForgottenRow { verified: true, .. }), _) => forgotten.push(row),
             // It may be so.
@@ -214,17 +218,27 @@ fn details(Forgotten { time, by, why, prunable_from, .. }: &Forgotten) -> Forgot
     }
 }
 
+fn key_id(wraps: &[WrappedKey]) -> String {
+    let one = |wrap: &WrappedKey| match wrap.is_of_passphrase() {
+        true => "passphrase".to_owned(),
+        false => wrap.key_id.to_string(),
+    };
+    wraps.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 impl BackupRow {
     fn new(
         ListedBackup { name, archive_bytes, manifest_bytes, .. }: ListedBackup,
-        host: Option<String>,
+        preamble: Option<Preamble>,
     ) -> Self {
+        let key_id = preamble.as_ref().map(|preamble| key_id(preamble.header.keys()));
         Self {
             key: name.archive_key(),
             key_manifest: name.manifest_key(),
             backup_id: name.backup_id,
             timestamp: name.timestamp,
-            host,
+            host: preamble.map(|preamble| preamble.host),
+            key_id,
             archive_bytes,
             manifest_bytes,
             held: false,

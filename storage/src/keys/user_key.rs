@@ -164,6 +164,11 @@ pub struct WrappedKey {
 }
 
 impl WrappedKey {
+    /// Whether a passphrase opens it. Its key id then differs from backup to backup, with the salt.
+    pub fn is_of_passphrase(&self) -> bool {
+        self.argon2id.is_some()
+    }
+
     fn open(&self, secret: &Secret, backup_id: &str) -> Result<DataKey> {
         let altered = || Error::integrity("the wrapped key", "it was altered, or belongs to another backup");
         let aad = wrap_context(backup_id, &self.key_id);
