@@ -18,6 +18,8 @@ pub mod memory_sandbox;
 pub mod moto;
 pub mod network;
 pub mod nightly_backups;
+#[cfg(unix)]
+pub mod played_page;
 pub mod program;
 #[cfg(unix)]
 pub mod run_history;
