@@ -10,6 +10,7 @@ use crate::objects::retry::{Retry, RetryPolicy};
 use crate::objects::s3::addressing::S3Options;
 use crate::objects::s3::store::S3Store;
 use crate::objects::store::SharedStore;
+use crate::objects::throttle::{Limited, Throttle};
 use crate::objects::url::StoreUrl;
 use crate::objects::variables::Variables;
 
@@ -23,6 +24,8 @@ pub struct OpenOptions {
     pub variables: Option<Variables>,
     /// Once cancelled, no call is repeated.
     pub stop: CancellationToken,
+    /// How fast bytes may go and come.
+    pub throttle: Option<Arc<Throttle>>,
 }
 
 /// A store without retries.
@@ -57,16 +60,24 @@ impl StoreUrl {
     /// # Errors
     /// Those of the store.
     pub async fn open_once(&self, options: OpenOptions) -> Result<OpenedOnce> {
-        let OpenOptions { s3, variables, stop: _ } = options;
+        let OpenOptions { s3, variables, stop: _, throttle } = options;
         Ok(match self {
             Self::S3 { bucket, prefix } => {
                 let opened = match variables {
                     Some(own) => Box::pin(S3Store::from_variables(bucket, prefix, s3, &own)).await?,
                     None => Box::pin(S3Store::from_environment(bucket, prefix, s3)).await?,
                 };
+                let opened = opened.with_throttle(throttle);
                 OpenedOnce { store: Arc::new(opened.clone()), s3: Some(opened) }
             }
-            Self::Local(folder) => OpenedOnce { store: Arc::new(LocalStore::open(folder).await?), s3: None },
+            Self::Local(folder) => {
+                let opened: SharedStore = Arc::new(LocalStore::open(folder).await?);
+                let store = match throttle {
+                    Some(throttle) => Arc::new(Limited::new(opened, throttle)),
+                    None => opened,
+                };
+                OpenedOnce { store, s3: None }
+            }
         })
     }
 }

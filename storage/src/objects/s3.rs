@@ -46,7 +46,7 @@ pub(crate) mod limits;
 mod listings;
 mod locks;
 mod look_up;
-mod network;
+pub(crate) mod network;
 mod permissions;
 mod route;
 mod sending;

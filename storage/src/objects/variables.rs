@@ -16,8 +16,15 @@ impl Variables {
     }
 
     /// The value of a variable; an empty one counts as not set.
-    pub(crate) fn get(&self, name: &str) -> Option<String> {
+    pub fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// None.
+impl Default for Variables {
+    fn default() -> Self {
+        Self::new(|_| None)
     }
 }
 

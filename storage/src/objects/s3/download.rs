@@ -87,7 +87,12 @@ impl S3Store {
                 Ok(Some(bytes)) if body.len() as u64 + bytes.len() as u64 - before > wanted => {
                     return Err(self.no_ranges(key).into());
                 }
-                Ok(Some(bytes)) => body.extend_from_slice(&bytes),
+                Ok(Some(bytes)) => {
+                    body.extend_from_slice(&bytes);
+                    if let Some(throttle) = &self.throttle {
+                        throttle.download(bytes.len() as u64).await;
+                    }
+                }
                 Ok(None) => break,
             }
         }

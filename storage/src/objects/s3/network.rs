@@ -24,6 +24,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use crate::objects::variables::Variables;
+
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     proxies: Proxies,
@@ -220,8 +222,59 @@ impl Proxy {
     }
 }
 
+/// How requests that are not a store's leave this machine: through the same proxies, to servers that the same authorities
+/// vouch for.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    proxies: Proxies,
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+impl Outbound {
+    /// Reads the variables that stores read.
+    ///
+    /// # Errors
+    /// A sentence about the variable that cannot be used.
+    pub fn read(variables: &Variables) -> Result<Self, String> {
+        let get = |name: &str| variables.get(name);
+        let authorities = match named_authorities(get)? {
+            Some((certificates, _)) => certificates,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        Ok(Self { proxies: Proxies::read(get, false)?, authorities })
+    }
+
+    /// The proxy that requests to a URL take, with its credentials.
+    pub fn proxy_of(&self, url: &str) -> Option<&str> {
+        self.proxies.of(&url.parse().ok()?).map(|proxy| proxy.url.as_str())
+    }
+
+    /// The certificates of trusted authorities, in DER.
+    pub fn authorities(&self) -> impl Iterator<Item = &[u8]> {
+        self.authorities.iter().map(AsRef::as_ref)
+    }
+}
+
 /// The authorities that the variables name, else those of the system.
 fn trusted(get: impl Fn(&str) -> Option<String>) -> Result<(TlsContext, Option<String>), String> {
+    let Some((certificates, named)) = named_authorities(get)? else {
+        return Ok((TlsContext::default(), None));
+    };
+    let mut pem = String::new();
+    for certificate in certificates {
+        let encoded = STANDARD.encode(certificate);
+        // Writing into a string does not fail.
+        let _ = write!(pem, "-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n");
+    }
+    let context = TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(pem));
+    let context = context.build().map_err(|error| format!("{named} cannot be used: {error}"))?;
+    Ok((context, Some(named)))
+}
+
+/// The authorities that the variables name, if any does, and which of them did.
+fn named_authorities(
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<Option<(Vec<CertificateDer<'static>>, String)>, String> {
     let (mut named, mut found) = (Vec::new(), rustls_native_certs::CertificateResult::default());
     if let Some(file) = get("AWS_CA_BUNDLE") {
         found = rustls_native_certs::load_certs_from_paths(Some(Path::new(&file)), None);
@@ -242,30 +295,23 @@ fn trusted(get: impl Fn(&str) -> Option<String>) -> Result<(TlsContext, Option<S
         }
     }
     if named.is_empty() {
-        return Ok((TlsContext::default(), None));
+        return Ok(None);
     }
     let named = named.join(" and ");
     // A bundle may hold, among others, what is no authority to rustls.
     let usable = |certificate: &CertificateDer<'_>| {
         RootCertStore::empty().add(certificate.clone().into_owned()).is_ok()
     };
-    let usable: Vec<_> = found.certs.iter().filter(|certificate| usable(certificate)).collect();
-    if usable.is_empty() {
+    let mut certificates = found.certs;
+    certificates.retain(usable);
+    if certificates.is_empty() {
         let why = match found.errors.first() {
             Some(error) => error.to_string(),
             None => "it contains no certificate (PEM: -----BEGIN CERTIFICATE-----)".to_owned(),
         };
         return Err(format!("{named} names no trusted authority: {why}"));
     }
-    let mut pem = String::new();
-    for certificate in usable {
-        let encoded = STANDARD.encode(certificate);
-        // Writing into a string does not fail.
-        let _ = write!(pem, "-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n");
-    }
-    let context = TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(pem));
-    let context = context.build().map_err(|error| format!("{named} cannot be used: {error}"))?;
-    Ok((context, Some(named)))
+    Ok(Some((certificates, named)))
 }
 
 #[cfg(test)]

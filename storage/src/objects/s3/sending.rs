@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::timeouts::unlimited;
 use crate::objects::hashed::Hashed;
+use crate::objects::throttle::Throttle;
 
 /// How long nothing may move: within twice this time it is noticed. hyper takes half a MiB of a body at once, and sends it
 /// before it takes more: with four parts side by side, a line of 150 kbit/s does that in this time.
@@ -38,19 +39,24 @@ const PIECE: usize = 128 << 10;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     body: Hashed,
+    throttle: Option<Arc<Throttle>>,
     moved: Arc<AtomicBool>,
     connection: Arc<OnceLock<CaptureSmithyConnection>>,
 }
 
 impl Outgoing {
-    pub(super) fn new(body: &Hashed) -> Self {
-        Self { body: body.clone(), moved: Arc::default(), connection: Arc::default() }
+    pub(super) fn new(body: &Hashed, throttle: Option<Arc<Throttle>>) -> Self {
+        Self { body: body.clone(), throttle, moved: Arc::default(), connection: Arc::default() }
     }
 
     /// For the request.
     pub(super) fn stream(&self) -> ByteStream {
-        let pieces = Pieces { rest: self.body.bytes().clone(), moved: self.moved.clone() };
-        ByteStream::new(SdkBody::from_body_1_x(pieces))
+        ByteStream::new(SdkBody::from_body_1_x(self.pieces()))
+    }
+
+    fn pieces(&self) -> Pieces {
+        let (rest, moved, throttle) = (self.body.bytes().clone(), self.moved.clone(), self.throttle.clone());
+        Pieces { rest, moved, throttle, turn: Mutex::default() }
     }
 
     /// A request that is not limited as a whole, and signed without hashing its body again.
@@ -99,6 +105,39 @@ impl Outgoing {
 struct Pieces {
     rest: Bytes,
     moved: Arc<AtomicBool>,
+    throttle: Option<Arc<Throttle>>,
+    /// Waits for the limiter. The lock is never taken: a body must be `Sync`, which a future is not.
+    turn: Mutex<Option<Turn>>,
+}
+
+/// Until a piece of so many bytes may be sent.
+struct Turn(usize, Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Turn({})", self.0)
+    }
+}
+
+impl Pieces {
+    /// How much may be sent now.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<usize> {
+        let piece = self.rest.len().min(PIECE);
+        let Some((throttle, slice)) =
+            self.throttle.as_ref().and_then(|throttle| Some((throttle, throttle.upload_slice()?)))
+        else {
+            return Poll::Ready(piece);
+        };
+        let turn = self.turn.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Turn(bytes, wait) = turn.get_or_insert_with(|| {
+            let (bytes, throttle) = (piece.min(slice), throttle.clone());
+            Turn(bytes, Box::pin(async move { throttle.upload(bytes as u64).await }))
+        });
+        let bytes = *bytes;
+        std::task::ready!(wait.as_mut().poll(context));
+        *turn = None;
+        Poll::Ready(bytes)
+    }
 }
 
 impl Body for Pieces {
@@ -107,10 +146,11 @@ impl Body for Pieces {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // Also while it waits for the limiter: that is no stall.
         self.moved.store(true, Ordering::Relaxed);
-        let piece = self.rest.len().min(PIECE);
+        let piece = std::task::ready!(self.poll_turn(context));
         Poll::Ready((piece > 0).then(|| Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
@@ -173,8 +213,8 @@ mod tests {
     type Answer = Result<&'static str, SdkError<Infallible, ()>>;
 
     fn outgoing(bytes: usize) -> (Outgoing, Pieces) {
-        let outgoing = Outgoing::new(&Hashed::new(vec![7; bytes].into()));
-        let pieces = Pieces { rest: outgoing.body.bytes().clone(), moved: outgoing.moved.clone() };
+        let outgoing = Outgoing::new(&Hashed::new(vec![7; bytes].into()), None);
+        let pieces = outgoing.pieces();
         (outgoing, pieces)
     }
 

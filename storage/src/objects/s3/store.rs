@@ -26,6 +26,7 @@ use super::unlisted::Unlisted;
 use super::{permissions, timeouts};
 use crate::error::Result;
 use crate::objects::error::{StoreError, StoreErrorKind};
+use crate::objects::throttle::Throttle;
 use crate::objects::url::StoreUrl;
 use crate::objects::variables::Variables;
 
@@ -46,6 +47,7 @@ pub struct S3Store {
     pub(super) unlisted: Arc<Unlisted>,
     /// Those that requests are signed with, where the store was opened from variables.
     pub(super) credentials: Option<SharedCredentialsProvider>,
+    pub(super) throttle: Option<Arc<Throttle>>,
 }
 
 impl S3Store {
@@ -125,7 +127,14 @@ impl S3Store {
             tokens: Arc::default(),
             unlisted: Arc::default(),
             credentials: None,
+            throttle: None,
         }
+    }
+
+    /// Limits how fast bodies go and come.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Option<Arc<Throttle>>) -> Self {
+        Self { throttle, ..self }
     }
 
     pub(super) fn full_key(&self, key: &str) -> String {

@@ -132,7 +132,7 @@ impl S3Store {
         let request = request.set_content_md5(checksum.md5(body).await);
         let request = request.set_if_none_match(if_absent.then(|| "*".to_owned()));
         let request = with_attributes!(request, attributes).content_length(body.len() as i64);
-        let outgoing = Outgoing::new(body);
+        let outgoing = Outgoing::new(body, self.throttle.clone());
         let request = outgoing.request(request.body(outgoing.stream()).customize());
         let answer = outgoing.watch(request.send()).await.map_err(self.store_error(operation, key))?;
         self.stored(operation, key, answer.e_tag()).map(drop)
@@ -173,7 +173,7 @@ impl S3Store {
         let request = request.content_length(part.body.len() as i64);
         let request = request.set_checksum_sha256(checksum.sha256(Some(part.body.sha256())));
         let request = request.set_content_md5(checksum.md5(&part.body).await);
-        let outgoing = Outgoing::new(&part.body);
+        let outgoing = Outgoing::new(&part.body, self.throttle.clone());
         let request = outgoing.request(request.body(outgoing.stream()).customize());
         let sent = outgoing.watch(request.send()).await;
         let answer = sent.map_err(self.store_error(OPERATION, &upload.key))?;
