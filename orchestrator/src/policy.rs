@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | `definition`, `fields`, `rules` | the fields; how each is read and checked |
 //! | `lifecycle` | retention rules and locks |
+//! | `notify`, `hooks`, `limits` | what happens around a run: notices, commands, rates |
 //! | `duration` | durations as people write them |
 //! | `reader`, `correction`, `writer` | from YAML, the line that was meant, to YAML |
 //! | `digest` | what decides whether a job may be resumed |
@@ -23,7 +24,10 @@ mod digest;
 mod duration;
 mod error;
 mod fields;
+mod hooks;
 mod lifecycle;
+mod limits;
+mod notify;
 mod reader;
 mod rules;
 mod writer;
@@ -32,8 +36,13 @@ pub use definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 pub(crate) use duration::duration_text;
 pub use error::{PolicyError, PolicyLocation};
 pub(crate) use fields::PRUNE_AFTER;
+pub use hooks::{Command, Hooks};
 pub use intellistor_actors::backup::changes::DetectChanges;
 pub use lifecycle::{LockMode, LockPolicy, RetentionRules};
+pub use notify::{
+    Channel, MailRule, NotifyRule, Occasion, SECRET_PREFIX, SMTP_PASSWORD, Secret, SmtpSecurity, Variable,
+};
+pub(crate) use notify::{check_url, shown_url};
 pub use rules::parse_duration;
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(super) fn corrected(line: &str) -> Option<String> {
         value = behind.trim();
     }
     match value.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
+        // Commands of hooks are lists in a list.
+        Some(list) if list.trim_start().starts_with('[') && is_hook(&right) => return None,
         Some(list) => {
             let items: Vec<_> = items(list).into_iter().map(quoted_where_needed).collect();
             right.push_str(&format!("[{}]", items.join(", ")));
@@ -33,6 +35,10 @@ pub(super) fn corrected(line: &str) -> Option<String> {
     }
     let right = right.trim_end();
     (right != line.trim_end()).then(|| right.to_owned())
+}
+
+fn is_hook(before: &str) -> bool {
+    ["before: ", "after: ", "on_failure: "].iter().any(|name| before.ends_with(name))
 }
 
 /// A field's name and its value.

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use intellistor_actors::backup::changes::DetectChanges;
 use intellistor_storage::archive::Compression;
-use intellistor_storage::objects::StoreUrl;
+use intellistor_storage::objects::{StoreUrl, TransferLimits};
 use serde::Deserialize;
 
 use super::error::PolicyError;
-use super::fields;
+use super::hooks::{self, Hooks};
 use super::lifecycle::{self, LockPolicy, RetentionRules};
+use super::notify::{self, NotifyRule};
 use super::rules::{
     check_glob, check_id, check_path, check_prune_after, check_repeated, check_storage_class,
 };
+use super::{fields, limits};
 use crate::cron::Cron;
 
 /// What to back up, how, and where to.
@@ -73,6 +75,15 @@ pub struct Policy {
     /// The store's name of a class for archives, such as `STANDARD_IA`.
     #[serde(default, deserialize_with = "fields::storage_class")]
     pub storage_class: Option<String>,
+    /// Who is told of runs of the agent, and of what.
+    #[serde(default, deserialize_with = "notify::notify")]
+    pub notify: Vec<NotifyRule>,
+    /// Commands that the agent runs before and after a backup.
+    #[serde(default, deserialize_with = "hooks::hooks")]
+    pub hooks: Option<Hooks>,
+    /// How fast bytes go to the store and come from it.
+    #[serde(default, deserialize_with = "limits::limits")]
+    pub limits: Option<TransferLimits>,
 }
 
 /// What the manifest shows to those who have no key.
@@ -162,6 +173,9 @@ impl Policy {
             prune_after: fields::PRUNE_AFTER,
             lock: None,
             storage_class: None,
+            notify: Vec::new(),
+            hooks: None,
+            limits: None,
         }
     }
 
@@ -183,7 +197,10 @@ impl Policy {
         self.retention.as_ref().map_or(Ok(()), RetentionRules::check)?;
         check_prune_after(self.prune_after)?;
         self.lock.as_ref().map_or(Ok(()), LockPolicy::check)?;
-        self.storage_class.as_deref().map_or(Ok(()), check_storage_class)
+        self.storage_class.as_deref().map_or(Ok(()), check_storage_class)?;
+        notify::check(&self.notify)?;
+        self.hooks.as_ref().map_or(Ok(()), Hooks::check)?;
+        self.limits.as_ref().map_or(Ok(()), limits::check_limits)
     }
 
     /// Checks that at least one path exists. The backup reports those that do not.

@@ -44,6 +44,10 @@ impl Policy {
             // A resumed upload keeps the class that it began with; the lock is prolonged when it is complete.
             storage_class: _,
             lock: _,
+            // What happens around a run.
+            notify: _,
+            hooks: _,
+            limits: _,
         } = self;
         let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
         // Written in the order of the names.
@@ -87,6 +91,7 @@ mod tests {
 
     use super::*;
     use crate::policy::definition::{LogPolicy, ManifestForm, ResumePolicy};
+    use crate::policy::hooks::Hooks;
     use crate::policy::lifecycle::{LockMode, LockPolicy, RetentionRules};
 
     fn policy() -> Policy {
@@ -118,6 +123,14 @@ mod tests {
             prune_after: Duration::from_secs(1),
             lock: Some(LockPolicy { mode: LockMode::Compliance, days: 30 }),
             storage_class: Some("GLACIER_IR".to_owned()),
+            notify: Policy::from_yaml(
+                "x".as_ref(),
+                "{policy_id: a, paths: x, notify: [{url: 'https://a/'}]}",
+            )
+            .unwrap()
+            .notify,
+            hooks: Some(Hooks { before: vec![vec!["true".to_owned()]], ..Hooks::default() }),
+            limits: Some(intellistor_storage::objects::TransferLimits::default()),
             ..policy()
         };
         assert_eq!(same.digest(), policy().digest());

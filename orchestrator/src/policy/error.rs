@@ -145,6 +145,49 @@ pub enum PolicyError {
         /// What was probably meant, or an example.
         instead: String,
     },
+    /// Occurs when a rule of `notify` cannot be used.
+    #[error("a rule in `notify` cannot be used: {reason}")]
+    BadNotify {
+        /// What is wrong with it, and what to write.
+        reason: &'static str,
+    },
+    /// Occurs when a URL cannot be posted to. It may be a secret, and is not repeated.
+    #[error("a URL in `notify` cannot be used: {reason}")]
+    BadNotifyUrl { reason: &'static str },
+    /// Occurs when a secret is to come from a variable that holds none.
+    #[error(
+        "{text:?} in `notify` is not a variable with a secret. Write env:INTELLISTOR_NOTIFY_ and capital letters, digits or _, as in env:INTELLISTOR_NOTIFY_TOKEN, and set that variable in the environment file. A secret itself does not belong into a policy"
+    )]
+    BadNotifyVariable { text: String },
+    /// Occurs when no mail can go to or come from an address.
+    #[error(
+        "{address:?} in `mail` is not a mail address. Write name@example.com, or 'Name <name@example.com>'"
+    )]
+    BadMailAddress { address: String },
+    /// Occurs when `hooks` runs nothing.
+    #[error("`hooks` has no command. Write at least one of before, after, on_failure, or remove `hooks`")]
+    NoHook,
+    /// Occurs when a command of `hooks` cannot be run.
+    #[error("the command {command:?} in `hooks` cannot be run: {reason}")]
+    BadHook {
+        /// Its arguments, with spaces between them.
+        command: String,
+        reason: &'static str,
+    },
+    /// Occurs when a command would have no time, or more than a week.
+    #[error("`timeout` of `hooks` is {}, and must be from 1s to 7d", duration_text(*timeout))]
+    HookTimeoutRange { timeout: Duration },
+    /// Occurs when `limits` limits nothing.
+    #[error("`limits` has no rate. Write `limits: {{ upload: 10MiB }}`, or download, or remove `limits`")]
+    NoLimit,
+    /// Occurs when a rate cannot be used.
+    #[error("{text:?} is not a rate: {reason}. Write bytes per second with a unit: 10MiB, 500KiB or 2MB")]
+    BadRate { text: String, reason: &'static str },
+    /// Occurs when a window is not two times of day.
+    #[error(
+        "{text:?} in `limits` is not a time of day with an end. Write \"08:00-18:00\", or \"20:00-06:00\" across midnight"
+    )]
+    BadWindow { text: String },
     /// Occurs when `timezone` is not in the IANA database.
     #[error("{timezone:?} in `timezone` is not a time zone{}", or_nearest(nearest.as_deref()))]
     UnknownTimezone {

@@ -86,7 +86,7 @@ fn renamed(line: &str, error: &serde_yaml::Error) -> Option<String> {
     line.contains(unknown.as_str()).then(|| line.replacen(unknown.as_str(), known, 1))
 }
 
-/// A policy is two levels deep and needs no anchors; a file that exceeds this is hostile or not a policy.
+/// A policy is five levels deep, in the mails of `notify`, and needs no anchors; a file that exceeds this is hostile or not a policy.
 fn bounded() -> Options {
     let mut budget = Budget::default();
     budget.max_depth = 8;
@@ -133,11 +133,14 @@ fn reason(error: &serde_yaml::Error, text: &str) -> String {
 
 /// What to write into the block that a line belongs to.
 fn example(text: &str, line: usize) -> &'static str {
-    const BLOCKS: [(&str, &str); 4] = [
+    const BLOCKS: [(&str, &str); 7] = [
         ("retention:", "`retention: { keep_daily: 7, keep_weekly: 5 }`"),
         ("lock:", "`lock: { mode: governance, days: 30 }`"),
         ("logs:", "`logs: { keep_days: 90 }`"),
         ("resume:", "`resume: { fresh_after: 6h }`"),
+        ("notify:", "`notify: [{ url: 'https://hooks.example/backup' }]`"),
+        ("hooks:", "`hooks: { before: [pg_dump, --file=/srv/dump/shop.sql, shop] }`"),
+        ("limits:", "`limits: { upload: 10MiB }`"),
     ];
     let lines: Vec<_> = text.lines().take(line).collect();
     let begins_block = |line: &&&str| !line.starts_with([' ', '-', '#']) && !line.trim().is_empty();

@@ -16,6 +16,29 @@ compression: fast          # fast | balanced | best
 # store: s3://bucket/prefix or file:///mnt/nas; default from the environment
 # retention: { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, timezone: UTC }
 #                          # without it, all backups are kept
+# notify: [{ url: 'https://hooks.example/backup' }]        # or healthchecks, or mail
+# hooks: { before: [pg_dump, --file=/srv/dump/shop.sql, shop] }
+# limits: { upload: 10MiB, window: "08:00-18:00" }        # bytes per second, within these hours
+"#;
+
+/// Every form of what happens around a run.
+const SURROUNDED: &str = r#"policy_id: a
+paths: [x]
+notify:
+  - { url: 'https://hooks.example/x' }
+  - { url: 'env:INTELLISTOR_NOTIFY_TEAM', token: 'env:INTELLISTOR_NOTIFY_TOKEN', on: [success] }
+  - { healthchecks: 'https://hc-ping.com/0f1e', on: [failed, warnings] }
+  - mail: { to: ['TI <ti@empresa.com.br>'], from: backup@empresa.com.br, smtp: 'smtp.empresa.com.br', user: x }
+  - { mail: { to: [a@b.c], from: d@e.f, smtp: '[::1]:2525', security: none }, on: [failed, missed] }
+  - { mail: { to: [a@b.c], from: d@e.f, smtp: 'h', security: tls, user: u, password: 'env:INTELLISTOR_NOTIFY_P' } }
+hooks:
+  before:
+    - [pg_dump, '--file=/srv/dump/a b.sql', shop]
+    - ['C:\tools\x.exe', '5']
+  after: [/usr/bin/true]
+  on_failure: notify-send
+  timeout: 30m
+limits: { upload: 10MiB, download: 1500KiB, window: "20:00-06:00" }
 "#;
 
 fn parse(text: &str) -> Result<Policy, PolicyError> {
@@ -65,6 +88,7 @@ fn every_field_reads_back() {
         prune_after: Duration::from_secs(10 * 24 * 3600),
         lock: Some(LockPolicy { mode: LockMode::Compliance, days: 30 }),
         storage_class: Some("STANDARD_IA".to_owned()),
+        ..parse(SURROUNDED).unwrap()
     };
     let yaml = policy.to_yaml();
     assert_eq!(parse(&yaml).unwrap(), policy, "{yaml}");
@@ -72,6 +96,91 @@ fn every_field_reads_back() {
     assert!(yaml.contains(
         "\nretention: { keep_last: 1, keep_within: 14d, keep_hourly: 2, keep_daily: 3, keep_weekly: 4, keep_monthly: 5, keep_yearly: 6, timezone: 'America/Sao_Paulo' }\nprune_after: 10d\nlock: { mode: compliance, days: 30 }\n"
     ), "{yaml}");
+}
+
+#[test]
+fn what_happens_around_a_run_has_defaults() {
+    let policy = parse(SURROUNDED).unwrap();
+    let on: Vec<_> = policy.notify.iter().map(|rule| rule.on.len()).collect();
+    assert_eq!(on, [3, 1, 2, 3, 2, 3]);
+    let Channel::Mail(mail) = &policy.notify[3].channel else { panic!("{:?}", policy.notify[3]) };
+    assert_eq!(
+        (mail.host.as_str(), mail.port, mail.security),
+        ("smtp.empresa.com.br", 587, SmtpSecurity::Starttls)
+    );
+    assert_eq!(mail.password.name(), SMTP_PASSWORD);
+    let hooks = policy.hooks.unwrap();
+    assert_eq!(hooks.before[0], ["pg_dump", "--file=/srv/dump/a b.sql", "shop"]);
+    assert_eq!((hooks.after, hooks.on_failure.len()), (vec![vec!["/usr/bin/true".to_owned()]], 1));
+    assert_eq!(
+        parse("policy_id: a\npaths: [x]\nhooks: { after: x }\n").unwrap().hooks.unwrap().timeout.as_secs(),
+        3600
+    );
+}
+
+#[test]
+fn what_happens_around_a_run_is_checked_with_its_line() {
+    for (lines, line, what) in [
+        ("notify: [{}]", 3, "has none"),
+        ("notify:\n- { url: 'https://a/', healthchecks: 'https://b/' }", 4, "one of `url`"),
+        ("notify:\n- { url: 'ftp://a/' }", 4, "https://"),
+        ("notify:\n- { url: 'https://ana:hush@a/x' }", 4, "a user or a password"),
+        ("notify:\n- { url: 'https://a/', token: hush }", 4, "env:INTELLISTOR_NOTIFY_TOKEN"),
+        ("notify:\n- { url: 'http://a/', token: 'env:INTELLISTOR_NOTIFY_T' }", 4, "readable"),
+        ("notify:\n- { url: 'env:AWS_SECRET_ACCESS_KEY' }", 4, "env:INTELLISTOR_NOTIFY_"),
+        ("notify:\n- { url: 'https://a/', on: [never] }", 4, "failed, warnings, success, missed"),
+        ("notify:\n- { url: 'https://a/', on: [] }", 4, "empty"),
+        ("notify:\n- { urls: 'https://a/' }", 4, "Known fields: url, token"),
+        ("notify:\n- { healthchecks: 'https://a/', on: [missed] }", 4, "failures"),
+        ("notify:\n- { mail: { to: [x], from: a@b.c, smtp: h } }", 4, "not a mail address"),
+        (
+            "notify:\n- { mail: { to: [\"a@b.c\\r\\nBcc: x@y.z\"], from: a@b.c, smtp: h } }",
+            4,
+            "not a mail address",
+        ),
+        ("notify:\n- { mail: { to: [a@b.c], from: a@b.c, smtp: 'h:x' } }", 4, "host:port"),
+        (
+            "notify:\n- { mail: { to: [a@b.c], from: a@b.c, smtp: h, security: none, user: x } }",
+            4,
+            "readable",
+        ),
+        (
+            "notify:\n- { mail: { to: [a@b.c], from: a@b.c, smtp: h, password: hush } }",
+            4,
+            "belongs to a `user`",
+        ),
+        ("hooks: {}", 3, "no command"),
+        ("hooks: { timeout: 1h }", 3, "no command"),
+        ("hooks:\n  before: []", 4, "no command"),
+        ("hooks:\n  before: [[]]", 4, "names no program"),
+        ("hooks:\n  before: [a, [b]]", 4, "brackets"),
+        ("hooks:\n  before: 'pg_dump shop > x'", 4, "no shell"),
+        ("hooks:\n  before: [./dump.sh]", 4, "whole path"),
+        ("hooks:\n  before: [~/dump.sh]", 4, "not expanded"),
+        ("hooks:\n  before: [sleep, 5]", 4, "in quotes"),
+        ("hooks:\n  before: [x]\n  timeout: 0s", 5, "from 1s to 7d"),
+        ("hooks:\n  befor: [x]", 4, "unknown field \"befor\""),
+        ("limits: {}", 3, "no rate"),
+        ("limits: { window: \"08:00-18:00\" }", 3, "no rate"),
+        ("limits: { upload: 10 }", 3, "no unit"),
+        ("limits: { upload: 10MiB, window: night }", 3, "08:00-18:00"),
+    ] {
+        let refused = refusal(&format!("policy_id: a\npaths: [x]\n{lines}\n"));
+        // What is missing is found at the start of its block, or where that ends.
+        let lines_of = [line - 1, line, line + 1].map(|line| format!("docs.yaml, line {line}, "));
+        assert!(lines_of.iter().any(|at| refused.starts_with(at)), "{lines}: {refused}");
+        assert!(refused.contains(what), "{lines}: {refused}");
+        let reason = refused.lines().next().unwrap_or_default();
+        assert!(!reason.contains("hush") || what.contains("TOKEN"), "{refused}");
+    }
+}
+
+#[test]
+fn a_notices_url_is_shown_up_to_its_host() {
+    let policy = parse(SURROUNDED).unwrap();
+    let shown = format!("{policy:?}");
+    assert!(shown.contains("https://hooks.example") && !shown.contains("hooks.example/x"), "{shown}");
+    assert!(!shown.contains("0f1e"), "{shown}");
 }
 
 #[test]

@@ -8,7 +8,10 @@ use super::definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
 use super::digest::{compression_word, detection_word};
 use super::duration::duration_text;
 use super::fields;
+use super::hooks::hooks_text;
 use super::lifecycle::{LockPolicy, RetentionRules};
+use super::limits::limits_text;
+use super::notify::notify_text;
 
 impl Policy {
     /// The policy as a file, with comments that explain it. Every path must be Unicode, which [`check`](Self::check)
@@ -58,6 +61,7 @@ impl Policy {
             let _ = writeln!(yaml, "logs: {{ keep_days: {} }}", self.logs.keep_days);
         }
         self.write_lifecycle(&mut yaml);
+        self.write_surroundings(&mut yaml);
         yaml
     }
 
@@ -78,6 +82,33 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// What happens around a run.
+    fn write_surroundings(&self, yaml: &mut String) {
+        let _ = match self.notify.is_empty() {
+            true => yaml.write_str(NOTIFY_EXAMPLE),
+            false => write!(yaml, "notify:\n{}", notify_text(&self.notify, quoted)),
+        };
+        let _ = match &self.hooks {
+            Some(hooks) => writeln!(yaml, "hooks: {}", hooks_text(hooks, quoted)),
+            None => yaml.write_str(HOOKS_EXAMPLE),
+        };
+        let _ = match &self.limits {
+            Some(limits) => writeln!(yaml, "limits: {}", limits_text(limits)),
+            None => yaml.write_str(LIMITS_EXAMPLE),
+        };
+    }
+}
+
+const NOTIFY_EXAMPLE: &str = "\
+# notify: [{ url: 'https://hooks.example/backup' }]        # or healthchecks, or mail
+";
+const HOOKS_EXAMPLE: &str = "\
+# hooks: { before: [pg_dump, --file=/srv/dump/shop.sql, shop] }
+";
+const LIMITS_EXAMPLE: &str = "\
+# limits: { upload: 10MiB, window: \"08:00-18:00\" }        # bytes per second, within these hours
+";
 const RETENTION_EXAMPLE: &str = "\
 # retention: { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, timezone: UTC }
 #                          # without it, all backups are kept
