@@ -30,7 +30,7 @@ pub(crate) struct Environment(Arc<Lookup>);
 
 impl Environment {
     /// The process's own, and secrets that were taken out of it.
-    fn of_process(secrets: BTreeMap<&'static str, OsString>) -> Self {
+    fn of_process(secrets: BTreeMap<String, OsString>) -> Self {
         Self(Arc::new(move |name| secrets.get(name).cloned().or_else(|| std::env::var_os(name))))
     }
 
@@ -190,16 +190,22 @@ fn unset_empty() {
 }
 
 #[allow(unsafe_code)]
-fn apply(mut variables: Variables) -> BTreeMap<&'static str, OsString> {
+fn apply(mut variables: Variables) -> BTreeMap<String, OsString> {
     unset_empty();
     let mut secrets = BTreeMap::new();
-    for name in variables::SECRETS {
-        let from_file = variables.remove(name).map(|value| OsString::from(value.as_str()));
-        if let Some(value) = std::env::var_os(name).or(from_file) {
-            secrets.insert(name, value);
-        }
+    let of_file: Vec<_> = variables.keys().filter(|name| variables::is_secret(name)).cloned().collect();
+    for name in of_file {
+        let value = variables.remove(&name).map(|value| OsString::from(value.as_str()));
+        secrets.extend(value.map(|value| (name, value)));
+    }
+    let of_process: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| variables::is_secret(name))
+        .collect();
+    for (name, value) in of_process {
         // SAFETY: as below.
-        unsafe { std::env::remove_var(name) }
+        unsafe { std::env::remove_var(&name) }
+        secrets.insert(name, value);
     }
     for (name, value) in variables {
         if std::env::var_os(&name).is_none() && !value.is_empty() {

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use chrono::Timelike as _;
 use intellistor::doctor::StoreSettings;
 use intellistor::{
     Addressing, BackupName, BackupSelector, CancellationToken, Catalog, Error, Forgotten, Identity, Machine,
-    OpenOptions, Policy, Recipients, RunOptions, S3Options, StoreUrl,
+    NotifySettings, OpenOptions, Policy, Recipients, RunOptions, S3Options, StoreUrl, Throttle,
 };
 
 use crate::environment::{self, Environment, Start};
@@ -65,7 +67,7 @@ impl Session {
     pub(crate) async fn open(&self, policy: &Policy) -> Result<(Catalog, Identity), Failure> {
         let url = self.store_url(policy)?;
         let key = keys::user_key(&self.environment, Purpose::Open, &self.screen)?;
-        Ok((self.open_store(&url).await?, key.into()))
+        Ok((self.open_store(&url, policy).await?, key.into()))
     }
 
     /// The policy's store, and the recipients of a backup. A passphrase that is easily guessed is refused.
@@ -86,7 +88,7 @@ impl Session {
                  --weak-passphrase uses it anyway. Restores always accept it",
             ));
         }
-        Ok((self.open_store(&url).await?, key.into()))
+        Ok((self.open_store(&url, policy).await?, key.into()))
     }
 
     /// The policy's store, and the identity where one is configured, for what needs no key and says more with one.
@@ -110,14 +112,19 @@ impl Session {
 
     /// The policy's store, for what needs no key.
     pub(crate) async fn open_catalog(&self, policy: &Policy) -> Result<Catalog, Failure> {
-        self.open_store(&self.store_url(policy)?).await
+        self.open_store(&self.store_url(policy)?, policy).await
     }
 
     /// Which store the policy has, and how it is opened.
     pub(crate) fn store_settings(&self, policy: &Policy) -> Result<StoreSettings, Failure> {
         let url = self.store_url(policy)?;
         self.trust_aws_files(&url)?;
-        let options = OpenOptions { s3: self.s3_options()?, variables: None, stop: self.cancel.clone() };
+        let options = OpenOptions {
+            s3: self.s3_options()?,
+            variables: None,
+            stop: self.cancel.clone(),
+            throttle: None,
+        };
         let text =
             |name: &str| Ok::<_, Failure>(self.environment.get(name)?.map(|value| String::clone(&value)));
         Ok(StoreSettings {
@@ -151,13 +158,14 @@ impl Session {
     pub(crate) async fn open_target(
         &self,
         url: &StoreUrl,
+        policy: &Policy,
         env_file: Option<&Path>,
     ) -> Result<(Catalog, bool), Failure> {
-        let Some(path) = env_file else { return Ok((self.open_store(url).await?, false)) };
+        let Some(path) = env_file else { return Ok((self.open_store(url, policy).await?, false)) };
         let environment = environment::of_one_store(path, self.start, &self.screen)?;
         let target = Self { environment, is_of_one_store: true, ..self.clone() };
         let other_endpoint = target.endpoint()? != self.endpoint()?;
-        Ok((target.open_store(url).await?, other_endpoint))
+        Ok((target.open_store(url, policy).await?, other_endpoint))
     }
 
     /// The endpoint that requests to S3 go to, as the variables have it.
@@ -170,11 +178,12 @@ impl Session {
         Ok(None)
     }
 
-    async fn open_store(&self, url: &StoreUrl) -> Result<Catalog, Failure> {
+    async fn open_store(&self, url: &StoreUrl, policy: &Policy) -> Result<Catalog, Failure> {
         self.trust_aws_files(url)?;
         let machine = self.machine()?;
         let variables = self.is_of_one_store.then(|| self.environment.for_store());
-        let options = OpenOptions { s3: self.s3_options()?, variables, stop: self.cancel.clone() };
+        let throttle = policy.limits.map(|limits| Arc::new(Throttle::new(limits, minute_of_day)));
+        let options = OpenOptions { s3: self.s3_options()?, variables, stop: self.cancel.clone(), throttle };
         let store = async { Ok(Catalog::new(url.open_with(options).await?)) };
         let catalog = self.unless_cancelled(store).await;
         let catalog = catalog.map_err(Failure::engine(format!("cannot open {url}")))?;
@@ -333,6 +342,36 @@ impl Session {
         RestoreCommand { env_file, policy: policy.into(), key, without_manifest: false, only: &[], out: None }
     }
 
+    /// Says how fast bytes may go, for a line that is not used up looks like a fault.
+    pub(crate) fn note_limits(&self, policy: &Policy) {
+        if let Some(limits) = policy.limits {
+            self.screen.note(format_args!("the policy limits {limits}"));
+        }
+    }
+
+    /// Secrets and proxies of notices, and the command in them that restores a backup of the policy in a file.
+    pub(crate) fn notify_settings(&self, policy: Option<&Path>) -> NotifySettings {
+        let mut settings = NotifySettings { variables: self.environment.for_store(), restore_command: None };
+        if let Some(policy) = policy {
+            let (session, policy) = (self.clone(), policy.to_owned());
+            let command = move |key: &str| session.restore_command(policy.as_path(), key).line();
+            settings.restore_command = Some(Arc::new(command));
+        }
+        settings
+    }
+
+    /// Says what of a policy only the agent does.
+    pub(crate) fn note_agent_only(&self, policy: &Policy) {
+        let fields = [("hooks", policy.hooks.is_some()), ("notify", !policy.notify.is_empty())];
+        let fields: Vec<_> = fields.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect();
+        if !fields.is_empty() {
+            self.screen.note(format_args!(
+                "the policy's {} are not used here: `intellistor-agent run` does that",
+                fields.join(" and ")
+            ));
+        }
+    }
+
     /// Says which stores are new: a disk that is not mounted looks like one. `again`: what to do once it is.
     pub(crate) fn note_new_stores(&self, folders: &[PathBuf], again: &str) {
         for folder in folders {
@@ -361,6 +400,13 @@ impl Session {
     pub(crate) fn run_options(&self) -> RunOptions {
         RunOptions { cancel: self.cancel.clone(), ..RunOptions::default() }
     }
+}
+
+/// By this machine's clock and time zone.
+fn minute_of_day() -> u16 {
+    let now = chrono::Local::now();
+    // Below 1,440.
+    (now.hour() * 60 + now.minute()) as u16
 }
 
 /// What failed, where nothing was selected.

@@ -264,6 +264,14 @@ pub enum Error {
         key: String,
         why: String,
     },
+    /// Occurs when a command of the policy's `hooks` failed, took too long or could not be started.
+    #[error("the hook `{hook}` failed: {program}: {reason}. What it wrote is in the run's log")]
+    Hook {
+        /// Its name in the policy.
+        hook: &'static str,
+        program: String,
+        reason: String,
+    },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]
     Defect(String),

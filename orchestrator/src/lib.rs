@@ -29,6 +29,7 @@
 //! | `lifecycle` | what becomes of backups: kept, forgotten, held, swept, locked, copied |
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `calendar`, `machine` | reasons for exit code 3; timestamps and wrong clocks; days of a time zone; which machine this is |
+//! | `notify`, `hooks` | who is told of a run; commands around it |
 //! | `cron` | cron expressions |
 //! | [`doctor`] | tries everything that a run needs, and says what to do |
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
@@ -45,9 +46,11 @@ mod clock;
 pub mod cron;
 pub mod doctor;
 mod error;
+mod hooks;
 mod lifecycle;
 mod machine;
 mod nearest;
+mod notify;
 mod operations;
 mod pipeline;
 pub mod policy;
@@ -76,7 +79,8 @@ pub use intellistor_storage::manifest::{
 };
 pub use intellistor_storage::objects::error::{StoreError, StoreErrorKind};
 pub use intellistor_storage::objects::{
-    Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, UnfinishedUpload, Variables,
+    Addressing, OpenOptions, RetryPolicy, S3Options, SharedStore, StoreUrl, Throttle, TransferLimits,
+    UnfinishedUpload, Variables,
 };
 pub use intellistor_storage::{Error as StorageError, QueueErrorKind};
 pub use lifecycle::{ArchiveKept, SweepReport, SweptBackup, UnsweptBackup, WaitingBackup, prune};
@@ -87,6 +91,7 @@ pub use lifecycle::{
 };
 pub use lifecycle::{CopiedBackup, CopyOptions, CopyReport, CopySelection, UncopiedBackup, copy};
 pub use machine::this_machine;
+pub use notify::NotifySettings;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;
 pub use operations::decrypt::decrypt;

@@ -50,6 +50,8 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     let (catalog, recipients) = session.open_to_seal(&policy, &command.seal).await?;
     session.note_new_stores(&catalog.new_folders(), "back up again");
     let run = session.run_options();
+    session.note_agent_only(&policy);
+    session.note_limits(&policy);
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = BackupOptions {
         copy_to: command.out.clone(),

@@ -94,9 +94,11 @@ pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failu
     let policy = session.selected_policy(&command.policy)?;
     let (from, identity) = session.open(&policy).await?;
     let selection = command.which.selection(session, &from, &identity, &policy).await?;
-    let (to, other_endpoint) = session.open_target(&command.to, command.to_env_file.as_deref()).await?;
+    let (to, other_endpoint) =
+        session.open_target(&command.to, &policy, command.to_env_file.as_deref()).await?;
     let new_stores = to.new_folders();
     let run = session.run_options();
+    session.note_limits(&policy);
     let meter = Meter::start(&session.screen, "copying", run.progress.clone());
     let options = CopyOptions { selection, dry_run: command.dry_run, other_endpoint, run };
     let report = intellistor::copy(&from, &to, &identity, &policy.policy_id, options).await;

@@ -54,6 +54,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         session.choose(&catalog, &identity, &policy, &command.which).await?
     };
     let run = session.run_options();
+    session.note_limits(&policy);
     let meter = Meter::start(&session.screen, "restoring", run.progress.clone());
     let options = RestoreOptions {
         only: command.only.only.clone(),

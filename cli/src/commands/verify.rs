@@ -34,6 +34,7 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
     let (catalog, identity) = session.open(&policy).await?;
     let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
     let run = session.run_options();
+    session.note_limits(&policy);
     let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
     let report = intellistor::verify(&catalog, &identity, &name, run).await;
     let report = report

@@ -4,8 +4,10 @@
 //! the AWS SDK finds a `credential_process` (`AWS_CONFIG_FILE`, `AWS_SHARED_CREDENTIALS_FILE`). A variable that is not listed is
 //! refused by name, so that a mistyped one is found, too.
 
+use intellistor::policy::{SECRET_PREFIX, SMTP_PASSWORD};
+
 /// A variable, or all that begin so where it ends in `*`.
-pub(super) const FROM_FILES: [&str; 45] = [
+pub(super) const FROM_FILES: [&str; 47] = [
     "INTELLISTOR_KEY",
     "INTELLISTOR_KEY_FILE",
     "INTELLISTOR_PASSPHRASE",
@@ -14,6 +16,8 @@ pub(super) const FROM_FILES: [&str; 45] = [
     "INTELLISTOR_S3_EQUAL_PARTS",
     "INTELLISTOR_MACHINE",
     "INTELLISTOR_RUN_AS_PASSWORD",
+    "INTELLISTOR_SMTP_PASSWORD",
+    "INTELLISTOR_NOTIFY_*",
     "INTELLISTOR_FORMAT",
     "AWS_S3_BUCKET",
     "AWS_ACCESS_KEY_ID",
@@ -54,12 +58,20 @@ pub(super) const FROM_FILES: [&str; 45] = [
 ];
 
 /// Those that only this program reads, and that programs which it starts must not see.
-pub(super) const SECRETS: [&str; 3] =
-    ["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE", "INTELLISTOR_RUN_AS_PASSWORD"];
+const SECRETS: [&str; 4] =
+    ["INTELLISTOR_KEY", "INTELLISTOR_PASSPHRASE", "INTELLISTOR_RUN_AS_PASSWORD", SMTP_PASSWORD];
+
+/// Whether only this program reads it, and programs which it starts must not see it: hooks are such programs.
+pub(super) fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name) || name.starts_with(SECRET_PREFIX)
+}
 
 /// Listed for a person at a terminal: a scheduled run does not need them.
 const AT_A_TERMINAL: [&str; 6] =
     ["INTELLISTOR_RUN_AS_PASSWORD", "INTELLISTOR_FORMAT", "TZ", "RUST_LOG", "NO_COLOR", "TMPDIR"];
+
+/// Of `INTELLISTOR_NOTIFY_*`, the names that the guides use.
+const OF_NOTICES: [&str; 2] = ["INTELLISTOR_NOTIFY_URL", "INTELLISTOR_NOTIFY_TOKEN"];
 
 /// Of `OTEL_*`, those that decide whether and where something is sent.
 const OF_A_COLLECTOR: [&str; 4] = [
@@ -72,7 +84,7 @@ const OF_A_COLLECTOR: [&str; 4] = [
 /// What a run needs and a scheduler does not pass on, where a shell has set it.
 pub(crate) fn needed_by_runs() -> impl Iterator<Item = &'static str> {
     let listed = FROM_FILES.into_iter().filter(|name| !name.ends_with('*') && !AT_A_TERMINAL.contains(name));
-    listed.chain(OF_A_COLLECTOR)
+    listed.chain(OF_NOTICES).chain(OF_A_COLLECTOR)
 }
 
 /// Where credentials may be found as well. They decide what runs, so that no environment file may set them.
@@ -117,6 +129,11 @@ mod tests {
         ] {
             assert!(!may_come_from_a_file(name), "{name}");
         }
-        assert!(SECRETS.into_iter().chain(["OTEL_SERVICE_NAME", "https_proxy"]).all(may_come_from_a_file));
+        assert!(
+            SECRETS
+                .into_iter()
+                .chain(["OTEL_SERVICE_NAME", "https_proxy", "INTELLISTOR_NOTIFY_URL"])
+                .all(may_come_from_a_file)
+        );
     }
 }

@@ -40,7 +40,7 @@ impl FailureAction {
                 StorageError::Queue { kind: QueueErrorKind::Damaged, .. } | StorageError::Replay { .. },
             ) => Self::Restart,
             Error::Storage(StorageError::Queue { .. } | StorageError::Io { .. }) => Self::Pause,
-            Error::Policy(_) | Error::Interrupted => Self::Pause,
+            Error::Policy(_) | Error::Interrupted | Error::Hook { .. } => Self::Pause,
             // Once the store or the permission is mended, the archive that was sent is as good as before.
             Error::StoreLacks { .. } | Error::NotLocked { .. } => Self::Pause,
             Error::Overtaken { .. }
@@ -142,6 +142,7 @@ mod tests {
             (Error::StoreLacks { store: text(), field: "lock", reason: text() }, Pause, Pause),
             (Error::NotLocked { key: text(), store: text(), refusal: None }, Pause, Pause),
             (Error::Interrupted, Pause, Pause),
+            (Error::Hook { hook: "before", program: text(), reason: text() }, Pause, Pause),
             (Error::Defect(text()), Retry, Fail),
             (Error::NotAsSent(text()), Fail, Fail),
             (Error::Overtaken { key: text(), store: text() }, Restart, Restart),

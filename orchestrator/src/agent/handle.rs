@@ -20,14 +20,16 @@ use crate::agent::failure_action::ATTEMPTS;
 use crate::agent::home::Home;
 use crate::agent::log::AgentLog;
 use crate::agent::log_list::LogList;
+use crate::agent::notices::RunNotices;
 use crate::agent::report::{AgentOptions, AgentReport, Cancelled};
 use crate::agent::run::run;
 use crate::agent::setup::RunSetup;
 use crate::agent::status::{PolicyStatus, UploadStatus};
-use crate::agent::{known_stores, monitor};
+use crate::agent::{known_stores, monitor, notices};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::lifecycle::locking;
+use crate::notify::NotifySettings;
 use crate::operations::sources::check_copy;
 use crate::policy::Policy;
 
@@ -81,24 +83,42 @@ impl Agent {
         let catalog = &catalog.under(policy);
         let folder = self.home.create(&policy.policy_id)?;
         let mut queue = Queue::open(&folder)?;
+        let notices = RunNotices::begin(self, policy, &options.notify, catalog.machine.host(), &queue);
         // Before anything is written to the store, a log included.
         if let Err(error) = check(&queue, catalog, policy, &options) {
-            self.log_failed_start(&mut queue, &policy.policy_id, &with_advice(&error))?;
+            let reason = with_advice(&error);
+            let log = self.log_failed_start(&mut queue, &policy.policy_id, &reason)?;
+            warn_all(notices.failed_start(&reason, Some(log)).await);
             return Err(error);
         }
         // Requests are left only while the queue is locked: an earlier one was meant for another run.
         monitor::clear_requests(&folder);
         let (home, attempts, options) = (&self.home, self.attempts, &options);
         let setup = RunSetup { home, attempts, catalog, recipients, policy, options };
+        match self.run_jobs(&setup, &mut queue).await {
+            Ok(mut report) => {
+                notices.ended(&mut report, catalog.url()).await;
+                Ok(report)
+            }
+            Err(error) => {
+                warn_all(notices.failed_start(&with_advice(&error), None).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finishes the job that was found, and begins another where that one is old, or there was none.
+    async fn run_jobs(&self, setup: &RunSetup<'_>, queue: &mut Queue) -> Result<AgentReport> {
         let found = queue.job()?;
         let began_ms = found.as_ref().map(|ledger| ledger.job().began_ms);
-        let first = run(&setup, &mut queue, found).await?;
+        let first = run(setup, queue, found).await?;
         let age_ms = began_ms.map_or(0, |began| Utc::now().timestamp_millis() - began);
-        let is_old = u128::try_from(age_ms).is_ok_and(|age| age > policy.resume.fresh_after.as_millis());
+        let is_old =
+            u128::try_from(age_ms).is_ok_and(|age| age > setup.policy.resume.fresh_after.as_millis());
         if first.resumed.is_none() || first.outcome.is_err() || !is_old {
             return Ok(first);
         }
-        let fresh = run(&setup, &mut queue, None).await?;
+        let fresh = run(setup, queue, None).await?;
         Ok(AgentReport { finished_first: Some(Box::new(first)), ..fresh })
     }
 
@@ -108,6 +128,17 @@ impl Agent {
     /// `Busy`; those of the state folder.
     pub fn record_failed_start(&self, policy_id: &str, reason: &str) -> Result<PathBuf> {
         self.log_failed_start(&mut Queue::open(&self.home.create(policy_id)?)?, policy_id, reason)
+    }
+
+    /// Tells those whom the policy names that a run could not begin. Answers which notices failed.
+    pub async fn notify_failed_start(
+        &self,
+        policy: &Policy,
+        settings: &NotifySettings,
+        reason: &str,
+        log: Option<PathBuf>,
+    ) -> Vec<String> {
+        notices::failed_start(self, policy, settings, reason, log).await
     }
 
     fn log_failed_start(&self, queue: &mut Queue, policy_id: &str, reason: &str) -> Result<PathBuf> {
@@ -174,6 +205,11 @@ impl Agent {
         };
         Ok(Cancelled::Done { leftover: end.instrument(log.span()).await? })
     }
+}
+
+/// Those of a run that has no report.
+fn warn_all(failures: Vec<String>) {
+    failures.iter().for_each(|failure| tracing::warn!("{failure}"));
 }
 
 /// Refuses a store that is not the one it was or cannot do what the policy asks, paths that overlap, and a copy in the store.

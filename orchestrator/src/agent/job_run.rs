@@ -30,6 +30,7 @@ use tracing::{Instrument as _, info_span};
 
 use crate::advice::with_advice;
 use crate::agent::failure_action::FailureAction;
+use crate::agent::hooks;
 use crate::agent::monitor;
 use crate::agent::open_job::OpenJob;
 use crate::agent::reconcile::reconcile;
@@ -77,6 +78,8 @@ pub(super) struct JobRun<'a> {
     started: Instant,
     /// Whether the policy is known to be this machine's.
     is_claimed: bool,
+    /// Whether the policy's `before` has run.
+    is_prepared: bool,
     /// Recorded parts that the store was found to have when this run began.
     reused_parts: Option<u32>,
     /// Whether the store was found to have other parts than were recorded.
@@ -118,6 +121,7 @@ impl<'a> JobRun<'a> {
             cancel,
             started: Instant::now(),
             is_claimed: false,
+            is_prepared: false,
             reused_parts: None,
             saw_other_parts: false,
             notices: Vec::new(),
@@ -207,6 +211,7 @@ impl<'a> JobRun<'a> {
             return Err(overtaken(&*self.store, &ledger.job().name.archive_key()));
         }
         self.reused_parts.get_or_insert(ledger.part_count());
+        self.prepare_files().await?;
         loop {
             self.check_cancelled()?;
             let done = match ledger.job().state {
@@ -242,6 +247,22 @@ impl<'a> JobRun<'a> {
             let folder = self.setup.home.queue_folder(&self.setup.policy.policy_id);
             monitor::write_progress(&folder, ledger, &self.progress);
         }
+    }
+
+    /// Runs the policy's `before`, once in a run that will still read files. Also in one that resumes: a service that was
+    /// stopped for the earlier run may be running again, and a file that has changed since is archived anew.
+    async fn prepare_files(&mut self) -> Result<()> {
+        let ledger = &self.job.ledger;
+        let reads_files = match ledger.job().state {
+            JobState::Queued | JobState::Scanning => true,
+            JobState::Transferring => !transfer::is_closed(ledger)?,
+            _ => false,
+        };
+        if reads_files && !self.is_prepared {
+            hooks::before(self.setup.policy, ledger, &self.cancel).await?;
+            self.is_prepared = true;
+        }
+        Ok(())
     }
 
     fn check_cancelled(&self) -> Result<()> {

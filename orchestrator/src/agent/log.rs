@@ -113,6 +113,9 @@ impl AgentLog {
         for path in &policy.paths {
             tracing::info!(path = %path.display(), "backs up");
         }
+        if let Some(limits) = policy.limits {
+            tracing::info!(%limits, "transfers are limited");
+        }
         if let Some(Resumed { state, parts, bytes }) = resumed {
             tracing::info!(state, parts, bytes, "resuming an earlier run's job");
         }

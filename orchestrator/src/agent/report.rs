@@ -9,6 +9,7 @@ use tracing::Span;
 
 use crate::error::Result;
 use crate::lifecycle::BackupReference;
+use crate::notify::NotifySettings;
 use crate::operations::report::BackupReport;
 use crate::operations::run_options::RunOptions;
 
@@ -22,6 +23,8 @@ pub struct AgentOptions {
     pub new_store: bool,
     /// Make a backup that depends on no other. An unfinished job that is to depend on one is ended.
     pub full: bool,
+    /// For the notices that the policy asks for.
+    pub notify: NotifySettings,
     pub run: RunOptions,
 }
 

@@ -5,10 +5,12 @@
 //! open     its log, and in it the root of its trace                                    log
 //! prepare  the store, claim the policy, clean up abandoned uploads                     known_stores, orphans
 //! run      the job until the backup exists, or nothing more can be done now            job_run
+//! hooks    `before` in the job's run, `after` once the backup exists, `on_failure` else   hooks
 //! retire   apply the policy's retention, delete what was forgotten long ago            retire
 //! settle   close the job, keep it for the next run, or end it without a backup         settle, abandon
 //! ship     the log, and those of earlier runs                                          close, ship_logs
 //! report   what was made, and what needs attention                                     report
+//! tell     those whom the policy names                                                 notices
 //! ```
 //! **After a crash:** every step is recorded before the next begins, so the next run resumes at the step that was not
 //! recorded. Ordering law (must): job recorded, upload begun, parts committed, archive completed, manifest put, log in
@@ -32,7 +34,7 @@ use crate::agent::retire::{Retired, retire};
 use crate::agent::select::select;
 use crate::agent::settle::{Settled, settle};
 use crate::agent::setup::RunSetup;
-use crate::agent::{known_stores, orphans};
+use crate::agent::{hooks, known_stores, orphans};
 use crate::error::Result;
 use crate::operations::report::Sums;
 use crate::operations::root_span;
@@ -128,7 +130,11 @@ async fn run_job(
     let mut retired = Retired::default();
     if let JobOutcome::Published(backup) = &mut outcome {
         log.published(backup);
+        hooks::after(policy, &job.ledger, backup, &cancel).await?;
         retired = retire(setup, &job.ledger, backup, &cancel).await?;
+    }
+    if let JobOutcome::Stopped(_, error) = &outcome {
+        own_notices.extend(hooks::on_failure(policy, &job.ledger, error, &cancel).await);
     }
     let JobRunEnd { copies, reused_parts, notices } = run.end();
     own_notices.extend(notices);

@@ -80,7 +80,12 @@ fn end_event(
         _ if cancel_requested => Some(JobEvent::Cancelled),
         FailureAction::Fail | FailureAction::Restart => Some(JobEvent::GaveUp),
         // Nothing was sent that a later run could resume.
-        FailureAction::Pause if error.is_refusal() && ledger.job().upload.is_none() => Some(JobEvent::GaveUp),
+        FailureAction::Pause
+            if (error.is_refusal() || matches!(error, Error::Hook { .. }))
+                && ledger.job().upload.is_none() =>
+        {
+            Some(JobEvent::GaveUp)
+        }
         FailureAction::Retry | FailureAction::Pause => None,
     }
 }

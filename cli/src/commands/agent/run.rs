@@ -64,12 +64,14 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     let (catalog, recipients) = open(policy, agent, &command.seal, session).await?;
     intellistor::privilege::read_everything();
     let run = session.run_options();
+    session.note_limits(policy);
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());
     let options = AgentOptions {
         copy_to: command.out.clone(),
         take_over: command.ownership.take_over,
         new_store: command.new_store,
         full: command.kind.full,
+        notify: session.notify_settings(Some(&command.policy.policy)),
         run,
     };
     let new_stores = catalog.new_folders();
@@ -87,21 +89,35 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     finish(report, &what, command, session, &catalog)
 }
 
-/// Opens the policy's store. A failure is logged as a run's, so that it is found where a run of last night is looked for.
+/// Opens the policy's store. A failure is logged as a run's, so that it is found where a run of last night is looked for, and
+/// told to those whom the policy names.
 pub(super) async fn open(
     policy: &Policy,
     agent: &Agent,
     seal: &SealArgument,
     session: &Session,
 ) -> Result<(Catalog, Recipients), Failure> {
-    session.open_to_seal(policy, seal).await.map_err(|failure| {
-        match agent.record_failed_start(&policy.policy_id, &failure.to_string()) {
-            Ok(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
-            Err(error) => {
-                tracing::warn!(%error, "the failed start could not be logged");
-                failure
-            }
+    let failure = match session.open_to_seal(policy, seal).await {
+        Err(failure) => failure,
+        opened => return opened,
+    };
+    let reason = failure.to_string();
+    let log = match agent.record_failed_start(&policy.policy_id, &reason) {
+        Ok(log) => Some(log),
+        Err(error) => {
+            tracing::warn!(%error, "the failed start could not be logged");
+            None
         }
+    };
+    // Who stopped it knows.
+    if failure.exit() != Exit::Interrupted {
+        let settings = session.notify_settings(None);
+        let untold = agent.notify_failed_start(policy, &settings, &reason, log.clone());
+        untold.await.into_iter().for_each(|untold| session.screen.warn(untold));
+    }
+    Err(match log {
+        Some(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
+        None => failure,
     })
 }
 

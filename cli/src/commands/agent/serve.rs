@@ -91,6 +91,7 @@ impl AgentRunner {
         let (catalog, recipients) = run::open(policy, &self.agent, &self.seal, &self.session).await?;
         let options = AgentOptions {
             copy_to: self.copy_to.clone(),
+            notify: self.session.notify_settings(None),
             run: self.session.run_options(),
             ..AgentOptions::default()
         };

@@ -1,0 +1,141 @@
+//! Notices of a run: when it begins, and once its log is closed and where it will stay.
+//!
+//! **In:** the run's report, or why it could not begin. **Out:** notices; what became of them in the run's log and its
+//! report, as warnings that change no exit code. None is sent of a run that a person stopped, that found another run active,
+//! or that the system's shutdown interrupted: the next run resumes it.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Local, Utc};
+use intellistor_storage::state::Queue;
+use intellistor_telemetry::run_log;
+
+use crate::agent::handle::Agent;
+use crate::agent::log::AgentLog;
+use crate::agent::report::AgentReport;
+use crate::cron::{Cron, MissedStarts, missed_starts};
+use crate::machine::this_machine;
+use crate::notify::{Event, EventLog, Notifier, NotifySettings, Sent};
+use crate::policy::Policy;
+
+/// What a run's notices are made of.
+pub(super) struct RunNotices<'a> {
+    agent: &'a Agent,
+    policy: &'a Policy,
+    notifier: Notifier<'a>,
+    host: String,
+    at_start: Vec<Sent>,
+}
+
+impl<'a> RunNotices<'a> {
+    /// Tells that a run begins, and which starts before it did not take place. Waits for nothing.
+    pub(super) fn begin(
+        agent: &'a Agent,
+        policy: &'a Policy,
+        settings: &'a NotifySettings,
+        host: &str,
+        queue: &Queue,
+    ) -> Self {
+        let notifier = Notifier::new(policy, settings);
+        let mut notices = Self { agent, policy, notifier, host: host.to_owned(), at_start: Vec::new() };
+        if !notices.notifier.is_silent() {
+            notices.at_start.push(notices.notifier.start());
+            if let Some(missed) = missed(agent, policy, queue) {
+                let event = Event::of_missed(policy, host, &missed, notices.last_backup());
+                notices.at_start.push(notices.notifier.tell(&event));
+            }
+        }
+        notices
+    }
+
+    /// Tells how a run ended. What failed becomes notices of the report.
+    pub(super) async fn ended(mut self, report: &mut AgentReport, store: String) {
+        if self.notifier.is_silent() {
+            return;
+        }
+        let last_backup = report.outcome.is_err().then(|| self.last_backup()).flatten();
+        let restore = |key: &str| self.notifier.restore_command(key);
+        let event = Event::of_run(report, self.policy, (&self.host, store), last_backup, restore);
+        let failures = self.send(event).await;
+        log_failures(self.agent, &self.policy.policy_id, &report.name.timestamp, &failures);
+        report.notices.extend(failures);
+    }
+
+    /// Tells that a run could not begin, and why. Answers what failed.
+    pub(super) async fn failed_start(mut self, reason: &str, log: Option<PathBuf>) -> Vec<String> {
+        if self.notifier.is_silent() {
+            return Vec::new();
+        }
+        let timestamp = log.as_ref().and_then(|log| timestamp_of(log));
+        let log = log.map(|local| EventLog { local, s3: None });
+        let event = Event::of_failed_start(self.policy, &self.host, reason, self.last_backup(), log);
+        let failures = self.send(Some(event)).await;
+        if let Some(timestamp) = timestamp {
+            log_failures(self.agent, &self.policy.policy_id, &timestamp, &failures);
+        }
+        failures
+    }
+
+    async fn send(&mut self, event: Option<Event>) -> Vec<String> {
+        // A start that arrives after the end would look like a run that never ends.
+        let mut failures = Vec::new();
+        for sent in std::mem::take(&mut self.at_start) {
+            failures.extend(sent.finish().await);
+        }
+        if let Some(event) = event {
+            failures.extend(self.notifier.tell(&event).finish().await);
+        }
+        failures
+    }
+
+    /// The newest backup that this machine remembers.
+    fn last_backup(&self) -> Option<String> {
+        let status = self.agent.status(&self.policy.policy_id).ok()?;
+        status.last_backup.map(|(job, _)| job.timestamp)
+    }
+}
+
+/// Tells that a run could not even open its store. Answers what failed.
+pub(super) async fn failed_start(
+    agent: &Agent,
+    policy: &Policy,
+    settings: &NotifySettings,
+    reason: &str,
+    log: Option<PathBuf>,
+) -> Vec<String> {
+    let (notifier, host) = (Notifier::new(policy, settings), this_machine().host().to_owned());
+    RunNotices { agent, policy, notifier, host, at_start: Vec::new() }.failed_start(reason, log).await
+}
+
+/// Writes into a log that is closed: the store has it as it was.
+fn log_failures(agent: &Agent, policy_id: &str, timestamp: &str, failures: &[String]) {
+    if failures.is_empty() {
+        return;
+    }
+    match AgentLog::open(&agent.logs_folder(policy_id), policy_id, timestamp) {
+        Ok(log) => log.span().in_scope(|| failures.iter().for_each(|failure| tracing::warn!("{failure}"))),
+        Err(error) => tracing::warn!(%error, "cannot log which notices failed"),
+    }
+}
+
+/// Of `run_<timestamp>.log`.
+fn timestamp_of(log: &std::path::Path) -> Option<String> {
+    Some(log.file_stem()?.to_str()?.strip_prefix("run_")?.to_owned())
+}
+
+/// Starts of the policy's schedule since its last run here, of any outcome. A policy that never ran here missed nothing.
+fn missed(agent: &Agent, policy: &Policy, queue: &Queue) -> Option<MissedStarts<Local>> {
+    let cron = Cron::parse(policy.schedule.as_deref()?).ok()?;
+    let ended =
+        queue.history().ok()?.into_iter().flat_map(|job| [Some(job.began_ms), job.ended_ms]).flatten();
+    let ended = ended.filter_map(DateTime::from_timestamp_millis);
+    // A start that failed before there was a job has a log alone, and a job that is resumed again and again writes into its
+    // first log.
+    let logs = run_log::list(&agent.logs_folder(&policy.policy_id)).unwrap_or_default();
+    let written = logs.into_iter().filter_map(|log| std::fs::metadata(log.path).ok()?.modified().ok());
+    let now = Local::now();
+    // A time to come is that of a clock that was wrong.
+    let times = ended.chain(written.map(DateTime::<Utc>::from)).filter(|time| *time <= now);
+    let last = times.max()?.with_timezone(&Local);
+    missed_starts(&cron, Some(last), last, now)
+}
