@@ -10,16 +10,19 @@ use crate::commands::{
     release, restore, show, unforget, verify,
 };
 
-/// Settings of both programs.
+/// Settings of both programs. Their manual pages are made from these texts, too: see `manual`.
 macro_rules! settings {
     () => {
         "\
 Settings, from the environment or from a file (see --env-file; docs/SETTINGS.md lists all):
-  where to   AWS_S3_BUCKET, or `store:` in the policy: s3://bucket/prefix or file:///mnt/nas
-  S3         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, ...
-  key        one of INTELLISTOR_KEY_FILE, INTELLISTOR_KEY, INTELLISTOR_PASSPHRASE
-  machine    INTELLISTOR_MACHINE: one name for machines that come and go, such as containers
-  logs       RUST_LOG, if neither -v nor -q is given"
+  INTELLISTOR_KEY_FILE   the key; or one of INTELLISTOR_KEY and INTELLISTOR_PASSPHRASE
+  AWS_S3_BUCKET          where backups are stored, unless the policy has `store`, which may be
+                         s3://bucket/prefix or file:///mnt/nas
+  AWS_ACCESS_KEY_ID      the account at the S3 service; AWS_SECRET_ACCESS_KEY, AWS_REGION,
+                         AWS_ENDPOINT_URL and others are read as other tools read them
+  INTELLISTOR_MACHINE    one name for machines that come and go, such as containers
+  INTELLISTOR_FORMAT     `table` for results that people read; otherwise they are JSON
+  RUST_LOG               what is logged, if neither -v nor -q is given"
     };
 }
 
@@ -40,21 +43,24 @@ Exit codes:
     };
 }
 
+/// Below the options of a command, and above --help.
+const LAST: usize = 900;
+
 /// Options of both programs.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// A file of NAME=value lines to take settings from; without it, `.env` in the current directory is read.
     /// Variables that are already set take precedence over the file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = LAST)]
     pub(crate) env_file: Option<PathBuf>,
     /// Show more on standard error; repeat it for even more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = LAST)]
     pub(crate) verbose: u8,
     /// Show only errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
     pub(crate) quiet: bool,
     /// The format of the lines on standard error: text for people, or one JSON object per line
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human", display_order = LAST)]
     pub(crate) log_format: LogFormat,
 }
 
@@ -109,6 +115,9 @@ First steps:
     settings!(),
     "
 
+Files:
+  .env   settings, if --env-file names no other file
+
 Standard output is one JSON document, with {\"error\": ...} on failure; progress and hints go to standard error.
 
 ",
@@ -126,7 +135,13 @@ First steps, with a policy and a key made by backup-client:
 ",
     settings!(),
     "
-  state      INTELLISTOR_HOME: the folder of the agent's queues and logs
+  INTELLISTOR_HOME       the folder of the agent's queues and logs
+
+Files:
+  .env                                 settings, if --env-file names no other file
+  /var/lib/intellistor/agent           queues and logs of root's runs
+  ~/.local/state/intellistor/agent     those of other users' runs; in $XDG_STATE_HOME, if that is set
+  C:\\ProgramData\\Intellistor\\Agent     queues, logs and the scripts of schedules on Windows
 
 ",
     exit_codes!()

@@ -14,6 +14,7 @@
 //! | `failure`, `hints`, `exit` | what went wrong and what to do about it, for a person, as JSON and as an exit code |
 //! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
 //! | `restore_command`, `quoting` | command lines that work when pasted |
+//! | `manual` | manual pages |
 //! | `interrupt` | Ctrl-C |
 //! | `memory`, `open_files` | limits of the process |
 
@@ -27,6 +28,7 @@ mod hints;
 mod home;
 mod interrupt;
 mod keys;
+mod manual;
 mod memory;
 mod open_files;
 mod output;

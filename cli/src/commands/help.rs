@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::manual;
 use crate::output::{Done, unwritable};
 
 /// Print the completion script of a shell for this program
@@ -54,25 +55,16 @@ fn with_one_name(program: &str, script: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(script).replace(&listed, &recognized).into_bytes()
 }
 
-pub(crate) fn manual(arguments: &Manual, mut program: Command) -> Result<Done, Failure> {
-    program.build();
-    let mut pages = Vec::new();
-    write_pages(&arguments.out, program, &mut pages).map_err(|e| {
-        Failure::new(Exit::Failed, format!("cannot write the manual into {}", arguments.out.display()))
-            .because(e)
-            .hint("--out must name an existing folder that you may write to")
-    })?;
-    Done::document(&json!({ "created": pages }), Exit::Success)
-}
-
-/// A page for the program, and one for each of its commands.
-fn write_pages(folder: &Path, command: Command, pages: &mut Vec<PathBuf>) -> io::Result<()> {
-    let commands: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command).render(&mut page)?;
-    let path = folder.join(format!("{name}.1"));
-    fs::write(&path, page)?;
-    pages.push(path);
-    commands.into_iter().try_for_each(|command| write_pages(folder, command, pages))
+pub(crate) fn manual(arguments: &Manual, program: Command) -> Result<Done, Failure> {
+    let mut created = Vec::new();
+    for page in manual::pages(program) {
+        let path = arguments.out.join(format!("{}.1", page.name));
+        fs::write(&path, page.text).map_err(|e| {
+            Failure::new(Exit::Failed, format!("cannot write the manual page {}", path.display()))
+                .because(e)
+                .hint("--out must name an existing folder that you may write to")
+        })?;
+        created.push(path);
+    }
+    Done::document(&json!({ "created": created }), Exit::Success)
 }

@@ -17,6 +17,10 @@ use crate::session::Session;
 
 /// List or show the logs of a policy's runs
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  intellistor-agent logs list --policy-id mvp-default
+  intellistor-agent logs show --policy-id mvp-default")]
 pub(crate) struct Logs {
     #[command(subcommand)]
     command: LogsCommand,
@@ -25,6 +29,9 @@ pub(crate) struct Logs {
 #[derive(Debug, Subcommand)]
 enum LogsCommand {
     /// List the logs on this machine, oldest first, as JSON
+    #[command(after_help = "\
+Example:
+  intellistor-agent logs list --policy-id mvp-default")]
     List(PolicyIdArgument),
     /// Print a log: the newest one, unless --run names another
     #[command(after_help = "\

@@ -12,6 +12,9 @@ use crate::session::Session;
 
 /// List the schedules of this machine
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  intellistor-agent list-schedules")]
 pub(crate) struct ListSchedules {}
 
 #[derive(Serialize)]

@@ -11,6 +11,9 @@ use crate::session::Session;
 
 /// Remove a policy's schedule; its backups, its logs and an unfinished job are kept
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  intellistor-agent remove-schedule --policy-id docs")]
 pub(crate) struct RemoveSchedule {
     #[command(flatten)]
     policy: PolicyIdArgument,
