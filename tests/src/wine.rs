@@ -145,23 +145,10 @@ impl Wine {
         self.agent(&["run", "--policy", "policy.yaml"])
     }
 
-    /// `intellistor-agent run`, started.
+    /// `intellistor-agent run`, started; it says each part that it has recorded.
     pub fn start(&self) -> Running {
-        let words = ["--env-file", "b.env", "run", "--policy", "policy.yaml"];
+        let words = ["-v", "--env-file", "b.env", "run", "--policy", "policy.yaml"];
         Running::start(self.program("intellistor-agent", &words))
-    }
-
-    /// `intellistor-agent run` that dies at the `nth` time it reaches a point; whether it did.
-    pub fn run_until(&self, point: &str, nth: u32) -> bool {
-        let marker = self.at("fired");
-        let _ = fs::remove_file(&marker);
-        let words = ["-q", "--env-file", "b.env", "run", "--policy", "policy.yaml"];
-        let mut command = self.program("intellistor-agent", &words);
-        command.env("INTELLISTOR_FAILPOINT", format!("{point}:{nth}:{}", self.named("fired")));
-        let output = finish(command);
-        let fired = marker.exists();
-        assert_eq!(fired, output.code != 0, "{point} {nth}: {} {}", output.code, output.stderr);
-        fired
     }
 
     /// Writes a policy that names `source`.

@@ -78,6 +78,7 @@ enum Gate {
     #[default]
     Open,
     Only(Operation),
+    PartsFrom(u32),
     All,
 }
 
@@ -217,6 +218,11 @@ impl Traffic {
         self.hold(Operation::PutPart);
     }
 
+    /// As [`hold_parts`](Self::hold_parts), for the parts of this number and those after it.
+    pub fn hold_parts_from(&self, number: u32) {
+        self.change(|state| state.gate = Gate::PartsFrom(number));
+    }
+
     /// As [`hold_parts`](Self::hold_parts), for another operation.
     pub fn hold(&self, operation: Operation) {
         self.change(|state| state.gate = Gate::Only(operation));
@@ -287,11 +293,12 @@ impl Traffic {
         })
     }
 
-    /// Waits for as long as such calls are held back.
-    pub(super) async fn pass(&self, operation: Operation) {
+    /// Waits for as long as such calls are held back; `part` is the number of the part that is put.
+    pub(super) async fn pass(&self, operation: Operation, part: Option<u32>) {
         let holds = |traffic: &Self| match traffic.state().gate {
             Gate::Open => false,
             Gate::Only(held) => operation == held,
+            Gate::PartsFrom(first) => part.is_some_and(|number| number >= first),
             Gate::All => true,
         };
         if holds(self) {

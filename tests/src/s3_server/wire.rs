@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use intellistor_storage::objects::Operation;
 use s3s::service::S3Service;
 
@@ -25,6 +25,11 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
+/// The number of the part that a request puts.
+fn part_number(uri: &Uri) -> Option<u32> {
+    uri.query()?.split('&').find_map(|pair| pair.strip_prefix("partNumber="))?.parse().ok()
+}
+
 pub(super) async fn answer(
     request: Request<Incoming>,
     service: S3Service,
@@ -39,7 +44,7 @@ pub(super) async fn answer(
     // A client that disconnects during its request gets no answer.
     let mut body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     if let Some(operation) = operation {
-        traffic.pass(operation).await;
+        traffic.pass(operation, part_number(&head.uri)).await;
     }
     match failure {
         Some(Failure::SlowDown) => {
