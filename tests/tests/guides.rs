@@ -14,8 +14,10 @@ const UNKNOWN: &str = "?";
 
 /// The fields that may be where this policy has an unknown one; none, where there is no place for fields.
 fn fields_of(policy: &Value) -> BTreeSet<String> {
-    let refused = serde_json::from_value::<Policy>(policy.clone()).unwrap_err().to_string();
-    let Some((_, known)) = refused.split_once("unknown field `?`, expected ") else {
+    let refused = serde_json::from_value::<Policy>(policy.clone()).err().map(|error| error.to_string());
+    let Some((_, known)) =
+        refused.as_deref().and_then(|text| text.split_once("unknown field `?`, expected "))
+    else {
         return BTreeSet::new();
     };
     known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
