@@ -155,6 +155,8 @@ impl OtherMachine {
         let machine_id = self.home.with_file_name(format!("{}.machine-id", self.name));
         shell.args(["--uts", "--mount", "sh", "-c", ENTER, "sh", &self.name]).arg(machine_id).arg(commands);
         shell.env_clear().env("PATH", &self.path).env("HOME", &self.home).env("LANG", "C.UTF-8");
+        // What belongs to root would be this machine's.
+        shell.env("INTELLISTOR_HOME", self.home.join("agent"));
         shell.current_dir(&self.home).stdin(Stdio::null());
         shell
     }
