@@ -17,20 +17,28 @@
 //! | `settle`, `abandon`, `close` | what becomes of the job |
 //! | `log`, `log_list`, `ship_logs` | a run's log; those on this machine; their upload to the store |
 //! | `home`, `setup`, `monitor` | folders, input, what other processes see and ask of a run |
-//! | `report`, `document`, `status` | a run's report, as it is printed; a policy's status |
+//! | `report`, `document` | a run's report, as it is printed |
+//! | `failed_start`, `log_tail`, `latest_run` | runs that had no job; which run was the last, by all that knows of one |
+//! | `status`, `health`, `store_status` | a policy's status, whether it needs a person, what its store has |
+//! | `status_report`, `metrics_document` | all policies, and what monitors read of them |
 
 mod abandon;
 mod begin;
 mod close;
 mod document;
+mod failed_start;
 mod failure_action;
 mod handle;
+mod health;
 mod home;
 mod hooks;
 mod job_run;
 mod known_stores;
+mod latest_run;
 mod log;
 mod log_list;
+mod log_tail;
+mod metrics_document;
 mod monitor;
 mod notices;
 mod open_job;
@@ -45,9 +53,18 @@ mod settle;
 mod setup;
 mod ship_logs;
 mod status;
+mod status_report;
+mod store_status;
 
 pub use document::AgentDocument;
+pub use failed_start::FailedStart;
 pub use handle::Agent;
+pub use health::{AllowedAges, Health, PolicyState, Reason, age_text};
+pub use latest_run::{LatestRun, RunResult, RunSource};
 pub use log_list::{LogList, LogRow};
+pub use log_tail::last_error;
+pub use metrics_document::MetricsDocument;
 pub use report::{AgentOptions, AgentReport, Cancelled, Resumed};
-pub use status::{Activity, JobStatus, PolicyStatus, RunProgress, UploadStatus};
+pub use status::{Activity, Figures, GoodRun, JobStatus, Missed, PolicyStatus, RunProgress, UploadStatus};
+pub use status_report::{CheckResult, StatusReport};
+pub use store_status::{StoreStatus, StoredBackup};

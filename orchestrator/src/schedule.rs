@@ -9,6 +9,7 @@
 //! | `spec`, `entry`, `error` | what is scheduled, what a scheduler answers, what can go wrong |
 //! | `backend` | the trait of a scheduler; `task_scheduler`, `systemd` and `crontab` implement it |
 //! | `scheduler` | [`Scheduler`]: what they have in common, and the choice of one |
+//! | `scheduled_command` | the files that a schedule needs, read back from its command |
 //! | `command`, `plain_path` | Unix: programs of the system; paths that units and crontabs can contain |
 //!
 //! Complaints of users of a comparable tool (issues of `creativeprojects/resticprofile`):
@@ -35,6 +36,7 @@ mod entry;
 mod error;
 #[cfg(not(windows))]
 mod plain_path;
+mod scheduled_command;
 mod scheduler;
 mod spec;
 #[cfg(not(windows))]

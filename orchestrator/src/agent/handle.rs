@@ -1,22 +1,25 @@
 //! [`Agent`]: runs, resumes and cancels jobs of policies, and reports their status.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
-use intellistor_storage::keys::Recipients;
+use intellistor_storage::keys::{OpensBackups, Recipients};
 use intellistor_storage::objects::RetryPolicy;
 use intellistor_storage::state::job::JobEvent;
 use intellistor_storage::state::{self, Queue};
+use intellistor_telemetry::run_log;
 use tracing::Instrument as _;
 
 use crate::advice::with_advice;
 use crate::agent::abandon::abandon;
 use crate::agent::begin::next_time;
 use crate::agent::close::close;
+use crate::agent::failed_start::{self, FailedStart};
 use crate::agent::failure_action::ATTEMPTS;
+use crate::agent::health::AllowedAges;
 use crate::agent::home::Home;
 use crate::agent::log::AgentLog;
 use crate::agent::log_list::LogList;
@@ -24,14 +27,17 @@ use crate::agent::notices::RunNotices;
 use crate::agent::report::{AgentOptions, AgentReport, Cancelled};
 use crate::agent::run::run;
 use crate::agent::setup::RunSetup;
-use crate::agent::status::{PolicyStatus, UploadStatus};
+use crate::agent::status::{PolicyRecords, PolicyStatus, UploadStatus};
+use crate::agent::store_status::StoreStatus;
 use crate::agent::{known_stores, monitor, notices};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::lifecycle::locking;
 use crate::notify::NotifySettings;
+use crate::operations::list::list;
 use crate::operations::sources::check_copy;
 use crate::policy::Policy;
+use crate::schedule::ScheduleEntry;
 
 /// Runs policies. All its state is in its home folder.
 #[derive(Debug, Clone)]
@@ -122,7 +128,8 @@ impl Agent {
         Ok(AgentReport { finished_first: Some(Box::new(first)), ..fresh })
     }
 
-    /// Records why a run could not begin, in a log of its own that the next run ships. Returns the log's path.
+    /// Records why a run could not begin, for `status` and in a log of its own that the next run ships. Returns the log's
+    /// path.
     ///
     /// # Errors
     /// `Busy`; those of the state folder.
@@ -146,9 +153,32 @@ impl Agent {
         let time = next_time(queue, waiting.as_ref(), &logs, Utc::now())?;
         let log = AgentLog::open(&logs, policy_id, &time.format(TIMESTAMP).to_string())?;
         log.span().in_scope(|| tracing::error!(error = reason, "the run could not begin"));
+        let failed = FailedStart {
+            at_ms: Utc::now().timestamp_millis(),
+            error: reason.to_owned(),
+            log: Some(log.path()),
+        };
+        let record = failed_start::of_policy(&self.home.queue_folder(policy_id));
+        if let Err(error) = failed_start::write(&record, &failed) {
+            tracing::debug!(%error, "the failed start is in its log alone");
+        }
         log.enqueue(queue)?;
         queue.write_view(waiting.as_ref());
         Ok(log.path())
+    }
+
+    /// Records why a run could not begin whose policy is unknown: its file could not be read, or not its environment file.
+    /// [`statuses`](Self::statuses) finds it by the file's path, which the policy's schedule has.
+    ///
+    /// # Errors
+    /// Those of the home folder.
+    pub fn record_unread_policy(&self, policy: &Path, reason: &str) -> Result<()> {
+        let home = self.home.path();
+        failed_start::remove_old(home);
+        let record = failed_start::of_file(home, policy);
+        let failed =
+            FailedStart { at_ms: Utc::now().timestamp_millis(), error: reason.to_owned(), log: None };
+        Ok(failed_start::write(&record, &failed).map_err(StorageError::io("write", &record))?)
     }
 
     /// The policies that have run here, by name.
@@ -159,14 +189,77 @@ impl Agent {
         self.home.policies()
     }
 
-    /// A policy's status. Changes nothing, and can be asked while a run is active.
+    /// A policy's status, as far as it is known without the scheduler. Changes nothing, and can be asked while a run is
+    /// active.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn status(&self, policy_id: &str) -> Result<PolicyStatus> {
-        let folder = self.home.queue_folder(policy_id);
-        let snapshot = state::snapshot(&folder)?;
-        Ok(PolicyStatus::new(policy_id.to_owned(), snapshot, monitor::read_progress(&folder)))
+        self.status_with(policy_id, None, AllowedAges::default())
+    }
+
+    /// A policy's status, with what its scheduler knows.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn status_with(
+        &self,
+        policy_id: &str,
+        schedule: Option<ScheduleEntry>,
+        ages: AllowedAges,
+    ) -> Result<PolicyStatus> {
+        let (folder, logs) = (self.home.queue_folder(policy_id), self.logs_folder(policy_id));
+        let file = schedule.as_ref().and_then(|schedule| schedule.policy_path.as_deref());
+        let records = [
+            Some(failed_start::of_policy(&folder)),
+            file.map(|file| failed_start::of_file(self.home.path(), file)),
+        ];
+        let newest_log = run_log::list(&logs).map_err(StorageError::io("list the logs in", &logs))?.pop();
+        let records = PolicyRecords {
+            snapshot: state::snapshot(&folder)?,
+            progress: monitor::read_progress(&folder),
+            failed_starts: records
+                .into_iter()
+                .flatten()
+                .filter_map(|record| failed_start::read(&record))
+                .collect(),
+            newest_log,
+        };
+        Ok(PolicyStatus::new(policy_id.to_owned(), records, schedule, ages))
+    }
+
+    /// The status of each policy that has run here or is scheduled. One whose state cannot be read is among them.
+    ///
+    /// # Errors
+    /// Those of the home folder.
+    pub fn statuses(&self, schedules: &[ScheduleEntry], ages: AllowedAges) -> Result<Vec<PolicyStatus>> {
+        let mut ids = self.policies()?;
+        ids.extend(schedules.iter().map(|schedule| schedule.policy_id.clone()));
+        ids.sort();
+        ids.dedup();
+        let of = |id: String| {
+            let schedule = schedules.iter().find(|schedule| schedule.policy_id == id).cloned();
+            self.status_with(&id, schedule, ages)
+                .unwrap_or_else(|error| PolicyStatus::unreadable(id, with_advice(&error)))
+        };
+        Ok(ids.into_iter().map(of).collect())
+    }
+
+    /// What the policy's store has, beside what this machine remembers.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn store_status(
+        &self,
+        catalog: &Catalog,
+        policy_id: &str,
+        keys: Option<&dyn OpensBackups>,
+        remembered: &PolicyStatus,
+    ) -> Result<StoreStatus> {
+        let listed = list(catalog, policy_id, keys).await?;
+        let newest = remembered.last_good.as_ref();
+        let newest = newest.map(|good| (good.figures.timestamp.as_str(), good.figures.backup_id.as_str()));
+        Ok(StoreStatus::new(&listed, newest))
     }
 
     /// The policy's uploads that are not completed: parts of a job to be resumed, or what another machine or a crash has

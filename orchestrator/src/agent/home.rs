@@ -3,6 +3,7 @@
 //! ```text
 //! <home>/queue/<policy_id>/   the policy's queue: lock, ledger, history, outbox
 //! <home>/logs/<policy_id>/    its logs: run_<timestamp>.log, last.log
+//! <home>/failed_starts/       runs whose policy file could not be read
 //! ```
 
 use std::io::ErrorKind;
@@ -57,16 +58,19 @@ impl Home {
             .map_err(|others| Error::Untrusted { what: "the agent's folder", others })
     }
 
-    /// Ids of the policies that have run here, sorted.
+    /// Ids of the policies that have run here, sorted; also where only their logs are left.
     pub(super) fn policies(&self) -> Result<Vec<String>> {
-        let folder = self.0.join("queue");
-        let listed = match std::fs::read_dir(&folder) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed.map_err(StorageError::io("list", &folder))?,
-        };
-        let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut ids: Vec<_> = names.filter(|id| is_policy_id(id)).collect();
+        let mut ids = Vec::new();
+        for folder in ["queue", "logs"].map(|name| self.0.join(name)) {
+            let listed = match std::fs::read_dir(&folder) {
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                listed => listed.map_err(StorageError::io("list", &folder))?,
+            };
+            let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            ids.extend(names.filter(|id| is_policy_id(id)));
+        }
         ids.sort();
+        ids.dedup();
         Ok(ids)
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct SystemCommand {
     words: Vec<OsString>,
     input: Vec<u8>,
     path: Option<OsString>,
+    variable: Option<(&'static str, &'static str)>,
 }
 
 /// How a program ended.
@@ -56,6 +57,11 @@ impl SystemCommand {
     /// Where to look programs up, instead of this process's `PATH`.
     pub(super) fn search_path(self, path: Option<OsString>) -> Self {
         Self { path, ..self }
+    }
+
+    /// A variable that is not the caller's.
+    pub(super) fn variable(self, name: &'static str, value: &'static str) -> Self {
+        Self { variable: Some((name, value)), ..self }
     }
 
     /// Waits for its end, at most two minutes.
@@ -102,6 +108,7 @@ impl SystemCommand {
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
+        command.envs(self.variable);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use super::backend::SchedulerBackend;
 use super::command::SystemCommand;
-use super::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry};
+use super::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry, utc};
 use super::error::{Result, ScheduleError};
+use super::scheduled_command::{Dialect, ScheduledCommand};
 use super::spec::{RunAs, ScheduleSpec};
 use crate::cron::Cron;
 use crate::zone::Zone;
@@ -77,7 +78,8 @@ impl SchedulerBackend for Crontab {
                     .to_owned(),
             );
         }
-        Ok(AppliedSchedule::new(entry(&spec.policy_id, Some(&spec.cron)), &spec.cron, found > 0, notes))
+        let entry = entry(&new, &spec.policy_id, Some(&spec.cron));
+        Ok(AppliedSchedule::new(entry, &spec.cron, found > 0, notes))
     }
 
     fn remove(&self, policy_id: &str) -> Result<Option<RemovedSchedule>> {
@@ -94,7 +96,7 @@ impl SchedulerBackend for Crontab {
 
     fn list(&self) -> Result<Vec<ScheduleEntry>> {
         let table = self.read_if_installed()?.unwrap_or_default();
-        Ok(schedules(&table).map(|(id, cron)| entry(id, cron.as_ref())).collect())
+        Ok(schedules(&table).map(|(id, cron)| entry(&table, id, cron.as_ref())).collect())
     }
 
     fn run_now(&self, policy_id: &str, timeout: Duration) -> Result<i32> {
@@ -159,19 +161,24 @@ fn runs_cron(processes: &Path) -> Option<bool> {
     Some(all.into_iter().any(|name| NAMES.contains(&name.trim_end())))
 }
 
-fn entry(policy_id: &str, cron: Option<&Cron>) -> ScheduleEntry {
-    ScheduleEntry {
+fn entry(table: &[u8], policy_id: &str, cron: Option<&Cron>) -> ScheduleEntry {
+    let command = command(table, policy_id);
+    let command = command.and_then(|line| ScheduledCommand::parse(&line, Dialect::Shell));
+    let entry = ScheduleEntry {
         policy_id: policy_id.to_owned(),
         cron: cron.map(Cron::to_string),
-        next_run: cron
-            .and_then(|cron| cron.next_after(Zone::of_this_machine().now()))
-            .map(|time| time.to_rfc3339()),
+        next_run: cron.and_then(|cron| cron.next_after(Zone::of_this_machine().now())).map(|time| utc(&time)),
+        last_run: None,
         last_result: None,
+        since: None,
         enabled: true,
         running: None,
         backend: BackendKind::Crontab,
         location: "the crontab of this user (`crontab -l`)".to_owned(),
-    }
+        policy_path: None,
+        missing: Vec::new(),
+    };
+    entry.of_command(command)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use super::error::{Result, ScheduleError};
 use crate::cron::Cron;
 use crate::policy::Policy;
 
+const METRICS: &str = "the metrics folder";
+
 /// What to run, when, and as whom.
 #[derive(Debug)]
 pub struct ScheduleSpec {
@@ -25,6 +27,8 @@ pub struct ScheduleSpec {
     pub env_file: Option<PathBuf>,
     /// `--out`.
     pub out: Option<PathBuf>,
+    /// `--metrics-dir`.
+    pub metrics_dir: Option<PathBuf>,
     /// `--weak-passphrase`.
     pub weak_passphrase: bool,
     pub run_as: RunAs,
@@ -76,6 +80,7 @@ impl ScheduleSpec {
             ("--policy", "the policy", Some(self.policy.as_path())),
             ("--env-file", "the environment file", self.env_file.as_deref()),
             ("--out", "the --out folder", self.out.as_deref()),
+            ("--metrics-dir", METRICS, self.metrics_dir.as_deref()),
         ]
         .into_iter()
         .filter_map(|(flag, what, path)| path.map(|path| (flag, what, path)))
@@ -88,7 +93,9 @@ impl ScheduleSpec {
 
     /// Others must not be able to change what runs every night, or where its backups go.
     fn check_trust(&self) -> Result<()> {
-        let paths = self.path_arguments().map(|(_, what, path)| (what, path));
+        // Metrics decide nothing, and their folder may be that of another account: of the node exporter.
+        let paths = self.path_arguments().filter(|(_, what, _)| *what != METRICS);
+        let paths = paths.map(|(_, what, path)| (what, path));
         for (what, path) in std::iter::once(("the agent", self.program.as_path())).chain(paths) {
             let checked = match &self.run_as {
                 RunAs::User { name, .. } => trust::check_for(name, path),

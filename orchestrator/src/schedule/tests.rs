@@ -13,6 +13,7 @@ pub(crate) fn spec(cron: &str) -> ScheduleSpec {
         policy: PathBuf::from(r"C:\Backup\policy.yaml"),
         env_file: Some(PathBuf::from(r"C:\Backup\.env")),
         out: Some(PathBuf::from(r"D:\Backup local")),
+        metrics_dir: None,
         weak_passphrase: false,
         run_as: RunAs::System,
     }

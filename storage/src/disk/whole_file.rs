@@ -42,7 +42,7 @@ fn replace_with(path: &Path, bytes: &[u8], sync: impl FnOnce(&File) -> io::Resul
 }
 
 /// What a file of JSON says; `None` where there is none, or it has another form.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

@@ -256,8 +256,10 @@ impl Queue {
     pub fn write_view(&self, ledger: Option<&Ledger>) {
         let view = || -> Result<View> {
             let mut history = self.history()?;
+            let good = history.iter().position(|job| job.summary.is_some());
+            let last_good = good.filter(|at| *at >= MOST_VIEWED).map(|at| history.swap_remove(at));
             history.truncate(MOST_VIEWED);
-            Ok(View { job: ledger.map(Ledger::job), history, outbox: self.outbox()?.len() })
+            Ok(View { job: ledger.map(Ledger::job), history, last_good, outbox: self.outbox()?.len() })
         };
         let path = self.folder.join(VIEW);
         let written = view()

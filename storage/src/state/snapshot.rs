@@ -29,6 +29,9 @@ pub struct View {
     pub job: Option<Job>,
     /// Jobs that have, newest first.
     pub history: Vec<Job>,
+    /// The newest job that made a backup, where none of `history` did.
+    #[serde(default)]
+    pub last_good: Option<Job>,
     /// Logs that are still to be sent.
     pub outbox: usize,
 }

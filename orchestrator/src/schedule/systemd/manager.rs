@@ -6,14 +6,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveDateTime, Utc};
 use intellistor_storage::catalog::layout::is_policy_id;
 use intellistor_storage::disk::whole_file;
 
 use super::units::{cron_of, service_unit, timer_unit};
 use crate::cron::Cron;
 use crate::schedule::command::{CommandOutput, SystemCommand};
-use crate::schedule::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry};
+use crate::schedule::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry, utc};
 use crate::schedule::error::{Result, ScheduleError};
+use crate::schedule::scheduled_command::{Dialect, ScheduledCommand};
 use crate::schedule::spec::ScheduleSpec;
 use crate::zone::Zone;
 
@@ -147,7 +149,7 @@ impl Manager {
             return Err(ScheduleError::still_running(policy_id, timeout));
         };
         // `start` fails with its own code when the run does; only the service has the run's.
-        match self.last_result(policy_id)? {
+        match self.last_run(policy_id)?.1 {
             Some(code) if output.succeeded() || code != 0 => Ok(code),
             _ => Err(command.failed(output.reason(), HINT)),
         }
@@ -164,9 +166,14 @@ impl Manager {
         if output.succeeded() { Ok(output) } else { Err(command.failed(output.reason(), HINT)) }
     }
 
-    /// The values of a unit's properties; `None` for one that systemd does not print.
+    /// The values of a unit's properties, times in UTC; `None` for one that systemd does not print.
     fn properties(&self, unit: &str, names: &[&str]) -> Result<Vec<Option<String>>> {
-        let shown = self.systemctl(&["show", &format!("--property={}", names.join(",")), unit])?;
+        let command = self.command(&["show", &format!("--property={}", names.join(",")), unit]);
+        let command = command.variable("TZ", "UTC");
+        let shown = command.run()?;
+        if !shown.succeeded() {
+            return Err(command.failed(shown.reason(), HINT));
+        }
         let text = String::from_utf8_lossy(&shown.stdout);
         let value = |name: &&str| {
             text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
@@ -183,25 +190,43 @@ impl Manager {
         let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"])?;
         let is_active = state == [Some("active".to_owned())];
         let next = cron.filter(|_| is_active).and_then(|cron| cron.next_after(Zone::of_this_machine().now()));
-        Ok(ScheduleEntry {
+        let [service, timer] = self.files(policy_id);
+        let (last_run, last_result) = self.last_run(policy_id)?;
+        let changed = fs::metadata(&timer).and_then(|timer| timer.modified()).ok();
+        let text = fs::read_to_string(&service).unwrap_or_default();
+        let command = text.lines().find_map(|line| line.strip_prefix("ExecStart="));
+        let entry = ScheduleEntry {
             policy_id: policy_id.to_owned(),
             cron: cron.map(Cron::to_string),
-            next_run: next.map(|time| time.to_rfc3339()),
-            last_result: self.last_result(policy_id)?,
+            next_run: next.map(|time| utc(&time)),
+            last_run: last_run.map(|time| utc(&time)),
+            last_result,
+            since: changed.map(|changed| utc(&DateTime::<Utc>::from(changed))),
             enabled: is_active,
             running: None,
             backend: self.kind,
-            location: self.files(policy_id)[1].display().to_string(),
-        })
+            location: timer.display().to_string(),
+            policy_path: None,
+            missing: Vec::new(),
+        };
+        Ok(entry.of_command(command.and_then(|line| ScheduledCommand::parse(line, Dialect::Unit))))
     }
 
-    /// The exit code of the last run, if there was one since the machine started.
-    fn last_result(&self, policy_id: &str) -> Result<Option<i32>> {
-        let names = ["ExecMainStatus", "ExecMainExitTimestampMonotonic"];
+    /// When the last run began and its exit code, if there was one since the machine started.
+    fn last_run(&self, policy_id: &str) -> Result<(Option<DateTime<Utc>>, Option<i32>)> {
+        let names = ["ExecMainStatus", "ExecMainExitTimestampMonotonic", "ExecMainStartTimestamp"];
         let values = self.properties(&unit(policy_id, "service"), &names)?;
-        let [Some(code), Some(ended)] = &values[..] else { return Ok(None) };
-        Ok(code.parse().ok().filter(|_| ended != "0"))
+        let [Some(code), Some(ended), began] = &values[..] else { return Ok((None, None)) };
+        if ended == "0" {
+            return Ok((None, None));
+        }
+        Ok((began.as_deref().and_then(time_of), code.parse().ok()))
     }
+}
+
+/// A time as `systemctl` prints it in UTC: `Fri 2026-11-27 02:00:03 UTC`.
+fn time_of(text: &str) -> Option<DateTime<Utc>> {
+    Some(NaiveDateTime::parse_from_str(text, "%a %Y-%m-%d %H:%M:%S UTC").ok()?.and_utc())
 }
 
 /// systemd may read a unit file at any moment.

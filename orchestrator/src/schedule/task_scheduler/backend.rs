@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chrono::Local;
+use chrono::{DateTime, Local};
 
 use super::access;
 use super::account::{caller_of, check_drives};
@@ -17,8 +17,9 @@ use super::triggers::triggers;
 use super::windows_error::{is_missing, windows_error};
 use super::wrapper::{wrapper, wrapper_name};
 use crate::schedule::backend::SchedulerBackend;
-use crate::schedule::entry::{AppliedSchedule, RemovedSchedule, ScheduleEntry};
+use crate::schedule::entry::{AppliedSchedule, RemovedSchedule, ScheduleEntry, utc};
 use crate::schedule::error::{Result, ScheduleError};
+use crate::schedule::scheduled_command::{Dialect, ScheduledCommand};
 use crate::schedule::spec::{RunAs, ScheduleSpec};
 
 /// How often a run's state is polled.
@@ -73,6 +74,7 @@ impl SchedulerBackend for TaskScheduler {
         }
         let entry = find(&spec.policy_id)?
             .ok_or_else(|| ScheduleError::NotScheduled { policy_id: spec.policy_id.clone() })?;
+        let entry = self.with_wrapper(entry);
         Ok(AppliedSchedule::new(entry, &spec.cron, replaced, notes))
     }
 
@@ -99,7 +101,9 @@ impl SchedulerBackend for TaskScheduler {
     }
 
     fn list(&self) -> Result<Vec<ScheduleEntry>> {
-        with_folder(|tasks| all_of_ours(tasks).map_err(|error| windows_error("list the tasks", &error)))
+        let ours =
+            with_folder(|tasks| all_of_ours(tasks).map_err(|error| windows_error("list the tasks", &error)))?;
+        Ok(ours.into_iter().map(|entry| self.with_wrapper(entry)).collect())
     }
 
     fn run_now(&self, policy_id: &str, timeout: Duration) -> Result<i32> {
@@ -125,6 +129,27 @@ impl SchedulerBackend for TaskScheduler {
                 }
             }
         })
+    }
+}
+
+impl TaskScheduler {
+    /// With what its wrapper says, which this account may not be allowed to read.
+    fn with_wrapper(&self, mut entry: ScheduleEntry) -> ScheduleEntry {
+        let file = self.folder.join(wrapper_name(&entry.policy_id));
+        let changed = fs::metadata(&file).and_then(|file| file.modified()).ok();
+        entry.since = changed.map(|changed| utc(&DateTime::<Local>::from(changed)));
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let command = text.lines().find_map(|line| ScheduledCommand::parse(line, Dialect::Batch));
+        match fs::metadata(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let missing = format!(
+                    "the wrapper of the task, {}, does not exist: run `apply-schedule` again",
+                    file.display()
+                );
+                ScheduleEntry { missing: vec![missing], ..entry }
+            }
+            _ => entry.of_command(command),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use windows::core::BSTR;
 use super::task_xml::{TASK_PREFIX, cron_of};
 use super::windows_error::windows_error;
 use crate::cron::Cron;
-use crate::schedule::entry::{BackendKind, ScheduleEntry};
+use crate::schedule::entry::{BackendKind, ScheduleEntry, utc};
 use crate::schedule::error::Result;
 use crate::schedule::spec::RunAs;
 
@@ -161,7 +161,7 @@ pub(super) fn all_of_ours(tasks: &ITaskFolder) -> windows::core::Result<Vec<Sche
 #[expect(unsafe_code)]
 pub(super) fn entry(policy_id: &str, name: &str, task: &IRegisteredTask) -> ScheduleEntry {
     // SAFETY: plain getters of an interface that is alive; the description is written to a local.
-    let (state, last, next, description) = unsafe {
+    let (state, last, began, next, description) = unsafe {
         let mut description = BSTR::new();
         let read = task
             .Definition()
@@ -169,6 +169,7 @@ pub(super) fn entry(policy_id: &str, name: &str, task: &IRegisteredTask) -> Sche
         (
             task.State().ok(),
             task.LastTaskResult().ok(),
+            task.LastRunTime().ok(),
             task.NextRunTime().ok(),
             read.ok().map(|()| description),
         )
@@ -178,19 +179,24 @@ pub(super) fn entry(policy_id: &str, name: &str, task: &IRegisteredTask) -> Sche
     ScheduleEntry {
         policy_id: policy_id.to_owned(),
         cron: cron.map(|cron| cron.to_string()),
-        next_run: next.and_then(local_time),
+        next_run: next.and_then(utc_time),
+        last_run: began.and_then(utc_time),
         last_result: last.filter(|code| !NO_RESULT.contains(code)),
+        since: None,
         enabled: state.is_some_and(|state| state != TASK_STATE_DISABLED),
         running: state.map(|state| state == TASK_STATE_RUNNING),
         backend: BackendKind::TaskScheduler,
         location: format!("\\{name}"),
+        policy_path: None,
+        missing: Vec::new(),
     }
 }
 
-/// An OLE date: days since 1899-12-30, in local time. 0 means "none".
-fn local_time(days: f64) -> Option<String> {
+/// An OLE date: days since 1899-12-30, in local time. 0 means "none", and so does 30 November 1999 to Task Scheduler.
+fn utc_time(days: f64) -> Option<String> {
     let epoch = NaiveDate::from_ymd_opt(1899, 12, 30)?.and_hms_opt(0, 0, 0)?;
     let seconds = chrono::Duration::try_seconds((days * 86_400.0).round() as i64)?;
     let time = epoch.checked_add_signed(seconds).filter(|_| days > 1.0)?;
-    Local.from_local_datetime(&time).earliest().map(|time| time.to_rfc3339())
+    let never = NaiveDate::from_ymd_opt(1999, 11, 30)? == time.date();
+    Local.from_local_datetime(&time).earliest().filter(|_| !never).map(|time| utc(&time))
 }
