@@ -241,21 +241,24 @@ mod tests {
         }
         for line in [
             "intellistor-agent run --policy p.yaml --out d --env-file x.env",
-            "intellistor-agent run --policy p.yaml --metrics-file a.prom",
+            "intellistor-agent run --policy p.yaml --metrics-dir m",
             "intellistor-agent run --policy p.yaml --take-over",
             "intellistor-agent run --policy p.yaml --full",
             "intellistor-agent status",
             "intellistor-agent status --policy p.yaml --json",
-            "intellistor-agent logs list --policy-id a",
+            "intellistor-agent status --check --warning-age 36h --critical-age 3d",
+            "intellistor-agent status --format table",
+            "intellistor-agent logs list --policy-id a --format table",
             "intellistor-agent logs show --policy-id a --run 20261123T020000Z",
+            "intellistor-agent logs show --policy-id a --run latest",
             "intellistor-agent logs show --policy-id a --follow",
             "intellistor-agent cancel --policy p.yaml",
             "intellistor-agent apply-schedule --policy-id a --cron @daily --policy-path p.yaml --out d --env-file x.env",
             "intellistor-agent apply-schedule --policy-id a --policy-path p.yaml --user ana",
             "intellistor-agent test-schedule --policy-id a --timeout 60",
             "intellistor-agent remove-schedule --policy-id a",
-            "intellistor-agent list-schedules",
-            "intellistor-agent serve --policies d --at-once 1",
+            "intellistor-agent list-schedules --format table",
+            "intellistor-agent serve --policies d --at-once 1 --metrics-dir m",
             "intellistor-agent doctor --policy p.yaml --env-file x.env",
         ] {
             AgentArguments::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));

@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Busy,
     /// Interrupted.
     Interrupted,
+    /// Of `status --check`, whose codes are those of monitors: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    Check(u8),
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl Exit {
             Self::Integrity => 4,
             Self::Busy => 5,
             Self::Interrupted => 130,
+            Self::Check(code) => code,
         }
     }
 
@@ -61,6 +64,7 @@ impl Exit {
             Self::Integrity => "integrity",
             Self::Busy => "busy",
             Self::Interrupted => "interrupted",
+            Self::Check(_) => "check",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Both programs, from their arguments to their exit codes.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -18,7 +19,7 @@ use crate::failure::Failure;
 use crate::output::{self, Done};
 use crate::screen::Screen;
 use crate::session::Session;
-use crate::{commands, hints, interrupt, memory, open_files};
+use crate::{commands, hints, home, interrupt, memory, open_files};
 
 /// Runs `backup-client`. `main` must call this first: it changes the process's environment, which no other thread may read
 /// at the same time.
@@ -49,6 +50,11 @@ trait Program: Parser {
     fn reads_settings(&self) -> bool;
 
     fn common(&self) -> &Common;
+
+    /// The policy file of a run, which `status` must know of also where it failed before it read its settings.
+    fn policy_to_run(&self) -> Option<&Path> {
+        None
+    }
 
     async fn run(self, session: &Session) -> Result<Done, Failure>;
 }
@@ -113,6 +119,13 @@ impl Program for AgentArguments {
         &self.common
     }
 
+    fn policy_to_run(&self) -> Option<&Path> {
+        match &self.command {
+            AgentCommand::Run(run) => Some(run.policy_file()),
+            _ => None,
+        }
+    }
+
     async fn run(self, session: &Session) -> Result<Done, Failure> {
         match self.command {
             AgentCommand::Run(command) => commands::agent::run::run(&command, session).await,
@@ -168,7 +181,8 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
     }
     let Common { env_file, verbose, quiet, log_format } = program.common();
     let environment = if program.reads_settings() {
-        environment::load(env_file.as_deref(), P::START, screen)?
+        let loaded = environment::load(env_file.as_deref(), P::START, screen);
+        loaded.inspect_err(|failure| record_unread(&program, failure))?
     } else {
         Environment::of_process_alone()
     };
@@ -211,6 +225,15 @@ fn start<P: Program>(program: P, screen: &Screen) -> Result<Done, Failure> {
         export.finish();
     }
     outcome
+}
+
+/// Without its settings a run knows no home but the system's.
+fn record_unread<P: Program>(program: &P, failure: &Failure) {
+    if let Some(policy) = program.policy_to_run()
+        && let Ok(agent) = home::agent(&Environment::of_process_alone())
+    {
+        commands::agent::run::record_unread(&agent, policy, failure);
+    }
 }
 
 /// Traces and metrics, where the standard variables ask for them. A failure of theirs is a warning and fails no run.

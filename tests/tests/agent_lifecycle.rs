@@ -124,7 +124,7 @@ fn a_run_forgets_what_no_rule_keeps_and_a_later_one_deletes_it() {
     let status = sandbox.agent.status();
     assert_eq!(status["retention"]["kept"], 2, "{status:#}");
     assert_eq!(named(&status["retention"]["next_to_go"]), [second.backup_id.as_str()]);
-    let table = sandbox.agent.agent.run(["-q", "status"]);
+    let table = sandbox.agent.agent.run(["-q", "status", "--format", "table"]);
     let table = String::from_utf8_lossy(&table.stdout);
     let says = format!("2 backups; the next run forgets {}", second.timestamp);
     assert!(table.contains(&says), "{table}");

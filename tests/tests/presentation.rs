@@ -38,8 +38,10 @@ fn metrics(file: &Path) -> BTreeMap<String, f64> {
 #[test]
 fn a_monitor_sees_the_last_success_also_after_a_failure() {
     let sandbox = AgentSandbox::filled("people", 1);
-    let file = sandbox.at("people.prom");
-    let run = || sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--metrics-file", "people.prom"]);
+    sandbox.write_policy("schedule: '0 2 * * *'\n");
+    let file = sandbox.at("metrics/intellistor_people.prom");
+    fs::create_dir(sandbox.at("metrics")).unwrap();
+    let run = || sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--metrics-dir", "metrics"]);
     let output = run().expect(0);
     verify_metrics(&file);
     let first = metrics(&file);
@@ -48,6 +50,9 @@ fn a_monitor_sees_the_last_success_also_after_a_failure() {
     assert_eq!(first["last_success_content_bytes"], output.json["bytes"].as_f64().unwrap());
     assert_eq!(first["last_success_archive_bytes"], output.json["archive_bytes"].as_f64().unwrap());
     assert_eq!(first["last_success_warnings"], 0.0);
+    assert_eq!(first["missed_starts"], 0.0);
+    let wait = first["next_run_timestamp_seconds"] - first["last_run_timestamp_seconds"];
+    assert!((0.0..=25.0 * 3600.0).contains(&wait), "{wait}");
     assert!((first["last_run_timestamp_seconds"] - first["last_success_timestamp_seconds"]).abs() < 60.0);
 
     sandbox.server.traffic().fail_next(1000, Operation::BeginUpload, Failure::AccessDenied);
@@ -57,9 +62,17 @@ fn a_monitor_sees_the_last_success_also_after_a_failure() {
     assert_eq!(now["last_run_exit_code"], 1.0);
     assert_eq!(now["last_success_timestamp_seconds"], first["last_success_timestamp_seconds"]);
 
-    let unwritable =
-        sandbox.agent.run(["run", "--policy", "policy.yaml", "--metrics-file", "no/folder/x.prom"]);
-    assert!(unwritable.stderr.contains("no/folder/x.prom"), "{}", unwritable.stderr);
+    // A run that fails before it begins, and the folder from the environment.
+    let keyless = sandbox.agent.clone().var("INTELLISTOR_KEY", "").var("INTELLISTOR_METRICS_DIR", "metrics");
+    keyless.run(["-q", "run", "--policy", "policy.yaml"]).expect(2);
+    verify_metrics(&file);
+    assert_eq!(metrics(&file)["last_run_exit_code"], 2.0);
+    let names: Vec<_> =
+        fs::read_dir(sandbox.at("metrics")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["intellistor_people.prom"], "nothing else is left there");
+
+    let unwritable = sandbox.agent.run(["run", "--policy", "policy.yaml", "--metrics-dir", "no/folder"]);
+    assert!(unwritable.stderr.contains("no/folder/intellistor_people.prom"), "{}", unwritable.stderr);
 }
 
 #[test]

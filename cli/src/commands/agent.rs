@@ -2,7 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod logs;
-mod metrics_file;
+pub(crate) mod metrics;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod serve;

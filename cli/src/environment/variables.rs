@@ -123,7 +123,7 @@ mod tests {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             "XDG_CONFIG_HOME",
             "INTELLISTOR_KEYFILE",
-            "INTELLISTOR_METRICS_FILE",
+            "INTELLISTOR_METRICS_DIR",
             "OTEL_",
             "aws_region",
         ] {

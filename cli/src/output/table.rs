@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, presets};
+use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, presets};
 use console::Term;
 use intellistor_telemetry::Escaped;
 
@@ -32,6 +32,8 @@ pub(crate) struct Table {
     inner: comfy_table::Table,
     notes: Vec<String>,
     columns: usize,
+    /// Columns, and how wide a terminal they need.
+    optional: Vec<(usize, u16)>,
 }
 
 /// Where a table is shown.
@@ -73,7 +75,7 @@ impl Table {
         let mut inner = comfy_table::Table::new();
         inner.load_style(presets::NOTHING);
         inner.set_header(headers.map(str::to_uppercase));
-        Self { inner, notes: Vec::new(), columns: N }
+        Self { inner, notes: Vec::new(), columns: N, optional: Vec::new() }
     }
 
     /// Numbers read well when they end in one line.
@@ -84,6 +86,13 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
+        self
+    }
+
+    /// Leaves a column out on a terminal with fewer columns than these.
+    #[must_use]
+    pub(crate) fn shown_from(mut self, column: usize, width: u16) -> Self {
+        self.optional.push((column, width));
         self
     }
 
@@ -113,6 +122,11 @@ impl Table {
             Some(width) => {
                 self.inner.set_content_arrangement(ContentArrangement::Dynamic);
                 self.inner.set_width(width);
+                for (column, _) in self.optional.iter().filter(|(_, least)| width < *least) {
+                    if let Some(column) = self.inner.column_mut(*column) {
+                        column.set_constraint(ColumnConstraint::Hidden);
+                    }
+                }
             }
             None => {
                 self.inner.set_content_arrangement(ContentArrangement::Disabled);

@@ -1,17 +1,22 @@
 //! `logs`: the logs of a policy's runs.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use indicatif::BinaryBytes;
+use intellistor::Agent;
+use intellistor::agent::{LogList, LogRow};
 use intellistor_telemetry::Escaped;
 use intellistor_telemetry::run_log::{self, Follow};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
-use crate::output::{Done, unwritable};
+use crate::output::format::{FormatArgument, OutputFormat};
+use crate::output::table::{Table, plain};
+use crate::output::{Done, times, unwritable};
 use crate::selection::PolicyIdArgument;
 use crate::session::Session;
 
@@ -28,26 +33,37 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Subcommand)]
 enum LogsCommand {
-    /// List the logs on this machine, oldest first, as JSON
+    /// List the logs on this machine, oldest first
     #[command(after_help = "\
-Example:
-  intellistor-agent logs list --policy-id mvp-default")]
-    List(PolicyIdArgument),
+Examples:
+  intellistor-agent logs list --policy-id mvp-default
+  intellistor-agent logs list --policy-id mvp-default --format table")]
+    List(List),
     /// Print a log: the newest one, unless --run names another
     #[command(after_help = "\
 Examples:
   intellistor-agent logs show --policy-id mvp-default
-  intellistor-agent logs show --policy-id mvp-default --run 20261123T020000Z
+  intellistor-agent logs show --policy-id mvp-default --run 20261123T050000Z
+  intellistor-agent logs show --policy-id mvp-default --run '2026-11-23 02:00'
   intellistor-agent logs show --policy-id mvp-default --follow")]
     Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    policy: PolicyIdArgument,
+    #[command(flatten)]
+    format: FormatArgument,
 }
 
 #[derive(Debug, Args)]
 struct Show {
     #[command(flatten)]
     policy: PolicyIdArgument,
-    /// The timestamp of the run, as `logs list` shows it
-    #[arg(long, value_name = "TIMESTAMP", conflicts_with = "follow")]
+    /// The run: its timestamp, as in 20261123T050000Z; when it began, in local time, as in '2026-11-23 02:00', also with
+    /// seconds; or `latest`
+    #[arg(long, value_name = "RUN", conflicts_with = "follow")]
     run: Option<String>,
     /// Follow the log until Ctrl-C, including new runs
     #[arg(short, long)]
@@ -61,17 +77,34 @@ pub(crate) async fn run(command: Logs, session: &Session) -> Result<Done, Failur
     let agent = home::agent(&session.environment)?;
     let folder = |policy: &PolicyIdArgument| agent.logs_folder(&policy.policy_id);
     match command.command {
-        LogsCommand::List(policy) => {
-            let logs = agent.logs(&policy.policy_id).map_err(Failure::engine("cannot list the logs"))?;
-            Done::document(&logs, Exit::Success)
+        LogsCommand::List(list) => {
+            let format = list.format.of(&session.environment)?;
+            let logs = logs_of(&agent, &list.policy)?;
+            match format {
+                OutputFormat::Json => Done::document(&logs, Exit::Success),
+                OutputFormat::Table => table(&logs).print(Exit::Success),
+            }
         }
         LogsCommand::Show(show) if show.follow => follow(&folder(&show.policy), session).await,
-        LogsCommand::Show(show) => print(&which(&folder(&show.policy), show.run.as_deref())?),
+        LogsCommand::Show(show) => {
+            let logs = logs_of(&agent, &show.policy)?;
+            print(&which(&logs, show.run.as_deref().unwrap_or("latest"))?)
+        }
     }
 }
 
-fn logs_in(folder: &Path) -> Result<Vec<run_log::LogFile>, Failure> {
-    run_log::list(folder).map_err(|e| unreadable("list", folder, &e))
+fn logs_of(agent: &Agent, policy: &PolicyIdArgument) -> Result<LogList, Failure> {
+    agent.logs(&policy.policy_id).map_err(Failure::engine("cannot list the logs"))
+}
+
+fn table(logs: &LogList) -> Table {
+    let mut table = Table::new(["run", "began", "size"]).right_aligned(&[2]).shown_from(2, 55);
+    for log in &logs.logs {
+        let began = log.began.as_ref().map_or_else(|| "-".to_owned(), times::local);
+        table.row([plain(&log.timestamp), plain(began), plain(BinaryBytes(log.bytes))]);
+    }
+    table.note(format_args!("in {}", logs.folder.display()));
+    table
 }
 
 fn unreadable(action: &str, path: &Path, error: &std::io::Error) -> Failure {
@@ -79,22 +112,21 @@ fn unreadable(action: &str, path: &Path, error: &std::io::Error) -> Failure {
         .hint("check that the account that runs this may read it")
 }
 
-fn which(folder: &Path, run: Option<&str>) -> Result<PathBuf, Failure> {
-    let logs = logs_in(folder)?;
-    let found = match run {
-        Some(run) => logs.into_iter().find(|log| log.timestamp == run),
-        None => logs.into_iter().next_back(),
+fn which<'a>(logs: &'a LogList, run: &str) -> Result<&'a Path, Failure> {
+    let what = match logs.of(run).as_slice() {
+        [log] => return Ok(&log.path),
+        [] if logs.logs.is_empty() => format!("no run has left a log in {}", logs.folder.display()),
+        [] => format!("there is no log of a run {run} in {}", logs.folder.display()),
+        several => {
+            let names: Vec<&str> = several.iter().map(|log: &&LogRow| log.timestamp.as_str()).collect();
+            let what = format!("{run} may be one of {} runs: {}", names.len(), names.join(", "));
+            return Err(Failure::configuration(what).hint("give one of these timestamps as --run"));
+        }
     };
-    found.map(|log| log.path).ok_or_else(|| {
-        let what = match run {
-            Some(run) => format!("there is no log of a run {run} in {}", folder.display()),
-            None => format!("no run has left a log in {}", folder.display()),
-        };
-        Failure::new(Exit::Failed, what).hint(
-            "`intellistor-agent status` shows the policies that have run here, and `logs list` their runs; \
-             INTELLISTOR_HOME must have the same value as for the run",
-        )
-    })
+    Err(Failure::new(Exit::Failed, what).hint(
+        "`intellistor-agent status` shows the policies that have run here, and `logs list` their runs; \
+         INTELLISTOR_HOME must have the same value as for the run",
+    ))
 }
 
 fn print(path: &Path) -> Result<Done, Failure> {

@@ -1,11 +1,11 @@
 //! `run`: resumes an unfinished backup, or makes one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use intellistor::{Agent, AgentOptions, AgentReport, Catalog, Error, Policy, Recipients};
 
-use super::metrics_file;
+use super::metrics::{Metrics, MetricsArgument};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::home;
@@ -36,28 +36,43 @@ pub(crate) struct Run {
     /// Accept a replaced disk: use the folder of the store or of --out although its mark is missing or different
     #[arg(long)]
     new_store: bool,
-    /// A file to write the policy's metrics to when the run ends, for the textfile collector of Prometheus' node
-    /// exporter; use one file, NAME.prom, for each policy
-    #[arg(long, value_name = "FILE", env = "INTELLISTOR_METRICS_FILE")]
-    metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    metrics: MetricsArgument,
     #[command(flatten)]
     kind: FullArgument,
     #[command(flatten)]
     ownership: TakeOverArgument,
 }
 
+impl Run {
+    /// Where `status` finds runs that failed before they had read it.
+    pub(crate) fn policy_file(&self) -> &Path {
+        &self.policy.policy
+    }
+}
+
 pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failure> {
-    let policy = session.policy(&command.policy.policy)?;
     let agent = home::agent(&session.environment)?;
+    let policy = session.policy(&command.policy.policy);
+    let policy = policy.inspect_err(|failure| record_unread(&agent, command.policy_file(), failure))?;
+    let (id, cron) = (&policy.policy_id, policy.schedule.as_deref());
+    let metrics = Metrics::begin(&command.metrics, &agent, id, cron, session).await;
     let outcome = back_up(command, &policy, &agent, session).await;
-    if let Some(file) = &command.metrics_file {
+    if let Some(metrics) = metrics {
         let exit = match &outcome {
             Ok(done) => done.exit(),
             Err(failure) => failure.exit(),
         };
-        metrics_file::write(file, &agent, &policy.policy_id, exit, &session.screen);
+        metrics.write(exit).await;
     }
     outcome
+}
+
+/// A run that could not read its policy is found by the policy's schedule, which names the file.
+pub(crate) fn record_unread(agent: &Agent, policy: &Path, failure: &Failure) {
+    if let Err(error) = agent.record_unread_policy(policy, &failure.to_string()) {
+        tracing::debug!(%error, "the failed start was not recorded");
+    }
 }
 
 async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {

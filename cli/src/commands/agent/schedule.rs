@@ -76,11 +76,10 @@ pub(crate) fn unseen_variables(session: &Session, env_file: Option<&Path>) -> Re
     Ok(unseen)
 }
 
-/// All schedules of this machine, for `status`; none where the scheduler does not answer.
-pub(crate) async fn known(environment: &Environment) -> Vec<ScheduleEntry> {
-    let known = ask(environment, "cannot list the schedules", Scheduler::list).await;
-    known.unwrap_or_else(|failure| {
-        tracing::debug!(%failure, "no schedules are shown");
-        Vec::new()
-    })
+/// All schedules of this machine, for `status`, and why the scheduler did not answer.
+pub(crate) async fn known(environment: &Environment) -> (Vec<ScheduleEntry>, Option<String>) {
+    match ask(environment, "cannot list the schedules", Scheduler::list).await {
+        Ok(schedules) => (schedules, None),
+        Err(failure) => (Vec::new(), Some(failure.to_string())),
+    }
 }

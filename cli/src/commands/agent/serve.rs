@@ -10,6 +10,7 @@ use intellistor::serve::{LastRun, PolicyRunner, ServeOptions, serve};
 use intellistor::{Agent, AgentOptions, AgentReport, Policy};
 use serde_json::json;
 
+use super::metrics::{Metrics, MetricsArgument};
 use super::run;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -42,6 +43,8 @@ pub(crate) struct Serve {
     /// How many policies may run at the same time
     #[arg(long, value_name = "N", default_value_t = 2)]
     at_once: usize,
+    #[command(flatten)]
+    metrics: MetricsArgument,
 }
 
 /// Runs of the agent, reported on standard error.
@@ -50,6 +53,7 @@ struct AgentRunner {
     session: Session,
     copy_to: Option<PathBuf>,
     seal: SealArgument,
+    metrics: MetricsArgument,
 }
 
 impl PolicyRunner for AgentRunner {
@@ -57,14 +61,20 @@ impl PolicyRunner for AgentRunner {
         let Ok(status) = self.agent.status(policy_id) else { return LastRun::Never };
         match (status.activity, status.last) {
             (Activity::Running | Activity::Stopped, _) => LastRun::Unfinished,
-            (Activity::Idle, Some(last)) => LastRun::Began(last.began),
+            (Activity::Idle, Some(last)) => LastRun::Began(last.began.with_timezone(&Local)),
             (Activity::Idle, None) => LastRun::Never,
         }
     }
 
     async fn run(&self, policy: Policy) {
         let (id, screen) = (&policy.policy_id, &self.session.screen);
-        match self.back_up(&policy).await {
+        let cron = policy.schedule.as_deref();
+        let metrics = Metrics::begin(&self.metrics, &self.agent, id, cron, &self.session).await;
+        let ran = self.back_up(&policy).await;
+        if let Some(metrics) = metrics {
+            metrics.write(exit_of(&ran)).await;
+        }
+        match ran {
             Ok(report) => {
                 report.notices.iter().for_each(|notice| screen.warn(format_args!("{id}: {notice}")));
                 match &report.outcome {
@@ -86,6 +96,16 @@ impl PolicyRunner for AgentRunner {
     }
 }
 
+/// The exit code of `run`.
+fn exit_of(ran: &Result<AgentReport, Failure>) -> Exit {
+    match ran.as_ref().map(|report| &report.outcome) {
+        Ok(Ok(backup)) if backup.is_complete() => Exit::Success,
+        Ok(Ok(_)) => Exit::Incomplete,
+        Ok(Err(error)) => error.category().into(),
+        Err(failure) => failure.exit(),
+    }
+}
+
 impl AgentRunner {
     async fn back_up(&self, policy: &Policy) -> Result<AgentReport, Failure> {
         let (catalog, recipients) = run::open(policy, &self.agent, &self.seal, &self.session).await?;
@@ -102,9 +122,9 @@ impl AgentRunner {
 
 pub(crate) async fn run(command: Serve, session: &Session) -> Result<Done, Failure> {
     let agent = home::agent(&session.environment)?;
-    let runner = AgentRunner { agent, session: session.clone(), copy_to: command.out, seal: command.seal };
-    let options =
-        ServeOptions { folder: command.policies, at_once: command.at_once, cancel: session.cancel.clone() };
+    let Serve { policies: folder, seal, out, at_once, metrics } = command;
+    let runner = AgentRunner { agent, session: session.clone(), copy_to: out, seal, metrics };
+    let options = ServeOptions { folder, at_once, cancel: session.cancel.clone() };
     intellistor::privilege::read_everything();
     zone::warn(&session.screen);
     session.screen.note(format_args!("serving the policies in {}", options.folder.display()));

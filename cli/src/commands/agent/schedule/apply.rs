@@ -9,6 +9,7 @@ use intellistor::schedule::{Password, RunAs, ScheduleSpec};
 use intellistor::zone::Zone;
 
 use super::{ask, unseen_variables};
+use crate::commands::agent::metrics::MetricsArgument;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -45,6 +46,8 @@ pub(crate) struct ApplySchedule {
     /// A folder for a copy of each backup
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    metrics: MetricsArgument,
     #[command(flatten)]
     seal: SealArgument,
     /// The account that runs it; by default SYSTEM on Windows, elsewhere the account that runs this command
@@ -83,6 +86,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
         policy: absolute(&command.policy_path)?,
         env_file,
         out: command.out.as_deref().map(absolute).transpose()?,
+        metrics_dir: command.metrics.metrics_dir.as_deref().map(absolute).transpose()?,
         weak_passphrase: command.seal.weak_passphrase,
         run_as: account(command, &session.environment)?,
     };
@@ -94,7 +98,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     let word = if applied.replaced { "changed" } else { "created" };
     session.screen.note(format_args!("the schedule of {id} was {word}: {}", applied.schedule.location));
     for next in &applied.next_runs {
-        session.screen.note(format_args!("  runs at {next}"));
+        session.screen.note(format_args!("  runs at {}", in_machines_zone(next)));
     }
     session.screen.note(format_args!("  in the time zone {}", applied.time_zone));
     for note in &applied.notes {
@@ -111,6 +115,13 @@ fn zone_notes(zone: &str) -> Vec<String> {
         format!("TZ is {tz:?} in this shell, but the scheduler uses the machine's time zone, {zone}, and so do the times above")
     });
     shells.into_iter().chain(Zone::of_this_machine().problem).collect()
+}
+
+/// A time as the scheduler's clock shows it.
+fn in_machines_zone(rfc3339: &str) -> String {
+    let zone = Zone::of_this_machine().now().timezone();
+    let time = chrono::DateTime::parse_from_rfc3339(rfc3339);
+    time.map_or_else(|_| rfc3339.to_owned(), |time| time.with_timezone(&zone).to_rfc3339())
 }
 
 fn account(command: &ApplySchedule, environment: &Environment) -> Result<RunAs, Failure> {

@@ -1,11 +1,11 @@
 //! `test-schedule`: runs a schedule now, as its own account, and reports the outcome.
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use intellistor::agent::last_error;
 use serde::Serialize;
 
 use super::ask;
@@ -86,17 +86,4 @@ fn is_done(exit: Exit) -> bool {
 fn version(file: &Path) -> Option<(u64, SystemTime)> {
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.len(), metadata.modified().ok()?))
-}
-
-/// The last error in a log. It is near the end, and a log may be long.
-fn last_error(log: &Path) -> Option<String> {
-    const TAIL: u64 = 64 << 10;
-    let mut file = fs::File::open(log).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().rev().find(|line| line.contains(" ERROR "))?;
-    line.split_once(" ERROR ").map(|(_, message)| message.trim().to_owned())
 }
