@@ -11,6 +11,8 @@ pub struct Progress {
     pub entries: Counter,
     /// Entries expected, 0 while unknown.
     pub total_entries: Counter,
+    /// Entries that a restore is to end with, 0 while unknown: `total_entries` grows with what is planned.
+    pub selected_entries: Counter,
     /// Bytes of content read (backup), written (restore) or checked (verify).
     pub bytes: Counter,
     /// Bytes of content expected, 0 while unknown.

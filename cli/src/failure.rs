@@ -70,6 +70,15 @@ impl Failure {
         self
     }
 
+    /// More about the cause, on a line of its own.
+    pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
+        self.cause = Some(match self.cause {
+            Some(cause) => format!("{cause}\n{more}"),
+            None => more.to_string(),
+        });
+        self
+    }
+
     /// What to do next.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -40,6 +40,7 @@ mod restore_command;
 mod screen;
 mod selection;
 mod session;
+mod summary;
 mod trusted;
 mod units;
 mod zone;

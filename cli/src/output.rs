@@ -47,23 +47,31 @@ impl Done {
     }
 }
 
-/// Writes the outcome to both outputs.
+/// Writes the outcome to both outputs. What a person reads comes last: where both are one terminal, the JSON would bury it.
 pub(crate) fn finish(outcome: Result<Done, Failure>, screen: &Screen) -> ExitCode {
     let failure = match outcome {
-        Ok(Done::Written(exit)) => return exit.into(),
-        Ok(Done::Document(text, exit)) => match write(io::stdout().lock(), &text) {
-            Ok(()) => return exit.into(),
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => return exit.into(),
-            Err(e) => unwritable(&e),
-        },
+        Ok(Done::Written(exit)) => {
+            screen.write_summary();
+            return exit.into();
+        }
+        Ok(Done::Document(text, exit)) => {
+            let written = write(io::stdout().lock(), &text);
+            screen.write_summary();
+            match written {
+                Ok(()) => return exit.into(),
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => return exit.into(),
+                Err(e) => unwritable(&e),
+            }
+        }
         Err(failure) => failure,
     };
-    if !failure.is_shown() {
-        screen.say(Level::ERROR, &failure);
-    }
     if failure.has_document() {
         // The exit code and standard error report the failure in any case.
         let _ = write(io::stdout().lock(), &format!("{:#}", failure.document()));
+    }
+    screen.write_summary();
+    if !failure.is_shown() {
+        screen.say(Level::ERROR, &failure);
     }
     failure.exit().into()
 }

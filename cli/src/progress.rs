@@ -54,13 +54,6 @@ impl Meter {
         });
         Some(Self { screen: screen.clone(), bar, task })
     }
-
-    /// Replaces the line by one that stays.
-    pub(crate) fn finish(self, summary: &str) {
-        let screen = self.screen.clone();
-        drop(self);
-        screen.note(summary);
-    }
 }
 
 impl Drop for Meter {

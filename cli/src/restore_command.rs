@@ -21,6 +21,10 @@ pub(crate) struct RestoreCommand<'a> {
     pub(crate) only: &'a [String],
     /// The folder to restore into; `restore` below the current one without it.
     pub(crate) out: Option<&'a Path>,
+    /// `--in-place`, which takes the place of `--out`.
+    pub(crate) in_place: bool,
+    /// `--overwrite`, where it was given.
+    pub(crate) overwrite: Option<&'static str>,
 }
 
 /// How the command names the policy and its store: as the command that gives it did.
@@ -75,7 +79,11 @@ impl RestoreCommand<'_> {
         words.extend(self.without_manifest.then(|| "--without-manifest".to_owned()));
         // With `=`, a glob may begin with a dash.
         words.extend(self.only.iter().map(|glob| format!("--only={glob}")));
-        words.extend(["--out".to_owned(), out]);
+        words.extend(self.overwrite.into_iter().flat_map(|mode| ["--overwrite", mode].map(str::to_owned)));
+        match self.in_place {
+            true => words.push("--in-place".to_owned()),
+            false => words.extend(["--out".to_owned(), out]),
+        }
         quoting::command_line(words.iter().map(String::as_str))
     }
 }
@@ -94,6 +102,8 @@ mod tests {
             without_manifest: false,
             only: &[],
             out: None,
+            in_place: false,
+            overwrite: None,
         };
         let output = std::process::Command::new("sh")
             .args(["-c", &format!("printf '%s\\n' {}", command.line())])
@@ -112,11 +122,21 @@ mod tests {
         let store = StoreUrl::parse("s3://b/x y").unwrap();
         let policy = PolicyWords { file: None, id: Some("docs"), store: Some(&store) };
         let key = "backups/docs/20261123T020000Z/b/backup.tar.gz.enc";
-        let command =
-            RestoreCommand { env_file: None, policy, key, without_manifest: false, only: &[], out: None };
+        let command = RestoreCommand {
+            env_file: None,
+            policy,
+            key,
+            without_manifest: false,
+            only: &[],
+            out: None,
+            in_place: true,
+            overwrite: Some("never"),
+        };
         let line = command.line();
         assert!(
-            line.contains(&format!(" restore --policy-id docs --store 's3://b/x y' --key {key}")),
+            line.ends_with(&format!(
+                " restore --policy-id docs --store 's3://b/x y' --key {key} --overwrite never --in-place"
+            )),
             "{line}"
         );
     }

@@ -10,6 +10,8 @@ use intellistor_telemetry::Escaped;
 use intellistor_telemetry::console::Format;
 use tracing::Level;
 
+use crate::summary::Summary;
+
 /// Standard error, shared.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Screen(Arc<State>);
@@ -20,6 +22,8 @@ struct State {
     draws: bool,
     format: Format,
     bar: Mutex<Option<ProgressBar>>,
+    /// What the run ends with.
+    summary: Mutex<Option<Summary>>,
 }
 
 impl Screen {
@@ -27,7 +31,7 @@ impl Screen {
     pub(crate) fn new(quiet: bool, format: Format) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let draws = !quiet && !dumb && format == Format::Human && io::stderr().is_terminal();
-        Self(Arc::new(State { quiet, draws, format, bar: Mutex::default() }))
+        Self(Arc::new(State { quiet, draws, format, bar: Mutex::default(), summary: Mutex::default() }))
     }
 
     /// One that shows nothing but errors, for what is said elsewhere.
@@ -43,6 +47,30 @@ impl Screen {
     /// Lines are written above this bar from now on.
     pub(crate) fn set_bar(&self, bar: Option<ProgressBar>) {
         *self.0.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+    }
+
+    /// What the run will have said at its end, to a person.
+    pub(crate) fn conclude(&self, summary: Summary) {
+        *self.0.summary.lock().unwrap_or_else(PoisonError::into_inner) = Some(summary);
+    }
+
+    /// Writes the summary, where a person looks.
+    pub(crate) fn write_summary(&self) {
+        let summary = self.0.summary.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(summary) = summary.filter(|_| self.0.draws) {
+            // Where standard error is gone there is nowhere to say so.
+            let _ = self.clone().write_all(summary.render(self.has_colours()).as_bytes());
+        }
+    }
+
+    /// A question, whose answer is written behind it. Names in it are escaped.
+    pub(crate) fn ask(&self, question: &str) {
+        let _ = self.clone().write_all(question.as_bytes());
+        let _ = self.clone().flush();
+    }
+
+    fn has_colours(&self) -> bool {
+        self.0.draws && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
     /// A line that is worth reading, but not with `-q`.

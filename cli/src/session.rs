@@ -339,7 +339,9 @@ impl Session {
         key: &'a str,
     ) -> RestoreCommand<'a> {
         let env_file = self.env_file.as_deref();
-        RestoreCommand { env_file, policy: policy.into(), key, without_manifest: false, only: &[], out: None }
+        let (only, out, in_place, overwrite) = (&[], None, false, None);
+        let (policy, without_manifest) = (policy.into(), false);
+        RestoreCommand { env_file, policy, key, without_manifest, only, out, in_place, overwrite }
     }
 
     /// Says how fast bytes may go, for a line that is not used up looks like a fault.

@@ -11,8 +11,7 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::{FullArgument, PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
-use crate::units::{counted, duration};
-use indicatif::BinaryBytes;
+use crate::summary;
 
 /// Back up what a policy names
 #[derive(Debug, Args)]
@@ -61,17 +60,10 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
         full: command.kind.full,
     };
     let report = intellistor::backup(&catalog, &recipients, &policy, options).await;
+    drop(meter);
     let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;
-    if let Some(meter) = meter {
-        let files = counted(report.totals.files, "file");
-        meter.finish(&format!(
-            "backed up {files}, {} in {}",
-            BinaryBytes(report.totals.bytes),
-            duration(report.seconds)
-        ));
-        session.screen.note(report.summary());
-    }
     let exit = if report.is_complete() { Exit::Success } else { Exit::Incomplete };
     let cli_restore = session.restore_command(&command.policy.policy, &report.key_backup).line();
+    session.screen.conclude(summary::of_backup(&report, &cli_restore));
     Done::document(&report.document(cli_restore), exit)
 }

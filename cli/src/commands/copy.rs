@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use indicatif::BinaryBytes;
 use intellistor::{
     BackupSelector, Catalog, CopyOptions, CopyReport, CopySelection, Error, Identity, Policy, StorageError,
     StoreErrorKind, StoreUrl, parse_time,
@@ -16,7 +15,8 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::PolicySelection;
 use crate::session::Session;
-use crate::units::{counted, duration};
+use crate::summary;
+use crate::units::counted;
 
 /// Copy backups, and what they depend on, to another store
 #[derive(Debug, Args)]
@@ -103,7 +103,6 @@ pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failu
     let options = CopyOptions { selection, dry_run: command.dry_run, other_endpoint, run };
     let report = intellistor::copy(&from, &to, &identity, &policy.policy_id, options).await;
     let report = report.map_err(|error| failed(error, &to.url(), command))?;
-    let is_drawn = meter.is_some();
     drop(meter);
     for warning in &report.warnings {
         session.screen.warn(warning);
@@ -111,9 +110,7 @@ pub(crate) async fn run(command: &Copy, session: &Session) -> Result<Done, Failu
     if !command.dry_run && !report.copied.is_empty() {
         session.note_new_stores(&new_stores, "copy again");
     }
-    if is_drawn {
-        session.screen.note(summary(&report));
-    }
+    session.screen.conclude(summary::of_copy(&report));
     conclude(&report)
 }
 
@@ -130,16 +127,6 @@ fn failed(error: Error, to: &str, command: &Copy) -> Failure {
         }
         _ => Failure::engine(what)(error),
     }
-}
-
-fn summary(report: &CopyReport) -> String {
-    let did = if report.dry_run { "would copy" } else { "copied" };
-    let copied = counted(report.copied.len() as u64, "backup");
-    let skipped = match report.skipped.len() {
-        0 => String::new(),
-        skipped => format!(", skipped {skipped}"),
-    };
-    format!("{did} {copied}, {} in {}{skipped}", BinaryBytes(report.bytes), duration(report.seconds))
 }
 
 fn conclude(report: &CopyReport) -> Result<Done, Failure> {

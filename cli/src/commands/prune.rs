@@ -1,15 +1,13 @@
 //! `prune`: deletes what was forgotten long enough ago.
 
 use clap::Args;
-use indicatif::BinaryBytes;
-use intellistor::SweepReport;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::selection::PolicyArgument;
 use crate::session::Session;
-use crate::units::counted;
+use crate::summary;
 
 /// Delete the backups that were forgotten long enough ago
 #[derive(Debug, Args)]
@@ -39,23 +37,6 @@ pub(crate) async fn run(command: &Prune, session: &Session) -> Result<Done, Fail
     let report = intellistor::prune(&catalog, &identity, &policy, command.dry_run, cancel).await;
     let report =
         report.map_err(Failure::engine(format!("cannot prune the backups of policy {policy_id}")))?;
-    tell(&report, session);
+    session.screen.conclude(summary::of_prune(&report));
     Done::document(&report, Exit::Success)
-}
-
-fn tell(report: &SweepReport, session: &Session) {
-    let deleted = counted(report.deleted.len() as u64, "forgotten backup");
-    let freed = BinaryBytes(report.bytes_freed);
-    let verb = if report.dry_run { "would delete" } else { "deleted" };
-    let (waiting, kept) = (report.waiting.len(), report.kept.len());
-    let archives = match report.archive_kept.len() as u64 {
-        0 => String::new(),
-        backups => format!(", and {backups} more but for the archives, which other backups need"),
-    };
-    let next = report.waiting.iter().map(|backup| backup.prunable_from).min();
-    let next = next.map(|next| format!(", the next from {} on", next.format("%Y-%m-%d %H:%M UTC")));
-    session.screen.note(format_args!(
-        "{verb} {deleted}{archives}: {freed}; {waiting} waiting{}; {kept} kept",
-        next.unwrap_or_default()
-    ));
 }

@@ -1,19 +1,25 @@
 //! `restore`: a backup, whole or in part.
 
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
-use clap::Args;
-use intellistor::{Integrity, RestoreOptions, RestoreReport};
+use clap::{Args, ValueEnum};
+use indicatif::HumanCount;
+use intellistor::{
+    BackupName, Destination, Integrity, Overwrite, Place, Progress, RestoreOptions, RestoreReport,
+};
+use intellistor_telemetry::Escaped;
 
 use crate::changed::warn_of_changed;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Done;
 use crate::progress::Meter;
+use crate::restore_command::RestoreCommand;
 use crate::selection::{OnlyArgument, PolicySelection, Which};
 use crate::session::Session;
-use crate::units::{counted, duration};
-use indicatif::BinaryBytes;
+use crate::summary;
+use crate::units::counted;
 
 /// Restore a backup, whole or in part
 #[derive(Debug, Args)]
@@ -23,8 +29,14 @@ Examples:
   backup-client restore --policy policy.yaml --latest --out restored --only '*.png' 'docs/*'
   backup-client restore --policy policy.yaml --at 2026-11-01 --out restored
   backup-client restore --policy policy.yaml --key 019f9d3e --out restored
+  backup-client restore --policy policy.yaml --latest --in-place --dry-run
+  backup-client restore --policy policy.yaml --latest --in-place --only 'docs/*' --overwrite never
 
-Nothing is written outside --out. `backup-client show` lists what a backup contains. \
+Nothing is written outside --out or, with --in-place, outside the paths that the policy named when the backup was made. \
+`backup-client show` lists what a backup contains. \
+A file that is there already is compared: what has the right size, attributes and SHA-256 is left alone and not fetched again, so \
+that an interrupted restore continues when it is repeated; anything else is replaced, also a file that was modified later: \
+`overwritten_newer` counts and names these. Look first, with --dry-run. \
 Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \
 Files that changed while they were backed up are restored as they were read; `changed` counts them, `warnings` names them. \
 Exit code 4: files are damaged (see `damaged`).")]
@@ -34,15 +46,58 @@ pub(crate) struct Restore {
     #[command(flatten)]
     which: Which,
     /// The folder to restore into; it is created if it does not exist
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
+    out: Option<PathBuf>,
+    /// Restore to the paths that the backup came from, on the machine that it came from. Shows them, and asks before anything is
+    /// written
+    #[arg(long, conflicts_with_all = ["out", "without_manifest"])]
+    in_place: bool,
+    /// Do not ask
+    #[arg(long, requires = "in_place")]
+    yes: bool,
     #[command(flatten)]
     only: OnlyArgument,
+    /// What becomes of files and links that are there already
+    #[arg(long, value_name = "WHEN", default_value = "if-different")]
+    overwrite: OverwriteArgument,
+    /// Say what would be restored, overwritten and fetched; write nothing
+    #[arg(long, conflicts_with = "without_manifest")]
+    dry_run: bool,
     /// Restore from the archive alone, if the manifest is lost: of an incremental backup what it added, and no more. This is
-    /// slower, as the whole archive is read. --latest then means the newest archive; `backup-client list --orphans` shows
-    /// those that have no manifest
+    /// slower, as the whole archive is read. Files that are there are not compared, but replaced. --latest then means the
+    /// newest archive; `backup-client list --orphans` shows those that have no manifest
     #[arg(long)]
     without_manifest: bool,
+}
+
+/// The values of `--overwrite`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OverwriteArgument {
+    /// Replace what is not what was backed up; leave the rest alone
+    IfDifferent,
+    /// Replace everything
+    Always,
+    /// Replace nothing: restore only what is missing
+    Never,
+}
+
+impl OverwriteArgument {
+    fn mode(self) -> Overwrite {
+        match self {
+            Self::IfDifferent => Overwrite::IfDifferent,
+            Self::Always => Overwrite::Always,
+            Self::Never => Overwrite::Never,
+        }
+    }
+
+    /// The word for a command to paste; none for the default.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Self::IfDifferent => None,
+            Self::Always => Some("always"),
+            Self::Never => Some("never"),
+        }
+    }
 }
 
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
@@ -55,30 +110,49 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
     };
     let run = session.run_options();
     session.note_limits(&policy);
-    let meter = Meter::start(&session.screen, "restoring", run.progress.clone());
+    let progress = run.progress.clone();
+    let destination = match &command.out {
+        Some(out) => Destination::Folder(out.clone()),
+        None => Destination::Origin,
+    };
     let options = RestoreOptions {
+        destination,
+        overwrite: command.overwrite.mode(),
         only: command.only.only.clone(),
         without_manifest: command.without_manifest,
         run,
-        ..RestoreOptions::to(&command.out)
     };
-    let report = intellistor::restore(&catalog, &identity, &name, options).await;
-    let report = report
-        .map_err(session.backup_failure(
-            format!("cannot restore backup {}", name.backup_id),
-            &command.policy,
-            &command.only.only,
-            Some(&command.out),
-        ))
-        .map_err(zeros)?;
-    if let Some(meter) = meter {
-        let entries = counted(report.restored, "item");
-        meter.finish(&format!(
-            "restored {entries}, {} in {}",
-            BinaryBytes(report.bytes),
-            duration(report.seconds)
-        ));
+    let failed = |error| {
+        let what = format!("cannot restore backup {}", name.backup_id);
+        let (only, out) = (&command.only.only[..], command.out.as_deref());
+        session.backup_failure(what, &command.policy, only, out)(error)
+    };
+    if command.dry_run {
+        let plan = session.unless_cancelled(intellistor::plan_restore(&catalog, &identity, &name, &options));
+        let plan = plan.await.map_err(failed).map_err(zeros)?;
+        session.screen.conclude(summary::of_plan(&plan));
+        return Done::document(&plan, Exit::Success);
     }
+    if command.in_place && !command.yes {
+        let places = intellistor::restore_places(&catalog, &identity, &name, &options);
+        let places = session.unless_cancelled(places).await.map_err(failed).map_err(zeros)?;
+        confirm(&name, &places, command.overwrite, session).await?;
+    }
+    let meter = Meter::start(&session.screen, "restoring", progress.clone());
+    let report = intellistor::restore(&catalog, &identity, &name, options).await;
+    drop(meter);
+    let report = report.map_err(failed).map_err(zeros).map_err(|failure| {
+        let key = name.archive_key();
+        let repeat = RestoreCommand {
+            without_manifest: command.without_manifest,
+            only: &command.only.only,
+            out: command.out.as_deref(),
+            in_place: command.in_place,
+            overwrite: command.overwrite.word(),
+            ..session.restore_command(&command.policy, &key)
+        };
+        unfinished(failure, &progress, &repeat)
+    })?;
     warn_of_changed(&session.screen, report.changed);
     if command.without_manifest {
         // An archive does not say what its backup took over from others: only the manifest did.
@@ -87,7 +161,84 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
              earlier backups are not among them; restore the backup before it into another folder, too",
         );
     }
+    warn_of_newer(&report, session);
+    session.screen.conclude(summary::of_restore(&report));
     conclude(&report)
+}
+
+/// Shows where files will be written, and asks; without a person to ask, it is refused.
+async fn confirm(
+    name: &BackupName,
+    places: &[Place],
+    overwrite: OverwriteArgument,
+    session: &Session,
+) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(zeros(
+            Failure::configuration(
+                "--in-place writes over the files that the backup came from, and asks first",
+            )
+            .because("there is no terminal to ask on")
+            .hint("add --yes; --dry-run says what would be overwritten"),
+        ));
+    }
+    let what = match overwrite {
+        OverwriteArgument::IfDifferent => "Files that differ from the backup are replaced, also newer ones",
+        OverwriteArgument::Always => "All files that are in the backup are replaced, also newer ones",
+        OverwriteArgument::Never => "Only missing files are restored",
+    };
+    let mut question = format!("backup {} of {} is restored to\n", name.backup_id, name.timestamp);
+    for place in places {
+        question.push_str(&format!("  {}\n", Escaped(place.path.display())));
+    }
+    question.push_str(&format!("{what}. --dry-run says which. Restore? [y/N] "));
+    session.screen.ask(&question);
+    // On a thread of its own: Ctrl-C is an answer, too.
+    let read = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        let read = io::stdin().lock().take(64).read_line(&mut answer);
+        read.map(|_| answer.trim().to_lowercase()).unwrap_or_default()
+    });
+    match session.cancel.run_until_cancelled(read).await {
+        None => Err(zeros(Failure::new(Exit::Interrupted, "interrupted; nothing was restored"))),
+        Some(Ok(answer)) if ["y", "yes"].contains(&answer.as_str()) => Ok(()),
+        Some(_) => Err(zeros(Failure::new(Exit::Failed, "nothing was restored, as the answer was not yes"))),
+    }
+}
+
+/// What an interruption, or a disk that is full, has left: enough to go on with.
+fn unfinished(failure: Failure, progress: &Progress, repeat: &RestoreCommand<'_>) -> Failure {
+    let (done, selected) = (progress.entries.get(), progress.selected_entries.get());
+    if done == 0 || failure.exit() == Exit::Configuration {
+        return failure;
+    }
+    let to_go = match selected.checked_sub(done) {
+        Some(to_go) if selected > 0 => format!(" of {}; {} to go", HumanCount(selected), HumanCount(to_go)),
+        _ => String::new(),
+    };
+    let items = counted(done, "item");
+    let compared = match repeat.without_manifest {
+        true => "repeat it to restore all of them",
+        false => "repeat it to go on; what is there is compared, and not fetched again",
+    };
+    failure
+        .and(format!("handled {items}{to_go}. Files that have their name are whole: {compared}"))
+        .hint(repeat.line())
+        .with("handled", done)
+        .with("selected", selected)
+}
+
+/// A person asked for it, and may not have known: one line, and no other exit code.
+fn warn_of_newer(report: &RestoreReport, session: &Session) {
+    let newer = &report.overwritten_newer;
+    if !newer.is_empty() {
+        let files = counted(newer.count(), "file");
+        session.screen.warn(format_args!(
+            "{files} that had been modified later than in the backup {} replaced: {}",
+            if newer.count() == 1 { "was" } else { "were" },
+            summary::names(newer.names(), newer.count())
+        ));
+    }
 }
 
 /// Programs find the members that they know, also where nothing was restored.
@@ -114,7 +265,7 @@ fn conclude(report: &RestoreReport) -> Result<Done, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use intellistor::BackupName;
+    use intellistor::NameList;
 
     fn report(warnings: usize, damaged: u64) -> RestoreReport {
         let list = |n: usize| (0..n).map(|i| format!("a{i}")).collect();
@@ -122,7 +273,12 @@ mod tests {
             name: BackupName::default(),
             found: 5,
             restored: 5 - damaged,
-            out: "out".into(),
+            unchanged: 0,
+            overwritten: 0,
+            overwritten_newer: NameList::default(),
+            left: NameList::default(),
+            out: Some("out".into()),
+            places: Vec::new(),
             integrity: if damaged > 0 { Integrity::Failed } else { Integrity::Verified },
             bytes: 9,
             fetched_bytes: 10,

@@ -9,8 +9,7 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::{PolicySelection, Which};
 use crate::session::Session;
-use crate::units::{counted, duration};
-use indicatif::BinaryBytes;
+use crate::summary;
 
 /// Check every byte of a backup, without restoring it
 #[derive(Debug, Args)]
@@ -37,6 +36,7 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
     session.note_limits(&policy);
     let meter = Meter::start(&session.screen, "verifying", run.progress.clone());
     let report = intellistor::verify(&catalog, &identity, &name, run).await;
+    drop(meter);
     let report = report
         .map_err(session.backup_failure(
             format!("cannot verify backup {}", name.backup_id),
@@ -48,14 +48,6 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
             let integrity = if failure.exit() == Exit::Integrity { "failed" } else { "not checked" };
             failure.with("backup_id", name.backup_id.as_str()).with("integrity", integrity)
         })?;
-    if let Some(meter) = meter {
-        let entries = counted(report.entries, "item");
-        meter.finish(&format!(
-            "verified {entries}, {} in {}",
-            BinaryBytes(report.bytes),
-            duration(report.seconds)
-        ));
-    }
     warn_of_changed(&session.screen, report.changed);
     if policy.lock.is_some() && report.locked_until.is_none() {
         session.screen.warn(
@@ -63,5 +55,6 @@ pub(crate) async fn run(command: &Verify, session: &Session) -> Result<Done, Fai
              or the store refused it, or these credentials lack s3:GetObjectRetention",
         );
     }
+    session.screen.conclude(summary::of_verify(&report, &catalog.url()));
     Done::document(&report, Exit::Success)
 }

@@ -13,6 +13,7 @@ use crate::output::Done;
 use crate::progress::Meter;
 use crate::selection::{FullArgument, PolicyArgument, SealArgument, TakeOverArgument};
 use crate::session::Session;
+use crate::summary;
 use crate::units::{counted, duration};
 use indicatif::BinaryBytes;
 
@@ -91,16 +92,10 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
     };
     let new_stores = catalog.new_folders();
     let report = agent.run(&catalog, &recipients, policy, options).await;
+    drop(meter);
     let what = format!("cannot back up policy {}", policy.policy_id);
     let report = report.map_err(Failure::engine(what.clone()))?;
     session.note_new_stores(&new_stores, "run this again");
-    match (meter, &report.outcome) {
-        (Some(meter), Ok(backup)) => {
-            meter.finish(&summary(&report));
-            session.screen.note(backup.summary());
-        }
-        (meter, _) => drop(meter),
-    }
     finish(report, &what, command, session, &catalog)
 }
 
@@ -145,6 +140,10 @@ fn finish(
 ) -> Result<Done, Failure> {
     let document = report.document(&|key| session.restore_command(&command.policy.policy, key).line());
     let will_resume = report.will_resume();
+    if let Ok(backup) = &report.outcome {
+        let cli_restore = session.restore_command(&command.policy.policy, &backup.key_backup).line();
+        session.screen.conclude(summary::of_run(&report, backup, &cli_restore));
+    }
     match report.outcome {
         Ok(backup) => {
             let exit = if backup.is_complete() { Exit::Success } else { Exit::Incomplete };

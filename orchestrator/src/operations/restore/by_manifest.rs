@@ -2,14 +2,17 @@
 //!
 //! In place, each root of the backup is restored by itself, into a target of its own.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::restore::extractor::extracted::Extracted;
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::{ArchiveReader, MOST_HEADER_BYTES};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
+use intellistor_storage::manifest::VerifiedManifest;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
@@ -33,6 +36,18 @@ async fn check_archive_header(catalog: &Catalog, identity: &Identity, name: &Bac
     }
 }
 
+/// How many entries a restore is to end with.
+fn count_selected(manifest: &VerifiedManifest, only: Option<&PathGlobs>) -> Result<u64> {
+    let Some(only) = only else { return Ok(manifest.head().totals.entries) };
+    let mut count = 0;
+    let see = |path: &str| {
+        count += u64::from(only.is_match(path));
+        false
+    };
+    manifest.for_each_entry_at(see, |_| ControlFlow::Continue(()))?;
+    Ok(count)
+}
+
 pub(crate) async fn restore(
     catalog: &Catalog,
     identity: &Identity,
@@ -47,6 +62,7 @@ pub(crate) async fn restore(
     let only = options.globs(manifest.head().origin.os == "windows")?;
     let changed = ChangedEntries::among(&manifest, only.as_ref())?;
     let archives = Arc::new(manifest.archives()?);
+    options.run.progress.selected_entries.add(count_selected(&manifest, only.as_ref())?);
     let mut places = Vec::new();
     // All are opened before the first is written to: one that cannot be must not be found in the middle.
     let targets = match &options.destination {
