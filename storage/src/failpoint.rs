@@ -63,6 +63,10 @@ pub enum Failpoint {
     SweepStatementsErased,
     /// Nothing of the backup is left.
     SweepEnded,
+    /// A file is restored under its temporary name.
+    RestoreWritten,
+    /// A restored file has its name.
+    RestoreNamed,
 }
 
 impl Failpoint {
@@ -101,6 +105,14 @@ impl Failpoint {
         Self::SweepEnded,
     ];
 
+    /// Every point of a restore, in the order in which each file reaches them.
+    pub const RESTORE: [Self; 2] = [Self::RestoreWritten, Self::RestoreNamed];
+
+    #[cfg(any(test, feature = "testing"))]
+    fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::SWEEP).chain(Self::RESTORE)
+    }
+
     /// Its name in `INTELLISTOR_FAILPOINT`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -131,6 +143,8 @@ impl Failpoint {
             Self::SweepArchiveErased => "sweep_archive_erased",
             Self::SweepStatementsErased => "sweep_statements_erased",
             Self::SweepEnded => "sweep_ended",
+            Self::RestoreWritten => "restore_written",
+            Self::RestoreNamed => "restore_named",
         }
     }
 
@@ -171,7 +185,7 @@ mod armed {
         let mut fields = armed.splitn(3, ':');
         let mut field = || fields.next().unwrap_or_default();
         let (name, nth, marker) = (field(), field(), field());
-        let point = Failpoint::ALL.into_iter().chain(Failpoint::SWEEP).find(|point| point.name() == name);
+        let point = Failpoint::all().find(|point| point.name() == name);
         let (Some(point), Ok(nth @ 1..), false) = (point, nth.parse(), marker.is_empty()) else {
             panic!("{VARIABLE}={text} names no failpoint; write [stop:]<name>:<nth>:<marker file>");
         };
@@ -215,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_name_is_its_own_and_arms_its_point() {
-        for point in Failpoint::ALL.into_iter().chain(Failpoint::SWEEP) {
+        for point in Failpoint::all() {
             let armed = armed::parse(&format!("{}:3:/tmp/a:b", point.name()));
             assert_eq!((armed.stops, armed.point, armed.nth), (false, point, 3));
             let armed = armed::parse(&format!("stop:{}:1:/tmp/a:b", point.name()));

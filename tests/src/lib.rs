@@ -22,6 +22,8 @@ pub mod nightly_backups;
 pub mod played_page;
 pub mod program;
 #[cfg(unix)]
+pub mod pty;
+#[cfg(unix)]
 pub mod run_history;
 #[cfg(unix)]
 pub mod running;

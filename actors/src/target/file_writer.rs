@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cap_std::fs::OpenOptions;
 use intellistor_storage::disk::leftovers;
 use intellistor_storage::disk::shortage::wait_out;
+use intellistor_storage::failpoint::Failpoint;
 use intellistor_storage::manifest::Entry;
 
 use super::attributes::Attributes;
@@ -126,12 +127,14 @@ impl FileWriter {
         // Windows does not rename a file that is open. Elsewhere its lock keeps it from others until it has its name.
         #[cfg(windows)]
         drop(self.file);
+        Failpoint::RestoreWritten.reached();
         // Whatever comes of it, the temporary name is gone then.
         self.unnamed.named = true;
         let Unnamed { dir, temporary, .. } = &self.unnamed;
         if !self.occupancy.give_name(dir, temporary, &self.name, entry)? {
             return Ok(Vec::new());
         }
+        Failpoint::RestoreNamed.reached();
         self.restored.insert(entry.raw_path(), identity);
         Ok(problems.into_iter().map(|problem| format!("{}: {problem}", entry.relative_path)).collect())
     }
