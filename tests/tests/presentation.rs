@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use intellistor_storage::objects::Operation;
 use intellistor_tests::agent_sandbox::AgentSandbox;
+use intellistor_tests::program::Client;
+use intellistor_tests::pty;
 use intellistor_tests::s3_server::Failure;
 
 /// Verifies a metrics file with `promtool check metrics`, which `.ci/test` fetches.
@@ -199,4 +201,112 @@ fn plain(line: &str) -> String {
         }
     }
     letters
+}
+
+#[test]
+fn a_run_on_a_terminal_ends_with_what_a_person_looks_for() {
+    let sandbox = AgentSandbox::new("people");
+    fs::write(sandbox.source().join("carta.txt"), "olá").unwrap();
+    let policy = ["--policy", "policy.yaml"];
+    let run = |client: &Client, args: &[&str]| {
+        let seen = pty::run(&client.command([args, &policy].concat()));
+        (seen.code, seen.lines(), seen.text)
+    };
+    let end = |lines: &[String]| -> Vec<String> {
+        // The JSON ends with a brace at the edge; what follows is the summary.
+        let json_end = lines.iter().rposition(|line| line == "}").unwrap();
+        lines[json_end + 1..].iter().filter(|line| !line.is_empty()).cloned().collect()
+    };
+
+    for (client, args) in [(&sandbox.client, &["backup"][..]), (&sandbox.agent, &["run"])] {
+        let (code, lines, text) = run(client, args);
+        assert_eq!(code, 0, "{text}");
+        let summary = end(&lines);
+        assert!(summary[0].starts_with("backed up 1 file, 4 B in "), "{summary:#?}");
+        assert!(summary[1].starts_with("stored ") && summary[1].contains("s3://"), "{summary:#?}");
+        let command = summary.last().unwrap().strip_prefix("restore it with: ").unwrap();
+        assert!(command.ends_with("--out ./restore"), "{command}");
+        assert_eq!(text.matches("backed up 1 file").count(), 1, "{text}");
+        assert!(text.contains("\u{1b}[32mbacked up"), "{text:?}");
+    }
+    for (args, first) in [
+        (&["restore", "--latest", "--out", "out"][..], "restored 2 items, 4 B written"),
+        (&["restore", "--latest", "--out", "out"], "restored 2 items, 0 B written, 0 B fetched"),
+        (&["restore", "--latest", "--out", "out", "--dry-run"], "would restore 2 items"),
+        (&["verify", "--latest"], "verified 2 items"),
+        (
+            &["copy", "--latest", "--to", &format!("file://{}", sandbox.at("copy").display())],
+            "copied 1 backup",
+        ),
+        (&["prune", "--dry-run"], "would delete 0 forgotten backups"),
+    ] {
+        if args[0] == "copy" {
+            fs::create_dir(sandbox.at("copy")).unwrap();
+        }
+        let (code, lines, text) = run(&sandbox.client, args);
+        assert_eq!(code, 0, "{text}");
+        let summary = end(&lines);
+        assert!(summary[0].starts_with(first), "{args:?}: {summary:#?}");
+        assert_eq!(text.matches(first).count(), 1, "{text}");
+    }
+
+    // Neither for programs, nor where it is unwanted.
+    let plain = pty::run(&sandbox.client.clone().var("NO_COLOR", "1").command([
+        "verify",
+        "--latest",
+        "--policy",
+        "policy.yaml",
+    ]));
+    assert!(!plain.text.contains("\u{1b}[32m") && plain.text.contains("verified 2 items"), "{}", plain.text);
+    let quiet = pty::run(&sandbox.client.command(["-q", "verify", "--latest", "--policy", "policy.yaml"]));
+    assert!(!quiet.text.contains("verified 2 items"), "{}", quiet.text);
+    let piped = sandbox.client.run(["verify", "--latest", "--policy", "policy.yaml"]).expect(0);
+    assert!(!piped.stderr.contains("verified"), "{}", piped.stderr);
+}
+
+#[test]
+fn what_went_wrong_is_said_once_and_last() {
+    let sandbox = AgentSandbox::new("people");
+    fs::write(sandbox.source().join("carta.txt"), "olá").unwrap();
+    sandbox.run().expect(0);
+    sandbox.server.traffic().fail_next(1000, Operation::BeginUpload, Failure::AccessDenied);
+    for (client, command) in [(&sandbox.client, "backup"), (&sandbox.agent, "run")] {
+        fs::write(sandbox.source().join("carta.txt"), command).unwrap();
+        let seen = pty::run(&client.command([command, "--policy", "policy.yaml", "--full"]));
+        let lines = seen.lines();
+        assert_eq!(seen.code, 1, "{}", seen.text);
+        let json_end = lines.iter().rposition(|line| line == "}").unwrap();
+        let error = lines.iter().position(|line| line.starts_with("error: cannot back up")).unwrap();
+        assert!(error > json_end, "{}", seen.text);
+        let outside_json =
+            [&lines[..lines.iter().position(|line| line == "{").unwrap()], &lines[json_end..]].concat();
+        let cause: Vec<_> = outside_json.iter().filter(|line| line.contains("AccessDenied")).collect();
+        assert!(cause.len() <= 1, "{cause:#?} in {}", seen.text);
+        assert_eq!(
+            outside_json.iter().filter(|line| line.contains("cannot back up")).count(),
+            1,
+            "{}",
+            seen.text
+        );
+    }
+
+    // An item that cannot be read is named once, too.
+    let sandbox = AgentSandbox::new("people");
+    fs::write(sandbox.source().join("carta.txt"), "olá").unwrap();
+    fs::write(
+        sandbox.at("policy.yaml"),
+        format!(
+            "policy_id: people\npaths: ['{}', '{}']\n",
+            sandbox.source().display(),
+            sandbox.at("missing").display()
+        ),
+    )
+    .unwrap();
+    let seen = pty::run(&sandbox.client.command(["backup", "--policy", "policy.yaml"]));
+    assert_eq!(seen.code, 3, "{}", seen.text);
+    let lines = seen.lines();
+    let json = lines.iter().position(|line| line == "{").unwrap()
+        ..=lines.iter().rposition(|line| line == "}").unwrap();
+    let named = lines.iter().enumerate().filter(|(i, line)| !json.contains(i) && line.contains("missing: "));
+    assert_eq!(named.count(), 1, "{}", seen.text);
 }

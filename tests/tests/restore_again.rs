@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -41,13 +42,8 @@ async fn a_complete_restore_is_repeated_without_fetching_anything() {
     };
     let before = inodes(&out);
 
-    let plan = plan_restore(
-        &sandbox.vault.catalog,
-        &sandbox.vault.identity,
-        &backup.name,
-        &RestoreOptions::to(&out),
-    );
-    let plan = plan.await.unwrap();
+    let (catalog, identity) = (&sandbox.vault.catalog, &sandbox.vault.identity);
+    let plan = plan_restore(catalog, identity, &backup.name, &RestoreOptions::to(&out)).await.unwrap();
     assert_eq!((plan.found, plan.new, plan.bytes_to_fetch, plan.overwrites), (first.found, 0, 0, 0));
     assert_eq!(plan.identical, leaves(&restored).len() as u64);
 
@@ -110,7 +106,6 @@ async fn changed() -> Changed {
 #[tokio::test]
 async fn what_differs_is_replaced_and_what_is_newer_is_named() {
     let Changed { sandbox, backup, out } = changed().await;
-    fs::set_permissions(sandbox.source().join("mode"), fs::Permissions::from_mode(0o644)).unwrap();
     let before = tree::snapshot(sandbox.dir.path());
     let vault = &sandbox.vault;
     let options = RestoreOptions::to(&out);
@@ -209,8 +204,6 @@ fn several_roots(sandbox: &MemorySandbox) -> Policy {
     Policy::new("roots", [at("x/docs"), at("y/docs"), at("single/file.txt")]).unwrap()
 }
 
-use std::os::unix::ffi::OsStrExt as _;
-
 #[tokio::test]
 async fn each_path_is_restored_to_where_it_came_from() {
     let sandbox = MemorySandbox::create();
@@ -219,7 +212,8 @@ async fn each_path_is_restored_to_where_it_came_from() {
     let backup = vault.backup(&policy, BackupOptions::default()).await.unwrap();
     let before = tree::snapshot(sandbox.dir.path());
 
-    let places = restore_places(&vault.catalog, &vault.identity, &backup.name, &RestoreOptions::in_place());
+    let in_place = RestoreOptions::in_place();
+    let places = restore_places(&vault.catalog, &vault.identity, &backup.name, &in_place);
     let places: Vec<_> = places.await.unwrap().into_iter().map(|place| place.path).collect();
     assert_eq!(places, policy.paths);
 
@@ -227,8 +221,7 @@ async fn each_path_is_restored_to_where_it_came_from() {
     fs::remove_dir_all(sandbox.at("single")).unwrap();
     fs::write(sandbox.at("y/docs/a.txt"), "changed").unwrap();
     fs::remove_file(sandbox.at("y/docs/up")).unwrap();
-    let plan = plan_restore(&vault.catalog, &vault.identity, &backup.name, &RestoreOptions::in_place());
-    let plan = plan.await.unwrap();
+    let plan = plan_restore(&vault.catalog, &vault.identity, &backup.name, &in_place).await.unwrap();
     assert_eq!(plan.different.names(), ["a.txt"]);
     assert!(!sandbox.at("x").exists());
 

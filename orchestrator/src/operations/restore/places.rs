@@ -64,6 +64,9 @@ pub(super) fn places(
         false
     };
     manifest.for_each_entry_at(see, |_| ControlFlow::Continue(()))?;
+    if found.is_empty() {
+        return Err(refuse("it does not name the paths that it came from".to_owned()));
+    }
     let selected = found.into_iter().filter(|found| found.is_selected);
     selected.map(|found| found.into_place().map_err(refuse)).collect()
 }

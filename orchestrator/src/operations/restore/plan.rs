@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::operations::cold_archives;
-use crate::operations::report::NameMembers;
+use crate::operations::report::{NameMembers, lossy_option};
 use crate::operations::restore::options::{Destination, RestoreOptions};
 use crate::operations::restore::places::{Place, places};
 use crate::operations::show::show;
@@ -38,7 +38,7 @@ pub struct RestorePlan {
     /// Always true: nothing was restored.
     pub dry_run: bool,
     /// The folder to restore into; absent for a restore in place.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "lossy_option", skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
     /// The paths to restore to in place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
