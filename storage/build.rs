@@ -5,6 +5,9 @@ fn main() {
     #[cfg(feature = "isal")]
     {
         cc::Build::new().file("src/archive/igzip.c").warnings_into_errors(true).compile("intellistor_igzip");
-        println!("cargo::rustc-link-lib=isal");
+        // Packages hold the library (`packaging/isal`), for it is one more thing to install; few systems have a static one.
+        println!("cargo::rerun-if-env-changed=ISAL_STATIC");
+        let kind = if std::env::var_os("ISAL_STATIC").is_some() { "static=" } else { "" };
+        println!("cargo::rustc-link-lib={kind}isal");
     }
 }
