@@ -126,6 +126,12 @@ fn literal_forms(pattern: &str) -> Vec<String> {
     }
 }
 
+/// The pattern that matches this path, and what is in it if it is a folder, and nothing else.
+pub fn literal(relative_path: &str) -> String {
+    let is_special = |c: char| matches!(c, '\\' | '*' | '?' | '[' | ']' | '{' | '}');
+    relative_path.chars().flat_map(|c| is_special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
 /// Why no file that a policy or a backup can name is what a pattern means, and what to write instead.
 pub fn mistake(pattern: &str) -> Option<String> {
     let quoted = |text: &str| format!("write {text:?}");
@@ -293,6 +299,21 @@ mod tests {
             assert!(suspicion(pattern).contains(hint), "{pattern}: {}", suspicion(pattern));
         }
         assert_eq!(suspicion("*.tmp"), "");
+    }
+
+    #[test]
+    fn a_literal_pattern_matches_its_path_alone() {
+        for (path, other) in [
+            ("a*b", "axb"),
+            ("[2024] x?", "2 x1"),
+            ("{a,b}", "a"),
+            ("a\\b", "ab"),
+            ("-a/ção", "-a/cao"),
+            ("!a", "a"),
+        ] {
+            let globs = PathGlobs::new([literal(path)]).unwrap();
+            assert!(globs.is_match(path) && !globs.is_match(other), "{path}");
+        }
     }
 
     #[test]

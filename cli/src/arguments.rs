@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use intellistor_telemetry::console::Format;
 
 use crate::commands::{
-    agent, backup, copy, decrypt, doctor, forget, help, hold, key_create, list, policy_create, prune,
-    release, restore, show, unforget, verify,
+    agent, backup, copy, decrypt, diff, doctor, find, forget, help, hold, key_create, list, policy_create,
+    prune, release, restore, show, stats, unforget, verify,
 };
 
 /// Settings of both programs. Their manual pages are made from these texts, too: see `manual`.
@@ -155,6 +155,9 @@ pub(crate) enum ClientCommand {
     Backup(backup::Backup),
     Restore(restore::Restore),
     List(list::List),
+    Find(find::Find),
+    Diff(diff::Diff),
+    Stats(stats::Stats),
     Show(show::Show),
     Verify(verify::Verify),
     Forget(forget::Forget),

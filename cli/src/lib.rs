@@ -40,6 +40,7 @@ mod restore_command;
 mod screen;
 mod selection;
 mod session;
+mod short_id;
 mod summary;
 mod trusted;
 mod units;

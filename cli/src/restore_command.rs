@@ -38,6 +38,13 @@ pub(crate) struct PolicyWords<'a> {
     store: Option<&'a StoreUrl>,
 }
 
+impl<'a> PolicyWords<'a> {
+    /// A policy that is known by its name in a store.
+    pub(crate) fn in_store(id: &'a str, store: Option<&'a StoreUrl>) -> Self {
+        Self { file: None, id: Some(id), store }
+    }
+}
+
 impl<'a> From<&'a Path> for PolicyWords<'a> {
     fn from(file: &'a Path) -> Self {
         Self { file: Some(file), ..Self::default() }

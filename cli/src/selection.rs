@@ -58,7 +58,7 @@ pub(crate) struct PolicyIdArgument {
 }
 
 /// It becomes part of a path.
-fn policy_id(text: &str) -> Result<String, String> {
+pub(crate) fn policy_id(text: &str) -> Result<String, String> {
     match is_policy_id(text) {
         true => Ok(text.to_owned()),
         false => Err(

@@ -63,11 +63,16 @@ impl Session {
         Ok(policy)
     }
 
-    /// The policy's store, and the identity that opens its backups.
+    /// The policy's store, which must exist, and the identity that opens its backups.
     pub(crate) async fn open(&self, policy: &Policy) -> Result<(Catalog, Identity), Failure> {
         let url = self.store_url(policy)?;
         let key = keys::user_key(&self.environment, Purpose::Open, &self.screen)?;
-        Ok((self.open_store(&url, policy).await?, key.into()))
+        Ok((self.open_existing(&url, Some(policy)).await?, key.into()))
+    }
+
+    /// The store that is named, or that the environment names, whatever policies are in it.
+    pub(crate) async fn open_any(&self, store: Option<&StoreUrl>) -> Result<Catalog, Failure> {
+        self.open_existing(&self.store_or_default(store)?, None).await
     }
 
     /// The policy's store, and the recipients of a backup. A passphrase that is easily guessed is refused.
@@ -96,7 +101,7 @@ impl Session {
         &self,
         policy: &Policy,
     ) -> Result<(Catalog, Option<Identity>), Failure> {
-        let catalog = self.open_catalog(policy).await?;
+        let catalog = self.open_existing(&self.store_url(policy)?, Some(policy)).await?;
         let key = match keys::is_configured(&self.environment)? {
             false => None,
             true => match keys::user_key(&self.environment, Purpose::Open, &self.screen) {
@@ -122,6 +127,7 @@ impl Session {
         let options = OpenOptions {
             s3: self.s3_options()?,
             variables: None,
+            must_exist: false,
             stop: self.cancel.clone(),
             throttle: None,
         };
@@ -178,12 +184,29 @@ impl Session {
         Ok(None)
     }
 
+    /// A store that the first write creates, if it is a folder.
     async fn open_store(&self, url: &StoreUrl, policy: &Policy) -> Result<Catalog, Failure> {
+        self.open_url(url, Some(policy), false).await
+    }
+
+    /// A store to read from. A folder that is missing is misspelled, or on a disk that is not mounted.
+    async fn open_existing(&self, url: &StoreUrl, policy: Option<&Policy>) -> Result<Catalog, Failure> {
+        self.open_url(url, policy, true).await
+    }
+
+    async fn open_url(
+        &self,
+        url: &StoreUrl,
+        policy: Option<&Policy>,
+        must_exist: bool,
+    ) -> Result<Catalog, Failure> {
         self.trust_aws_files(url)?;
         let machine = self.machine()?;
         let variables = self.is_of_one_store.then(|| self.environment.for_store());
-        let throttle = policy.limits.map(|limits| Arc::new(Throttle::new(limits, minute_of_day)));
-        let options = OpenOptions { s3: self.s3_options()?, variables, stop: self.cancel.clone(), throttle };
+        let limits = policy.and_then(|policy| policy.limits);
+        let throttle = limits.map(|limits| Arc::new(Throttle::new(limits, minute_of_day)));
+        let (s3, stop) = (self.s3_options()?, self.cancel.clone());
+        let options = OpenOptions { s3, variables, must_exist, stop, throttle };
         let store = async { Ok(Catalog::new(url.open_with(options).await?)) };
         let catalog = self.unless_cancelled(store).await;
         let catalog = catalog.map_err(Failure::engine(format!("cannot open {url}")))?;
@@ -227,7 +250,11 @@ impl Session {
     }
 
     fn store_url(&self, policy: &Policy) -> Result<StoreUrl, Failure> {
-        if let Some(url) = &policy.store {
+        self.store_or_default(policy.store.as_ref())
+    }
+
+    fn store_or_default(&self, store: Option<&StoreUrl>) -> Result<StoreUrl, Failure> {
+        if let Some(url) = store {
             return Ok(url.clone());
         }
         match self.environment.get(BUCKET)? {

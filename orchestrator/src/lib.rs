@@ -25,7 +25,7 @@
 //! | --- | --- |
 //! | [`policy`] | what to back up, as a person writes it |
 //! | `catalog` | what a store holds; needs no key |
-//! | `operations` | backup, restore, verify, decrypt, show, list: each from its options to its report |
+//! | `operations` | backup, restore, verify, decrypt, show, list, find, diff, stats: each from its options to its report |
 //! | `lifecycle` | what becomes of backups: kept, forgotten, held, swept, locked, copied |
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `calendar`, `machine` | reasons for exit code 3; timestamps and wrong clocks; days of a time zone; which machine this is |
@@ -95,7 +95,16 @@ pub use notify::NotifySettings;
 pub use operations::backup::{BackupOptions, backup};
 pub use operations::backup_document::BackupDocument;
 pub use operations::decrypt::decrypt;
+pub use operations::diff::diff;
+pub use operations::diff::report::{
+    ChangedEntry, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum, DiffTotals, FolderDiff,
+    MetadataEntry, MovedEntry,
+};
+pub use operations::find::report::{FindReport, FoundFile, FoundVersion};
+pub use operations::find::{FindOptions, find};
 pub use operations::list::{BackupRow, ForgottenDetails, ForgottenRow, ListReport, OwnerRow, list};
+pub use operations::named_backup::NamedBackup;
+pub use operations::policies::{PoliciesReport, PolicyRow, policies};
 pub use operations::report::{
     BackupReport, DecryptReport, Integrity, RestoreReport, VerifiedArchive, VerifyReport,
 };
@@ -107,6 +116,9 @@ pub use operations::run_options::RunOptions;
 pub use operations::selection::error::{BadSelector, SelectionError};
 pub use operations::selection::{BackupSelector, parse_time};
 pub use operations::show::show;
+pub use operations::stats::report::{BackupStats, FolderStats, MonthStats, StatsReport, StatsTotals};
+pub use operations::stats::{StatsOptions, stats};
+pub use operations::unread::UnreadBackup;
 pub use operations::verify::verify;
 pub use policy::{DetectChanges, LockMode, LockPolicy, ManifestForm, Policy, PolicyError, RetentionRules};
 pub use tokio_util::sync::CancellationToken;

@@ -31,7 +31,7 @@ pub(crate) mod locking;
 pub(crate) mod outlook;
 pub(crate) mod policy_store;
 mod retention;
-mod scope;
+pub(crate) mod scope;
 mod subject;
 mod sweep;
 

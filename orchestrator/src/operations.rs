@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `backup`, `restore`, `verify`, `decrypt`, `show`, `list` | the operations |
 //! | `report`, `backup_document`, `run_options` | what each returns, what the programs print, what each takes |
+//! | `policies`, `find`, `diff`, `stats` | every policy of a store; a file in all backups; two backups; what they take |
+//! | `named_backup`, `unread` | a backup as reports name it; one that was passed over |
 //! | `selection` | which backup a person means |
 //! | `root_span` | each as the root of a trace, counted |
 //! | `sources` | checks of a policy's folders before a run, and findings after the scan |
@@ -22,7 +24,11 @@ pub(crate) mod changed_entries;
 pub(crate) mod cold_archives;
 pub(crate) mod copies;
 pub(crate) mod decrypt;
+pub(crate) mod diff;
+pub(crate) mod find;
 pub(crate) mod list;
+pub(crate) mod named_backup;
+pub(crate) mod policies;
 pub(crate) mod provenance;
 pub(crate) mod publish;
 pub(crate) mod report;
@@ -32,5 +38,7 @@ pub(crate) mod run_options;
 pub(crate) mod selection;
 pub(crate) mod show;
 pub(crate) mod sources;
+pub(crate) mod stats;
 pub(crate) mod stream;
+pub(crate) mod unread;
 pub(crate) mod verify;

@@ -27,6 +27,7 @@ mod dependencies;
 mod documents;
 mod draft;
 pub(crate) mod entry;
+mod fetch_head;
 #[cfg(test)]
 mod fixtures;
 mod format;
@@ -55,6 +56,7 @@ pub use chunk_list::{Chunk, ChunkId, ChunkList, HOLE, MOST_CHUNKS};
 pub use documents::ManifestDocuments;
 pub use draft::{BackupFacts, ManifestDraft};
 pub use entry::{Entry, EntryKind, Extent, UnixAttributes, WindowsAttributes, Xattr};
+pub use fetch_head::fetch_head;
 pub use format::MANIFEST_VERSION;
 pub use head::{
     ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, MOST_ARCHIVES, Origin, RootRecord,

@@ -32,6 +32,7 @@ use crate::threaded::{StageError, ThreadStage};
 pub use detect::DetectChanges;
 pub use reason::Reason;
 pub use step::Step;
+pub use walk_order::compare_below_root;
 
 /// A batch ends with the step that brings its entries of the base to this size: those of large files have long lists of
 /// extents.

@@ -1,5 +1,6 @@
 //! `show`: what a backup contains.
 
+mod rows;
 mod tree;
 
 use std::io::{self, BufWriter, Write};
@@ -12,6 +13,8 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::format::{FormatArgument, OutputFormat};
+use crate::output::table::Surface;
 use crate::output::{self, Done};
 use crate::selection::{OnlyArgument, PolicySelection, Which};
 use crate::session::Session;
@@ -23,6 +26,7 @@ use indicatif::BinaryBytes;
 #[command(after_help = "\
 Examples:
   backup-client show --policy policy.yaml --latest --tree
+  backup-client show --policy policy.yaml --at 2026-11-01 --format table
   backup-client show --policy policy.yaml --latest --only '*.png' | jq -r '.entries[].relative_path'
 
 The result is one JSON document with a line for each entry. `archives` lists what the backup needs in the store: its own \
@@ -37,6 +41,8 @@ pub(crate) struct Show {
     /// A tree with sizes, for people, instead of JSON
     #[arg(long)]
     tree: bool,
+    #[command(flatten)]
+    format: FormatArgument,
 }
 
 /// The manifest's head, without the segments and frames that only a program needs.
@@ -113,6 +119,7 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     // A malformed pattern is reported before anything is fetched.
     let refused = |e: BadGlob| Failure::configuration(e.to_string());
     PathGlobs::new(&globs).map_err(refused)?;
+    let format = command.format.of(&session.environment)?;
     let policy = session.selected_policy(&command.policy)?;
     let (catalog, identity) = session.open(&policy).await?;
     let name = session.choose(&catalog, &identity, &policy, &command.which).await?;
@@ -128,7 +135,10 @@ pub(crate) async fn run(command: Show, session: &Session) -> Result<Done, Failur
     let written = tokio::task::spawn_blocking(move || {
         let out = BufWriter::with_capacity(64 << 10, io::stdout());
         if command.tree {
-            draw(out, &manifest, wanted.as_ref())
+            draw(out, &manifest, wanted.as_ref(), &mut tree::Tree::default())
+        } else if format == OutputFormat::Table {
+            let mut rows = rows::Rows::new(Surface::standard_output().width().map(usize::from));
+            draw(out, &manifest, wanted.as_ref(), &mut rows)
         } else {
             write(out, &manifest, wanted.as_ref())
         }
@@ -201,24 +211,74 @@ fn shown(entry: Entry) -> Entry {
     Entry { ctime_ns: None, inode: None, chunks: None, sketch: None, ..entry }
 }
 
+/// A form for people.
+trait Lines {
+    fn before(&self) -> String {
+        String::new()
+    }
+    fn entry(&mut self, entry: &Entry) -> String;
+    /// About what is not in the backup, or not as it was.
+    fn remark(&self, kind: &str, relative_path: &str, reason: &str) -> String;
+    fn sum(&self, bytes: u64, files: u64) -> String;
+}
+
+impl Lines for tree::Tree {
+    fn entry(&mut self, entry: &Entry) -> String {
+        self.lines(entry)
+    }
+
+    fn remark(&self, kind: &str, relative_path: &str, reason: &str) -> String {
+        tree::remark(kind, relative_path, reason)
+    }
+
+    fn sum(&self, bytes: u64, files: u64) -> String {
+        format!("{:>11}  {} in all\n", BinaryBytes(bytes).to_string(), counted(files, "file"))
+    }
+}
+
+impl Lines for rows::Rows {
+    fn before(&self) -> String {
+        self.header()
+    }
+
+    fn entry(&mut self, entry: &Entry) -> String {
+        rows::Rows::entry(*self, entry)
+    }
+
+    fn remark(&self, kind: &str, relative_path: &str, reason: &str) -> String {
+        rows::Rows::remark(*self, kind, &format!("{relative_path}: {reason}"))
+    }
+
+    fn sum(&self, bytes: u64, files: u64) -> String {
+        let (bytes, files) = (BinaryBytes(bytes).to_string(), counted(files, "file"));
+        rows::Rows::remark(*self, &bytes, &format!("{files} in all"))
+    }
+}
+
 /// As [`write`], for people.
-fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlobs>) -> Result<(), Broken> {
+fn draw(
+    mut out: impl Write,
+    manifest: &VerifiedManifest,
+    only: Option<&PathGlobs>,
+    lines: &mut impl Lines,
+) -> Result<(), Broken> {
     let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(path));
+    out.write_all(lines.before().as_bytes())?;
     let mut outcome = Ok(());
     let mut put = |lines: &str| {
         outcome = out.write_all(lines.as_bytes());
         if outcome.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let mut tree = tree::Tree::default();
     manifest
         .for_each_entry(|entry| {
-            if wanted(&entry.relative_path) { put(&tree.lines(&entry)) } else { ControlFlow::Continue(()) }
+            if wanted(&entry.relative_path) { put(&lines.entry(&entry)) } else { ControlFlow::Continue(()) }
         })
         .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     manifest
         .for_each_problem(|problem| {
             if wanted(&problem.relative_path) {
-                put(&tree::problem(&problem))
+                let kind = tree::kind(problem.kind);
+                put(&lines.remark(kind, &problem.relative_path, &problem.reason))
             } else {
                 ControlFlow::Continue(())
             }
@@ -226,12 +286,16 @@ fn draw(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlob
         .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     manifest
         .for_each_note(|note| {
-            if wanted(&note.relative_path) { put(&tree::note(&note)) } else { ControlFlow::Continue(()) }
+            if wanted(&note.relative_path) {
+                put(&lines.remark("note", &note.relative_path, &note.reason))
+            } else {
+                ControlFlow::Continue(())
+            }
         })
         .map_err(|e| Broken::Manifest(Box::new(e.into())))?;
     outcome?;
     let Totals { files, bytes, .. } = manifest.head().totals;
-    writeln!(out, "{:>11}  {} in all", BinaryBytes(bytes).to_string(), counted(files, "file"))?;
+    out.write_all(lines.sum(bytes, files).as_bytes())?;
     Ok(out.flush()?)
 }
 

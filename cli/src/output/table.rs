@@ -5,8 +5,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, presets};
-use console::Term;
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, presets};
+use console::{Term, measure_text_width};
 use intellistor_telemetry::Escaped;
 
 use crate::exit::Exit;
@@ -29,12 +29,30 @@ pub(crate) enum Tone {
 /// A table, and lines below it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    inner: comfy_table::Table,
+    headers: Vec<String>,
+    rows: Vec<Vec<(String, Tone)>>,
     notes: Vec<String>,
-    columns: usize,
-    /// Columns, and how wide a terminal they need.
-    optional: Vec<(usize, u16)>,
+    right_aligned: Vec<usize>,
+    narrow: Narrow,
 }
+
+/// What gives way on a terminal that is too narrow, in this order.
+#[derive(Debug, Default)]
+struct Narrow {
+    /// Columns, and how wide a terminal they need.
+    shown_from: Vec<(usize, u16)>,
+    /// Columns whose cells have a shorter form.
+    shorter: Vec<(usize, fn(&str) -> String)>,
+    /// Columns that are left out, the first one first.
+    optional: Vec<usize>,
+    /// A column whose cells lose their middle.
+    shrinking: Option<usize>,
+}
+
+/// Between two columns.
+const GAP: usize = 2;
+/// Fewer characters of a name say nothing.
+const FEWEST: usize = 12;
 
 /// Where a table is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,43 +90,53 @@ impl Surface {
 impl Table {
     /// Columns with these headers, which are written in capitals.
     pub(crate) fn new<const N: usize>(headers: [&str; N]) -> Self {
-        let mut inner = comfy_table::Table::new();
-        inner.load_style(presets::NOTHING);
-        inner.set_header(headers.map(str::to_uppercase));
-        Self { inner, notes: Vec::new(), columns: N, optional: Vec::new() }
+        Self {
+            headers: headers.map(str::to_uppercase).to_vec(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+            right_aligned: Vec::new(),
+            narrow: Narrow::default(),
+        }
     }
 
     /// Numbers read well when they end in one line.
     #[must_use]
     pub(crate) fn right_aligned(mut self, columns: &[usize]) -> Self {
-        for column in columns {
-            if let Some(column) = self.inner.column_mut(*column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        self.right_aligned.extend(columns);
+        self
+    }
+
+    /// What a column's cells become first where the table is too wide.
+    #[must_use]
+    pub(crate) fn shorter(mut self, column: usize, form: fn(&str) -> String) -> Self {
+        self.narrow.shorter.push((column, form));
+        self
+    }
+
+    /// Columns that a narrow terminal does without, the least important first.
+    #[must_use]
+    pub(crate) fn optional(mut self, columns: &[usize]) -> Self {
+        self.narrow.optional.extend(columns);
+        self
+    }
+
+    /// The column whose cells are cut in their middle where nothing else gives way: paths, names.
+    #[must_use]
+    pub(crate) fn shrinking(mut self, column: usize) -> Self {
+        self.narrow.shrinking = Some(column);
         self
     }
 
     /// Leaves a column out on a terminal with fewer columns than these.
     #[must_use]
     pub(crate) fn shown_from(mut self, column: usize, width: u16) -> Self {
-        self.optional.push((column, width));
+        self.narrow.shown_from.push((column, width));
         self
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [(String, Tone); N]) {
-        debug_assert_eq!(N, self.columns);
-        let cells = cells.map(|(text, tone)| {
-            let cell = Cell::new(Escaped(text));
-            match tone {
-                Tone::Plain => cell,
-                Tone::Good => cell.fg(Color::Green),
-                Tone::Warning => cell.fg(Color::Yellow),
-                Tone::Bad => cell.fg(Color::Red),
-                Tone::Faint => cell.fg(Color::DarkGrey),
-            }
-        });
-        self.inner.add_row(cells);
+        debug_assert_eq!(N, self.headers.len());
+        self.rows.push(cells.map(|(text, tone)| (Escaped(text).to_string(), tone)).to_vec());
     }
 
     /// A line below the table.
@@ -116,35 +144,85 @@ impl Table {
         self.notes.push(Escaped(line).to_string());
     }
 
-    /// The lines, each with its end.
-    pub(crate) fn render(mut self, surface: Surface) -> String {
-        match surface.width {
-            Some(width) => {
-                self.inner.set_content_arrangement(ContentArrangement::Dynamic);
-                self.inner.set_width(width);
-                for (column, _) in self.optional.iter().filter(|(_, least)| width < *least) {
-                    if let Some(column) = self.inner.column_mut(*column) {
-                        column.set_constraint(ColumnConstraint::Hidden);
-                    }
+    /// The width of a column's widest cell.
+    fn width_of(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text);
+        cells.chain(self.headers.get(column)).map(|text| measure_text_width(text)).max().unwrap_or(0)
+    }
+
+    /// Makes the table as wide as the terminal, if it can be. The columns that are left.
+    fn fit(&mut self, width: usize) -> Vec<usize> {
+        let has_room = |column: &usize| {
+            !self.narrow.shown_from.iter().any(|(of, least)| of == column && width < usize::from(*least))
+        };
+        let mut columns: Vec<usize> = (0..self.headers.len()).filter(has_room).collect();
+        let natural = |table: &Self, columns: &[usize]| {
+            let widths: usize = columns.iter().map(|column| table.width_of(*column)).sum();
+            widths + GAP * columns.len().saturating_sub(1)
+        };
+        for (column, form) in std::mem::take(&mut self.narrow.shorter) {
+            if natural(self, &columns) > width {
+                for (text, _) in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+                    *text = form(text);
                 }
             }
+        }
+        let shrunk = |table: &Self, columns: &[usize]| match table.narrow.shrinking {
+            Some(column) => natural(table, columns) - table.width_of(column).saturating_sub(FEWEST),
+            None => natural(table, columns),
+        };
+        for column in self.narrow.optional.clone() {
+            if shrunk(self, &columns) > width {
+                columns.retain(|kept| *kept != column);
+            }
+        }
+        if let Some(column) = self.narrow.shrinking {
+            let excess = natural(self, &columns).saturating_sub(width);
+            let room = self.width_of(column).saturating_sub(excess).max(FEWEST);
+            for (text, _) in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+                *text = without_middle(text, room);
+            }
+        }
+        columns
+    }
+
+    /// The lines, each with its end.
+    pub(crate) fn render(mut self, surface: Surface) -> String {
+        let columns = match surface.width {
+            Some(width) => self.fit(width.into()),
+            None => (0..self.headers.len()).collect(),
+        };
+        let mut inner = comfy_table::Table::new();
+        inner.load_style(presets::NOTHING);
+        inner.set_header(columns.iter().map(|column| &self.headers[*column]));
+        for row in &self.rows {
+            inner.add_row(columns.iter().map(|column| cell(&row[*column])));
+        }
+        match surface.width {
+            Some(width) => {
+                inner.set_content_arrangement(ContentArrangement::Dynamic);
+                inner.set_width(width);
+            }
             None => {
-                self.inner.set_content_arrangement(ContentArrangement::Disabled);
+                inner.set_content_arrangement(ContentArrangement::Disabled);
             }
         }
         if surface.colours {
-            self.inner.enforce_styling();
+            inner.enforce_styling();
         } else {
-            self.inner.force_no_tty();
+            inner.force_no_tty();
         }
         // The first column begins at the edge, and two spaces are between columns.
-        for (index, column) in self.inner.column_iter_mut().enumerate() {
-            let last = index + 1 == self.columns;
-            column.set_padding((0, if last { 0 } else { 2 }));
+        for (shown, column) in inner.column_iter_mut().enumerate() {
+            let is_last = shown + 1 == columns.len();
+            column.set_padding((0, if is_last { 0 } else { GAP as u16 }));
+            if self.right_aligned.contains(&columns[shown]) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
         let mut text = String::new();
-        if !self.inner.is_empty() {
-            for line in self.inner.lines() {
+        if !self.rows.is_empty() {
+            for line in inner.lines() {
                 text.push_str(line.trim_end());
                 text.push('\n');
             }
@@ -167,6 +245,37 @@ impl Table {
         let text = self.render(Surface::standard_output());
         io::stdout().lock().write_all(text.as_bytes()).map_err(|e| unwritable(&e))?;
         Ok(Done::Written(exit))
+    }
+}
+
+fn cell((text, tone): &(String, Tone)) -> Cell {
+    let cell = Cell::new(text);
+    match tone {
+        Tone::Plain => cell,
+        Tone::Good => cell.fg(Color::Green),
+        Tone::Warning => cell.fg(Color::Yellow),
+        Tone::Bad => cell.fg(Color::Red),
+        Tone::Faint => cell.fg(Color::DarkGrey),
+    }
+}
+
+/// A text in so many columns: its beginning and its end, which say most of a path.
+pub(crate) fn without_middle(text: &str, room: usize) -> String {
+    if measure_text_width(text) <= room {
+        return text.to_owned();
+    }
+    let characters: Vec<char> = text.chars().collect();
+    let (mut head, mut tail) =
+        (room.saturating_sub(1) / 3, room.saturating_sub(1) - room.saturating_sub(1) / 3);
+    loop {
+        let beginning = characters.iter().take(head);
+        let end = characters.iter().skip(characters.len().saturating_sub(tail));
+        let cut: String = beginning.chain(&['\u{2026}']).chain(end).collect();
+        // Some characters take two columns.
+        if measure_text_width(&cut) <= room || head + tail == 0 {
+            return cut;
+        }
+        if head > 0 { head -= 1 } else { tail -= 1 }
     }
 }
 
@@ -196,6 +305,37 @@ mod tests {
         );
         let narrow = table().render(Surface::plain(20));
         assert!(narrow.lines().all(|line| line.chars().count() <= 20), "{narrow}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_what_matters_most() {
+        let table = || {
+            let mut table = Table::new(["path", "made", "host", "size"])
+                .right_aligned(&[3])
+                .shorter(1, |time| time.chars().take(10).collect())
+                .optional(&[2, 1])
+                .shrinking(0);
+            let path = "documentos/contabilidade/2026/relatório.pdf";
+            table.row([plain(path), plain("2026-11-26 02:00 -03:00"), plain("db01"), plain("9 B")]);
+            table
+        };
+        let line = |width| table().render(Surface::plain(width)).lines().nth(1).unwrap().to_owned();
+        assert_eq!(
+            line(90),
+            "documentos/contabilidade/2026/relatório.pdf  2026-11-26 02:00 -03:00  db01   9 B"
+        );
+        assert_eq!(line(70), "documentos/contabilidade/2026/relatório.pdf  2026-11-26  db01   9 B");
+        assert_eq!(line(50), "documentos\u{2026}ade/2026/relatório.pdf  2026-11-26  db01   9 B");
+        assert_eq!(line(30), "docu\u{2026}ório.pdf  2026-11-26   9 B");
+        for width in 20..90 {
+            let text = table().render(Surface::plain(width));
+            assert_eq!(text.lines().count(), 2, "{width}: {text}");
+            assert!(text.lines().all(|line| measure_text_width(line) <= width.into()), "{width}: {text}");
+        }
+        assert_eq!(
+            without_middle("\u{4e2d}\u{6587}\u{4e2d}\u{6587}\u{4e2d}\u{6587}", 6),
+            "\u{2026}\u{4e2d}\u{6587}"
+        );
     }
 
     #[test]

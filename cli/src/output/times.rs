@@ -15,6 +15,14 @@ pub(crate) fn of_timestamp(timestamp: &str) -> String {
     }
 }
 
+/// A time without its zone, where there is no room for it.
+pub(crate) fn without_zone(time: &str) -> String {
+    match time.rsplit_once(' ') {
+        Some((before, zone)) if zone.starts_with(['+', '-']) => before.to_owned(),
+        _ => time.to_owned(),
+    }
+}
+
 /// The same of a time in RFC 3339; other text is left as it is.
 pub(crate) fn of_rfc3339(text: &str) -> String {
     match DateTime::parse_from_rfc3339(text) {
@@ -32,6 +40,8 @@ mod tests {
         assert_eq!(of_timestamp("x"), "x");
         assert_eq!(of_rfc3339("x"), "x");
         assert_eq!(of_timestamp("20261126T050000Z"), of_rfc3339("2026-11-26T05:00:00Z"));
+        assert_eq!(without_zone("2026-11-26 02:00 -03:00"), "2026-11-26 02:00");
+        assert_eq!(without_zone("2026-11-26 02:00"), "2026-11-26 02:00");
         assert_eq!(of_timestamp("20261126T050000Z").len(), "2026-11-26 02:00 -03:00".len());
     }
 }

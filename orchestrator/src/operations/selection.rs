@@ -192,7 +192,7 @@ impl Catalog {
     /// As [`select`](Self::select), among archives, with or without a manifest, forgotten or not: no key is needed.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`select`](Self::select).
     pub async fn select_archive(&self, policy_id: &str, selector: &BackupSelector) -> Result<BackupName> {
         match selector {
             BackupSelector::Key(name) => Ok(name.clone()),

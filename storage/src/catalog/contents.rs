@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::layout::{BackupName, ObjectKind, machine_key};
+use crate::catalog::layout::{BACKUPS, BackupName, ObjectKind, is_policy_id, machine_key};
 use crate::error::Result;
 use crate::objects::listing::Listing;
+use crate::objects::object::ObjectInfo;
 use crate::objects::store::ObjectStore;
 
 /// A backup that exists: its manifest is in the store.
@@ -54,6 +55,7 @@ pub struct Contents {
     backups: BTreeMap<BackupName, BackupObjects>,
     /// How many objects are none of ours, and the first of them.
     unknown: (u64, Option<String>),
+    has_owner: bool,
 }
 
 impl Contents {
@@ -65,17 +67,32 @@ impl Contents {
         let mut found = Self::default();
         let mut pages = Listing::new(store, BackupName::policy_prefix(policy_id));
         while let Some(objects) = pages.next_page().await? {
-            for object in objects {
-                if let Some((name, kind)) = BackupName::of_object(&object.key) {
-                    let objects = found.backups.entry(name).or_default();
-                    objects.0.insert(kind, (object.bytes, object.modified_ms));
-                } else if object.key != machine_key(policy_id) {
-                    found.unknown.0 += 1;
-                    found.unknown.1.get_or_insert(object.key);
-                }
-            }
+            objects.into_iter().for_each(|object| found.add(policy_id, object));
         }
         Ok(found)
+    }
+
+    fn add(&mut self, policy_id: &str, object: ObjectInfo) {
+        if let Some((name, kind)) = BackupName::of_object(&object.key) {
+            let objects = self.backups.entry(name).or_default();
+            objects.0.insert(kind, (object.bytes, object.modified_ms));
+        } else if object.key == machine_key(policy_id) {
+            self.has_owner = true;
+        } else {
+            self.unknown.0 += 1;
+            self.unknown.1.get_or_insert(object.key);
+        }
+    }
+
+    /// Whether an object says which machine owns the policy.
+    pub fn has_owner(&self) -> bool {
+        self.has_owner
+    }
+
+    /// Size of all that is ours.
+    pub fn bytes(&self) -> u64 {
+        let objects = self.backups.values().flat_map(|objects| objects.0.values());
+        objects.map(|(bytes, _)| *bytes).fold(0, u64::saturating_add)
     }
 
     /// Everything of the policy that has the name of a backup's object, by backup, oldest first.
@@ -118,6 +135,62 @@ impl Contents {
     pub fn archives(&self) -> impl DoubleEndedIterator<Item = &BackupName> {
         self.backups.iter().filter(|(_, objects)| objects.has(ObjectKind::Archive)).map(|(name, _)| name)
     }
+}
+
+/// What a store holds of every policy, one after the other, in one listing: of one policy at a time it is in memory.
+#[derive(Debug)]
+pub struct PoliciesContents<'s> {
+    pages: Listing<'s>,
+    page: std::vec::IntoIter<ObjectInfo>,
+    current: Option<(String, Contents)>,
+    unknown: u64,
+}
+
+impl<'s> PoliciesContents<'s> {
+    pub fn new(store: &'s dyn ObjectStore) -> Self {
+        let pages = Listing::new(store, format!("{BACKUPS}/"));
+        Self { pages, page: Vec::new().into_iter(), current: None, unknown: 0 }
+    }
+
+    /// The next policy, in the order of the ids' keys; `None` where there is no other. What has no object of ours is no policy.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn next(&mut self) -> Result<Option<(String, Contents)>> {
+        loop {
+            let Some(object) = self.page.next() else {
+                match self.pages.next_page().await? {
+                    Some(page) => self.page = page.into_iter(),
+                    None => return Ok(self.current.take()),
+                }
+                continue;
+            };
+            let Some(policy_id) = policy_of(&object.key).map(str::to_owned) else {
+                self.unknown += 1;
+                continue;
+            };
+            let is_other = self.current.as_ref().is_some_and(|(current, _)| *current != policy_id);
+            let ended = if is_other { self.current.take() } else { None };
+            let (_, contents) = self.current.get_or_insert_with(|| (policy_id.clone(), Contents::default()));
+            contents.add(&policy_id, object);
+            if ended.is_some() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Objects below `backups/` so far that are no policy's.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+}
+
+/// The policy whose backup or owner an object is of.
+fn policy_of(key: &str) -> Option<&str> {
+    let policy_id = key.strip_prefix(BACKUPS)?.strip_prefix('/')?.split('/').next()?;
+    let is_ours =
+        is_policy_id(policy_id) && (BackupName::of_object(key).is_some() || key == machine_key(policy_id));
+    is_ours.then_some(policy_id)
 }
 
 #[cfg(test)]
@@ -166,5 +239,46 @@ mod tests {
         assert_eq!(contents.orphans().collect::<Vec<_>>(), [orphan]);
         assert_eq!(contents.archives().collect::<Vec<_>>(), [&whole, &lost]);
         assert_eq!(contents.unknown(), (1508, Some("backups/p/")));
+    }
+
+    #[tokio::test]
+    async fn every_policy_comes_once_whatever_lies_between_them() {
+        let store = MemoryStore::default();
+        let mut expected = Vec::new();
+        // `-` and `.` sort before `/`, digits after it.
+        for (number, policy_id) in ["a", "a-b", "a.b", "a0", "B"].into_iter().enumerate() {
+            let name = |day: usize| BackupName {
+                policy_id: policy_id.into(),
+                ..name(&format!("202601{day:02}T000000Z"), "x")
+            };
+            for day in 1..=number + 1 {
+                store.put(&name(day).archive_key(), Bytes::from_static(b"123")).await.unwrap();
+                store.put(&name(day).manifest_key(), Bytes::from_static(b"12")).await.unwrap();
+            }
+            expected.push((policy_id.to_owned(), number + 1, 5 * (number as u64 + 1), false));
+        }
+        store.put(&machine_key("new"), Bytes::new()).await.unwrap();
+        expected.push(("new".to_owned(), 0, 0, true));
+        for junk in [
+            "backups/",
+            "backups/readme",
+            "backups/ção/x",
+            "backups/a/readme",
+            "backups/junk/x/y",
+            "other/a",
+            "logs/a/last.log",
+        ] {
+            store.put(junk, Bytes::new()).await.unwrap();
+        }
+        for n in 0..2500 {
+            store.put(&format!("backups/a/0/{n}"), Bytes::new()).await.unwrap();
+        }
+        let (mut all, mut found) = (PoliciesContents::new(&store), Vec::new());
+        while let Some((policy_id, contents)) = all.next().await.unwrap() {
+            found.push((policy_id, contents.backups().count(), contents.bytes(), contents.has_owner()));
+        }
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
     }
 }

@@ -31,6 +31,11 @@ pub struct BaseEntries {
 }
 
 impl BaseEntries {
+    /// All entries of a manifest.
+    pub fn of(manifest: Arc<VerifiedManifest>) -> Self {
+        Self::new(manifest, 0)
+    }
+
     pub(super) fn new(manifest: Arc<VerifiedManifest>, from: u64) -> Self {
         let offset = manifest.lists().1;
         let reader = BufReader::with_capacity(BUFFER_BYTES, Lists { manifest, position: offset });

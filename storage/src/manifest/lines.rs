@@ -11,9 +11,9 @@ use crate::disk::spool::{Spool, SpoolReader};
 use crate::error::{Error, Result};
 
 /// The line after which the entries come.
-const ENTRIES: &[u8] = b"\"entries\":[";
+pub(super) const ENTRIES: &[u8] = b"\"entries\":[";
 /// The line after which nothing more comes, where the lists are sealed, begins so.
-const TRAILER: &[u8] = b"\"hmac_sha256\":";
+pub(super) const TRAILER: &[u8] = b"\"hmac_sha256\":";
 /// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB; those of all that a backup names may
 /// hold about twice what it restores.
 const MOST_HEAD_BYTES: usize = 256 << 20;

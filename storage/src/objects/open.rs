@@ -22,6 +22,9 @@ pub struct OpenOptions {
     /// The settings of this store alone, where they are not those of the process: two stores of one process may differ in
     /// endpoint and credentials.
     pub variables: Option<Variables>,
+    /// Whether a folder that is missing is an error: for what only reads, a store that was never written to is a misspelled one,
+    /// or a disk that is not mounted. Otherwise the first write creates it.
+    pub must_exist: bool,
     /// Once cancelled, no call is repeated.
     pub stop: CancellationToken,
     /// How fast bytes may go and come.
@@ -60,7 +63,7 @@ impl StoreUrl {
     /// # Errors
     /// Those of the store.
     pub async fn open_once(&self, options: OpenOptions) -> Result<OpenedOnce> {
-        let OpenOptions { s3, variables, stop: _, throttle } = options;
+        let OpenOptions { s3, variables, must_exist, stop: _, throttle } = options;
         Ok(match self {
             Self::S3 { bucket, prefix } => {
                 let opened = match variables {
@@ -71,7 +74,11 @@ impl StoreUrl {
                 OpenedOnce { store: Arc::new(opened.clone()), s3: Some(opened) }
             }
             Self::Local(folder) => {
-                let opened: SharedStore = Arc::new(LocalStore::open(folder).await?);
+                let folder = LocalStore::open(folder).await?;
+                if must_exist {
+                    folder.check_exists().await?;
+                }
+                let opened: SharedStore = Arc::new(folder);
                 let store = match throttle {
                     Some(throttle) => Arc::new(Limited::new(opened, throttle)),
                     None => opened,

@@ -38,8 +38,8 @@ impl WalkOrder {
     }
 }
 
-/// Name by name: a `/` ends a name, and a name comes before those that begin with it.
-fn compare_below_root(a: &[u8], b: &[u8]) -> Ordering {
+/// Compares paths below one root, name by name: a `/` ends a name, and a name comes before those that begin with it.
+pub fn compare_below_root(a: &[u8], b: &[u8]) -> Ordering {
     let (a, b) = (without_dot(a), without_dot(b));
     match a.iter().zip(b).find(|(a, b)| a != b) {
         Some((b'/', _)) => Ordering::Less,

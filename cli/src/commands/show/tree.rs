@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use intellistor::{Entry, EntryKind, Note, Problem, ProblemKind};
+use intellistor::{Entry, EntryKind, ProblemKind};
 use intellistor_telemetry::Escaped;
 
 use indicatif::BinaryBytes;
@@ -49,22 +49,17 @@ fn line(lines: &mut String, size: &str, depth: usize, name: &str) {
     let _ = writeln!(lines, "{size:>11}  {:indent$}{}", "", Escaped(name), indent = depth * 2);
 }
 
-/// A line about what is not in the backup, or not as it was.
-pub(super) fn problem(problem: &Problem) -> String {
-    let kind = match problem.kind {
+/// The name of a kind of problem.
+pub(super) fn kind(kind: ProblemKind) -> &'static str {
+    match kind {
         ProblemKind::Skipped => "skipped",
         ProblemKind::Changed => "changed",
         ProblemKind::Note => "note",
-    };
-    remark(kind, &problem.relative_path, &problem.reason)
+    }
 }
 
-/// A line about what was left out without harm.
-pub(super) fn note(note: &Note) -> String {
-    remark("note", &note.relative_path, &note.reason)
-}
-
-fn remark(kind: &str, relative_path: &str, reason: &str) -> String {
+/// A line about what is not in the backup, or not as it was.
+pub(super) fn remark(kind: &str, relative_path: &str, reason: &str) -> String {
     format!("{kind:>11}  {}: {}\n", Escaped(relative_path), Escaped(reason))
 }
 

@@ -73,7 +73,7 @@ pub enum SelectionError {
         time: String,
         /// When the oldest was made, in the machine's time zone.
         oldest: String,
-        /// Its key.
+        /// The oldest backup's key.
         key: String,
         policy_id: String,
         /// The store's URL.

@@ -30,6 +30,10 @@ pub(super) fn nothing_above() -> LocalError {
     LocalError(StoreErrorKind::NoSuchStore, "the folder above it does not exist".to_owned())
 }
 
+pub(super) fn missing() -> LocalError {
+    LocalError(StoreErrorKind::NoSuchStore, "the folder does not exist".to_owned())
+}
+
 pub(super) fn rejected(reason: impl Into<String>) -> LocalError {
     LocalError(StoreErrorKind::Rejected, reason.into())
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::fault::{LocalError, LocalResult, nothing_above, rejected};
+use super::fault::{LocalError, LocalResult, missing, nothing_above, rejected};
 use super::files::create_folder;
 use super::mark;
 use crate::catalog::layout;
@@ -52,6 +52,15 @@ impl LocalStore {
             self.id.get_or_init(|| id);
         }
         Ok(())
+    }
+
+    /// Fails where the folder is missing.
+    ///
+    /// # Errors
+    /// `NoSuchStore`.
+    pub async fn check_exists(&self) -> Result<()> {
+        let look = |store: &Self, _: &str| if store.root.is_dir() { Ok(()) } else { Err(missing()) };
+        self.run("use the folder", "", look).await
     }
 
     /// Whether this is known to be the store that it was: one that was seen before must still bear its mark, for its

@@ -11,6 +11,7 @@ use crate::objects::error::StoreErrorKind;
 use crate::objects::hashed::Hashed;
 use crate::objects::store::{ObjectStore as _, ObjectStoreExt as _};
 use crate::objects::upload::Part;
+use crate::objects::url::StoreUrl;
 
 #[tokio::test]
 async fn a_folder_conforms() {
@@ -78,6 +79,19 @@ async fn a_folder_under_a_missing_one_is_refused() {
     let error = LocalStore::open(&dir.path().join("not-mounted/backups")).await.unwrap_err();
     assert!(matches!(&error, Error::Store(e) if e.kind == StoreErrorKind::NoSuchStore), "{error}");
     assert!(!dir.path().join("not-mounted").exists());
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_refused_where_it_must_exist() {
+    use crate::objects::open::OpenOptions;
+    let dir = tempfile::tempdir().unwrap();
+    let url = StoreUrl::local(&dir.path().join("stroe"));
+    let must_exist = || OpenOptions { must_exist: true, ..OpenOptions::default() };
+    let error = url.open_with(must_exist()).await.unwrap_err();
+    assert!(matches!(&error, Error::Store(e) if e.kind == StoreErrorKind::NoSuchStore), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    url.open().await.unwrap().put("backups/x", Bytes::new()).await.unwrap();
+    url.open_with(must_exist()).await.unwrap();
 }
 
 #[tokio::test]
