@@ -222,7 +222,11 @@ fn what_is_damaged_is_named_and_taken_from_another_backup() {
     bytes[middle] ^= 1;
     fs::write(&archive, bytes).unwrap();
     worst.play("damaged");
-    worst.assert_restored("restored", worst.newest());
+    let without_root = |tree: &Tree| tree.clone().into_iter().filter(|(path, _)| path != b".").collect();
+    let (whole, restored): (Tree, Tree) =
+        (without_root(worst.newest()), without_root(&tree::snapshot(&worst.at("restored"))));
+    // The second restore wrote into the root, and was not asked for the root itself.
+    tree::assert_same(&whole, &restored, &[Ignore::Allocation]);
 }
 
 #[test]
