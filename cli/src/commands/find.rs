@@ -139,7 +139,7 @@ fn table(Document { report, cli_restore }: &Document) -> Table {
         ));
     }
     if let Some(command) = cli_restore {
-        table.note(format_args!("the newest: {command}"));
+        table.note(format_args!("to restore the newest: {command}"));
     }
     table
 }

@@ -104,7 +104,7 @@ fn table(report: &StatsReport) -> Table {
             table.note(format_args!("{} that {what}", BinaryBytes(bytes)));
         }
     }
-    table.note("by month:");
+    table.note("by month: what was added, and what there was then");
     for month in &report.months {
         table.note(format_args!(
             "  {}  +{:>11}  {:>11}",
