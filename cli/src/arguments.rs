@@ -246,6 +246,7 @@ mod tests {
             "intellistor-agent run --policy p.yaml --out d --env-file x.env",
             "intellistor-agent run --policy p.yaml --metrics-dir m",
             "intellistor-agent run --policy p.yaml --take-over",
+            "intellistor-agent run --policy p.yaml --only-unfinished",
             "intellistor-agent run --policy p.yaml --full",
             "intellistor-agent status",
             "intellistor-agent status --policy p.yaml --json",

@@ -73,9 +73,7 @@ pub async fn examine(
             let Some(name) = check.name(&examination) else { continue };
             let obstacle = check.obstacle(&rows);
             let finding = match obstacle {
-                Some(obstacle) => {
-                    Finding::skipped(format!("it needs {}, which {}", obstacle.name, obstacle.became()))
-                }
+                Some(obstacle) => obstacle.skips(),
                 None => {
                     begins(name);
                     let limit = check.within(&examination);

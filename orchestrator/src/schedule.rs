@@ -9,6 +9,7 @@
 //! | `spec`, `entry`, `error` | what is scheduled, what a scheduler answers, what can go wrong |
 //! | `backend` | the trait of a scheduler; `task_scheduler`, `systemd` and `crontab` implement it |
 //! | `scheduler` | [`Scheduler`]: what they have in common, and the choice of one |
+//! | `rehearsal` | tries what a run needs, as its account |
 //! | `scheduled_command` | the files that a schedule needs, read back from its command |
 //! | `command`, `plain_path` | Unix: programs of the system; paths that units and crontabs can contain |
 //!
@@ -36,6 +37,7 @@ mod entry;
 mod error;
 #[cfg(not(windows))]
 mod plain_path;
+mod rehearsal;
 mod scheduled_command;
 mod scheduler;
 mod spec;
@@ -46,6 +48,7 @@ mod task_scheduler;
 
 pub use entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry, TestRun};
 pub use error::{Result, ScheduleError};
+pub use rehearsal::{Rehearsal, rehearse};
 pub use scheduler::Scheduler;
 pub use spec::{Password, RunAs, ScheduleSpec};
 

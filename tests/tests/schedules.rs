@@ -101,9 +101,9 @@ fn a_schedule_seals_with_a_weak_passphrase_where_it_was_told_to() {
         false => format!("{line}\n"),
     };
     fs::write(sandbox.at("b.env"), settings.lines().map(line).collect::<String>()).unwrap();
-    apply(&sandbox, "@daily").expect(0);
-    let refused = sandbox.agent.run(["test-schedule", "--policy-id", "copia"]).expect(2);
+    let refused = apply(&sandbox, "@daily").expect(2);
     assert!(refused.stderr.contains("easily guessed"), "{}", refused.stderr);
+    assert_eq!(table(&sandbox), "");
     let line = ["apply-schedule", "--policy-id", "copia", "--cron", "@daily", "--policy-path", "policy.yaml"];
     sandbox.agent.run(line.into_iter().chain(["--env-file", "b.env", "--weak-passphrase"])).expect(0);
     let tried = sandbox.agent.run(["-q", "test-schedule", "--policy-id", "copia"]).expect(0).json;
@@ -140,7 +140,10 @@ fn what_a_scheduled_run_would_not_find_is_a_warning() {
         ("AWS_CONFIG_FILE", "/home/ana/aws"),
     ];
     sandbox.agent = sandbox.agent.clone().vars(here);
-    let message = apply(&sandbox, "@daily").expect(0).stderr;
+    let refused = apply(&sandbox, "@daily").expect(2);
+    assert!(refused.stderr.contains("INTELLISTOR_KEY_FILE"), "{}", refused.stderr);
+    let line = ["apply-schedule", "--policy-id", "copia", "--policy-path", "policy.yaml", "--no-check"];
+    let message = sandbox.agent.run(line.into_iter().chain(["--env-file", "b.env"])).expect(0).stderr;
     for (name, _) in here {
         assert!(message.contains(&format!("{name} is set in this shell")), "{name}: {message}");
     }
@@ -227,4 +230,44 @@ fn a_time_zone_that_is_unknown_here_is_told() {
         assert_ne!(refused.code, 0);
         assert_eq!(refused.stderr.contains(tz), named, "{}", refused.stderr);
     }
+}
+
+#[test]
+fn a_schedule_whose_runs_would_fail_is_refused() {
+    let Some(sandbox) = sandbox() else { return };
+    sandbox.run().expect(0);
+    let right = fs::read_to_string(sandbox.at("b.env")).unwrap();
+    let key = intellistor::UserKey::generate().to_base64().unwrap();
+    let line = |line: &str| match line.starts_with("INTELLISTOR_KEY=") {
+        true => format!("INTELLISTOR_KEY='{}'\n", key.as_str()),
+        false => format!("{line}\n"),
+    };
+    fs::write(sandbox.at("b.env"), right.lines().map(line).collect::<String>()).unwrap();
+    let refused = apply(&sandbox, "@daily").expect(2);
+    assert!(
+        refused.stderr.contains("newest backup: ") && refused.stderr.contains("--no-check"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(table(&sandbox), "");
+    fs::write(sandbox.at("b.env"), right).unwrap();
+    // What may work by tonight is a warning.
+    sandbox.server.stop_listening();
+    let warned = apply(&sandbox, "@daily").expect(0);
+    assert!(warned.stderr.contains("endpoint: "), "{}", warned.stderr);
+    sandbox.server.listen_again();
+    apply(&sandbox, "@daily").expect(0);
+}
+
+#[test]
+fn after_a_boot_only_what_was_interrupted_is_resumed() {
+    let sandbox = AgentSandbox::filled("copia", 30);
+    let boot = || sandbox.agent.run(["-q", "run", "--policy", "policy.yaml", "--only-unfinished"]);
+    assert_eq!(boot().expect(0).json["state"], "idle");
+    assert!(sandbox.backups().is_empty(), "no backup was asked for");
+    assert!(sandbox.run_until("part_recorded", 2));
+    let resumed = boot().expect(0);
+    sandbox.assert_resumed(&resumed, 2);
+    assert_eq!(boot().expect(0).json["state"], "idle");
+    assert_eq!(sandbox.backups().len(), 1);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use intellistor::doctor::{AgentSubject, DoctorReport, Subject, examine};
+use intellistor::doctor::{AgentSubject, CheckRow, CheckState, DoctorReport, Subject, examine};
 use intellistor::schedule::Scheduler;
 
 use crate::commands::agent::schedule;
@@ -98,14 +98,18 @@ fn agent(session: &Session) -> Result<AgentSubject, Failure> {
             });
             listed.map_err(Failure::into_finding)
         })),
-        unseen: schedule::unseen_variables(session, env_file)?,
+        unseen: schedule::Unseen::find(session, env_file)?.summary(),
     })
 }
 
 /// The report as lines for a person.
 pub(crate) fn marks(report: &DoctorReport) -> Vec<Mark<'_>> {
-    let mark = |row| Mark::of(row);
-    report.checks.iter().map(mark).collect()
+    report.checks.chunk_by(|a, b| is_skipped_alike(a, b)).map(Mark::of).collect()
+}
+
+/// What one failure keeps from being tried is one line.
+fn is_skipped_alike(a: &CheckRow, b: &CheckRow) -> bool {
+    a.state == CheckState::Skipped && b.state == CheckState::Skipped && a.detail == b.detail
 }
 
 /// Shows which check is being made, where a person looks.

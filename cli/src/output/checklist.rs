@@ -3,6 +3,7 @@
 //! **In:** rows whose texts may come from a store; they are escaped here. **Out:** lines that fit the terminal; where standard output is
 //! none, one line for each text, without colours.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 
 use console::{Style, measure_text_width};
@@ -24,14 +25,22 @@ const NAMES: usize = 30;
 #[derive(Debug)]
 pub(crate) struct Mark<'r> {
     state: CheckState,
-    name: &'r str,
+    name: Cow<'r, str>,
     detail: &'r str,
     advice: Option<&'r str>,
 }
 
 impl<'r> Mark<'r> {
-    pub(crate) fn of(row: &'r CheckRow) -> Self {
-        Self { state: row.state, name: &row.name, detail: &row.detail, advice: row.advice.as_deref() }
+    /// Of checks that ended alike: the first of them speaks for all.
+    pub(crate) fn of(rows: &'r [CheckRow]) -> Self {
+        let Some(row) = rows.first() else {
+            return Self { state: CheckState::Skipped, name: Cow::Borrowed(""), detail: "", advice: None };
+        };
+        let name = match rows.len() {
+            1 => Cow::Borrowed(row.name.as_str()),
+            count => Cow::Owned(format!("{count} more checks")),
+        };
+        Self { state: row.state, name, detail: &row.detail, advice: row.advice.as_deref() }
     }
 }
 
@@ -68,7 +77,7 @@ fn render(marks: &[Mark<'_>], surface: Surface, unicode: bool) -> String {
             let first = lines.next().unwrap_or_default();
             text += format!("{name:<NAMES$}{first}").trim_end();
         } else {
-            text += name;
+            text += &name[..];
         }
         text.push('\n');
         for line in lines {
@@ -132,7 +141,12 @@ mod tests {
     use super::*;
 
     fn marks() -> Vec<Mark<'static>> {
-        let mark = |state, name, detail, advice| Mark { state, name, detail, advice };
+        let mark = |state, name: &'static str, detail, advice| Mark {
+            state,
+            name: Cow::Borrowed(name),
+            detail,
+            advice,
+        };
         vec![
             mark(CheckState::Ok, "policy", "docs: 1 path", None),
             mark(

@@ -128,6 +128,21 @@ impl Agent {
         Ok(AgentReport { finished_first: Some(Box::new(first)), ..fresh })
     }
 
+    /// Whether there is a job to resume that no run works on.
+    ///
+    /// # Errors
+    /// Those of the state folder.
+    pub fn has_unfinished_job(&self, policy_id: &str) -> Result<bool> {
+        let folder = self.home.queue_folder(policy_id);
+        if !folder.exists() {
+            return Ok(false);
+        }
+        match Queue::open(&self.home.create(policy_id)?) {
+            Err(StorageError::Busy { .. }) => Ok(false),
+            opened => Ok(opened?.job()?.is_some()),
+        }
+    }
+
     /// Records why a run could not begin, for `status` and in a log of its own that the next run ships. Returns the log's
     /// path.
     ///

@@ -135,11 +135,11 @@ pub struct CheckRow {
 }
 
 impl CheckRow {
-    pub(super) fn became(&self) -> &'static str {
+    /// What is found of a check that needs this one: the reason is that of the first in the chain.
+    pub(super) fn skips(&self) -> Finding {
         match self.state {
-            CheckState::Ok | CheckState::Warning => "works",
-            CheckState::Failed => "failed",
-            CheckState::Skipped => "was skipped",
+            CheckState::Skipped => Finding::skipped(self.detail.clone()),
+            _ => Finding::skipped(format!("it needs {}, which failed", self.name)),
         }
     }
 }

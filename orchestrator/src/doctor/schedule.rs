@@ -60,6 +60,7 @@ pub(super) async fn check_variables(examination: &mut Examination) -> Finding {
     let unseen = examination.subject.agent.as_ref().map_or(&[][..], |agent| &agent.unseen);
     match unseen {
         [] => Finding::ok("a scheduled run sees all that is set here"),
-        all => Finding::warning(all.join("; ")),
+        all => Finding::warning(all.join("; "))
+            .advise("Put them into that file, with absolute paths: a scheduled run sees nothing else"),
     }
 }

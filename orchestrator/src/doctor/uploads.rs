@@ -37,7 +37,9 @@ pub(super) async fn check_list_parts(examination: &mut Examination) -> Finding {
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
             Finding::of_storage(error.into()).as_warning().and("a job is resumed from its own records alone")
         }
-        Err(error) => Finding::of_storage(error),
+        Err(error) => {
+            Finding::of_storage(error).as_warning().and("a job is resumed from its own records alone")
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! One line in the crontab of the user, where systemd does not run.
+//! Lines in the crontab of the user, where systemd does not run.
 //!
-//! In: the crontab, as `crontab -l` prints it. Out: the same bytes with one line added, replaced or removed, through
-//! `crontab -`. The line ends in `# intellistor-agent <policy_id>`, a comment to the shell, by which it is found again.
+//! In: the crontab, as `crontab -l` prints it. Out: the same bytes with two lines added, replaced or removed, through
+//! `crontab -`: one with the times, one for the start of the machine (`@reboot`). Each ends in `# intellistor-agent <policy_id>`, a comment to the shell, by which it is found again.
 //!
-//! Limits of cron: a start that was missed while the machine was off is not made up for, and exit codes are not recorded.
+//! Limits of cron: a start that was missed while the machine was off is not made up for, a run that failed is not tried
+//! again before its next time, and exit codes are not recorded.
 //! It mails what a run writes to standard error. It has no locks: of two edits at the same moment one may be lost.
 
 mod table;
@@ -21,7 +22,7 @@ use super::scheduled_command::{Dialect, ScheduledCommand};
 use super::spec::{RunAs, ScheduleSpec};
 use crate::cron::Cron;
 use crate::zone::Zone;
-use table::{command, cron_tz, edited, line, schedules};
+use table::{command, cron_tz, edited, lines, schedules};
 
 const HINT: &str = "Check that cron is installed and that you may use it (/etc/cron.allow, /etc/cron.deny)";
 
@@ -60,12 +61,14 @@ impl SchedulerBackend for Crontab {
             }
             RunAs::System | RunAs::Caller => {}
         }
-        let line = line(spec)?;
+        let lines = lines(spec)?;
         let old = self.read()?;
-        let (new, found) = edited(&old, &spec.policy_id, Some(&line));
+        let (new, found) = edited(&old, &spec.policy_id, Some(&lines));
         self.write(&old, &new)?;
-        let mut notes =
-            vec!["cron does not make up for a start that was missed while the machine was off".to_owned()];
+        let mut notes = vec![
+            "cron does not make up for a start that was missed while the machine was off, and does not try again what failed"
+                .to_owned(),
+        ];
         notes.extend(cron_tz(&new).map(|zone| {
             format!(
                 "the crontab sets CRON_TZ to {zone}: cronie runs the lines after it in that zone, other crons in the machine's"

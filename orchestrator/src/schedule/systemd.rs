@@ -1,7 +1,7 @@
 //! Service and timer units of systemd's system manager, or of the user's manager.
 //!
-//! In: a [`ScheduleSpec`]. Out: `intellistor-agent-<policy_id>.{service,timer}` in the unit folder, loaded and
-//! enabled; each file is written whole or not at all, and replaced when applied again. A policy has units of one manager
+//! In: a [`ScheduleSpec`]. Out: `intellistor-agent-<policy_id>.{service,timer}`, and
+//! `intellistor-agent-<policy_id>:boot.{service,timer}` in the unit folder, loaded and enabled; each file is written whole or not at all, and replaced when applied again. A policy has units of one manager
 //! only.
 //!
 //! | setting | why |
@@ -12,6 +12,10 @@
 //! | `Type=oneshot` | systemd never starts a second run beside an active one |
 //! | `TimeoutStartSec=72h` | as on Windows: a run that hangs must not silently prevent all later ones |
 //! | `KillSignal=SIGINT` | the agent keeps its state and resumes, as after Ctrl-C |
+//! | `Restart=on-failure`, `RestartSec=10min`, at most 3 times | a store that was down for a while costs no night. Not where the next start is less than two hours away, which is soon enough; not with systemd before 244, which refuses it |
+//! | `StartLimitIntervalSec=` | an hour less than the time between two starts, so that no scheduled start meets the limit |
+//! | `RestartPreventExitStatus=2 4 5` | a wrong configuration and damage stay until a person acts; another run is active already |
+//! | `OnBootSec=5min` of `:boot.timer` | a job that a stop of the machine interrupted is resumed: `run --only-unfinished`, which ends at once where there is none. A unit that the start of the machine itself waited for would hold it up for hours |
 //! | `Nice=10`, `IOSchedulingClass=idle` | a backup stays out of the way |
 //! | `SuccessExitStatus=3` | 3 is a finished backup that skipped entries; a unit that fails every night for one open file would be ignored. The code stays visible in `list-schedules`, the log and the manifest |
 //!

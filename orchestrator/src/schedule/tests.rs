@@ -115,7 +115,7 @@ mod systemd_backend {
         );
 
         let removed = scheduler.remove("mvp-default").unwrap();
-        assert!(removed.removed && removed.files.len() == 2 && removed.notes.is_empty());
+        assert!(removed.removed && removed.files.len() == 4 && removed.notes.is_empty());
         assert!(units(dir).is_empty(), "{:?}", units(dir));
         assert!(!scheduler.remove("mvp-default").unwrap().removed);
         assert!(scheduler.list().unwrap().is_empty());
@@ -123,16 +123,39 @@ mod systemd_backend {
         assert!(matches!(error, ScheduleError::NotScheduled { .. }));
 
         let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
-        let changes: Vec<&str> = calls.lines().filter(|line| !line.starts_with("show")).collect();
+        let is_change = |line: &&str| !line.starts_with("show") && *line != "--version";
+        let changes: Vec<&str> = calls.lines().filter(is_change).collect();
         let timer = "intellistor-agent-mvp-default.timer";
-        let apply = ["daemon-reload".to_owned(), format!("enable {timer}"), format!("restart {timer}")];
+        let both = format!("{timer} intellistor-agent-mvp-default:boot.timer");
+        let apply = ["daemon-reload".to_owned(), format!("enable {both}"), format!("restart {timer}")];
         let rest = [
+            "reset-failed intellistor-agent-mvp-default.service".to_owned(),
             "start --wait intellistor-agent-mvp-default.service".to_owned(),
-            format!("disable --now {timer}"),
+            format!("disable --now {both}"),
             format!("clean --what=state {timer}"),
             "daemon-reload".to_owned(),
         ];
         assert_eq!(changes, [&apply[..], &apply[..], &rest[..]].concat());
+    }
+
+    #[test]
+    fn an_old_systemd_gets_units_that_it_accepts_and_an_old_schedule_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let scheduler = scheduler(dir);
+        let script = std::fs::read_to_string(dir.join("bin/systemctl")).unwrap();
+        let old = script.replace("case", "[ \"$1\" = --version ] && echo 'systemd 239 (239-82.el8)'\ncase");
+        std::fs::write(dir.join("bin/systemctl"), old).unwrap();
+        let applied = scheduler.apply(&spec_in(dir, RunAs::System)).unwrap();
+        assert!(applied.notes[0].contains("older than 244"), "{applied:?}");
+        let service = dir.join("system/intellistor-agent-mvp-default.service");
+        assert!(!std::fs::read_to_string(service).unwrap().contains("Restart="));
+        for unit in units(dir).iter().filter(|unit| unit.contains(":boot")) {
+            std::fs::remove_file(dir.join(unit)).unwrap();
+        }
+        assert_eq!(scheduler.remove("mvp-default").unwrap().files.len(), 2);
+        let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
+        assert!(calls.contains("disable --now intellistor-agent-mvp-default.timer\n"), "{calls}");
     }
 
     #[test]
@@ -144,7 +167,10 @@ mod systemd_backend {
         let moved = scheduler.apply(&spec_in(dir, RunAs::Caller)).unwrap();
         assert!(moved.replaced && moved.notes[0].contains("enable-linger"), "{moved:?}");
         let name = "user/intellistor-agent-mvp-default";
-        assert_eq!(units(dir), [format!("{name}.service"), format!("{name}.timer")]);
+        assert_eq!(
+            units(dir),
+            [".service", ".timer", ":boot.service", ":boot.timer"].map(|kind| format!("{name}{kind}"))
+        );
         let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
         assert!(calls.contains("--user enable"), "{calls}");
     }
@@ -166,7 +192,7 @@ mod systemd_backend {
         std::fs::write(dir.path().join("bin/systemctl"), script).unwrap();
         let error = scheduler.apply(&spec_in(dir.path(), RunAs::System)).unwrap_err().to_string();
         assert!(
-            error.contains("`systemctl daemon-reload` failed: Access denied") && error.contains("sudo"),
+            error.contains("`systemctl --version` failed: Access denied") && error.contains("sudo"),
             "{error}"
         );
         assert!(units(dir.path()).is_empty(), "a schedule that was not made is not listed");
@@ -184,7 +210,7 @@ mod systemd_backend {
             std::fs::copy(dir.join(unit), dir.join(left)).unwrap();
         }
         let removed = scheduler.remove("mvp-default").unwrap();
-        assert_eq!((removed.removed, removed.files.len()), (true, 4));
+        assert_eq!((removed.removed, removed.files.len()), (true, 8));
         assert!(units(dir).is_empty(), "{:?}", units(dir));
     }
 

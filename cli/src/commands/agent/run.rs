@@ -37,6 +37,9 @@ pub(crate) struct Run {
     /// Accept a replaced disk: use the folder of the store or of --out although its mark is missing or different
     #[arg(long)]
     new_store: bool,
+    /// Only resume a backup that was interrupted, and do nothing where there is none: for the start of the machine
+    #[arg(long, conflicts_with_all = ["full", "new_store"])]
+    only_unfinished: bool,
     #[command(flatten)]
     metrics: MetricsArgument,
     #[command(flatten)]
@@ -56,6 +59,13 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
     let agent = home::agent(&session.environment)?;
     let policy = session.policy(&command.policy.policy);
     let policy = policy.inspect_err(|failure| record_unread(&agent, command.policy_file(), failure))?;
+    if command.only_unfinished
+        && !agent.has_unfinished_job(&policy.policy_id).map_err(Failure::engine("cannot look for a job"))?
+    {
+        session.screen.note(format_args!("{}: nothing to resume", policy.policy_id));
+        let nothing = serde_json::json!({ "policy": policy.policy_id, "state": "idle", "resumed": false });
+        return Done::document(&nothing, Exit::Success);
+    }
     let (id, cron) = (&policy.policy_id, policy.schedule.as_deref());
     let metrics = Metrics::begin(&command.metrics, &agent, id, cron, session).await;
     let outcome = back_up(command, &policy, &agent, session).await;

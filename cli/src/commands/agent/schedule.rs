@@ -47,33 +47,73 @@ pub(crate) fn failure(what: impl Into<String>, error: &ScheduleError) -> Failure
     Failure::new(error.category().into(), what).because(hints::with_schedule_hint(error))
 }
 
-/// What a scheduled run would not see of this shell, in a sentence each; `env_file` is what it reads.
-pub(crate) fn unseen_variables(session: &Session, env_file: Option<&Path>) -> Result<Vec<String>, Failure> {
-    let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
-    let mut unseen = Vec::new();
-    for name in variables::needed_by_runs() {
-        if session.environment.get(name)?.is_some() && !there.contains_key(name) {
-            unseen.push(format!(
-                "{name} is set in this shell, but a scheduled run will not see it: put it into the file given with --env-file"
-            ));
+/// What a scheduled run would not see of this shell, or would read otherwise: names of variables.
+#[derive(Debug, Default)]
+pub(crate) struct Unseen {
+    /// Not in the environment file.
+    missing: Vec<&'static str>,
+    /// Such a file may not set them.
+    of_the_shell: Vec<&'static str>,
+    /// Relative paths.
+    relative: Vec<&'static str>,
+}
+
+impl Unseen {
+    /// Compares this shell with what a run reads from `env_file`.
+    pub(crate) fn find(session: &Session, env_file: Option<&Path>) -> Result<Self, Failure> {
+        let there = env_file.map(environment::variables_in_file).transpose()?.unwrap_or_default();
+        let get = |name: &str| session.environment.get(name);
+        let mut unseen = Self::default();
+        for name in variables::needed_by_runs() {
+            if get(name)?.is_some() && !there.contains_key(name) {
+                unseen.missing.push(name);
+            }
         }
+        for name in variables::OF_THE_SHELL_ALONE {
+            if get(name)?.is_some() {
+                unseen.of_the_shell.push(name);
+            }
+        }
+        for name in [home::HOME, "INTELLISTOR_KEY_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+            if get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
+                unseen.relative.push(name);
+            }
+        }
+        Ok(unseen)
     }
-    for name in variables::OF_THE_SHELL_ALONE {
-        if session.environment.get(name)?.is_some() {
-            unseen.push(format!(
+
+    /// A warning for each variable.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let missing = self.missing.iter().map(|name| {
+            format!(
+                "{name} is set in this shell, but a scheduled run will not see it: put it into the file given with --env-file"
+            )
+        });
+        let of_the_shell = self.of_the_shell.iter().map(|name| {
+            format!(
                 "{name} is set in this shell, but a scheduled run will not see it, and a file may not set it: put the \
                  credentials that it leads to (access keys, or AWS_PROFILE) into the file given with --env-file"
-            ));
-        }
-    }
-    for name in [home::HOME, "INTELLISTOR_KEY_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
-        if session.environment.get(name)?.is_some_and(|path| Path::new(path.as_str()).is_relative()) {
-            unseen.push(format!(
+            )
+        });
+        let relative = self.relative.iter().map(|name| {
+            format!(
                 "{name} is a relative path, but a scheduled run has a different current folder: use an absolute path"
-            ));
-        }
+            )
+        });
+        missing.chain(of_the_shell).chain(relative).collect()
     }
-    Ok(unseen)
+
+    /// A sentence for each reason.
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let sentence =
+            |what: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
+        let all = [
+            sentence("set here, and not in the file given with --env-file", &self.missing),
+            sentence("set here, where no scheduled run sees it, and no file may set it", &self.of_the_shell),
+            sentence("relative paths, which depend on the current folder", &self.relative),
+        ];
+        all.into_iter().flatten().collect()
+    }
 }
 
 /// All schedules of this machine, for `status`, and why the scheduler did not answer.

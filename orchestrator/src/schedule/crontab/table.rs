@@ -11,14 +11,18 @@ use crate::schedule::error::Result;
 use crate::schedule::plain_path::plain_path;
 use crate::schedule::spec::ScheduleSpec;
 
+const REBOOT: &str = "@reboot";
+/// In seconds: networks and disks come up meanwhile.
+const AFTER_BOOT: u32 = 300;
 /// Begins the comment at the end of our lines; the policy's id follows.
 const MARK: &[u8] = b" # intellistor-agent ";
 
-/// The line of a schedule, without a line end.
+/// The lines of a schedule: its times, and the start of the machine, after which a job that was interrupted is resumed. Without
+/// a line end.
 ///
 /// # Errors
 /// [`ScheduleError::Unusable`](crate::schedule::ScheduleError::Unusable) for a path that a crontab cannot hold.
-pub(super) fn line(spec: &ScheduleSpec) -> Result<String> {
+pub(super) fn lines(spec: &ScheduleSpec) -> Result<String> {
     let mut command = quoted(plain_path("the agent", &spec.program)?);
     command.push_str(" run");
     for (flag, what, path) in spec.path_arguments() {
@@ -26,7 +30,11 @@ pub(super) fn line(spec: &ScheduleSpec) -> Result<String> {
     }
     command.push_str(spec.switches());
     // cron mails what is left, standard error: the JSON on standard output is for programs.
-    Ok(format!("{} {command} >/dev/null{}{}", spec.cron, String::from_utf8_lossy(MARK), spec.policy_id))
+    let mark = format!("{}{}", String::from_utf8_lossy(MARK), spec.policy_id);
+    Ok(format!(
+        "{} {command} >/dev/null{mark}\n{REBOOT} sleep {AFTER_BOOT} && {command} --only-unfinished >/dev/null{mark}",
+        spec.cron
+    ))
 }
 
 fn quoted(path: &str) -> String {
@@ -35,13 +43,18 @@ fn quoted(path: &str) -> String {
 
 /// The policies that have a line, with its expression where that can be read.
 pub(super) fn schedules(table: &[u8]) -> impl Iterator<Item = (&str, Option<Cron>)> {
-    table.split(|byte| *byte == b'\n').filter_map(|line| Some((policy_of(line)?, cron_of(line))))
+    scheduled(table).filter_map(|line| Some((policy_of(line)?, cron_of(line))))
 }
 
 /// What cron hands to the shell for a policy.
 pub(super) fn command(table: &[u8], policy_id: &str) -> Option<String> {
-    let line = table.split(|byte| *byte == b'\n').find(|line| policy_of(line) == Some(policy_id))?;
+    let line = scheduled(table).find(|line| policy_of(line) == Some(policy_id))?;
     command_of(std::str::from_utf8(line).ok()?)
+}
+
+/// Lines that have times.
+fn scheduled(table: &[u8]) -> impl Iterator<Item = &[u8]> {
+    table.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(REBOOT.as_bytes()))
 }
 
 fn policy_of(line: &[u8]) -> Option<&str> {
@@ -61,7 +74,7 @@ pub(super) fn command_of(line: &str) -> Option<String> {
     Some(line.splitn(6, ' ').nth(5)?.replace(r"\%", "%"))
 }
 
-/// The crontab with this policy's line replaced, added (`Some`) or removed (`None`), and how many lines the policy had.
+/// The crontab with this policy's lines replaced, added (`Some`) or removed (`None`), and how many lines the policy had.
 pub(super) fn edited(old: &[u8], policy_id: &str, line: Option<&str>) -> (Vec<u8>, usize) {
     let (mut new, mut found) = (Vec::with_capacity(old.len() + 256), 0);
     for piece in old.split_inclusive(|byte| *byte == b'\n') {

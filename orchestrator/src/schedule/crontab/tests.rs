@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::table::command_of;
+use super::table::{command_of, lines};
 use super::*;
 use crate::schedule::tests::spec;
 
@@ -76,7 +76,8 @@ const OTHERS: &[u8] =
 fn other_lines_stay_byte_for_byte() {
     let table = Table::of(OTHERS);
     assert!(!table.crontab.apply(&here("a", "0 2 * * *")).unwrap().replaced);
-    let line = "0 2 * * * '/opt/intellistor-agent' run --policy '/etc/backup/policy.yaml' >/dev/null # intellistor-agent a\n";
+    let line = "0 2 * * * '/opt/intellistor-agent' run --policy '/etc/backup/policy.yaml' >/dev/null # intellistor-agent a\n\
+                @reboot sleep 300 && '/opt/intellistor-agent' run --policy '/etc/backup/policy.yaml' --only-unfinished >/dev/null # intellistor-agent a\n";
     assert_eq!(table.text(), [OTHERS, b"\n", line.as_bytes()].concat());
     table.crontab.apply(&here("b", "0 3 * * *")).unwrap();
     let both = table.text();
@@ -85,7 +86,7 @@ fn other_lines_stay_byte_for_byte() {
     assert_eq!(table.text(), both, "applying twice changes nothing");
     table.crontab.apply(&here("a", "30 4 * * *")).unwrap();
     let changed = line.replace("0 2 *", "30 4 *");
-    let b = line.replace("0 2 *", "0 3 *").replace("agent a", "agent b");
+    let b = line.replace("0 2 *", "0 3 *").replace("agent a\n", "agent b\n");
     assert_eq!(table.text(), [OTHERS, b"\n", changed.as_bytes(), b.as_bytes()].concat());
 
     let listed = table.crontab.list().unwrap();
@@ -159,11 +160,13 @@ fn words_come_through_cron_and_sh_unchanged() {
     executable(&program);
     let policy = dir.path().join(name).with_extension("yaml");
     let spec = ScheduleSpec { program, policy: policy.clone(), ..here("a", "0 2 * * *") };
-    let line = line(&spec).unwrap();
-    let answer = SystemCommand::new(["sh", "-c", &cron(&line)]).run().unwrap();
+    let both = lines(&spec).unwrap();
+    let (line, boot) = both.split_once('\n').unwrap();
+    assert!(boot.starts_with("@reboot sleep 300 && "), "{boot}");
+    let answer = SystemCommand::new(["sh", "-c", &cron(line)]).run().unwrap();
     assert_eq!(answer.stderr.lines().collect::<Vec<_>>(), ["run", "--policy", policy.to_str().unwrap()]);
     assert_eq!(answer.code, Some(3));
-    assert_eq!(Some(cron(&line)), command_of(&line));
+    assert_eq!(Some(cron(line)), command_of(line));
 
     let table = Table::new();
     table.crontab.apply(&spec).unwrap();
@@ -189,7 +192,7 @@ fn words_come_through_cron_and_sh_unchanged() {
 fn what_a_crontab_cannot_hold_is_refused() {
     let refused = |path: &str| {
         let spec = ScheduleSpec { policy: Path::new(path).to_owned(), ..here("a", "0 2 * * *") };
-        line(&spec).unwrap_err().to_string()
+        lines(&spec).unwrap_err().to_string()
     };
     assert!(refused("policy.yaml").contains("absolute path"));
     assert!(refused("/a\n* * * * * evil").contains("control character"));

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use intellistor_storage::catalog::layout::is_policy_id;
 use intellistor_storage::disk::whole_file;
 
-use super::units::{cron_of, service_unit, timer_unit};
+use super::units::{Occasion, boot_timer_unit, cron_of, service_unit, timer_unit};
 use crate::cron::Cron;
 use crate::schedule::command::{CommandOutput, SystemCommand};
 use crate::schedule::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry, utc};
@@ -32,9 +32,14 @@ pub(crate) struct Manager {
     pub(crate) search_path: Option<OsString>,
 }
 
-/// `intellistor-agent-<policy_id>.<kind>`
+/// The first systemd that restarts units of `Type=oneshot`; earlier ones refuse a unit that asks for it.
+const RESTARTS_ONESHOT: u32 = 244;
+
+/// `intellistor-agent-<policy_id>.<kind>`, and `intellistor-agent-<policy_id>:boot.<kind>`: no policy_id has a colon, so that
+/// no other policy's unit has that name.
 fn unit(policy_id: &str, kind: &str) -> String {
-    format!("{PREFIX}{policy_id}.{kind}")
+    let separator = if kind.starts_with("boot.") { ':' } else { '.' };
+    format!("{PREFIX}{policy_id}{separator}{kind}")
 }
 
 impl Manager {
@@ -52,22 +57,33 @@ impl Manager {
 
     /// Writes the units, loads them and starts the timer.
     pub(super) fn apply(&self, spec: &ScheduleSpec, state_folder: &Path) -> Result<AppliedSchedule> {
-        let (service, timer) = (service_unit(spec, state_folder)?, timer_unit(spec));
-        let [service_file, timer_file] = self.files(&spec.policy_id);
-        let replaced = timer_file.exists();
+        let can_restart = self.version()?.is_none_or(|version| version >= RESTARTS_ONESHOT);
+        let texts = [
+            service_unit(spec, state_folder, Occasion::Scheduled, can_restart)?,
+            timer_unit(spec),
+            service_unit(spec, state_folder, Occasion::Boot, can_restart)?,
+            boot_timer_unit(spec),
+        ];
+        let files = self.files(&spec.policy_id);
+        let replaced = self.has(&spec.policy_id);
         fs::create_dir_all(&self.folder).map_err(ScheduleError::file("create", &self.folder))?;
-        let made = write_whole(&service_file, &service)
-            .and_then(|()| write_whole(&timer_file, &timer))
-            .and_then(|()| self.start(&unit(&spec.policy_id, "timer")));
+        let mut written = files.iter().zip(&texts).map(|(file, text)| write_whole(file, text));
+        let made = written.try_for_each(|written| written).and_then(|()| self.start(&spec.policy_id));
         if let Err(error) = made {
             if !replaced {
-                // The first error is the one to report.
-                let _ = fs::remove_file(&timer_file);
-                let _ = fs::remove_file(&service_file);
+                for file in &files {
+                    // The first error is the one to report.
+                    let _ = fs::remove_file(file);
+                }
             }
             return Err(error);
         }
         let mut notes = Vec::new();
+        if !can_restart {
+            notes.push(format!(
+                "a run that fails is not tried again before its next start: this systemd is older than {RESTARTS_ONESHOT}"
+            ));
+        }
         if self.is_user() {
             notes.push(
                 "runs only while you are logged in; `loginctl enable-linger` keeps your timers running"
@@ -78,21 +94,36 @@ impl Manager {
         Ok(AppliedSchedule::new(entry, &spec.cron, replaced, notes))
     }
 
-    fn start(&self, timer: &str) -> Result<()> {
+    fn start(&self, policy_id: &str) -> Result<()> {
+        let (timer, boot_timer) = (unit(policy_id, "timer"), unit(policy_id, "boot.timer"));
         self.systemctl(&["daemon-reload"])?;
-        self.systemctl(&["enable", timer])?;
+        // The timer of the machine's start is not started now: its time has passed, and it would elapse at once.
+        self.systemctl(&["enable", &timer, &boot_timer])?;
         // An active timer takes new times only when it is restarted.
-        self.systemctl(&["restart", timer]).map(drop)
+        self.systemctl(&["restart", &timer]).map(drop)
+    }
+
+    /// The number of systemd's version; `None` where it does not say.
+    fn version(&self) -> Result<Option<u32>> {
+        let shown = self.systemctl(&["--version"])?;
+        let text = String::from_utf8_lossy(&shown.stdout);
+        Ok(text.strip_prefix("systemd ").and_then(|rest| rest.split_whitespace().next()?.parse().ok()))
     }
 
     /// Stops and removes the units, with systemd's record of the last start.
     pub(super) fn remove(&self, policy_id: &str) -> Result<Option<RemovedSchedule>> {
-        let files = self.files(policy_id);
-        if !files.iter().any(|file| file.exists()) {
+        let files: Vec<PathBuf> = self.files(policy_id).into_iter().filter(|file| file.exists()).collect();
+        if files.is_empty() {
             return Ok(None);
         }
         let timer = unit(policy_id, "timer");
-        self.systemctl(&["disable", "--now", &timer])?;
+        let boot_timer = unit(policy_id, "boot.timer");
+        // A schedule of an earlier version has none of the machine's start.
+        let is_there = |name: &&str| self.folder.join(name).exists();
+        let timers: Vec<&str> = [timer.as_str(), &boot_timer].into_iter().filter(is_there).collect();
+        if !timers.is_empty() {
+            self.systemctl(&[&["disable", "--now"], &timers[..]].concat())?;
+        }
         let mut notes = Vec::new();
         if let Err(error) = self.systemctl(&["clean", "--what=state", &timer]) {
             notes.push(format!("systemd still has the time of the last start: {error}"));
@@ -106,12 +137,7 @@ impl Manager {
             }
         }
         self.systemctl(&["daemon-reload"])?;
-        Ok(Some(RemovedSchedule {
-            policy_id: policy_id.to_owned(),
-            removed: true,
-            files: files.to_vec(),
-            notes,
-        }))
+        Ok(Some(RemovedSchedule { policy_id: policy_id.to_owned(), removed: true, files, notes }))
     }
 
     /// Our timers in the unit folder, sorted by policy. systemd is asked only about those.
@@ -130,7 +156,7 @@ impl Manager {
         ids.sort();
         ids.iter()
             .map(|id| {
-                let [_, timer] = self.files(id);
+                let [_, timer, ..] = self.files(id);
                 let text = fs::read_to_string(&timer).map_err(ScheduleError::file("read", &timer))?;
                 self.entry(id, cron_of(&text).as_ref())
             })
@@ -144,7 +170,10 @@ impl Manager {
 
     /// Starts the service as the timer would and waits for its exit code.
     pub(super) fn run_now(&self, policy_id: &str, timeout: Duration) -> Result<i32> {
-        let command = self.command(&["start", "--wait", &unit(policy_id, "service")]);
+        let service = unit(policy_id, "service");
+        // Runs of before may have used up its starts. A unit that has not failed is none to reset.
+        let _ = self.command(&["reset-failed", &service]).run();
+        let command = self.command(&["start", "--wait", &service]);
         let Some(output) = command.run_for(timeout)? else {
             return Err(ScheduleError::still_running(policy_id, timeout));
         };
@@ -181,9 +210,9 @@ impl Manager {
         Ok(names.iter().map(value).collect())
     }
 
-    /// The service's file and the timer's.
-    fn files(&self, policy_id: &str) -> [PathBuf; 2] {
-        ["service", "timer"].map(|kind| self.folder.join(unit(policy_id, kind)))
+    /// The service's file and the timer's; and those of the machine's start.
+    fn files(&self, policy_id: &str) -> [PathBuf; 4] {
+        ["service", "timer", "boot.service", "boot.timer"].map(|kind| self.folder.join(unit(policy_id, kind)))
     }
 
     fn entry(&self, policy_id: &str, cron: Option<&Cron>) -> Result<ScheduleEntry> {

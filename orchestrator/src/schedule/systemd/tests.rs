@@ -6,7 +6,7 @@ use std::process::Command;
 use chrono::{NaiveDateTime, Utc};
 use proptest::prelude::*;
 
-use super::units::{on_calendar, service_unit, timer_unit};
+use super::units::{Occasion, boot_timer_unit, on_calendar, service_unit, timer_unit};
 use super::*;
 use crate::cron::Cron;
 use crate::schedule::task_scheduler::triggers::tests::expressions;
@@ -119,11 +119,20 @@ fn systemd_accepts_the_units_and_finds_the_program() {
     let folder = dir.path().join("state 100%");
     std::fs::create_dir(&folder).unwrap();
     let verify = |spec: &ScheduleSpec| {
-        std::fs::write(dir.path().join("t.service"), service_unit(spec, &folder).unwrap()).unwrap();
+        std::fs::write(
+            dir.path().join("t.service"),
+            service_unit(spec, &folder, Occasion::Scheduled, true).unwrap(),
+        )
+        .unwrap();
         std::fs::write(dir.path().join("t.timer"), timer_unit(spec)).unwrap();
+        let boot = service_unit(spec, &folder, Occasion::Boot, true).unwrap();
+        std::fs::write(dir.path().join("t:boot.service"), boot).unwrap();
+        std::fs::write(dir.path().join("t:boot.timer"), boot_timer_unit(spec)).unwrap();
         let output = Command::new("systemd-analyze")
             .args(["verify", "--man=no"])
-            .args(["t.service", "t.timer"].map(|name| dir.path().join(name)))
+            .args(
+                ["t.service", "t.timer", "t:boot.service", "t:boot.timer"].map(|name| dir.path().join(name)),
+            )
             .output()
             .expect(MISSING);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -131,7 +140,9 @@ fn systemd_accepts_the_units_and_finds_the_program() {
         (
             output.status.success(),
             said.lines()
-                .filter(|l| l.contains("/t.") || l.contains("t.service") || l.contains("t.timer"))
+                .filter(|l| {
+                    ["/t.", "/t:", "t.service", "t.timer", "t:boot."].iter().any(|name| l.contains(name))
+                })
                 .map(str::to_owned)
                 .collect::<Vec<_>>(),
         )
@@ -182,7 +193,7 @@ fn words(line: &str) -> Vec<String> {
 fn words_come_through_systemd_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let spec = ScheduleSpec { weak_passphrase: true, ..here(dir.path()) };
-    let unit = service_unit(&spec, dir.path()).unwrap();
+    let unit = service_unit(&spec, dir.path(), Occasion::Scheduled, true).unwrap();
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     let paths = [&spec.policy, spec.env_file.as_ref().unwrap(), spec.out.as_ref().unwrap()];
     let [policy, env_file, out] = paths.map(|path| path.to_str().unwrap());
@@ -197,11 +208,17 @@ fn words_come_through_systemd_unchanged() {
 fn every_setting_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let spec = here(dir.path());
-    let (service, timer) = (service_unit(&spec, Path::new("/var/lib/x y\\")).unwrap(), timer_unit(&spec));
+    let service = service_unit(&spec, Path::new("/var/lib/x y\\"), Occasion::Scheduled, true).unwrap();
+    let timer = timer_unit(&spec);
     for line in [
         "Type=oneshot",
         "WorkingDirectory=/var/lib/x y\\/",
         "SuccessExitStatus=3",
+        "Restart=on-failure",
+        "RestartSec=10min",
+        "RestartPreventExitStatus=2 4 5",
+        "StartLimitIntervalSec=82800s",
+        "StartLimitBurst=4",
         "TimeoutStartSec=72h",
         "KillSignal=SIGINT",
         "Nice=10",
@@ -227,7 +244,9 @@ fn every_setting_is_there() {
 fn accounts_and_paths_that_a_unit_cannot_hold_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut spec = here(dir.path());
-    let unit = |spec: &ScheduleSpec| service_unit(spec, dir.path()).map_err(|error| error.to_string());
+    let unit = |spec: &ScheduleSpec| {
+        service_unit(spec, dir.path(), Occasion::Scheduled, true).map_err(|error| error.to_string())
+    };
     let user = |name: &str| RunAs::User { name: name.to_owned(), password: None };
     spec.run_as = user("ana");
     let of_ana = unit(&spec).unwrap();
@@ -244,4 +263,44 @@ fn accounts_and_paths_that_a_unit_cannot_hold_are_refused() {
     assert!(unit(&spec).unwrap_err().contains("absolute path"));
     spec.policy = PathBuf::from("/a\nExecStart=/bin/sh");
     assert!(unit(&spec).unwrap_err().contains("control character"));
+}
+
+#[test]
+fn a_run_is_tried_again_where_its_next_start_is_far_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = |cron: &str, can_restart| {
+        let spec = ScheduleSpec { cron: Cron::parse(cron).unwrap(), ..here(dir.path()) };
+        let unit = service_unit(&spec, dir.path(), Occasion::Scheduled, can_restart).unwrap();
+        assert_eq!(unit.contains("Restart=on-failure"), unit.contains("StartLimitBurst=4"), "{unit}");
+        unit.lines().find_map(|line| line.strip_prefix("StartLimitIntervalSec=").map(str::to_owned))
+    };
+    for (cron, within) in [
+        ("0 2 * * *", Some("82800s")),
+        ("0 2 * * 1", Some("82800s")),
+        ("0 2 1 1 *", Some("82800s")),
+        ("0 */6 * * *", Some("18000s")),
+        ("0 8,10 * * *", Some("3600s")),
+        ("0 8,9 * * *", None),
+        ("*/15 * * * *", None),
+        ("@hourly", None),
+    ] {
+        assert_eq!(limit(cron, true).as_deref(), within, "{cron}");
+    }
+    assert_eq!(limit("0 2 * * *", false), None, "a systemd that refuses it");
+}
+
+#[test]
+fn what_the_stop_of_the_machine_interrupted_is_resumed_after_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = ScheduleSpec { cron: Cron::parse("@hourly").unwrap(), ..here(dir.path()) };
+    let service = service_unit(&spec, dir.path(), Occasion::Boot, true).unwrap();
+    let start = service.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+    assert!(start.ends_with(" --only-unfinished"), "{start}");
+    for line in ["SuccessExitStatus=3 5", "Restart=on-failure"] {
+        assert!(service.lines().any(|found| found == line), "{line} in {service}");
+    }
+    assert!(!service.contains("[Install]"), "the start of the machine would wait for it");
+    assert!(boot_timer_unit(&spec).contains("OnBootSec=5min"));
+    spec.run_as = RunAs::Caller;
+    assert!(boot_timer_unit(&spec).contains("OnStartupSec=5min"));
 }

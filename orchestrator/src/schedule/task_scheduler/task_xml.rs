@@ -11,7 +11,7 @@
 //! | `WakeToRun` | false | waking a notebook at night is the owner's decision |
 //! | `RunOnlyIfIdle`, `RunOnlyIfNetworkAvailable` | false | the run itself retries and reports what is missing |
 //! | `Priority` | 7 | below normal, the default of tasks |
-//! | restart on failure | none | the next run resumes; retrying does not help a wrong password |
+//! | `RestartOnFailure` | 3 times, every 10 minutes | for a task that could not be started. As far as is known, Task Scheduler takes a program that ended with an exit code for one that did not fail: then the next start resumes |
 //!
 //! Names are escaped here; a control character is refused, since XML 1.0 cannot hold it.
 
@@ -74,6 +74,7 @@ pub(crate) fn task_xml(
 <WakeToRun>false</WakeToRun>
 <ExecutionTimeLimit>{LIMIT}</ExecutionTimeLimit>
 <Priority>7</Priority>
+<RestartOnFailure><Interval>PT10M</Interval><Count>3</Count></RestartOnFailure>
 </Settings>
 <Actions Context="Author"><Exec><Command>{wrapper}</Command><WorkingDirectory>{folder}</WorkingDirectory></Exec></Actions>
 </Task>
@@ -177,6 +178,8 @@ mod tests {
             ("Settings/RunOnlyIfNetworkAvailable", "false"),
             ("Settings/AllowStartOnDemand", "true"),
             ("Settings/Priority", "7"),
+            ("Settings/RestartOnFailure/Interval", "PT10M"),
+            ("Settings/RestartOnFailure/Count", "3"),
             ("Actions/Exec/Command", WRAPPER),
             ("Actions/Exec/WorkingDirectory", FOLDER),
             ("Triggers/CalendarTrigger/StartBoundary", "2026-11-24T02:00:00"),
@@ -185,7 +188,7 @@ mod tests {
         ] {
             assert_eq!(child(task, path).text(), Some(value), "{path}");
         }
-        assert!(!xml.contains("RestartOnFailure") && !xml.contains("LogonType"));
+        assert!(!xml.contains("LogonType"));
         let context = child(task, "Actions").attribute("Context");
         assert_eq!(context, child(task, "Principals/Principal").attribute("id"));
     }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use intellistor::Policy;
 use intellistor::cron::Cron;
-use intellistor::schedule::{Password, RunAs, ScheduleSpec};
+use intellistor::doctor::CheckState;
+use intellistor::schedule::{Password, Rehearsal, RunAs, ScheduleSpec, rehearse};
 use intellistor::zone::Zone;
 
-use super::{ask, unseen_variables};
+use super::{Unseen, ask};
 use crate::commands::agent::metrics::MetricsArgument;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
@@ -30,6 +31,7 @@ Examples:
   intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env   at the times that the policy gives
   intellistor-agent test-schedule --policy-id docs                                                try it out
 
+What a run needs is tried first, as the account that will run it (`doctor`); what cannot work is refused. \
 A scheduled run does not see the variables of this shell: put them into the file given with --env-file. Task Scheduler \
 and systemd make up for a start that was missed while the machine was off; cron does not. On Windows, use a console \
 that was opened with \"Run as administrator\".")]
@@ -46,6 +48,9 @@ pub(crate) struct ApplySchedule {
     /// A folder for a copy of each backup
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Do not try what a run needs first
+    #[arg(long)]
+    no_check: bool,
     #[command(flatten)]
     metrics: MetricsArgument,
     #[command(flatten)]
@@ -76,7 +81,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
         .map_err(|e| Failure::new(Exit::Failed, "cannot find the path of this program").because(e))?;
     // A scheduled run has another current folder than the one in which `.env` was found.
     let env_file = environment::file(session.env_file.as_deref()).map(absolute).transpose()?;
-    for unseen in unseen_variables(session, env_file.as_deref())? {
+    for unseen in Unseen::find(session, env_file.as_deref())?.warnings() {
         session.screen.warn(unseen);
     }
     let spec = ScheduleSpec {
@@ -90,6 +95,7 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
         weak_passphrase: command.seal.weak_passphrase,
         run_as: account(command, &session.environment)?,
     };
+    let spec = if command.no_check { spec } else { check(spec, session).await? };
     let applied = ask(&session.environment, format!("cannot schedule policy {id}"), move |scheduler| {
         scheduler.apply(&spec)
     });
@@ -106,6 +112,45 @@ pub(crate) async fn run(command: &ApplySchedule, session: &Session) -> Result<Do
     }
     session.screen.note(format_args!("to test it: intellistor-agent test-schedule --policy-id {id}"));
     Done::document(&applied, Exit::Success)
+}
+
+/// Refuses what cannot work: a wrong key, missing permissions. What may work by tonight, such as a network that is down or a disk
+/// that is not mounted, is a warning.
+async fn check(spec: ScheduleSpec, session: &Session) -> Result<ScheduleSpec, Failure> {
+    let id = spec.policy_id.clone();
+    spec.check().map_err(|error| super::failure(format!("cannot schedule policy {id}"), &error))?;
+    session.screen.note(format_args!("trying what a run of {id} needs, as the account that will run it"));
+    let tried = tokio::task::spawn_blocking(move || (rehearse(&spec), spec)).await;
+    let (rehearsal, spec) =
+        tried.map_err(|e| Failure::new(Exit::Failed, "the check was not finished").because(e))?;
+    let refused = format!("policy {id} was not scheduled, since its runs would fail");
+    let test = format!("`intellistor-agent test-schedule --policy-id {id}` does");
+    match rehearsal {
+        Ok(Rehearsal::Report(report)) => {
+            let lasting: Vec<_> = report.lasting_failures().collect();
+            if let Some(first) = lasting.first() {
+                let all: Vec<_> = lasting.iter().map(|row| format!("{}: {}", row.name, row.detail)).collect();
+                let failure = Failure::configuration(refused).because(all.join("\n")).with_members(&report);
+                let advice =
+                    first.advice.clone().unwrap_or_else(|| "Correct it, then run this again".to_owned());
+                return Err(failure.hint(format!("{advice}. --no-check schedules it all the same")));
+            }
+            let rows = report.checks.iter().filter(|row| row.name != "schedule" && row.name != "variables");
+            for row in rows.filter(|row| matches!(row.state, CheckState::Failed | CheckState::Warning)) {
+                session.screen.warn(format_args!("{}: {}", row.name, row.detail));
+            }
+        }
+        Ok(Rehearsal::Refused { message, advice }) => {
+            let failure = Failure::configuration(refused).because(message);
+            return Err(match advice {
+                Some(advice) => failure.hint(format!("{advice}. --no-check schedules it all the same")),
+                None => failure.hint("--no-check schedules it all the same"),
+            });
+        }
+        Ok(Rehearsal::NotTried(why)) => session.screen.note(format_args!("{why}; {test}")),
+        Err(error) => session.screen.warn(format_args!("what a run needs was not tried: {error}; {test}")),
+    }
+    Ok(spec)
 }
 
 /// The scheduler uses the machine's zone. A list of times does not show that the shell has another one, or that the
