@@ -219,7 +219,7 @@ impl Manager {
         let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"])?;
         let is_active = state == [Some("active".to_owned())];
         let next = cron.filter(|_| is_active).and_then(|cron| cron.next_after(Zone::of_this_machine().now()));
-        let [service, timer] = self.files(policy_id);
+        let [service, timer, ..] = self.files(policy_id);
         let (last_run, last_result) = self.last_run(policy_id)?;
         let changed = fs::metadata(&timer).and_then(|timer| timer.modified()).ok();
         let text = fs::read_to_string(&service).unwrap_or_default();
