@@ -276,13 +276,13 @@ mod tests {
     #[test]
     fn what_failed_comes_first_on_any_terminal() {
         let report =
-            || StatusReport::new(vec![good("contabilidade-2026"), failed("servidor-de-arquivos")], None);
+            || StatusReport::new(vec![good("contabilidade-2026"), failed("servidor-arquivos")], None);
         let whole = table(&report()).render(Surface::plain(120));
         let lines: Vec<&str> = whole.lines().collect();
         assert!(lines[0].starts_with("POLICY") && lines[0].ends_with("GROWTH"), "{whole}");
-        assert!(lines[1].starts_with("servidor-de-arquivos  failed  5 h ago"), "{whole}");
+        assert!(lines[1].starts_with("servidor-arquivos  failed  5 h ago"), "{whole}");
         assert!(lines[2].contains("ok") && lines[2].contains("5.00 MiB"), "{whole}");
-        assert_eq!(lines[4], "servidor-de-arquivos: the last run failed: no\\nnetwork");
+        assert_eq!(lines[4], "servidor-arquivos: the last run failed: no\\nnetwork");
         for width in [40, 80] {
             let narrow = table(&report()).render(Surface::plain(width));
             let rows: Vec<&str> = narrow.lines().take(3).collect();
