@@ -1,5 +1,7 @@
 //! What every command works with.
 
+mod backups;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,8 +9,8 @@ use std::sync::Arc;
 use chrono::Timelike as _;
 use intellistor::doctor::StoreSettings;
 use intellistor::{
-    Addressing, BackupName, BackupSelector, CancellationToken, Catalog, Error, Forgotten, Identity, Machine,
-    NotifySettings, OpenOptions, Policy, Recipients, RunOptions, S3Options, StoreUrl, Throttle,
+    Addressing, CancellationToken, Catalog, Error, Identity, Machine, NotifySettings, OpenOptions, Policy,
+    Recipients, RunOptions, S3Options, StoreUrl, Throttle,
 };
 
 use crate::environment::{self, Environment, Start};
@@ -16,7 +18,7 @@ use crate::failure::Failure;
 use crate::keys::{self, Purpose};
 use crate::restore_command::{PolicyWords, RestoreCommand};
 use crate::screen::Screen;
-use crate::selection::{PolicySelection, SealArgument, Which};
+use crate::selection::{PolicySelection, SealArgument};
 
 const BUCKET: &str = "AWS_S3_BUCKET";
 const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
@@ -269,74 +271,6 @@ impl Session {
         }
     }
 
-    /// The backup that the arguments name.
-    pub(crate) async fn choose(
-        &self,
-        catalog: &Catalog,
-        identity: &Identity,
-        policy: &Policy,
-        which: &Which,
-    ) -> Result<BackupName, Failure> {
-        self.select(catalog, identity, policy, &which.selector()).await
-    }
-
-    /// The backup that a person means, to be read. A forgotten one is told.
-    pub(crate) async fn select(
-        &self,
-        catalog: &Catalog,
-        identity: &Identity,
-        policy: &Policy,
-        selector: &BackupSelector,
-    ) -> Result<BackupName, Failure> {
-        let name = self.named(catalog, identity, policy, selector).await?;
-        if matches!(selector, BackupSelector::Key(_) | BackupSelector::Prefix(_)) {
-            self.warn_if_forgotten(catalog, identity, &name).await;
-        }
-        Ok(name)
-    }
-
-    /// The backup that something is to be said about.
-    pub(crate) async fn named(
-        &self,
-        catalog: &Catalog,
-        identity: &Identity,
-        policy: &Policy,
-        selector: &BackupSelector,
-    ) -> Result<BackupName, Failure> {
-        let selected = self.unless_cancelled(catalog.select(&policy.policy_id, identity, selector)).await;
-        selected.map_err(Failure::engine(not_found(selector, "backup")))
-    }
-
-    /// A forgotten backup is used all the same: a person has named it.
-    async fn warn_if_forgotten(&self, catalog: &Catalog, identity: &Identity, name: &BackupName) {
-        match self.unless_cancelled(catalog.forgotten(name, identity)).await {
-            Ok(None) => {}
-            Ok(Some(Forgotten { why, sweeping, .. })) => {
-                let state = match sweeping {
-                    false => "and a sweep will delete it; `backup-client unforget` lists it again",
-                    true => {
-                        "and a sweep is deleting it, which cannot be taken back: restore what you need of it now"
-                    }
-                };
-                self.screen.warn(format_args!("this backup is forgotten ({why}), {state}"));
-            }
-            // Whatever it is, it fails more clearly where the backup is read.
-            Err(error) => tracing::debug!(%error, "cannot tell whether the backup is forgotten"),
-        }
-    }
-
-    /// As [`choose`](Self::choose), also where no manifest says that the backup exists.
-    pub(crate) async fn choose_archive(
-        &self,
-        catalog: &Catalog,
-        policy: &Policy,
-        which: &Which,
-    ) -> Result<BackupName, Failure> {
-        let selector = which.selector();
-        let selected = self.unless_cancelled(catalog.select_archive(&policy.policy_id, &selector)).await;
-        selected.map_err(Failure::engine(not_found(&selector, "archive")))
-    }
-
     /// The engine's error about a backup, with what was being done. Where the manifest is lost, it says how to restore without
     /// it what `only` selects, into `out`.
     pub(crate) fn backup_failure<'a>(
@@ -436,15 +370,6 @@ fn minute_of_day() -> u16 {
     let now = chrono::Local::now();
     // Below 1,440.
     (now.hour() * 60 + now.minute()) as u16
-}
-
-/// What failed, where nothing was selected.
-fn not_found(selector: &BackupSelector, what: &str) -> String {
-    match selector {
-        BackupSelector::Latest(0) => format!("cannot find the newest {what}"),
-        BackupSelector::At(_) => format!("cannot find the {what} at {selector}"),
-        _ => format!("cannot find the {what} {selector}"),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! - `<!-- play: SCENARIO -->` runs it; with `, exit 3` its last command must end with that code;
 //! - `<!-- not played: WHY -->` leaves it out;
 //! - `<!-- output -->`, before a `text` block: what the block before it prints. Each of its lines must be part of a line that was
-//!   printed; `…` stands for anything.
+//!   printed; `…` is in place of anything.
 //!
 //! Every `sh` block needs one of the first two, so that a new one is not left out by mistake.
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ellipsis_stands_for_anything() {
+    fn an_ellipsis_is_in_place_of_anything() {
         assert!(is_part("a…c", "x a b c"));
         assert!(!is_part("c…a", "x a b c"));
         assert!(!is_part("d", "x a b c"));
