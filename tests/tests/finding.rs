@@ -9,7 +9,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use chrono::Utc;
 use intellistor::UserKey;
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::program::{Client, Output, finish};
@@ -54,9 +56,17 @@ impl Sandbox {
         fs::write(path, content).unwrap();
     }
 
-    /// Backs up, and gives the key.
+    /// Backs up in full, and gives the key. No later backup has its timestamp.
     fn back_up(&self) -> String {
-        self.run("backup", &["--full"]).expect(0).key_backup().to_owned()
+        self.back_up_as(&["--full"])
+    }
+
+    fn back_up_as(&self, args: &[&str]) -> String {
+        let key = self.run("backup", args).expect(0).key_backup().to_owned();
+        while Utc::now().format("%Y%m%dT%H%M%SZ").to_string().as_str() <= timestamp(&key) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        key
     }
 
     fn run(&self, command: &str, args: &[&str]) -> Output {
@@ -464,7 +474,7 @@ fn a_policys_bytes_are_those_of_its_objects() {
     let full = sandbox.back_up();
     intellistor_tests::tree::let_age(&sandbox.at("source"));
     sandbox.write("novo.txt", "new");
-    let next = sandbox.run("backup", &[]).expect(0).key_backup().to_owned();
+    let next = sandbox.back_up_as(&[]);
     let alone = sandbox.back_up();
     let stats = sandbox.run("stats", &["--depth", "1"]).expect(0).json;
     let size = |key: &str| fs::metadata(sandbox.object(key)).unwrap().len();
