@@ -104,9 +104,13 @@ pub(super) fn latest_run(evidence: &Evidence<'_>) -> Option<LatestRun> {
     let stopped = evidence.stopped.map(|job| of_stopped(job, evidence.progress, log_of(&job.name.timestamp)));
     let failed = evidence.failed_starts.iter().map(of_failed_start);
     let known = ended.into_iter().chain(stopped).chain(failed).max_by_key(LatestRun::at);
-    let is_told =
-        |log: &LogFile| evidence.failed_starts.iter().any(|failed| failed.log.as_ref() == Some(&log.path));
-    let log = evidence.newest_log.as_ref().filter(|log| !evidence.running && !is_told(log)).and_then(of_log);
+    // Runs in the same second are named after later ones.
+    let jobs = [evidence.stopped, evidence.ended].into_iter().flatten();
+    let is_known = |log: &LogFile| {
+        jobs.clone().any(|job| job.name.timestamp == log.timestamp)
+            || evidence.failed_starts.iter().any(|failed| failed.log.as_ref() == Some(&log.path))
+    };
+    let log = evidence.newest_log.as_ref().filter(|log| !evidence.running && !is_known(log)).and_then(of_log);
     // A log whose run is known says nothing more.
     let is_news = |log: &LatestRun| known.as_ref().is_none_or(|known| log.began > Some(known.at()));
     let known = match log.filter(is_news) {
