@@ -23,7 +23,7 @@ mod bucket;
 mod checks;
 mod endpoint;
 mod examination;
-mod finding;
+pub(crate) mod finding;
 mod folder;
 mod free_space;
 mod home;
@@ -57,7 +57,7 @@ pub use subject::{AgentSubject, ConfiguredKey, StoreOf, StoreSettings, Subject};
 /// For the removal of what was written, once the checks have ended.
 const CLEAN_UP: Duration = Duration::from_secs(15);
 
-/// Makes all checks that apply. `begins` is told the name of each before it is made.
+/// Makes all checks that apply. `begins` gets the name of each before it is made.
 ///
 /// # Errors
 /// [`Error::Interrupted`] when `cancel` is cancelled.

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_stands_below_what_was_seen_and_lines_fit() {
+    fn advice_is_below_what_was_seen_and_lines_fit() {
         let wide = render(&marks(), Surface::plain(80), true);
         let expected = "\
 ✓ policy                        docs: 1 path

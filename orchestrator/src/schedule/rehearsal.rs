@@ -5,7 +5,7 @@
 
 use super::error::Result;
 use super::spec::ScheduleSpec;
-use crate::doctor::DoctorReport;
+use crate::doctor::finding::DoctorReport;
 
 /// What the agent's `doctor` said.
 #[derive(Debug)]
