@@ -11,6 +11,7 @@
 //! | `environment`, `keys`, `home` | variables, the `.env` file, where the key comes from, where the agent keeps its state |
 //! | `plain_text`, `trusted` | files that people write: how they are encoded, and who else can write them |
 //! | `session` | what a command works with: settings, policy, store, the chosen backup |
+//! | `around` | what a policy has around its runs: rates, hooks, notices |
 //! | `failure`, `hints`, `exit` | what went wrong and what to do about it, for a person, as JSON and as an exit code |
 //! | `output`, `screen`, `progress`, `units` | standard output, standard error, and what is drawn there |
 //! | `restore_command`, `quoting` | command lines that work when pasted |
@@ -19,6 +20,7 @@
 //! | `memory`, `open_files` | limits of the process |
 
 mod arguments;
+mod around;
 mod changed;
 mod commands;
 mod environment;

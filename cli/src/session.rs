@@ -6,10 +6,9 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::Timelike as _;
 use intellistor::doctor::StoreSettings;
 use intellistor::{
-    Addressing, CancellationToken, Catalog, Error, Identity, Machine, NotifySettings, OpenOptions, Policy,
+    Addressing, CancellationToken, Catalog, Error, Identity, Machine, OpenOptions, Policy,
     Recipients, RunOptions, S3Options, StoreUrl, Throttle,
 };
 
@@ -19,6 +18,7 @@ use crate::keys::{self, Purpose};
 use crate::restore_command::{PolicyWords, RestoreCommand};
 use crate::screen::Screen;
 use crate::selection::{PolicySelection, SealArgument};
+use crate::zone;
 
 const BUCKET: &str = "AWS_S3_BUCKET";
 const ADDRESSING: &str = "INTELLISTOR_S3_ADDRESSING";
@@ -206,7 +206,7 @@ impl Session {
         let machine = self.machine()?;
         let variables = self.is_of_one_store.then(|| self.environment.for_store());
         let limits = policy.and_then(|policy| policy.limits);
-        let throttle = limits.map(|limits| Arc::new(Throttle::new(limits, minute_of_day)));
+        let throttle = limits.map(|limits| Arc::new(Throttle::new(limits, zone::minute_of_day)));
         let (s3, stop) = (self.s3_options()?, self.cancel.clone());
         let options = OpenOptions { s3, variables, must_exist, stop, throttle };
         let store = async { Ok(Catalog::new(url.open_with(options).await?)) };
@@ -305,36 +305,6 @@ impl Session {
         RestoreCommand { env_file, policy, key, without_manifest, only, out, in_place, overwrite }
     }
 
-    /// Says how fast bytes may go, for a line that is not used up looks like a fault.
-    pub(crate) fn note_limits(&self, policy: &Policy) {
-        if let Some(limits) = policy.limits {
-            self.screen.note(format_args!("the policy limits {limits}"));
-        }
-    }
-
-    /// Secrets and proxies of notices, and the command in them that restores a backup of the policy in a file.
-    pub(crate) fn notify_settings(&self, policy: Option<&Path>) -> NotifySettings {
-        let mut settings = NotifySettings { variables: self.environment.for_store(), restore_command: None };
-        if let Some(policy) = policy {
-            let (session, policy) = (self.clone(), policy.to_owned());
-            let command = move |key: &str| session.restore_command(policy.as_path(), key).line();
-            settings.restore_command = Some(Arc::new(command));
-        }
-        settings
-    }
-
-    /// Says what of a policy only the agent does.
-    pub(crate) fn note_agent_only(&self, policy: &Policy) {
-        let fields = [("hooks", policy.hooks.is_some()), ("notify", !policy.notify.is_empty())];
-        let fields: Vec<_> = fields.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect();
-        if !fields.is_empty() {
-            self.screen.note(format_args!(
-                "the policy's {} are not used here: `intellistor-agent run` does that",
-                fields.join(" and ")
-            ));
-        }
-    }
-
     /// Says which stores are new: a disk that is not mounted looks like one. `again`: what to do once it is.
     pub(crate) fn note_new_stores(&self, folders: &[PathBuf], again: &str) {
         for folder in folders {
@@ -363,13 +333,6 @@ impl Session {
     pub(crate) fn run_options(&self) -> RunOptions {
         RunOptions { cancel: self.cancel.clone(), ..RunOptions::default() }
     }
-}
-
-/// By this machine's clock and time zone.
-fn minute_of_day() -> u16 {
-    let now = chrono::Local::now();
-    // Below 1,440.
-    (now.hour() * 60 + now.minute()) as u16
 }
 
 #[cfg(test)]

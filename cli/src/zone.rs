@@ -1,4 +1,6 @@
-//! The warning about the time zone in which times are shown or kept.
+//! The time zone in which times are shown or kept.
+
+use chrono::Timelike as _;
 
 use crate::screen::Screen;
 
@@ -12,4 +14,11 @@ pub(crate) fn warn(screen: &Screen) {
     if let Some(problem) = intellistor::zone::problem_with(of_the_shell().as_deref()) {
         screen.warn(problem);
     }
+}
+
+/// By this machine's clock and time zone.
+pub(crate) fn minute_of_day() -> u16 {
+    let now = chrono::Local::now();
+    // Below 1,440.
+    (now.hour() * 60 + now.minute()) as u16
 }

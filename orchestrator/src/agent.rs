@@ -13,7 +13,7 @@
 //! | `known_stores`, `orphans` | is this the store of earlier runs; abandoned uploads |
 //! | `job_run`, `reconcile`, `failure_action` | the job's own steps and attempts; what the store has of it; what an error means |
 //! | `retire` | what the policy forgets and deletes once a backup was made |
-//! | `hooks`, `notices` | the policy's commands around a backup; who is told of it |
+//! | `hooks`, `notices` | the policy's commands around a backup; who is notified of it |
 //! | `settle`, `abandon`, `close` | what becomes of the job |
 //! | `log`, `log_list`, `ship_logs` | a run's log; those on this machine; their upload to the store |
 //! | `home`, `setup`, `monitor` | folders, input, what other processes see and ask of a run |

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::policy::Hooks;
+pub(crate) use process::HookVariables;
 use process::{Ended, Stop};
 
 /// What a command that is to clean up gets, once the run is stopped: whatever stops the run waits 10 s.
@@ -43,9 +44,6 @@ impl HookKind {
         }
     }
 }
-
-/// Variables for hooks, without their common beginning.
-pub(crate) type HookVariables = Vec<(&'static str, String)>;
 
 /// Runs the commands of one kind, in their order. The first `before` that fails is the last; of the others each is run, since
 /// they clean up.

@@ -29,7 +29,7 @@
 //! | `lifecycle` | what becomes of backups: kept, forgotten, held, swept, locked, copied |
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `calendar`, `machine` | reasons for exit code 3; timestamps and wrong clocks; days of a time zone; which machine this is |
-//! | `notify`, `hooks` | who is told of a run; commands around it |
+//! | `notify`, `hooks` | who is notified of a run; commands around it |
 //! | `cron` | cron expressions |
 //! | [`doctor`] | tries everything that a run needs, and says what to do |
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |

@@ -1,22 +1,24 @@
-//! Notices: people and monitors are told how a run of the agent ended.
+//! Notices: people and monitors are notified how a run of the agent ended.
 //!
 //! **In:** an [`Event`], made when a run has ended and its log is in the store; the policy's rules; secrets and proxies, as
 //! variables. **Out:** JSON documents, requests to healthchecks.io, mails. **Bounds:** the notices of a run are sent at the
 //! same time and take [`SEND_TIMEOUT`] together, those of its start [`START_TIMEOUT`] beside the run. One that fails or
 //! hangs is a warning, and changes neither the backup nor the exit code. **Blocks:** a thread of the runtime's pool for each
-//! notice. **After a crash:** nothing is told of the run that crashed but by the run that resumes it; none is told twice.
+//! notice. **After a crash:** no one hears of the run that crashed but from the run that resumes it.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `event` | what has happened, as it is posted |
 //! | `text` | the same for a person |
-//! | `http` | requests: proxies, authorities, no redirects |
+//! | `sender` | secrets, proxies and time of one notice |
+//! | `http` | requests: no redirects |
 //! | `webhook`, `healthchecks`, `mail` | the kinds of notices |
 
 mod event;
 mod healthchecks;
 mod http;
 mod mail;
+mod sender;
 mod text;
 mod webhook;
 
@@ -25,21 +27,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use intellistor_storage::objects::{Outbound, Variables};
+use intellistor_storage::objects::Variables;
 use intellistor_telemetry::Escaped;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
-use crate::policy::{Channel, NotifyRule, Occasion, Policy, Secret, Variable, check_url};
+use crate::policy::{Channel, NotifyRule, Occasion, Policy};
+use sender::Sender;
 
-pub(crate) use event::{Event, EventLog};
+pub(crate) use event::{Event, EventBackup, EventLog, EventMissed, bounded as bounded_text};
 
 /// For all notices of a run together.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// One of them gives up by itself before, so that it can say what was slow.
 const ONE_TIMEOUT: Duration = Duration::from_secs(8);
-/// For what is told when a run begins. The run does not wait for it.
+/// For the notices of a run's start. The run does not wait for it.
 const START_TIMEOUT: Duration = Duration::from_secs(3);
 /// Characters of a failure that are shown: a server's answer is hostile.
 const MOST_SHOWN: usize = 300;
@@ -96,21 +98,21 @@ impl<'a> Notifier<'a> {
 
     /// Says that a run begins, to those that measure it.
     pub(crate) fn start(&self) -> Sent {
-        let is_told = |rule: &&NotifyRule| matches!(rule.channel, Channel::Healthchecks { .. });
-        let tasks = self.rules.iter().filter(is_told).map(|rule| self.send(rule, None, START_TIMEOUT));
+        let is_concerned = |rule: &&NotifyRule| matches!(rule.channel, Channel::Healthchecks { .. });
+        let tasks = self.rules.iter().filter(is_concerned).map(|rule| self.send(rule, None, START_TIMEOUT));
         Sent::new(tasks.collect(), START_TIMEOUT)
     }
 
     /// Tells all who want to know.
     pub(crate) fn tell(&self, event: &Event) -> Sent {
-        let event = Arc::new(event.clone());
-        let is_told = |rule: &&NotifyRule| {
+        let event = Arc::new(Event { text: text::paragraph(event), ..event.clone() });
+        let is_concerned = |rule: &&NotifyRule| {
             let is_check = matches!(rule.channel, Channel::Healthchecks { .. });
-            // A check is told of each run; what was missed it knows by itself.
+            // A check is notified of each run; what was missed it knows by itself.
             if is_check { event.occasion != Occasion::Missed } else { rule.on.contains(&event.occasion) }
         };
-        let told = self.rules.iter().filter(is_told);
-        let tasks = told.map(|rule| self.send(rule, Some(event.clone()), ONE_TIMEOUT)).collect();
+        let notified = self.rules.iter().filter(is_concerned);
+        let tasks = notified.map(|rule| self.send(rule, Some(event.clone()), ONE_TIMEOUT)).collect();
         Sent::new(tasks, SEND_TIMEOUT)
     }
 
@@ -131,7 +133,7 @@ impl<'a> Notifier<'a> {
                     healthchecks::ping(&sender, url, &rule.on, event.as_deref())
                 }
                 (Channel::Mail(mail), Some(event)) => mail::send(&sender, mail, &event),
-                // Only checks are told of starts.
+                // Only checks are notified of starts.
                 (_, None) => Ok(()),
             };
             sent.map_err(|reason| {
@@ -173,38 +175,4 @@ fn shown(channel: &Channel) -> String {
 fn bounded(text: &str) -> String {
     let cut: String = text.chars().take(MOST_SHOWN).collect();
     Escaped(cut).to_string()
-}
-
-/// What a kind of notice sends with.
-struct Sender {
-    variables: Variables,
-    timeout: Duration,
-}
-
-impl Sender {
-    fn outbound(&self) -> Result<Outbound, String> {
-        Outbound::read(&self.variables)
-    }
-
-    fn secret(&self, variable: &Variable) -> Result<Zeroizing<String>, String> {
-        let name = variable.name();
-        let value = self.variables.get(name).map(Zeroizing::new);
-        let value = value.ok_or_else(|| format!("{name} is not set. Set it in the environment file"))?;
-        if value.contains(char::is_control) {
-            return Err(format!("{name} contains a control character"));
-        }
-        Ok(value)
-    }
-
-    fn url(&self, url: &Secret, has_token: bool) -> Result<Zeroizing<String>, String> {
-        match url {
-            Secret::Url(url) => Ok(Zeroizing::new(url.clone())),
-            Secret::Variable(variable) => {
-                let url = self.secret(variable)?;
-                check_url(&url, has_token)
-                    .map_err(|reason| format!("{} cannot be used: {reason}", variable.name()))?;
-                Ok(url)
-            }
-        }
-    }
 }

@@ -21,6 +21,7 @@ pub mod nightly_backups;
 #[cfg(unix)]
 pub mod played_page;
 pub mod program;
+pub mod recorder;
 #[cfg(unix)]
 pub mod pty;
 #[cfg(unix)]

@@ -89,7 +89,7 @@ impl Agent {
         let catalog = &catalog.under(policy);
         let folder = self.home.create(&policy.policy_id)?;
         let mut queue = Queue::open(&folder)?;
-        let notices = RunNotices::begin(self, policy, &options.notify, catalog.machine.host(), &queue);
+        let notices = RunNotices::begin(&self.home, policy, &options.notify, catalog.machine.host(), &queue);
         // Before anything is written to the store, a log included.
         if let Err(error) = check(&queue, catalog, policy, &options) {
             let reason = with_advice(&error);
@@ -160,7 +160,7 @@ impl Agent {
         reason: &str,
         log: Option<PathBuf>,
     ) -> Vec<String> {
-        notices::failed_start(self, policy, settings, reason, log).await
+        notices::failed_start(&self.home, policy, settings, reason, log).await
     }
 
     fn log_failed_start(&self, queue: &mut Queue, policy_id: &str, reason: &str) -> Result<PathBuf> {

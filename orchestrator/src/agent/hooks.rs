@@ -1,4 +1,4 @@
-//! The policy's commands around a job, and what they are told of it.
+//! The policy's commands around a job, and what they know of it.
 //!
 //! **In:** the job and its outcome. **Out:** an error that stops the run (`before`), a warning with exit code 3 (`after`), a
 //! notice (`on_failure`). **After a crash:** see [`hooks`](crate::hooks).

@@ -7,20 +7,25 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Local, Utc};
-use intellistor_storage::state::Queue;
+use intellistor_storage::manifest::Problem;
+use intellistor_storage::state::{self, Queue};
 use intellistor_telemetry::run_log;
 
-use crate::agent::handle::Agent;
+use crate::advice::with_advice;
+use crate::agent::home::Home;
 use crate::agent::log::AgentLog;
+use crate::agent::monitor;
 use crate::agent::report::AgentReport;
+use crate::agent::status::PolicyStatus;
 use crate::cron::{Cron, MissedStarts, missed_starts};
+use crate::error::Error;
 use crate::machine::this_machine;
-use crate::notify::{Event, EventLog, Notifier, NotifySettings, Sent};
-use crate::policy::Policy;
+use crate::notify::{Event, EventBackup, EventLog, Notifier, NotifySettings, Sent, bounded_text};
+use crate::policy::{Occasion, Policy};
 
 /// What a run's notices are made of.
 pub(super) struct RunNotices<'a> {
-    agent: &'a Agent,
+    home: &'a Home,
     policy: &'a Policy,
     notifier: Notifier<'a>,
     host: String,
@@ -30,17 +35,17 @@ pub(super) struct RunNotices<'a> {
 impl<'a> RunNotices<'a> {
     /// Tells that a run begins, and which starts before it did not take place. Waits for nothing.
     pub(super) fn begin(
-        agent: &'a Agent,
+        home: &'a Home,
         policy: &'a Policy,
         settings: &'a NotifySettings,
         host: &str,
         queue: &Queue,
     ) -> Self {
         let notifier = Notifier::new(policy, settings);
-        let mut notices = Self { agent, policy, notifier, host: host.to_owned(), at_start: Vec::new() };
+        let mut notices = Self { home, policy, notifier, host: host.to_owned(), at_start: Vec::new() };
         if !notices.notifier.is_silent() {
             notices.at_start.push(notices.notifier.start());
-            if let Some(missed) = missed(agent, policy, queue) {
+            if let Some(missed) = missed(home, policy, queue) {
                 let event = Event::of_missed(policy, host, &missed, notices.last_backup());
                 notices.at_start.push(notices.notifier.tell(&event));
             }
@@ -53,12 +58,50 @@ impl<'a> RunNotices<'a> {
         if self.notifier.is_silent() {
             return;
         }
-        let last_backup = report.outcome.is_err().then(|| self.last_backup()).flatten();
-        let restore = |key: &str| self.notifier.restore_command(key);
-        let event = Event::of_run(report, self.policy, (&self.host, store), last_backup, restore);
+        let event = self.event_of(report, store);
         let failures = self.send(event).await;
-        log_failures(self.agent, &self.policy.policy_id, &report.name.timestamp, &failures);
+        log_failures(self.home, &self.policy.policy_id, &report.name.timestamp, &failures);
         report.notices.extend(failures);
+    }
+
+    /// `None` where a person has stopped it, or the system is going down and will resume it.
+    fn event_of(&self, report: &AgentReport, store: String) -> Option<Event> {
+        let occasion = match &report.outcome {
+            Ok(backup) if backup.is_complete() => Occasion::Success,
+            Ok(_) => Occasion::Warnings,
+            Err(Error::Interrupted | Error::Cancelled) => return None,
+            Err(_) => Occasion::Failed,
+        };
+        let mut event = Event::new(occasion, self.policy, &self.host);
+        event.run = Some(report.name.timestamp.clone());
+        event.state = Some(report.state);
+        event.store = Some(store);
+        event.log = Some(EventLog { local: report.log.clone(), s3: report.log_key.clone() });
+        let mut warnings = report.notices.clone();
+        match &report.outcome {
+            Ok(backup) => {
+                warnings.extend(backup.warnings.clone());
+                let problem = |of: &Problem| format!("{}: {}", of.relative_path, of.reason);
+                warnings.extend(backup.problems.iter().map(problem));
+                event.backup = Some(EventBackup {
+                    backup_id: backup.name.backup_id.clone(),
+                    key_backup: backup.key_backup.clone(),
+                    files: backup.totals.files,
+                    bytes: backup.totals.bytes,
+                    archive_bytes: backup.archive_bytes,
+                    skipped: backup.totals.skipped,
+                    changed: backup.totals.changed,
+                    seconds: backup.seconds,
+                    cli_restore: self.notifier.restore_command(&backup.key_backup),
+                });
+            }
+            Err(error) => {
+                event.error = Some(bounded_text(&with_advice(error)));
+                event.resumes = report.will_resume();
+                event.last_backup = self.last_backup();
+            }
+        }
+        Some(event.with_warnings(warnings))
     }
 
     /// Tells that a run could not begin, and why. Answers what failed.
@@ -71,7 +114,7 @@ impl<'a> RunNotices<'a> {
         let event = Event::of_failed_start(self.policy, &self.host, reason, self.last_backup(), log);
         let failures = self.send(Some(event)).await;
         if let Some(timestamp) = timestamp {
-            log_failures(self.agent, &self.policy.policy_id, &timestamp, &failures);
+            log_failures(self.home, &self.policy.policy_id, &timestamp, &failures);
         }
         failures
     }
@@ -90,29 +133,32 @@ impl<'a> RunNotices<'a> {
 
     /// The newest backup that this machine remembers.
     fn last_backup(&self) -> Option<String> {
-        let status = self.agent.status(&self.policy.policy_id).ok()?;
+        let folder = self.home.queue_folder(&self.policy.policy_id);
+        let snapshot = state::snapshot(&folder).ok()?;
+        let status =
+            PolicyStatus::new(self.policy.policy_id.clone(), snapshot, monitor::read_progress(&folder));
         status.last_backup.map(|(job, _)| job.timestamp)
     }
 }
 
 /// Tells that a run could not even open its store. Answers what failed.
 pub(super) async fn failed_start(
-    agent: &Agent,
+    home: &Home,
     policy: &Policy,
     settings: &NotifySettings,
     reason: &str,
     log: Option<PathBuf>,
 ) -> Vec<String> {
     let (notifier, host) = (Notifier::new(policy, settings), this_machine().host().to_owned());
-    RunNotices { agent, policy, notifier, host, at_start: Vec::new() }.failed_start(reason, log).await
+    RunNotices { home, policy, notifier, host, at_start: Vec::new() }.failed_start(reason, log).await
 }
 
 /// Writes into a log that is closed: the store has it as it was.
-fn log_failures(agent: &Agent, policy_id: &str, timestamp: &str, failures: &[String]) {
+fn log_failures(home: &Home, policy_id: &str, timestamp: &str, failures: &[String]) {
     if failures.is_empty() {
         return;
     }
-    match AgentLog::open(&agent.logs_folder(policy_id), policy_id, timestamp) {
+    match AgentLog::open(&home.logs_folder(policy_id), policy_id, timestamp) {
         Ok(log) => log.span().in_scope(|| failures.iter().for_each(|failure| tracing::warn!("{failure}"))),
         Err(error) => tracing::warn!(%error, "cannot log which notices failed"),
     }
@@ -124,14 +170,14 @@ fn timestamp_of(log: &std::path::Path) -> Option<String> {
 }
 
 /// Starts of the policy's schedule since its last run here, of any outcome. A policy that never ran here missed nothing.
-fn missed(agent: &Agent, policy: &Policy, queue: &Queue) -> Option<MissedStarts<Local>> {
+fn missed(home: &Home, policy: &Policy, queue: &Queue) -> Option<MissedStarts<Local>> {
     let cron = Cron::parse(policy.schedule.as_deref()?).ok()?;
     let ended =
         queue.history().ok()?.into_iter().flat_map(|job| [Some(job.began_ms), job.ended_ms]).flatten();
     let ended = ended.filter_map(DateTime::from_timestamp_millis);
     // A start that failed before there was a job has a log alone, and a job that is resumed again and again writes into its
     // first log.
-    let logs = run_log::list(&agent.logs_folder(&policy.policy_id)).unwrap_or_default();
+    let logs = run_log::list(&home.logs_folder(&policy.policy_id)).unwrap_or_default();
     let written = logs.into_iter().filter_map(|log| std::fs::metadata(log.path).ok()?.modified().ok());
     let now = Local::now();
     // A time to come is that of a clock that was wrong.

@@ -8,8 +8,10 @@ use intellistor_telemetry::Escaped;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
-use super::HookVariables;
 use super::output::{Output, SharedOutput};
+
+/// Variables for hooks, without their common beginning.
+pub(crate) type HookVariables = Vec<(&'static str, String)>;
 
 /// What each variable for hooks begins with.
 const PREFIX: &str = "INTELLISTOR_";

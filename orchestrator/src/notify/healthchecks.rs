@@ -1,8 +1,10 @@
 //! The requests of healthchecks.io, which other monitors take, too: `/start` when a run begins, none when a backup was made,
 //! `/fail` when there is none. The body is the summary, which is shown beside the check.
 
+use super::event::Event;
 use super::http::{Post, post};
-use super::{Event, Sender, text};
+use super::sender::Sender;
+use super::text;
 use crate::policy::{Occasion, Secret};
 
 /// No event is a start. `failures`: which results are failures to the check.

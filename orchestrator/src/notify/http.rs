@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Proxy};
 
-use super::Sender;
+use super::sender::Sender;
 use crate::policy::shown_url;
 
 const USER_AGENT: &str = concat!("intellistor/", env!("CARGO_PKG_VERSION"));

@@ -8,7 +8,9 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{SmtpTransport, Transport as _};
 
-use super::{Event, Sender, text};
+use super::event::Event;
+use super::sender::Sender;
+use super::text;
 use crate::policy::{MailRule, SmtpSecurity};
 
 pub(super) fn send(sender: &Sender, rule: &MailRule, event: &Event) -> Result<(), String> {

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use intellistor_telemetry::Escaped;
 
-use super::Event;
-use super::event::EventMissed;
+use super::event::{Event, EventMissed};
 use crate::policy::Occasion;
 
 /// One line, without what could end a header.

@@ -1,7 +1,8 @@
 //! A POST with the event as JSON. Its member `text` is the summary, which Slack, Mattermost and Google Chat show.
 
+use super::event::Event;
 use super::http::{Post, post as send};
-use super::{Event, Sender};
+use super::sender::Sender;
 use crate::policy::{Secret, Variable};
 
 pub(super) fn post(

@@ -75,7 +75,7 @@ pub struct Policy {
     /// The store's name of a class for archives, such as `STANDARD_IA`.
     #[serde(default, deserialize_with = "fields::storage_class")]
     pub storage_class: Option<String>,
-    /// Who is told of runs of the agent, and of what.
+    /// Who is notified of runs of the agent, and of what.
     #[serde(default, deserialize_with = "notify::notify")]
     pub notify: Vec<NotifyRule>,
     /// Commands that the agent runs before and after a backup.

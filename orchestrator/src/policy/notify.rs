@@ -1,4 +1,4 @@
-//! `notify`: who is told of a run, and of what.
+//! `notify`: who is notified of a run, and of what.
 //!
 //! A secret is never in a policy. Where one belongs, the policy has `env:NAME`, and the environment has the value under a
 //! name that begins with `INTELLISTOR_NOTIFY_`.
@@ -54,7 +54,7 @@ pub struct NotifyRule {
     pub on: Vec<Occasion>,
 }
 
-/// How someone is told.
+/// How someone is notified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Channel {
     /// A POST with a JSON document.
@@ -188,7 +188,7 @@ pub(crate) fn check_url(url: &str, has_token: bool) -> Result<(), &'static str> 
     }
     let is_here = host == "localhost" || host.starts_with("127.") || host == "[::1]";
     if is_plain && has_token && !is_here {
-        return Err("the token would be readable on its way: write https://");
+        return Err("the token would be readable in transit: write https://");
     }
     Ok(())
 }
@@ -268,14 +268,14 @@ impl NotifyRule {
         let bad = |reason| Err(PolicyError::BadNotify { reason });
         if self.on.is_empty() {
             return bad(
-                "`on` is empty, so no one would be told. Leave it out, or write on: [failed, warnings, missed]",
+                "`on` is empty, so no one would be notified. Leave it out, or write on: [failed, warnings, missed]",
             );
         }
         let is_healthchecks = matches!(self.channel, Channel::Healthchecks { .. });
         let is_of_checks = |on: &Occasion| matches!(on, Occasion::Failed | Occasion::Warnings);
         if is_healthchecks && !(self.on.iter().all(is_of_checks) && self.on.contains(&Occasion::Failed)) {
             return bad(
-                "`healthchecks` is told of every run, and notices missed ones itself: its `on` says which results are failures, [failed] or [failed, warnings]",
+                "`healthchecks` is notified of every run, and notices missed ones itself: its `on` says which results are failures, [failed] or [failed, warnings]",
             );
         }
         Ok(())
@@ -306,7 +306,7 @@ impl MailRule {
             }
         }
         if security == SmtpSecurity::None && user.is_some() {
-            return bad("a password would be readable on its way: with `security: none` there is no `user`");
+            return bad("a password would be readable in transit: with `security: none` there is no `user`");
         }
         if password.is_some() && user.is_none() {
             return bad("`password` belongs to a `user`");

@@ -110,7 +110,7 @@ async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Sessio
 }
 
 /// Opens the policy's store. A failure is logged as a run's, so that it is found where a run of last night is looked for, and
-/// told to those whom the policy names.
+/// those whom the policy names are notified.
 pub(super) async fn open(
     policy: &Policy,
     agent: &Agent,
@@ -132,8 +132,8 @@ pub(super) async fn open(
     // Who stopped it knows.
     if failure.exit() != Exit::Interrupted {
         let settings = session.notify_settings(None);
-        let untold = agent.notify_failed_start(policy, &settings, &reason, log.clone());
-        untold.await.into_iter().for_each(|untold| session.screen.warn(untold));
+        let failed = agent.notify_failed_start(policy, &settings, &reason, log.clone());
+        failed.await.into_iter().for_each(|failed| session.screen.warn(failed));
     }
     Err(match log {
         Some(log) => failure.with("log", serde_json::json!({ "local": log.to_string_lossy() })),
