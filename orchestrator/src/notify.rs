@@ -35,7 +35,7 @@ use tokio::time::Instant;
 use crate::policy::{Channel, NotifyRule, Occasion, Policy};
 use sender::Sender;
 
-pub(crate) use event::{Event, EventBackup, EventLog, EventMissed, bounded as bounded_text};
+pub(crate) use event::{Event, EventBackup, EventLog, bounded as bounded_text};
 
 /// For all notices of a run together.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
