@@ -21,9 +21,9 @@ pub mod nightly_backups;
 #[cfg(unix)]
 pub mod played_page;
 pub mod program;
-pub mod recorder;
 #[cfg(unix)]
 pub mod pty;
+pub mod recorder;
 #[cfg(unix)]
 pub mod run_history;
 #[cfg(unix)]

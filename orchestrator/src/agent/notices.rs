@@ -8,19 +8,18 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Local, Utc};
 use intellistor_storage::manifest::Problem;
-use intellistor_storage::state::{self, Queue};
+use intellistor_storage::state::{self, Queue, Snapshot};
 use intellistor_telemetry::run_log;
 
 use crate::advice::with_advice;
 use crate::agent::home::Home;
 use crate::agent::log::AgentLog;
-use crate::agent::monitor;
 use crate::agent::report::AgentReport;
-use crate::agent::status::PolicyStatus;
 use crate::cron::{Cron, MissedStarts, missed_starts};
 use crate::error::Error;
 use crate::machine::this_machine;
 use crate::notify::{Event, EventBackup, EventLog, Notifier, NotifySettings, Sent, bounded_text};
+use crate::operations::report::BackupReport;
 use crate::policy::{Occasion, Policy};
 
 /// What a run's notices are made of.
@@ -133,11 +132,14 @@ impl<'a> RunNotices<'a> {
 
     /// The newest backup that this machine remembers.
     fn last_backup(&self) -> Option<String> {
-        let folder = self.home.queue_folder(&self.policy.policy_id);
-        let snapshot = state::snapshot(&folder).ok()?;
-        let status =
-            PolicyStatus::new(self.policy.policy_id.clone(), snapshot, monitor::read_progress(&folder));
-        status.last_backup.map(|(job, _)| job.timestamp)
+        let snapshot = state::snapshot(&self.home.queue_folder(&self.policy.policy_id)).ok()?;
+        let (Snapshot::Running(_, view) | Snapshot::Idle(view)) = snapshot;
+        let made = view
+            .history
+            .into_iter()
+            .chain(view.last_good)
+            .find(|job| job.summary::<BackupReport>().is_some());
+        made.map(|job| job.name.timestamp)
     }
 }
 
