@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use intellistor::doctor::StoreSettings;
 use intellistor::{
-    Addressing, CancellationToken, Catalog, Error, Identity, Machine, OpenOptions, Policy,
-    Recipients, RunOptions, S3Options, StoreUrl, Throttle,
+    Addressing, CancellationToken, Catalog, Error, Identity, Machine, OpenOptions, Policy, Recipients,
+    RunOptions, S3Options, StoreUrl, Throttle,
 };
 
 use crate::environment::{self, Environment, Start};
