@@ -23,6 +23,7 @@ mod file_writer;
 mod folder;
 mod folders;
 mod inspector;
+mod modified;
 mod naming;
 mod occupied;
 mod path;

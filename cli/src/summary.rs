@@ -1,5 +1,5 @@
 //! The end of a run, for a person at a terminal: two or three lines that say what was done, how much, how long it took, what was
-//! left out, where it lies and what to do with it.
+//! left out, where it is and what to do with it.
 //!
 //! **In:** the reports of operations. **Out:** a [`Summary`], which the [`Screen`](crate::screen::Screen) writes to standard error
 //! as the last thing of the run, below the JSON where standard output is the same terminal. Where standard error is no terminal,
@@ -13,13 +13,23 @@ use intellistor::{
 };
 use intellistor_telemetry::Escaped;
 
-use crate::output::table::Tone;
 use crate::units::{counted, duration};
 
 /// The most names in a line.
 const MOST_NAMES: usize = 3;
 /// A reason that is longer is cut here, in characters: the JSON has all of it.
 const MOST_REASON: usize = 160;
+
+/// How a run went; a terminal shows it as the colour of the first line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Tone {
+    /// Nothing was done.
+    #[default]
+    Plain,
+    Good,
+    Warning,
+    Bad,
+}
 
 /// Lines for a person; the first says how it went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +80,7 @@ impl Summary {
                 Tone::Good => Style::new().green(),
                 Tone::Warning => Style::new().yellow(),
                 Tone::Bad => Style::new().red(),
-                Tone::Plain | Tone::Faint => Style::new(),
+                Tone::Plain => Style::new(),
             };
             text.push_str(&style.force_styling(colours).apply_to(line).to_string());
             text.push('\n');

@@ -14,7 +14,6 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Metadata;
 use intellistor_storage::ContentDigest;
@@ -24,6 +23,7 @@ use intellistor_storage::manifest::{Entry, EntryKind};
 use super::attributes::Attributes;
 use super::folder::Folder;
 use super::folders::refusal;
+use super::modified::{mtime_ns, since_1970};
 use super::naming::Naming;
 use super::occupied::Overwrite;
 use super::temporary::{FileId, open_existing};
@@ -290,18 +290,6 @@ fn has_owner(found: &Metadata, entry: &Entry) -> bool {
 #[cfg(not(unix))]
 fn has_owner(_: &Metadata, _: &Entry) -> bool {
     true
-}
-
-/// The time of last modification, in nanoseconds since 1970.
-pub(super) fn mtime_ns(found: &Metadata) -> Option<i128> {
-    Some(since_1970(found.modified().ok()?.into_std()))
-}
-
-fn since_1970(time: SystemTime) -> i128 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => after.as_nanos() as i128,
-        Err(before) => -(before.duration().as_nanos() as i128),
-    }
 }
 
 impl Seen {

@@ -10,7 +10,7 @@ use intellistor_storage::manifest::Entry;
 
 use super::error::TargetError;
 use super::folder::Folder;
-use super::inspector::mtime_ns;
+use super::modified::mtime_ns;
 use crate::shown::NameList;
 
 /// What becomes of a file or link that is there already. Folders are taken over in any case.

@@ -29,7 +29,7 @@ pub(super) fn temporary_name() -> OsString {
 /// its lock tells whether the process that made it still lives, and elsewhere only its age.
 ///
 /// # Panics
-/// The same.
+/// When the system has no randomness to give.
 pub(super) fn held_name() -> OsString {
     #[cfg(unix)]
     return format!("{PREFIX}{}{}{SUFFIX}", random(), *HERE).into();

@@ -206,7 +206,7 @@ async fn confirm(
     }
 }
 
-/// What an interruption, or a disk that is full, has left: enough to go on with.
+/// What an interruption, or a disk that is full, has left, and the command that resumes it.
 fn unfinished(failure: Failure, progress: &Progress, repeat: &RestoreCommand<'_>) -> Failure {
     let (done, selected) = (progress.entries.get(), progress.selected_entries.get());
     if done == 0 || failure.exit() == Exit::Configuration {

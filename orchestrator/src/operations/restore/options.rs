@@ -12,7 +12,6 @@ use intellistor_telemetry::trace;
 use crate::error::{Error, Result};
 use crate::operations::changed_entries::ChangedEntries;
 use crate::operations::report::{Integrity, RestoreReport, with_rest};
-use crate::operations::restore::plan::nothing_matches;
 use crate::operations::run_options::RunOptions;
 
 /// Where to restore to; nothing outside it is written.
@@ -84,6 +83,13 @@ impl RestoreOptions {
         })
     }
 
+    /// The error of a selection that selects nothing.
+    pub(super) fn nothing_matches(&self, name: &BackupName) -> Error {
+        let quoted: Vec<_> =
+            self.only.iter().map(|glob| format!("{glob:?}{}", globs::suspicion(glob))).collect();
+        Error::NothingMatches { backup_id: name.backup_id.clone(), patterns: quoted.join(" or ") }
+    }
+
     /// The report of a restore that ran to its end; an error when `only` selected nothing.
     pub(crate) fn report(
         &self,
@@ -95,7 +101,7 @@ impl RestoreOptions {
         started: Instant,
     ) -> Result<RestoreReport> {
         if extracted.found == 0 && !self.only.is_empty() {
-            return Err(nothing_matches(name, &self.only));
+            return Err(self.nothing_matches(name));
         }
         for pattern in only.into_iter().flat_map(PathGlobs::unmatched) {
             let hint = globs::suspicion(pattern);

@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use intellistor_actors::globs;
 use intellistor_actors::restore::planner::Selection;
 use intellistor_actors::restore::planner::ranges::{RangeBuilder, RangePlanned};
 use intellistor_actors::shown::NameList;
@@ -19,7 +18,6 @@ use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
 use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -137,21 +135,17 @@ fn open(inspector: std::io::Result<Inspector>, out: &std::path::Path) -> Result<
 
 struct PlanBuilder<'a> {
     archives: &'a ArchiveSet,
-    overwrite: Overwrite,
-    only: Vec<String>,
-    cancel: CancellationToken,
+    options: &'a RestoreOptions,
     plan: RestorePlan,
     /// Bytes to fetch, by the archive's number.
     fetched: Vec<u64>,
 }
 
 impl<'a> PlanBuilder<'a> {
-    fn new(options: &RestoreOptions, name: BackupName, archives: &'a ArchiveSet) -> Self {
+    fn new(options: &'a RestoreOptions, name: BackupName, archives: &'a ArchiveSet) -> Self {
         Self {
             archives,
-            overwrite: options.overwrite,
-            only: options.only.clone(),
-            cancel: options.run.cancel.clone(),
+            options,
             plan: RestorePlan { name, dry_run: true, ..RestorePlan::default() },
             fetched: vec![0; archives.numbers().len()],
         }
@@ -163,7 +157,7 @@ impl<'a> PlanBuilder<'a> {
         mut selection: Selection,
         mut inspector: Inspector,
     ) -> Result<()> {
-        let cancel = self.cancel.clone();
+        let cancel = self.options.run.cancel.clone();
         let mut ranges = RangeBuilder::new(self.archives);
         let mut failed = None;
         selection.for_each(manifest, |entry, selection| {
@@ -199,9 +193,11 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn fetch(&mut self, range: &RangePlanned) {
-        for frame in &range.frames {
-            if let Some(bytes) = self.fetched.get_mut(frame.archive as usize) {
-                *bytes += frame.end() - frame.offset;
+        // As the store is asked for them: with what is between adjacent frames.
+        for frames in range.requests() {
+            let (Some(first), Some(last)) = (frames.first(), frames.last()) else { continue };
+            if let Some(bytes) = self.fetched.get_mut(first.archive as usize) {
+                *bytes += last.end() - first.offset;
             }
         }
     }
@@ -231,7 +227,7 @@ impl<'a> PlanBuilder<'a> {
                     }
                     _ => plan.identical += 1,
                 }
-                let is_replaced = match self.overwrite {
+                let is_replaced = match self.options.overwrite {
                     Overwrite::Always => true,
                     Overwrite::Never => false,
                     Overwrite::IfDifferent => !is_same,
@@ -252,8 +248,8 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn finish(mut self) -> Result<RestorePlan> {
-        if self.plan.found == 0 && !self.only.is_empty() {
-            return Err(nothing_matches(&self.plan.name, &self.only));
+        if self.plan.found == 0 && !self.options.only.is_empty() {
+            return Err(self.options.nothing_matches(&self.plan.name));
         }
         for (number, bytes) in self.archives.numbers().zip(self.fetched) {
             if bytes > 0 {
@@ -264,10 +260,4 @@ impl<'a> PlanBuilder<'a> {
         }
         Ok(self.plan)
     }
-}
-
-/// The error of a selection that selects nothing.
-pub(super) fn nothing_matches(name: &BackupName, only: &[String]) -> Error {
-    let quoted: Vec<_> = only.iter().map(|glob| format!("{glob:?}{}", globs::suspicion(glob))).collect();
-    Error::NothingMatches { backup_id: name.backup_id.clone(), patterns: quoted.join(" or ") }
 }
