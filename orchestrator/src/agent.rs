@@ -19,10 +19,12 @@
 //! | `home`, `setup`, `monitor` | folders, input, what other processes see and ask of a run |
 //! | `report`, `document` | a run's report, as it is printed |
 //! | `failed_start`, `log_tail`, `latest_run` | runs that had no job; which run was the last, by all that knows of one |
-//! | `status`, `health`, `store_status` | a policy's status, whether it needs a person, what its store has |
+//! | `status`, `health`, `assess`, `store_status` | a policy's status, whether it needs a person, what its store has |
+//! | `times` | times in reports |
 //! | `status_report`, `metrics_document` | all policies, and what monitors read of them |
 
 mod abandon;
+mod assess;
 mod begin;
 mod close;
 mod document;
@@ -55,6 +57,7 @@ mod ship_logs;
 mod status;
 mod status_report;
 mod store_status;
+mod times;
 
 pub use document::AgentDocument;
 pub use failed_start::FailedStart;
@@ -64,7 +67,8 @@ pub use latest_run::{LatestRun, RunResult, RunSource};
 pub use log_list::{LogList, LogRow};
 pub use log_tail::last_error;
 pub use metrics_document::MetricsDocument;
+pub use monitor::RunProgress;
 pub use report::{AgentOptions, AgentReport, Cancelled, Resumed};
-pub use status::{Activity, Figures, GoodRun, JobStatus, Missed, PolicyStatus, RunProgress, UploadStatus};
+pub use status::{Activity, Figures, GoodRun, JobStatus, Missed, PolicyStatus, UploadStatus};
 pub use status_report::{CheckResult, StatusReport};
 pub use store_status::{StoreStatus, StoredBackup};

@@ -12,13 +12,10 @@
 //! | clocks go forward over a time | it runs at the first instant after the gap, if its hours are not `*` |
 //! | clocks go back over a time | it runs once, if its hours are not `*` |
 //!
-//! [`missed_starts`] are times at which it was to run and did not.
-//!
 //! [`Cron`] displays in a canonical form that every cron reads: expressions with the same meaning have the same text.
 
 mod error;
 pub(crate) mod fields;
-pub(crate) mod missed;
 
 use std::fmt;
 
@@ -26,7 +23,6 @@ use chrono::{DateTime, TimeZone};
 
 pub use error::CronError;
 use fields::{FIELDS, canonical, in_numbers, refuse_ambiguity};
-pub use missed::{GRACE, MissedStarts, missed_starts};
 
 /// On which days a schedule runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,7 @@
 //! | [`agent`] | runs of policies: jobs that are resumed, logs of each run |
 //! | `alerts`, `clock`, `calendar`, `machine` | reasons for exit code 3; timestamps and wrong clocks; days of a time zone; which machine this is |
 //! | `notify`, `hooks` | who is notified of a run; commands around it |
-//! | `cron` | cron expressions |
+//! | `cron`, `missed` | cron expressions; starts that no run answered |
 //! | [`doctor`] | tries everything that a run needs, and says what to do |
 //! | [`schedule`], [`serve`] | the system's schedulers; a scheduler of our own |
 //! | `pipeline` | the stages of both directions, wired from one list, on a thread of their own |
@@ -49,6 +49,7 @@ mod error;
 mod hooks;
 mod lifecycle;
 mod machine;
+pub mod missed;
 mod nearest;
 mod notify;
 mod operations;

@@ -26,8 +26,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cron::Cron;
-use crate::cron::missed::first_start_after;
 use crate::error::Result;
+use crate::missed::first_start_after;
 use crate::policy::Policy;
 use folder::Folder;
 

@@ -60,7 +60,7 @@ pub(super) fn write(record: &Path, failed: &FailedStart) -> std::io::Result<()> 
     whole_file::replace_json(record, failed)
 }
 
-/// Removes records that nobody has written for long: of files that were mistyped once, or moved.
+/// Removes records that no run has written for long: of files that were mistyped once, or moved.
 pub(super) fn remove_old(home: &Path) {
     let Ok(records) = fs::read_dir(folder(home)) else { return };
     for record in records.flatten() {

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use crate::advice::with_advice;
 use crate::agent::abandon::abandon;
+use crate::agent::assess::PolicyRecords;
 use crate::agent::begin::next_time;
 use crate::agent::close::close;
 use crate::agent::failed_start::{self, FailedStart};
@@ -27,7 +28,7 @@ use crate::agent::notices::RunNotices;
 use crate::agent::report::{AgentOptions, AgentReport, Cancelled};
 use crate::agent::run::run;
 use crate::agent::setup::RunSetup;
-use crate::agent::status::{PolicyRecords, PolicyStatus, UploadStatus};
+use crate::agent::status::{PolicyStatus, UploadStatus};
 use crate::agent::store_status::StoreStatus;
 use crate::agent::{known_stores, monitor, notices};
 use crate::catalog::Catalog;

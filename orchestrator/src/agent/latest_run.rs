@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::failed_start::FailedStart;
 use super::log_tail::last_error;
-use super::status::{RunProgress, from_ms, path_if_any, to_the_second_if_any};
+use super::monitor::RunProgress;
+use super::times::{from_ms, path_if_any, to_the_second_if_any};
 use crate::clock;
 use crate::operations::report::BackupReport;
 use crate::schedule::ScheduleEntry;

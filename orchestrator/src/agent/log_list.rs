@@ -6,7 +6,7 @@ use chrono::{DateTime, Local, Utc};
 use intellistor_telemetry::run_log;
 use serde::Serialize;
 
-use super::status::to_the_second_if_any;
+use super::times::to_the_second_if_any;
 use crate::clock;
 use crate::operations::report::lossy;
 

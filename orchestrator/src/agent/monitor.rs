@@ -11,17 +11,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
-use intellistor_actors::progress::Progress;
+use intellistor_actors::progress::{Progress, ProgressSnapshot};
 use intellistor_storage::disk::whole_file;
 use intellistor_storage::state::Ledger;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use crate::agent::status::RunProgress;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 const PROGRESS: &str = "progress.json";
 const CANCEL: &str = "cancel";
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// The job's state, by name.
+    pub state: String,
+    /// Names the run.
+    pub timestamp: String,
+    #[serde(flatten)]
+    pub counters: ProgressSnapshot,
+    /// When this was written, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+}
 
 /// The progress that the policy's run wrote last.
 pub(super) fn read_progress(folder: &Path) -> Option<RunProgress> {

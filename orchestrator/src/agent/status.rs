@@ -1,27 +1,19 @@
 //! A policy's status: what its runs do now, how the last ones ended, and what is wrong. Its serde form is a row of
 //! `intellistor-agent status --format json`, whose times are RFC 3339 in UTC.
 
-use std::path::{Path, PathBuf};
-
-use chrono::{DateTime, SecondsFormat, Utc};
-use intellistor_actors::progress::ProgressSnapshot;
+use chrono::{DateTime, Utc};
 use intellistor_storage::objects::UnfinishedUpload;
-use intellistor_storage::state::{Job, Snapshot, View};
-use intellistor_telemetry::run_log::LogFile;
-use serde::{Deserialize, Serialize, Serializer};
+use intellistor_storage::state::Job;
+use serde::Serialize;
 
-use super::failed_start::FailedStart;
-use super::health::{AllowedAges, Health, PolicyState, Reason, reasons};
-use super::latest_run::{Evidence, LatestRun, latest_run};
+use super::health::{Health, PolicyState, Reason};
+use super::latest_run::LatestRun;
+use super::monitor::RunProgress;
 use super::store_status::StoreStatus;
-use crate::cron::{Cron, missed_starts};
+use super::times::{from_ms, to_the_second, to_the_second_if_any};
 use crate::lifecycle::RetentionOutlook;
 use crate::operations::report::BackupReport;
 use crate::schedule::ScheduleEntry;
-use crate::zone::Zone;
-
-/// Runs whose figures are shown.
-const TREND: usize = 7;
 
 /// What a policy's runs do now, and did last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -155,19 +147,6 @@ pub struct Missed {
     pub count: usize,
 }
 
-/// How far a run is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunProgress {
-    /// The job's state, by name.
-    pub state: String,
-    /// Names the run.
-    pub timestamp: String,
-    #[serde(flatten)]
-    pub counters: ProgressSnapshot,
-    /// When this was written, in milliseconds since 1970 UTC.
-    pub at_ms: i64,
-}
-
 /// An upload that was begun and not completed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UploadStatus {
@@ -178,140 +157,8 @@ pub struct UploadStatus {
     pub began: Option<DateTime<Utc>>,
 }
 
-/// What is on this machine of a policy.
-#[derive(Debug)]
-pub(super) struct PolicyRecords {
-    pub(super) snapshot: Snapshot,
-    pub(super) progress: Option<RunProgress>,
-    pub(super) failed_starts: Vec<FailedStart>,
-    pub(super) newest_log: Option<LogFile>,
-}
-
-impl PolicyStatus {
-    pub(super) fn new(
-        policy: String,
-        records: PolicyRecords,
-        schedule: Option<ScheduleEntry>,
-        ages: AllowedAges,
-    ) -> Self {
-        let PolicyRecords { snapshot, progress, failed_starts, newest_log } = records;
-        let (running, holder, View { job, history, last_good, outbox }) = match snapshot {
-            Snapshot::Running(holder, view) => (true, holder, view),
-            Snapshot::Idle(view) => (false, None, view),
-        };
-        let job = job.filter(|_| !running);
-        let last_run = latest_run(&Evidence {
-            stopped: job.as_ref(),
-            ended: history.first(),
-            progress: progress.as_ref(),
-            failed_starts,
-            newest_log,
-            schedule: schedule.as_ref(),
-            running,
-        });
-        let activity = match (running, &job) {
-            (true, _) => Activity::Running,
-            (false, Some(_)) => Activity::Stopped,
-            (false, None) => Activity::Idle,
-        };
-        let backups: Vec<(JobStatus, BackupReport)> = history
-            .iter()
-            .chain(&last_good)
-            .filter_map(|job| Some((JobStatus::new(job), job.summary()?)))
-            .collect();
-        let now = Utc::now();
-        let cron = schedule.as_ref().and_then(|schedule| Cron::parse(schedule.cron.as_deref()?).ok());
-        let last_good = backups.first().map(|(job, report)| {
-            let at = job.ended.unwrap_or(job.began);
-            let age_seconds = (now - at).num_seconds().try_into().unwrap_or(0);
-            GoodRun { at, age_seconds, figures: Figures::new(report) }
-        });
-        let newest = backups.first().map(|(_, report)| report);
-        let mut status = Self {
-            policy,
-            activity,
-            pid: holder.map(|holder| holder.pid),
-            job: job.map(|job| JobStatus::stopped(&job, progress.as_ref())),
-            progress: progress.filter(|_| activity != Activity::Idle),
-            last: history.first().map(JobStatus::new),
-            last_good,
-            trend: backups.iter().take(TREND).rev().map(|(_, report)| Figures::new(report)).collect(),
-            logs_to_send: outbox,
-            retention: newest.and_then(|backup| backup.retention.clone()),
-            locked_until: newest.and_then(|backup| backup.locked_until.clone()),
-            next_run: schedule.as_ref().and_then(|schedule| time(schedule.next_run.as_deref()?)),
-            last_backup: backups.into_iter().next(),
-            last_run,
-            schedule,
-            ..Self::default()
-        };
-        status.growth_percent = growth_percent(&status.trend);
-        if let Some(cron) = &cron {
-            let since = status.schedule.as_ref().and_then(|schedule| time(schedule.since.as_deref()?));
-            status.missed = status.missed_starts(cron, since);
-        }
-        status.judge(ages.or_of(cron.as_ref(), now), now);
-        status
-    }
-
-    /// A policy whose state cannot be read.
-    pub(super) fn unreadable(policy: String, error: String) -> Self {
-        let (health, state) = (Health::Unknown, PolicyState::Unreadable);
-        let text = format!("its state cannot be read: {error}");
-        Self { policy, health, state, reasons: vec![Reason { health, state, text }], ..Self::default() }
-    }
-
-    /// Starts of a schedule that was made at `since` and that no run has answered since. None while a run is active, which
-    /// answers them, and of a disabled schedule.
-    pub fn missed_starts(&self, cron: &Cron, since: Option<DateTime<Utc>>) -> Option<Missed> {
-        let is_off = self.schedule.as_ref().is_some_and(|schedule| !schedule.enabled);
-        if self.activity == Activity::Running || is_off {
-            return None;
-        }
-        let now = Zone::of_this_machine().now();
-        let zone = now.timezone();
-        // Of a schedule whose age is unknown, the last run is the first that is known.
-        let active = self.last_run.as_ref().map(|run| run.at().with_timezone(&zone));
-        let since = since.map(|since| since.with_timezone(&zone)).or_else(|| active.clone())?;
-        let missed = missed_starts(cron, active, since, now)?;
-        Some(Missed { first: missed.first.to_utc(), last: missed.last.to_utc(), count: missed.count })
-    }
-
-    /// With what its store has.
-    #[must_use]
-    pub fn with_store(mut self, store: StoreStatus, uploads: Vec<UploadStatus>) -> Self {
-        self.reasons.extend(store.reason());
-        self.reasons.sort_by(|a, b| b.health.cmp(&a.health));
-        (self.store, self.unfinished_uploads) = (Some(store), Some(uploads));
-        self.summarize();
-        self
-    }
-
-    /// Looks for what is wrong.
-    pub(super) fn judge(&mut self, ages: AllowedAges, now: DateTime<Utc>) {
-        self.reasons = reasons(self, ages, now);
-        self.summarize();
-    }
-
-    fn summarize(&mut self) {
-        let worst = self.reasons.first();
-        self.health = worst.map_or(Health::Ok, |reason| reason.health);
-        self.state = match (worst, self.activity) {
-            (Some(reason), _) => reason.state,
-            (None, Activity::Running) => PolicyState::Running,
-            (None, _) => PolicyState::Ok,
-        };
-    }
-}
-
-fn growth_percent(trend: &[Figures]) -> Option<i64> {
-    let [oldest, .., newest] = trend else { return None };
-    let (before, now) = (i128::from(oldest.bytes), i128::from(newest.bytes));
-    ((now - before) * 100).checked_div(before)?.try_into().ok()
-}
-
 impl Figures {
-    fn new(report: &BackupReport) -> Self {
+    pub(super) fn new(report: &BackupReport) -> Self {
         Self {
             timestamp: report.name.timestamp.clone(),
             backup_id: report.name.backup_id.clone(),
@@ -325,7 +172,7 @@ impl Figures {
 }
 
 impl JobStatus {
-    fn new(job: &Job) -> Self {
+    pub(super) fn new(job: &Job) -> Self {
         let report = job.summary::<BackupReport>();
         Self {
             state: job.state.name().to_owned(),
@@ -342,7 +189,7 @@ impl JobStatus {
     }
 
     /// A killed run may have written its progress after it last recorded its job.
-    fn stopped(job: &Job, progress: Option<&RunProgress>) -> Self {
+    pub(super) fn stopped(job: &Job, progress: Option<&RunProgress>) -> Self {
         let mut status = Self::new(job);
         if let Some(progress) = progress.filter(|progress| progress.timestamp == status.timestamp) {
             status.state.clone_from(&progress.state);
@@ -355,31 +202,4 @@ impl From<UnfinishedUpload> for UploadStatus {
     fn from(found: UnfinishedUpload) -> Self {
         Self { key: found.upload.key, began: found.began_ms.map(from_ms) }
     }
-}
-
-pub(super) fn from_ms(ms: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(ms).unwrap_or_default()
-}
-
-fn time(rfc3339: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(rfc3339).ok().map(|time| time.to_utc())
-}
-
-/// RFC 3339.
-pub(super) fn to_the_second<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
-}
-
-pub(super) fn to_the_second_if_any<S: Serializer>(
-    time: &Option<DateTime<Utc>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => to_the_second(time, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-pub(super) fn path_if_any<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    path.as_deref().map(Path::to_string_lossy).serialize(serializer)
 }

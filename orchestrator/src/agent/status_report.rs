@@ -1,4 +1,4 @@
-//! The status of all policies of a machine, and what a monitor is told of it.
+//! The status of all policies of a machine, and what a monitor is shown of it.
 //!
 //! **In:** policies' statuses. **Out:** one report, those that need a person first, and one line with performance data, by the
 //! convention of Nagios' plugins: <https://www.monitoring-plugins.org/doc/guidelines.html>.
@@ -8,7 +8,8 @@ use intellistor_telemetry::Escaped;
 use serde::Serialize;
 
 use super::health::{AllowedAges, Health, age_text};
-use super::status::{PolicyStatus, to_the_second};
+use super::status::PolicyStatus;
+use super::times::to_the_second;
 
 /// Its serde form is the JSON of `intellistor-agent status`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,7 +26,7 @@ pub struct StatusReport {
     pub policies: Vec<PolicyStatus>,
 }
 
-/// What a monitor is told, by the convention of Nagios.
+/// What a monitor is shown, by the convention of Nagios.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
     /// 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.

@@ -8,7 +8,7 @@ use crate::operations::list::{BackupRow, ListReport};
 /// The newest backup in the store, and whether it is the one that this machine remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoreStatus {
-    /// Its URL.
+    /// As a policy writes it.
     pub url: String,
     /// Backups that are listed.
     pub backups: usize,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Local};
 use serde::Serialize;
 
-use crate::cron::MissedStarts;
+use crate::missed::MissedStarts;
 use crate::policy::{Occasion, Policy};
 
 /// Warnings that are named; the log has all.

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// A shell's: single quotes, and backslashes outside of them.
-    #[cfg_attr(windows, expect(dead_code, reason = "crontabs are read on Unix alone"))]
+    #[cfg_attr(windows, allow(dead_code, reason = "crontabs are read on Unix alone"))]
     Shell,
     /// systemd's: double quotes, with backslashes, `%%` and `$$` in them.
-    #[cfg_attr(windows, expect(dead_code, reason = "units are read on Unix alone"))]
+    #[cfg_attr(windows, allow(dead_code, reason = "units are read on Unix alone"))]
     Unit,
     /// A batch file's: double quotes, with `%%` in them and backslashes doubled before the last one.
-    #[cfg_attr(not(any(windows, test)), expect(dead_code, reason = "wrappers are read on Windows alone"))]
+    #[cfg_attr(not(any(windows, test)), allow(dead_code, reason = "wrappers are read on Windows alone"))]
     Batch,
 }
 

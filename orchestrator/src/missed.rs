@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, TimeZone};
 
-use super::Cron;
+use crate::cron::Cron;
 
 /// How late a run may begin before its start counts as missed: schedulers delay starts to spread their load, and a machine
 /// that has just booted is busy.
@@ -30,7 +30,7 @@ pub struct MissedStarts<Tz: TimeZone> {
 
 /// The starts that were missed until `now`; `None` when there are none.
 ///
-/// `last_active` is when the policy's last run began or, if it was still going on at a start, ended; `since` is when the
+/// `last_active` is when the policy's last run began or, if it was still active at a start, ended; `since` is when the
 /// schedule was made. Starts within [`GRACE`] of `now` are not missed yet.
 pub fn missed_starts<Tz: TimeZone>(
     cron: &Cron,
