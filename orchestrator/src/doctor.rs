@@ -3,7 +3,7 @@
 //! - **In:** a [`Subject`]: the policy's file, and what the program was configured with. **Out:** a [`DoctorReport`], one
 //!   [`CheckRow`] for each check.
 //! - **Guarantees:** nothing is claimed, and no backup, statement or log is written. What is written to a store is one object of a few
-//!   bytes and two uploads under [`layout::trial_key`], which no listing shows and no sweep takes; they are removed again,
+//!   bytes and two uploads under [`layout::probe_key`], which no listing shows and no sweep takes; they are removed again,
 //!   also when a check fails or the work is cancelled. A folder that holds no store stays one. Each check has a time limit, and one that
 //!   needs what another has not found is skipped with that reason.
 //! - **After a crash:** the object may stay; an upload is aborted by the agent as any other that no one used for a week.

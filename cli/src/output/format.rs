@@ -46,7 +46,7 @@ impl FormatArgument {
     /// As [`chosen`](Self::chosen), with the default.
     ///
     /// # Errors
-    /// The same.
+    /// As [`chosen`](Self::chosen).
     pub(crate) fn of(&self, environment: &Environment) -> Result<OutputFormat, Failure> {
         Ok(self.chosen(environment)?.unwrap_or_default())
     }

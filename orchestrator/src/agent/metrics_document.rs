@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use intellistor_storage::disk::leftovers;
+
 use super::status::PolicyStatus;
 use crate::cron::Cron;
-use crate::leftovers;
 use crate::zone::Zone;
 
 const TEMPORARY: &str = ".metrics";

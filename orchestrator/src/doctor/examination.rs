@@ -23,12 +23,12 @@ pub(super) struct Examination {
     pub(super) opened: Option<Result<OpenedOnce, StorageError>>,
     /// The answer to the first request, a listing.
     pub(super) first: Option<Result<Page, StorageError>>,
-    pub(super) trial: Trial,
+    pub(super) probe: Probe,
 }
 
 /// What is written to try permissions.
 #[derive(Debug, Default)]
-pub(super) struct Trial {
+pub(super) struct Probe {
     /// Where, once something may be there.
     pub(super) key: Option<String>,
     pub(super) body: Bytes,
@@ -48,7 +48,7 @@ impl Examination {
             settings: None,
             opened: None,
             first: None,
-            trial: Trial::default(),
+            probe: Probe::default(),
         }
     }
 
@@ -75,21 +75,21 @@ impl Examination {
     }
 
     /// The key of what is written.
-    pub(super) fn trial_key(&mut self) -> String {
+    pub(super) fn probe_key(&mut self) -> String {
         let policy_id = self.policy_id().to_owned();
-        let make = || layout::trial_key(&policy_id, &Uuid::new_v4().simple().to_string());
-        self.trial.key.get_or_insert_with(make).clone()
+        let make = || layout::probe_key(&policy_id, &Uuid::new_v4().simple().to_string());
+        self.probe.key.get_or_insert_with(make).clone()
     }
 
     /// Removes what the checks have written and not removed themselves.
     pub(super) async fn clean_up(&mut self) {
         let Some(store) = self.store() else { return };
-        for upload in std::mem::take(&mut self.trial.uploads) {
+        for upload in std::mem::take(&mut self.probe.uploads) {
             if let Err(error) = store.abort_upload(&upload).await {
                 tracing::debug!(%error, "the upload of the examination stays");
             }
         }
-        if let Some(key) = self.trial.key.clone().filter(|_| self.trial.is_put)
+        if let Some(key) = self.probe.key.clone().filter(|_| self.probe.is_put)
             && let Err(error) = store.erase(&key).await
         {
             tracing::debug!(%error, "the object of the examination stays");

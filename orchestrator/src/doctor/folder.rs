@@ -26,7 +26,7 @@ pub(super) async fn check(examination: &mut Examination) -> Finding {
         Err(error) => format!("the free space is unknown: {error}"),
     };
     if !known {
-        examination.trial.no_store = true;
+        examination.probe.no_store = true;
         if let Err(error) = free_space::may_write(existing) {
             return Finding::failed(format!("no store can be created in {}: {error}", root.display()))
                 .advise("Let this account write there, or name another folder in the policy's `store`");

@@ -11,7 +11,7 @@ const OTHER_KEY: &str = "Configure the key that sealed it. If the key was change
                          the new one (`backup-client backup`)";
 
 pub(super) async fn check(examination: &mut Examination) -> Finding {
-    if examination.trial.no_store {
+    if examination.probe.no_store {
         return Finding::skipped("there is no backup yet");
     }
     let (Some(catalog), Ok(configured)) = (examination.catalog(), &examination.subject.key) else {

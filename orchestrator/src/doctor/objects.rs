@@ -10,14 +10,14 @@ use super::finding::Finding;
 const NOT_OPEN: &str = "the store is not open";
 
 pub(super) async fn check_write(examination: &mut Examination) -> Finding {
-    if examination.trial.no_store {
+    if examination.probe.no_store {
         return Finding::skipped("the folder holds no store yet, and none was created");
     }
     let Some(store) = examination.store() else { return Finding::skipped(NOT_OPEN) };
-    let key = examination.trial_key();
+    let key = examination.probe_key();
     let body = Bytes::from(format!("intellistor doctor, {key}\n"));
-    examination.trial.body = body.clone();
-    examination.trial.is_put = true;
+    examination.probe.body = body.clone();
+    examination.probe.is_put = true;
     let count = body.len();
     match store.put_with(&key, body, &PutOptions::default()).await {
         Ok(()) => Finding::ok(format!("{count} bytes written to {key}")),
@@ -28,7 +28,7 @@ pub(super) async fn check_write(examination: &mut Examination) -> Finding {
 /// Whether the store honours `If-None-Match`, on which claims rely where they can.
 pub(super) async fn check_conditions(examination: &mut Examination) -> Finding {
     let Some(store) = examination.store() else { return Finding::skipped(NOT_OPEN) };
-    let (key, body) = (examination.trial_key(), examination.trial.body.clone());
+    let (key, body) = (examination.probe_key(), examination.probe.body.clone());
     match store.put_with(&key, body, &PutOptions::if_absent()).await {
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AlreadyExists => {
             Finding::ok("If-None-Match is honoured")
@@ -43,13 +43,13 @@ pub(super) async fn check_conditions(examination: &mut Examination) -> Finding {
 
 pub(super) async fn check_read(examination: &mut Examination) -> Finding {
     let Some(store) = examination.store() else { return Finding::skipped(NOT_OPEN) };
-    let key = examination.trial_key();
-    let count = examination.trial.body.len() as u64;
+    let key = examination.probe_key();
+    let count = examination.probe.body.len() as u64;
     let read = match store.get_range(&key, 0..count + 1).await {
         Ok(read) => read,
         Err(error) => return Finding::of_storage(error),
     };
-    if read != examination.trial.body {
+    if read != examination.probe.body {
         return Finding::failed("what was read is not what was written").advise(
             "Something between this machine and the store alters data: look at proxies and gateways",
         );
@@ -64,10 +64,10 @@ pub(super) async fn check_read(examination: &mut Examination) -> Finding {
 pub(super) async fn check_list(examination: &mut Examination) -> Finding {
     const CONSEQUENCE: &str = "`list`, `--latest`, retention and `prune` need it, backups do not";
     let Some(store) = examination.store() else { return Finding::skipped(NOT_OPEN) };
-    if examination.trial.no_store {
+    if examination.probe.no_store {
         return Finding::skipped("the folder holds no store yet");
     }
-    let (prefix, is_there) = (examination.trial_key(), !examination.trial.body.is_empty());
+    let (prefix, is_there) = (examination.probe_key(), !examination.probe.body.is_empty());
     let mut listing = Listing::new(&*store, prefix.clone());
     match listing.next_page().await {
         Ok(page) if is_there && !page.iter().flatten().any(|found| found.key == prefix) => {
@@ -85,17 +85,17 @@ pub(super) async fn check_list(examination: &mut Examination) -> Finding {
 /// Backups delete nothing; retention does.
 pub(super) async fn check_delete(examination: &mut Examination) -> Finding {
     let Some(store) = examination.store() else { return Finding::skipped(NOT_OPEN) };
-    let key = examination.trial_key();
+    let key = examination.probe_key();
     let needs_it = examination.policy.as_ref().is_some_and(|policy| policy.retention.is_some());
     match store.erase(&key).await {
         Ok(()) => {
-            examination.trial.is_put = false;
+            examination.probe.is_put = false;
             Finding::ok("what was written is removed again")
         }
         Err(StorageError::Store(error))
             if matches!(error.kind, StoreErrorKind::AccessDenied | StoreErrorKind::Locked) =>
         {
-            examination.trial.is_put = false;
+            examination.probe.is_put = false;
             let stays = format!("the small object {key} stays");
             match (error.kind, needs_it) {
                 (StoreErrorKind::Locked, _) => Finding::ok(format!("{}; {stays} until then", error.reason)),

@@ -54,12 +54,12 @@ pub(super) async fn check_storage_class(examination: &mut Examination) -> Findin
 /// Begins an upload, and aborts it.
 async fn begin(examination: &mut Examination, attributes: Attributes) -> Result<(), Finding> {
     let Some(store) = examination.store() else { return Err(Finding::skipped(NOT_OPEN)) };
-    let key = examination.trial_key();
+    let key = examination.probe_key();
     let upload = store.begin_with(&key, &attributes).await.map_err(Finding::of_storage)?;
-    examination.trial.uploads.push(upload.clone());
+    examination.probe.uploads.push(upload.clone());
     // Another check says where this is not permitted.
     if store.abort_upload(&upload).await.is_ok() {
-        examination.trial.uploads.retain(|open| *open != upload);
+        examination.probe.uploads.retain(|open| *open != upload);
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub struct StoreSettings {
 /// A key, and where it is from.
 pub struct ConfiguredKey {
     pub key: UserKey,
-    /// The variable.
+    /// Which of `INTELLISTOR_KEY`, `INTELLISTOR_KEY_FILE` and `INTELLISTOR_PASSPHRASE` has it.
     pub variable: &'static str,
     /// The file that it names.
     pub file: Option<PathBuf>,

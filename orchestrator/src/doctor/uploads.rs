@@ -13,12 +13,12 @@ const NOT_OPEN: &str = "the store is not open";
 
 pub(super) async fn check_upload(examination: &mut Examination) -> Finding {
     let Some(store) = examination.store() else { return Finding::skipped(NOT_OPEN) };
-    let key = examination.trial_key();
+    let key = examination.probe_key();
     let upload = match store.begin_with(&key, &Attributes::default()).await {
         Ok(upload) => upload,
         Err(error) => return Finding::of_storage(error),
     };
-    examination.trial.uploads.push(upload.clone());
+    examination.probe.uploads.push(upload.clone());
     let part = Part { number: 1, offset: 0, body: Hashed::new(Bytes::from_static(b"intellistor doctor\n")) };
     match store.put_part(&upload, &part).await {
         Ok(_) => Finding::ok("an upload was begun, and a part of it stored"),
@@ -27,7 +27,7 @@ pub(super) async fn check_upload(examination: &mut Examination) -> Finding {
 }
 
 pub(super) async fn check_list_parts(examination: &mut Examination) -> Finding {
-    let (Some(store), Some(upload)) = (examination.store(), examination.trial.uploads.first()) else {
+    let (Some(store), Some(upload)) = (examination.store(), examination.probe.uploads.first()) else {
         return Finding::skipped(NOT_OPEN);
     };
     match store.list_parts(upload).await {
@@ -48,7 +48,7 @@ pub(super) async fn check_list_uploads(examination: &mut Examination) -> Finding
     let prefix = BackupName::policy_prefix(examination.policy_id());
     match store.list_uploads(&prefix).await {
         Ok(found) => {
-            let others = found.iter().filter(|one| !examination.trial.uploads.contains(&one.upload)).count();
+            let others = found.iter().filter(|one| !examination.probe.uploads.contains(&one.upload)).count();
             Finding::ok(match others {
                 0 => "no unfinished upload".to_owned(),
                 n => format!(
@@ -67,17 +67,17 @@ pub(super) async fn check_list_uploads(examination: &mut Examination) -> Finding
 }
 
 pub(super) async fn check_abort(examination: &mut Examination) -> Finding {
-    let (Some(store), Some(upload)) = (examination.store(), examination.trial.uploads.first().cloned())
+    let (Some(store), Some(upload)) = (examination.store(), examination.probe.uploads.first().cloned())
     else {
         return Finding::skipped(NOT_OPEN);
     };
     match store.abort_upload(&upload).await {
         Ok(()) => {
-            examination.trial.uploads.clear();
+            examination.probe.uploads.clear();
             Finding::ok("the upload is gone again")
         }
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
-            examination.trial.uploads.clear();
+            examination.probe.uploads.clear();
             Finding::of_storage(error.into())
                 .as_warning()
                 .and("the parts of a job that ends without a backup stay and are billed, as does the one of this examination")

@@ -44,10 +44,10 @@ mod unix {
 
     use serde::Deserialize;
 
-    use super::super::command::{CommandOutput, SystemCommand};
-    use super::super::error::{Result, ScheduleError};
-    use super::super::spec::{RunAs, ScheduleSpec};
-    use super::Rehearsal;
+    use crate::schedule::command::{CommandOutput, SystemCommand};
+    use crate::schedule::error::{Result, ScheduleError};
+    use crate::schedule::rehearsal::Rehearsal;
+    use crate::schedule::spec::{RunAs, ScheduleSpec};
 
     /// As systemd has it for system services; cron's is a part of it.
     const AS_SCHEDULED: &str = r#"cd / && home=$1 && shift && exec env -i HOME="$home" \

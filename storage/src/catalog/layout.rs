@@ -163,7 +163,7 @@ pub fn machine_key(policy_id: &str) -> String {
 
 /// The key of an object by which the permissions on a policy's objects are tried. It names no backup, so that no listing
 /// shows it and no sweep takes it; an upload that is left under it is aborted as any other that was abandoned.
-pub fn trial_key(policy_id: &str, random: &str) -> String {
+pub fn probe_key(policy_id: &str, random: &str) -> String {
     format!("{BACKUPS}/{policy_id}/doctor-{random}")
 }
 
@@ -226,7 +226,7 @@ mod tests {
             "backups/p/20261123T020000Z/7d1f/BACKUP.tar.gz.enc",
             "backups/p/",
             "backups/p/readme.txt",
-            &trial_key("p", "20261123T020000Z"),
+            &probe_key("p", "20261123T020000Z"),
         ] {
             assert_eq!(BackupName::from_archive_key(junk), None, "{junk}");
         }
