@@ -214,31 +214,31 @@ mod tests {
             "backup-client backup --policy p.yaml --out d --env-file x.env",
             "backup-client backup --policy p.yaml --take-over",
             "backup-client backup --policy p.yaml --full",
-            "backup-client restore --policy p.yaml --key k --out d --only *.png --only docs/* a -v",
+            "backup-client restore --policy p.yaml --key 0192f3a1 --out d --only *.png --only docs/* a -v",
             "backup-client restore --policy p.yaml --latest --out d -q",
-            "backup-client restore --policy p.yaml --key k --out d --without-manifest",
+            "backup-client restore --policy p.yaml --key 0192f3a1 --out d --without-manifest",
             "backup-client restore --policy p.yaml --latest --out d --without-manifest",
             "backup-client list --policy p.yaml",
             "backup-client list --policy p.yaml --orphans",
             "backup-client list --policy p.yaml --forgotten",
             "backup-client forget --policy p.yaml --dry-run",
             "backup-client forget --policy p.yaml --confirm",
-            "backup-client forget --policy p.yaml --key k --why w --confirm --dry-run",
-            "backup-client unforget --policy p.yaml --key k",
+            "backup-client forget --policy p.yaml --key 0192f3a1 --why w --confirm --dry-run",
+            "backup-client unforget --policy p.yaml --key 0192f3a1",
             "backup-client prune --policy p.yaml --dry-run",
-            "backup-client hold --policy p.yaml --key k --reason r --legal",
+            "backup-client hold --policy p.yaml --key 0192f3a1 --reason r --legal",
             "backup-client hold --policy p.yaml --latest --reason r",
-            "backup-client release --policy p.yaml --key k --legal",
+            "backup-client release --policy p.yaml --key 0192f3a1 --legal",
             "backup-client show --policy p.yaml --latest --only a",
-            "backup-client verify --policy p.yaml --key k",
+            "backup-client verify --policy p.yaml --key 0192f3a1",
             "backup-client show --policy p.yaml --latest --tree",
             "backup-client copy --policy p.yaml --to s3://b/copy --latest --to-env-file b.env",
-            "backup-client copy --policy p.yaml --to file:///mnt/usb --key a --key b --dry-run",
+            "backup-client copy --policy p.yaml --to file:///mnt/usb --key 0192f3a1 --key latest~2 --dry-run",
             "backup-client copy --policy p.yaml --to file:///mnt/usb --all",
             "backup-client doctor --policy p.yaml --env-file x.env --format table",
             "backup-client completions zsh",
             "backup-client manual --out d",
-            "backup-client decrypt --policy p.yaml --key k --out -",
+            "backup-client decrypt --policy p.yaml --key 0192f3a1 --out -",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_restore_names_one_backup() {
         assert!(parse("backup-client restore --policy p.yaml --out d").is_err());
-        assert!(parse("backup-client restore --policy p.yaml --out d --latest --key k").is_err());
+        assert!(parse("backup-client restore --policy p.yaml --out d --latest --key 0192f3a1").is_err());
         assert_eq!(parse("backup-client restore").unwrap_err().exit_code(), 2);
     }
 }

@@ -140,6 +140,7 @@ fn table(document: &Document, is_of_forgotten: bool) -> Table {
     let mut table = Table::new(["backup", "made", "host", "archive", "state"])
         .right_aligned(&[3])
         .shorter(1, times::without_zone)
+        .shorter(4, first_words)
         .optional(&[2, 3])
         .shrinking(4);
     for backup in backups {
@@ -159,6 +160,11 @@ fn table(document: &Document, is_of_forgotten: bool) -> Table {
     }
     document.orphans.iter().flatten().for_each(|orphan| orphan.note(&mut table));
     table
+}
+
+/// A state without its reason and its dates.
+fn first_words(state: &str) -> String {
+    state.split([',', ' ']).next().unwrap_or_default().to_owned()
 }
 
 fn state(backup: &BackupRow) -> (String, Tone) {

@@ -325,8 +325,8 @@ mod tests {
             "documentos/contabilidade/2026/relatório.pdf  2026-11-26 02:00 -03:00  db01   9 B"
         );
         assert_eq!(line(70), "documentos/contabilidade/2026/relatório.pdf  2026-11-26  db01   9 B");
-        assert_eq!(line(50), "documentos\u{2026}ade/2026/relatório.pdf  2026-11-26  db01   9 B");
-        assert_eq!(line(30), "docu\u{2026}ório.pdf  2026-11-26   9 B");
+        assert_eq!(line(50), "document\u{2026}026/relatório.pdf  2026-11-26  db01   9 B");
+        assert_eq!(line(30), "doc\u{2026}ório.pdf  2026-11-26   9 B");
         for width in 20..90 {
             let text = table().render(Surface::plain(width));
             assert_eq!(text.lines().count(), 2, "{width}: {text}");

@@ -280,7 +280,7 @@ mod tests {
         let whole = table(&report()).render(Surface::plain(120));
         let lines: Vec<&str> = whole.lines().collect();
         assert!(lines[0].starts_with("POLICY") && lines[0].ends_with("GROWTH"), "{whole}");
-        assert!(lines[1].starts_with("servidor-arquivos  failed  5 h ago"), "{whole}");
+        assert!(lines[1].starts_with("servidor-arquivos   failed  5 h ago"), "{whole}");
         assert!(lines[2].contains("ok") && lines[2].contains("5.00 MiB"), "{whole}");
         assert_eq!(lines[4], "servidor-arquivos: the last run failed: no\\nnetwork");
         for width in [40, 80] {
