@@ -36,7 +36,7 @@ Exit codes:
   3    finished, but something needs attention: entries skipped or changed, a path missing or empty,
        many files gone or changed at once, an archive of an earlier backup missing, a copy missing,
        a policy taken over, another key, a wrong clock, a lock not extended, retention or a sweep
-       that cannot be done until a person acts, a statement that proves nothing
+       that cannot be done until a person acts, a hold or a forgetting that is not proven
   4    integrity failure
   5    another run of this policy is active
   130  interrupted"

@@ -26,9 +26,9 @@ use crate::session::Session;
 #[command(after_help = "\
 Examples:
   backup-client doctor --policy policy.yaml --format table
-  intellistor-agent doctor --policy policy.yaml --env-file /etc/intellistor.env --format table
+  intellistor-agent doctor --policy policy.yaml --env-file /etc/intellistor/agent.env --format table
 
-No backup is made and nothing is claimed. Permissions are tried with a small object, \
+No backup is made, and no owner of the policy is recorded. Permissions are tried with a small object, \
 backups/<policy_id>/doctor-<random>, which is removed again; no listing shows it. intellistor-agent also examines its \
 folder, the time zone and the schedule, and refuses files that others can write, as its runs do. \
 Exit code 0 if all that a run needs works, warnings included; else 2.")]

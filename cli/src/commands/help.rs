@@ -18,6 +18,7 @@ use crate::output::{Done, unwritable};
 #[command(after_help = "\
 Examples:
   backup-client completions bash > /etc/bash_completion.d/backup-client
+  intellistor-agent completions bash > /etc/bash_completion.d/intellistor-agent
   backup-client completions powershell >> $PROFILE")]
 pub(crate) struct Completions {
     /// Which shell
@@ -28,8 +29,9 @@ pub(crate) struct Completions {
 /// Write the manual pages of this program
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  backup-client manual --out /usr/local/share/man/man1")]
+Examples:
+  backup-client manual --out /usr/local/share/man/man1
+  intellistor-agent manual --out /usr/local/share/man/man1")]
 pub(crate) struct Manual {
     /// The folder to write them into; it must exist
     #[arg(long, value_name = "DIR")]

@@ -36,7 +36,7 @@ Nothing is written outside --out or, with --in-place, outside the paths that the
 `backup-client show` lists what a backup contains. \
 A file that is there already is compared: what has the right size, attributes and SHA-256 is left alone and not fetched again, so \
 that an interrupted restore continues when it is repeated; anything else is replaced, also a file that was modified later: \
-`overwritten_newer` counts and names these. Look first, with --dry-run. \
+`overwritten_newer` counts and names these. What the backup does not have is left alone. Look first, with --dry-run. \
 Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \
 Files that changed while they were backed up are restored as they were read; `changed` counts them, `warnings` names them. \
 Exit code 4: files are damaged (see `damaged`).")]
@@ -52,7 +52,7 @@ pub(crate) struct Restore {
     /// written
     #[arg(long, conflicts_with_all = ["out", "without_manifest"])]
     in_place: bool,
-    /// Do not ask
+    /// Do not ask before anything is written
     #[arg(long, requires = "in_place")]
     yes: bool,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(crate) struct Restore {
 /// The values of `--overwrite`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OverwriteArgument {
-    /// Replace what is not what was backed up; leave the rest alone
+    /// Replace what differs from the backup; leave the rest alone
     IfDifferent,
     /// Replace everything
     Always,

@@ -24,9 +24,9 @@ Examples:
 
 An archive is deleted as a whole: `unique_bytes` are in archives that no other listed backup needs, and are what forgetting this \
 backup alone would free; `shared_bytes` are in those that others need, too. `content_bytes` is what a backup would restore, \
-`stored_bytes` what it has added. `reduction` is what all would restore for each byte that they take; `compression` is what the \
-archives held when they were made for each of their bytes. Months are in UTC and count what is still listed. Sums are from the \
-manifests' heads, of which only the newest is verified.
+`stored_bytes` what it has added. `reduction` is the bytes that all backups would restore, divided by those that they take; \
+`compression` is the bytes that went into the archives when they were made, divided by the archives' own. \
+Months are in UTC and count what is still listed. Sums are from the manifests' heads, of which only the newest is verified.
 Exit code 3: some manifests could not be read (see `unread`). Exit code 4: one of them is damaged.")]
 pub(crate) struct Stats {
     #[command(flatten)]

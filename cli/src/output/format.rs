@@ -12,7 +12,7 @@ const FORMAT: &str = "INTELLISTOR_FORMAT";
 #[derive(Debug, Default, Args)]
 pub(crate) struct FormatArgument {
     /// The form of the result: JSON for programs, or a table for people, with local times. Without it, INTELLISTOR_FORMAT
-    /// decides, and JSON is written
+    /// decides; without both it is JSON, and for `status` on a terminal a table
     #[arg(long, value_name = "FORMAT")]
     format: Option<OutputFormat>,
 }

@@ -22,7 +22,7 @@ use indicatif::BinaryBytes;
 #[command(after_help = "\
 Examples:
   intellistor-agent run --policy policy.yaml
-  intellistor-agent run --policy policy.yaml --env-file /etc/intellistor.env --out /mnt/usb
+  intellistor-agent run --policy policy.yaml --env-file /etc/intellistor/agent.env --out /mnt/usb
 
 An interrupted run is resumed; parts already stored are not sent again. \
 The log is sent to the store, whatever the outcome. Exit code 5: another run of this policy is active.")]

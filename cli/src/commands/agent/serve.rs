@@ -25,7 +25,7 @@ use crate::zone;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  intellistor-agent serve --policies /etc/intellistor --env-file /etc/intellistor/backup.env
+  intellistor-agent serve --policies /etc/intellistor/policies --env-file /etc/intellistor/agent.env
   intellistor-agent serve --policies policies --at-once 1
 
 For containers, and for machines without a scheduler. Policies that are added, changed or removed are noticed within \

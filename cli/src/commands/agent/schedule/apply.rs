@@ -28,9 +28,10 @@ const NIGHTLY: &str = "0 2 * * *";
 #[command(after_help = "\
 Examples:
   intellistor-agent apply-schedule --policy-id docs --cron '0 2 * * *' --policy-path docs.yaml --env-file docs.env
-  intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env   at the times that the policy gives
-  intellistor-agent test-schedule --policy-id docs                                                try it out
+  intellistor-agent apply-schedule --policy-id docs --policy-path docs.yaml --env-file docs.env
+  intellistor-agent test-schedule --policy-id docs
 
+Without --cron, the policy's `schedule` gives the times. `test-schedule` then makes a backup in the same way. \
 What a run needs is tried first, as the account that will run it (`doctor`); what cannot work is refused. \
 A scheduled run does not see the variables of this shell: put them into the file given with --env-file. Task Scheduler \
 and systemd make up for a start that was missed while the machine was off; cron does not. On Windows, use a console \
