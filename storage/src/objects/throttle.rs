@@ -55,6 +55,11 @@ impl Rate {
     fn slice_bytes(self) -> u64 {
         (self.0.get() / 8).clamp(SLICE.start, SLICE.end)
     }
+
+    /// A slice, and what 30 ms carry: a timer wakes up to a millisecond late, in which a fast line moves several slices.
+    fn burst_bytes(self) -> u64 {
+        self.slice_bytes() + self.0.get() / 32
+    }
 }
 
 /// With the largest unit that shows it exactly: `10MiB`.
@@ -189,7 +194,7 @@ impl Limiter {
         let clock = RuntimeClock(Instant::now());
         let period = Duration::from_secs(KIB).as_nanos() / u128::from(rate.bytes_per_second());
         let period = Duration::from_nanos(u64::try_from(period).unwrap_or(u64::MAX).max(1));
-        let burst = NonZeroU32::new((rate.slice_bytes() / KIB) as u32).unwrap_or(NonZeroU32::MIN);
+        let burst = NonZeroU32::new((rate.burst_bytes() / KIB) as u32).unwrap_or(NonZeroU32::MIN);
         // The period is at least a nanosecond, for which a quota exists.
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         let cells = RateLimiter::direct_with_clock(quota, clock);
@@ -200,7 +205,7 @@ impl Limiter {
     async fn take(&self, bytes: u64) {
         let Some(cells) = NonZeroU32::new(bytes.div_ceil(KIB) as u32) else { return };
         let _turn = self.turn.lock().await;
-        // A slice is what the burst allows, so that the outer error does not occur.
+        // The burst is larger than a slice, so that the outer error does not occur.
         while let Ok(Err(not_until)) = self.cells.check_n(cells) {
             tokio::time::sleep(not_until.wait_time_from(self.clock.now())).await;
         }
