@@ -270,9 +270,10 @@ fn what_went_wrong_is_said_once_and_last() {
     fs::write(sandbox.source().join("carta.txt"), "olá").unwrap();
     sandbox.run().expect(0);
     sandbox.server.traffic().fail_next(1000, Operation::BeginUpload, Failure::AccessDenied);
-    for (client, command) in [(&sandbox.client, "backup"), (&sandbox.agent, "run")] {
-        fs::write(sandbox.source().join("carta.txt"), command).unwrap();
-        let seen = pty::run(&client.command([command, "--policy", "policy.yaml", "--full"]));
+    {
+        fs::write(sandbox.source().join("carta.txt"), "ontem").unwrap();
+        let backup = ["backup", "--policy", "policy.yaml", "--full"];
+        let seen = pty::run(&sandbox.client.command(backup));
         let lines = seen.lines();
         assert_eq!(seen.code, 1, "{}", seen.text);
         let json_end = lines.iter().rposition(|line| line == "}").unwrap();
