@@ -107,7 +107,25 @@ pub(crate) fn load(given: Option<&Path>, start: Start, screen: &Screen) -> Resul
         }
         (None, None) => Variables::new(),
     };
+    let file = file(given).unwrap_or(Path::new(IMPLICIT));
+    for name in overridden(&variables, |name| std::env::var_os(name)) {
+        screen.warn(format_args!(
+            "{name} has one value in this shell and another in {}: the shell's is used",
+            file.display()
+        ));
+    }
     Ok(Environment::of_process(apply(variables)))
+}
+
+/// Variables that decide where backups go and what opens them, and that the process has otherwise than the file.
+fn overridden(file: &Variables, process: impl Fn(&str) -> Option<OsString>) -> Vec<String> {
+    let differs = |name: &str, value: &str| {
+        let other = process(name).filter(|other| !other.is_empty());
+        !value.is_empty() && other.is_some_and(|other| other != value)
+    };
+    let needed: Vec<_> = variables::needed_by_runs().collect();
+    let of_file = file.iter().filter(|(name, _)| needed.contains(&name.as_str()));
+    of_file.filter(|(name, value)| differs(name, value.as_str())).map(|(name, _)| name.clone()).collect()
 }
 
 /// The variables of a file for one store alone: its own settings come from the file and from nowhere else, what all connections
@@ -244,6 +262,19 @@ mod tests {
         let path = dir.path().join("my.env");
         fs::write(&path, text).unwrap();
         variables_in_file(&path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_value_of_the_shell_that_wins_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("my.env");
+        fs::write(&path, "INTELLISTOR_KEY_FILE=/a\nAWS_S3_BUCKET=b\nAWS_REGION=r\nTZ=UTC\n").unwrap();
+        let process = |name: &str| match name {
+            "INTELLISTOR_KEY_FILE" | "TZ" => Some("/other".into()),
+            "AWS_S3_BUCKET" => Some("b".into()),
+            _ => None,
+        };
+        assert_eq!(overridden(&variables_in_file(&path).unwrap(), process), ["INTELLISTOR_KEY_FILE"]);
     }
 
     #[test]

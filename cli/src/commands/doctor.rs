@@ -20,6 +20,7 @@ use crate::output::format::{FormatArgument, OutputFormat};
 use crate::screen::Screen;
 use crate::selection::{PolicyArgument, SealArgument};
 use crate::session::Session;
+use crate::units::counted;
 
 /// Try everything that a backup needs, and say what to do about what does not work
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ pub(crate) async fn run(command: &Doctor, session: &Session, examiner: Examiner)
     let exit = if report.ok { Exit::Success } else { Exit::Configuration };
     match format {
         OutputFormat::Json => Done::document(&report, exit),
-        OutputFormat::Table => checklist::print(&marks(&report), exit),
+        OutputFormat::Table => checklist::print(&marks(&report), &verdict(&report), exit),
     }
 }
 
@@ -100,6 +101,16 @@ fn agent(session: &Session) -> Result<AgentSubject, Failure> {
         })),
         unseen: schedule::Unseen::find(session, env_file)?.summary(),
     })
+}
+
+/// What the checks come to.
+fn verdict(report: &DoctorReport) -> String {
+    let count = |state| report.in_state(state).count() as u64;
+    match (count(CheckState::Failed), count(CheckState::Warning)) {
+        (0, 0) => "all that a run needs works".to_owned(),
+        (0, warnings) => format!("all that a run needs works, with {}", counted(warnings, "warning")),
+        (failed, _) => format!("{} failed: a run would fail, too", counted(failed, "check")),
+    }
 }
 
 /// The report as lines for a person.

@@ -44,9 +44,10 @@ impl<'r> Mark<'r> {
     }
 }
 
-/// Writes the rows to standard output.
-pub(crate) fn print(marks: &[Mark<'_>], exit: Exit) -> Result<Done, Failure> {
+/// Writes the rows and what they come to to standard output.
+pub(crate) fn print(marks: &[Mark<'_>], verdict: &str, exit: Exit) -> Result<Done, Failure> {
     let text = render(marks, Surface::standard_output(), shows_unicode());
+    let text = format!("{text}\n{}\n", Escaped(verdict));
     io::stdout().lock().write_all(text.as_bytes()).map_err(|e| unwritable(&e))?;
     Ok(Done::Written(exit))
 }

@@ -158,6 +158,13 @@ impl DoctorReport {
         Self { checks, ok }
     }
 
+    /// Without the checks that ended well or were not made.
+    #[must_use]
+    pub fn problems(mut self) -> Self {
+        self.checks.retain(|row| matches!(row.state, CheckState::Failed | CheckState::Warning));
+        self
+    }
+
     /// The checks that ended so.
     pub fn in_state(&self, state: CheckState) -> impl Iterator<Item = &CheckRow> {
         self.checks.iter().filter(move |row| row.state == state)

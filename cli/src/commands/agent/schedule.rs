@@ -120,6 +120,6 @@ impl Unseen {
 pub(crate) async fn known(environment: &Environment) -> (Vec<ScheduleEntry>, Option<String>) {
     match ask(environment, "cannot list the schedules", Scheduler::list).await {
         Ok(schedules) => (schedules, None),
-        Err(failure) => (Vec::new(), Some(failure.to_string())),
+        Err(failure) => (Vec::new(), Some(failure.summary())),
     }
 }

@@ -65,7 +65,7 @@ pub(crate) async fn run(command: &Status, session: &Session) -> Result<Done, Fai
     if command.check {
         let checked = match report(command, ages, session).await {
             Ok(report) => report.check(ages),
-            Err(failure) => CheckResult::unknown(&failure.to_string()),
+            Err(failure) => CheckResult::unknown(&failure.summary()),
         };
         writeln!(std::io::stdout().lock(), "{}", checked.line).map_err(|e| unwritable(&e))?;
         return Ok(Done::Written(Exit::Check(checked.code)));
@@ -98,6 +98,9 @@ async fn report(command: &Status, ages: AllowedAges, session: &Session) -> Resul
         None => agent.statuses(&schedules, ages).map_err(Failure::engine("cannot list the policies"))?,
         Some(id) => {
             let schedule = schedules.into_iter().find(|schedule| schedule.policy_id == id);
+            if policy.is_none() && schedule.is_none() {
+                check_known(&agent, &id)?;
+            }
             let status = agent.status_with(&id, schedule, ages);
             let status = status.map_err(Failure::engine(format!("cannot read the state of policy {id}")))?;
             match &policy {
@@ -107,6 +110,19 @@ async fn report(command: &Status, ages: AllowedAges, session: &Session) -> Resul
         }
     };
     Ok(StatusReport::new(policies, scheduler_error))
+}
+
+/// A mistyped id would be a policy that never ran.
+fn check_known(agent: &Agent, id: &str) -> Result<(), Failure> {
+    let known = agent.policies().map_err(Failure::engine("cannot list the policies"))?;
+    if known.iter().any(|policy| policy == id) {
+        return Ok(());
+    }
+    let failure = Failure::configuration(format!("no policy {id} has run here, and none is scheduled"));
+    Err(match known.is_empty() {
+        true => failure.hint("`intellistor-agent run --policy FILE` runs one; INTELLISTOR_HOME must be the same as for the run"),
+        false => failure.hint(format!("policies that have run here: {}", known.join(", "))),
+    })
 }
 
 async fn with_store(

@@ -131,9 +131,13 @@ async fn check(spec: ScheduleSpec, session: &Session) -> Result<ScheduleSpec, Fa
             let lasting: Vec<_> = report.lasting_failures().collect();
             if let Some(first) = lasting.first() {
                 let all: Vec<_> = lasting.iter().map(|row| format!("{}: {}", row.name, row.detail)).collect();
-                let failure = Failure::configuration(refused).because(all.join("\n")).with_members(&report);
-                let advice =
-                    first.advice.clone().unwrap_or_else(|| "Correct it, then run this again".to_owned());
+                let failure = Failure::configuration(refused).because(all.join("\n"));
+                let advice = match lasting.len() {
+                    1 => first.advice.clone(),
+                    _ => Some("`intellistor-agent doctor` says what to do about each".to_owned()),
+                };
+                let advice = advice.unwrap_or_else(|| "Correct it, then run this again".to_owned());
+                let failure = failure.with_members(&report.problems());
                 return Err(failure.hint(format!("{advice}. --no-check schedules it all the same")));
             }
             let rows = report.checks.iter().filter(|row| row.name != "schedule" && row.name != "variables");
