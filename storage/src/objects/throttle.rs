@@ -67,7 +67,7 @@ impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0.get();
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-        match units.into_iter().find(|(bits, _)| bytes % (1 << bits) == 0) {
+        match units.into_iter().find(|(bits, _)| bytes.is_multiple_of(1 << bits)) {
             Some((bits, unit)) => write!(f, "{}{unit}", bytes >> bits),
             None => write!(f, "{bytes}B"),
         }
