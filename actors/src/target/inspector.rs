@@ -67,9 +67,12 @@ pub(super) struct Seen {
     mtime_ns: i128,
 }
 
-/// Verdicts on files, each with the path, in the order of the plan. There are no more than the plan is ahead of the target.
+/// With the paths, in the order of the plan.
+type Queue = VecDeque<(Vec<u8>, Verdict)>;
+
+/// Verdicts on files. There are no more than the plan is ahead of the target.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Verdicts(Arc<Mutex<VecDeque<(Vec<u8>, Verdict)>>>);
+pub(super) struct Verdicts(Arc<Mutex<Queue>>);
 
 impl Verdicts {
     fn add(&self, raw_path: &[u8], verdict: Verdict) {
