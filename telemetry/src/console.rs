@@ -17,6 +17,16 @@ use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 
 use crate::fields::Fields;
 
+macro_rules! run_end {
+    () => {
+        "intellistor::run_end"
+    };
+}
+
+/// The target of events that say why a run ended. They are in its log; on the console the program's last lines say it, and
+/// these only from `-v` on.
+pub const RUN_END: &str = run_end!();
+
 /// How much a person wants to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Verbosity {
@@ -48,8 +58,8 @@ impl Verbosity {
     // Targets match by prefix: `intellistor` is every crate of ours.
     fn directives(self) -> &'static str {
         match self {
-            Self::Quiet => "error",
-            Self::Normal => "error,intellistor=warn",
+            Self::Quiet => concat!("error,", run_end!(), "=off"),
+            Self::Normal => concat!("error,intellistor=warn,", run_end!(), "=off"),
             Self::Verbose => "warn,intellistor=info",
             Self::Debug => "info,intellistor=debug",
             Self::Trace => "trace",
@@ -247,6 +257,13 @@ mod tests {
         assert_eq!(lines(Verbosity::Debug, None, chatter).lines().count(), 4);
         assert_eq!(Verbosity::from_flags(true, 0), Verbosity::Quiet);
         assert_eq!(Verbosity::from_flags(false, 9), Verbosity::Trace);
+    }
+
+    #[test]
+    fn why_a_run_ended_is_left_to_the_last_lines() {
+        let ends = || tracing::error!(target: RUN_END, "the run stopped");
+        assert_eq!([Verbosity::Quiet, Verbosity::Normal].map(|v| lines(v, None, ends)), ["", ""]);
+        assert!(lines(Verbosity::Verbose, None, ends).contains("the run stopped"));
     }
 
     #[test]

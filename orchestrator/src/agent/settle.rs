@@ -5,6 +5,7 @@
 
 use intellistor_storage::state::job::JobEvent;
 use intellistor_storage::state::{Ledger, Queue};
+use intellistor_telemetry::console::RUN_END;
 
 use crate::advice::with_advice;
 use crate::agent::abandon::abandon;
@@ -44,7 +45,7 @@ pub(super) async fn settle(
     let (state, log_key) = match end_event(action, &error, &ledger, cancel_requested) {
         None => pause(queue, ledger, log, catalog, &error).await,
         Some(event) => {
-            tracing::error!(error = with_advice(&error), "the job ends without a backup");
+            tracing::error!(target: RUN_END, error = with_advice(&error), "the job ends without a backup");
             if matches!(error, Error::Overtaken { .. }) {
                 ledger.advance(event)?;
                 (close_overtaken(queue, ledger)?, None)
@@ -100,6 +101,7 @@ async fn pause(
 ) -> (&'static str, Option<String>) {
     let (state, parts) = (ledger.job().state.name(), ledger.part_count());
     tracing::error!(
+        target: RUN_END,
         error = with_advice(error),
         state,
         parts,
