@@ -52,7 +52,7 @@ use crate::error::{Error, Result};
 use checks::CHECKS;
 use examination::Examination;
 pub use finding::{CheckRow, CheckState, DoctorReport, Finding};
-pub use subject::{AgentSubject, ConfiguredKey, StoreOf, StoreSettings, Subject};
+pub use subject::{AgentSubject, ConfiguredKey, ListSchedules, StoreOf, StoreSettings, Subject};
 
 /// For the removal of what was written, once the checks have ended.
 const CLEAN_UP: Duration = Duration::from_secs(15);

@@ -3,6 +3,7 @@
 //! **In:** the records of the policy's runs, its schedule, the clock, the ages that are allowed. **Out:** its status, with the
 //! reasons why it needs a person, the worst first.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -121,7 +122,7 @@ impl PolicyStatus {
         let zone = now.timezone();
         // Of a schedule whose age is unknown, the last run is the first that is known.
         let active = self.last_run.as_ref().map(|run| run.at().with_timezone(&zone));
-        let since = since.map(|since| since.with_timezone(&zone)).or_else(|| active.clone())?;
+        let since = since.map(|since| since.with_timezone(&zone)).or(active)?;
         let missed = missed_starts(cron, active, since, now)?;
         Some(Missed { first: missed.first.to_utc(), last: missed.last.to_utc(), count: missed.count })
     }
@@ -130,7 +131,7 @@ impl PolicyStatus {
     #[must_use]
     pub fn with_store(mut self, store: StoreStatus, uploads: Vec<UploadStatus>) -> Self {
         self.reasons.extend(store.reason());
-        self.reasons.sort_by(|a, b| b.health.cmp(&a.health));
+        self.reasons.sort_by_key(|reason| Reverse(reason.health));
         (self.store, self.unfinished_uploads) = (Some(store), Some(uploads));
         self.summarize();
         self
@@ -242,6 +243,6 @@ fn reasons(status: &PolicyStatus, ages: AllowedAges, now: DateTime<Utc>) -> Vec<
     } else if status.last_run.is_some() && ages.critical.is_some() {
         add(Health::Critical, PolicyState::Failed, "no run has made a backup yet".to_owned());
     }
-    reasons.sort_by(|a, b| b.health.cmp(&a.health));
+    reasons.sort_by_key(|reason| Reverse(reason.health));
     reasons
 }

@@ -102,7 +102,7 @@ impl Finding {
     }
 
     /// The same, where a run works all the same.
-    pub(super) fn as_warning(self) -> Self {
+    pub(super) fn into_warning(self) -> Self {
         Self { state: CheckState::Warning, ..self }
     }
 

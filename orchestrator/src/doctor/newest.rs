@@ -30,13 +30,13 @@ pub(super) async fn check(examination: &mut Examination) -> Finding {
     let Some(name) = newest else { return Finding::ok("there is no backup yet") };
     let header = match Preamble::fetch(&*catalog.store, &name).await {
         Ok(preamble) => preamble.header,
-        Err(error) => return Finding::of_storage(error).as_warning(),
+        Err(error) => return Finding::of_storage(error).into_warning(),
     };
     match recipients.reopen(header.keys(), header.backup_id()) {
         Ok(_) => Finding::ok(format!("the key opens that of {}", name.timestamp)),
         Err(error @ (StorageError::WrongKey { .. } | StorageError::WrongPassphrase { .. })) => {
             Finding::failed(format!("the backup of {}: {error}", name.timestamp)).advise(OTHER_KEY)
         }
-        Err(error) => Finding::of_storage(error).as_warning(),
+        Err(error) => Finding::of_storage(error).into_warning(),
     }
 }

@@ -76,7 +76,7 @@ pub(super) async fn check_list(examination: &mut Examination) -> Finding {
         }
         Ok(_) => Finding::ok("the policy's objects can be listed"),
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
-            Finding::of_storage(error.into()).as_warning().and(CONSEQUENCE)
+            Finding::of_storage(error.into()).into_warning().and(CONSEQUENCE)
         }
         Err(error) => Finding::of_storage(error),
     }
@@ -100,12 +100,12 @@ pub(super) async fn check_delete(examination: &mut Examination) -> Finding {
             match (error.kind, needs_it) {
                 (StoreErrorKind::Locked, _) => Finding::ok(format!("{}; {stays} until then", error.reason)),
                 (_, false) => Finding::ok(format!("not permitted, which backups do not need; {stays}")),
-                (_, true) => Finding::of_storage(error.into()).as_warning().and(&format!(
+                (_, true) => Finding::of_storage(error.into()).into_warning().and(&format!(
                     "retention forgets backups, and a sweep that may delete has to be run elsewhere; {stays}"
                 )),
             }
         }
-        Err(error) => Finding::of_storage(error).as_warning(),
+        Err(error) => Finding::of_storage(error).into_warning(),
     }
 }
 

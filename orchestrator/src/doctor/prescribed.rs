@@ -73,7 +73,7 @@ async fn newest_retention(catalog: &Catalog, policy_id: &str) -> Result<Option<b
         Ok(found) => Ok(found.map(|found| found.retention.is_some())),
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
             Err(Finding::of_storage(error.into())
-                .as_warning()
+                .into_warning()
                 .and("whether backups are locked cannot be seen"))
         }
         Err(error) => Err(Finding::of_storage(error)),

@@ -9,7 +9,7 @@ pub(super) async fn check(examination: &mut Examination) -> Finding {
     let Some(schedules) = schedules else { return Finding::skipped("schedules were not asked for") };
     let all = match tokio::task::spawn_blocking(schedules).await {
         Ok(Ok(all)) => all,
-        Ok(Err(finding)) => return finding.as_warning(),
+        Ok(Err(finding)) => return finding.into_warning(),
         Err(error) => return Finding::warning(format!("the scheduler did not answer: {error}")),
     };
     let Some(policy) = &examination.policy else { return Finding::skipped("there is no policy") };

@@ -55,11 +55,14 @@ pub struct ConfiguredKey {
     pub file: Option<PathBuf>,
 }
 
+/// Lists the schedules of this machine. It blocks.
+pub type ListSchedules = Box<dyn FnOnce() -> Result<Vec<ScheduleEntry>, Finding> + Send>;
+
 /// What only the agent has.
 pub struct AgentSubject {
     pub home: Result<PathBuf, Finding>,
-    /// The schedules of this machine. It blocks. `None` before there is one.
-    pub schedules: Option<Box<dyn FnOnce() -> Result<Vec<ScheduleEntry>, Finding> + Send>>,
+    /// `None` before there is a schedule.
+    pub schedules: Option<ListSchedules>,
     /// What a scheduled run would not see of this process's variables, in a sentence each.
     pub unseen: Vec<String>,
 }

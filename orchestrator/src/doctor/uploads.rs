@@ -35,10 +35,12 @@ pub(super) async fn check_list_parts(examination: &mut Examination) -> Finding {
         Ok(parts) => Finding::warning(format!("1 part was stored, and {} are listed", parts.len()))
             .advise("The store's listings lag behind: a resumed job sends parts again that are there"),
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
-            Finding::of_storage(error.into()).as_warning().and("a job is resumed from its own records alone")
+            Finding::of_storage(error.into())
+                .into_warning()
+                .and("a job is resumed from its own records alone")
         }
         Err(error) => {
-            Finding::of_storage(error).as_warning().and("a job is resumed from its own records alone")
+            Finding::of_storage(error).into_warning().and("a job is resumed from its own records alone")
         }
     }
 }
@@ -59,10 +61,10 @@ pub(super) async fn check_list_uploads(examination: &mut Examination) -> Finding
         }
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
             Finding::of_storage(error.into())
-                .as_warning()
+                .into_warning()
                 .and("uploads that were abandoned are not found, and are billed")
         }
-        Err(error) => Finding::of_storage(error).as_warning(),
+        Err(error) => Finding::of_storage(error).into_warning(),
     }
 }
 
@@ -79,9 +81,9 @@ pub(super) async fn check_abort(examination: &mut Examination) -> Finding {
         Err(StorageError::Store(error)) if error.kind == StoreErrorKind::AccessDenied => {
             examination.probe.uploads.clear();
             Finding::of_storage(error.into())
-                .as_warning()
+                .into_warning()
                 .and("the parts of a job that ends without a backup stay and are billed, as does the one of this examination")
         }
-        Err(error) => Finding::of_storage(error).as_warning(),
+        Err(error) => Finding::of_storage(error).into_warning(),
     }
 }

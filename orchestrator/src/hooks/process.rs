@@ -156,7 +156,7 @@ mod tests {
     }
 
     async fn run_sh(script: &str, timeout: Duration) -> Ended {
-        run("before", &sh(script), timeout, &Vec::new(), std::future::pending()).await.unwrap()
+        run("before", &sh(script), timeout, &Vec::new(), std::future::pending()).await.expect("sh is there")
     }
 
     fn is_alive(pid: &str) -> bool {

@@ -18,6 +18,7 @@ use crate::error::Result;
 
 /// What one path is in both backups.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one exists at a time, and most are `Both`")]
 pub(crate) enum Pair {
     /// The first alone has it; with its index in the list.
     Removed(u64, Entry),
