@@ -68,7 +68,9 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
             "What is still there of it can be restored or copied now: `backup-client restore --key {key}`, or `copy --key` \
              with that key"
         )),
-        Error::OtherPolicy { found, .. } => Some(format!("Name the policy {found} with --policy or --policy-id")),
+        Error::OtherPolicy { found, .. } => {
+            Some(format!("Use --policy-id {found}, or --policy with that policy's file"))
+        }
         Error::NoRetention { .. } => Some(
             "Write into the policy what is to be kept, for example `retention: { keep_daily: 7, keep_weekly: 5, \
              keep_monthly: 12 }`; or forget one backup with --key"

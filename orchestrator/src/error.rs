@@ -202,9 +202,7 @@ pub enum Error {
         why: &'static str,
     },
     /// Occurs when a backup is named that belongs to another policy than the one at hand.
-    #[error(
-        "{key} is a backup of the policy {found}, and this is the policy {policy_id}. Nothing was changed"
-    )]
+    #[error("{key} is a backup of the policy {found}, and this is the policy {policy_id}")]
     OtherPolicy {
         /// The archive's key.
         key: String,

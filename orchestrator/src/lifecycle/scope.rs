@@ -13,6 +13,7 @@ use intellistor_storage::{Error as Storage, StoreErrorKind};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::machine::TOOL;
+use crate::operations::selection::of_policy;
 
 /// A policy's backups in a store.
 #[derive(Debug, Clone, Copy)]
@@ -44,11 +45,7 @@ impl Scope<'_> {
 
     /// Fails for a backup of another policy: its file says what becomes of it.
     pub(crate) fn check(&self, name: &BackupName) -> Result<()> {
-        if name.policy_id == self.policy_id {
-            return Ok(());
-        }
-        let (key, found, policy_id) = (name.archive_key(), name.policy_id.clone(), self.policy_id.to_owned());
-        Err(Error::OtherPolicy { key, found, policy_id })
+        of_policy(name, self.policy_id).map(|_| ())
     }
 
     /// What a backup's manifest says besides its entries, verified; the inner error says why it cannot be had, and that

@@ -6,7 +6,7 @@
 //!
 //! | word | backup |
 //! | --- | --- |
-//! | `backups/<policy>/<timestamp>/<id>/backup.tar.gz.enc` | that one, forgotten or not |
+//! | `backups/<policy>/<timestamp>/<id>/backup.tar.gz.enc` | that one, forgotten or not, if it is of that policy |
 //! | `019f9d3e`, at least 4 characters | whose id or timestamp begins so, forgotten or not |
 //! | `20261126T050000Z`, or its beginning | the same |
 //! | `latest`, `latest~2` | the newest; two before it |
@@ -34,7 +34,7 @@ const MOST_NAMED: usize = 10;
 /// Which of a policy's backups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackupSelector {
-    /// The one with this key, of whatever policy.
+    /// The one with this key.
     Key(BackupName),
     /// The one whose id or timestamp begins so, without regard to case.
     Prefix(String),
@@ -153,7 +153,7 @@ impl Catalog {
     /// The backup that a selector means, among those of a policy that have a manifest.
     ///
     /// # Errors
-    /// [`Error::NoBackup`]; [`Error::Selection`]; those of the store.
+    /// [`Error::NoBackup`]; [`Error::OtherPolicy`]; [`Error::Selection`]; those of the store.
     pub async fn select(
         &self,
         policy_id: &str,
@@ -161,7 +161,7 @@ impl Catalog {
         selector: &BackupSelector,
     ) -> Result<BackupName> {
         match selector {
-            BackupSelector::Key(name) => Ok(name.clone()),
+            BackupSelector::Key(name) => of_policy(name, policy_id),
             BackupSelector::Latest(0) => self.latest(policy_id, keys).await,
             BackupSelector::Prefix(prefix) => {
                 let contents = self.contents(policy_id).await?;
@@ -195,7 +195,7 @@ impl Catalog {
     /// Those of [`select`](Self::select).
     pub async fn select_archive(&self, policy_id: &str, selector: &BackupSelector) -> Result<BackupName> {
         match selector {
-            BackupSelector::Key(name) => Ok(name.clone()),
+            BackupSelector::Key(name) => of_policy(name, policy_id),
             BackupSelector::Latest(0) => self.latest_archive(policy_id).await,
             BackupSelector::Prefix(prefix) => {
                 let contents = self.contents(policy_id).await?;
@@ -277,6 +277,18 @@ impl Catalog {
             }
         }
     }
+}
+
+/// The backup, unless it is another policy's: restored in place, that would go over the files of the other one.
+///
+/// # Errors
+/// [`Error::OtherPolicy`].
+pub(crate) fn of_policy(name: &BackupName, policy_id: &str) -> Result<BackupName> {
+    if name.policy_id == policy_id {
+        return Ok(name.clone());
+    }
+    let (key, found, policy_id) = (name.archive_key(), name.policy_id.clone(), policy_id.to_owned());
+    Err(Error::OtherPolicy { key, found, policy_id })
 }
 
 /// Whether a backup may be the one, when so many newer ones that count have been passed.

@@ -144,3 +144,24 @@ async fn a_time_selects_the_newest_that_there_was() {
     let early = select("2026-10-31T00:00:00Z").await.unwrap_err();
     assert!(early.contains(&first.archive_key()), "{early}");
 }
+
+#[tokio::test]
+async fn a_key_of_another_policy_is_refused_by_all_that_read() {
+    let backups = Backups::new();
+    let own = backups.make("20261101T020000Z").await;
+    let other = BackupName { policy_id: "big".to_owned(), ..own.clone() };
+    let select = async |name: &BackupName| {
+        let selector = word(&name.archive_key());
+        let read = backups.catalog.select("p", &backups.keys, &selector).await;
+        (read, backups.catalog.select_archive("p", &selector).await)
+    };
+    let (read, archive) = select(&own).await;
+    assert_eq!((read.unwrap(), archive.unwrap()), (own.clone(), own));
+    let (read, archive) = select(&other).await;
+    for refused in [read.unwrap_err(), archive.unwrap_err()] {
+        assert!(
+            matches!(&refused, Error::OtherPolicy { found, policy_id, .. } if found == "big" && policy_id == "p")
+        );
+        assert_eq!(refused.category(), crate::error::Category::Configuration);
+    }
+}
