@@ -135,7 +135,7 @@ fn page(command: &Command, program: &Command, made: &[(String, String)]) -> Page
 }
 
 /// What a heading says beyond the name of its section.
-fn beyond<'a>(heading: &'a str, names: &[&str]) -> Option<String> {
+fn beyond(heading: &str, names: &[&str]) -> Option<String> {
     let rest = names.iter().find_map(|name| heading.strip_prefix(name))?.trim_start_matches([',', ' ']);
     let mut letters = rest.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect())

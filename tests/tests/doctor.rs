@@ -72,7 +72,7 @@ fn what_works_is_ok_and_nothing_is_claimed_or_left() {
         assert_row(&output, "credentials", "ok", "AKIA...TEST from AWS_ACCESS_KEY_ID");
         assert!(!output.json.to_string().contains("AKIATESTTESTTESTTEST"), "an access key is shortened");
     }
-    assert_eq!(objects(&sandbox), [PathBuf::new(); 0]);
+    assert_eq!(objects(&sandbox), Vec::<PathBuf>::new());
     sandbox.assert_no_open_upload();
     sandbox.run().expect(0);
     let before = objects(&sandbox);
@@ -153,7 +153,7 @@ fn what_is_between_this_machine_and_the_store_is_named() {
     assert_row(&examine(&sandbox.client).expect(2), "clock", "failed", "15 min");
     sandbox.server.traffic().fail_next(1, List, Failure::ServerFault);
     assert_row(&examine(&sandbox.client).expect(2), "endpoint", "failed", "InternalError");
-    assert_eq!(objects(&sandbox), [PathBuf::new(); 0]);
+    assert_eq!(objects(&sandbox), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -47,10 +47,9 @@ fn a_webhook_gets_what_a_person_needs_and_no_log_has_its_secrets() {
     // It is sent once that is true.
     let log = event["log"]["s3"].as_str().unwrap();
     assert!(sandbox.object(log).is_some(), "{log}");
-    for name in [event["run"].as_str().unwrap()] {
-        let log = fs::read_to_string(sandbox.logs().join(format!("run_{name}.log"))).unwrap();
-        assert!(!log.contains(TOKEN) && !log.contains(PATH), "{log}");
-    }
+    let name = event["run"].as_str().unwrap();
+    let log = fs::read_to_string(sandbox.logs().join(format!("run_{name}.log"))).unwrap();
+    assert!(!log.contains(TOKEN) && !log.contains(PATH), "{log}");
     assert!(!done.stderr.contains(TOKEN) && !done.stderr.contains(PATH), "{}", done.stderr);
 }
 

@@ -383,7 +383,7 @@ fn a_killed_restore_goes_on_when_it_is_repeated() {
             let again = sandbox.client.run(RESTORE).expect(0).json;
             assert_eq!(again["unchanged"], whole, "{} {nth}: {again:#}", point.name());
             assert_eq!((&again["overwritten"], &again["restored"]), (&0.into(), &again["found"]));
-            assert_eq!(temporaries(&sandbox.at("out")), [PathBuf::new(); 0], "{} {nth}", point.name());
+            assert_eq!(temporaries(&sandbox.at("out")), Vec::<PathBuf>::new(), "{} {nth}", point.name());
             sandbox.assert_whole("out");
         }
     }

@@ -115,7 +115,7 @@ fn verdict(report: &DoctorReport) -> String {
 
 /// The report as lines for a person.
 pub(crate) fn marks(report: &DoctorReport) -> Vec<Mark<'_>> {
-    report.checks.chunk_by(|a, b| is_skipped_alike(a, b)).map(Mark::of).collect()
+    report.checks.chunk_by(is_skipped_alike).map(Mark::of).collect()
 }
 
 /// What one failure keeps from being tried is one line.

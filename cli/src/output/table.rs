@@ -36,13 +36,16 @@ pub(crate) struct Table {
     narrow: Narrow,
 }
 
+/// A cell's text to its shorter form.
+type Shorten = fn(&str) -> String;
+
 /// What gives way on a terminal that is too narrow, in this order.
 #[derive(Debug, Default)]
 struct Narrow {
     /// Columns, and how wide a terminal they need.
     shown_from: Vec<(usize, u16)>,
     /// Columns whose cells have a shorter form.
-    shorter: Vec<(usize, fn(&str) -> String)>,
+    shorter: Vec<(usize, Shorten)>,
     /// Columns that are left out, the first one first.
     optional: Vec<usize>,
     /// A column whose cells lose their middle.
@@ -108,7 +111,7 @@ impl Table {
 
     /// What a column's cells become first where the table is too wide.
     #[must_use]
-    pub(crate) fn shorter(mut self, column: usize, form: fn(&str) -> String) -> Self {
+    pub(crate) fn shorter(mut self, column: usize, form: Shorten) -> Self {
         self.narrow.shorter.push((column, form));
         self
     }

@@ -88,7 +88,7 @@ pub(crate) async fn run(command: Logs, session: &Session) -> Result<Done, Failur
         LogsCommand::Show(show) if show.follow => follow(&folder(&show.policy), session).await,
         LogsCommand::Show(show) => {
             let logs = logs_of(&agent, &show.policy)?;
-            print(&which(&logs, show.run.as_deref().unwrap_or("latest"))?)
+            print(which(&logs, show.run.as_deref().unwrap_or("latest"))?)
         }
     }
 }
