@@ -57,6 +57,8 @@ use temporary::{FileId, temporary_name};
 pub struct Target {
     out: PathBuf,
     created: bool,
+    /// Whether the root gets the attributes that the backup has of it.
+    has_root_attributes: bool,
     /// A handle of the root for the final sync: the mode that the root gets may forbid to open it later.
     whole: std::fs::File,
     folders: Folders,
@@ -86,7 +88,9 @@ impl Target {
     pub fn open_place(place: &Path) -> io::Result<Self> {
         let created = place.symlink_metadata().is_err();
         let root = Folder::root_without_links(place, true)?;
-        Self::new(place, created, [root, Folder::root_without_links(place, false)?])
+        let target = Self::new(place, created, [root, Folder::root_without_links(place, false)?])?;
+        // It is the folder that was backed up, and not one that the backup is put into.
+        Ok(Self { has_root_attributes: true, ..target })
     }
 
     fn new(out: &Path, created: bool, [root, again]: [Folder; 2]) -> io::Result<Self> {
@@ -100,7 +104,19 @@ impl Target {
         let (out, folders) = (out.to_owned(), Folders::new(root));
         let (naming, restored) = (Naming::new(), RestoredFiles::default());
         let (occupancy, verdicts, root) = (Occupancy::default(), Verdicts::default(), Arc::new(again));
-        Ok(Self { out, created, whole, folders, naming, restored, occupancy, verdicts, root })
+        let has_root_attributes = created;
+        Ok(Self {
+            out,
+            created,
+            has_root_attributes,
+            whole,
+            folders,
+            naming,
+            restored,
+            occupancy,
+            verdicts,
+            root,
+        })
     }
 
     /// Says what becomes of files and links that are there already.
@@ -109,6 +125,7 @@ impl Target {
         self.occupancy.overwrite = overwrite;
         if overwrite == Overwrite::Never {
             self.folders.keep_attributes();
+            self.has_root_attributes = self.created;
         }
         self
     }
@@ -169,7 +186,7 @@ impl Target {
     /// [`TargetError`].
     pub fn directory(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
         let path = self.path_of(entry.raw_path())?;
-        if !path.is_empty() || self.created {
+        if !path.is_empty() || self.has_root_attributes {
             self.folders.make(&path, Attributes::from(entry))?;
         }
         Ok(self.folders.take_warnings())

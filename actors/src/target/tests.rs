@@ -303,6 +303,25 @@ fn a_folder_that_locks_its_owner_out_is_restored_again() {
 }
 
 #[test]
+fn a_place_gets_its_own_attributes_back_unless_nothing_is_replaced() {
+    let temp = tempfile::tempdir().unwrap();
+    let place = temp.path().canonicalize().unwrap().join("place");
+    fs::create_dir(&place).unwrap();
+    let restored = |target: Target| {
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
+        let mut target = target;
+        target.directory(&dir(".", 0o750)).unwrap();
+        assert_eq!(target.finish().unwrap(), Vec::<String>::new());
+        mode(&place)
+    };
+    let open = || Target::open_place(&place).unwrap();
+    assert_eq!(restored(open().overwriting(Overwrite::Never)) & 0o777, 0o777);
+    assert_eq!(restored(Target::open(&place).unwrap()) & 0o777, 0o777, "a folder that a person names");
+    assert_eq!(restored(open()) & 0o777, 0o750);
+    assert_eq!(mtime_ns(&place), MTIME);
+}
+
+#[test]
 fn attributes_are_applied_to_the_nanosecond() {
     let (_temp, out, mut target) = sandbox();
     let note = || vec![Xattr { name: b"user.note".to_vec(), value: vec![0, 255, b'a'] }];
