@@ -2,9 +2,10 @@
 //!
 //! The walk is the one of a backup. It opens no file: whether one may be read is asked of the system.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use intellistor_actors::source::{ExcludedFolder, Excludes, SourceKind, Walk, Walked, make_roots};
+use intellistor_actors::source::{Excludes, SourceKind, Walk, Walked, make_roots};
 use intellistor_storage::objects::StoreUrl;
 
 use super::examination::Examination;
@@ -12,6 +13,7 @@ use super::finding::Finding;
 use super::free_space;
 use super::sizes::{bytes, counted};
 use crate::error::Error;
+use crate::operations::sources::own_folders;
 use crate::policy::Policy;
 
 /// Files that are named; the rest is counted.
@@ -39,14 +41,14 @@ pub(super) async fn check(examination: &mut Examination) -> Finding {
         return Finding::of(&Error::Policy(error)).for_now();
     }
     let missing = policy.missing_paths();
-    let mut own = Vec::new();
-    own.extend(examination.subject.agent.as_ref().and_then(|agent| agent.home.clone().ok()));
+    let home = examination.subject.agent.as_ref().and_then(|agent| agent.home.clone().ok());
+    let mut stores = Vec::new();
     if let Some(StoreUrl::Local(folder)) = &policy.store {
-        own.push(folder.clone());
+        stores.push(folder.clone());
     }
-    own.extend(examination.subject.copy_to.clone());
+    stores.extend(examination.subject.copy_to.clone());
     let limit = examination.subject.count_for;
-    let walked = tokio::task::spawn_blocking(move || walk(&policy, own, limit)).await;
+    let walked = tokio::task::spawn_blocking(move || walk(&policy, stores, home.as_deref(), limit)).await;
     let seen = match walked {
         Ok(Ok(seen)) => seen,
         Ok(Err(finding)) => return finding,
@@ -56,10 +58,15 @@ pub(super) async fn check(examination: &mut Examination) -> Finding {
     said(&seen, &missing, limit)
 }
 
-fn walk(policy: &Policy, own: Vec<std::path::PathBuf>, limit: Duration) -> Result<Walkthrough, Finding> {
+fn walk(
+    policy: &Policy,
+    stores: Vec<PathBuf>,
+    home: Option<&Path>,
+    limit: Duration,
+) -> Result<Walkthrough, Finding> {
     let began = Instant::now();
     let excludes = Excludes::new(&policy.exclude).map_err(|error| Finding::of(&Error::Pattern(error)))?;
-    let own = own.into_iter().map(|folder| ExcludedFolder::new(folder, "it is the backup's own"));
+    let own = own_folders(policy, stores, home).map_err(|error| Finding::of(&Error::Policy(error)))?;
     let excludes = excludes.and_folders(own).one_file_system(policy.one_file_system);
     let excludes = excludes.and_caches(policy.exclude_caches);
     let mut seen = Walkthrough::default();

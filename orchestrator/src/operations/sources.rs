@@ -25,25 +25,11 @@ pub(crate) fn excludes(
     copies: &[PathBuf],
     home: Option<&Path>,
 ) -> Result<Excludes> {
-    const STORE: [&str; 3] = [layout::BACKUPS, layout::LOGS, STORE_MARK];
-    const HOME: [&str; 2] = ["queue", "logs"];
     policy.check_paths()?;
     policy.check_overlap()?;
     copies.iter().try_for_each(|copy| check_copy(store, copy))?;
     let stores = store.folders().into_iter().map(|folder| folder.path).chain(copies.iter().cloned());
-    let stores = stores.map(|folder| (folder, &STORE[..], "this backup is written there"));
-    let home = home.map(|home| (home.to_owned(), &HOME[..], "the agent keeps its queues and logs there"));
-    let mut excluded = Vec::new();
-    for (folder, inner, reason) in stores.chain(home) {
-        for inner in inner.iter().map(|name| ExcludedFolder::new(folder.join(name), reason)) {
-            if let Some(path) = policy.paths.iter().find(|path| inner.contains(path)) {
-                let (path, place) = (path.clone(), inner.path().to_owned());
-                return Err(PolicyError::OwnFolder { path, folder: place, reason }.into());
-            }
-            excluded.push(inner);
-        }
-        excluded.push(ExcludedFolder::new(folder, reason));
-    }
+    let mut excluded = own_folders(policy, stores, home)?;
     if policy.paths.len() > 1 {
         // A second mount of a folder is seen only when the walk comes to it.
         let roots = policy.paths.iter().filter(|path| path.is_dir());
@@ -58,6 +44,38 @@ pub(crate) fn excludes(
         .and_folders(excluded)
         .and_stores_with(own_backups.trim_end_matches('/'));
     Ok(excludes.one_file_system(policy.one_file_system).and_caches(policy.exclude_caches))
+}
+
+/// The folders that this program writes to, which a walk leaves out: the stores with copies, and the agent's home.
+///
+/// # Errors
+/// [`PolicyError::OwnFolder`] when a path is one of them, which would leave nothing to back up, or is among what is written there.
+pub(crate) fn own_folders(
+    policy: &Policy,
+    stores: impl IntoIterator<Item = PathBuf>,
+    home: Option<&Path>,
+) -> Result<Vec<ExcludedFolder>, PolicyError> {
+    const STORE: [&str; 3] = [layout::BACKUPS, layout::LOGS, STORE_MARK];
+    const HOME: [&str; 2] = ["queue", "logs"];
+    let stores = stores.into_iter().map(|folder| (folder, &STORE[..], "this backup is written there"));
+    let home = home.map(|home| (home.to_owned(), &HOME[..], "the agent keeps its queues and logs there"));
+    let mut excluded = Vec::new();
+    for (folder, inner, reason) in stores.chain(home) {
+        let whole = ExcludedFolder::new(&folder, reason);
+        let is_whole = |path: &Path| whole.contains(path) && ExcludedFolder::new(path, "").contains(&folder);
+        if let Some(path) = policy.paths.iter().find(|path| is_whole(path)) {
+            return Err(PolicyError::OwnFolder { path: path.clone(), folder, reason });
+        }
+        for inner in inner.iter().map(|name| ExcludedFolder::new(folder.join(name), reason)) {
+            if let Some(path) = policy.paths.iter().find(|path| inner.contains(path)) {
+                let (path, folder) = (path.clone(), inner.path().to_owned());
+                return Err(PolicyError::OwnFolder { path, folder, reason });
+            }
+            excluded.push(inner);
+        }
+        excluded.push(whole);
+    }
+    Ok(excluded)
 }
 
 /// Findings of a walk that has ended. `before` are the folders of earlier backups, the newest first.
@@ -224,6 +242,25 @@ mod tests {
         for (store, copy) in [("new", "copy"), ("real", "real/copy"), ("real", "real/backups-2")] {
             let store = intellistor_storage::objects::LocalStore::open(&at(store)).await.unwrap();
             check_copy(&store, &at(copy)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_the_store_or_the_agents_home_is_refused_and_one_beside_the_backups_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["s/backups/p", "s/docs", "home/queue", "other"] {
+            std::fs::create_dir_all(at(name)).unwrap();
+        }
+        let own = |name: &str| {
+            let policy = Policy::new("p", [at(name)]).unwrap();
+            own_folders(&policy, [at("s")], Some(&at("home")))
+        };
+        for path in ["s", "s/", "other/../s", "s/backups", "s/backups/p", "home", "home/queue"] {
+            assert!(matches!(own(path), Err(PolicyError::OwnFolder { .. })), "{path}");
+        }
+        for path in ["", "s/docs", "other"] {
+            assert_eq!(own(path).unwrap().len(), 7, "{path}");
         }
     }
 
