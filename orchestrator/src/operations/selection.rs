@@ -145,6 +145,10 @@ fn local(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).format("%Y-%m-%d %H:%M %:z").to_string()
 }
 
+fn local_to_seconds(time: DateTime<Utc>) -> String {
+    time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
 fn local_of(name: &BackupName) -> String {
     crate::clock::parse(&name.timestamp).map_or_else(|| name.timestamp.clone(), local)
 }
@@ -266,8 +270,12 @@ impl Catalog {
         match (selector, oldest) {
             (_, None) => Error::NoBackup { policy_id, store, orphans },
             (BackupSelector::At(time), Some(oldest)) => {
-                let (time, key) = (local(*time), oldest.archive_key());
-                SelectionError::TooEarly { time, oldest: local_of(&oldest), key, policy_id, store }.into()
+                let (key, mut shown, mut of_oldest) = (oldest.archive_key(), local(*time), local_of(&oldest));
+                if let Some(made) = crate::clock::parse(&oldest.timestamp).filter(|_| shown == of_oldest) {
+                    // Told apart by their seconds alone.
+                    (shown, of_oldest) = (local_to_seconds(*time), local_to_seconds(made));
+                }
+                SelectionError::TooEarly { time: shown, oldest: of_oldest, key, policy_id, store }.into()
             }
             (BackupSelector::Latest(back), Some(_)) => {
                 SelectionError::TooFar { back: *back, count, policy_id, store }.into()

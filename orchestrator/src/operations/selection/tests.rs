@@ -143,6 +143,9 @@ async fn a_time_selects_the_newest_that_there_was() {
     assert_eq!(select("2026-11-02T12:00:00Z").await.unwrap(), first);
     let early = select("2026-10-31T00:00:00Z").await.unwrap_err();
     assert!(early.contains(&first.archive_key()), "{early}");
+    let later = backups.make("20250101T054135Z").await;
+    let early = select("2025-01-01T05:41:29Z").await.unwrap_err();
+    assert!(early.contains(":41:29 ") && early.contains(":41:35 "), "{later}: {early}");
 }
 
 #[tokio::test]
