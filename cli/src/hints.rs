@@ -59,6 +59,11 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Target { .. } => {
             Some("Check --out: the folder, who may write there, and its free space".to_owned())
         }
+        Error::Place { .. } => Some(
+            "Check who may write there, and its free space; if a symbolic link is on the path, restore it with --out, or name \
+             the real path in the policy"
+                .to_owned(),
+        ),
         Error::Precious { .. } => Some("To forget it all the same, add --confirm".to_owned()),
         Error::OnHold { .. } => Some("`backup-client release` ends the hold".to_owned()),
         Error::NoSuchBackup { .. } => {
@@ -378,6 +383,13 @@ mod tests {
         ] {
             assert!(refused.contains(part), "no {part:?} in {refused}");
         }
+    }
+
+    #[test]
+    fn a_restore_in_place_is_not_told_to_check_out() {
+        let reason = "a link is on the path".to_owned();
+        let refused = with_hint(&Error::Place { place: "/link".into(), reason });
+        assert!(refused.contains("real path in the policy") && !refused.contains("Check --out"), "{refused}");
     }
 
     #[test]

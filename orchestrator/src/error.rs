@@ -164,6 +164,9 @@ pub enum Error {
     /// Occurs when the folder to restore into cannot be used.
     #[error("cannot restore into {}: {reason}", out.display())]
     Target { out: PathBuf, reason: String },
+    /// Occurs when a path that the backup came from cannot be restored into.
+    #[error("cannot restore into {}: {reason}", place.display())]
+    Place { place: PathBuf, reason: String },
     /// Occurs when a backup cannot be restored to the paths that it came from, since they are not this machine's.
     #[error("backup {backup_id} is not restored in place: {reason}. Nothing was written")]
     NotInPlace { backup_id: String, reason: String },

@@ -148,6 +148,6 @@ pub(crate) fn open_target(out: &Path, overwrite: Overwrite) -> Result<Target> {
 pub(crate) fn open_place(folder: &Path, overwrite: Overwrite) -> Result<Target> {
     match Target::open_place(folder) {
         Ok(target) => Ok(target.overwriting(overwrite)),
-        Err(e) => Err(Error::Target { out: folder.to_owned(), reason: e.to_string() }),
+        Err(e) => Err(Error::Place { place: folder.to_owned(), reason: e.to_string() }),
     }
 }

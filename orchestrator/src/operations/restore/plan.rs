@@ -105,14 +105,17 @@ pub async fn plan_restore(
         match (&options.destination, &places) {
             (Destination::Folder(out), _) => {
                 planner.plan.out = Some(out.clone());
-                let inspector = Inspector::of(out);
-                planner.compare(&manifest, Selection::new(only, None), open(inspector, out)?)?;
+                let inspector = Inspector::of(out)
+                    .map_err(|e| Error::Target { out: out.clone(), reason: e.to_string() })?;
+                planner.compare(&manifest, Selection::new(only, None), inspector)?;
             }
             (_, places) => {
                 for Place { path, folder, root } in places.iter().flatten() {
                     planner.plan.places.push(path.clone());
                     let selection = Selection::new(only.clone(), Some(root.clone()));
-                    planner.compare(&manifest, selection, open(Inspector::of_place(folder), folder)?)?;
+                    let inspector = Inspector::of_place(folder)
+                        .map_err(|e| Error::Place { place: folder.clone(), reason: e.to_string() })?;
+                    planner.compare(&manifest, selection, inspector)?;
                 }
             }
         }
@@ -127,10 +130,6 @@ pub async fn plan_restore(
         archive.cold = cold.contains(&archive.key);
     }
     Ok(plan)
-}
-
-fn open(inspector: std::io::Result<Inspector>, out: &std::path::Path) -> Result<Inspector> {
-    inspector.map_err(|e| Error::Target { out: out.to_owned(), reason: e.to_string() })
 }
 
 struct PlanBuilder<'a> {
