@@ -272,7 +272,7 @@ impl Catalog {
             (BackupSelector::At(time), Some(oldest)) => {
                 let (key, mut shown, mut of_oldest) = (oldest.archive_key(), local(*time), local_of(&oldest));
                 if let Some(made) = crate::clock::parse(&oldest.timestamp).filter(|_| shown == of_oldest) {
-                    // Told apart by their seconds alone.
+                    // They differ in their seconds alone.
                     (shown, of_oldest) = (local_to_seconds(*time), local_to_seconds(made));
                 }
                 SelectionError::TooEarly { time: shown, oldest: of_oldest, key, policy_id, store }.into()
