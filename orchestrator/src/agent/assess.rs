@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use intellistor_storage::state::{Snapshot, View};
 use intellistor_telemetry::run_log::LogFile;
 
@@ -23,6 +23,9 @@ use crate::operations::report::BackupReport;
 use crate::policy::duration_text;
 use crate::schedule::ScheduleEntry;
 use crate::zone::Zone;
+
+/// What is dated later than this after now was written by a clock that was wrong: one is never off by so much for long.
+pub(super) const WRONG_CLOCK: TimeDelta = TimeDelta::hours(1);
 
 /// Runs whose figures are shown.
 const TREND: usize = 7;
@@ -49,7 +52,9 @@ impl PolicyStatus {
             Snapshot::Idle(view) => (false, None, view),
         };
         let job = job.filter(|_| !running);
+        let now = Utc::now();
         let last_run = latest_run(&Evidence {
+            now,
             stopped: job.as_ref(),
             ended: history.first(),
             progress: progress.as_ref(),
@@ -68,7 +73,6 @@ impl PolicyStatus {
             .chain(&last_good)
             .filter_map(|job| Some((JobStatus::new(job), job.summary()?)))
             .collect();
-        let now = Utc::now();
         let cron = schedule.as_ref().and_then(|schedule| Cron::parse(schedule.cron.as_deref()?).ok());
         let last_good = backups.first().map(|(job, report)| {
             let at = job.ended.unwrap_or(job.began);
@@ -107,7 +111,7 @@ impl PolicyStatus {
     /// A policy whose state cannot be read.
     pub(super) fn unreadable(policy: String, error: String) -> Self {
         let (health, state) = (Health::Unknown, PolicyState::Unreadable);
-        let text = format!("its state cannot be read: {error}");
+        let text = format!("its state cannot be read: {}", one_line(&error));
         Self { policy, health, state, reasons: vec![Reason { health, state, text }], ..Self::default() }
     }
 
@@ -122,6 +126,8 @@ impl PolicyStatus {
         let zone = now.timezone();
         // Of a schedule whose age is unknown, the last run is the first that is known.
         let active = self.last_run.as_ref().map(|run| run.at().with_timezone(&zone));
+        // A run of a wrong clock answers no start until its date.
+        let active = active.filter(|active| *active <= now + WRONG_CLOCK);
         let since = since.map(|since| since.with_timezone(&zone)).or(active)?;
         let missed = missed_starts(cron, active, since, now)?;
         Some(Missed { first: missed.first.to_utc(), last: missed.last.to_utc(), count: missed.count })
@@ -160,13 +166,19 @@ fn growth_percent(trend: &[Figures]) -> Option<i64> {
     ((now - before) * 100).checked_div(before)?.try_into().ok()
 }
 
+/// What failed, of an error that may go on with details and advice: a reason is one line, also for a monitor.
+pub(super) fn one_line(error: &str) -> &str {
+    let first = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first)
+}
+
 /// The reasons, the worst first; none when all is well.
 fn reasons(status: &PolicyStatus, ages: AllowedAges, now: DateTime<Utc>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let mut add = |health, state, text: String| reasons.push(Reason { health, state, text });
     let schedule = status.schedule.as_ref();
     if let Some(run) = &status.last_run {
-        let why = [run.error.as_deref(), run.hint.as_deref()].into_iter().flatten();
+        let why = [run.error.as_deref().map(one_line), run.hint.as_deref()].into_iter().flatten();
         let why = why.map(|text| format!(": {text}")).collect::<String>();
         match run.result {
             RunResult::Failed => {
@@ -230,6 +242,11 @@ fn reasons(status: &PolicyStatus, ages: AllowedAges, now: DateTime<Utc>) -> Vec<
         add(Health::Warning, PolicyState::Warnings, "its schedule is switched off".to_owned());
     }
     if let Some(good) = &status.last_good {
+        if good.at > now + WRONG_CLOCK {
+            let date = good.at.format("%Y-%m-%d %H:%M UTC");
+            let text = format!("its last run is dated in the future ({date}): check this machine's clock");
+            add(Health::Critical, PolicyState::Old, text);
+        }
         let age = (now - good.at).to_std().unwrap_or_default();
         let is_over = |allowed: Option<Duration>| allowed.filter(|allowed| age > *allowed);
         let over = |allowed| {
@@ -245,4 +262,65 @@ fn reasons(status: &PolicyStatus, ages: AllowedAges, now: DateTime<Utc>) -> Vec<
     }
     reasons.sort_by_key(|reason| Reverse(reason.health));
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::latest_run::{LatestRun, RunSource};
+
+    fn good_run(at: DateTime<Utc>) -> PolicyStatus {
+        let figures = Figures {
+            timestamp: "20261126T020000Z".to_owned(),
+            backup_id: "b".to_owned(),
+            seconds: 1.0,
+            files: 1,
+            bytes: 1,
+            archive_bytes: 1,
+            problems: 0,
+        };
+        let last_run = LatestRun {
+            result: RunResult::Completed,
+            source: RunSource::Queue,
+            began: Some(at),
+            ended: Some(at),
+            seconds: None,
+            error: None,
+            hint: None,
+            log: None,
+        };
+        let last_good = Some(GoodRun { at, age_seconds: 0, figures });
+        PolicyStatus { policy: "docs".to_owned(), last_run: Some(last_run), last_good, ..Default::default() }
+    }
+
+    #[test]
+    fn a_good_run_of_a_wrong_clock_is_none() {
+        let now = Utc::now();
+        let mut soon = good_run(now + TimeDelta::minutes(50));
+        soon.assess(AllowedAges::default(), now);
+        assert_eq!((soon.health, soon.reasons), (Health::Ok, Vec::new()));
+        let mut wrong = good_run(now + TimeDelta::days(400));
+        wrong.assess(AllowedAges::default(), now);
+        assert_eq!(wrong.health, Health::Critical);
+        assert!(wrong.reasons[0].text.contains("dated in the future"), "{:?}", wrong.reasons);
+        // It answers no start either.
+        let cron = Cron::parse("0 2 * * *").unwrap();
+        let missed = wrong.missed_starts(&cron, Some(now - TimeDelta::days(3))).unwrap();
+        assert!((2..=3).contains(&missed.count), "{missed:?}");
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let now = Utc::now();
+        let mut status = good_run(now);
+        if let Some(run) = &mut status.last_run {
+            run.result = RunResult::Failed;
+            run.error =
+                Some("error: cannot open the store\n  caused by: no network\n  try: again".to_owned());
+        }
+        status.assess(AllowedAges::default(), now);
+        assert_eq!(status.reasons[0].text, "the last run failed: cannot open the store");
+        let unread = PolicyStatus::unreadable("docs".to_owned(), "no\nadvice".to_owned());
+        assert_eq!(unread.reasons[0].text, "its state cannot be read: no");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! **In:** the jobs of the queue, the records of failed starts, the newest log, the system's scheduler. **Out:** a
 //! [`LatestRun`]. **Guarantees:** a run of which only the scheduler's exit code is left is a failure with its likely reason; a
-//! record that is older than another says nothing.
+//! record that is older than another says nothing, and one of a wrong clock, dated in the future, only where there is no other.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use intellistor_storage::state::Job;
 use intellistor_telemetry::run_log::LogFile;
 use serde::Serialize;
 
+use super::assess::WRONG_CLOCK;
 use super::failed_start::FailedStart;
 use super::log_tail::last_error;
 use super::monitor::RunProgress;
@@ -86,6 +87,7 @@ impl LatestRun {
 /// All that knows of a policy's runs.
 #[derive(Debug, Default)]
 pub(super) struct Evidence<'a> {
+    pub(super) now: DateTime<Utc>,
     /// The job that waits to be resumed.
     pub(super) stopped: Option<&'a Job>,
     /// The last job that ended.
@@ -100,11 +102,13 @@ pub(super) struct Evidence<'a> {
 
 /// The newest run, without the one that is active.
 pub(super) fn latest_run(evidence: &Evidence<'_>) -> Option<LatestRun> {
+    // What is dated in the future would stay the newest until then.
+    let age_order = |at: DateTime<Utc>| (at <= evidence.now + WRONG_CLOCK, at);
     let log_of = |timestamp: &str| evidence.newest_log.as_ref().filter(|log| log.timestamp == timestamp);
     let ended = evidence.ended.map(|job| of_ended(job, log_of(&job.name.timestamp)));
     let stopped = evidence.stopped.map(|job| of_stopped(job, evidence.progress, log_of(&job.name.timestamp)));
     let failed = evidence.failed_starts.iter().map(of_failed_start);
-    let known = ended.into_iter().chain(stopped).chain(failed).max_by_key(LatestRun::at);
+    let known = ended.into_iter().chain(stopped).chain(failed).max_by_key(|run| age_order(run.at()));
     // Runs in the same second are named after later ones.
     let jobs = [evidence.stopped, evidence.ended].into_iter().flatten();
     let is_known = |log: &LogFile| {
@@ -113,14 +117,16 @@ pub(super) fn latest_run(evidence: &Evidence<'_>) -> Option<LatestRun> {
     };
     let log = evidence.newest_log.as_ref().filter(|log| !evidence.running && !is_known(log)).and_then(of_log);
     // A log whose run is known says nothing more.
-    let is_news = |log: &LatestRun| known.as_ref().is_none_or(|known| log.began > Some(known.at()));
+    let is_newer = |at: DateTime<Utc>, known: &Option<LatestRun>| {
+        known.as_ref().is_none_or(|known| age_order(at) > age_order(known.at()))
+    };
+    let is_news = |log: &LatestRun| is_newer(log.began.unwrap_or_default(), &known);
     let known = match log.filter(is_news) {
         Some(log) => Some(log),
         None => known,
     };
     let scheduled = evidence.schedule.filter(|_| !evidence.running).and_then(of_scheduler);
-    let is_news =
-        |run: &LatestRun| known.as_ref().is_none_or(|known| run.at() > known.at() + SCHEDULER_CLOCK);
+    let is_news = |run: &LatestRun| is_newer(run.at() - SCHEDULER_CLOCK, &known);
     match scheduled.filter(is_news) {
         Some(scheduled) => Some(scheduled),
         None => known,
@@ -257,6 +263,7 @@ mod tests {
     /// Who knows of the last run, how it ended, and why.
     fn latest(failed_starts: &[FailedStart], schedule: &ScheduleEntry) -> (RunSource, RunResult, String) {
         let evidence = Evidence {
+            now: at("2026-11-27T12:00:00Z"),
             failed_starts: failed_starts.to_vec(),
             schedule: Some(schedule),
             ..Evidence::default()
@@ -281,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_a_wrong_clock_loses() {
+        let known = [failed("2027-12-31T02:00:01Z", "wrong clock"), failed("2026-11-26T02:00:01Z", "no key")];
+        assert_eq!(latest(&known, &scheduled("2026-11-26T02:00:00Z", 2)).2, "no key");
+        let (source, ..) = latest(&known[..1], &scheduled("2026-11-27T02:00:00Z", 0));
+        assert_eq!(source, RunSource::Scheduler);
+        assert_eq!(
+            latest(&known[..1], &ScheduleEntry { last_run: None, ..scheduled("", 0) }).2,
+            "wrong clock"
+        );
+    }
+
+    #[test]
     fn nothing_is_known_of_a_schedule_that_never_ran() {
         let never = ScheduleEntry { last_run: None, last_result: None, ..scheduled("", 0) };
         assert_eq!(latest_run(&Evidence { schedule: Some(&never), ..Evidence::default() }), None);
@@ -297,6 +316,7 @@ mod tests {
         assert_eq!((run.source, run.result), (RunSource::Log, RunResult::Failed));
         assert!(run.error.unwrap().contains("could not begin"));
         let newer = Evidence {
+            now: at("2026-11-27T12:00:00Z"),
             newest_log: Some(log),
             failed_starts: vec![failed("2026-11-26T02:00:01Z", "no key")],
             ..Evidence::default()
