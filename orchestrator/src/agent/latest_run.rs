@@ -17,6 +17,7 @@ use super::log_tail::last_error;
 use super::monitor::RunProgress;
 use super::times::{from_ms, path_if_any, to_the_second_if_any};
 use crate::clock;
+use crate::error::Error;
 use crate::operations::report::BackupReport;
 use crate::schedule::ScheduleEntry;
 
@@ -164,7 +165,8 @@ fn of_stopped(job: &Job, progress: Option<&RunProgress>, log: Option<&LogFile>) 
         began: Some(from_ms(began)),
         ended: seen.max(),
         seconds: None,
-        error: job.last_error.clone(),
+        // To be stopped is no failure: a monitor is warned of it, and the next run resumes.
+        error: job.last_error.clone().filter(|error| *error != Error::Interrupted.to_string()),
         hint: None,
         log: log.map(|log| log.path.clone()),
     }
@@ -232,6 +234,9 @@ fn likely_reason(code: i32) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use intellistor_storage::catalog::layout::BackupName;
+    use intellistor_storage::state::job::JobState;
+
     use super::*;
     use crate::schedule::BackendKind;
 
@@ -258,6 +263,34 @@ mod tests {
 
     fn failed(time: &str, error: &str) -> FailedStart {
         FailedStart { at_ms: at(time).timestamp_millis(), error: error.to_owned(), log: None }
+    }
+
+    fn stopped_job(last_error: &str) -> Job {
+        let name = BackupName {
+            policy_id: "docs".to_owned(),
+            timestamp: "20261126T020000Z".to_owned(),
+            backup_id: "b".to_owned(),
+        };
+        Job {
+            name,
+            header: Vec::new(),
+            store: "memory://".to_owned(),
+            copy_to: None,
+            policy_digest: [0; 32],
+            upload: None,
+            state: JobState::Transferring,
+            began_ms: 0,
+            ended_ms: None,
+            runs: 1,
+            scanned: None,
+            last_error: Some(last_error.to_owned()),
+            trace_id: None,
+            run_span: None,
+            summary: None,
+            findings: Default::default(),
+            base: None,
+            content_key: None,
+        }
     }
 
     /// Who knows of the last run, how it ended, and why.
@@ -297,6 +330,16 @@ mod tests {
             latest(&known[..1], &ScheduleEntry { last_run: None, ..scheduled("", 0) }).2,
             "wrong clock"
         );
+    }
+
+    #[test]
+    fn an_interrupted_run_has_not_failed() {
+        let run = |last_error: &str| {
+            let job = stopped_job(last_error);
+            latest_run(&Evidence { stopped: Some(&job), ..Evidence::default() }).unwrap()
+        };
+        assert_eq!((run("interrupted").result, run("interrupted").error), (RunResult::Stopped, None));
+        assert_eq!(run("no network").error.as_deref(), Some("no network"));
     }
 
     #[test]
