@@ -244,6 +244,17 @@ impl Agent {
         Ok(PolicyStatus::new(policy_id.to_owned(), records, schedule, ages))
     }
 
+    /// As [`status_with`](Self::status_with); a state that cannot be read is a status as well.
+    pub fn status_of(
+        &self,
+        policy_id: &str,
+        schedule: Option<ScheduleEntry>,
+        ages: AllowedAges,
+    ) -> PolicyStatus {
+        self.status_with(policy_id, schedule, ages)
+            .unwrap_or_else(|error| PolicyStatus::unreadable(policy_id.to_owned(), with_advice(&error)))
+    }
+
     /// The status of each policy that has run here or is scheduled. One whose state cannot be read is among them.
     ///
     /// # Errors
@@ -255,8 +266,7 @@ impl Agent {
         ids.dedup();
         let of = |id: String| {
             let schedule = schedules.iter().find(|schedule| schedule.policy_id == id).cloned();
-            self.status_with(&id, schedule, ages)
-                .unwrap_or_else(|error| PolicyStatus::unreadable(id, with_advice(&error)))
+            self.status_of(&id, schedule, ages)
         };
         Ok(ids.into_iter().map(of).collect())
     }

@@ -7,7 +7,7 @@ use super::database::{self, Database};
 use super::ledger::{Ledger, decode, encode};
 use super::lock::{self, HOLDER, Holder};
 use super::records::{Job, PendingLog};
-use super::snapshot::{VIEW, View};
+use super::snapshot::{VIEW, View, read_view};
 use crate::catalog::layout::BackupName;
 use crate::disk::private_folder::create_private_folder;
 use crate::disk::whole_file;
@@ -57,12 +57,20 @@ impl Queue {
         self.folder.join("job")
     }
 
-    /// The job that has not ended. Finishes what a crash left of closing one, and moves aside a ledger that cannot be
-    /// read.
+    /// The job that has not ended. Finishes what a crash left of closing one, moves aside a ledger that cannot be
+    /// read, and writes the view where it is lost or damaged.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn job(&mut self) -> Result<Option<Ledger>> {
+        let found = self.find_job()?;
+        if !matches!(read_view(&self.folder), Ok(Some(_))) {
+            self.write_view(found.as_ref());
+        }
+        Ok(found)
+    }
+
+    fn find_job(&mut self) -> Result<Option<Ledger>> {
         let folder = self.job_folder();
         if !folder.exists() {
             self.tell_of_lost_jobs()?;

@@ -373,3 +373,22 @@ fn a_job_whose_ledger_is_lost_is_known_by_name_until_it_is_forgotten() {
     queue.forget_lost_job(&job("a").name).unwrap();
     assert_eq!(queue.lost_jobs(&job("b").name).unwrap(), []);
 }
+
+#[test]
+fn a_lost_or_damaged_view_is_no_queue_without_runs_and_the_next_run_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(dir.path()).unwrap();
+    drop((queue.begin(job("a")).unwrap(), queue));
+    let view = dir.path().join("view.json");
+    for damage in [None, Some("{\"job\":")] {
+        match damage {
+            None => fs::remove_file(&view).unwrap(),
+            Some(text) => fs::write(&view, text).unwrap(),
+        }
+        let error = snapshot(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("view.json") && error.ends_with("the next run repairs it"), "{error}");
+        drop(reopened(&dir));
+        let Snapshot::Idle(view) = snapshot(dir.path()).unwrap() else { panic!("no process has it") };
+        assert_eq!(view.job.unwrap().name, job("a").name);
+    }
+}

@@ -101,8 +101,7 @@ async fn report(command: &Status, ages: AllowedAges, session: &Session) -> Resul
             if policy.is_none() && schedule.is_none() {
                 check_known(&agent, &id)?;
             }
-            let status = agent.status_with(&id, schedule, ages);
-            let status = status.map_err(Failure::engine(format!("cannot read the state of policy {id}")))?;
+            let status = agent.status_of(&id, schedule, ages);
             match &policy {
                 Some(policy) => vec![with_store(status, &agent, policy, session).await?],
                 None => vec![status],
