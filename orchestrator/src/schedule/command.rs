@@ -5,12 +5,18 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::error::{Result, ScheduleError};
 
 /// For programs that answer at once. D-Bus itself waits 90 s for the service manager of a busy machine.
-const PROMPT: Duration = Duration::from_secs(120);
+pub(super) const PROMPT: Duration = Duration::from_secs(120);
+
+/// For a question of someone who waits for a list: a monitor gives `status --check` ten seconds to a minute.
+pub(super) const QUESTION: Duration = Duration::from_secs(8);
+
+/// A crontab, or the properties of a unit, is much shorter.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// The only variables of this process that a program gets: no key, no secret.
 const PASSED_ON: [&str; 9] = [
@@ -70,9 +76,26 @@ impl SystemCommand {
     /// [`ScheduleError::NoProgram`], or [`ScheduleError::Command`] when it cannot be started or does not end. Its exit
     /// code is in the output.
     pub(super) fn run(&self) -> Result<CommandOutput> {
-        self.run_for(PROMPT)?.ok_or_else(|| {
-            self.failed(format!("it did not end within {} seconds", PROMPT.as_secs()), "Try again later")
-        })
+        self.run_to_end(PROMPT, false)
+    }
+
+    /// As [`run`](Self::run), of a program that changes nothing, at most for `patience`; it is killed then.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(super) fn ask(&self, patience: Duration) -> Result<CommandOutput> {
+        self.run_to_end(patience, true)
+    }
+
+    fn run_to_end(&self, patience: Duration, kill: bool) -> Result<CommandOutput> {
+        let output = self.end_within(patience, kill)?.ok_or_else(|| {
+            self.failed(format!("it did not end within {} seconds", patience.as_secs()), "Try again later")
+        })?;
+        // What is cut off must not pass for the whole: a crontab is written back as it was read.
+        if output.stdout.len() as u64 > MOST_BYTES {
+            return Err(self.failed("it printed more than 4 MiB", "Run it by hand to see why"));
+        }
+        Ok(output)
     }
 
     /// Waits for its end; `None` when that takes longer than `timeout`. It is not stopped then.
@@ -80,9 +103,13 @@ impl SystemCommand {
     /// # Errors
     /// As [`run`](Self::run).
     pub(super) fn run_for(&self, timeout: Duration) -> Result<Option<CommandOutput>> {
+        self.end_within(timeout, false)
+    }
+
+    fn end_within(&self, timeout: Duration, kill: bool) -> Result<Option<CommandOutput>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let ended = runtime.and_then(|runtime| {
-            let in_time = async { tokio::time::timeout(timeout, self.output()).await };
+            let in_time = async { tokio::time::timeout(timeout, self.output(kill)).await };
             runtime.block_on(in_time).ok().transpose()
         });
         match ended {
@@ -100,7 +127,7 @@ impl SystemCommand {
         }
     }
 
-    async fn output(&self) -> io::Result<std::process::Output> {
+    async fn output(&self, kill: bool) -> io::Result<std::process::Output> {
         let (program, arguments) = self.words.split_first().ok_or(io::ErrorKind::NotFound)?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).env_clear().env("LC_ALL", "C");
@@ -110,15 +137,17 @@ impl SystemCommand {
         }
         command.envs(self.variable);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
+        let mut child = command.kill_on_drop(kill).spawn()?;
         let stdin = child.stdin.take();
+        let (stdout, stderr) = (bounded(child.stdout.take()), bounded(child.stderr.take()));
         let feed = async {
             if let Some(mut stdin) = stdin {
                 // A program need not read all of its input; its exit code says whether it did its work.
                 let _ = stdin.write_all(&self.input).await;
             }
         };
-        tokio::join!(feed, child.wait_with_output()).1
+        let ((), stdout, stderr, status) = tokio::join!(feed, stdout, stderr, child.wait());
+        Ok(std::process::Output { status: status?, stdout: stdout?, stderr: stderr? })
     }
 
     /// As typed in a shell, without quotes.
@@ -129,6 +158,16 @@ impl SystemCommand {
     pub(super) fn failed(&self, reason: impl Into<String>, hint: &'static str) -> ScheduleError {
         ScheduleError::Command { command: self.line(), reason: reason.into(), hint }
     }
+}
+
+/// One byte more than [`MOST_BYTES`] where there are more. The rest is read and dropped, so that the program can end.
+async fn bounded(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut from) = from {
+        (&mut from).take(MOST_BYTES + 1).read_to_end(&mut bytes).await?;
+        tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+    }
+    Ok(bytes)
 }
 
 impl CommandOutput {
@@ -162,6 +201,16 @@ mod tests {
     fn a_program_that_takes_too_long_is_left_running() {
         let ended = SystemCommand::new(["sleep", "1"]).run_for(Duration::from_millis(1)).unwrap();
         assert!(ended.is_none());
+    }
+
+    #[test]
+    fn a_question_has_no_endless_answer() {
+        let begun = std::time::Instant::now();
+        let hanging = SystemCommand::new(["sleep", "60"]).ask(Duration::from_millis(50)).unwrap_err();
+        assert!(hanging.to_string().contains("did not end"), "{hanging}");
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let flood = SystemCommand::new(["head", "-c", "5000000", "/dev/zero"]).run().unwrap_err();
+        assert!(flood.to_string().contains("more than 4 MiB"), "{flood}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::backend::SchedulerBackend;
-use super::command::SystemCommand;
+use super::command::{PROMPT, QUESTION, SystemCommand};
 use super::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry, utc};
 use super::error::{Result, ScheduleError};
 use super::scheduled_command::{Dialect, ScheduledCommand};
@@ -62,7 +62,7 @@ impl SchedulerBackend for Crontab {
             RunAs::System | RunAs::Caller => {}
         }
         let lines = lines(spec)?;
-        let old = self.read()?;
+        let old = self.read(PROMPT)?;
         let (new, found) = edited(&old, &spec.policy_id, Some(&lines));
         self.write(&old, &new)?;
         let mut notes = vec![
@@ -86,7 +86,7 @@ impl SchedulerBackend for Crontab {
     }
 
     fn remove(&self, policy_id: &str) -> Result<Option<RemovedSchedule>> {
-        let Some(old) = self.read_if_installed()? else { return Ok(None) };
+        let Some(old) = self.read_if_installed(PROMPT)? else { return Ok(None) };
         let (new, found) = edited(&old, policy_id, None);
         self.write(&old, &new)?;
         Ok((found > 0).then(|| RemovedSchedule {
@@ -98,12 +98,12 @@ impl SchedulerBackend for Crontab {
     }
 
     fn list(&self) -> Result<Vec<ScheduleEntry>> {
-        let table = self.read_if_installed()?.unwrap_or_default();
+        let table = self.read_if_installed(QUESTION)?.unwrap_or_default();
         Ok(schedules(&table).map(|(id, cron)| entry(&table, id, cron.as_ref())).collect())
     }
 
     fn run_now(&self, policy_id: &str, timeout: Duration) -> Result<i32> {
-        let Some(command) = command(&self.read()?, policy_id) else {
+        let Some(command) = command(&self.read(PROMPT)?, policy_id) else {
             return Err(ScheduleError::NotScheduled { policy_id: policy_id.to_owned() });
         };
         let run = SystemCommand::new(["/bin/sh", "-c", AS_CRON, "sh", &command]);
@@ -119,9 +119,9 @@ impl Crontab {
 
     /// The crontab's bytes. Only the answer that there is none counts as an empty one: after any other failure, writing
     /// would erase what is there.
-    fn read(&self) -> Result<Vec<u8>> {
+    fn read(&self, patience: Duration) -> Result<Vec<u8>> {
         let command = self.command("-l");
-        let output = command.run().map_err(|error| match error {
+        let output = command.ask(patience).map_err(|error| match error {
             ScheduleError::NoProgram { .. } => ScheduleError::NoScheduler,
             other => other,
         })?;
@@ -136,8 +136,8 @@ impl Crontab {
     }
 
     /// `None` where cron is not installed.
-    fn read_if_installed(&self) -> Result<Option<Vec<u8>>> {
-        match self.read() {
+    fn read_if_installed(&self, patience: Duration) -> Result<Option<Vec<u8>>> {
+        match self.read(patience) {
             Err(ScheduleError::NoScheduler) => Ok(None),
             other => other.map(Some),
         }

@@ -12,7 +12,7 @@ use intellistor_storage::disk::whole_file;
 
 use super::units::{Occasion, boot_timer_unit, cron_of, service_unit, timer_unit};
 use crate::cron::Cron;
-use crate::schedule::command::{CommandOutput, SystemCommand};
+use crate::schedule::command::{CommandOutput, PROMPT, QUESTION, SystemCommand};
 use crate::schedule::entry::{AppliedSchedule, BackendKind, RemovedSchedule, ScheduleEntry, utc};
 use crate::schedule::error::{Result, ScheduleError};
 use crate::schedule::scheduled_command::{Dialect, ScheduledCommand};
@@ -90,7 +90,7 @@ impl Manager {
                     .to_owned(),
             );
         }
-        let entry = self.entry(&spec.policy_id, Some(&spec.cron))?;
+        let entry = self.entry(&spec.policy_id, Some(&spec.cron), PROMPT)?;
         Ok(AppliedSchedule::new(entry, &spec.cron, replaced, notes))
     }
 
@@ -158,7 +158,7 @@ impl Manager {
             .map(|id| {
                 let [_, timer, ..] = self.files(id);
                 let text = fs::read_to_string(&timer).map_err(ScheduleError::file("read", &timer))?;
-                self.entry(id, cron_of(&text).as_ref())
+                self.entry(id, cron_of(&text).as_ref(), QUESTION)
             })
             .collect()
     }
@@ -178,7 +178,7 @@ impl Manager {
             return Err(ScheduleError::still_running(policy_id, timeout));
         };
         // `start` fails with its own code when the run does; only the service has the run's.
-        match self.last_run(policy_id)?.1 {
+        match self.last_run(policy_id, PROMPT)?.1 {
             Some(code) if output.succeeded() || code != 0 => Ok(code),
             _ => Err(command.failed(output.reason(), HINT)),
         }
@@ -196,10 +196,10 @@ impl Manager {
     }
 
     /// The values of a unit's properties, times in UTC; `None` for one that systemd does not print.
-    fn properties(&self, unit: &str, names: &[&str]) -> Result<Vec<Option<String>>> {
+    fn properties(&self, unit: &str, names: &[&str], patience: Duration) -> Result<Vec<Option<String>>> {
         let command = self.command(&["show", &format!("--property={}", names.join(",")), unit]);
         let command = command.variable("TZ", "UTC");
-        let shown = command.run()?;
+        let shown = command.ask(patience)?;
         if !shown.succeeded() {
             return Err(command.failed(shown.reason(), HINT));
         }
@@ -215,12 +215,12 @@ impl Manager {
         ["service", "timer", "boot.service", "boot.timer"].map(|kind| self.folder.join(unit(policy_id, kind)))
     }
 
-    fn entry(&self, policy_id: &str, cron: Option<&Cron>) -> Result<ScheduleEntry> {
-        let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"])?;
+    fn entry(&self, policy_id: &str, cron: Option<&Cron>, patience: Duration) -> Result<ScheduleEntry> {
+        let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"], patience)?;
         let is_active = state == [Some("active".to_owned())];
         let next = cron.filter(|_| is_active).and_then(|cron| cron.next_after(Zone::of_this_machine().now()));
         let [service, timer, ..] = self.files(policy_id);
-        let (last_run, last_result) = self.last_run(policy_id)?;
+        let (last_run, last_result) = self.last_run(policy_id, patience)?;
         let changed = fs::metadata(&timer).and_then(|timer| timer.modified()).ok();
         let text = fs::read_to_string(&service).unwrap_or_default();
         let command = text.lines().find_map(|line| line.strip_prefix("ExecStart="));
@@ -242,9 +242,9 @@ impl Manager {
     }
 
     /// When the last run began and its exit code, if there was one since the machine started.
-    fn last_run(&self, policy_id: &str) -> Result<(Option<DateTime<Utc>>, Option<i32>)> {
+    fn last_run(&self, policy_id: &str, patience: Duration) -> Result<(Option<DateTime<Utc>>, Option<i32>)> {
         let names = ["ExecMainStatus", "ExecMainExitTimestampMonotonic", "ExecMainStartTimestamp"];
-        let values = self.properties(&unit(policy_id, "service"), &names)?;
+        let values = self.properties(&unit(policy_id, "service"), &names, patience)?;
         let [Some(code), Some(ended), began] = &values[..] else { return Ok((None, None)) };
         if ended == "0" {
             return Ok((None, None));
