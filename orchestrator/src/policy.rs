@@ -16,6 +16,7 @@
 //! | `notify`, `hooks`, `limits` | what happens around a run: notices, commands, rates |
 //! | `duration` | durations as people write them |
 //! | `reader`, `correction`, `writer` | from YAML, the line that was meant, to YAML |
+//! | `masking` | what may be a secret, and is in no error |
 //! | `digest` | what decides whether a job may be resumed |
 
 mod correction;
@@ -27,6 +28,7 @@ mod fields;
 mod hooks;
 mod lifecycle;
 mod limits;
+mod masking;
 mod notify;
 mod reader;
 mod rules;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::duration_text;
+use super::masking::{masked, masked_lines};
 use crate::cron::CronError;
 
 /// A policy's error.
@@ -18,6 +19,9 @@ pub enum PolicyError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// Occurs when the path is a folder, a pipe or a device: a policy is read again and again, at each scheduled run.
+    #[error("{} is a {}, and a policy is read from a file. Save it as a file and name that", path.display(), if *is_folder { "folder" } else { "pipe, a terminal or another device" })]
+    NotAFile { path: PathBuf, is_folder: bool },
     /// Occurs when the file is too large to be a policy.
     #[error("{} is larger than {most_kib} KiB, so it cannot be a policy. Check the path", path.display())]
     TooLarge { path: PathBuf, most_kib: usize },
@@ -154,11 +158,11 @@ pub enum PolicyError {
     /// Occurs when a URL cannot be posted to. It may be a secret, and is not repeated.
     #[error("a URL in `notify` cannot be used: {reason}")]
     BadNotifyUrl { reason: &'static str },
-    /// Occurs when a secret is to come from a variable that holds none.
+    /// Occurs when a secret is to come from a variable that holds none. It may be the secret itself, and is not repeated.
     #[error(
-        "{text:?} in `notify` is not a variable with a secret. Write env:INTELLISTOR_NOTIFY_ and capital letters, digits or _, as in env:INTELLISTOR_NOTIFY_TOKEN, and set that variable in the environment file. A secret itself does not belong into a policy"
+        "what is written for a secret in `notify` is not the name of a variable, and is not repeated here. Write env:INTELLISTOR_NOTIFY_ and capital letters, digits or _, as in env:INTELLISTOR_NOTIFY_TOKEN, and set that variable in the environment file. A secret itself does not belong into a policy"
     )]
-    BadNotifyVariable { text: String },
+    BadNotifyVariable,
     /// Occurs when no mail can go to or come from an address.
     #[error(
         "{address:?} in `mail` is not a mail address. Write name@example.com, or 'Name <name@example.com>'"
@@ -168,7 +172,7 @@ pub enum PolicyError {
     #[error("`hooks` has no command. Write at least one of before, after, on_failure, or remove `hooks`")]
     NoHook,
     /// Occurs when a command of `hooks` cannot be run.
-    #[error("the command {command:?} in `hooks` cannot be run: {reason}")]
+    #[error("the command {:?} in `hooks` cannot be run: {reason}", masked(command))]
     BadHook {
         /// Its arguments, with spaces between them.
         command: String,
@@ -257,7 +261,7 @@ pub struct PolicyLocation {
     pub line: u64,
     /// In characters, from 1.
     pub column: u64,
-    /// The line, shortened around the column.
+    /// The line, shortened around the column and without secrets.
     pub text: String,
 }
 
@@ -267,10 +271,13 @@ impl PolicyLocation {
 
     pub(super) fn new(origin: PathBuf, text: &str, line: u64, column: u64) -> Self {
         let before = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let whole = text.lines().nth(before).unwrap_or_default();
-        let skip = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(Self::SHOWN / 2);
-        let shown = if whole.chars().count() <= Self::SHOWN {
-            whole.to_owned()
+        let whole = masked_lines(text).into_iter().nth(before).unwrap_or_default();
+        let count = whole.chars().count();
+        // Masks make a line shorter.
+        let column_shown = usize::try_from(column).unwrap_or(usize::MAX).min(count);
+        let skip = column_shown.saturating_sub(Self::SHOWN / 2);
+        let shown = if count <= Self::SHOWN {
+            whole
         } else {
             let part: String = whole.chars().skip(skip).take(Self::SHOWN).collect();
             if skip > 0 { format!("...{part}") } else { part }

@@ -124,7 +124,7 @@ impl Variable {
     }
 
     fn parse(text: &str) -> Result<Self, PolicyError> {
-        let bad = || PolicyError::BadNotifyVariable { text: text.to_owned() };
+        let bad = || PolicyError::BadNotifyVariable;
         let name = text.strip_prefix(FROM_ENVIRONMENT).ok_or_else(bad)?;
         let rest = name.strip_prefix(SECRET_PREFIX);
         let is_plain = |rest: &str| {
@@ -154,7 +154,7 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => f.write_str(&shown_url(url)),
-            Self::Variable(variable) => variable.fmt(f),
+            Self::Variable(variable) => fmt::Display::fmt(variable, f),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_yaml::{Budget, Location, MergeKeyPolicy, MessageFormatter, Options};
 use super::correction::corrected;
 use super::definition::Policy;
 use super::error::{PolicyError, PolicyLocation};
+use super::masking::{MASK, masked, masked_message};
 use crate::nearest::nearest;
 
 /// Bounds memory when another file is named by mistake.
@@ -23,6 +24,11 @@ impl Policy {
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let unreadable = |source| PolicyError::Unreadable { path: path.to_owned(), source };
         let mut bytes = Vec::new();
+        // Opening a pipe waits for a writer, and reading a terminal for a person, which no scheduled run has.
+        let kind = fs::metadata(path).map_err(unreadable)?;
+        if !kind.is_file() {
+            return Err(PolicyError::NotAFile { path: path.to_owned(), is_folder: kind.is_dir() });
+        }
         let file = fs::File::open(path).map_err(unreadable)?;
         file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         match String::from_utf8(bytes) {
@@ -44,7 +50,11 @@ impl Policy {
         serde_yaml::from_str_with_options(text, bounded()).map_err(|error| {
             let at = error.location().unwrap_or(Location::UNKNOWN);
             let at = PolicyLocation::new(origin.to_owned(), text, at.line(), at.column());
-            let correction = correction(text, at.line, &error);
+            let correction = correction(text, at.line, &error).map(|line| {
+                // As the line that it replaces, which may only continue a secret.
+                let is_secret = at.text.trim() == MASK;
+                if is_secret { MASK.to_owned() } else { masked(&line) }
+            });
             PolicyError::Invalid { at: Box::new(at), reason: reason(&error, text), correction }
         })
     }
@@ -109,10 +119,10 @@ fn reason(error: &serde_yaml::Error, text: &str) -> String {
     let error = error.without_snippet();
     match error {
         Yaml::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown field {field:?}. Known fields: {}", expected.join(", "))
+            format!("unknown field {:?}. Known fields: {}", masked(field), expected.join(", "))
         }
         Yaml::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("{variant:?} is not one of {}", expected.join(", "))
+            format!("{:?} is not one of {}", masked(variant), expected.join(", "))
         }
         Yaml::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
         Yaml::Unexpected { expected: "mapping start", location, .. } => {
@@ -120,9 +130,10 @@ fn reason(error: &serde_yaml::Error, text: &str) -> String {
             format!("here belong fields and their values, as in {}", example(text, line))
         }
         // From `fields`, with the values quoted.
-        Yaml::Message { msg, .. } => Escaped(msg).to_string(),
+        Yaml::Message { msg, .. } => Escaped(masked_message(msg)).to_string(),
         _ => {
-            let message = serde_yaml::UserMessageFormatter.format_message(error).escape_debug().to_string();
+            let message = serde_yaml::UserMessageFormatter.format_message(error);
+            let message = masked_message(&message).escape_debug().to_string();
             let in_double_quotes = message.contains("escape");
             let hint =
                 ". In double quotes a backslash begins an escape: write Windows paths in single quotes";

@@ -414,6 +414,83 @@ fn files_are_read_and_their_errors_name_them() {
     assert!(gone.contains("gone.yaml") && gone.contains("cannot read policy"), "{gone}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for path in [&*pipe, dir.path()] {
+        let (send, refused) = std::sync::mpsc::channel();
+        let path = path.to_owned();
+        std::thread::spawn(move || send.send(Policy::load(&path)));
+        let refused = refused.recv_timeout(Duration::from_secs(10)).expect("it hangs");
+        assert!(matches!(refused, Err(PolicyError::NotAFile { .. })), "{refused:?}");
+    }
+}
+
+/// Every secret is marked: whatever mistake is beside it, and wherever, no error shows the mark.
+#[test]
+fn no_error_of_a_policy_shows_a_secret() {
+    const RULES: [&str; 9] = [
+        "{ url: 'https://h/S3CR3T', token: S3CR3T, MISTAKE }",
+        "{ url: \"https://S3CR3T:S3CR3T@h/S3CR3T?S3CR3T\", MISTAKE }",
+        "{ healthchecks: https://h/S3CR3T, MISTAKE }",
+        "{ url: 'env:INTELLISTOR_NOTIFY_A', token: 'S3CR3T, ''S3CR3T', MISTAKE }",
+        "{ url: 'https://h/', tokn: S3CR3T, MISTAKE }",
+        "{ \"pass_word\": S3CR3T, mail: { to: [a@b.c], from: a@b.c, smtp: 'u:S3CR3T@h', user: u, password: S3CR3T }, MISTAKE }",
+        "{ url:https://h/S3CR3T, MISTAKE }",
+        "\n    url: https://h/S3CR3T\n    token: S3CR3T, S3CR3T\n    MISTAKE",
+        "\n    token:\n      S3CR3T\n    password: >-\n      S3CR3T\n      S3CR3T: [\n    MISTAKE",
+    ];
+    const MISTAKES: [&str; 12] = [
+        "on: [failed]",
+        "on: [nope]",
+        "on: []",
+        "om: [failed]",
+        "on: https://h/S3CR3T",
+        "https://h/S3CR3T: x",
+        "on: *x",
+        "on: [failed",
+        "on: \"\\x\"",
+        "url: https://h/S3CR3T",
+        "token S3CR3T",
+        "mail: { to: [x], from: y, smtp: 'a:b' }",
+    ];
+    let hooks = [
+        "hooks: { before: [\"./x --token=S3CR3T https://u:S3CR3T@h/S3CR3T\"] }",
+        "hooks: { before: [env, PGPASSWORD=S3CR3T, [x]] }",
+        "store: 's3://S3CR3T:S3CR3T@b'",
+        "token: S3CR3T",
+        "notify: https://h/S3CR3T",
+        "policy_id: https://h/S3CR3T",
+        "exclude: ['https://h/S3CR3T[']",
+        "storage_class: https://h/S3CR3T",
+        "full_every: https://h/S3CR3T",
+        "retention: { keep_last: 1, timezone: 'https://h/S3CR3T' }",
+        "limits: { upload: 'https://h/S3CR3T' }",
+        "lock: { mode: 'https://h/S3CR3T', days: 1 }",
+    ];
+    let rules = RULES.iter().flat_map(|rule| {
+        MISTAKES.map(|mistake| format!("paths: [x]\nnotify:\n  - {}\n", rule.replace("MISTAKE", mistake)))
+    });
+    let others = hooks.map(|line| match line.starts_with("policy_id") {
+        true => format!("paths: [x]\n{line}\n"),
+        false => format!("paths: [x]\npolicy_id: a\n{line}\n"),
+    });
+    let mut refused = 0;
+    for text in rules.chain(others) {
+        let text = if text.contains("policy_id") { text } else { format!("policy_id: a\n{text}") };
+        let Err(error) = parse(&text) else { continue };
+        refused += 1;
+        for shown in [error.to_string(), format!("{error:?}")] {
+            assert!(!shown.contains("S3CR3T"), "{text}\n{shown}");
+        }
+    }
+    assert!(refused > 110, "{refused}");
+}
+
 #[test]
 fn missing_paths_are_named_and_only_all_of_them_are_an_error() {
     let dir = tempfile::tempdir().unwrap();
