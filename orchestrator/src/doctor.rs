@@ -6,7 +6,7 @@
 //!   bytes and two uploads under [`layout::probe_key`], which no listing shows and no sweep takes; they are removed again,
 //!   also when a check fails or the work is cancelled. A folder that holds no store stays one. Each check has a time limit, and one that
 //!   needs what another has not found is skipped with that reason.
-//! - **After a crash:** the object may stay; an upload is aborted by the agent as any other that no one used for a week.
+//! - **After a crash:** the object may stay: the next examination that is an hour later removes it, and no sweep counts it. An upload is aborted by the agent as any other that no one used for a week.
 //!
 //! | file | holds |
 //! | --- | --- |

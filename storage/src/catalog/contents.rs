@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::layout::{BACKUPS, BackupName, ObjectKind, is_policy_id, machine_key};
+use crate::catalog::layout::{BACKUPS, BackupName, ObjectKind, is_policy_id, is_probe_key, machine_key};
 use crate::error::Result;
 use crate::objects::listing::Listing;
 use crate::objects::object::ObjectInfo;
@@ -78,6 +78,8 @@ impl Contents {
             objects.0.insert(kind, (object.bytes, object.modified_ms));
         } else if object.key == machine_key(policy_id) {
             self.has_owner = true;
+        } else if is_probe_key(policy_id, &object.key) {
+            // Ours, and no backup's: an examination may be under way, and the next one removes what was left.
         } else {
             self.unknown.0 += 1;
             self.unknown.1.get_or_insert(object.key);

@@ -164,7 +164,18 @@ pub fn machine_key(policy_id: &str) -> String {
 /// The key of an object by which the permissions on a policy's objects are tried. It names no backup, so that no listing
 /// shows it and no sweep takes it; an upload that is left under it is aborted as any other that was abandoned.
 pub fn probe_key(policy_id: &str, random: &str) -> String {
-    format!("{BACKUPS}/{policy_id}/doctor-{random}")
+    format!("{}{random}", probe_prefix(policy_id))
+}
+
+/// What the keys of [`probe_key`] begin with.
+pub fn probe_prefix(policy_id: &str) -> String {
+    format!("{BACKUPS}/{policy_id}/doctor-")
+}
+
+/// Whether it is a key of [`probe_key`], with a random part of 32 hexadecimal digits.
+pub fn is_probe_key(policy_id: &str, key: &str) -> bool {
+    let random = key.strip_prefix(&probe_prefix(policy_id));
+    random.is_some_and(|random| random.len() == 32 && random.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// The key of a run's log.

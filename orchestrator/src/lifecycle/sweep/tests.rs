@@ -6,7 +6,7 @@ mod shelf;
 
 use bytes::Bytes;
 use intellistor_storage::catalog::layout::ObjectKind::{Archive, Entries, Forgotten, Hold, Manifest};
-use intellistor_storage::catalog::statements;
+use intellistor_storage::catalog::{layout, statements};
 use intellistor_storage::keys::Recipients;
 use intellistor_storage::objects::{
     Attributes, ObjectStore as _, ObjectStoreExt as _, PutOptions, Retention, RetentionMode,
@@ -142,6 +142,8 @@ async fn what_is_not_proven_to_be_forgotten_is_not_touched() {
     shelf.memory.put(&name(1).key(Forgotten), Bytes::from_static(b"{\"sweeping\":true}")).await.unwrap();
     shelf.memory.put(&name(7).archive_key(), Bytes::from_static(b"orphan")).await.unwrap();
     shelf.memory.put("backups/p/notes.txt", Bytes::from_static(b"x")).await.unwrap();
+    let probe = layout::probe_key("p", "0123456789abcdef0123456789abcdef");
+    shelf.memory.put(&probe, Bytes::from_static(b"of an examination that was killed")).await.unwrap();
     shelf.memory.put("backups/other/x", Bytes::from_static(b"x")).await.unwrap();
     shelf.forget([2], 3).await;
     let before = shelf.objects().await;
