@@ -27,12 +27,14 @@ const HIDDEN: [&str; 15] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
     "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
 ];
+/// What the names of others begin with: where a container or a pod asks for the role of the backup.
+const HIDDEN_PREFIX: &str = "AWS_CONTAINER_";
 /// Between the request to end and the end.
 const GRACE: Duration = Duration::from_secs(2);
 /// For what a command has written, once it has ended: what it has left running may keep its output open for ever.
@@ -71,6 +73,11 @@ pub(super) async fn run(
     for name in HIDDEN {
         command.env_remove(name);
     }
+    for (name, value) in std::env::vars_os() {
+        if is_hidden(&name.to_string_lossy(), &value.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
     command.env(format!("{PREFIX}HOOK"), hook);
     for (name, value) in variables {
         // Neither can be in a variable.
@@ -106,6 +113,12 @@ pub(super) async fn run(
     }
     output.log(hook);
     ended
+}
+
+/// Whether a variable of this program is a secret by its beginning or its value. A proxy without a password is none.
+fn is_hidden(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name.starts_with(HIDDEN_PREFIX) || (name.ends_with("_PROXY") && value.contains('@'))
 }
 
 async fn collect(source: Option<impl AsyncRead + Unpin>, output: SharedOutput) {
@@ -196,6 +209,22 @@ mod tests {
         let ended = run_sh("sleep 5 & exit 0", Duration::from_secs(60)).await;
         assert!(matches!(ended, Ended::Exited(status) if status.success()));
         assert!(begun.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn roles_of_containers_and_passwords_of_proxies_are_hidden() {
+        for (name, value, hidden) in [
+            ("HTTPS_PROXY", "http://u:pw@proxy:3128", true),
+            ("all_proxy", "u:pw@proxy:3128", true),
+            ("https_proxy", "http://proxy:3128", false),
+            ("NO_PROXY", "localhost,.example.com", false),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x", true),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/x", true),
+            ("AWS_REGION", "eu-west-1", false),
+            ("MAIL", "a@b.c", false),
+        ] {
+            assert_eq!(is_hidden(name, value), hidden, "{name}");
+        }
     }
 
     #[tokio::test]
