@@ -2,7 +2,7 @@
 //!
 //! **In:** an [`Event`], made when a run has ended and its log is in the store; the policy's rules; secrets and proxies, as
 //! variables. **Out:** JSON documents, requests to healthchecks.io, mails. **Bounds:** the notices of a run are sent at the
-//! same time and take [`SEND_TIMEOUT`] together, those of its start [`START_TIMEOUT`] beside the run. One that fails or
+//! same time and take [`SEND_TIMEOUT`] together, those of its start [`START_TIMEOUT`] beside the run: [`MOST_ADDED`] in all. One that fails or
 //! hangs is a warning, and changes neither the backup nor the exit code. **Blocks:** a thread of the runtime's pool for each
 //! notice. **After a crash:** no one hears of the run that crashed but from the run that resumes it.
 //!
@@ -37,12 +37,17 @@ use sender::Sender;
 
 pub(crate) use event::{Event, EventBackup, EventLog, bounded as bounded_text};
 
-/// For all notices of a run together.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// For all notices of a run's end together.
+const SEND_TIMEOUT: Duration = Duration::from_millis(7500);
 /// One of them gives up by itself before, so that it can say what was slow.
-const ONE_TIMEOUT: Duration = Duration::from_secs(8);
-/// For the notices of a run's start. The run does not wait for it.
-const START_TIMEOUT: Duration = Duration::from_secs(3);
+const ONE_TIMEOUT: Duration = Duration::from_secs(7);
+/// For the notices of a run's start. The run does not wait for it, unless it ends sooner.
+const START_TIMEOUT: Duration = Duration::from_millis(2500);
+/// One of these.
+const ONE_START_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the notices of a run that ends at once add to it at most: the end is not told before the start.
+const MOST_ADDED: Duration = Duration::from_secs(10);
+const _: () = assert!(SEND_TIMEOUT.as_millis() + START_TIMEOUT.as_millis() <= MOST_ADDED.as_millis());
 /// Characters of a failure that are shown: a server's answer is hostile.
 const MOST_SHOWN: usize = 300;
 
@@ -99,7 +104,8 @@ impl<'a> Notifier<'a> {
     /// Says that a run begins, to those that measure it.
     pub(crate) fn start(&self) -> Sent {
         let is_concerned = |rule: &&NotifyRule| matches!(rule.channel, Channel::Healthchecks { .. });
-        let tasks = self.rules.iter().filter(is_concerned).map(|rule| self.send(rule, None, START_TIMEOUT));
+        let tasks =
+            self.rules.iter().filter(is_concerned).map(|rule| self.send(rule, None, ONE_START_TIMEOUT));
         Sent::new(tasks.collect(), START_TIMEOUT)
     }
 
@@ -156,7 +162,9 @@ impl Sent {
                 Ok(Ok(Ok(()))) => None,
                 Ok(Ok(Err(failure))) => Some(failure),
                 Ok(Err(panic)) => Some(format!("a notice was not sent: {panic}")),
-                Err(_) => Some(format!("a notice was given up: it took more than {} s", timeout.as_secs())),
+                Err(_) => {
+                    Some(format!("a notice was given up: it took more than {} s", timeout.as_secs_f32()))
+                }
             }
         });
         join_all(ended).await.into_iter().flatten().collect()

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Local, Utc};
+use futures::future::join_all;
 use intellistor_storage::manifest::Problem;
 use intellistor_storage::state::{self, Queue, Snapshot};
 use intellistor_telemetry::run_log;
@@ -29,7 +30,8 @@ pub(super) struct RunNotices<'a> {
     policy: &'a Policy,
     notifier: Notifier<'a>,
     host: String,
-    at_start: Vec<Sent>,
+    at_start: Option<Sent>,
+    missed: Option<Sent>,
 }
 
 impl<'a> RunNotices<'a> {
@@ -42,12 +44,13 @@ impl<'a> RunNotices<'a> {
         queue: &Queue,
     ) -> Self {
         let notifier = Notifier::new(policy, settings);
-        let mut notices = Self { home, policy, notifier, host: host.to_owned(), at_start: Vec::new() };
+        let mut notices =
+            Self { home, policy, notifier, host: host.to_owned(), at_start: None, missed: None };
         if !notices.notifier.is_silent() {
-            notices.at_start.push(notices.notifier.start());
+            notices.at_start = Some(notices.notifier.start());
             if let Some(missed) = missed(home, policy, queue) {
                 let event = Event::of_missed(policy, host, &missed, notices.last_backup());
-                notices.at_start.push(notices.notifier.tell(&event));
+                notices.missed = Some(notices.notifier.tell(&event));
             }
         }
         notices
@@ -122,12 +125,13 @@ impl<'a> RunNotices<'a> {
     async fn send(&mut self, event: Option<Event>) -> Vec<String> {
         // A start that arrives after the end would look like a run that never ends.
         let mut failures = Vec::new();
-        for sent in std::mem::take(&mut self.at_start) {
+        if let Some(sent) = self.at_start.take() {
             failures.extend(sent.finish().await);
         }
-        if let Some(event) = event {
-            failures.extend(self.notifier.tell(&event).finish().await);
-        }
+        // At the same time, so that both end within the time of one.
+        let sent = [self.missed.take(), event.map(|event| self.notifier.tell(&event))];
+        let ended = join_all(sent.into_iter().flatten().map(Sent::finish)).await;
+        failures.extend(ended.into_iter().flatten());
         failures
     }
 
@@ -153,7 +157,7 @@ pub(super) async fn failed_start(
     log: Option<PathBuf>,
 ) -> Vec<String> {
     let (notifier, host) = (Notifier::new(policy, settings), this_machine().host().to_owned());
-    RunNotices { home, policy, notifier, host, at_start: Vec::new() }.failed_start(reason, log).await
+    RunNotices { home, policy, notifier, host, at_start: None, missed: None }.failed_start(reason, log).await
 }
 
 /// Writes into a log that is closed: the store has it as it was.

@@ -31,7 +31,7 @@ pub(super) fn send(sender: &Sender, rule: &MailRule, event: &Event) -> Result<()
         let password = sender.secret(&rule.password)?;
         transport = transport.credentials(Credentials::new(user.clone(), password.to_string()));
     }
-    transport.build().send(&message).map(drop).map_err(|error| error_text(&error))
+    transport.build().send(&message).map(drop).map_err(|error| error_text(&error, sender))
 }
 
 fn message(rule: &MailRule, event: &Event) -> Result<Message, String> {
@@ -75,8 +75,11 @@ fn domain(host: &str) -> String {
     if plain.is_empty() { "localhost".to_owned() } else { plain.chars().take(200).collect() }
 }
 
-fn error_text(error: &lettre::transport::smtp::Error) -> String {
+fn error_text(error: &lettre::transport::smtp::Error, sender: &Sender) -> String {
     use std::error::Error as _;
+    if error.is_timeout() || is_timeout(error) {
+        return format!("no answer within {} s", sender.timeout.as_secs());
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -89,9 +92,32 @@ fn error_text(error: &lettre::transport::smtp::Error) -> String {
     text
 }
 
+/// Whether a read or a write waited for too long. Unix calls that `WouldBlock`.
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| matches!(cause.kind(), WouldBlock | TimedOut))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_gave_no_answer() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let rule = MailRule {
+            host: "127.0.0.1".to_owned(),
+            port: silent.local_addr().unwrap().port(),
+            security: SmtpSecurity::None,
+            ..rule()
+        };
+        let timeout = std::time::Duration::from_secs(1);
+        let sender = Sender { variables: Default::default(), timeout };
+        assert_eq!(send(&sender, &rule, &Event::example()).unwrap_err(), "no answer within 1 s");
+    }
     use crate::policy::{Channel, Policy};
 
     fn rule() -> MailRule {
