@@ -15,11 +15,18 @@ use super::causes::one_line;
 /// Longer ones carry tokens, which belong in no log.
 const MOST_LOCATION: usize = 100;
 
+const NETWORK: &str = "a proxy or the login page of a network";
+/// XML that is none of S3's for the request, from a server that claims to have done what was asked.
+const OTHER_FORM: &str =
+    "a compatible one whose XML for this request has another form than S3's: look for a newer version of it";
+
 /// An answer that is not S3's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NotS3 {
     /// What it is instead.
     what: String,
+    /// What it may be.
+    perhaps: &'static str,
 }
 
 impl NotS3 {
@@ -35,22 +42,21 @@ impl NotS3 {
                 what += &format!("{before}{value}");
             }
         }
-        Self { what }
+        let kind = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
+        let is_xml = kind.starts_with("application/xml") || kind.starts_with("text/xml");
+        let perhaps = if is_xml && raw.status().is_success() { OTHER_FORM } else { NETWORK };
+        Self { what, perhaps }
     }
 
     /// An answer that lacks what S3 sends with it.
     pub(super) fn without(header: &str) -> Self {
-        Self { what: format!("an answer without {header}") }
+        Self { what: format!("an answer without {header}"), perhaps: NETWORK }
     }
 }
 
 impl fmt::Display for NotS3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "what answered is not an S3 store, but perhaps a proxy or the login page of a network ({})",
-            self.what
-        )
+        write!(f, "what answered is not an S3 store, but perhaps {} ({})", self.perhaps, self.what)
     }
 }
 
@@ -72,6 +78,22 @@ pub(super) fn is_page(status: u16, headers: &Headers) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn xml_of_another_form_is_no_login_page() {
+        for (status, kind, is_form) in [
+            (200_u16, "application/xml", true),
+            (200, "text/html", false),
+            (403, "application/xml", false),
+            (200, "application/xhtml+xml", false),
+        ] {
+            let mut raw = HttpResponse::new(status.try_into().unwrap(), "<ListPartsResponse/>".into());
+            raw.headers_mut().insert("content-type", kind);
+            let shown = NotS3::of(&raw).to_string();
+            assert_eq!(shown.contains("another form"), is_form, "{status} {kind}: {shown}");
+            assert_ne!(shown.contains("login page"), is_form, "{status} {kind}: {shown}");
+        }
+    }
 
     #[test]
     fn a_page_is_no_object() {
