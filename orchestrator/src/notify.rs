@@ -45,7 +45,7 @@ const ONE_TIMEOUT: Duration = Duration::from_secs(7);
 const START_TIMEOUT: Duration = Duration::from_millis(2500);
 /// One of these.
 const ONE_START_TIMEOUT: Duration = Duration::from_secs(2);
-/// What the notices of a run that ends at once add to it at most: the end is not told before the start.
+/// What the notices of a run that ends at once add to it at most: the end is not reported before the start.
 const MOST_ADDED: Duration = Duration::from_secs(10);
 const _: () = assert!(SEND_TIMEOUT.as_millis() + START_TIMEOUT.as_millis() <= MOST_ADDED.as_millis());
 /// Characters of a failure that are shown: a server's answer is hostile.

@@ -57,13 +57,13 @@ enum Open {
 fn masked_line(line: &str, open: &mut Option<Open>) -> String {
     let indent = line.len() - line.trim_start().len();
     let is_item = line.trim_start().starts_with('-');
-    let goes_on = match open {
+    let continues = match open {
         None => false,
         Some(Open::Block(of)) => line.trim().is_empty() || indent > *of || (is_item && indent == *of),
         Some(Open::Flow) => true,
     };
     let ends_braces = line.contains(['}', ']']);
-    if goes_on {
+    if continues {
         if matches!(open, Some(Open::Flow)) && ends_braces {
             *open = None;
         }
