@@ -113,7 +113,15 @@ impl Failure {
         }
     }
 
-    /// The same, as a check of `doctor` says it.
+    /// The same, and what to do.
+    pub(crate) fn summary_with_hint(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.summary()),
+            None => self.summary(),
+        }
+    }
+
+    /// What failed and why, as a check of `doctor` says it.
     pub(crate) fn into_finding(self) -> Finding {
         let finding = Finding::failed(self.summary());
         match self.hint {

@@ -143,7 +143,7 @@ fn a_manifest_of_a_later_version_is_told() {
 fn what_cannot_be_found_is_named() {
     let desk = Desk::new();
     let restore = "restore --policy policy.yaml --latest --out out";
-    assert_message(desk.run(restore), 2, &["/store", "does not exist", "mount the disk"]);
+    assert_message(desk.run(restore), 1, &["/store", "does not exist", "mount the disk"]);
     fs::create_dir(desk.at("store")).unwrap();
     assert_message(desk.run(restore), 1, &["desk", "no backup"]);
     let desk = desk.backed_up();

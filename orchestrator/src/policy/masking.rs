@@ -173,7 +173,10 @@ fn without_urls(text: &str) -> String {
 fn without_url(word: &str, is_end: impl Fn(char) -> bool) -> String {
     let end = word.trim_end_matches(|c| is_end(c) || matches!(c, ',' | ']' | '}' | ')'));
     let tail = &word[end.len()..];
-    let Some((scheme, rest)) = end.split_once("://") else {
+    // As the correction of a pattern has it, which has no empty parts.
+    let is_web = |parts: &(&str, &str)| parts.0.ends_with("http") || parts.0.ends_with("https");
+    let parts = end.split_once("://").or_else(|| end.split_once(":/").filter(is_web));
+    let Some((scheme, rest)) = parts else {
         return match end.split_once(':').zip(end.rsplit_once('@')) {
             Some(((user, behind), (_, host))) if behind.contains('@') => {
                 format!("{user}:{MASK}@{host}{tail}")

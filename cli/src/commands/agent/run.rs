@@ -81,7 +81,7 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<Done, Failur
 
 /// A run that could not read its policy is found by the policy's schedule, which names the file.
 pub(crate) fn record_unread(agent: &Agent, policy: &Path, failure: &Failure) {
-    if let Err(error) = agent.record_unread_policy(policy, &failure.summary()) {
+    if let Err(error) = agent.record_unread_policy(policy, &failure.summary_with_hint()) {
         tracing::debug!(%error, "the failed start was not recorded");
     }
 }
@@ -121,7 +121,7 @@ pub(super) async fn open(
         Err(failure) => failure,
         opened => return opened,
     };
-    let reason = failure.summary();
+    let reason = failure.summary_with_hint();
     let log = match agent.record_failed_start(&policy.policy_id, &reason) {
         Ok(log) => Some(log),
         Err(error) => {
