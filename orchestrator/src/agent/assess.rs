@@ -6,26 +6,24 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use intellistor_storage::state::{Snapshot, View};
 use intellistor_telemetry::run_log::LogFile;
 
 use super::failed_start::FailedStart;
 use super::health::{AllowedAges, Health, PolicyState, Reason, age_text};
 use super::latest_run::{Evidence, RunResult, latest_run};
+use super::log_tail::one_line;
 use super::monitor::RunProgress;
 use super::status::{Activity, Figures, GoodRun, JobStatus, Missed, PolicyStatus, UploadStatus};
 use super::store_status::StoreStatus;
-use super::times;
+use super::times::{self, WRONG_CLOCK};
 use crate::cron::Cron;
 use crate::missed::missed_starts;
 use crate::operations::report::BackupReport;
 use crate::policy::duration_text;
 use crate::schedule::ScheduleEntry;
 use crate::zone::Zone;
-
-/// What is dated later than this after now was written by a clock that was wrong: one is never off by so much for long.
-pub(super) const WRONG_CLOCK: TimeDelta = TimeDelta::hours(1);
 
 /// Runs whose figures are shown.
 const TREND: usize = 7;
@@ -166,12 +164,6 @@ fn growth_percent(trend: &[Figures]) -> Option<i64> {
     ((now - before) * 100).checked_div(before)?.try_into().ok()
 }
 
-/// What failed, of an error that may go on with details and advice: a reason is one line, also for a monitor.
-pub(super) fn one_line(error: &str) -> &str {
-    let first = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    first.strip_prefix("error: ").unwrap_or(first)
-}
-
 /// The reasons, the worst first; none when all is well.
 fn reasons(status: &PolicyStatus, ages: AllowedAges, now: DateTime<Utc>) -> Vec<Reason> {
     let mut reasons = Vec::new();
@@ -266,6 +258,8 @@ fn reasons(status: &PolicyStatus, ages: AllowedAges, now: DateTime<Utc>) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::agent::latest_run::{LatestRun, RunSource};
 

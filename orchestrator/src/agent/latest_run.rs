@@ -11,11 +11,10 @@ use intellistor_storage::state::Job;
 use intellistor_telemetry::run_log::LogFile;
 use serde::Serialize;
 
-use super::assess::WRONG_CLOCK;
 use super::failed_start::FailedStart;
 use super::log_tail::last_error;
 use super::monitor::RunProgress;
-use super::times::{from_ms, path_if_any, to_the_second_if_any};
+use super::times::{WRONG_CLOCK, from_ms, path_if_any, to_the_second_if_any};
 use crate::clock;
 use crate::error::Error;
 use crate::operations::report::BackupReport;

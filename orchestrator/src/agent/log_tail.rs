@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::assess::one_line;
-
 /// A log may be long, and what counts is near its end.
 const TAIL_BYTES: u64 = 64 << 10;
 
@@ -41,6 +39,12 @@ fn in_words(message: &str) -> String {
         }
     }
     format!("{what}: {}", one_line(&error))
+}
+
+/// What failed, of an error that may have details and advice below: a reason is one line, also for a monitor.
+pub(super) fn one_line(error: &str) -> &str {
+    let first = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first)
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Serialize as _, Serializer};
+
+/// What is dated later than this after now was written by a clock that was wrong: one is never off by so much for long.
+pub(super) const WRONG_CLOCK: TimeDelta = TimeDelta::hours(1);
 
 pub(super) fn from_ms(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()

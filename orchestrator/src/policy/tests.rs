@@ -424,7 +424,7 @@ fn a_pipe_is_refused_and_not_waited_for() {
     for path in [&*pipe, dir.path()] {
         let (send, refused) = std::sync::mpsc::channel();
         let path = path.to_owned();
-        std::thread::spawn(move || send.send(Policy::load(&path)));
+        std::thread::spawn(move || drop(send.send(Policy::load(&path))));
         let refused = refused.recv_timeout(Duration::from_secs(10)).expect("it hangs");
         assert!(matches!(refused, Err(PolicyError::NotAFile { .. })), "{refused:?}");
     }

@@ -79,17 +79,17 @@ impl SystemCommand {
         self.run_to_end(PROMPT, false)
     }
 
-    /// As [`run`](Self::run), of a program that changes nothing, at most for `patience`; it is killed then.
+    /// As [`run`](Self::run), of a program that changes nothing, at most for `time_limit`; it is killed then.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub(super) fn ask(&self, patience: Duration) -> Result<CommandOutput> {
-        self.run_to_end(patience, true)
+    pub(super) fn ask(&self, time_limit: Duration) -> Result<CommandOutput> {
+        self.run_to_end(time_limit, true)
     }
 
-    fn run_to_end(&self, patience: Duration, kill: bool) -> Result<CommandOutput> {
-        let output = self.end_within(patience, kill)?.ok_or_else(|| {
-            self.failed(format!("it did not end within {} seconds", patience.as_secs()), "Try again later")
+    fn run_to_end(&self, time_limit: Duration, kill: bool) -> Result<CommandOutput> {
+        let output = self.end_within(time_limit, kill)?.ok_or_else(|| {
+            self.failed(format!("it did not end within {} seconds", time_limit.as_secs()), "Try again later")
         })?;
         // What is cut off must not pass for the whole: a crontab is written back as it was read.
         if output.stdout.len() as u64 > MOST_BYTES {

@@ -119,9 +119,9 @@ impl Crontab {
 
     /// The crontab's bytes. Only the answer that there is none counts as an empty one: after any other failure, writing
     /// would erase what is there.
-    fn read(&self, patience: Duration) -> Result<Vec<u8>> {
+    fn read(&self, time_limit: Duration) -> Result<Vec<u8>> {
         let command = self.command("-l");
-        let output = command.ask(patience).map_err(|error| match error {
+        let output = command.ask(time_limit).map_err(|error| match error {
             ScheduleError::NoProgram { .. } => ScheduleError::NoScheduler,
             other => other,
         })?;
@@ -136,8 +136,8 @@ impl Crontab {
     }
 
     /// `None` where cron is not installed.
-    fn read_if_installed(&self, patience: Duration) -> Result<Option<Vec<u8>>> {
-        match self.read(patience) {
+    fn read_if_installed(&self, time_limit: Duration) -> Result<Option<Vec<u8>>> {
+        match self.read(time_limit) {
             Err(ScheduleError::NoScheduler) => Ok(None),
             other => other.map(Some),
         }

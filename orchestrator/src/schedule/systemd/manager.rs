@@ -196,10 +196,10 @@ impl Manager {
     }
 
     /// The values of a unit's properties, times in UTC; `None` for one that systemd does not print.
-    fn properties(&self, unit: &str, names: &[&str], patience: Duration) -> Result<Vec<Option<String>>> {
+    fn properties(&self, unit: &str, names: &[&str], time_limit: Duration) -> Result<Vec<Option<String>>> {
         let command = self.command(&["show", &format!("--property={}", names.join(",")), unit]);
         let command = command.variable("TZ", "UTC");
-        let shown = command.ask(patience)?;
+        let shown = command.ask(time_limit)?;
         if !shown.succeeded() {
             return Err(command.failed(shown.reason(), HINT));
         }
@@ -215,12 +215,12 @@ impl Manager {
         ["service", "timer", "boot.service", "boot.timer"].map(|kind| self.folder.join(unit(policy_id, kind)))
     }
 
-    fn entry(&self, policy_id: &str, cron: Option<&Cron>, patience: Duration) -> Result<ScheduleEntry> {
-        let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"], patience)?;
+    fn entry(&self, policy_id: &str, cron: Option<&Cron>, time_limit: Duration) -> Result<ScheduleEntry> {
+        let state = self.properties(&unit(policy_id, "timer"), &["ActiveState"], time_limit)?;
         let is_active = state == [Some("active".to_owned())];
         let next = cron.filter(|_| is_active).and_then(|cron| cron.next_after(Zone::of_this_machine().now()));
         let [service, timer, ..] = self.files(policy_id);
-        let (last_run, last_result) = self.last_run(policy_id, patience)?;
+        let (last_run, last_result) = self.last_run(policy_id, time_limit)?;
         let changed = fs::metadata(&timer).and_then(|timer| timer.modified()).ok();
         let text = fs::read_to_string(&service).unwrap_or_default();
         let command = text.lines().find_map(|line| line.strip_prefix("ExecStart="));
@@ -242,9 +242,13 @@ impl Manager {
     }
 
     /// When the last run began and its exit code, if there was one since the machine started.
-    fn last_run(&self, policy_id: &str, patience: Duration) -> Result<(Option<DateTime<Utc>>, Option<i32>)> {
+    fn last_run(
+        &self,
+        policy_id: &str,
+        time_limit: Duration,
+    ) -> Result<(Option<DateTime<Utc>>, Option<i32>)> {
         let names = ["ExecMainStatus", "ExecMainExitTimestampMonotonic", "ExecMainStartTimestamp"];
-        let values = self.properties(&unit(policy_id, "service"), &names, patience)?;
+        let values = self.properties(&unit(policy_id, "service"), &names, time_limit)?;
         let [Some(code), Some(ended), began] = &values[..] else { return Ok((None, None)) };
         if ended == "0" {
             return Ok((None, None));
