@@ -115,7 +115,7 @@ pub use operations::restore::plan::{NeededArchive, RestorePlan, plan_restore};
 pub use operations::restore::restore;
 pub use operations::run_options::RunOptions;
 pub use operations::selection::error::{BadSelector, SelectionError};
-pub use operations::selection::{BackupSelector, parse_time};
+pub use operations::selection::{BackupSelector, check_policy, parse_time};
 pub use operations::show::show;
 pub use operations::stats::report::{BackupStats, FolderStats, MonthStats, StatsReport, StatsTotals};
 pub use operations::stats::{StatsOptions, stats};

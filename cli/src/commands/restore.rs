@@ -108,6 +108,10 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
     } else {
         session.choose(&catalog, &identity, &policy, &command.which).await?
     };
+    if command.in_place {
+        intellistor::check_policy(&name, &policy.policy_id)
+            .map_err(Failure::engine("nothing was restored"))?;
+    }
     let run = session.run_options();
     session.note_limits(&policy);
     let progress = run.progress.clone();

@@ -27,6 +27,12 @@ impl Session {
         selector: &BackupSelector,
     ) -> Result<BackupName, Failure> {
         let name = self.named(catalog, identity, policy, selector).await?;
+        if name.policy_id != policy.policy_id {
+            self.screen.warn(format_args!(
+                "this is a backup of the policy {}, not of {}",
+                name.policy_id, policy.policy_id
+            ));
+        }
         if matches!(selector, BackupSelector::Key(_) | BackupSelector::Prefix(_)) {
             self.warn_if_forgotten(catalog, identity, &name).await;
         }

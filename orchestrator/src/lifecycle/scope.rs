@@ -13,7 +13,7 @@ use intellistor_storage::{Error as Storage, StoreErrorKind};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::machine::TOOL;
-use crate::operations::selection::of_policy;
+use crate::operations::selection::check_policy;
 
 /// A policy's backups in a store.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl Scope<'_> {
 
     /// Fails for a backup of another policy: its file says what becomes of it.
     pub(crate) fn check(&self, name: &BackupName) -> Result<()> {
-        of_policy(name, self.policy_id).map(|_| ())
+        check_policy(name, self.policy_id)
     }
 
     /// What a backup's manifest says besides its entries, verified; the inner error says why it cannot be had, and that

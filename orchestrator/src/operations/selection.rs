@@ -165,7 +165,7 @@ impl Catalog {
         selector: &BackupSelector,
     ) -> Result<BackupName> {
         match selector {
-            BackupSelector::Key(name) => of_policy(name, policy_id),
+            BackupSelector::Key(name) => Ok(name.clone()),
             BackupSelector::Latest(0) => self.latest(policy_id, keys).await,
             BackupSelector::Prefix(prefix) => {
                 let contents = self.contents(policy_id).await?;
@@ -199,7 +199,7 @@ impl Catalog {
     /// Those of [`select`](Self::select).
     pub async fn select_archive(&self, policy_id: &str, selector: &BackupSelector) -> Result<BackupName> {
         match selector {
-            BackupSelector::Key(name) => of_policy(name, policy_id),
+            BackupSelector::Key(name) => Ok(name.clone()),
             BackupSelector::Latest(0) => self.latest_archive(policy_id).await,
             BackupSelector::Prefix(prefix) => {
                 let contents = self.contents(policy_id).await?;
@@ -287,13 +287,14 @@ impl Catalog {
     }
 }
 
-/// The backup, unless it is another policy's: restored in place, that would go over the files of the other one.
+/// That the backup is the policy's own. A full key selects any backup of the store, to be read; what is said about one, and a
+/// restore in place, which would go over the files of the other policy, ask this first.
 ///
 /// # Errors
 /// [`Error::OtherPolicy`].
-pub(crate) fn of_policy(name: &BackupName, policy_id: &str) -> Result<BackupName> {
+pub fn check_policy(name: &BackupName, policy_id: &str) -> Result<()> {
     if name.policy_id == policy_id {
-        return Ok(name.clone());
+        return Ok(());
     }
     let (key, found, policy_id) = (name.archive_key(), name.policy_id.clone(), policy_id.to_owned());
     Err(Error::OtherPolicy { key, found, policy_id })
