@@ -149,7 +149,7 @@ async fn a_time_selects_the_newest_that_there_was() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_policy_is_refused_by_all_that_read() {
+async fn a_key_of_another_policy_is_read_and_no_more() {
     let backups = Backups::new();
     let own = backups.make("20261101T020000Z").await;
     let other = BackupName { policy_id: "big".to_owned(), ..own.clone() };
