@@ -18,7 +18,7 @@ use crate::output::{Done, unwritable};
 #[command(after_help = "\
 Examples:
   backup-client completions bash > /etc/bash_completion.d/backup-client
-  intellistor-agent completions bash > /etc/bash_completion.d/intellistor-agent
+  intellistor-agent completions bash > ~/.bash_completion
   backup-client completions powershell >> $PROFILE")]
 pub(crate) struct Completions {
     /// Which shell
