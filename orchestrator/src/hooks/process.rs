@@ -174,7 +174,7 @@ mod tests {
 
     fn is_alive(pid: &str) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        // A zombie waits for whoever adopted it.
+        // A zombie waits for the process that adopted it.
         !stat.is_empty() && !stat.contains(") Z ")
     }
 
