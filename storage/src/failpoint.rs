@@ -211,6 +211,9 @@ mod armed {
         #[cfg(unix)]
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
             .expect("the process can stop itself");
+        // The signal may go to another thread, and until that one takes it this one runs on: it has been seen to put the manifest.
+        #[cfg(unix)]
+        std::thread::sleep(std::time::Duration::from_millis(500));
         #[cfg(not(unix))]
         panic!("only Unix can stop a process");
     }

@@ -375,7 +375,7 @@ fn a_copy_whose_disk_is_away_is_missed_by_the_agent() {
 fn a_store_is_not_made_by_looking_for_backups_in_it() {
     let sandbox = Sandbox::new("home");
     sandbox.policy(&["data"], "stroe", "");
-    sandbox.client.run(["list", "--policy", "policy.yaml"]).expect(0);
+    sandbox.client.run(["list", "--policy", "policy.yaml"]).expect(1);
     sandbox.restore(&[]).expect(1);
     assert!(!sandbox.at("stroe").exists());
     let output = sandbox.back_up(&[]).expect(0).stderr;

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -156,12 +155,12 @@ async fn damaged(backup: &Incremental, change: impl FnOnce(&mut Vec<u8>)) -> (St
 async fn refusal(backup: &Incremental) -> (String, Vec<String>) {
     let refused = backup.vault().verify(&backup.own.name, RunOptions::default()).await.unwrap_err();
     assert_eq!(refused.category(), Category::Integrity, "{refused}");
-    let out = Path::new("out");
-    let report =
-        backup.vault().restore(&backup.own.name, RestoreOptions::to(backup.at("out"))).await.unwrap();
+    // A place of its own each time, since what is there already is not restored again.
+    let out = tempfile::tempdir_in(backup.dir.path()).unwrap();
+    let report = backup.vault().restore(&backup.own.name, RestoreOptions::to(out.path())).await.unwrap();
     assert_eq!(report.integrity, Integrity::Failed);
     assert_eq!(report.restored + report.damaged_count + report.warning_count, report.found, "{report:?}");
-    assert!(backup.dir.path().join(out).join("d/new").exists(), "what is in the own archive is restored");
+    assert!(out.path().join("d/new").exists(), "what is in the own archive is restored");
     let key = backup.base.name.archive_key();
     assert!(report.damaged.iter().all(|line| line.contains(&key)), "{:?}", report.damaged);
     let paths = report.damaged.iter().map(|line| line.split(':').next().unwrap().to_owned());

@@ -185,7 +185,6 @@ impl Extractor {
         let out = target.out().to_owned();
         self.outcome.note_occupied(target.take_occupied());
         self.outcome.warn_all(target.finish().map_err(Error::io("write to", out))?);
-        self.outcome.sort();
         // The receiver is gone when the pipeline came down in this very moment.
         let _ = done.send(std::mem::take(&mut self.outcome));
         Ok(())

@@ -49,7 +49,7 @@ pub(crate) fn excludes(
 /// The folders that this program writes to, which a walk leaves out: the stores with copies, and the agent's home.
 ///
 /// # Errors
-/// [`PolicyError::OwnFolder`] when a path is one of them, which would leave nothing to back up, or is among what is written there.
+/// [`PolicyError::OwnFolder`] when a path is among what is written there.
 pub(crate) fn own_folders(
     policy: &Policy,
     stores: impl IntoIterator<Item = PathBuf>,
@@ -61,11 +61,6 @@ pub(crate) fn own_folders(
     let home = home.map(|home| (home.to_owned(), &HOME[..], "the agent keeps its queues and logs there"));
     let mut excluded = Vec::new();
     for (folder, inner, reason) in stores.chain(home) {
-        let whole = ExcludedFolder::new(&folder, reason);
-        let is_whole = |path: &Path| whole.contains(path) && ExcludedFolder::new(path, "").contains(&folder);
-        if let Some(path) = policy.paths.iter().find(|path| is_whole(path)) {
-            return Err(PolicyError::OwnFolder { path: path.clone(), folder, reason });
-        }
         for inner in inner.iter().map(|name| ExcludedFolder::new(folder.join(name), reason)) {
             if let Some(path) = policy.paths.iter().find(|path| inner.contains(path)) {
                 let (path, folder) = (path.clone(), inner.path().to_owned());
@@ -73,7 +68,7 @@ pub(crate) fn own_folders(
             }
             excluded.push(inner);
         }
-        excluded.push(whole);
+        excluded.push(ExcludedFolder::new(folder, reason));
     }
     Ok(excluded)
 }
@@ -246,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_the_store_or_the_agents_home_is_refused_and_one_beside_the_backups_is_not() {
+    fn a_path_among_what_is_written_is_refused_and_one_beside_it_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for name in ["s/backups/p", "s/docs", "home/queue", "other"] {
@@ -256,10 +251,10 @@ mod tests {
             let policy = Policy::new("p", [at(name)]).unwrap();
             own_folders(&policy, [at("s")], Some(&at("home")))
         };
-        for path in ["s", "s/", "other/../s", "s/backups", "s/backups/p", "home", "home/queue"] {
+        for path in ["s/backups", "s/backups/p", "other/../s/backups", "home/queue"] {
             assert!(matches!(own(path), Err(PolicyError::OwnFolder { .. })), "{path}");
         }
-        for path in ["", "s/docs", "other"] {
+        for path in ["", "s", "s/docs", "home", "other"] {
             assert_eq!(own(path).unwrap().len(), 7, "{path}");
         }
     }

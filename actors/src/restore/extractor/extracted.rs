@@ -3,7 +3,7 @@
 use crate::shown::{NameList, shortened};
 use crate::target::Occupied;
 
-/// The most warnings, and the most damaged entries, that are listed by name; all are counted.
+/// The most warnings, and the most damaged entries, that are listed: the first by path, whichever writer met them. All are counted.
 pub const MAX_LISTED: usize = 100;
 
 /// The outcome of a restore, after its last entry.
@@ -37,9 +37,7 @@ impl Extracted {
     /// Records a warning.
     pub fn warn(&mut self, warning: String) {
         self.warning_count += 1;
-        if self.warnings.len() < MAX_LISTED {
-            self.warnings.push(shortened(warning));
-        }
+        list(&mut self.warnings, shortened(warning));
     }
 
     /// Adds what became of names that were taken. What was left counts as handled so far, and not as restored from now on.
@@ -75,11 +73,9 @@ impl Extracted {
         self.overwritten_newer.append(&overwritten_newer);
         self.left.append(&left);
         self.warning_count += warning_count;
-        self.warnings.extend(warnings);
-        self.warnings.truncate(MAX_LISTED);
+        warnings.into_iter().for_each(|line| list(&mut self.warnings, line));
         self.damaged_count += damaged_count;
-        self.damaged.extend(damaged);
-        self.damaged.truncate(MAX_LISTED);
+        damaged.into_iter().for_each(|line| list(&mut self.damaged, line));
     }
 
     pub fn warn_all(&mut self, warnings: Vec<String>) {
@@ -88,17 +84,18 @@ impl Extracted {
         }
     }
 
-    /// By path: the order in which writers complete files differs from run to run.
-    pub(super) fn sort(&mut self) {
-        self.warnings.sort();
-        self.damaged.sort();
-    }
-
     /// Records what failed its integrity check.
     pub fn damage(&mut self, path: &str, reason: &str) {
         self.damaged_count += 1;
-        if self.damaged.len() < MAX_LISTED {
-            self.damaged.push(shortened(format!("{path}: {reason}")));
-        }
+        list(&mut self.damaged, shortened(format!("{path}: {reason}")));
+    }
+}
+
+/// Keeps the lines in their order, which is that of the paths: writers complete files in another order in each run.
+fn list(lines: &mut Vec<String>, line: String) {
+    let at = lines.partition_point(|other| *other <= line);
+    if at < MAX_LISTED {
+        lines.truncate(MAX_LISTED - 1);
+        lines.insert(at, line);
     }
 }
