@@ -147,7 +147,7 @@ impl Target {
     /// [`TargetError::Failed`] when it was the right one then, and is not any more.
     pub fn keeps(&mut self, file: &Entry) -> Result<bool, TargetError> {
         let seen = match self.verdicts.next(file.raw_path()) {
-            None | Some(Verdict::Write) => return Ok(false),
+            None => return Ok(false),
             Some(Verdict::Keep(seen)) => seen,
             Some(Verdict::Leave) => {
                 // The names of those after it depend on it.

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,10 +50,9 @@ pub enum Finding {
     InTheWay(String),
 }
 
-/// What is to become of a file.
+/// Why a file is not to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Write,
     /// It is what was backed up.
     Keep(Seen),
     /// It exists, and no existing file is to be replaced.
@@ -67,23 +67,25 @@ pub(super) struct Seen {
     mtime_ns: i128,
 }
 
-/// With the paths, in the order of the plan.
-type Queue = VecDeque<(Vec<u8>, Verdict)>;
-
-/// Verdicts on files. There are no more than the plan is ahead of the target.
+/// Verdicts on files that are not to be written, in the order of the plan. Each names its file by a hash of the path: paths have no
+/// longest length, and a plan may be hundreds of files ahead of the target.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Verdicts(Arc<Mutex<Queue>>);
+pub(super) struct Verdicts {
+    queue: Arc<Mutex<VecDeque<(u64, Verdict)>>>,
+    hasher: RandomState,
+}
 
 impl Verdicts {
     fn add(&self, raw_path: &[u8], verdict: Verdict) {
-        let mut verdicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        verdicts.push_back((raw_path.to_vec(), verdict));
+        let path = self.hasher.hash_one(raw_path);
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back((path, verdict));
     }
 
-    /// The verdict on a file whose turn it is; none where there is no inspector.
+    /// The verdict on a file whose turn it is; none where it is to be written.
     pub(super) fn next(&self, raw_path: &[u8]) -> Option<Verdict> {
-        let mut verdicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        verdicts.pop_front_if(|(path, _)| path == raw_path).map(|(_, verdict)| verdict)
+        let path = self.hasher.hash_one(raw_path);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.pop_front_if(|(found, _)| *found == path).map(|(_, verdict)| verdict)
     }
 }
 
@@ -148,26 +150,23 @@ impl Inspector {
             return Ok(());
         }
         let verdict = match self.overwrite {
-            Overwrite::Always => Verdict::Write,
+            Overwrite::Always => None,
             Overwrite::Never => match self.locate(entry) {
-                Ok(Some(_)) => Verdict::Leave,
-                _ => Verdict::Write,
+                Ok(Some(_)) => Some(Verdict::Leave),
+                _ => None,
             },
             Overwrite::IfDifferent => match self.locate(entry) {
                 Ok(Some((dir, name, found))) if found.is_file() => {
-                    match same_file(&dir, &name, entry, &mut self.buffer, cut)? {
-                        Some(seen) => Verdict::Keep(seen),
-                        None => Verdict::Write,
-                    }
+                    same_file(&dir, &name, entry, &mut self.buffer, cut)?.map(Verdict::Keep)
                 }
                 // What is in the way is reported where it is to be replaced.
-                _ => Verdict::Write,
+                _ => None,
             },
         };
-        if verdict != Verdict::Write {
+        if let Some(verdict) = verdict {
             entry.extents.clear();
+            self.verdicts.add(entry.raw_path(), verdict);
         }
-        self.verdicts.add(entry.raw_path(), verdict);
         Ok(())
     }
 
