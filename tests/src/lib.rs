@@ -19,6 +19,8 @@ pub mod moto;
 pub mod network;
 pub mod nightly_backups;
 #[cfg(unix)]
+pub mod own_crontab;
+#[cfg(unix)]
 pub mod played_page;
 pub mod program;
 #[cfg(unix)]

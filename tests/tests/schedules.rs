@@ -6,45 +6,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails at that line")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use intellistor_tests::agent_sandbox::AgentSandbox;
-use intellistor_tests::cannot_run;
+use intellistor_tests::own_crontab::with_own_crontab;
 use intellistor_tests::program::Output;
 use intellistor_tests::running::Running;
 use serde_json::Value;
 
-const CRONTAB: &str = r#"#!/bin/sh
-table=$(dirname "$0")/table
-case $1 in
-    -l) [ -e "$table" ] || { echo "no crontab for $(id -un)" >&2; exit 1; }; exec cat "$table" ;;
-    -r) exec rm "$table" ;;
-    -) exec cat >"$table" ;;
-esac
-"#;
-
-/// With a crontab of its own. `None` where systemd runs: it would get the schedules.
 fn sandbox() -> Option<AgentSandbox> {
-    if Path::new("/run/systemd/system").is_dir() {
-        cannot_run("systemd runs here, and a test does not write into it");
-        return None;
-    }
-    let mut sandbox = AgentSandbox::new("copia");
-    let bin = sandbox.at("bin");
-    fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("crontab"), CRONTAB).unwrap();
-    fs::set_permissions(bin.join("crontab"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::create_dir(sandbox.at("casa")).unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    sandbox.agent = sandbox.agent.clone().var("PATH", path).var("HOME", sandbox.at("casa"));
-    fs::write(sandbox.source().join("Relatório.txt"), "olá").unwrap();
-    // What a scheduled run sees; the shell of the one who applies it has the same.
-    let settings = sandbox.agent.env_file(&["AWS_", "INTELLISTOR_"]);
-    fs::write(sandbox.at("b.env"), settings).unwrap();
-    fs::set_permissions(sandbox.at("b.env"), fs::Permissions::from_mode(0o600)).unwrap();
-    Some(sandbox)
+    with_own_crontab("copia")
 }
 
 fn apply(sandbox: &AgentSandbox, cron: &str) -> Output {
