@@ -58,6 +58,7 @@ pub mod policy;
 pub mod privilege;
 pub mod schedule;
 pub mod serve;
+pub mod snapshots;
 pub mod zone;
 
 pub use agent::{Agent, AgentOptions, AgentReport};

@@ -44,6 +44,7 @@ mod reader;
 mod references;
 mod refused;
 mod sealed_lists;
+pub mod security;
 pub(crate) mod sketch;
 mod tally;
 mod unchanged;

@@ -45,6 +45,21 @@ pub(crate) mod base64_array {
     }
 }
 
+/// Hex of a fixed number of bytes.
+pub(crate) mod hex_array {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(d: D) -> Result<[u8; N], D::Error> {
+        let mut bytes = [0; N];
+        hex::decode_to_slice(String::deserialize(d)?, &mut bytes).map_err(de::Error::custom)?;
+        Ok(bytes)
+    }
+}
+
 /// Hex of a SHA-256 digest.
 pub(crate) mod hex_digest {
     use serde::{Deserialize, Deserializer, Serializer, de};

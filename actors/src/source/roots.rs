@@ -15,13 +15,15 @@ pub struct Root {
     pub path: PathBuf,
     /// What its entries' relative paths begin with; empty when it is the only root.
     pub prefix: String,
+    /// Where its files are read instead, by a path without links: in a snapshot of its volume.
+    pub snapshot: Option<PathBuf>,
 }
 
 /// Gives each root a prefix of its own when there are several: its name, with a number where two have the
 /// same.
 pub fn make_roots(paths: &[PathBuf]) -> Vec<Root> {
     if let [path] = paths {
-        return vec![Root { path: path.clone(), prefix: String::new() }];
+        return vec![Root { path: path.clone(), ..Root::default() }];
     }
     let mut taken = HashSet::new();
     let root = |path: &PathBuf| {
@@ -32,7 +34,7 @@ pub fn make_roots(paths: &[PathBuf]) -> Vec<Root> {
             number += 1;
             prefix = format!("{name}-{number}");
         }
-        Root { path: path.clone(), prefix }
+        Root { path: path.clone(), prefix, snapshot: None }
     };
     paths.iter().map(root).collect()
 }

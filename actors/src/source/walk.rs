@@ -94,7 +94,7 @@ struct Position {
 
 impl Position {
     /// The root as the policy names it.
-    fn at_root(Root { path, prefix }: Root) -> Self {
+    fn at_root(Root { path, prefix, .. }: Root) -> Self {
         let (source, relative) = (SourcePath::of_root(path), prefix.into_bytes());
         Self { source, prefix: relative.len(), relative, lengths: Vec::new() }
     }
@@ -163,9 +163,12 @@ impl Walk {
     }
 
     fn begin(&mut self, root: Root) -> Result<Option<Walked>, Error> {
+        let snapshot = root.snapshot.clone();
         self.position = Position::at_root(root);
         let path = self.position.source.as_path();
-        let found = resolve(path).and_then(|resolved| Ok((metadata_at(&resolved)?, resolved)));
+        let found = snapshot
+            .map_or_else(|| resolve(path), Ok)
+            .and_then(|resolved| Ok((metadata_at(&resolved)?, resolved)));
         let (metadata, resolved) = match found {
             Ok(found) => found,
             Err(e) => {

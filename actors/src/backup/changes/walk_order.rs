@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn root(prefix: &str) -> Root {
-        Root { path: prefix.into(), prefix: prefix.into() }
+        Root { path: prefix.into(), prefix: prefix.into(), snapshot: None }
     }
 
     #[test]

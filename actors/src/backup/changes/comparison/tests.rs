@@ -133,8 +133,10 @@ fn take_over(entry: &mut Entry) -> Result<(), Reason> {
 }
 
 fn compare(base: Vec<Entry>, roots: &[&str], walked: Vec<Walked>) -> (Vec<Step>, Compared) {
-    let roots: Vec<_> =
-        roots.iter().map(|prefix| Root { path: prefix.into(), prefix: (*prefix).to_owned() }).collect();
+    let roots: Vec<_> = roots
+        .iter()
+        .map(|prefix| Root { path: prefix.into(), prefix: (*prefix).to_owned(), ..Root::default() })
+        .collect();
     let rules = Rules::new(DetectChanges::Ctime, 1_000_000);
     let mut comparison = Comparison::new(
         base.into_iter().map(intellistor_storage::Result::Ok),
