@@ -7,12 +7,13 @@
 //! | `format`, `version`, `header` | enough to find the key: the archive's header, in base64 |
 //! | those of [`BackupName`](crate::catalog::layout::BackupName) and [`Origin`] | on the fourth line, which a listing reads |
 //! | the others of [`Head`] | base, roots, totals, and the archives with their segments and frames |
+//! | `security` | each [security descriptor](security) that entries name, one a line; absent where none does |
 //! | `entries` | one [`Entry`] a line, in the order of the archive |
 //! | `problems` | one [`Problem`] a line |
 //! | `notes` | one [`Note`] a line |
 //! | `hmac_sha256` | HMAC-SHA256 of all bytes before the comma that precedes it |
 //!
-//! Where the lists are sealed, `manifest.json` has none of the three, but says where they are ([`SealedListsRecord`]).
+//! Where the lists are sealed, `manifest.json` has none of these lists, but says where they are ([`SealedListsRecord`]).
 //!
 //! Nothing but `version` and `header` is used before the HMAC has been checked over the whole document.
 

@@ -106,7 +106,8 @@ impl Iterator for BaseEntries {
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.next_line().transpose()?;
-        Some(line.and_then(|line| serde_json::from_slice(line).map_err(unknown)))
+        let read = line.and_then(|line| serde_json::from_slice(line).map_err(unknown));
+        Some(read.and_then(|entry| resolved(&self.reader.get_ref().manifest, entry)))
     }
 }
 
@@ -125,7 +126,12 @@ pub(super) fn read_at(manifest: &VerifiedManifest, offset: u64) -> Result<Entry>
     if before != *b"\n" || !read_line(&mut reader, &mut line)? {
         return Err(elsewhere());
     }
-    serde_json::from_slice(without_end(&line)).map_err(unknown)
+    resolved(manifest, serde_json::from_slice(without_end(&line)).map_err(unknown)?)
+}
+
+fn resolved(manifest: &VerifiedManifest, mut entry: Entry) -> Result<Entry> {
+    manifest.security().resolve(&mut entry)?;
+    Ok(entry)
 }
 
 /// Reads a line with its end; `false` where the list has ended.

@@ -14,6 +14,7 @@ use super::new_manifest::NewManifest;
 use super::part_entries::PartEntries;
 use super::problem::{Note, Problem, ProblemKind};
 use super::refused::refused;
+use super::security::Security;
 use super::tally::{Counted, Tally};
 use super::unchanged::take_over;
 use super::writer::Lists;
@@ -115,7 +116,12 @@ impl ManifestDraft {
             return Err(refused(format!("{path:?} would be in an archive that may not be used")));
         }
         self.tally.count(Counted::from(entry), change);
-        add_line(&mut self.lists.entries, entry)
+        if entry.security.is_none() {
+            return add_line(&mut self.lists.entries, entry);
+        }
+        let mut entry = entry.clone();
+        self.lists.security.name(&mut entry);
+        add_line(&mut self.lists.entries, &entry)
     }
 
     /// Copies entries of the base. One pass, as long as they come in their order.
@@ -136,6 +142,9 @@ impl ManifestDraft {
             self.line.extend_from_slice(b",\n");
             let taken = take_over(base, line, &mut self.line)?;
             self.tally.count(taken.counted(), Change::Unchanged);
+            if let Some(Security::Row(id)) = taken.security {
+                self.lists.security.take_over(base.manifest().security(), id)?;
+            }
             self.lists.entries.write_all(&self.line).map_err(temporary)?;
         }
         self.base_entries = Some(entries);

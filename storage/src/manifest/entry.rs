@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::content_digest::ContentDigest;
+use super::security::Security;
 use super::sketch::Sketch;
 
 /// What kind of file an entry is.
@@ -115,6 +116,9 @@ pub struct Entry {
     /// Extended attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xattrs: Vec<Xattr>,
+    /// Owner, group and access list, where the backup was made on Windows. In a manifest it is the id of a line of `security`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
     /// Where a link points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_target: Option<String>,
@@ -171,7 +175,9 @@ impl Entry {
         let raw = length(&self.path_bytes) + length(&self.link_target_bytes);
         let xattr = |xattr: &Xattr| size_of::<Xattr>() + xattr.name.len() + xattr.value.len();
         let xattrs: usize = self.xattrs.iter().map(xattr).sum();
-        (size_of::<Self>() + texts + raw + xattrs + self.extents.len() * size_of::<Extent>()) as u64
+        let security = self.security.as_ref().map_or(0, Security::memory_bytes);
+        (size_of::<Self>() + texts + raw + xattrs + security + self.extents.len() * size_of::<Extent>())
+            as u64
     }
 
     /// Splits raw bytes into a readable text and, where that loses something, the bytes.

@@ -7,11 +7,14 @@ use serde::de::DeserializeOwned;
 
 use super::head::Head;
 use super::refused::refused;
+use super::security::SecurityTable;
 use crate::disk::spool::{Spool, SpoolReader};
 use crate::error::{Error, Result};
 
 /// The line after which the entries come.
 pub(super) const ENTRIES: &[u8] = b"\"entries\":[";
+/// The line after which the security descriptors come.
+const SECURITY: &[u8] = b"\"security\":[";
 /// The line after which nothing more comes, where the lists are sealed, begins so.
 pub(super) const TRAILER: &[u8] = b"\"hmac_sha256\":";
 /// Segments and frames of the largest archive there can be, 5 TiB, take some 100 MiB; those of all that a backup names may
@@ -46,19 +49,46 @@ impl<'s> Lines<'s> {
         line.ok_or_else(|| refused("it has an unknown form (a list is missing)"))
     }
 
-    /// All before the lists, and where the line of the first entry begins, if they are not sealed.
-    pub(super) fn head(mut self) -> Result<(Head, Option<u64>)> {
-        let mut head = Vec::new();
+    /// All before the entries, and where the line of the first one begins, if the lists are not sealed.
+    pub(super) fn head(mut self) -> Result<(Head, SecurityTable, Option<u64>)> {
+        let (mut head, mut security) = (Vec::new(), SecurityTable::default());
         let has_lists = loop {
             match self.next(MOST_HEAD_BYTES - head.len())? {
                 ENTRIES => break true,
+                SECURITY => security = self.security()?,
                 line if line.starts_with(TRAILER) => break false,
                 line => head.extend_from_slice(line),
             }
         };
         let members = head.strip_suffix(b",").unwrap_or(&head);
         let head = serde_json::from_slice(&[members, b"}"].concat()).map_err(unknown)?;
-        Ok((head, has_lists.then_some(self.position)))
+        Ok((head, security, has_lists.then_some(self.position)))
+    }
+
+    /// In a text of lists alone, what comes before the entries, and where the line of the first one begins.
+    pub(super) fn start(mut self) -> Result<(SecurityTable, u64)> {
+        let (mut security, mut line) = (SecurityTable::default(), self.next(MOST_LINE_BYTES)?);
+        if line == SECURITY {
+            security = self.security()?;
+            line = self.next(MOST_LINE_BYTES)?;
+        }
+        if line != ENTRIES {
+            return Err(refused("its sealed lists have an unknown form"));
+        }
+        Ok((security, self.position))
+    }
+
+    /// The rows after the line that begins them.
+    fn security(&mut self) -> Result<SecurityTable> {
+        let mut security = SecurityTable::default();
+        loop {
+            let line = self.next(MOST_LINE_BYTES)?;
+            if line.starts_with(b"]") {
+                return Ok(security);
+            }
+            let line = line.strip_suffix(b",").unwrap_or(line);
+            security.read(serde_json::from_slice(line).map_err(unknown)?)?;
+        }
     }
 
     pub(super) fn for_each<T: DeserializeOwned>(

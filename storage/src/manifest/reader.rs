@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 use super::archive_records;
 use super::documents::ManifestDocuments;
 use super::entry::Entry;
-use super::format::LISTS_START;
 use super::head::{Head, SealedListsRecord};
 use super::lines::Lines;
 use super::mac_check::MacCheck;
@@ -19,6 +18,7 @@ use super::preamble::{PREAMBLE_BYTES, read_header};
 use super::problem::{Note, Problem};
 use super::refused::refused;
 use super::sealed_lists;
+use super::security::SecurityTable;
 use crate::archive::header::Header;
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
@@ -52,6 +52,7 @@ pub struct VerifiedManifest {
     header: Header,
     data_key: DataKey,
     head: Head,
+    security: SecurityTable,
     /// SHA-256 of `manifest.json`.
     sha256: [u8; 32],
 }
@@ -183,6 +184,11 @@ impl VerifiedManifest {
         (self.lists.as_ref().unwrap_or(&self.documents.document), self.entries_at)
     }
 
+    /// The descriptors that its entries name.
+    pub(super) fn security(&self) -> &SecurityTable {
+        &self.security
+    }
+
     /// It as a store has it.
     pub fn documents(&self) -> &ManifestDocuments {
         &self.documents
@@ -208,7 +214,7 @@ impl VerifiedManifest {
     /// # Errors
     /// [`Error::Integrity`] when an entry has no known form.
     pub fn for_each_entry(&self, each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<()> {
-        Lines::of(self.lists().0).for_each("entries", |_| Ok(true), each)
+        self.for_each_wanted(|_| Ok(true), each)
     }
 
     /// Reads the entries with a `relative_path` that is wanted; the others cost little.
@@ -229,7 +235,20 @@ impl VerifiedManifest {
             let Path { relative_path } = serde_json::from_slice(line)?;
             Ok(wanted(&relative_path))
         };
-        Lines::of(self.lists().0).for_each("entries", wanted, each)
+        self.for_each_wanted(wanted, each)
+    }
+
+    fn for_each_wanted(
+        &self,
+        wanted: impl FnMut(&[u8]) -> serde_json::Result<bool>,
+        mut each: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut resolved = Ok(());
+        Lines::of(self.lists().0).for_each("entries", wanted, |mut entry: Entry| {
+            resolved = self.security.resolve(&mut entry);
+            if resolved.is_ok() { each(entry) } else { ControlFlow::Break(()) }
+        })?;
+        resolved
     }
 
     /// Reads the problems in order, until `each` breaks.
@@ -263,6 +282,7 @@ struct Authentic {
     header: Header,
     data_key: DataKey,
     head: Head,
+    security: SecurityTable,
     sha256: [u8; 32],
     /// Where the line of the first entry begins, if it has the lists.
     entries_at: Option<u64>,
@@ -286,15 +306,16 @@ impl Authentic {
             reader.consume(read);
         }
         check.finish()?;
-        let (head, entries_at) = Lines::of(&spool).head()?;
+        let (head, security, entries_at) = Lines::of(&spool).head()?;
         archive_records::check(&head, &header.name())?;
-        Ok(Self { document: spool, header, data_key, head, sha256: sha256.finalize().into(), entries_at })
+        let sha256 = sha256.finalize().into();
+        Ok(Self { document: spool, header, data_key, head, security, sha256, entries_at })
     }
 
     fn with_lists(self, sealed: Option<Spool>) -> Result<VerifiedManifest> {
-        let Self { document, header, data_key, head, sha256, entries_at } = self;
-        let (lists, sealed_lists, entries_at) = match (&head.entries_enc, entries_at, sealed) {
-            (None, Some(entries_at), _) => (None, None, entries_at),
+        let Self { document, header, data_key, head, security, sha256, entries_at } = self;
+        let (lists, sealed_lists, security, entries_at) = match (&head.entries_enc, entries_at, sealed) {
+            (None, Some(entries_at), _) => (None, None, security, entries_at),
             (Some(record), None, Some(mut sealed)) => {
                 sealed.flush().map_err(temporary)?;
                 if record.key != header.name().entries_key() {
@@ -302,13 +323,14 @@ impl Authentic {
                 }
                 sealed_lists::check(&sealed, record)?;
                 let (text, _) = sealed_lists::open(&sealed, &header, &data_key)?;
-                (Some(text), Some(sealed), LISTS_START.len() as u64)
+                let (security, entries_at) = Lines::of(&text).start()?;
+                (Some(text), Some(sealed), security, entries_at)
             }
             (Some(record), None, None) => return Err(missing_lists(record)),
             _ => return Err(refused("it has an unknown form (no lists, or two of each)")),
         };
         let documents = ManifestDocuments { document, sealed_lists };
-        Ok(VerifiedManifest { documents, lists, entries_at, header, data_key, head, sha256 })
+        Ok(VerifiedManifest { documents, lists, entries_at, header, data_key, head, security, sha256 })
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `acl`, `ace`, `sid` | the structures inside, borrowed from those bytes |
 //! | `sddl` | the descriptor as text |
 //! | `row` | a line of a manifest's list `"security"`, and the id that entries name it by |
+//! | `of_entry`, `table` | an entry's descriptor, and the rows of a manifest, each once |
 //! | `malformed` | what is wrong with bytes that are no descriptor |
 //!
 //! Everything is plain Rust over bytes and the same on every system: a backup of Windows is listed and checked on Linux.
@@ -20,13 +21,17 @@ mod descriptor;
 #[cfg(test)]
 mod fixtures;
 mod malformed;
+mod of_entry;
 mod row;
 mod sddl;
 mod sid;
+mod table;
 
 pub use ace::{Ace, AceBody, ObjectTypes};
 pub use acl::{Acl, AclState};
 pub use descriptor::{Parts, SecurityDescriptor};
 pub use malformed::{AceFault, AclFault, Component, MalformedDescriptor, SidFault};
+pub use of_entry::Security;
 pub use row::{BadSecurityRow, SecurityId, SecurityRow};
 pub use sid::Sid;
+pub use table::SecurityTable;

@@ -9,6 +9,7 @@ use super::base::{Base, UNUSABLE_ARCHIVE};
 use super::entry::{Entry, EntryKind, Extent};
 use super::lines::unknown;
 use super::refused::refused;
+use super::security::Security;
 use super::tally::Counted;
 use crate::error::Result;
 
@@ -23,11 +24,13 @@ pub(super) struct TakenOver {
     #[serde(default)]
     extents: Vec<Extent>,
     chunks: Option<Extent>,
+    /// Its line keeps the id.
+    pub(super) security: Option<Security>,
 }
 
 impl TakenOver {
     pub(super) fn counted(&self) -> Counted<'_> {
-        let Self { kind, size, extents, chunks } = self;
+        let Self { kind, size, extents, chunks, security: _ } = self;
         Counted { kind: *kind, size: *size, extents, chunks: chunks.as_ref() }
     }
 }

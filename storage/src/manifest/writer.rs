@@ -8,18 +8,20 @@ use hmac::{Hmac, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::format::{FORMAT, LISTS_START, MANIFEST_VERSION, TRAILER_END, TRAILER_START};
+use super::format::{FORMAT, LISTS_START, MANIFEST_VERSION, SECURITY_START, TRAILER_END, TRAILER_START};
 use super::head::{
     ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, Origin, RootRecord, SealedListsRecord, Totals,
 };
+use super::security::SecurityTable;
 use crate::archive::header::Header;
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
 use crate::keys::data_key::DataKey;
 
-/// The three lists. In each spool, every record is a line that begins with a comma and a newline.
+/// The lists. In each spool, every record is a line that begins with a comma and a newline.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
+    pub(super) security: SecurityTable,
     pub(super) entries: Spool,
     pub(super) problems: Spool,
     pub(super) notes: Spool,
@@ -28,6 +30,11 @@ pub(super) struct Lists {
 impl Lists {
     /// Writes them as members of a JSON object.
     pub(super) fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if !self.security.is_empty() {
+            out.write_all(SECURITY_START.as_bytes())?;
+            self.security.write(out)?;
+            out.write_all(b"\n],\n")?;
+        }
         let between = |member| format!("],\n\"{member}\":[\n");
         let lists = [
             (LISTS_START.to_owned(), &mut self.entries),

@@ -1,0 +1,105 @@
+//! The security descriptors of a manifest, each once: thousands of files have the same one.
+//!
+//! **Bound:** [`MOST_ROWS`] descriptors with [`MOST_BYTES`] together. What comes after that is in the entry itself.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::descriptor::SecurityDescriptor;
+use super::of_entry::Security;
+use super::row::{SecurityId, SecurityRow};
+use crate::error::Result;
+use crate::manifest::entry::Entry;
+use crate::manifest::refused::refused;
+
+/// More than a server of many users has.
+const MOST_ROWS: usize = 1 << 16;
+/// Of the descriptors themselves; as lines they take about three times that.
+const MOST_BYTES: usize = 8 << 20;
+
+#[derive(Debug, Default)]
+pub struct SecurityTable {
+    rows: BTreeMap<SecurityId, Arc<SecurityDescriptor>>,
+    bytes: usize,
+}
+
+impl SecurityTable {
+    pub(in crate::manifest) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Puts an entry's descriptor into the table, and its id into the entry; none where the table is full.
+    pub(in crate::manifest) fn name(&mut self, entry: &mut Entry) {
+        if let Some(Security::Descriptor(descriptor)) = &entry.security
+            && let Some(id) = self.insert(SecurityRow::new(descriptor))
+        {
+            entry.security = Some(Security::Row(id));
+        }
+    }
+
+    /// Takes a row over from the table of a base.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`](crate::Error::Integrity) when the base has none, or this table is full: the base's had room.
+    pub(in crate::manifest) fn take_over(&mut self, base: &Self, id: SecurityId) -> Result<()> {
+        if !self.rows.contains_key(&id) {
+            let descriptor = base.get(id)?;
+            self.bytes += descriptor.as_bytes().len();
+            self.rows.insert(id, descriptor);
+        }
+        Ok(())
+    }
+
+    /// Gives an entry of the manifest its descriptor in place of the id.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`](crate::Error::Integrity) when there is none with that id.
+    pub(in crate::manifest) fn resolve(&self, entry: &mut Entry) -> Result<()> {
+        if let Some(Security::Row(id)) = entry.security {
+            entry.security = Some(Security::Descriptor(self.get(id)?));
+        }
+        Ok(())
+    }
+
+    /// Adds a line of a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`](crate::Error::Integrity) when there are more than this program writes, twice: a manifest takes rows
+    /// over from its base, and adds its own.
+    pub(in crate::manifest) fn read(&mut self, row: SecurityRow) -> Result<()> {
+        self.bytes += row.descriptor().as_bytes().len();
+        if self.rows.len() > 2 * MOST_ROWS || self.bytes > 2 * MOST_BYTES {
+            return Err(refused("it has more security descriptors than there may be"));
+        }
+        self.rows.insert(row.id(), Arc::new(row.into_descriptor()));
+        Ok(())
+    }
+
+    /// Writes the rows, one a line, with commas between them.
+    pub(in crate::manifest) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        for (index, descriptor) in self.rows.values().enumerate() {
+            out.write_all(if index == 0 { b"" } else { b",\n" })?;
+            serde_json::to_writer(&mut *out, &SecurityRow::new(descriptor))?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, row: SecurityRow) -> Option<SecurityId> {
+        let id = row.id();
+        if !self.rows.contains_key(&id) {
+            let bytes = self.bytes + row.descriptor().as_bytes().len();
+            if self.rows.len() >= MOST_ROWS || bytes > MOST_BYTES {
+                return None;
+            }
+            self.bytes = bytes;
+            self.rows.insert(id, Arc::new(row.into_descriptor()));
+        }
+        Some(id)
+    }
+
+    fn get(&self, id: SecurityId) -> Result<Arc<SecurityDescriptor>> {
+        let found = self.rows.get(&id).cloned();
+        found.ok_or_else(|| refused(format!("it names the security descriptor {id}, which it does not have")))
+    }
+}
