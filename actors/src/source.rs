@@ -6,6 +6,7 @@ mod attributes;
 #[cfg(unix)]
 mod beneath;
 mod excludes;
+mod extended;
 mod handle;
 mod holes;
 mod metadata;
@@ -22,6 +23,7 @@ pub use attributes::xattrs_of;
 #[cfg(unix)]
 pub use beneath::{Beneath, is_replaced};
 pub use excludes::{ExcludedFolder, Excludes};
+pub use extended::{Extended, extended_of};
 pub use handle::{has_content_beyond, is_transient, read_soon, read_whole};
 pub use holes::data_map;
 pub use metadata::{FileId, FileMetadata, SourceKind};

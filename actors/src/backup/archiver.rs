@@ -66,7 +66,7 @@ use crate::backup::archiver::helper::Helper;
 use crate::backup::archiver::known_content::KnownContent;
 use crate::backup::archiver::large_files::LargeFiles;
 use crate::backup::archiver::output::{Output, entry};
-use crate::backup::archiver::regular_files::{FileStep, RegularFiles, change_of};
+use crate::backup::archiver::regular_files::{ATTRIBUTES, FileStep, RegularFiles, change_of};
 use crate::backup::archiver::small_files::SmallFiles;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::backup::changes::Step;
@@ -74,7 +74,7 @@ use crate::backup::links::LinkTable;
 use crate::backup::read_ahead::{FilesOpened, OpenedFile};
 use crate::link::{Failures, Link};
 use crate::progress::Progress;
-use crate::source::{Beneath, ScannedEntry, SourceKind};
+use crate::source::{Beneath, Extended, ScannedEntry, SourceKind};
 use crate::threaded::{StageError, ThreadStage};
 
 /// What the archiver needs.
@@ -223,9 +223,9 @@ impl Archiver {
             Ok(link) => link,
             Err(e) => return out.skip(scanned, "read the text of", e),
         };
-        let xattrs = match out.beneath.xattrs(&scanned.source) {
-            Ok(xattrs) => xattrs,
-            Err(e) => return out.skip(scanned, "read the extended attributes of", e),
+        let extended = match out.beneath.extended(&scanned.source) {
+            Ok(extended) => extended,
+            Err(e) => return out.skip(scanned, ATTRIBUTES, e),
         };
         let (kind, tar_kind) = if is_link {
             (EntryKind::Symlink, EntryType::Symlink)
@@ -234,7 +234,7 @@ impl Archiver {
         };
         let header = TarEntry {
             link: link.as_deref(),
-            xattrs: &xattrs,
+            extended: Some(&extended),
             ..TarEntry::new(&scanned.relative_path, tar_kind, &scanned.metadata)
         };
         out.frames.header(header.encode(), 0, 0, scanned.metadata.identity)?;
@@ -242,8 +242,14 @@ impl Archiver {
             Some((text, bytes)) => (Some(text), bytes),
             None => (None, None),
         };
-        let entry =
-            Entry { xattrs, link_target, link_target_bytes, ..entry(scanned, kind, &scanned.metadata) };
+        let Extended { xattrs, security } = extended;
+        let entry = Entry {
+            xattrs,
+            security,
+            link_target,
+            link_target_bytes,
+            ..entry(scanned, kind, &scanned.metadata)
+        };
         let change = change_of(reason, before, &entry);
         out.frames.record(Listed::Entry { entry, change });
         Ok(())

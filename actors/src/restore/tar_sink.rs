@@ -14,6 +14,7 @@ use tar::EntryType;
 
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER, TarEntry};
 use crate::restore::content_stage::ContentSink;
+use crate::source::Extended;
 
 /// What takes entries and writes them as `tar.gz`.
 pub struct TarSink<W> {
@@ -101,6 +102,7 @@ impl<W: Write + Send + Unpin + 'static> ContentSink for TarSink<W> {
     fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         let data = if entry.kind == EntryKind::File { data_ranges(entry)? } else { Vec::new() };
         let is_whole = data.iter().map(|range| range.end - range.start).sum::<u64>() == entry.size;
+        let extended = Extended { xattrs: entry.xattrs.clone(), security: entry.security.clone() };
         let header = TarEntry {
             path: entry.raw_path(),
             kind: match entry.kind {
@@ -115,7 +117,7 @@ impl<W: Write + Send + Unpin + 'static> ContentSink for TarSink<W> {
             windows: entry.windows,
             link: entry.raw_link_target(),
             // Those of a hard link are its file's.
-            xattrs: if entry.kind == EntryKind::Hardlink { &[] } else { &entry.xattrs },
+            extended: (entry.kind != EntryKind::Hardlink).then_some(&extended),
             sparse: (entry.kind == EntryKind::File && !is_whole).then_some(&data[..]),
             mark: None,
         };

@@ -18,6 +18,7 @@ use intellistor_storage::manifest::Xattr;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 
 use super::attributes;
+use super::extended::Extended;
 use super::metadata::FileMetadata;
 use super::source_path::SourcePath;
 use super::stat::metadata_of;
@@ -86,11 +87,19 @@ impl Beneath {
         Ok(readlinkat(folder, name, Vec::new())?.into_bytes())
     }
 
-    /// The extended attributes of a folder or a link, in the order of their names.
+    /// The extended attributes of a folder or a link.
     ///
     /// # Errors
     /// As [`open_file`](Self::open_file).
-    pub fn xattrs(&mut self, source: &SourcePath) -> io::Result<Vec<Xattr>> {
+    pub fn extended(&mut self, source: &SourcePath) -> io::Result<Extended> {
+        Ok(Extended { xattrs: self.xattrs(source)?, security: None })
+    }
+
+    /// In the order of their names.
+    ///
+    /// # Errors
+    /// As [`open_file`](Self::open_file).
+    fn xattrs(&mut self, source: &SourcePath) -> io::Result<Vec<Xattr>> {
         #[cfg(not(target_os = "linux"))]
         return attributes::xattrs_at(source.as_path());
         #[cfg(target_os = "linux")]

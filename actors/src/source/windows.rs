@@ -6,6 +6,8 @@
 //! Links of every kind (a symbolic link, a junction, a volume mounted in a folder) are not followed. Other reparse points,
 //! such as cloud files that are fetched when they are read, count as the files and folders that programs see.
 
+mod security;
+
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -15,14 +17,17 @@ use std::time::Duration;
 
 use cap_fs_ext::MetadataExt as _;
 use intellistor_storage::disk::shortage;
-use intellistor_storage::manifest::{WindowsAttributes, Xattr};
+use intellistor_storage::manifest::WindowsAttributes;
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx};
 
+pub(super) use self::security::security_of;
+use super::extended::Extended;
 use super::metadata::{FileId, FileMetadata, SourceKind};
 use super::raw_name;
 use super::source_path::SourcePath;
 
+const READ_CONTROL: u32 = 0x2_0000;
 const REPARSE_POINT: u32 = 0x400;
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
@@ -145,12 +150,14 @@ impl Beneath {
         Ok(raw_name::to_bytes(target.as_os_str()).into_owned())
     }
 
-    /// Windows has no extended attributes of this kind.
+    /// The security descriptor of a folder or a link.
     ///
     /// # Errors
-    /// None.
-    pub fn xattrs(&mut self, _: &SourcePath) -> io::Result<Vec<Xattr>> {
-        Ok(Vec::new())
+    /// The system's.
+    pub fn extended(&mut self, source: &SourcePath) -> io::Result<Extended> {
+        let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT;
+        let file = File::options().access_mode(READ_CONTROL).custom_flags(flags).open(source.as_path())?;
+        Ok(Extended { xattrs: Vec::new(), security: security_of(&file)? })
     }
 }
 

@@ -155,6 +155,7 @@ fn difference(before: &Entry, after: &Entry) -> Difference {
     what.extend((owner(before) != owner(after)).then_some("owner"));
     what.extend((before.windows != after.windows).then_some("attributes"));
     what.extend((before.xattrs != after.xattrs).then_some("xattrs"));
+    what.extend((before.security != after.security).then_some("access list"));
     what.extend((!is_folder && before.mtime_ns != after.mtime_ns).then_some("mtime"));
     if what.is_empty() { Difference::None } else { Difference::Metadata(what) }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use intellistor_storage::manifest::{Extent, Xattr};
+use intellistor_storage::manifest::Extent;
 use intellistor_storage::{MOST_HASHED_HOLES, read_at};
 use tar::EntryType;
 
@@ -13,7 +13,7 @@ use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::helper::Helper;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::progress::Progress;
-use crate::source::{self, FileMetadata};
+use crate::source::{self, Extended, FileMetadata};
 
 /// Where the bytes come from.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl Body<'_> {
 pub(crate) struct FileCopy<'a> {
     pub(crate) body: Body<'a>,
     pub(crate) metadata: &'a FileMetadata,
-    pub(crate) xattrs: &'a [Xattr],
+    pub(crate) extended: &'a Extended,
     pub(crate) path: &'a [u8],
 }
 
@@ -80,7 +80,7 @@ impl FileCopy<'_> {
         };
         let header = TarEntry {
             size,
-            xattrs: self.xattrs,
+            extended: Some(self.extended),
             sparse: (!covers_all).then_some(&data),
             ..TarEntry::new(self.path, EntryType::Regular, self.metadata)
         };

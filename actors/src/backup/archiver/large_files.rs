@@ -10,7 +10,7 @@
 //! Without a base all files are members or copies, so that the archive is a complete tar by itself. Each file gets a chunk list
 //! and a sketch. One core hashes while another one cuts: see [`Helper`].
 
-use intellistor_storage::manifest::{ChunkList, Entry, Extent, Sketch, StoredChunk, Xattr};
+use intellistor_storage::manifest::{ChunkList, Entry, Extent, Sketch, StoredChunk};
 
 use crate::backup::archiver::blocks::{Block, LargeFile};
 use crate::backup::archiver::candidates::Candidates;
@@ -27,7 +27,7 @@ use crate::backup::archiver::run_content::{First, HEAD_BYTES, head_of};
 use crate::backup::chunker::average_for;
 use crate::link::{Failures, Stopped};
 use crate::progress::Progress;
-use crate::source::FileMetadata;
+use crate::source::{Extended, FileMetadata};
 
 /// Archives large files.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct Way<'a> {
 pub(crate) struct Subject<'a> {
     pub(crate) file: LargeFile<'a>,
     pub(crate) path: &'a [u8],
-    pub(crate) xattrs: &'a [Xattr],
+    pub(crate) extended: &'a Extended,
     /// What the base has under its path.
     pub(crate) before: Option<&'a Entry>,
 }
@@ -200,7 +200,7 @@ impl LargeFiles {
         let archived = match way.known.find(&sha256, file.size())? {
             Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
             Some(Found::Run(first)) => {
-                write_copy(&first, subject.path, file.metadata, subject.xattrs, way.frames)?
+                write_copy(&first, subject.path, file.metadata, subject.extended, way.frames)?
             }
             None => return Ok(None),
         };
@@ -258,9 +258,9 @@ impl LargeFiles {
 
     /// Stores a file as a member under its path.
     fn store_whole(&mut self, subject: &Subject<'_>, way: &mut Way<'_>) -> Result<Copied, StopReason> {
-        let Subject { file, path, xattrs, .. } = subject;
+        let Subject { file, path, extended, .. } = subject;
         self.helper.begin_cut(average_for(file.size(), None));
-        let copy = FileCopy { body: Body::File(file.file), metadata: file.metadata, xattrs, path };
+        let copy = FileCopy { body: Body::File(file.file), metadata: file.metadata, extended, path };
         let mut copied = copy.run(way.frames, way.progress, Some(&mut self.helper))?;
         if let Some(archived) = &mut copied.archived {
             let Cut { list, sketch } = self.helper.end_cut();
@@ -336,10 +336,10 @@ pub(crate) fn write_copy(
     first: &First,
     path: &[u8],
     metadata: &FileMetadata,
-    xattrs: &[Xattr],
+    extended: &Extended,
     frames: &mut FrameWriter,
 ) -> Result<ArchivedContent, StopReason> {
-    let header = copy_header(path, &first.path, metadata, xattrs);
+    let header = copy_header(path, &first.path, metadata, extended);
     frames.header(header, 0, 0, metadata.identity)?;
     let First { sha256, size, offset, chunks, sketch, .. } = *first;
     let extents = vec![Extent { archive: 0, offset, length: size, at: None }];

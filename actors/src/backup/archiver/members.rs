@@ -8,11 +8,10 @@
 //!
 //! The offset is that of the member's first block. A person's own files of such names lack the record.
 
-use intellistor_storage::manifest::Xattr;
 use tar::EntryType;
 
 use crate::backup::archiver::tar_header::TarEntry;
-use crate::source::FileMetadata;
+use crate::source::{Extended, FileMetadata};
 
 /// The pax record of a hard link that is a file of its own.
 pub const COPY: &str = "INTELLISTOR.copy";
@@ -43,7 +42,7 @@ fn internal_header(folder: &str, mark: &str, tar_offset: u64, size: u64) -> Vec<
         unix: None,
         windows: None,
         link: None,
-        xattrs: &[],
+        extended: None,
         sparse: None,
         mark: Some(mark),
     };
@@ -51,9 +50,20 @@ fn internal_header(folder: &str, mark: &str, tar_offset: u64, size: u64) -> Vec<
 }
 
 /// The header of a file that has the content of `first`, which is in this archive.
-pub(crate) fn copy_header(path: &[u8], first: &[u8], metadata: &FileMetadata, xattrs: &[Xattr]) -> Vec<u8> {
+pub(crate) fn copy_header(
+    path: &[u8],
+    first: &[u8],
+    metadata: &FileMetadata,
+    extended: &Extended,
+) -> Vec<u8> {
     let link = Some(first);
-    TarEntry { link, xattrs, mark: Some(COPY), ..TarEntry::new(path, EntryType::Link, metadata) }.encode()
+    TarEntry {
+        link,
+        extended: Some(extended),
+        mark: Some(COPY),
+        ..TarEntry::new(path, EntryType::Link, metadata)
+    }
+    .encode()
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Output {
                 unix: first.unix.as_ref(),
                 windows: first.windows,
                 link: Some(first.raw_path()),
-                xattrs: &[],
+                extended: None,
                 sparse: None,
                 mark: None,
             };

@@ -2,9 +2,7 @@
 
 use std::fs::File;
 
-use intellistor_storage::manifest::{
-    Change, ChunkList, Entry, EntryKind, Extent, Listed, ProblemKind, Xattr,
-};
+use intellistor_storage::manifest::{Change, ChunkList, Entry, EntryKind, Extent, Listed, ProblemKind};
 
 use crate::backup::archiver::blocks::LargeFile;
 use crate::backup::archiver::content::{
@@ -21,7 +19,11 @@ use crate::backup::changes::Reason;
 use crate::backup::read_ahead::OpenedFile;
 use crate::link::Failures;
 use crate::progress::Progress;
-use crate::source::{self, FileMetadata, ScannedEntry, SourceKind};
+use crate::source::{self, Extended, FileMetadata, ScannedEntry, SourceKind};
+
+/// What could not be done with a file whose [`Extended`] could not be read.
+pub(crate) const ATTRIBUTES: &str =
+    if cfg!(windows) { "read the access list of" } else { "read the extended attributes of" };
 
 /// Archives regular files.
 #[derive(Debug)]
@@ -73,36 +75,38 @@ impl RegularFiles {
                 Err(e) if attempt < ATTEMPTS && source::is_transient(&e) => continue,
                 Err(e) => return out.skip(scanned, "open", e),
             };
-            let xattrs = match source::xattrs_of(&file) {
-                Ok(xattrs) => xattrs,
-                Err(e) => return out.skip(scanned, "read the extended attributes of", e),
+            let extended = match source::extended_of(&file) {
+                Ok(extended) => extended,
+                Err(e) => return out.skip(scanned, ATTRIBUTES, e),
             };
             // Most files of /proc have a size of 0, and content.
             if metadata.size == 0 {
                 match source::has_content_beyond(&file, 0) {
                     Ok(false) => {}
-                    Ok(true) => return self.longer_than_its_size(step, &file, &metadata, xattrs, None, out),
+                    Ok(true) => {
+                        return self.longer_than_its_size(step, &file, &metadata, extended, None, out);
+                    }
                     Err(e) => return out.skip(scanned, "read", e),
                 }
             }
             let again = attempt < ATTEMPTS && metadata.size <= READ_AGAIN_BYTES;
-            let copied = self.content(step, &file, &metadata, &xattrs, again, out)?;
+            let copied = self.content(step, &file, &metadata, &extended, again, out)?;
             match copied.outcome {
                 ReadOutcome::Unreadable(e) => return out.skip(scanned, "read", e),
                 ReadOutcome::Changed(_) if again => continue,
                 ReadOutcome::Longer => {
                     let cut = copied.archived;
-                    return self.longer_than_its_size(step, &file, &metadata, xattrs, cut, out);
+                    return self.longer_than_its_size(step, &file, &metadata, extended, cut, out);
                 }
                 ReadOutcome::Changed(how) => {
-                    self.record(step, &metadata, xattrs, copied.archived.unwrap_or_default(), out)?;
+                    self.record(step, &metadata, extended, copied.archived.unwrap_or_default(), out)?;
                     // With the entry, behind the chunk list: a run that resumes within that looks at the file again.
                     out.problem(scanned, ProblemKind::Changed, how);
                     return Ok(());
                 }
                 ReadOutcome::Whole => {}
             }
-            return self.record(step, &metadata, xattrs, copied.archived.unwrap_or_default(), out);
+            return self.record(step, &metadata, extended, copied.archived.unwrap_or_default(), out);
         }
         Ok(())
     }
@@ -112,7 +116,7 @@ impl RegularFiles {
         step: &FileStep<'_>,
         file: &File,
         metadata: &FileMetadata,
-        xattrs: &[Xattr],
+        extended: &Extended,
         again: bool,
         out: &mut Output,
     ) -> Result<Copied, StopReason> {
@@ -121,13 +125,13 @@ impl RegularFiles {
         let Self { known, small, large } = self;
         let frames = &mut out.frames;
         if metadata.size <= SMALL_FILE_BYTES {
-            let subject = SmallFile { file, metadata, path, xattrs, before, again };
+            let subject = SmallFile { file, metadata, path, extended, before, again };
             return small.archive(&subject, frames, known, progress);
         }
         match LargeFile::new(file, metadata) {
             Ok(file) => {
                 let mut way = Way { frames, known, progress, failures };
-                large.archive(&Subject { file, path, xattrs, before }, &mut way)
+                large.archive(&Subject { file, path, extended, before }, &mut way)
             }
             Err(e) => Ok(e.into()),
         }
@@ -140,7 +144,7 @@ impl RegularFiles {
         step: &FileStep<'_>,
         file: &File,
         metadata: &FileMetadata,
-        xattrs: Vec<Xattr>,
+        extended: Extended,
         cut: Option<ArchivedContent>,
         out: &mut Output,
     ) -> Result<(), StopReason> {
@@ -150,7 +154,7 @@ impl RegularFiles {
             Err(e) => return out.skip(step.scanned, "read", e),
         };
         let mut copy = |body, metadata: &FileMetadata| {
-            let copy = FileCopy { body, metadata, xattrs: &xattrs, path: &step.scanned.relative_path };
+            let copy = FileCopy { body, metadata, extended: &extended, path: &step.scanned.relative_path };
             copy.run(&mut out.frames, step.progress, None)
         };
         let (copied, reason) = match (&whole, cut) {
@@ -178,7 +182,7 @@ impl RegularFiles {
             return out.skip(step.scanned, "read", e);
         }
         out.problem(step.scanned, ProblemKind::Changed, reason);
-        self.record(step, metadata, xattrs, copied.archived.unwrap_or_default(), out)
+        self.record(step, metadata, extended, copied.archived.unwrap_or_default(), out)
     }
 
     /// Records a file, and stores its chunk list if it has a new one.
@@ -186,16 +190,18 @@ impl RegularFiles {
         &mut self,
         step: &FileStep<'_>,
         metadata: &FileMetadata,
-        xattrs: Vec<Xattr>,
+        extended: Extended,
         archived: ArchivedContent,
         out: &mut Output,
     ) -> Result<(), StopReason> {
+        let Extended { xattrs, security } = extended;
         let ArchivedContent { bytes, sha256, extents, chunks, sketch, list, known, is_member } = archived;
         let mut entry = Entry {
             size: bytes,
             sha256: Some(sha256),
             extents,
             xattrs,
+            security,
             chunks,
             sketch,
             ..entry(step.scanned, EntryKind::File, metadata)
@@ -228,8 +234,9 @@ impl RegularFiles {
 /// How an entry that was read differs from what the base has under its path. Not all that is read has changed.
 pub(crate) fn change_of(reason: Reason, before: Option<&Entry>, entry: &Entry) -> Change {
     let says = |entry: &Entry| {
-        let Entry { size, sha256, mtime_ns, unix, windows, xattrs, link_target, .. } = entry.clone();
-        (size, sha256, mtime_ns, unix, windows, xattrs, link_target)
+        let Entry { size, sha256, mtime_ns, unix, windows, xattrs, security, link_target, .. } =
+            entry.clone();
+        (size, sha256, mtime_ns, unix, windows, xattrs, security, link_target)
     };
     let has = |entry: &Entry| {
         let Entry { size, sha256, link_target, link_target_bytes, .. } = entry.clone();

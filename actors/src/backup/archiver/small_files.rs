@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use intellistor_storage::manifest::{Entry, Extent, Xattr};
+use intellistor_storage::manifest::{Entry, Extent};
 use intellistor_storage::{ContentDigest, read_at};
 use tar::EntryType;
 
@@ -14,7 +14,7 @@ use crate::backup::archiver::known_content::{Found, KnownContent};
 use crate::backup::archiver::large_files::write_copy;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::progress::Progress;
-use crate::source::{self, FileMetadata};
+use crate::source::{self, Extended, FileMetadata};
 
 /// Archives small files.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct SmallFile<'a> {
     pub(crate) file: &'a File,
     pub(crate) metadata: &'a FileMetadata,
     pub(crate) path: &'a [u8],
-    pub(crate) xattrs: &'a [Xattr],
+    pub(crate) extended: &'a Extended,
     /// What the base has under its path.
     pub(crate) before: Option<&'a Entry>,
     /// Whether one that changed while it was read is read again: then nothing is written.
@@ -45,7 +45,7 @@ impl SmallFiles {
         known: &mut KnownContent,
         progress: &Progress,
     ) -> Result<Copied, StopReason> {
-        let SmallFile { file, metadata, path, xattrs, before, again } = *subject;
+        let SmallFile { file, metadata, path, extended, before, again } = *subject;
         let data = match source::data_map(file, metadata) {
             Ok(data) => data,
             Err(e) => return Ok(e.into()),
@@ -79,14 +79,18 @@ impl SmallFiles {
         };
         let archived = match found {
             Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
-            Some(Found::Run(first)) => write_copy(&first, path, metadata, xattrs, frames)?,
+            Some(Found::Run(first)) => write_copy(&first, path, metadata, extended, frames)?,
             None if read > 0 && has_holes && matches!(outcome, ReadOutcome::Whole) => {
-                let copy = FileCopy { body: Body::File(file), metadata, xattrs, path };
+                let copy = FileCopy { body: Body::File(file), metadata, extended, path };
                 return copy.run(frames, progress, None);
             }
             None => {
                 let size = read as u64;
-                let entry = TarEntry { size, xattrs, ..TarEntry::new(path, EntryType::Regular, metadata) };
+                let entry = TarEntry {
+                    size,
+                    extended: Some(extended),
+                    ..TarEntry::new(path, EntryType::Regular, metadata)
+                };
                 frames.header(entry.encode(), size, 0, metadata.identity)?;
                 let offset = frames.position();
                 frames.content(bytes)?;

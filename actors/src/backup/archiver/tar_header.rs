@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes, Xattr};
+use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes};
 use tar::{EntryType, Header};
 
-use crate::source::FileMetadata;
+use crate::source::{Extended, FileMetadata};
 
 /// Size of every tar block.
 pub(crate) const BLOCK_BYTES: u64 = 512;
@@ -31,8 +31,8 @@ pub(crate) struct TarEntry<'a> {
     pub(crate) windows: Option<WindowsAttributes>,
     /// Where a link points, raw bytes.
     pub(crate) link: Option<&'a [u8]>,
-    /// Extended attributes.
-    pub(crate) xattrs: &'a [Xattr],
+    /// Extended attributes, and the security descriptor.
+    pub(crate) extended: Option<&'a Extended>,
     /// The extents with data, when the file has holes.
     pub(crate) sparse: Option<&'a [Range<u64>]>,
     /// A record of ours, whose value is 1.
@@ -51,7 +51,7 @@ impl<'a> TarEntry<'a> {
             unix: unix.as_ref(),
             windows: *windows,
             link: None,
-            xattrs: &[],
+            extended: None,
             sparse: None,
             mark: None,
         }
@@ -96,8 +96,12 @@ impl<'a> TarEntry<'a> {
             records.add(FLAGS, flags(windows.attributes).as_bytes());
             records.add(CREATED, decimal(windows.created_ns).as_bytes());
         }
-        for xattr in self.xattrs {
+        for xattr in self.extended.map_or(&[][..], |extended| &extended.xattrs) {
             records.add(&format!("SCHILY.xattr.{}", String::from_utf8_lossy(&xattr.name)), &xattr.value);
+        }
+        if let Some(descriptor) = self.extended.and_then(|extended| extended.security.as_ref()?.descriptor())
+        {
+            records.add(SECURITY, descriptor.as_bytes());
         }
         if let Some(mark) = self.mark {
             records.add(mark, b"1");
@@ -126,6 +130,8 @@ const FLAG_NAMES: [(&str, u32); 4] = [
     ("system", WindowsAttributes::SYSTEM),
     ("arch", WindowsAttributes::ARCHIVE),
 ];
+/// The security descriptor of a file of Windows: its bytes, as in a manifest.
+pub const SECURITY: &str = "INTELLISTOR.security";
 const FLAGS: &str = "SCHILY.fflags";
 const CREATED: &str = "LIBARCHIVE.creationtime";
 
@@ -244,6 +250,8 @@ fn sparse_map(data: &[Range<u64>], size: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use intellistor_storage::manifest::Xattr;
+
     use super::*;
 
     #[test]
@@ -286,7 +294,7 @@ mod tests {
             unix: Some(&unix),
             windows: Some(windows),
             link: None,
-            xattrs: &xattrs,
+            extended: Some(&Extended { xattrs: xattrs.to_vec(), security: None }),
             sparse: None,
             mark: None,
         };

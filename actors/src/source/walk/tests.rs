@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::Extended;
 use crate::source::excludes::ExcludedFolder;
 use crate::source::roots::make_roots;
 use proptest::prelude::*;
@@ -302,7 +303,7 @@ fn a_tree_deeper_than_the_longest_path_is_walked_to_its_ground() {
     };
     assert_eq!(file.relative_path.len(), LEVELS * 3 + 1);
     assert_eq!(Beneath::default().open_file(&file.source).unwrap().1.size, 7);
-    assert_eq!(Beneath::default().xattrs(&file.source).unwrap(), []);
+    assert_eq!(Beneath::default().extended(&file.source).unwrap(), Extended::default());
     assert_eq!(Beneath::default().read_link(&link.source).unwrap(), b"f");
     // The temporary folder's own removal may not reach that deep.
     std::process::Command::new("rm").arg("-rf").arg(dir.path()).status().unwrap();

@@ -117,7 +117,7 @@ pub struct ChangedEntry {
 pub struct MetadataEntry {
     pub relative_path: String,
     pub kind: EntryKind,
-    /// `mode`, `owner`, `attributes`, `xattrs`, `mtime`.
+    /// `mode`, `owner`, `attributes`, `xattrs`, `access list`, `mtime`.
     pub differs: Vec<&'static str>,
 }
 

@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 
 use intellistor_actors::backup::archiver::members::{CHUNKS, COPY, PIECE};
-use intellistor_actors::backup::archiver::tar_header::{read_records, windows_attributes};
+use intellistor_actors::backup::archiver::tar_header::{SECURITY, read_records, windows_attributes};
+use intellistor_storage::manifest::security::SecurityDescriptor;
 use intellistor_storage::manifest::{Entry, EntryKind, UnixAttributes, Xattr};
 
 /// Where data of a file begins, and how many bytes it has.
@@ -79,6 +80,10 @@ pub(super) fn describe<R: Read>(
         let name = key.strip_prefix("SCHILY.xattr.")?.as_bytes().to_vec();
         Some(Xattr { name, value: value.clone() })
     });
+    let security = match value(SECURITY).map(|bytes| SecurityDescriptor::parse(bytes.to_vec())) {
+        Some(parsed) => Some(parsed.map_err(|e| broken(&format!("a security descriptor ({e})")))?.into()),
+        None => None,
+    };
     let (relative_path, path_bytes) = Entry::text_and_bytes(path);
     let (link_target, link_target_bytes) = match link.map(Entry::text_and_bytes) {
         Some((text, bytes)) => (Some(text), bytes),
@@ -94,6 +99,7 @@ pub(super) fn describe<R: Read>(
         unix: windows.is_none().then_some(unix),
         windows,
         xattrs: xattrs.collect(),
+        security,
         link_target,
         link_target_bytes,
         ..Entry::default()
