@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::keys::ContentKey;
 use crate::manifest::entry::EntryKind;
-use crate::manifest::fixtures::{Making, entries, extent, file};
+use crate::manifest::fixtures::{Making, bytes, entries, extent, file};
 use crate::manifest::reader::VerifiedManifest;
+use crate::manifest::security::SecurityDescriptor;
 use crate::memory::packed::Packed;
 
 fn new(entry: Entry) -> Listed {
@@ -109,6 +110,43 @@ fn what_the_base_does_not_have_is_not_taken_over() {
     let mut entry = file(1, vec![extent(9, 0, 1)]);
     assert!(!base.renumber(&mut entry));
     assert!(first.manifest(Some(base), &[new(entry)], BackupFacts::default()).is_err());
+}
+
+#[test]
+fn descriptors_are_listed_once_and_come_along_from_the_base() {
+    let descriptor = |group: u8| {
+        // Revision 1, self-relative, with a group alone: S-1-5-<group>.
+        let bytes = [
+            &[1, 0, 0, 0x80, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],
+            &[1, 1, 0, 0, 0, 0, 0, 5, group, 0, 0, 0],
+        ];
+        SecurityDescriptor::parse(bytes.concat()).unwrap().normalized()
+    };
+    let with =
+        |i, group| Entry { security: Some(descriptor(group).into()), ..file(i, vec![extent(0, i, 1)]) };
+    let [full, first] = [0, 1].map(Making::new);
+    for sealed in [false, true] {
+        let facts = || BackupFacts { sealed, ..BackupFacts::default() };
+        let base =
+            full.base(None, &[new(with(0, 1)), new(with(1, 2)), new(with(2, 1)), new(file(3, Vec::new()))]);
+        let listed = [
+            Listed::Unchanged { first: 0, count: 1 },
+            Listed::Unchanged { first: 2, count: 2 },
+            new(with(4, 3)),
+        ];
+        let manifest = verified(&first, first.manifest(Some(base), &listed, facts()).unwrap());
+        let taken = |i, group| Entry { extents: vec![extent(1, i, 1)], ..with(i, group) };
+        assert_eq!(
+            entries(&manifest),
+            [taken(0, 1), taken(2, 1), file(3, Vec::new()), with(4, 3)],
+            "{sealed}"
+        );
+        let text = String::from_utf8(bytes(manifest.lists().0)).unwrap();
+        let rows: Vec<_> = ["S-1-5-1", "S-1-5-2", "S-1-5-3"]
+            .map(|sid| text.matches(&format!("\"G:{sid}\"")).count())
+            .to_vec();
+        assert_eq!(rows, [1, 0, 1], "{text}");
+    }
 }
 
 /// Two hundred thousand entries are one record, one line at a time, and a temporary file.

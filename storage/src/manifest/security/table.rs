@@ -103,3 +103,50 @@ impl SecurityTable {
         found.ok_or_else(|| refused(format!("it names the security descriptor {id}, which it does not have")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Parts, sid};
+    use super::*;
+    use crate::manifest::fixtures::file;
+
+    fn descriptor(group: u32) -> SecurityDescriptor {
+        let parts = Parts { owner: None, group: Some(sid(5, &[group])), sacl: None, dacl: None };
+        parts.in_order(0)
+    }
+
+    #[test]
+    fn a_descriptor_is_in_the_table_once_and_comes_back_to_each_entry() {
+        let mut table = SecurityTable::default();
+        let with = |n: u32| Entry { security: Some(descriptor(n).into()), ..file(0, Vec::new()) };
+        let entries = [with(1), with(2), with(1)];
+        let mut named = entries.clone();
+        named.iter_mut().for_each(|entry| table.name(entry));
+        assert_eq!(table.rows.len(), 2);
+        assert!(named.iter().all(|entry| matches!(entry.security, Some(Security::Row(_)))));
+        let mut taken = SecurityTable::default();
+        for entry in &mut named {
+            let Some(Security::Row(id)) = entry.security else { unreachable!() };
+            taken.take_over(&table, id).unwrap();
+            taken.resolve(entry).unwrap();
+        }
+        let canonical = |entry: &Entry| entry.security.clone().unwrap().descriptor().unwrap().normalized();
+        for (entry, read) in entries.iter().zip(&named) {
+            assert_eq!(canonical(entry), *read.security.as_ref().unwrap().descriptor().unwrap());
+        }
+        let unknown = SecurityId([9; 16]);
+        assert!(taken.take_over(&table, unknown).is_err());
+        assert!(
+            taken.resolve(&mut Entry { security: Some(Security::Row(unknown)), ..named[0].clone() }).is_err()
+        );
+    }
+
+    #[test]
+    fn what_a_full_table_has_no_room_for_stays_in_its_entry() {
+        let mut table = SecurityTable { bytes: MOST_BYTES, ..SecurityTable::default() };
+        let mut entry = Entry { security: Some(descriptor(1).into()), ..file(0, Vec::new()) };
+        let before = entry.clone();
+        table.name(&mut entry);
+        assert_eq!((entry, table.is_empty()), (before, true));
+    }
+}
