@@ -27,7 +27,7 @@ pub use extended::{Extended, extended_of};
 pub use handle::{has_content_beyond, is_transient, read_soon, read_whole};
 pub use holes::data_map;
 pub use metadata::{FileId, FileMetadata, SourceKind};
-pub use roots::{Overlap, Root, find_overlap, make_roots};
+pub use roots::{Overlap, Root, find_overlap, make_roots, resolve};
 pub use source_path::SourcePath;
 pub use stat::metadata_of;
 pub use walk::{ScannedEntry, Walk, Walked};

@@ -10,6 +10,7 @@ use intellistor_storage::catalog::layout::BackupName;
 
 use crate::operations::selection::error::SelectionError;
 use crate::policy::PolicyError;
+use crate::snapshots::{LiveReason, SnapshotError};
 
 /// The result of every operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -273,6 +274,15 @@ pub enum Error {
         program: String,
         reason: String,
     },
+    /// Occurs when a policy asks for snapshots, and none can be made.
+    #[error("the policy has `vss: required`, and {0}")]
+    NoSnapshot(Box<SnapshotError>),
+    /// Occurs when a policy asks for snapshots, and names a path that can be in none.
+    #[error(
+        "the policy has `vss: required`, and {path} cannot be read in a snapshot: {reason}. Set `vss: try`, or give the path a \
+         policy of its own"
+    )]
+    NotInSnapshot { path: String, reason: LiveReason },
     /// Occurs when a stage panicked: a defect of this program.
     #[error("{0}")]
     Defect(String),
@@ -341,10 +351,12 @@ impl Error {
             | Self::NotInPlace { .. }
             | Self::OnHold { .. }
             | Self::NoRetention { .. }
+            | Self::NotInSnapshot { .. }
             | Self::NoLegalHold { .. }
             | Self::SameStore { .. }
             | Self::CopyOfAnother { .. }
             | Self::Pattern(_) => Category::Configuration,
+            Self::NoSnapshot(error) if error.is_of_the_system() => Category::Configuration,
             Self::Interrupted => Category::Interrupted,
             _ => Category::Failed,
         }

@@ -9,6 +9,7 @@
 //! | `selection` | which backup a person means |
 //! | `root_span` | each as the root of a trace, counted |
 //! | `sources` | checks of a policy's folders before a run, and findings after the scan |
+//! | `snapshotting` | snapshots for a run, by its policy's `vss`: where files are read, what is said of it |
 //! | `base`, `change_summary` | the backup that a new one takes entries over from; what changed, in one line |
 //! | `publish`, `provenance`, `copies` | archive and manifest into the store; who sent what is there; copies of `--out` |
 //! | `archive_copy` | an archive to another store, byte for byte |
@@ -37,6 +38,7 @@ pub(crate) mod root_span;
 pub(crate) mod run_options;
 pub(crate) mod selection;
 pub(crate) mod show;
+pub(crate) mod snapshotting;
 pub(crate) mod sources;
 pub(crate) mod stats;
 pub(crate) mod stream;

@@ -31,12 +31,22 @@ pub fn read_everything() -> bool {
     false
 }
 
+/// Whether this process has an administrator's rights on Windows, as SYSTEM does and a console that was opened with "Run
+/// as administrator". Always false on other systems.
+pub fn is_elevated() -> bool {
+    #[cfg(windows)]
+    return windows_api::is_elevated().unwrap_or(false);
+    #[cfg(not(windows))]
+    false
+}
+
 #[cfg(windows)]
 mod windows_api {
     use windows::Win32::Foundation::{ERROR_SUCCESS, GetLastError, HANDLE, LUID};
     use windows::Win32::Security::{
-        AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_BACKUP_NAME,
-        SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_PRIVILEGES,
+        AdjustTokenPrivileges, GetTokenInformation, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW,
+        SE_BACKUP_NAME, SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_ELEVATION, TOKEN_PRIVILEGES,
+        TOKEN_QUERY, TokenElevation,
     };
     use windows::Win32::System::Diagnostics::Debug::{
         SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode,
@@ -53,6 +63,29 @@ mod windows_api {
             let _ = WerSetFlags(WER_FAULT_REPORTING_FLAG_NOHEAP);
             SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
         }
+    }
+
+    #[expect(unsafe_code)]
+    pub(super) fn is_elevated() -> windows::core::Result<bool> {
+        let mut raw = HANDLE::default();
+        // SAFETY: the pseudo handle of this process needs no closing; `raw` is a valid place for one handle.
+        unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut raw) }?;
+        // SAFETY: the handle was just opened, is valid, and is closed only by `Owned`.
+        let token = unsafe { Owned::new(raw) };
+        let (mut elevation, mut returned) = (TOKEN_ELEVATION::default(), 0);
+        let bytes = size_of::<TOKEN_ELEVATION>() as u32;
+        // SAFETY: the token is open with the access that this needs; `elevation` is the structure of this class, of one
+        // integer, and the call writes at most `bytes`, its size, into it.
+        unsafe {
+            GetTokenInformation(
+                *token,
+                TokenElevation,
+                Some((&raw mut elevation).cast()),
+                bytes,
+                &mut returned,
+            )
+        }?;
+        Ok(elevation.TokenIsElevated != 0)
     }
 
     #[expect(unsafe_code)]
@@ -84,6 +117,7 @@ mod tests {
     #[test]
     fn administrators_have_the_privilege() {
         assert!(super::read_everything(), "under Wine everyone is an administrator");
+        assert!(super::is_elevated());
     }
 }
 

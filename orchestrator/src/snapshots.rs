@@ -50,6 +50,6 @@ pub use guid::Guid;
 pub use hresult::Hresult;
 pub use provider::{LeftOutVolume, SnapshotProvider, SnapshotSet, SnapshotWarning, VolumeSnapshot};
 pub use report::{VolumeReport, volume_reports};
-pub use system::{system_provider, system_volumes};
+pub use system::{SnapshotSystem, system_provider, system_volumes};
 pub use volumes::{LiveReason, PlannedPath, SnapshotPlan, Volume, VolumeLookup, VolumePath, rebase};
 pub use writers::FailedWriter;

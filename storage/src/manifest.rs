@@ -62,7 +62,7 @@ pub use fetch_head::fetch_head;
 pub use format::MANIFEST_VERSION;
 pub use head::{
     ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, MOST_ARCHIVES, Origin, RootRecord,
-    SealedListsRecord, Totals,
+    SealedListsRecord, SnapshotRecord, Totals, WriterRecord,
 };
 pub use listed::{Change, Listed, StoredChunk};
 pub use new_manifest::NewManifest;

@@ -30,8 +30,8 @@ pub use ledger::Ledger;
 pub use lock::Holder;
 pub use queue::Queue;
 pub use records::{
-    BaseReference, Compared, Cursor, Findings, Job, JobBase, PartRecord, PartialEntry, PendingLog, RunSpan,
-    Scanned,
+    BaseReference, Compared, Cursor, Findings, Job, JobBase, PartRecord, PartialEntry, PendingLog, RootView,
+    RunSpan, Scanned,
 };
 pub use snapshot::{Snapshot, View, snapshot};
 

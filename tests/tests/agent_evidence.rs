@@ -162,6 +162,7 @@ fn remember_a_run_at(sandbox: &AgentSandbox, moment: DateTime<Utc>) {
         findings: Default::default(),
         base: None,
         content_key: None,
+        views: Vec::new(),
     };
     let ledger = queue.begin(job).unwrap();
     ledger.advance(JobEvent::GaveUp).unwrap();

@@ -236,7 +236,7 @@ async fn a_cancellation_amid_writing_leaves_nothing() {
     let copy = sandbox.dir.path().join("copy");
     let store: SharedStore = Arc::new(LocalStore::open(&folder).await.unwrap());
     let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
-    let run = RunOptions { cancel: cancel.clone(), progress: progress.clone() };
+    let run = RunOptions { cancel: cancel.clone(), progress: progress.clone(), ..RunOptions::default() };
     let options = BackupOptions { run, copy_to: Some(copy.clone()), ..BackupOptions::default() };
     let backup = sandbox.back_up_with(store.clone(), options);
     let stop = async {
@@ -256,7 +256,7 @@ async fn a_cancelled_restore_leaves_no_half_file() {
     let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
     let out = sandbox.dir.path().join("out");
     let mut options = RestoreOptions::to(&out);
-    options.run = RunOptions { cancel: cancel.clone(), progress: progress.clone() };
+    options.run = RunOptions { cancel: cancel.clone(), progress: progress.clone(), ..RunOptions::default() };
     let vault = sandbox.vault(Arc::new(memory));
     let stop = async {
         until("something was restored", || progress.entries.get() > 2).await;

@@ -7,26 +7,45 @@
 //! - **Blocks:** on the disk, and on the archiver; it has a thread of its own.
 //! - **Survives a crash:** nothing by itself; the walk that it reads does.
 
+use std::path::PathBuf;
+
 use actix::prelude::*;
 use intellistor_storage::state::Ledger;
 
-use crate::backup::changes::FilesCompared;
+use crate::backup::changes::{FilesCompared, Step};
 use crate::backup::scanner::{Scan, WINDOW};
 use crate::link::{Failures, Link, Stopped};
 use crate::threaded::{StageError, ThreadStage};
+
+/// A root of the recorded walk whose files are elsewhere now: a snapshot lasts no longer than the run that made it. Both
+/// are paths without links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedRoot {
+    pub from: PathBuf,
+    pub to: PathBuf,
+}
 
 /// The stage that reads the recorded walk.
 #[derive(Debug)]
 pub struct ScanReader {
     ledger: Ledger,
     from: u64,
+    moved: Vec<MovedRoot>,
     next: Link<FilesCompared>,
 }
 
 impl ScanReader {
     /// A reader that waits for [`Scan`], and then begins with step `from` of the walk that `ledger` has.
-    pub fn new(ledger: Ledger, from: u64, next: Recipient<FilesCompared>) -> Self {
-        Self { ledger, from, next: Link::new(next, WINDOW) }
+    pub fn new(ledger: Ledger, from: u64, moved: Vec<MovedRoot>, next: Recipient<FilesCompared>) -> Self {
+        Self { ledger, from, moved, next: Link::new(next, WINDOW) }
+    }
+
+    fn find(&self, step: &mut Step) {
+        let (Step::Known { scanned, .. } | Step::Read { scanned, .. }) = step else { return };
+        let found = self.moved.iter().find_map(|root| scanned.source.rebased(&root.from, &root.to));
+        if let Some(found) = found {
+            scanned.source = found;
+        }
     }
 }
 
@@ -40,7 +59,8 @@ impl ThreadStage for ScanReader {
             if failures.is_draining() {
                 return Err(Stopped.into());
             }
-            let steps = batch?;
+            let mut steps = batch?;
+            steps.iter_mut().for_each(|step| self.find(step));
             let next = first + steps.len() as u64;
             self.next.send(FilesCompared { first, steps, last: false })?;
             first = next;

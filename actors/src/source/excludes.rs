@@ -62,6 +62,8 @@ pub struct Excludes {
     caches: bool,
     /// Where a store keeps the policy's backups, relative to the store.
     own_backups: Option<String>,
+    /// Folders in snapshots, and where they really are.
+    real: Vec<(PathBuf, PathBuf)>,
     met: Arc<Mutex<Met>>,
 }
 
@@ -82,7 +84,15 @@ impl Excludes {
     pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
         let globs = if cfg!(windows) { PathGlobs::ignoring_case(patterns) } else { PathGlobs::new(patterns) };
         let (folders, met) = (Vec::new(), Arc::default());
-        Ok(Self { globs: globs?, folders, one_file_system: false, caches: false, own_backups: None, met })
+        Ok(Self {
+            globs: globs?,
+            folders,
+            one_file_system: false,
+            caches: false,
+            own_backups: None,
+            real: Vec::new(),
+            met,
+        })
     }
 
     /// Whether to stay on the file system of each root: of what is mounted below, only the folder is found.
@@ -106,6 +116,13 @@ impl Excludes {
         self
     }
 
+    /// Where the folders of snapshots really are, for what is said of them.
+    #[must_use]
+    pub fn and_real_paths(mut self, of_snapshots: impl IntoIterator<Item = (PathBuf, PathBuf)>) -> Self {
+        self.real.extend(of_snapshots);
+        self
+    }
+
     /// Leaves out these folders as well.
     #[must_use]
     pub fn and_folders(mut self, folders: impl IntoIterator<Item = ExcludedFolder>) -> Self {
@@ -121,6 +138,11 @@ impl Excludes {
             && self.globs.is_match(&String::from_utf8_lossy(below_root))
     }
 
+    /// The folders that are left out, since this program writes them.
+    pub fn folders(&self) -> &[ExcludedFolder] {
+        &self.folders
+    }
+
     pub(super) fn stay_on_file_system(&self) -> bool {
         self.one_file_system
     }
@@ -133,9 +155,15 @@ impl Excludes {
         self.own_backups.as_deref()
     }
 
+    pub(super) fn real_path(&self, path: &SourcePath) -> PathBuf {
+        let path = path.as_path();
+        let real = |(snapshot, real): &(PathBuf, PathBuf)| Some(real.join(path.strip_prefix(snapshot).ok()?));
+        self.real.iter().find_map(real).unwrap_or_else(|| path.to_owned())
+    }
+
     pub(super) fn note_own_store(&self, path: &SourcePath) {
         let reason = "it is a store that holds backups of this policy".to_owned();
-        self.met().folders.insert(path.as_path().to_owned(), reason);
+        self.met().folders.insert(self.real_path(path), reason);
     }
 
     /// Whether a path is an excluded folder.
@@ -144,7 +172,7 @@ impl Excludes {
         let Some(folder) = self.folders.iter().find(|folder| folder.identity() == Some(found)) else {
             return false;
         };
-        self.met().folders.insert(path.as_path().to_owned(), folder.reason.clone());
+        self.met().folders.insert(self.real_path(path), folder.reason.clone());
         true
     }
 

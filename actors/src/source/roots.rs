@@ -88,7 +88,10 @@ pub fn find_overlap(paths: &[PathBuf], one_file_system: bool) -> Option<Overlap>
 }
 
 /// Where a root leads to: it may be a link, and the user named what is behind it.
-pub(super) fn resolve(path: &Path) -> std::io::Result<PathBuf> {
+///
+/// # Errors
+/// The system's.
+pub fn resolve(path: &Path) -> std::io::Result<PathBuf> {
     match path.canonicalize() {
         // Some drives, of memory or of a network's own client, cannot say what their files are called.
         #[cfg(windows)]

@@ -57,6 +57,22 @@ impl SourcePath {
         Some(path)
     }
 
+    /// The same file below another root, where `from` is the root of this path; both are paths without links.
+    #[must_use]
+    pub fn rebased(&self, from: &Path, to: &Path) -> Option<Self> {
+        let below = self.path.strip_prefix(from).ok()?;
+        // The separator at the end of a drive, or of a snapshot, is part of its name.
+        if from.as_os_str().len().abs_diff(self.root_bytes) > 1 {
+            return None;
+        }
+        let mut path = Self::of_root(to.to_owned());
+        // With a join of nothing a file would get a separator at its end.
+        if below != Path::new("") {
+            path.push(below);
+        }
+        Some(path)
+    }
+
     pub(super) fn push(&mut self, name: impl AsRef<Path>) {
         self.path.push(name);
     }
@@ -108,6 +124,23 @@ mod tests {
         assert_eq!(root.of_same_root(b".", b"g").unwrap().as_path(), Path::new("/data/f/g"));
         let top = SourcePath::of_root("/".into()).join("etc");
         assert_eq!(top.of_same_root(b"etc", b"var/x").unwrap().as_path(), Path::new("/var/x"));
+    }
+
+    #[test]
+    fn a_path_moves_with_its_root_and_with_no_other() {
+        let path = SourcePath::of_root("/snapshot-1/docs".into()).join("a").join("b");
+        let moved = path.rebased(Path::new("/snapshot-1/docs"), Path::new("/snapshot-2/docs")).unwrap();
+        assert_eq!(moved, SourcePath::of_root("/snapshot-2/docs".into()).join("a").join("b"));
+        assert_eq!(moved.below(), b"a/b");
+        for other in ["/snapshot-1", "/snapshot-1/docs/a", "/snapshot-1/do", "/snapshot-10/docs", "/"] {
+            assert_eq!(path.rebased(Path::new(other), Path::new("/x")), None, "{other}");
+        }
+        // As the roots of volumes are named: with a separator at the end.
+        let top = SourcePath::of_root("/snapshot-1/".into());
+        let moved = top.join("a").rebased(Path::new("/snapshot-1"), Path::new("/live/")).unwrap();
+        assert_eq!((moved.as_path(), moved.below()), (Path::new("/live/a"), &b"a"[..]));
+        let root = top.rebased(Path::new("/snapshot-1/"), Path::new("/live")).unwrap();
+        assert_eq!((root.as_path(), root.below()), (Path::new("/live"), &b""[..]));
     }
 
     #[test]

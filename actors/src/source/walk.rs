@@ -31,6 +31,10 @@ use super::windows::{Beneath, is_replaced};
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// Windows' volumes that are mounted in folders are links, which no walk follows; this is for what looks like a folder.
+const NOT_IN_SNAPSHOT: &str =
+    "another volume is mounted here, and the snapshot does not have it: back it up with a policy of its own";
+
 /// A file, folder or link that the walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScannedEntry {
@@ -77,6 +81,8 @@ struct CurrentRoot {
     path: PathBuf,
     /// Its file system.
     device: Option<u64>,
+    /// Whether its files are read in a snapshot of its volume.
+    in_snapshot: bool,
     /// Files and links that were found below it.
     files: u64,
 }
@@ -164,6 +170,7 @@ impl Walk {
 
     fn begin(&mut self, root: Root) -> Result<Option<Walked>, Error> {
         let snapshot = root.snapshot.clone();
+        let in_snapshot = snapshot.is_some();
         self.position = Position::at_root(root);
         let path = self.position.source.as_path();
         let found = snapshot
@@ -177,7 +184,7 @@ impl Walk {
             }
         };
         let device = metadata.identity.map(|identity| identity.device);
-        self.root = Some(CurrentRoot { path: path.to_owned(), device, files: 0 });
+        self.root = Some(CurrentRoot { path: path.to_owned(), device, in_snapshot, files: 0 });
         if metadata.kind != SourceKind::Directory
             && let Some(name) = path.file_name().map(ToOwned::to_owned)
         {
@@ -205,6 +212,9 @@ impl Walk {
             }
             Ok(metadata) => match metadata.kind {
                 SourceKind::Directory if self.is_elsewhere(&metadata) => self.position.entry(metadata),
+                SourceKind::Directory if self.leaves_snapshot(&metadata) => {
+                    self.position.problem(NOT_IN_SNAPSHOT.to_owned())
+                }
                 SourceKind::Directory => return self.enter(metadata).map(Some),
                 SourceKind::File | SourceKind::Symlink => {
                     self.root.iter_mut().for_each(|root| root.files += 1);
@@ -230,6 +240,13 @@ impl Walk {
         let device = self.root.as_ref().and_then(|root| root.device);
         self.excludes.stay_on_file_system()
             && metadata.identity.zip(device).is_some_and(|(identity, device)| identity.device != device)
+    }
+
+    /// Whether a folder in a snapshot leads out of it, to files as they are now.
+    fn leaves_snapshot(&self, metadata: &FileMetadata) -> bool {
+        let root = self.root.as_ref().filter(|root| root.in_snapshot);
+        let device = root.and_then(|root| root.device);
+        metadata.identity.zip(device).is_some_and(|(identity, device)| identity.device != device)
     }
 
     /// Whether a folder is marked as a cache, whose content can be regenerated.
@@ -295,7 +312,7 @@ impl Walk {
     /// A problem with what the system refuses; an error where this process is short of handles or memory.
     fn left_out(&self, reason: String, e: io::Error) -> Result<Walked, Error> {
         if is_shortage(&e) {
-            return Err(Error::io("look at", self.position.source.as_path())(e));
+            return Err(Error::io("look at", self.excludes.real_path(&self.position.source))(e));
         }
         Ok(self.position.problem(reason))
     }

@@ -48,6 +48,7 @@ pub(super) fn begin(setup: &RunSetup<'_>, queue: &mut Queue) -> Result<OpenJob> 
         findings: Default::default(),
         base: None,
         content_key: None,
+        views: Vec::new(),
     })?;
     Ok(OpenJob { ledger, header, data_key, resumed: None, warnings })
 }

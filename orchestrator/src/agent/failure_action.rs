@@ -41,6 +41,8 @@ impl FailureAction {
             ) => Self::Restart,
             Error::Storage(StorageError::Queue { .. } | StorageError::Io { .. }) => Self::Pause,
             Error::Policy(_) | Error::Interrupted | Error::Hook { .. } => Self::Pause,
+            // The files of a half-sent archive are still there; so are writers and drives that a person has to look at.
+            Error::NoSnapshot(_) | Error::NotInSnapshot { .. } => Self::Pause,
             // Once the store or the permission is mended, the archive that was sent is as good as before.
             Error::StoreLacks { .. } | Error::NotLocked { .. } => Self::Pause,
             Error::Overtaken { .. }
@@ -80,6 +82,7 @@ mod tests {
     use super::FailureAction::{Fail, Pause, Restart, Retry};
     use super::*;
     use crate::policy::PolicyError;
+    use crate::snapshots::{LiveReason, SnapshotError};
     use intellistor_storage::Error as Storage;
     use intellistor_storage::StoreError;
     use intellistor_storage::state::job::{Ending, JobEvent, JobState};
@@ -143,6 +146,8 @@ mod tests {
             (Error::NotLocked { key: text(), store: text(), refusal: None }, Pause, Pause),
             (Error::Interrupted, Pause, Pause),
             (Error::Hook { hook: "before", program: text(), reason: text() }, Pause, Pause),
+            (Error::NoSnapshot(Box::new(SnapshotError::NoVolume)), Pause, Pause),
+            (Error::NotInSnapshot { path: text(), reason: LiveReason::Network }, Pause, Pause),
             (Error::Defect(text()), Retry, Fail),
             (Error::NotAsSent(text()), Fail, Fail),
             (Error::Overtaken { key: text(), store: text() }, Restart, Restart),

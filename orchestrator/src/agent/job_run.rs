@@ -43,7 +43,9 @@ use crate::operations::copies::Copies;
 use crate::operations::provenance::overtaken;
 use crate::operations::report::BackupReport;
 use crate::operations::root_span::labelled;
+use crate::operations::snapshotting::RunSnapshots;
 use crate::operations::sources;
+use crate::policy::VssMode;
 use publish::Publisher;
 
 /// A stopped run waits this long for any other answer than those of parts in flight.
@@ -80,6 +82,8 @@ pub(super) struct JobRun<'a> {
     is_claimed: bool,
     /// Whether the policy's `before` has run.
     is_prepared: bool,
+    /// What files are read in, once they are prepared.
+    snapshots: Option<RunSnapshots>,
     /// Recorded parts that the store was found to have when this run began.
     reused_parts: Option<u32>,
     /// Whether the store was found to have other parts than were recorded.
@@ -122,6 +126,7 @@ impl<'a> JobRun<'a> {
             started: Instant::now(),
             is_claimed: false,
             is_prepared: false,
+            snapshots: None,
             reused_parts: None,
             saw_other_parts: false,
             notices: Vec::new(),
@@ -222,9 +227,7 @@ impl<'a> JobRun<'a> {
                 }
                 JobState::Transferring => {
                     let base = self.base().await?;
-                    let Self { job, store, copies, progress, cancel, .. } = self;
-                    let policy = self.setup.policy;
-                    transfer::transfer(job, policy, store, copies, base, progress, cancel).await?;
+                    self.read_files(base).await?;
                     JobEvent::ArchiveCommitted
                 }
                 JobState::Sealing => {
@@ -261,6 +264,60 @@ impl<'a> JobRun<'a> {
         if reads_files && !self.is_prepared {
             hooks::before(self.setup.policy, ledger, &self.cancel).await?;
             self.is_prepared = true;
+        }
+        if reads_files && !self.snapshots.as_ref().is_some_and(RunSnapshots::are_held) {
+            self.take_snapshots().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the policy's `vss` asks for, after the hook that may write what is to be in it. Files of a job that is
+    /// resumed were recorded in a snapshot that is gone.
+    async fn take_snapshots(&mut self) -> Result<()> {
+        let RunSetup { policy, options, .. } = self.setup;
+        let snapshots = RunSnapshots::take(policy, &options.run.snapshots, &self.cancel).await?;
+        let ledger = &self.job.ledger;
+        let job = ledger.job();
+        // A walk is made again from its beginning, and says all of it.
+        if job.state == JobState::Transferring
+            && let Some(note) = snapshots.resumed_note(&job.views)
+        {
+            tracing::info!("{note}");
+            ledger.update(|job| {
+                snapshots.add_to(&mut job.findings);
+                job.findings.notes.retain(|known| *known != note);
+                job.findings.notes.push(note);
+            })?;
+        }
+        self.snapshots = Some(snapshots);
+        Ok(())
+    }
+
+    /// Under `vss: required`, nothing is sent, and the policy is not claimed, before its snapshots are there.
+    pub(super) async fn require_snapshots(&mut self) -> Result<()> {
+        if self.setup.policy.vss == Some(VssMode::Required) { self.prepare_files().await } else { Ok(()) }
+    }
+
+    /// Gives back the snapshots of a run that stopped before its last read.
+    pub(super) async fn release_snapshots(&mut self) {
+        if let Some(snapshots) = self.snapshots.take() {
+            snapshots.end(false).await;
+        }
+    }
+
+    /// Makes the archive, and gives back the snapshots.
+    async fn read_files(&mut self, base: Option<Arc<Base>>) -> Result<()> {
+        // None are taken for an archive that an earlier run has completed.
+        let snapshots = match self.snapshots.take() {
+            Some(snapshots) => snapshots,
+            None => RunSnapshots::none(self.setup.policy),
+        };
+        let snapshots = self.snapshots.insert(snapshots);
+        let Self { job, store, copies, progress, cancel, .. } = self;
+        transfer::transfer(job, self.setup.policy, snapshots, store, copies, base, progress, cancel).await?;
+        let problems = snapshots.end(true).await;
+        if !problems.is_empty() {
+            job.ledger.update(|job| job.findings.warnings.extend(problems))?;
         }
         Ok(())
     }
@@ -312,7 +369,10 @@ impl<'a> JobRun<'a> {
         let RunSetup { policy, home, .. } = self.setup;
         // The agent's own folder is not backed up.
         let excludes = sources::excludes(policy, &*self.store, &self.copies.folders(), Some(home.path()))?;
-        scan::scan(&self.job.ledger, policy, excludes, base, &self.earlier_roots, &self.cancel).await
+        let none = RunSnapshots::none(policy);
+        let snapshots = self.snapshots.as_ref().unwrap_or(&none);
+        scan::scan(&self.job.ledger, policy, snapshots, excludes, base, &self.earlier_roots, &self.cancel)
+            .await
     }
 
     fn publisher(&self) -> Publisher<'_> {

@@ -289,6 +289,7 @@ mod tests {
             findings: Default::default(),
             base: None,
             content_key: None,
+            views: Vec::new(),
         }
     }
 

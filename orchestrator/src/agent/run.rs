@@ -111,6 +111,7 @@ async fn run_job(
     // Before anything is written, the claim included.
     let mut outcome = match known_stores::prepare(queue, &*catalog.store).await {
         Err(error) => JobOutcome::stopped(error),
+        Ok(()) if let Err(error) = run.require_snapshots().await => JobOutcome::stopped(error),
         Ok(()) => {
             let clean_up = async {
                 match run.claim().await {
@@ -127,6 +128,7 @@ async fn run_job(
             run.run().await
         }
     };
+    run.release_snapshots().await;
     let mut retired = Retired::default();
     if let JobOutcome::Published(backup) = &mut outcome {
         log.published(backup);

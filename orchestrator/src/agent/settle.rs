@@ -82,13 +82,17 @@ fn end_event(
         FailureAction::Fail | FailureAction::Restart => Some(JobEvent::GaveUp),
         // Nothing was sent that a later run could resume.
         FailureAction::Pause
-            if (error.is_refusal() || matches!(error, Error::Hook { .. }))
-                && ledger.job().upload.is_none() =>
+            if (error.is_refusal() || is_of_files(error)) && ledger.job().upload.is_none() =>
         {
             Some(JobEvent::GaveUp)
         }
         FailureAction::Retry | FailureAction::Pause => None,
     }
+}
+
+/// Whether the files could not be made ready to be read.
+fn is_of_files(error: &Error) -> bool {
+    matches!(error, Error::Hook { .. } | Error::NoSnapshot(_) | Error::NotInSnapshot { .. })
 }
 
 /// Keeps the job for the next run.

@@ -11,7 +11,7 @@ use intellistor_actors::backup::changes::ChangesConfig;
 use intellistor_actors::backup::content_counter;
 use intellistor_actors::backup::sequencer::MemoryCommitLog;
 use intellistor_actors::progress::Progress;
-use intellistor_actors::source::{Excludes, make_roots};
+use intellistor_actors::source::Excludes;
 use intellistor_storage::archive::{Header, SegmentSealer, equal_part_bytes};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
@@ -35,10 +35,11 @@ use crate::operations::publish::Publication;
 use crate::operations::report::BackupReport;
 use crate::operations::root_span::{labelled, root, stopped_by, traced};
 use crate::operations::run_options::RunOptions;
+use crate::operations::snapshotting::RunSnapshots;
 use crate::operations::{publish, sources};
 use crate::pipeline::backup::{BackupPipeline, WalkSource};
 use crate::pipeline::system::on_system;
-use crate::policy::Policy;
+use crate::policy::{Policy, VssMode};
 
 /// How to back up.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +84,13 @@ async fn back_up(
     let policy_id = &policy.policy_id;
     let copies: Vec<_> = options.copy_to.iter().cloned().collect();
     let excludes = sources::excludes(policy, &*catalog.store, &copies, None)?;
+    let (snapshots, cancel) = (options.run.snapshots.clone(), options.run.cancel.clone());
+    let take = || RunSnapshots::take(policy, &snapshots, &cancel);
+    // Otherwise once it is known that there will be a backup: databases pause for a snapshot.
+    let required = match policy.vss {
+        Some(VssMode::Required) => Some(take().await?),
+        _ => None,
+    };
     // Before anything is written: the store may not do what the policy asks, and the policy may be another machine's.
     let claimed = async {
         locking::check(&*catalog.store, policy).await?;
@@ -91,8 +99,13 @@ async fn back_up(
     let claimed = options.run.cancel.run_until_cancelled(claimed).await;
     let claim = claimed.unwrap_or(Err(Error::Interrupted))?;
     let alert = alerts::of_claim(claim, policy_id, catalog.machine.host());
+    let taken = match required {
+        Some(taken) => taken,
+        None => take().await?,
+    };
+    let taken = Arc::new(taken);
     let store = labelled(catalog.store.clone());
-    let make = || {
+    let make = |snapshots: Arc<RunSnapshots>| {
         let name = new_name(policy, Utc::now());
         Span::current().record("intellistor.backup.id", &name.backup_id);
         let (store, catalog, recipients) = (store.clone(), catalog.clone(), recipients.clone());
@@ -103,22 +116,25 @@ async fn back_up(
             catalog,
             recipients,
             policy,
-            excludes: excludes.clone(),
+            excludes: snapshots.excludes(excludes.clone()),
+            snapshots,
             options: options.clone(),
         };
         on_system("backup", move || job.run())
     };
-    let made = match make().await {
+    let made = match make(taken.clone()).await {
         Err(error) if error.is_of_unequal_parts() => {
             tracing::warn!(error = %with_advice(&error), "restarting the backup with equal parts");
-            make().await
+            make(taken.clone().or_new(policy, &cancel).await?).await
         }
         Err(error @ (Error::DependencyLost { .. } | Error::BaseLost { .. })) => {
             tracing::warn!(%error, "restarting the backup without what it was based on");
-            make().await
+            make(taken.clone().or_new(policy, &cancel).await?).await
         }
         made => made,
     };
+    // Where the backup failed before its last read.
+    taken.end(false).await;
     let mut report = made?;
     report.warnings.splice(0..0, alert);
     Ok(report)
@@ -152,6 +168,7 @@ struct BackupJob {
     recipients: Recipients,
     policy: Policy,
     excludes: Excludes,
+    snapshots: Arc<RunSnapshots>,
     options: BackupOptions,
 }
 
@@ -167,7 +184,7 @@ impl BackupJob {
 
     async fn make(&self, copies: &Copies) -> Result<BackupReport> {
         let started = Instant::now();
-        let began_ms = Utc::now().timestamp_millis();
+        let began_ms = self.snapshots.began_ms().unwrap_or_else(|| Utc::now().timestamp_millis());
         let search = BaseSearch {
             catalog: &self.catalog,
             store: &*self.store,
@@ -193,13 +210,16 @@ impl BackupJob {
                 if let Err(kept) = self.store.abort_upload(&upload).await {
                     tracing::warn!(error = %kept, key = %upload.key, "the parts sent so far could not be removed from the store");
                 }
-                return Err(error);
+                return Err(self.snapshots.named(error));
             }
         };
+        // Everything was read.
+        let of_snapshots = self.snapshots.end(true).await;
         let segments = draft.segments().to_vec();
         let before: Vec<_> = self.roots_before().await.into_iter().collect();
         let findings = sources::findings(&self.policy, &self.excludes, &before);
-        let findings = Findings { compared, ..findings };
+        let mut findings = Findings { compared, warnings: of_snapshots, ..findings };
+        self.snapshots.add_to(&mut findings);
         let publication = Publication {
             store: &*self.store,
             header: &header,
@@ -265,7 +285,7 @@ impl BackupJob {
                 changes: ChangesConfig {
                     base: base.clone(),
                     detect: self.policy.detect_changes,
-                    roots: make_roots(&self.policy.paths),
+                    roots: self.snapshots.roots(),
                     compared: compared.clone(),
                 },
             },
@@ -293,7 +313,7 @@ impl BackupJob {
 
     /// Bytes of files, as far as they can be counted.
     async fn count(&self) -> u64 {
-        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let (roots, excludes) = (self.snapshots.roots(), self.excludes.clone());
         let counted = Arc::new(Progress::default());
         let stop = StopOnDrop(Arc::default());
         let (progress, stopped) = (counted.clone(), stop.0.clone());
@@ -321,7 +341,7 @@ impl BackupJob {
 
     fn estimate(&self) -> StopOnDrop {
         let stop = Arc::new(AtomicBool::new(false));
-        let (roots, excludes) = (make_roots(&self.policy.paths), self.excludes.clone());
+        let (roots, excludes) = (self.snapshots.roots(), self.excludes.clone());
         let (progress, stopped) = (self.options.run.progress.clone(), stop.clone());
         std::thread::spawn(move || content_counter::count(roots, excludes, &progress, &stopped));
         StopOnDrop(stop)

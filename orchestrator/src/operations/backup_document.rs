@@ -1,6 +1,6 @@
 //! A backup as the programs print it.
 
-use intellistor_storage::manifest::{Changes, Problem, ProblemKind};
+use intellistor_storage::manifest::{Changes, Problem, ProblemKind, SnapshotRecord};
 use intellistor_storage::objects::StoreUrl;
 use serde::Serialize;
 
@@ -31,6 +31,9 @@ pub struct BackupDocument {
     changed: u64,
     /// Entries without content, such as sockets.
     notes: u64,
+    /// Only where the policy wants snapshots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    snapshots: Vec<SnapshotRecord>,
     /// Only where the policy has `lock`.
     #[serde(skip_serializing_if = "Option::is_none")]
     locked_until: Option<String>,
@@ -80,6 +83,7 @@ impl BackupReport {
             skipped: totals.skipped,
             changed: totals.changed,
             notes: totals.notes,
+            snapshots: self.snapshots.clone(),
             locked_until: self.locked_until.clone(),
             warnings: self.all_warnings(),
             trace_id: self.trace_id.clone(),
@@ -140,6 +144,7 @@ mod tests {
             warnings: Vec::new(),
             notes: Vec::new(),
             roots: Vec::new(),
+            snapshots: Vec::new(),
             base: Some("a".to_owned()),
             brake: None,
             changes: Changes { new: 2, ..Changes::default() },

@@ -114,6 +114,7 @@ pub(crate) async fn manifest(
         warnings,
         notes,
         roots: head.roots,
+        snapshots: head.snapshots,
         base: head.base.map(|base| base.backup_id),
         changes: head.changes,
         locked_until,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use intellistor_actors::shown::NameList;
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::manifest::{BrakeRecord, Changes, Problem, RootRecord, Totals};
+use intellistor_storage::manifest::{BrakeRecord, Changes, Problem, RootRecord, SnapshotRecord, Totals};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::lifecycle::outlook::RetentionOutlook;
@@ -46,6 +46,9 @@ pub struct BackupReport {
     /// The policy's folders, and how many files each held.
     #[serde(default)]
     pub roots: Vec<RootRecord>,
+    /// Where files were read in snapshots, and where not, and why; empty where the policy wants none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotRecord>,
     /// The id of the backup that it is based on; `None` for a full one.
     #[serde(default)]
     pub base: Option<String>,

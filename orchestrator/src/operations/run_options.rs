@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::snapshots::SnapshotSystem;
 use intellistor_actors::progress::Progress;
 use tokio_util::sync::CancellationToken;
 
@@ -12,4 +13,6 @@ pub struct RunOptions {
     pub progress: Arc<Progress>,
     /// Stops the operation; it then fails with [`Error::Interrupted`](crate::Error::Interrupted).
     pub cancel: CancellationToken,
+    /// What a backup reads files in, where its policy's `vss` wants it.
+    pub snapshots: SnapshotSystem,
 }

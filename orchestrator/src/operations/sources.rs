@@ -94,7 +94,7 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
         notes.push(format!("the pattern {pattern:?} in `exclude` matched nothing{hint}"));
     }
     notes.iter().for_each(|line| tracing::warn!("{line}"));
-    Findings { roots, notes, alarms, compared: None }
+    Findings { roots, notes, alarms, ..Findings::default() }
 }
 
 /// The root that a pattern begins with the name of, and what follows it.

@@ -9,7 +9,7 @@ use intellistor_actors::backup::changes::{Changes, ChangesConfig, FilesCompared}
 use intellistor_actors::backup::compressor::Compressor;
 use intellistor_actors::backup::encryptor::Encryptor;
 use intellistor_actors::backup::read_ahead::ReadAhead;
-use intellistor_actors::backup::scan_reader::ScanReader;
+use intellistor_actors::backup::scan_reader::{MovedRoot, ScanReader};
 use intellistor_actors::backup::scan_recorder::ScanRecorder;
 use intellistor_actors::backup::scanner::{Scan, Scanner};
 use intellistor_actors::backup::sequencer::{CommitLog, Sequencer};
@@ -38,8 +38,8 @@ use crate::pipeline::system::{cores, finish};
 pub(crate) enum WalkSource {
     /// From a walk over the roots of `changes`, compared with its base.
     Disk { excludes: Excludes, changes: ChangesConfig },
-    /// From a recorded walk, from this step on.
-    Ledger { ledger: Ledger, from: u64 },
+    /// From a recorded walk, from this step on, with its roots where they are now.
+    Ledger { ledger: Ledger, from: u64, moved: Vec<MovedRoot> },
 }
 
 impl WalkSource {
@@ -53,8 +53,8 @@ impl WalkSource {
                     Threaded::start(failures.clone(), move || Changes::new(changes, next)).recipient();
                 Threaded::start(failures, move || Scanner::new(roots, excludes, changes)).recipient()
             }
-            Self::Ledger { ledger, from } => {
-                Threaded::start(failures, move || ScanReader::new(ledger, from, next)).recipient()
+            Self::Ledger { ledger, from, moved } => {
+                Threaded::start(failures, move || ScanReader::new(ledger, from, moved, next)).recipient()
             }
         }
     }

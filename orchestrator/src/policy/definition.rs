@@ -60,6 +60,9 @@ pub struct Policy {
     /// What tells that a file is as the base has it.
     #[serde(default)]
     pub detect_changes: DetectChanges,
+    /// Whether files are read in snapshots of their volumes; absent, it depends on the system: see [`VssMode::of`].
+    #[serde(default)]
+    pub vss: Option<VssMode>,
     /// What the manifest shows to those who have no key.
     #[serde(default)]
     pub manifest: ManifestForm,
@@ -95,6 +98,35 @@ pub enum ManifestForm {
     Plain,
     /// None of them.
     Sealed,
+}
+
+/// Whether files are read in snapshots of their volumes, which Windows' Volume Shadow Copy Service makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VssMode {
+    /// As they are.
+    Off,
+    /// Where it can be done; elsewhere as they are, and the run says so.
+    Try,
+    /// All of them, or the run fails before anything is sent.
+    Required,
+}
+
+impl VssMode {
+    /// What a policy's `vss` means: [`Try`](Self::Try) where it is absent and the process has an administrator's rights
+    /// on Windows, for only those may make snapshots.
+    pub fn of(vss: Option<Self>, is_elevated: bool) -> Self {
+        vss.unwrap_or(if is_elevated { Self::Try } else { Self::Off })
+    }
+
+    /// The word for it in policies.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Try => "try",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// How the agent resumes an interrupted job.
@@ -168,6 +200,7 @@ impl Policy {
             exclude_caches: false,
             full_every: None,
             detect_changes: DetectChanges::default(),
+            vss: None,
             manifest: ManifestForm::default(),
             retention: None,
             prune_after: fields::PRUNE_AFTER,

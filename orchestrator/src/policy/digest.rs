@@ -10,7 +10,7 @@ use intellistor_storage::archive::Compression;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::definition::Policy;
+use super::definition::{Policy, VssMode};
 
 impl Policy {
     /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression, which files
@@ -30,6 +30,7 @@ impl Policy {
             one_file_system,
             exclude_caches,
             detect_changes,
+            vss,
             schedule: _,
             store: _,
             resume: _,
@@ -62,6 +63,11 @@ impl Policy {
         members.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name, json!(true))));
         if *detect_changes != DetectChanges::default() {
             members.insert("detect_changes", json!(detection_word(*detect_changes)));
+        }
+        // `required` promises it of every byte, also of those that an unfinished job has sent. Between `off` and `try` a
+        // job goes on: what is left is read as the policy now says.
+        if *vss == Some(VssMode::Required) {
+            members.insert("vss", json!(VssMode::Required.word()));
         }
         serde_json::to_vec(&members).expect("strings and numbers can be written as JSON")
     }
@@ -131,6 +137,7 @@ mod tests {
             .notify,
             hooks: Some(Hooks { before: vec![vec!["true".to_owned()]], ..Hooks::default() }),
             limits: Some(intellistor_storage::objects::TransferLimits::default()),
+            vss: Some(VssMode::Try),
             ..policy()
         };
         assert_eq!(same.digest(), policy().digest());
@@ -144,6 +151,7 @@ mod tests {
             Policy { exclude_caches: true, ..policy() },
             Policy { detect_changes: DetectChanges::Mtime, ..policy() },
             Policy { detect_changes: DetectChanges::Content, ..policy() },
+            Policy { vss: Some(VssMode::Required), ..policy() },
         ];
         for other in others {
             assert_ne!(other.digest(), policy().digest(), "{other:?}");

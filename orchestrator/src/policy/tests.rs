@@ -74,6 +74,7 @@ fn every_field_reads_back() {
         exclude_caches: true,
         full_every: Some(Duration::from_secs(30 * 24 * 3600)),
         detect_changes: DetectChanges::Content,
+        vss: Some(VssMode::Off),
         manifest: ManifestForm::Sealed,
         retention: Some(RetentionRules {
             keep_last: 1,
@@ -552,4 +553,20 @@ proptest! {
         let Ok(policy) = Policy::new(policy_id, paths) else { return Ok(()) };
         prop_assert_eq!(parse(&policy.to_yaml()).unwrap(), policy);
     }
+}
+
+#[test]
+fn vss_is_one_of_three_words() {
+    let parse = |word: &str| parse(&format!("policy_id: p\npaths: [/x]\nvss: {word}\n"));
+    for (word, mode) in [("off", VssMode::Off), ("try", VssMode::Try), ("required", VssMode::Required)] {
+        assert_eq!(parse(word).unwrap().vss, Some(mode), "{word}");
+        assert_eq!(mode.word(), word);
+    }
+    assert_eq!(parse("").unwrap().vss, None);
+    for word in ["on", "true", "yes", "requird", "[try]"] {
+        let error = parse(word).unwrap_err().to_string();
+        assert!(error.contains("line 3") || error.contains(":3"), "{word}: {error}");
+    }
+    let error = parse("requird").unwrap_err().to_string();
+    assert!(error.contains("vss: required"), "{error}");
 }

@@ -50,6 +50,9 @@ impl Policy {
         if self.detect_changes != DetectChanges::default() {
             let _ = writeln!(yaml, "detect_changes: {}", detection_word(self.detect_changes));
         }
+        if let Some(vss) = self.vss {
+            let _ = writeln!(yaml, "vss: {}", quoted(vss.word()));
+        }
         if self.manifest == ManifestForm::Sealed {
             let _ = writeln!(yaml, "manifest: sealed");
         }

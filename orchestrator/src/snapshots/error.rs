@@ -88,6 +88,20 @@ impl SnapshotError {
         }
     }
 
+    /// Whether it is as the system or the drive is, today as tomorrow, and no failure.
+    pub fn is_of_the_system(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } | Self::NoVolume => true,
+            Self::Call { call: VssCall::CreateVssBackupComponents, code, .. } => {
+                *code == Hresult::NOT_IMPLEMENTED
+            }
+            Self::Call { call: VssCall::IsVolumeSupported, code, .. } => {
+                *code == Hresult::VOLUME_NOT_SUPPORTED
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the run itself is to stop: there is nothing to fall back to.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled { .. })

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 pub struct Hresult(pub u32);
 
 impl Hresult {
+    pub const NOT_IMPLEMENTED: Self = Self(0x8000_4001);
     pub const ACCESS_DENIED: Self = Self(0x8007_0005);
     pub const UNEXPECTED: Self = Self(0x8000_FFFF);
     pub const BAD_STATE: Self = Self(0x8004_2301);
@@ -23,6 +24,11 @@ impl Hresult {
     pub const ASYNC_PENDING: Self = Self(0x0004_2309);
     pub const ASYNC_FINISHED: Self = Self(0x0004_230A);
     pub const ASYNC_CANCELLED: Self = Self(0x0004_230B);
+
+    /// As programs look it up: `0x8004231F`.
+    pub fn hex(self) -> String {
+        format!("0x{:08X}", self.0)
+    }
 
     pub const fn is_failure(self) -> bool {
         self.0 >> 31 == 1
@@ -63,7 +69,7 @@ impl fmt::Display for Hresult {
 
 impl Serialize for Hresult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("0x{:08X}", self.0))
+        serializer.serialize_str(&self.hex())
     }
 }
 

@@ -1,7 +1,33 @@
 //! What this system can do.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::provider::SnapshotProvider;
 use super::volumes::VolumeLookup;
+
+/// What a run makes snapshots with.
+#[derive(Clone)]
+pub struct SnapshotSystem {
+    pub provider: Arc<dyn SnapshotProvider>,
+    pub volumes: Arc<dyn VolumeLookup>,
+    /// As [`is_elevated`](crate::privilege::is_elevated) says.
+    pub is_elevated: bool,
+}
+
+impl Default for SnapshotSystem {
+    /// This computer's.
+    fn default() -> Self {
+        let is_elevated = crate::privilege::is_elevated();
+        Self { provider: system_provider().into(), volumes: system_volumes().into(), is_elevated }
+    }
+}
+
+impl fmt::Debug for SnapshotSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotSystem").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
 
 /// VSS on Windows; elsewhere, a provider that refuses with
 /// [`SnapshotError::Unsupported`](super::SnapshotError::Unsupported).

@@ -3,8 +3,8 @@
 //! In: absolute paths and a [`VolumeLookup`]. Out: the distinct volumes of one snapshot set, and for every path either
 //! its place below a volume or why it is read live. Strings only, so that Windows' paths are tested on every system.
 //!
-//! Only the paths of a policy are placed here. A folder below one of them at which another volume is mounted is in the
-//! snapshot as the empty mount point: it needs a path of its own.
+//! Only the paths of a policy are placed here. A volume that is mounted in a folder below one of them is a link there, in
+//! the snapshot as on the drive, and no walk follows it: its files need a path of their own.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ impl fmt::Display for LiveReason {
 }
 
 /// The system's knowledge of volumes.
-pub trait VolumeLookup {
+pub trait VolumeLookup: Send + Sync {
     /// Links, junctions and substituted drives in `path` are followed.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::base::{Base, UNUSABLE_ARCHIVE};
 use super::base_entries::BaseEntries;
 use super::entry::Entry;
-use super::head::{ArchiveRecord, BrakeRecord, Changes, Head, Origin, RootRecord, Totals};
+use super::head::{ArchiveRecord, BrakeRecord, Changes, Head, Origin, RootRecord, SnapshotRecord, Totals};
 use super::listed::{Change, Listed};
 use super::new_manifest::NewManifest;
 use super::part_entries::PartEntries;
@@ -49,6 +49,7 @@ impl Default for ManifestDraft {
 pub struct BackupFacts {
     pub origin: Origin,
     pub roots: Vec<RootRecord>,
+    pub snapshots: Vec<SnapshotRecord>,
     /// When its walk began, in milliseconds since 1970 UTC.
     pub began_ms: i64,
     /// Files and links of the base that are no longer there.
@@ -194,7 +195,7 @@ impl ManifestDraft {
     /// # Errors
     /// [`Error::Io`] when the temporary folder is full; [`Error::Integrity`] when a key of the base's archives was altered.
     pub fn finish(self, header: &Header, data_key: &DataKey, facts: BackupFacts) -> Result<NewManifest> {
-        let BackupFacts { origin, roots, began_ms, deleted, brake, content_key, sealed } = facts;
+        let BackupFacts { origin, roots, snapshots, began_ms, deleted, brake, content_key, sealed } = facts;
         let (name, changes) = (header.name(), Changes { deleted, ..self.changes() });
         let own = ArchiveRecord {
             backup_id: name.backup_id.clone(),
@@ -220,6 +221,7 @@ impl ManifestDraft {
             base: self.base.as_ref().map(|base| base.record()),
             brake,
             roots,
+            snapshots,
             totals: self.tally.totals,
             changes,
             content_key: content_key.map(|key| data_key.seal_content_key(&name.backup_id, &key)),

@@ -27,6 +27,9 @@ pub struct Head {
     pub brake: Option<BrakeRecord>,
     /// The folders that the policy named.
     pub roots: Vec<RootRecord>,
+    /// Where files were read in snapshots, and where not, and why; empty where the policy wants none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotRecord>,
     /// Sums over the entries.
     pub totals: Totals,
     /// How it differs from its base.
@@ -136,6 +139,46 @@ pub struct RootRecord {
     /// Files and links that were found below it; absent where it was not walked to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+}
+
+/// What was read in a snapshot, or not: one volume, or one path without one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// Where it is mounted, or the path as the policy has it.
+    pub volume: String,
+    /// Whether its files were read in a snapshot.
+    pub used: bool,
+    /// Why not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The call that failed, by its name in Microsoft's documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// What it returned: an `HRESULT`, as `0x8004231F`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The snapshot's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// The id of the set that it was made with: all snapshots of a set are of one moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// When it was made, as RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Writers whose files are in the snapshot as after a power cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writers: Vec<WriterRecord>,
+}
+
+/// A VSS writer that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterRecord {
+    pub name: String,
+    /// When it failed, in words.
+    pub state: String,
+    /// As that of a [`SnapshotRecord`].
+    pub code: String,
 }
 
 /// An archive.

@@ -10,7 +10,8 @@ use sha2::Sha256;
 
 use super::format::{FORMAT, LISTS_START, MANIFEST_VERSION, SECURITY_START, TRAILER_END, TRAILER_START};
 use super::head::{
-    ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, Origin, RootRecord, SealedListsRecord, Totals,
+    ArchiveRecord, BaseRecord, BrakeRecord, Changes, Head, Origin, RootRecord, SealedListsRecord,
+    SnapshotRecord, Totals,
 };
 use super::security::SecurityTable;
 use crate::archive::header::Header;
@@ -74,6 +75,7 @@ pub(super) fn write_document(
         base,
         brake,
         roots,
+        snapshots,
         totals,
         changes,
         content_key,
@@ -83,7 +85,8 @@ pub(super) fn write_document(
     write_members(&mut out, &NameAndOrigin { name, origin })?;
     out.write_all(b",\n")?;
     let began_ms = *began_ms;
-    let rest = Rest { began_ms, base, brake, roots, totals, changes, content_key, archives, entries_enc };
+    let rest =
+        Rest { began_ms, base, brake, roots, snapshots, totals, changes, content_key, archives, entries_enc };
     write_members(&mut out, &rest)?;
     if let Some(lists) = lists {
         out.write_all(b",\n")?;
@@ -109,6 +112,8 @@ struct Rest<'h> {
     #[serde(skip_serializing_if = "Option::is_none")]
     brake: &'h Option<BrakeRecord>,
     roots: &'h [RootRecord],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    snapshots: &'h [SnapshotRecord],
     totals: &'h Totals,
     changes: &'h Changes,
     #[serde(with = "crate::text::base64_option", skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::segment::SegmentRecord;
 use crate::catalog::layout::BackupName;
 use crate::manifest::entry::Entry;
-use crate::manifest::head::RootRecord;
+use crate::manifest::head::{RootRecord, SnapshotRecord};
 use crate::objects::upload::{PartReceipt, Upload};
 use crate::state::job::JobState;
 
@@ -59,6 +59,19 @@ pub struct Job {
     /// The [`ContentKey`](crate::keys::ContentKey) of its sketches, sealed under its data key.
     #[serde(default, with = "serde_bytes")]
     pub content_key: Option<Vec<u8>>,
+    /// Where the recorded walk read the policy's folders; empty where it read all of them in their own place.
+    #[serde(default)]
+    pub views: Vec<RootView>,
+}
+
+/// Where a walk read one of the policy's folders. Snapshots are gone when the run ends, so that a later run finds the
+/// files of the recorded walk elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootView {
+    /// As the policy names it.
+    pub path: PathBuf,
+    /// Without links: in a snapshot of its volume, or where `path` leads.
+    pub read_at: PathBuf,
 }
 
 impl Job {
@@ -124,6 +137,12 @@ pub struct Findings {
     /// How the walk compares with the base, where there was one.
     #[serde(default)]
     pub compared: Option<Compared>,
+    /// Where files were read in snapshots, and where not.
+    #[serde(default)]
+    pub snapshots: Vec<SnapshotRecord>,
+    /// What else needs attention, and is no reason for retention to rest.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// How a walk compares with its base. Files and links are counted, and no folders.

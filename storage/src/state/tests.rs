@@ -46,6 +46,7 @@ fn job(timestamp: &str) -> Job {
         findings: Default::default(),
         base: None,
         content_key: None,
+        views: Vec::new(),
     }
 }
 

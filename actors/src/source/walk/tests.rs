@@ -144,6 +144,16 @@ fn what_is_mounted_below_is_an_empty_folder_where_the_walk_stays_on_its_file_sys
     assert!(stayed.contains(&name.to_owned()) && within(&stayed) == 0, "{stayed:?}");
     assert!(within(&found(Path::new("/dev"), false)) > 0);
     assert!(found(mounted, true).len() > 1, "each root is on a file system of its own");
+    // What is mounted there is not in the snapshot of the root's volume.
+    let root = Root { path: "/volume".into(), prefix: String::new(), snapshot: Some("/dev".into()) };
+    let left_out =
+        Walk::new(vec![root], Excludes::new(&[]).unwrap()).filter_map(|walked| match walked.unwrap() {
+            Walked::LeftOut { relative_path, problem } if relative_path == name.as_bytes() => Some(problem),
+            _ => None,
+        });
+    let left_out: Vec<_> = left_out.collect();
+    assert!(left_out.len() == 1 && left_out[0].kind == ProblemKind::Skipped, "{left_out:?}");
+    assert!(left_out[0].reason.contains("another volume"), "{left_out:?}");
     drop(file);
 }
 

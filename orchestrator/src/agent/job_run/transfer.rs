@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::open_job::OpenJob;
 use crate::error::Result;
 use crate::operations::copies::Copies;
+use crate::operations::snapshotting::RunSnapshots;
 use crate::pipeline::backup::{BackupPipeline, WalkSource};
 use crate::pipeline::system::on_system;
 use crate::policy::Policy;
@@ -30,6 +31,7 @@ const IN_FLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
 pub(in crate::agent) async fn transfer(
     job: &OpenJob,
     policy: &Policy,
+    snapshots: &RunSnapshots,
     store: &SharedStore,
     copies: &Copies,
     base: Option<Arc<Base>>,
@@ -57,7 +59,11 @@ pub(in crate::agent) async fn transfer(
     // The scan is recorded, so a run that resumes makes parts of the same size.
     let equal = store.capabilities().parts.equal.then(|| equal_part_bytes(scanned.bytes));
     let pipeline = BackupPipeline {
-        walk: WalkSource::Ledger { ledger: ledger.clone(), from: resume.cursor.entry },
+        walk: WalkSource::Ledger {
+            ledger: ledger.clone(),
+            from: resume.cursor.entry,
+            moved: snapshots.moved(&ledger.job().views),
+        },
         resume,
         base,
         remarks: remarks.clone(),
@@ -88,7 +94,7 @@ pub(in crate::agent) async fn transfer(
             base.notes.dedup();
         })?;
     }
-    sent
+    sent.map_err(|error| snapshots.named(error))
 }
 
 /// Whether the last recorded part closes the archive.

@@ -23,7 +23,7 @@ pub(super) async fn facts(
     findings: Findings,
 ) -> Result<(BackupFacts, Vec<String>)> {
     let Publication { header, catalog, recipients, base, .. } = *publication;
-    let Findings { roots, alarms, compared, .. } = findings;
+    let Findings { roots, alarms, compared, snapshots, warnings: found, .. } = findings;
     // What was moved is not in its old place any more, and not deleted.
     let deleted = compared.map_or(0, |compared| compared.deleted.saturating_sub(draft.changes().moved));
     // A mode or a time that was set everywhere is no alarm.
@@ -39,9 +39,11 @@ pub(super) async fn facts(
     });
     warnings.extend(alerts::of_changes(&changes, base_files, !alarms.is_empty()));
     warnings.extend(alarms);
+    warnings.extend(found);
     let facts = BackupFacts {
         origin: origin(&catalog.machine),
         roots,
+        snapshots,
         began_ms: publication.began_ms,
         deleted,
         brake,
