@@ -25,7 +25,8 @@ mod tests {
 
     #[test]
     fn times_before_1970_are_negative() {
-        assert_eq!(since_1970(UNIX_EPOCH + Duration::from_nanos(5)), 5);
-        assert_eq!(since_1970(UNIX_EPOCH - Duration::from_nanos(1_000_000_001)), -1_000_000_001);
+        // Windows counts in units of 100 ns.
+        assert_eq!(since_1970(UNIX_EPOCH + Duration::from_nanos(500)), 500);
+        assert_eq!(since_1970(UNIX_EPOCH - Duration::from_nanos(1_000_000_100)), -1_000_000_100);
     }
 }

@@ -237,7 +237,9 @@ storage_class: 'STANDARD_IA'
         let here = std::env::current_dir().unwrap();
         assert_eq!(absolute(Path::new(".")).unwrap(), here);
         assert_eq!(absolute(Path::new("a/./b")).unwrap(), here.join("a").join("b"));
-        assert_eq!(absolute(Path::new("..")).unwrap(), here.parent().unwrap().canonicalize().unwrap());
+        let above = here.parent().unwrap();
+        let above = if cfg!(windows) { above.to_owned() } else { above.canonicalize().unwrap() };
+        assert_eq!(absolute(Path::new("..")).unwrap(), above);
     }
 
     #[test]

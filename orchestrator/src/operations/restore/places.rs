@@ -151,10 +151,12 @@ fn check_path(path: &Path) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     fn record(path: &str, prefix: &str) -> RootRecord {
         RootRecord { path: path.to_owned(), prefix: prefix.to_owned(), files: None }
     }
 
+    #[cfg(unix)]
     fn place(record: &RootRecord, paths: &[&str]) -> Result<Place, String> {
         let mut found = Found::new(record);
         paths.iter().for_each(|path| found.see(path, true));

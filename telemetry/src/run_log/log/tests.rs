@@ -182,6 +182,7 @@ fn the_inner_of_two_runs_gets_the_event() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "Wine 8 does not replace a file that is open; Windows does, from 10 on")]
 fn a_resumed_run_appends_and_ends_a_torn_line() {
     let (_room, folder) = room();
     let log = RunLog::open(&folder, RUN).unwrap();
@@ -280,6 +281,7 @@ fn a_malformed_timestamp_opens_no_log() {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "Wine 8 does not replace a file that is open; Windows does, from 10 on")]
 fn a_follower_sees_the_lines_of_one_run_after_another() {
     let (_room, folder) = room();
     let mut follow = Follow::new(&folder.join(LAST));
