@@ -269,6 +269,34 @@ mod tests {
         }
     }
 
+    /// Arguments in PowerShell, `@('a', $b)`; a variable stands for some text.
+    fn powershell_arguments(list: &str) -> Vec<&str> {
+        let words = list.split(',').map(str::trim);
+        words
+            .map(|word| word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')).unwrap_or("1"))
+            .collect()
+    }
+
+    #[test]
+    fn the_acceptance_script_gives_command_lines_that_there_are() {
+        let script = include_str!("../../packaging/windows/acceptance.ps1");
+        let calls = |function: &str| {
+            let lists = script.split(function).skip(1).filter_map(|rest| rest.strip_prefix(" @("));
+            let lists = lists.map(|rest| powershell_arguments(rest.split_once(')').unwrap().0));
+            lists.collect::<Vec<_>>()
+        };
+        let (client, agent) = (calls("Invoke-Client"), calls("Invoke-Agent"));
+        assert!(client.len() >= 6 && agent.len() >= 4, "{client:?} {agent:?}");
+        for line in client {
+            ClientArguments::try_parse_from(["backup-client"].iter().chain(&line))
+                .unwrap_or_else(|e| panic!("{line:?}: {e}"));
+        }
+        for line in agent {
+            AgentArguments::try_parse_from(["intellistor-agent"].iter().chain(&line))
+                .unwrap_or_else(|e| panic!("{line:?}: {e}"));
+        }
+    }
+
     #[test]
     fn a_restore_names_one_backup() {
         assert!(parse("backup-client restore --policy p.yaml --out d").is_err());
