@@ -81,3 +81,48 @@ fn every_field_of_a_policy_is_in_both_guides() {
         assert!(unknown.is_empty(), "{page} has {unknown:?}, which no policy has");
     }
 }
+
+fn text_of(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+}
+
+/// Codes of VSS, as `` `NAME` 0x80042301 ``.
+fn codes_in(page: &str) -> BTreeSet<(String, String)> {
+    let text = text_of(page);
+    let rows = text.lines().filter(|line| line.starts_with("| `") && line.contains("` 0x8"));
+    let cells = rows.map(|row| row.split(" | ").next().unwrap().trim_start_matches("| "));
+    let codes = cells.flat_map(|cell| cell.split(", "));
+    codes
+        .map(|code| code.split_once("` 0x").unwrap())
+        .map(|(name, code)| (name[1..].to_owned(), code.to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_failure_of_a_snapshot_is_in_both_guides() {
+    let source = text_of("orchestrator/src/snapshots/hresult.rs");
+    let rows = source.split("row(").skip(1).filter_map(|row| row.trim_start().strip_prefix("0x8"));
+    let known: BTreeSet<_> = rows
+        .map(|row| (row.split('"').nth(1).unwrap(), format!("8{}", row[..8].replace('_', ""))))
+        // Advice of its own: there is no VSS at all.
+        .filter(|(name, _)| *name != "E_NOTIMPL")
+        .map(|(name, code)| (name.to_owned(), code))
+        .collect();
+    assert!(known.contains(&("VSS_E_BAD_STATE".to_owned(), "80042301".to_owned())), "{known:?}");
+    for page in ["docs/WINDOWS.md", "docs/WINDOWS.pt-BR.md"] {
+        assert_eq!(codes_in(page), known, "{page}");
+    }
+}
+
+#[test]
+fn the_acceptance_script_writes_a_policy() {
+    let script = text_of("packaging/windows/acceptance.ps1");
+    let (_, rest) = script.split_once("Write-Text $policyFile @\"\n").unwrap();
+    let (text, _) = rest.split_once("\n\"@").unwrap();
+    let text = text
+        .replace("$policyId", "acceptance")
+        .replace("$source", r"C:\Intellistor-acceptance\source")
+        .replace(r"$($store.Replace('\', '/'))", "C:/Intellistor-acceptance/store");
+    assert!(!text.contains('$'), "{text}");
+    Policy::from_yaml(Path::new("policy.yaml"), &text).unwrap();
+}
