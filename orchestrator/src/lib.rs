@@ -123,6 +123,7 @@ pub use operations::stats::{StatsOptions, stats};
 pub use operations::unread::UnreadBackup;
 pub use operations::verify::verify;
 pub use policy::{
-    DetectChanges, LockMode, LockPolicy, ManifestForm, Policy, PolicyError, RetentionRules, VssMode,
+    CloudFiles, DetectChanges, LockMode, LockPolicy, ManifestForm, Policy, PolicyError, RetentionRules,
+    VssMode,
 };
 pub use tokio_util::sync::CancellationToken;

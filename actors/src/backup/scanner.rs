@@ -87,7 +87,9 @@ impl ThreadStage for Scanner {
 
 fn path_bytes_of(step: &Walked) -> usize {
     match step {
-        Walked::Entry(entry) => entry.relative_path.len() + entry.source.as_path().as_os_str().len(),
+        Walked::Entry(entry) | Walked::InCloud(entry) => {
+            entry.relative_path.len() + entry.source.as_path().as_os_str().len()
+        }
         Walked::LeftOut { relative_path, problem } => {
             relative_path.len() + problem.relative_path.len() + problem.reason.len()
         }

@@ -51,6 +51,14 @@ impl Beneath {
         Ok((file, metadata))
     }
 
+    /// As [`open_file`](Self::open_file): no file here says that it would be fetched.
+    ///
+    /// # Errors
+    /// As [`open_file`](Self::open_file).
+    pub fn fetch_file(&mut self, source: &SourcePath) -> io::Result<(File, FileMetadata)> {
+        self.open_file(source)
+    }
+
     /// Opens a folder to list it; fails where the path leads to anything else.
     pub(super) fn open_folder(&mut self, source: &SourcePath) -> io::Result<File> {
         self.open(source, OFlags::DIRECTORY)

@@ -60,6 +60,7 @@ pub struct Excludes {
     folders: Vec<ExcludedFolder>,
     one_file_system: bool,
     caches: bool,
+    fetch_from_cloud: bool,
     /// Where a store keeps the policy's backups, relative to the store.
     own_backups: Option<String>,
     /// Folders in snapshots, and where they really are.
@@ -73,6 +74,8 @@ struct Met {
     folders: BTreeMap<PathBuf, String>,
     /// Files below each root, once it was walked to its end.
     files: BTreeMap<PathBuf, u64>,
+    /// Those of them that are in the cloud, and were not fetched.
+    in_cloud: BTreeMap<PathBuf, u64>,
 }
 
 impl Excludes {
@@ -89,6 +92,7 @@ impl Excludes {
             folders,
             one_file_system: false,
             caches: false,
+            fetch_from_cloud: false,
             own_backups: None,
             real: Vec::new(),
             met,
@@ -106,6 +110,13 @@ impl Excludes {
     #[must_use]
     pub fn and_caches(mut self, leaves_out: bool) -> Self {
         self.caches = leaves_out;
+        self
+    }
+
+    /// Whether files that are in the cloud, and not on this machine, are fetched to be backed up; they are left out otherwise.
+    #[must_use]
+    pub fn fetch_from_cloud(mut self, fetches: bool) -> Self {
+        self.fetch_from_cloud = fetches;
         self
     }
 
@@ -151,6 +162,10 @@ impl Excludes {
         self.caches
     }
 
+    pub(super) fn may_fetch(&self) -> bool {
+        self.fetch_from_cloud
+    }
+
     pub(super) fn own_backups(&self) -> Option<&str> {
         self.own_backups.as_deref()
     }
@@ -176,8 +191,15 @@ impl Excludes {
         true
     }
 
-    pub(super) fn root_walked(&self, root: &Path, files: u64) {
-        self.met().files.insert(root.to_owned(), files);
+    pub(super) fn root_walked(&self, root: &Path, files: u64, in_cloud: u64) {
+        let mut met = self.met();
+        met.files.insert(root.to_owned(), files);
+        met.in_cloud.insert(root.to_owned(), in_cloud);
+    }
+
+    /// How many files and folders are in the cloud and were not fetched, of the roots that were walked to their end.
+    pub fn left_in_cloud(&self) -> u64 {
+        self.met().in_cloud.values().sum()
     }
 
     /// Patterns that have matched nothing so far.

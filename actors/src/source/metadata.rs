@@ -67,6 +67,9 @@ pub struct FileMetadata {
     pub links: u64,
     /// Bytes that it takes on disk.
     pub allocated: u64,
+    /// Whether its content, or part of it, is not on this machine, and reading it would fetch it. Only Windows says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_cloud: bool,
 }
 
 #[cfg(unix)]
@@ -100,6 +103,7 @@ impl From<&rustix::fs::Stat> for FileMetadata {
             links: found.st_nlink as u64,
             // A file system in user space may report any number.
             allocated: (found.st_blocks as u64).saturating_mul(512),
+            in_cloud: false,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Ours because a vector of `OsString` takes three times that.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 
 #[cfg(unix)]
@@ -24,9 +25,9 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Lists a folder, unless a link took its place; no handle stays open.
+    /// Lists a folder, unless a link took its place; no handle stays open. `may_fetch`: whether names may come from a cloud.
     #[cfg(unix)]
-    pub(super) fn of(folder: &SourcePath, beneath: &mut Beneath) -> io::Result<Self> {
+    pub(super) fn of(folder: &SourcePath, beneath: &mut Beneath, _may_fetch: bool) -> io::Result<Self> {
         let handle = beneath.open_folder(folder)?;
         let metadata = super::stat::metadata_of(&handle)?;
         let found = rustix::fs::Dir::new(handle)?.filter_map(|entry| match entry {
@@ -41,9 +42,9 @@ impl Listing {
     }
 
     /// Lists a folder, unless a link took its place. The system lists by path, so that the folder is looked at before
-    /// and after.
+    /// and after. `may_fetch`: whether names may come from a cloud; otherwise those that are on the disk are listed.
     #[cfg(windows)]
-    pub(super) fn of(folder: &SourcePath, _: &mut Beneath) -> io::Result<Self> {
+    pub(super) fn of(folder: &SourcePath, _: &mut Beneath, may_fetch: bool) -> io::Result<Self> {
         use super::metadata::SourceKind;
         use super::stat::metadata_at;
         let folder = folder.as_path();
@@ -51,8 +52,20 @@ impl Listing {
         if before.kind != SourceKind::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let found = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
-        let (names, failed) = Names::collect(found);
+        let mut unopened = BTreeMap::new();
+        let (mut names, failed) = if before.in_cloud && !may_fetch {
+            Names::collect(super::windows::names_on_disk(folder)?.into_iter().map(Ok))
+        } else {
+            Names::collect(std::fs::read_dir(folder)?.map(|entry| {
+                let entry = entry?;
+                // What the listing says; nothing is opened.
+                if let Some(metadata) = super::windows::fetched_when_opened(&entry.metadata()?) {
+                    unopened.insert(raw_name::to_bytes(&entry.file_name()).into_owned(), metadata);
+                }
+                Ok(entry.file_name())
+            }))
+        };
+        names.unopened = unopened;
         let after = metadata_at(folder)?;
         if (after.kind, after.identity) != (before.kind, before.identity) {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -67,6 +80,8 @@ pub(super) struct Names {
     /// Concatenated, each ended by a zero, which is in no name.
     arena: Vec<u8>,
     starts: std::vec::IntoIter<u32>,
+    /// Those that to open is to fetch, with what the listing says of them.
+    unopened: BTreeMap<Vec<u8>, FileMetadata>,
 }
 
 impl Names {
@@ -79,6 +94,11 @@ impl Names {
     pub(super) fn contains(&self, name: &str) -> bool {
         let starts = self.starts.as_slice();
         starts.binary_search_by(|&start| name_at(&self.arena, start).cmp(name.as_bytes())).is_ok()
+    }
+
+    /// What the listing says of a name that to open is to fetch.
+    pub(super) fn unopened(&self, name: &OsStr) -> Option<FileMetadata> {
+        if self.unopened.is_empty() { None } else { self.unopened.get(&*raw_name::to_bytes(name)).cloned() }
     }
 
     /// Takes names until the first error.
@@ -104,7 +124,7 @@ impl Names {
         starts.sort_unstable_by(|&a, &b| arena[a as usize..].cmp(&arena[b as usize..]));
         // A folder that changes while it is listed may give a name twice.
         starts.dedup_by(|a, b| name_at(&arena, *a) == name_at(&arena, *b));
-        (Self { arena, starts: starts.into_iter() }, failed)
+        (Self { arena, starts: starts.into_iter(), unopened: BTreeMap::new() }, failed)
     }
 }
 

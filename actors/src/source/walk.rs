@@ -52,6 +52,9 @@ pub struct ScannedEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Walked {
     Entry(ScannedEntry),
+    /// A file whose content is not on this machine, or a folder of which the same can be said of all or part of what is in it; it is
+    /// not to be fetched.
+    InCloud(ScannedEntry),
     /// What is left out, and why. The path is as in [`ScannedEntry`].
     LeftOut {
         relative_path: Vec<u8>,
@@ -85,6 +88,8 @@ struct CurrentRoot {
     in_snapshot: bool,
     /// Files and links that were found below it.
     files: u64,
+    /// Files and folders that are in the cloud, and are not fetched.
+    in_cloud: u64,
 }
 
 /// Where the walk is: both paths, and how to get back up.
@@ -134,8 +139,12 @@ impl Position {
     }
 
     fn entry(&self, metadata: FileMetadata) -> Walked {
+        Walked::Entry(self.scanned(metadata))
+    }
+
+    fn scanned(&self, metadata: FileMetadata) -> ScannedEntry {
         let relative_path = self.relative_path().to_vec();
-        Walked::Entry(ScannedEntry { relative_path, source: self.source.clone(), metadata })
+        ScannedEntry { relative_path, source: self.source.clone(), metadata }
     }
 
     fn problem(&self, reason: String) -> Walked {
@@ -184,7 +193,7 @@ impl Walk {
             }
         };
         let device = metadata.identity.map(|identity| identity.device);
-        self.root = Some(CurrentRoot { path: path.to_owned(), device, in_snapshot, files: 0 });
+        self.root = Some(CurrentRoot { path: path.to_owned(), device, in_snapshot, files: 0, in_cloud: 0 });
         if metadata.kind != SourceKind::Directory
             && let Some(name) = path.file_name().map(ToOwned::to_owned)
         {
@@ -194,14 +203,22 @@ impl Walk {
             (SourceKind::Directory, ..) | (_, None, _) | (.., None) => SourcePath::of_root(resolved),
             (_, Some(folder), Some(name)) => SourcePath::of_root(folder.to_owned()).join(name),
         };
-        self.visit()
+        self.visit(None)
     }
 
-    /// Looks at the position, and stays there if it is a folder that can be listed.
-    fn visit(&mut self) -> Result<Option<Walked>, Error> {
+    /// Looks at the position, and stays there if it is a folder that can be listed. `unopened`: what the listing says of a name that
+    /// to open is to fetch.
+    fn visit(&mut self, unopened: Option<FileMetadata>) -> Result<Option<Walked>, Error> {
         if self.excludes.leave_out(self.position.below_root()) {
             self.position.ascend();
             return Ok(None);
+        }
+        if let Some(metadata) = unopened.filter(|_| !self.excludes.may_fetch()) {
+            let is_file = metadata.kind == SourceKind::File;
+            self.root.iter_mut().for_each(|root| root.files += u64::from(is_file));
+            let walked = self.in_cloud(metadata);
+            self.position.ascend();
+            return Ok(Some(walked));
         }
         let walked = match self.beneath.metadata_at(&self.position.source) {
             Ok(metadata)
@@ -218,7 +235,7 @@ impl Walk {
                 SourceKind::Directory => return self.enter(metadata).map(Some),
                 SourceKind::File | SourceKind::Symlink => {
                     self.root.iter_mut().for_each(|root| root.files += 1);
-                    self.position.entry(metadata)
+                    if metadata.in_cloud { self.in_cloud(metadata) } else { self.position.entry(metadata) }
                 }
                 SourceKind::Other(kind) => {
                     self.position.note(format!("{kind}: it has no content to back up"))
@@ -228,6 +245,15 @@ impl Walk {
         };
         self.position.ascend();
         Ok(Some(walked))
+    }
+
+    /// What becomes of a file or folder that is not on this machine.
+    fn in_cloud(&mut self, metadata: FileMetadata) -> Walked {
+        if self.excludes.may_fetch() {
+            return self.position.entry(metadata);
+        }
+        self.root.iter_mut().for_each(|root| root.in_cloud += 1);
+        Walked::InCloud(self.position.scanned(metadata))
     }
 
     /// A root is never left out: the policy names it.
@@ -275,7 +301,7 @@ impl Walk {
     }
 
     fn enter(&mut self, metadata: FileMetadata) -> Result<Walked, Error> {
-        match Listing::of(&self.position.source, &mut self.beneath) {
+        match Listing::of(&self.position.source, &mut self.beneath, self.excludes.may_fetch()) {
             Ok(listing) => {
                 let names = if self.is_own_store(&listing.names) {
                     self.excludes.note_own_store(&self.position.source);
@@ -288,6 +314,9 @@ impl Walk {
                 self.folders.push(names);
                 self.pending = match listing.failed {
                     Some(e) => Some(self.left_out(failure("list all of the folder", &e), e)?),
+                    None if metadata.in_cloud && !self.excludes.may_fetch() => {
+                        Some(self.in_cloud(metadata.clone()))
+                    }
                     None => None,
                 };
                 // Of the folder that was listed, in case another has replaced it since.
@@ -324,8 +353,9 @@ impl Walk {
             }
             let found = match self.folders.last_mut().map(Iterator::next) {
                 Some(Some(name)) => {
+                    let unopened = self.folders.last().and_then(|names| names.unopened(&name));
                     self.position.descend(&name);
-                    self.visit()?
+                    self.visit(unopened)?
                 }
                 Some(None) => {
                     self.folders.pop();
@@ -333,8 +363,8 @@ impl Walk {
                     None
                 }
                 None => {
-                    if let Some(CurrentRoot { path, files, .. }) = self.root.take() {
-                        self.excludes.root_walked(&path, files);
+                    if let Some(CurrentRoot { path, files, in_cloud, .. }) = self.root.take() {
+                        self.excludes.root_walked(&path, files, in_cloud);
                     }
                     match self.roots.next() {
                         Some(root) => self.begin(root)?,

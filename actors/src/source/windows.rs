@@ -3,9 +3,15 @@
 //! Every file is opened, without access to its content, to look at it: a listing has no number of names, and so does not
 //! tell hard links.
 //!
-//! Links of every kind (a symbolic link, a junction, a volume mounted in a folder) are not followed. Other reparse points,
-//! such as cloud files that are fetched when they are read, count as the files and folders that programs see.
+//! Links of every kind (a symbolic link, a junction, a volume mounted in a folder) are not followed. Other reparse points count as
+//! the files and folders that programs see. What is in a cloud, and not here, is looked at, and not opened to be read unless that is
+//! asked for: the reparse point itself is opened, which fetches nothing. What is fetched when it is opened at all is known by the
+//! listing of its folder, and not looked at.
 
+mod allocated_ranges;
+mod attribute_tag;
+mod on_disk;
+mod reparse_point;
 mod security;
 
 use std::fs::{self, File, Metadata};
@@ -21,17 +27,21 @@ use intellistor_storage::manifest::WindowsAttributes;
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx};
 
+pub(super) use self::allocated_ranges::allocated_ranges;
+pub(super) use self::on_disk::names_on_disk;
 pub(super) use self::security::security_of;
 use super::extended::Extended;
 use super::metadata::{FileId, FileMetadata, SourceKind};
-use super::raw_name;
+use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};
 use super::source_path::SourcePath;
 
 const READ_CONTROL: u32 = 0x2_0000;
-const REPARSE_POINT: u32 = 0x400;
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+const OPEN_NO_RECALL: u32 = 0x0010_0000;
 const SEQUENTIAL_SCAN: u32 = 0x0800_0000;
+/// The driver that has the content is not there, as in a snapshot.
+const CANNOT_ACCESS: i32 = 1920;
 /// Another program has the file open without sharing it.
 const SHARING_VIOLATION: i32 = 32;
 /// Delays before each further try: a program that saves a file has it open for a moment, a mail program its store all day.
@@ -45,10 +55,13 @@ const EPOCH: i128 = 116_444_736_000_000_000;
 /// # Errors
 /// The system's.
 pub fn metadata_of(file: &File) -> io::Result<FileMetadata> {
-    let mut metadata = from_std(&file.metadata()?);
+    let found = file.metadata()?;
+    let tag = attribute_tag::tag_of(file, found.file_attributes())?;
+    let mut metadata = of_nature(&found, nature(found.file_attributes(), tag, false));
     let by_handle = cap_std::fs::Metadata::from_file(file)?;
     metadata.identity = Some(FileId { device: by_handle.dev(), inode: by_handle.ino() });
     metadata.links = by_handle.nlink();
+    metadata.allocated = allocated_ranges::allocated_bytes(file, found.file_size());
     metadata.ctime_ns = change_time(file);
     Ok(metadata)
 }
@@ -76,20 +89,39 @@ fn change_time(file: &File) -> Option<i128> {
 /// The metadata of a path, links not followed.
 pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
     // No access, which works for a file that another program has open, too.
-    match File::options().access_mode(0).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(path) {
+    let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT | OPEN_NO_RECALL;
+    match File::options().access_mode(0).custom_flags(flags).open(path) {
         Ok(file) => metadata_of(&file),
         // For a file that cannot be opened the system still has the entry in its folder.
-        Err(_) => Ok(from_std(&fs::symlink_metadata(path)?)),
+        Err(_) => {
+            let found = fs::symlink_metadata(path)?;
+            // Its tag is not known; a link of another kind is met again when its text is read.
+            let nature = match found.is_symlink() {
+                true => Nature::Link { tag: None },
+                false => nature(found.file_attributes(), 0, false),
+            };
+            Ok(of_nature(&found, nature))
+        }
     }
 }
 
-fn from_std(found: &Metadata) -> FileMetadata {
-    let kind = if found.is_symlink() {
-        SourceKind::Symlink
-    } else if found.is_dir() {
-        SourceKind::Directory
-    } else {
-        SourceKind::File
+/// The metadata of a listing's entry that to open is to fetch.
+pub(super) fn fetched_when_opened(listed: &Metadata) -> Option<FileMetadata> {
+    let attributes = listed.file_attributes();
+    if attributes & RECALL_ON_OPEN == 0 || listed.is_symlink() {
+        return None;
+    }
+    Some(of_nature(listed, nature(attributes, 0, true)))
+}
+
+fn of_nature(found: &Metadata, nature: Nature) -> FileMetadata {
+    let (kind, reparse_tag) = match nature {
+        Nature::Link { tag } => (SourceKind::Symlink, tag),
+        Nature::Other(kind) => (SourceKind::Other(kind), None),
+        Nature::Plain | Nature::InCloud => {
+            let is_folder = found.file_attributes() & WindowsAttributes::DIRECTORY != 0;
+            (if is_folder { SourceKind::Directory } else { SourceKind::File }, None)
+        }
     };
     let mut kept = WindowsAttributes::KEPT;
     if kind == SourceKind::Symlink {
@@ -99,6 +131,7 @@ fn from_std(found: &Metadata) -> FileMetadata {
     let windows = WindowsAttributes {
         attributes: found.file_attributes() & kept,
         created_ns: nanoseconds(found.creation_time()),
+        reparse_tag,
     };
     let mtime_ns = nanoseconds(found.last_write_time());
     FileMetadata {
@@ -111,6 +144,7 @@ fn from_std(found: &Metadata) -> FileMetadata {
         identity: None,
         links: 1,
         allocated: found.file_size(),
+        in_cloud: nature == Nature::InCloud,
     }
 }
 
@@ -126,9 +160,19 @@ impl Beneath {
     /// Opens a file to read it, with its metadata.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; [`is_in_cloud`](super::is_in_cloud) where reading it would fetch it.
     pub fn open_file(&mut self, source: &SourcePath) -> io::Result<(File, FileMetadata)> {
-        let file = shortage::wait_out(|| open(source.as_path()))?;
+        let file = shortage::wait_out(|| open(source.as_path(), false))?;
+        let metadata = metadata_of(&file)?;
+        Ok((file, metadata))
+    }
+
+    /// As [`open_file`](Self::open_file), of a file that is fetched when it is read.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fetch_file(&mut self, source: &SourcePath) -> io::Result<(File, FileMetadata)> {
+        let file = shortage::wait_out(|| open(source.as_path(), true))?;
         let metadata = metadata_of(&file)?;
         Ok((file, metadata))
     }
@@ -141,13 +185,12 @@ impl Beneath {
         metadata_at(source.as_path())
     }
 
-    /// The text of a symbolic link as it was found.
+    /// The text of a link as it was found.
     ///
     /// # Errors
     /// The system's.
     pub fn read_link(&mut self, source: &SourcePath) -> io::Result<Vec<u8>> {
-        let target = fs::read_link(source.as_path())?;
-        Ok(raw_name::to_bytes(target.as_os_str()).into_owned())
+        reparse_point::read_link(source.as_path())
     }
 
     /// The security descriptor of a folder or a link.
@@ -167,14 +210,24 @@ pub fn is_replaced(e: &io::Error) -> bool {
 }
 
 /// Opens a file to read it. A link is opened itself, and its metadata says so.
-fn open(path: &Path) -> io::Result<File> {
-    let file = open_with_retries(path, OPEN_REPARSE_POINT)?;
-    let found = file.metadata()?;
-    if found.file_attributes() & REPARSE_POINT == 0 || found.is_symlink() {
-        return Ok(file);
+fn open(path: &Path, may_fetch: bool) -> io::Result<File> {
+    let file = open_with_retries(path, OPEN_REPARSE_POINT | OPEN_NO_RECALL)?;
+    let attributes = file.metadata()?.file_attributes();
+    let tag = attribute_tag::tag_of(&file, attributes)?;
+    match nature(attributes, tag, false) {
+        Nature::InCloud if !may_fetch => return Err(in_cloud()),
+        Nature::InCloud => {}
+        Nature::Plain if attributes & REPARSE_POINT == 0 => return Ok(file),
+        Nature::Plain => {}
+        Nature::Link { .. } | Nature::Other(_) => return Ok(file),
     }
     // Its driver gives the content only when the reparse point itself is not opened.
-    let content = open_with_retries(path, 0)?;
+    let content = match open_with_retries(path, 0) {
+        Err(e) if e.raw_os_error() == Some(CANNOT_ACCESS) && is_whole_without_driver(attributes, tag) => {
+            return Ok(file);
+        }
+        content => content?,
+    };
     if metadata_of(&content)?.identity == metadata_of(&file)?.identity {
         Ok(content)
     } else {
@@ -209,14 +262,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         fs::write(&path, b"abc").unwrap();
-        let held = File::options().read(true).share_mode(0).open(&path).unwrap();
-        assert!(is_in_use(&open(&path).unwrap_err()));
+        let held = File::options().read(true).share_mode(0).open(&path, false).unwrap();
+        assert!(is_in_use(&open(&path, false).unwrap_err()));
         assert_eq!(metadata_at(&path).unwrap().size, 3);
         let released = std::thread::spawn(move || {
             std::thread::sleep(RETRY_DELAYS[0]);
             drop(held);
         });
-        let file = open(&path).unwrap();
+        let file = open(&path, false).unwrap();
         released.join().unwrap();
         assert_eq!(metadata_of(&file).unwrap().size, 3);
     }
@@ -249,7 +302,7 @@ mod tests {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             fs::write(&path, b"xyz").unwrap();
-            let file = File::options().write(true).open(&path).unwrap();
+            let file = File::options().write(true).open(&path, false).unwrap();
             let nanoseconds = u64::try_from(before.mtime_ns).unwrap();
             file.set_modified(std::time::UNIX_EPOCH + Duration::from_nanos(nanoseconds)).unwrap();
             drop(file);
@@ -258,7 +311,7 @@ mod tests {
                 (after.size, after.mtime_ns, after.identity),
                 (before.size, before.mtime_ns, before.identity)
             );
-            assert_eq!(metadata_of(&open(&path).unwrap()).unwrap(), after, "opened to be read");
+            assert_eq!(metadata_of(&open(&path, false).unwrap()).unwrap(), after, "opened to be read");
             if after.ctime_ns > before.ctime_ns {
                 break;
             }

@@ -1,5 +1,7 @@
 //! The attributes of a file, as far as this system and this user can apply them.
 
+#[cfg(windows)]
+mod reparse_point;
 #[cfg(unix)]
 mod unix;
 mod values;

@@ -86,7 +86,8 @@ fn walk(
                 let path = entry.source.as_path();
                 free_space::may_read(path).err().map(|error| format!("{} ({error})", path.display()))
             }
-            Ok(Walked::Entry(_)) => None,
+            // Nothing is fetched to find out whether it could be.
+            Ok(Walked::Entry(_) | Walked::InCloud(_)) => None,
         };
         if let Some(name) = unreadable {
             seen.unreadable.1 += 1;

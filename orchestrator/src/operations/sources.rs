@@ -11,8 +11,8 @@ use intellistor_storage::objects::{ObjectStore, STORE_MARK};
 use intellistor_storage::state::Findings;
 
 use crate::error::{Error, Result};
-use crate::policy::Policy;
 use crate::policy::PolicyError;
+use crate::policy::{CloudFiles, Policy};
 
 /// What the walk of a policy's folders leaves out, after a check that these can be backed up at all.
 ///
@@ -43,7 +43,10 @@ pub(crate) fn excludes(
     let excludes = Excludes::new(&policy.exclude)?
         .and_folders(excluded)
         .and_stores_with(own_backups.trim_end_matches('/'));
-    Ok(excludes.one_file_system(policy.one_file_system).and_caches(policy.exclude_caches))
+    Ok(excludes
+        .one_file_system(policy.one_file_system)
+        .and_caches(policy.exclude_caches)
+        .fetch_from_cloud(policy.cloud_files == CloudFiles::Read))
 }
 
 /// The folders that this program writes to, which a walk leaves out: the stores with copies, and the agent's home.
@@ -82,6 +85,13 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
         .into_iter()
         .map(|(folder, reason)| format!("{} was left out: {reason}", folder.display()))
         .collect();
+    if let count @ 1.. = excludes.left_in_cloud() {
+        let are = if count == 1 { "file or folder is" } else { "files and folders are" };
+        notes.push(format!(
+            "{count} {are} in the cloud, not here, and nothing was downloaded: what an earlier backup has of them unchanged \
+             stays in this one, and the manifest's notes name the others. `cloud_files: read` downloads and keeps them"
+        ));
+    }
     for pattern in excludes.unmatched() {
         let hint = prefix_of(&pattern, &roots).map_or_else(
             || globs::suspicion(&pattern),

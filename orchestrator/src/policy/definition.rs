@@ -54,6 +54,9 @@ pub struct Policy {
     /// Leave out the contents of folders with a `CACHEDIR.TAG`.
     #[serde(default)]
     pub exclude_caches: bool,
+    /// What is done about files that are in a cloud, and not on this machine.
+    #[serde(default)]
+    pub cloud_files: CloudFiles,
     /// A backup whose chain began with a full backup older than this is a full backup again.
     #[serde(default, deserialize_with = "fields::duration")]
     pub full_every: Option<Duration>,
@@ -87,6 +90,17 @@ pub struct Policy {
     /// How fast bytes go to the store and come from it.
     #[serde(default, deserialize_with = "limits::limits")]
     pub limits: Option<TransferLimits>,
+}
+
+/// What is done about files that are in a cloud, and not on this machine. Only Windows says which they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudFiles {
+    /// They are left out, with a note.
+    #[default]
+    Skip,
+    /// They are read, which fetches them.
+    Read,
 }
 
 /// What the manifest shows to those who have no key.
@@ -198,6 +212,7 @@ impl Policy {
             logs: LogPolicy::default(),
             one_file_system: false,
             exclude_caches: false,
+            cloud_files: CloudFiles::default(),
             full_every: None,
             detect_changes: DetectChanges::default(),
             vss: None,

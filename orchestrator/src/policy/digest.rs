@@ -10,7 +10,7 @@ use intellistor_storage::archive::Compression;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::definition::{Policy, VssMode};
+use super::definition::{CloudFiles, Policy, VssMode};
 
 impl Policy {
     /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression, which files
@@ -29,6 +29,7 @@ impl Policy {
             compression,
             one_file_system,
             exclude_caches,
+            cloud_files,
             detect_changes,
             vss,
             schedule: _,
@@ -61,6 +62,9 @@ impl Policy {
         ]);
         let flags = [("exclude_caches", *exclude_caches), ("one_file_system", *one_file_system)];
         members.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name, json!(true))));
+        if *cloud_files != CloudFiles::default() {
+            members.insert("cloud_files", json!(cloud_files_word(*cloud_files)));
+        }
         if *detect_changes != DetectChanges::default() {
             members.insert("detect_changes", json!(detection_word(*detect_changes)));
         }
@@ -79,6 +83,14 @@ pub(super) fn compression_word(compression: Compression) -> &'static str {
         Compression::Fast => "fast",
         Compression::Balanced => "balanced",
         Compression::Best => "best",
+    }
+}
+
+/// The word for it in policies and digests.
+pub(super) fn cloud_files_word(cloud_files: CloudFiles) -> &'static str {
+    match cloud_files {
+        CloudFiles::Skip => "skip",
+        CloudFiles::Read => "read",
     }
 }
 
@@ -149,6 +161,7 @@ mod tests {
             Policy { compression: Compression::Best, ..policy() },
             Policy { one_file_system: true, ..policy() },
             Policy { exclude_caches: true, ..policy() },
+            Policy { cloud_files: CloudFiles::Read, ..policy() },
             Policy { detect_changes: DetectChanges::Mtime, ..policy() },
             Policy { detect_changes: DetectChanges::Content, ..policy() },
             Policy { vss: Some(VssMode::Required), ..policy() },

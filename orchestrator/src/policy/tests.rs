@@ -71,6 +71,7 @@ fn every_field_reads_back() {
         resume: ResumePolicy { fresh_after: Duration::from_secs(5400) },
         logs: LogPolicy { keep_days: 7 },
         one_file_system: true,
+        cloud_files: CloudFiles::Read,
         exclude_caches: true,
         full_every: Some(Duration::from_secs(30 * 24 * 3600)),
         detect_changes: DetectChanges::Content,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use intellistor_actors::backup::changes::DetectChanges;
 
-use super::definition::{LogPolicy, ManifestForm, Policy, ResumePolicy};
-use super::digest::{compression_word, detection_word};
+use super::definition::{CloudFiles, LogPolicy, ManifestForm, Policy, ResumePolicy};
+use super::digest::{cloud_files_word, compression_word, detection_word};
 use super::duration::duration_text;
 use super::fields;
 use super::hooks::hooks_text;
@@ -46,6 +46,9 @@ impl Policy {
         // Written only where it is not the default.
         if let Some(full_every) = self.full_every {
             let _ = writeln!(yaml, "full_every: {}", quoted(&duration_text(full_every)));
+        }
+        if self.cloud_files != CloudFiles::default() {
+            let _ = writeln!(yaml, "cloud_files: {}", cloud_files_word(self.cloud_files));
         }
         if self.detect_changes != DetectChanges::default() {
             let _ = writeln!(yaml, "detect_changes: {}", detection_word(self.detect_changes));

@@ -50,16 +50,23 @@ pub struct UnixAttributes {
 }
 
 /// What Windows keeps of a file besides its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowsAttributes {
     /// `FILE_ATTRIBUTE_*`: those in [`Self::KEPT`], and of a link also [`Self::DIRECTORY`].
     pub attributes: u32,
     /// Time of creation, in nanoseconds since 1970 UTC.
     pub created_ns: i128,
+    /// Of a link that is no symbolic link, the tag of its reparse point: [`Self::JUNCTION`] or [`Self::WSL_LINK`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reparse_tag: Option<u32>,
 }
 
 impl WindowsAttributes {
+    /// `IO_REPARSE_TAG_MOUNT_POINT`: a junction, or a volume that is mounted in a folder.
+    pub const JUNCTION: u32 = 0xA000_0003;
+    /// `IO_REPARSE_TAG_LX_SYMLINK`: a symbolic link of the Windows Subsystem for Linux.
+    pub const WSL_LINK: u32 = 0xA000_001D;
     /// It must not be written to.
     pub const READ_ONLY: u32 = 0x1;
     /// It is not listed.

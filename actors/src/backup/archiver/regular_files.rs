@@ -63,6 +63,7 @@ impl RegularFiles {
         for attempt in 1..=ATTEMPTS {
             let opened = match opened.take() {
                 Some(OpenedFile { file, metadata, .. }) => Ok((file, metadata)),
+                None if scanned.metadata.in_cloud => out.beneath.fetch_file(&scanned.source),
                 None => out.beneath.open_file(&scanned.source),
             };
             let (file, metadata) = match opened {
@@ -72,6 +73,11 @@ impl RegularFiles {
                     return Ok(());
                 }
                 Ok(opened) => opened,
+                // Since the walk.
+                Err(e) if source::is_in_cloud(&e) => {
+                    out.problem(scanned, ProblemKind::Note, source::IN_CLOUD.to_owned());
+                    return Ok(());
+                }
                 Err(e) if attempt < ATTEMPTS && source::is_transient(&e) => continue,
                 Err(e) => return out.skip(scanned, "open", e),
             };

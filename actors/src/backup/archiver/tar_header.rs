@@ -95,6 +95,9 @@ impl<'a> TarEntry<'a> {
         if let Some(windows) = self.windows {
             records.add(FLAGS, flags(windows.attributes).as_bytes());
             records.add(CREATED, decimal(windows.created_ns).as_bytes());
+            if let Some(tag) = windows.reparse_tag {
+                records.add(REPARSE_TAG, format!("{tag:08x}").as_bytes());
+            }
         }
         for xattr in self.extended.map_or(&[][..], |extended| &extended.xattrs) {
             records.add(&format!("SCHILY.xattr.{}", String::from_utf8_lossy(&xattr.name)), &xattr.value);
@@ -132,6 +135,8 @@ const FLAG_NAMES: [(&str, u32); 4] = [
 ];
 /// The security descriptor of a file of Windows: its bytes, as in a manifest.
 pub const SECURITY: &str = "INTELLISTOR.security";
+/// The tag of a link of Windows that is no symbolic link, in hex: a junction.
+const REPARSE_TAG: &str = "INTELLISTOR.reparse_tag";
 const FLAGS: &str = "SCHILY.fflags";
 const CREATED: &str = "LIBARCHIVE.creationtime";
 
@@ -149,7 +154,8 @@ pub fn windows_attributes<'a>(
     let created_ns = nanoseconds(text(CREATED)?)?;
     let bit = |flag: &str| FLAG_NAMES.iter().find(|(name, _)| *name == flag).map_or(0, |(_, bit)| *bit);
     let attributes = text(FLAGS)?.split(',').fold(0, |all, flag| all | bit(flag));
-    Some(WindowsAttributes { attributes, created_ns })
+    let reparse_tag = text(REPARSE_TAG).and_then(|tag| u32::from_str_radix(tag, 16).ok());
+    Some(WindowsAttributes { attributes, created_ns, reparse_tag })
 }
 
 /// Pax records, collected where a ustar field is too small or too coarse.
@@ -285,7 +291,8 @@ mod tests {
         let xattrs = [Xattr { name: b"user.nota".to_vec(), value: vec![0, 1, 255] }];
         let unix = UnixAttributes { mode: 0o4755, uid: 5_000_000, gid: 7 };
         let attributes = WindowsAttributes::HIDDEN | WindowsAttributes::ARCHIVE;
-        let windows = WindowsAttributes { attributes, created_ns: -500_000_000 };
+        let windows =
+            WindowsAttributes { attributes, created_ns: -500_000_000, reparse_tag: Some(0xA000_0003) };
         let entry = TarEntry {
             path: path.as_bytes(),
             kind: EntryType::Regular,

@@ -77,6 +77,7 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
     pub(super) fn step(&mut self, walked: Walked, mut out: impl FnMut(Step)) -> Result<()> {
         let scanned = match walked {
             Walked::Entry(scanned) => scanned,
+            Walked::InCloud(scanned) => return self.in_cloud(&scanned, out),
             Walked::LeftOut { relative_path, problem } => {
                 self.end_run(&mut out);
                 if problem.kind == ProblemKind::Skipped {
@@ -131,6 +132,30 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
         let read_again = if again.is_empty() { "none".to_owned() } else { again.join(", ") };
         tracing::info!(unchanged, new, deleted, not_reached, read_again, "compared with the previous backup");
         Ok(self.counts)
+    }
+
+    /// What is not fetched is taken over where nothing says that it is not as the base has it: a file that was backed up and that the
+    /// cloud has taken from this machine since. Anything else is not in this backup, and not gone either.
+    fn in_cloud(&mut self, scanned: &ScannedEntry, mut out: impl FnMut(Step)) -> Result<()> {
+        let path = &scanned.relative_path;
+        let (counts, unlisted) = (&mut self.counts, &mut self.unlisted);
+        let found = self.base.find(path, |entry| pass_over(entry, unlisted, counts))?;
+        if scanned.metadata.kind == SourceKind::File
+            && let Some((index, mut entry)) = found.clone()
+            && decide(&scanned.metadata, &entry, self.rules).and((self.take_over)(&mut entry)).is_ok()
+            && entry.kind == EntryKind::File
+        {
+            self.counts.unchanged += 1;
+            self.unchanged(index, entry.size, out);
+            return Ok(());
+        }
+        self.counts.not_reached +=
+            u64::from(found.is_some_and(|(_, entry)| entry.kind != EntryKind::Directory));
+        self.unlisted.retain(|folder| is_within(path, folder));
+        self.unlisted.push(path.clone());
+        self.end_run(&mut out);
+        out(Step::in_cloud(scanned));
+        Ok(())
     }
 
     /// What is below a path is not in the walk, and not known to be gone.

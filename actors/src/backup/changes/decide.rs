@@ -29,7 +29,9 @@ impl Rules {
 /// Why an entry must be read again, if it must. What the base or the file system does not have is not compared.
 pub(super) fn decide(metadata: &FileMetadata, base: &Entry, rules: Rules) -> Result<(), Reason> {
     let is_file = metadata.kind == SourceKind::File;
-    let compares_ctime = rules.detect != DetectChanges::Mtime;
+    // Its time of change is that of its removal from this machine, and to read it is to fetch it.
+    let detect = if metadata.in_cloud { DetectChanges::Mtime } else { rules.detect };
+    let compares_ctime = detect != DetectChanges::Mtime;
     let ctime_ns = metadata.ctime_ns.filter(|_| compares_ctime);
     let inode = metadata.identity.map(|identity| identity.inode).filter(|_| compares_ctime);
     // Of folders and links a manifest has no size.
@@ -38,7 +40,7 @@ pub(super) fn decide(metadata: &FileMetadata, base: &Entry, rules: Rules) -> Res
     let latest_ns = metadata.mtime_ns.max(ctime_ns.unwrap_or(metadata.mtime_ns));
     // Without times of change nothing tells that the attributes of a folder or a link are others, and reading them
     // costs little.
-    let is_asked = match rules.detect {
+    let is_asked = match detect {
         DetectChanges::Ctime => false,
         DetectChanges::Mtime => !is_file,
         DetectChanges::Content => true,

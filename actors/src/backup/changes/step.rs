@@ -1,10 +1,10 @@
 //! What flows from the walk to the archiver, and is recorded of a job's walk.
 
-use intellistor_storage::manifest::{Entry, Problem};
+use intellistor_storage::manifest::{Entry, Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
 use super::reason::Reason;
-use crate::source::{ScannedEntry, Walked};
+use crate::source::{IN_CLOUD, ScannedEntry, SourceKind, Walked};
 
 /// What is done about one or more entries of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,10 +24,21 @@ pub enum Step {
 }
 
 impl Step {
+    /// A note of what was not fetched.
+    pub(super) fn in_cloud(scanned: &ScannedEntry) -> Self {
+        let reason = match scanned.metadata.kind {
+            SourceKind::Directory => format!("{IN_CLOUD}, all or part of what it contains"),
+            _ => IN_CLOUD.to_owned(),
+        };
+        let relative_path = String::from_utf8_lossy(&scanned.relative_path).into_owned();
+        Self::Problem(Problem { relative_path, kind: ProblemKind::Note, reason })
+    }
+
     /// What is done about a step of the walk where there is no base.
     pub fn without_base(walked: Walked) -> Self {
         match walked {
             Walked::Entry(scanned) => Self::Read { scanned, reason: Reason::New, before: None },
+            Walked::InCloud(scanned) => Self::in_cloud(&scanned),
             Walked::LeftOut { problem, .. } => Self::Problem(problem),
         }
     }

@@ -79,7 +79,7 @@ fn base(root: &Path, began_ms: i64, usable: bool, changed: &[&str]) -> Arc<Base>
         .iter()
         .map(|walked| match walked {
             Walked::Entry(scanned) => entry(scanned),
-            Walked::LeftOut { problem, .. } => panic!("{problem:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     let problem = |path: &&str| Problem {

@@ -17,6 +17,7 @@ fn name(path: &str, inode: u64, links: u64) -> Step {
         identity: Some(FileId { device: 1, inode }),
         links,
         allocated: 0,
+        in_cloud: false,
     };
     let source = SourcePath::of_root(path.into());
     Step::without_base(Walked::Entry(ScannedEntry { relative_path: path.into(), source, metadata }))

@@ -46,7 +46,9 @@ impl<P: Pace> Handler<FilesScanned> for Probe<P> {
 
     fn handle(&mut self, batch: FilesScanned, _: &mut Self::Context) -> Self::Result {
         let path = |walked: &Walked| match walked {
-            Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
+            Walked::Entry(entry) | Walked::InCloud(entry) => {
+                String::from_utf8_lossy(&entry.relative_path).into_owned()
+            }
             Walked::LeftOut { problem, .. } => format!("! {}", problem.relative_path),
         };
         let seen = &self.seen;

@@ -18,6 +18,7 @@ fn start(paths: &[PathBuf], exclude: &[&str]) -> Walk {
 fn shown(walked: &Walked) -> String {
     match walked {
         Walked::Entry(entry) => String::from_utf8_lossy(&entry.relative_path).into_owned(),
+        Walked::InCloud(entry) => format!("cloud {}", String::from_utf8_lossy(&entry.relative_path)),
         Walked::LeftOut { problem, .. } => {
             let mark = if problem.kind == ProblemKind::Note { "note" } else { "!" };
             format!("{mark} {}: {}", problem.relative_path, problem.reason)
@@ -122,6 +123,30 @@ fn of_a_folder_that_is_marked_as_a_cache_the_mark_alone_is_found() {
     assert_eq!(found("", true), all);
     assert_eq!(found("", false).len(), all.len() + 3);
     assert_eq!(found("a", true).len(), 5, "a root was named on purpose");
+}
+
+#[test]
+fn what_to_open_would_fetch_is_not_looked_at_unless_it_may_be_fetched() {
+    let dir = tree(&["f"]);
+    for may_fetch in [false, true] {
+        let excludes = Excludes::new(&[]).unwrap().fetch_from_cloud(may_fetch);
+        let mut walk = Walk::new(make_roots(&[dir.path().into()]), excludes.clone());
+        assert_eq!(shown(&walk.next().unwrap().unwrap()), ".");
+        let mut visit = |name: &str, kind| {
+            let found = metadata_at(&dir.path().join("f")).unwrap();
+            walk.position.descend(name.as_ref());
+            let walked = walk.visit(Some(FileMetadata { kind, in_cloud: true, ..found })).unwrap().unwrap();
+            shown(&walked)
+        };
+        // Only what is looked at is known to be gone.
+        let expected = if may_fetch { "! gone: vanished during the scan" } else { "cloud gone" };
+        assert_eq!(visit("gone", SourceKind::File), expected);
+        assert_eq!(visit("gone", SourceKind::Directory), expected);
+        assert_eq!(visit("f", SourceKind::File), if may_fetch { "f" } else { "cloud f" });
+        assert_eq!(walk.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>(), ["f"]);
+        let root = excludes.files_below(dir.path());
+        assert_eq!((excludes.left_in_cloud(), root), if may_fetch { (0, Some(2)) } else { (3, Some(3)) });
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -369,7 +394,7 @@ proptest! {
 
             .map(|walked| match walked.unwrap() {
                 Walked::Entry(entry) => (entry.relative_path, entry.metadata.kind, entry.metadata.size),
-                Walked::LeftOut { problem, .. } => panic!("{problem:?}"),
+                other => panic!("{other:?}"),
             })
             .collect();
         prop_assert_eq!(found, expected);

@@ -12,13 +12,14 @@ use intellistor_storage::manifest::WindowsAttributes;
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, SetFileInformationByHandle};
 
+use super::reparse_point;
 use super::values::Attributes;
 use crate::target::folder::Folder;
 
 const NORMAL: u32 = 0x80;
 const WRITE_ATTRIBUTES: u32 = 0x100;
-const BACKUP_SEMANTICS: u32 = 0x0200_0000;
-const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+pub(super) const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+pub(super) const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 /// Links may be made by administrators, and by everyone in developer mode.
 const PRIVILEGE_NOT_HELD: i32 = 1314;
 /// 1601 to 1970 in units of 100 ns.
@@ -74,6 +75,11 @@ impl Attributes {
             }
         };
         let link = dir.path_of(name);
+        if let Some(made) =
+            self.windows.and_then(|windows| reparse_point::make(windows.reparse_tag?, &text, &link))
+        {
+            return made;
+        }
         let made = if to_folder { symlink_dir(text, link) } else { symlink_file(text, link) };
         made.map_err(|e| match e.raw_os_error() {
             Some(PRIVILEGE_NOT_HELD) => {

@@ -23,8 +23,9 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     let names = any::<(String, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>)>();
     let (xattrs, extents) =
         (proptest::collection::vec(xattr, 0..3), proptest::collection::vec(extent, 0..40));
-    let windows = any::<Option<(u32, i128)>>()
-        .prop_map(|kept| kept.map(|(attributes, created_ns)| WindowsAttributes { attributes, created_ns }));
+    let windows = any::<Option<(u32, i128)>>().prop_map(|kept| {
+        kept.map(|(attributes, created_ns)| WindowsAttributes { attributes, created_ns, reparse_tag: None })
+    });
     (names, kind, any::<(u64, i128, Option<[u8; 32]>)>(), unix, windows, xattrs, extents).prop_map(
         |(names, kind, (size, mtime_ns, sha256), unix, windows, xattrs, extents)| {
             let (relative_path, path_bytes, link_target, link_target_bytes) = names;

@@ -95,6 +95,7 @@ fn metadata(node: &Node) -> FileMetadata {
         identity: Some(FileId { device: 1, inode: 1 }),
         links,
         allocated: 0,
+        in_cloud: false,
     }
 }
 
@@ -378,6 +379,67 @@ fn a_file_that_cannot_be_looked_at_is_not_deleted() {
     let base = ["a", "a/f", "b"].map(|path| file(path, 5, 1).1).to_vec();
     let (_, counts) = compare(base, &["r"], vec![left_out(b"a", ProblemKind::Skipped)]);
     assert_eq!(counts, Compared { not_reached: 2, deleted: 1, ..Compared::default() });
+}
+
+/// A file that is in the cloud, with another time of change than the base's.
+fn in_cloud(scanned: ScannedEntry) -> ScannedEntry {
+    let metadata = FileMetadata { ctime_ns: Some(i128::MAX / 2), in_cloud: true, ..scanned.metadata };
+    ScannedEntry { metadata, ..scanned }
+}
+
+#[test]
+fn what_the_cloud_took_from_here_is_taken_over_and_what_is_not_known_is_noted_and_not_deleted() {
+    let (a, base_a) = file("a", 5, 1);
+    let (b, base_b) = file("b", 5, 1);
+    let (c, base_c) = file("c", 5, 1);
+    let (new, _) = file("d", 5, 1);
+    let changed = ScannedEntry { metadata: FileMetadata { size: 6, ..b.metadata.clone() }, ..b };
+    let unusable =
+        Entry { extents: vec![Extent { archive: GONE, offset: 0, length: 5, at: None }], ..base_c };
+    let walk = [a, changed, c, new].map(|scanned| Walked::InCloud(in_cloud(scanned))).to_vec();
+    let (steps, counts) = compare(vec![base_a, base_b, unusable], &["r"], walk);
+    let note = |path: &str| {
+        let (relative_path, reason) = (path.to_owned(), "in the cloud, not here".to_owned());
+        Step::Problem(Problem { relative_path, kind: ProblemKind::Note, reason })
+    };
+    let taken_over = Step::Unchanged { first: 0, count: 1, bytes: 5 };
+    assert_eq!(steps, [taken_over, note("b"), note("c"), note("d")]);
+    assert_eq!(counts, Compared { unchanged: 1, not_reached: 2, ..Compared::default() });
+}
+
+#[test]
+fn what_is_in_a_folder_of_the_cloud_is_not_deleted() {
+    let base = ["a", "a/f", "a/g", "b"].map(|path| file(path, 5, 1).1);
+    let [mut folder, f, g, b] = base;
+    folder.kind = EntryKind::Directory;
+    let metadata = FileMetadata {
+        in_cloud: true,
+        ..metadata(&Node::Folder { version: 1, listed: true, content: BTreeMap::new() })
+    };
+    let walk = vec![Walked::InCloud(scanned(b"a", metadata)), Walked::Entry(file("a/g", 5, 1).0)];
+    let (steps, counts) = compare(vec![folder, f, g, b], &["r"], walk);
+    assert!(
+        matches!(
+            &steps[..],
+            [Step::Problem(problem), Step::Unchanged { first: 2, count: 1, .. }]
+                if problem.reason == "in the cloud, not here, all or part of what it contains"
+        ),
+        "{steps:?}"
+    );
+    assert_eq!(counts, Compared { unchanged: 1, not_reached: 1, deleted: 1, ..Compared::default() });
+}
+
+#[test]
+fn a_file_that_may_be_fetched_is_fetched_once() {
+    let (old, base) = file("a", 5, 1);
+    let (new, _) = file("b", 5, 1);
+    let walk = [old, new].map(|scanned| Walked::Entry(in_cloud(scanned))).to_vec();
+    let (steps, counts) = compare(vec![base], &["r"], walk);
+    assert!(matches!(
+        steps[..],
+        [Step::Unchanged { first: 0, count: 1, .. }, Step::Read { reason: Reason::New, .. }]
+    ));
+    assert_eq!((counts.unchanged, counts.new), (1, 1));
 }
 
 #[test]

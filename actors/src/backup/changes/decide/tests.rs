@@ -20,6 +20,7 @@ fn metadata() -> FileMetadata {
         identity: Some(FileId { device: 1, inode: 7 }),
         links: 1,
         allocated: 4096,
+        in_cloud: false,
     }
 }
 
@@ -58,7 +59,8 @@ fn each_change_has_its_reason() {
     assert_eq!(decided(mode), [Err(Reason::Attributes); 3]);
     let owner = |now: &mut FileMetadata, _: &mut Entry| now.unix.as_mut().unwrap().uid = 2;
     assert_eq!(decided(owner), [Err(Reason::Attributes); 3]);
-    let hidden = WindowsAttributes { attributes: WindowsAttributes::HIDDEN, created_ns: 5 };
+    let hidden =
+        WindowsAttributes { attributes: WindowsAttributes::HIDDEN, created_ns: 5, reparse_tag: None };
     let windows = |attributes: u32| {
         decided(move |now, entry| {
             (now.unix, entry.unix, entry.windows) = (None, None, Some(hidden));
