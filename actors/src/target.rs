@@ -28,6 +28,7 @@ mod naming;
 mod occupied;
 mod path;
 mod restored_files;
+mod sparse;
 mod temporary;
 
 use std::ffi::{OsStr, OsString};

@@ -91,9 +91,57 @@ fn probe(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<Range<u64
     Ok(Some(map))
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+fn sparse_map(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<Range<u64>>>> {
+    super::windows::allocated_ranges(file, size, most)
+        .map(|found| found.map(|found| map_of(found, size, most)))
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
 fn sparse_map(_: &File, _: u64, _: usize) -> io::Result<Option<Vec<Range<u64>>>> {
     Ok(None)
+}
+
+/// Where a file of `size` bytes has data, by the ranges that have room on the disk: those within it, ascending and apart. What follows
+/// the last of `most` is taken as data.
+#[cfg(any(windows, test))]
+fn map_of(allocated: impl IntoIterator<Item = Range<u64>>, size: u64, most: usize) -> Vec<Range<u64>> {
+    let mut map: Vec<Range<u64>> = Vec::new();
+    for range in allocated {
+        let from = map.last().map_or(0, |last| last.end);
+        let (start, end) = (range.start.clamp(from, size), range.end.min(size));
+        if start >= end {
+            continue;
+        }
+        match map.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => map.push(start..end),
+        }
+        if map.len() == most {
+            map.last_mut().into_iter().for_each(|last| last.end = size);
+            break;
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod pure_tests {
+    use super::*;
+
+    #[test]
+    fn ranges_become_a_map_within_the_size() {
+        let map = |ranges: &[(u64, u64)], size, most| {
+            map_of(ranges.iter().map(|&(start, end)| start..end), size, most)
+        };
+        assert_eq!(map(&[], 10, 9), []);
+        assert_eq!(map(&[(0, 4), (8, 64)], 10, 9), [0..4, 8..10]);
+        // Adjacent, repeated, out of order, beyond the end, empty.
+        assert_eq!(map(&[(0, 4), (4, 6), (2, 7), (9, 9), (8, 9), (64, 99)], 10, 9), [0..7, 8..9]);
+        assert_eq!(map(&[(0, 1), (2, 3), (4, 5)], 10, 2), [0..1, 2..10]);
+        assert_eq!(map(&[(5, 1)], 10, 9), []);
+        assert_eq!(map(&[(0, u64::MAX)], 10, 9), [Range { start: 0, end: 10 }]);
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::error::TargetError;
 use super::folder::Folder;
 use super::occupied::Occupancy;
 use super::restored_files::RestoredFiles;
+use super::sparse::{SMALLEST_HOLE, make_sparse};
 use super::temporary::{FileId, held_name};
 
 /// Where a regular file will be. May be used on another thread than the target.
@@ -62,7 +63,15 @@ impl FileDestination {
             let file = file.into_std();
             let unnamed = Unnamed { dir: dir.clone(), temporary, named: false };
             if leftovers::hold_new(&file) {
-                return Ok(FileWriter { unnamed, file, name, position: 0, restored, occupancy });
+                return Ok(FileWriter {
+                    unnamed,
+                    file,
+                    name,
+                    position: 0,
+                    is_sparse: false,
+                    restored,
+                    occupancy,
+                });
             }
         }
         let removed = io::Error::other("another program removes or locks the files that are made here");
@@ -78,6 +87,8 @@ pub struct FileWriter {
     file: File,
     name: OsString,
     position: u64,
+    /// Whether the system was told that it has holes.
+    is_sparse: bool,
     restored: RestoredFiles,
     occupancy: Occupancy,
 }
@@ -106,11 +117,20 @@ impl FileWriter {
     /// The system's own.
     pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         if at != self.position {
+            self.leave_hole(at);
             self.file.seek(SeekFrom::Start(at))?;
         }
         self.file.write_all(bytes)?;
         self.position = at + bytes.len() as u64;
         Ok(())
+    }
+
+    /// What is not written between the position and `until` takes no room, where the system has to be told so.
+    fn leave_hole(&mut self, until: u64) {
+        if !self.is_sparse && until.saturating_sub(self.position) >= SMALLEST_HOLE {
+            self.is_sparse = true;
+            make_sparse(&self.file);
+        }
     }
 
     /// Sets size and attributes, and gives the file its name. The answer lists attributes that were not applied.
@@ -119,6 +139,7 @@ impl FileWriter {
     /// [`TargetError`]; then nothing is left of the file.
     pub fn finish(mut self, entry: &Entry, size: u64) -> Result<Vec<String>, TargetError> {
         if size != self.position {
+            self.leave_hole(size);
             self.file.set_len(size).map_err(|e| TargetError::from_io("set the file's size", e))?;
         }
         let problems = Attributes::from(entry).apply_to_file(&self.file);
