@@ -20,6 +20,7 @@ pub mod backup;
 pub mod globs;
 pub mod link;
 pub mod log_shipper;
+pub mod privileges;
 pub mod progress;
 pub mod restore;
 pub mod shown;

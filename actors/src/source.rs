@@ -9,6 +9,7 @@ mod excludes;
 mod extended;
 mod handle;
 mod holes;
+mod list_keepers;
 mod metadata;
 mod names;
 pub(crate) mod raw_name;
@@ -19,7 +20,7 @@ mod source_path;
 mod stat;
 mod walk;
 #[cfg(windows)]
-mod windows;
+pub(crate) mod windows;
 
 pub use attributes::xattrs_of;
 #[cfg(unix)]
@@ -28,6 +29,7 @@ pub use excludes::{ExcludedFolder, Excludes};
 pub use extended::{Extended, extended_of};
 pub use handle::{has_content_beyond, is_transient, read_soon, read_whole};
 pub use holes::data_map;
+pub use list_keepers::ListKeepers;
 pub use metadata::{FileId, FileMetadata, SourceKind};
 pub(crate) use reparse::IN_CLOUD;
 pub use reparse::is_in_cloud;

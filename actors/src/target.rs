@@ -27,6 +27,8 @@ mod modified;
 mod naming;
 mod occupied;
 mod path;
+#[cfg(windows)]
+mod private_folder;
 mod restored_files;
 mod sparse;
 mod temporary;
@@ -301,7 +303,15 @@ impl Target {
         let (dir, name) = self.destination(entry.raw_path())?;
         let (restored, occupancy) = (self.restored.clone(), self.occupancy.clone());
         let first_mode = attributes::first_mode(entry);
-        Ok(FileDestination { dir, name, first_mode, restored, occupancy })
+        Ok(FileDestination {
+            dir,
+            name,
+            first_mode,
+            #[cfg(windows)]
+            exclusive: attributes::is_exclusive_at_first(entry),
+            restored,
+            occupancy,
+        })
     }
 
     /// Applies the attributes of folders that the restore has left and in which no file is being written.

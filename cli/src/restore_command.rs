@@ -25,6 +25,8 @@ pub(crate) struct RestoreCommand<'a> {
     pub(crate) in_place: bool,
     /// `--overwrite`, where it was given.
     pub(crate) overwrite: Option<&'static str>,
+    /// `--no-acl`.
+    pub(crate) no_acl: bool,
 }
 
 /// How the command names the policy and its store: as the command that gives it did.
@@ -87,6 +89,7 @@ impl RestoreCommand<'_> {
         // With `=`, a glob may begin with a dash.
         words.extend(self.only.iter().map(|glob| format!("--only={glob}")));
         words.extend(self.overwrite.into_iter().flat_map(|mode| ["--overwrite", mode].map(str::to_owned)));
+        words.extend(self.no_acl.then(|| "--no-acl".to_owned()));
         match self.in_place {
             true => words.push("--in-place".to_owned()),
             false => words.extend(["--out".to_owned(), out]),
@@ -111,6 +114,7 @@ mod tests {
             out: None,
             in_place: false,
             overwrite: None,
+            no_acl: false,
         };
         let output = std::process::Command::new("sh")
             .args(["-c", &format!("printf '%s\\n' {}", command.line())])
@@ -138,11 +142,12 @@ mod tests {
             out: None,
             in_place: true,
             overwrite: Some("never"),
+            no_acl: true,
         };
         let line = command.line();
         assert!(
             line.ends_with(&format!(
-                " restore --policy-id docs --store 's3://b/x y' --key {key} --overwrite never --in-place"
+                " restore --policy-id docs --store 's3://b/x y' --key {key} --overwrite never --no-acl --in-place"
             )),
             "{line}"
         );

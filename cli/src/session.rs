@@ -301,8 +301,8 @@ impl Session {
     ) -> RestoreCommand<'a> {
         let env_file = self.env_file.as_deref();
         let (only, out, in_place, overwrite) = (&[], None, false, None);
-        let (policy, without_manifest) = (policy.into(), false);
-        RestoreCommand { env_file, policy, key, without_manifest, only, out, in_place, overwrite }
+        let (policy, without_manifest, no_acl) = (policy.into(), false, false);
+        RestoreCommand { env_file, policy, key, without_manifest, only, out, in_place, overwrite, no_acl }
     }
 
     /// Says which stores are new: a disk that is not mounted looks like one. `again`: what to do once it is.

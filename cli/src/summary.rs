@@ -325,6 +325,7 @@ mod tests {
             bytes: 2048,
             fetched_bytes: 1024,
             seconds: 3.0,
+            access_lists: None,
             changed: 0,
             warnings: Vec::new(),
             warning_count: 0,

@@ -76,6 +76,7 @@ pub use intellistor_storage::catalog::ownership::Machine;
 pub use intellistor_storage::catalog::statements::Forgotten;
 pub use intellistor_storage::disk::{leftovers, shortage, trust};
 pub use intellistor_storage::keys::{Identity, OpensBackups, Recipients, UserKey};
+pub use intellistor_storage::manifest::security::SecurityDescriptor;
 pub use intellistor_storage::manifest::{
     BaseRecord, Changes, Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
 };
@@ -108,7 +109,7 @@ pub use operations::list::{BackupRow, ForgottenDetails, ForgottenRow, ListReport
 pub use operations::named_backup::NamedBackup;
 pub use operations::policies::{PoliciesReport, PolicyRow, policies};
 pub use operations::report::{
-    BackupReport, DecryptReport, Integrity, RestoreReport, VerifiedArchive, VerifyReport,
+    AccessLists, BackupReport, DecryptReport, Integrity, RestoreReport, VerifiedArchive, VerifyReport,
 };
 pub use operations::restore::options::{Destination, RestoreOptions};
 pub use operations::restore::places::{Place, restore_places};

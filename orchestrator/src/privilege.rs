@@ -19,16 +19,14 @@ pub fn keep_memory_private() {
     windows_api::report_no_memory();
 }
 
-/// Enables `SeBackupPrivilege`, with which this process reads every file, whatever its access list: Windows grants it to
-/// SYSTEM, administrators and backup operators, disabled by default. Returns whether the account has it; always false on
-/// other systems, where root needs none.
+/// Enables what lets this process read, write and give away every file whatever its access list says, as far as the account
+/// has it: Windows grants it to SYSTEM, administrators and in part to backup operators, disabled by default. Returns whether
+/// every file can be read; always false on other systems, where root needs none.
 ///
-/// To be called before a backup. Without it, files that the account may not read are skipped.
-pub fn read_everything() -> bool {
-    #[cfg(windows)]
-    return windows_api::enable().is_ok();
-    #[cfg(not(windows))]
-    false
+/// To be called before a backup or a restore. Without it, files that the account may not read are skipped, and owners are not
+/// restored.
+pub fn reach_all_files() -> bool {
+    intellistor_actors::privileges::enable().backup
 }
 
 /// Whether this process has an administrator's rights on Windows, as SYSTEM does and a console that was opened with "Run
@@ -42,12 +40,8 @@ pub fn is_elevated() -> bool {
 
 #[cfg(windows)]
 mod windows_api {
-    use windows::Win32::Foundation::{ERROR_SUCCESS, GetLastError, HANDLE, LUID};
-    use windows::Win32::Security::{
-        AdjustTokenPrivileges, GetTokenInformation, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW,
-        SE_BACKUP_NAME, SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES, TOKEN_ELEVATION, TOKEN_PRIVILEGES,
-        TOKEN_QUERY, TokenElevation,
-    };
+    use windows::Win32::Foundation::HANDLE;
+    use windows::Win32::Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation};
     use windows::Win32::System::Diagnostics::Debug::{
         SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode,
     };
@@ -87,36 +81,13 @@ mod windows_api {
         }?;
         Ok(elevation.TokenIsElevated != 0)
     }
-
-    #[expect(unsafe_code)]
-    pub(super) fn enable() -> windows::core::Result<()> {
-        let (mut raw, mut luid) = (HANDLE::default(), LUID::default());
-        // SAFETY: the pseudo handle of this process needs no closing; `raw` is a valid place for one handle.
-        unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES, &mut raw) }?;
-        // SAFETY: the handle was just opened, is valid, and is closed only by `Owned`.
-        let token = unsafe { Owned::new(raw) };
-        // SAFETY: the name is NUL-terminated and static; `luid` is valid for writes.
-        unsafe { LookupPrivilegeValueW(None, SE_BACKUP_NAME, &mut luid) }?;
-        let privileges = TOKEN_PRIVILEGES {
-            PrivilegeCount: 1,
-            Privileges: [LUID_AND_ATTRIBUTES { Luid: luid, Attributes: SE_PRIVILEGE_ENABLED }],
-        };
-        // SAFETY: the token is open with the access that this needs; the structure has the one member that it declares,
-        // and is only read; no previous state is requested. `GetLastError` comes right after, on the same thread.
-        let outcome = unsafe {
-            AdjustTokenPrivileges(*token, false, Some(&privileges), 0, None, None)?;
-            GetLastError()
-        };
-        // The call also succeeds when the account does not have the privilege.
-        if outcome == ERROR_SUCCESS { Ok(()) } else { Err(outcome.into()) }
-    }
 }
 
 #[cfg(all(test, windows))]
 mod tests {
     #[test]
     fn administrators_have_the_privilege() {
-        assert!(super::read_everything(), "under Wine everyone is an administrator");
+        assert!(super::reach_all_files(), "under Wine everyone is an administrator");
         assert!(super::is_elevated());
     }
 }

@@ -46,6 +46,8 @@ pub struct PlannerConfig {
     pub filter: Option<Box<dyn EntryFilter>>,
     /// The root of the backup to restore alone, as a backup of its own.
     pub root: Option<BackupRoot>,
+    /// Whether owners and access lists of Windows are left out.
+    pub without_access_lists: bool,
     /// Looks which files are there already; without it, all are fetched.
     pub inspector: Option<Inspector>,
     pub next: Recipient<RangePlanned>,
@@ -74,8 +76,8 @@ pub struct Planner {
 impl Planner {
     /// A planner that waits for [`Plan`].
     pub fn new(config: PlannerConfig) -> Self {
-        let PlannerConfig { manifest, archives, only, filter, root, inspector, next, progress } = config;
-        let selection = Selection::new(only, root);
+        let PlannerConfig { manifest, archives, only, filter, root, inspector, next, progress, .. } = config;
+        let selection = Selection::new(only, root).without_access_lists(config.without_access_lists);
         Self { manifest, archives, selection, filter, inspector, next: Link::new(next, 1), progress }
     }
 }
@@ -156,6 +158,7 @@ impl BackupRoot {
 pub struct Selection {
     only: Option<PathGlobs>,
     root: Option<BackupRoot>,
+    without_access_lists: bool,
     files: HashSet<u64>,
     hasher: RandomState,
 }
@@ -163,7 +166,15 @@ pub struct Selection {
 impl Selection {
     /// What the globs match, of one root or of all.
     pub fn new(only: Option<PathGlobs>, root: Option<BackupRoot>) -> Self {
-        Self { only, root, files: HashSet::new(), hasher: RandomState::new() }
+        let (files, hasher) = (HashSet::new(), RandomState::new());
+        Self { only, root, without_access_lists: false, files, hasher }
+    }
+
+    /// Whether owners and access lists of Windows are left out: everything that compares, writes and applies sees none then.
+    #[must_use]
+    pub fn without_access_lists(mut self, left_out: bool) -> Self {
+        self.without_access_lists = left_out;
+        self
     }
 
     /// Reads what is selected, in the order of the manifest. Each entry is to be [selected](Self::select), unless it is left out
@@ -193,6 +204,9 @@ impl Selection {
     /// How a selected entry is restored. A hard link whose file is restored, too, needs no content; another one
     /// becomes a file of its own.
     pub fn select(&mut self, mut entry: Entry) -> Entry {
+        if self.without_access_lists {
+            entry.security = None;
+        }
         if self.only.is_none() && self.root.is_none() {
             // Everything is restored, and the file of a link comes before the link: nothing to remember.
             if entry.kind == EntryKind::Hardlink {

@@ -100,7 +100,7 @@ impl Beneath {
     /// # Errors
     /// As [`open_file`](Self::open_file).
     pub fn extended(&mut self, source: &SourcePath) -> io::Result<Extended> {
-        Ok(Extended { xattrs: self.xattrs(source)?, security: None })
+        Ok(Extended::of_unix(self.xattrs(source)?))
     }
 
     /// In the order of their names.

@@ -7,6 +7,8 @@ use intellistor_storage::manifest::Xattr;
 use intellistor_storage::manifest::security::Security;
 
 use super::attributes::xattrs_of;
+#[cfg(windows)]
+use super::windows::security::security_of;
 
 /// Extended attributes, and on Windows owner and access list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,13 +23,17 @@ pub struct Extended {
 /// # Errors
 /// The system's.
 pub fn extended_of(file: &File) -> io::Result<Extended> {
-    Ok(Extended { xattrs: xattrs_of(file)?, security: security_of(file)? })
+    #[cfg(windows)]
+    return Ok(Extended { xattrs: xattrs_of(file)?, security: security_of(file)? });
+    #[cfg(unix)]
+    Ok(Extended::of_unix(xattrs_of(file)?))
 }
 
-#[cfg(windows)]
-use super::windows::security_of;
-
 #[cfg(unix)]
-fn security_of(_: &File) -> io::Result<Option<Security>> {
-    Ok(None)
+impl Extended {
+    /// There are no security descriptors here, other than those of tests.
+    pub(super) fn of_unix(mut xattrs: Vec<Xattr>) -> Self {
+        let security = intellistor_storage::manifest::security::simulated(&mut xattrs);
+        Self { xattrs, security }
+    }
 }

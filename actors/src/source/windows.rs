@@ -12,7 +12,7 @@ mod allocated_ranges;
 mod attribute_tag;
 mod on_disk;
 mod reparse_point;
-mod security;
+pub(super) mod security;
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -29,13 +29,15 @@ use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, GetFil
 
 pub(super) use self::allocated_ranges::allocated_ranges;
 pub(super) use self::on_disk::names_on_disk;
-pub(super) use self::security::security_of;
+use self::security::keeps_lists;
+use self::security::security_of;
+pub(crate) use self::security::{ACCESS_SYSTEM_SECURITY, AUDIT, READ_CONTROL, descriptor_of, is_denied};
 use super::extended::Extended;
 use super::metadata::{FileId, FileMetadata, SourceKind};
 use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};
 use super::source_path::SourcePath;
 
-const READ_CONTROL: u32 = 0x2_0000;
+const GENERIC_READ: u32 = 0x8000_0000;
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const OPEN_NO_RECALL: u32 = 0x0010_0000;
@@ -84,6 +86,13 @@ fn change_time(file: &File) -> Option<i128> {
     };
     let ticks = found.ok().and_then(|()| u64::try_from(info.ChangeTime).ok()).filter(|&ticks| ticks != 0);
     ticks.map(nanoseconds)
+}
+
+/// Whether the volume that a path leads to keeps access lists. One that cannot be asked counts as one that does not.
+pub(super) fn keeps_lists_at(path: &Path) -> bool {
+    let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT | OPEN_NO_RECALL;
+    let file = File::options().access_mode(0).custom_flags(flags).open(path);
+    file.is_ok_and(|file| keeps_lists(&file))
 }
 
 /// The metadata of a path, links not followed.
@@ -199,7 +208,9 @@ impl Beneath {
     /// The system's.
     pub fn extended(&mut self, source: &SourcePath) -> io::Result<Extended> {
         let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT;
-        let file = File::options().access_mode(READ_CONTROL).custom_flags(flags).open(source.as_path())?;
+        let file = security::with_audit(READ_CONTROL, |access| {
+            File::options().access_mode(access).custom_flags(flags).open(source.as_path())
+        })?;
         Ok(Extended { xattrs: Vec::new(), security: security_of(&file)? })
     }
 }
@@ -238,7 +249,11 @@ fn open(path: &Path, may_fetch: bool) -> io::Result<File> {
 fn open_with_retries(path: &Path, flags: u32) -> io::Result<File> {
     // Opened for backup, a user with the right to back up reads files whose access lists deny it.
     let flags = flags | BACKUP_SEMANTICS | SEQUENTIAL_SCAN;
-    let try_to_open = || File::options().read(true).custom_flags(flags).open(path);
+    let try_to_open = || {
+        security::with_audit(GENERIC_READ, |access| {
+            File::options().access_mode(access).custom_flags(flags).open(path)
+        })
+    };
     for wait in RETRY_DELAYS {
         match try_to_open() {
             Err(e) if is_in_use(&e) => std::thread::sleep(wait),
@@ -262,7 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         fs::write(&path, b"abc").unwrap();
-        let held = File::options().read(true).share_mode(0).open(&path, false).unwrap();
+        let held = File::options().read(true).share_mode(0).open(&path).unwrap();
         assert!(is_in_use(&open(&path, false).unwrap_err()));
         assert_eq!(metadata_at(&path).unwrap().size, 3);
         let released = std::thread::spawn(move || {
@@ -302,7 +317,7 @@ mod tests {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             fs::write(&path, b"xyz").unwrap();
-            let file = File::options().write(true).open(&path, false).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
             let nanoseconds = u64::try_from(before.mtime_ns).unwrap();
             file.set_modified(std::time::UNIX_EPOCH + Duration::from_nanos(nanoseconds)).unwrap();
             drop(file);

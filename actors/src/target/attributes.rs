@@ -10,6 +10,8 @@ mod windows;
 
 #[cfg(unix)]
 pub(super) use unix::{open_whole, set_mode, sync, unlock};
+#[cfg(windows)]
+pub(super) use values::is_exclusive_at_first;
 pub(super) use values::{Attributes, first_mode};
 #[cfg(windows)]
 pub(super) use windows::{open_whole, set_mode, sync, unlock};

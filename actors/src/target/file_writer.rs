@@ -20,6 +20,8 @@ use super::folder::Folder;
 use super::occupied::Occupancy;
 use super::restored_files::RestoredFiles;
 use super::sparse::{SMALLEST_HOLE, make_sparse};
+#[cfg(windows)]
+use super::temporary::BACKUP_SEMANTICS;
 use super::temporary::{FileId, held_name};
 
 /// Where a regular file will be. May be used on another thread than the target.
@@ -29,6 +31,9 @@ pub struct FileDestination {
     pub(super) name: OsString,
     /// The mode to create it with; the system's default without one.
     pub(super) first_mode: Option<u32>,
+    /// Whether no one else may open it before it has its attributes.
+    #[cfg(windows)]
+    pub(super) exclusive: bool,
     pub(super) restored: RestoredFiles,
     pub(super) occupancy: Occupancy,
 }
@@ -47,15 +52,24 @@ impl FileDestination {
     /// # Errors
     /// [`TargetError`].
     pub fn create(self) -> Result<FileWriter, TargetError> {
-        let Self { dir, name, first_mode, restored, occupancy } = self;
+        #[cfg(windows)]
+        let exclusive = self.exclusive;
+        let Self { dir, name, first_mode, restored, occupancy, .. } = self;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         if let Some(mode) = first_mode {
             cap_std::fs::OpenOptionsExt::mode(&mut options, mode);
         }
-        #[cfg(not(unix))]
-        let _ = first_mode;
+        #[cfg(windows)]
+        {
+            let _ = first_mode;
+            cap_std::fs::OpenOptionsExt::custom_flags(&mut options, BACKUP_SEMANTICS);
+            if exclusive {
+                // The mode of Windows: it has an inherited list yet, and shared with no one it is read by no one.
+                cap_std::fs::OpenOptionsExt::share_mode(&mut options, 0);
+            }
+        }
         for _ in 0..MOST_ATTEMPTS {
             let temporary = held_name();
             let file = wait_out(|| dir.open_with(&temporary, &options))
@@ -142,18 +156,34 @@ impl FileWriter {
             self.leave_hole(size);
             self.file.set_len(size).map_err(|e| TargetError::from_io("set the file's size", e))?;
         }
-        let problems = Attributes::from(entry).apply_to_file(&self.file);
+        let attributes = Attributes::from(entry);
+        #[cfg(unix)]
+        let problems = attributes.apply_to_file(&self.file);
+        #[cfg(windows)]
+        let path = self.unnamed.dir.path_of(&self.unnamed.temporary);
+        #[cfg(windows)]
+        let (mut problems, listed) = {
+            let mut problems = Vec::new();
+            let listed = attributes.apply_to_file(&self.file, &path, &mut problems);
+            (problems, listed)
+        };
         let identity =
             FileId::of_file(&self.file).map_err(|e| TargetError::from_io("look at the file", e))?;
         // Windows does not rename a file that is open. Elsewhere its lock keeps it from others until it has its name.
         #[cfg(windows)]
         drop(self.file);
+        #[cfg(windows)]
+        let lifted = attributes.let_rename(&path, listed);
         Failpoint::RestoreWritten.reached();
         // Whatever comes of it, the temporary name is gone then.
         self.unnamed.named = true;
         let Unnamed { dir, temporary, .. } = &self.unnamed;
         if !self.occupancy.give_name(dir, temporary, &self.name, entry)? {
             return Ok(Vec::new());
+        }
+        #[cfg(windows)]
+        if let Some(lifted) = lifted {
+            problems.extend(lifted.put_back().err());
         }
         Failpoint::RestoreNamed.reached();
         self.restored.insert(entry.raw_path(), identity);

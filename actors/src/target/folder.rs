@@ -189,8 +189,10 @@ impl Folder {
         &self.path
     }
 
-    pub(super) fn create(&self, name: &OsStr, _: bool) -> io::Result<()> {
-        std::fs::create_dir(self.path_of(name))
+    pub(super) fn create(&self, name: &OsStr, private: bool) -> io::Result<()> {
+        let path = self.path_of(name);
+        // Until it has its own list, no one else may look into what may be secret, nor into what is made in it.
+        if private { super::private_folder::create_private_folder(&path) } else { std::fs::create_dir(path) }
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {

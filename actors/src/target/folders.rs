@@ -156,7 +156,7 @@ impl Folders {
                 self.enter(parents)?;
                 self.leave_to(self.common(path));
                 if self.below.len() < path.len() {
-                    self.descend(name, attributes.has_mode())?;
+                    self.descend(name, attributes.is_private_at_first())?;
                 }
                 let dir = self.handle(path.len())?;
                 let is_kept = |key| self.kept.as_ref().is_some_and(|kept| kept.contains(&key));

@@ -3,8 +3,8 @@
 //! **In:** the entries of a backup, in the order of its manifest. **Out:** a [`Finding`] for each or, for a restore, a
 //! [`Verdict`] that the target picks up when it comes to the entry: what is whole already need not be fetched.
 //!
-//! **What counts as the same (must).** A file's size, time, mode, extended attributes and, where root looks, owner are those of
-//! the entry, and the SHA-256 of its bytes, read here and now, is the one that the manifest states. Nothing less is trusted: a
+//! **What counts as the same (must).** A file's size, time, mode, extended attributes, on Windows its access list and, where this
+//! account may give files to others, its owner are those of the entry, and the SHA-256 of its bytes, read here and now, is the one that the manifest states. Nothing less is trusted: a
 //! file that lost power while it was written may have the right size and time. A file with so many holes that its digest leaves
 //! them out is never the same.
 
@@ -274,7 +274,7 @@ pub(super) fn is_same_link(dir: &Folder, name: &OsStr, found: &Metadata, entry: 
     found.is_symlink()
         && entry.xattrs.is_empty()
         && mtime_ns(found) == Some(entry.mtime_ns)
-        && has_owner(found, entry)
+        && has_owner(dir, name, found, entry)
         && dir.read_link_contents(name).is_ok_and(|text| {
             entry.raw_link_target().is_some_and(|wanted| *raw_name::to_bytes(text.as_os_str()) == *wanted)
         })
@@ -282,7 +282,7 @@ pub(super) fn is_same_link(dir: &Folder, name: &OsStr, found: &Metadata, entry: 
 
 /// Only root restores owners.
 #[cfg(unix)]
-fn has_owner(found: &Metadata, entry: &Entry) -> bool {
+fn has_owner(_: &Folder, _: &OsStr, found: &Metadata, entry: &Entry) -> bool {
     use cap_std::fs::MetadataExt as _;
     let is_owner = |uid, gid| (found.uid(), found.gid()) == (uid, gid);
     !rustix::process::geteuid().is_root()
@@ -290,8 +290,8 @@ fn has_owner(found: &Metadata, entry: &Entry) -> bool {
 }
 
 #[cfg(not(unix))]
-fn has_owner(_: &Metadata, _: &Entry) -> bool {
-    true
+fn has_owner(dir: &Folder, name: &OsStr, _: &Metadata, entry: &Entry) -> bool {
+    Attributes::from(entry).has_link_list(dir, name)
 }
 
 impl Seen {

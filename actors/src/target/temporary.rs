@@ -14,6 +14,9 @@ use super::folder::Folder;
 
 const PREFIX: &str = ".intellistor-";
 const SUFFIX: &str = ".part";
+/// On Windows: privileges to back up and to restore count.
+#[cfg(windows)]
+pub(super) const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 
 /// An unpredictable name, so that no one can put something under it first.
 ///
@@ -122,6 +125,9 @@ pub(super) fn open_existing(dir: &Dir, name: &OsStr) -> io::Result<File> {
     // A fifo that replaced it must not block.
     #[cfg(unix)]
     cap_std::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    // Who may back up everything reads it whatever its access list says.
+    #[cfg(windows)]
+    cap_std::fs::OpenOptionsExt::custom_flags(&mut options, BACKUP_SEMANTICS);
     Ok(dir.open_with(name, &options)?.into_std())
 }
 

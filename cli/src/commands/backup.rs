@@ -45,7 +45,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     let policy = session.policy(&command.policy.policy)?;
     // Before the store is opened: it is the likelier mistake.
     policy.check_paths()?;
-    intellistor::privilege::read_everything();
+    intellistor::privilege::reach_all_files();
     let (catalog, recipients) = session.open_to_seal(&policy, &command.seal).await?;
     session.note_new_stores(&catalog.new_folders(), "back up again");
     let run = session.run_options();

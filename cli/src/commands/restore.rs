@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use indicatif::HumanCount;
 use intellistor::{
-    BackupName, Destination, Integrity, Overwrite, Place, Progress, RestoreOptions, RestoreReport,
+    AccessLists, BackupName, Destination, Integrity, Overwrite, Place, Progress, RestoreOptions,
+    RestoreReport,
 };
 use intellistor_telemetry::Escaped;
 
@@ -37,6 +38,7 @@ Nothing is written outside --out or, with --in-place, outside the paths that the
 A file that is there already is compared: what has the right size, attributes and SHA-256 is left alone and not fetched again, so \
 that an interrupted restore continues when it is repeated; anything else is replaced, also a file that was modified later: \
 `overwritten_newer` counts and names these. What the backup does not have is left alone. Look first, with --dry-run. \
+On Windows files get their owner and access list back, for which the restore must run as administrator; --no-acl leaves both out. \
 Exit code 3: some files, or some of their attributes, could not be restored (see `warnings`). \
 Files that changed while they were backed up are restored as they were read; `changed` counts them, `warnings` names them. \
 Exit code 4: files are damaged (see `damaged`).")]
@@ -60,6 +62,9 @@ pub(crate) struct Restore {
     /// What becomes of files and links that are there already
     #[arg(long, value_name = "WHEN", default_value = "if-different")]
     overwrite: OverwriteArgument,
+    /// Leave out the owners and access lists of a backup from Windows: files get those that new files have there
+    #[arg(long)]
+    no_acl: bool,
     /// Say what would be restored, overwritten and fetched; write nothing
     #[arg(long, conflicts_with = "without_manifest")]
     dry_run: bool,
@@ -102,6 +107,7 @@ impl OverwriteArgument {
 
 pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Failure> {
     let policy = session.selected_policy(&command.policy)?;
+    intellistor::privilege::reach_all_files();
     let (catalog, identity) = session.open(&policy).await?;
     let name = if command.without_manifest {
         session.choose_archive(&catalog, &policy, &command.which).await?
@@ -124,6 +130,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         overwrite: command.overwrite.mode(),
         only: command.only.only.clone(),
         without_manifest: command.without_manifest,
+        without_access_lists: command.no_acl,
         run,
     };
     let failed = |error| {
@@ -153,6 +160,7 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
             out: command.out.as_deref(),
             in_place: command.in_place,
             overwrite: command.overwrite.word(),
+            no_acl: command.no_acl,
             ..session.restore_command(&command.policy, &key)
         };
         unfinished(failure, &progress, &repeat)
@@ -163,6 +171,12 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
         session.screen.warn(
             "these are the files that this archive holds: if its backup was incremental, files that it took over from \
              earlier backups are not among them; restore the backup before it into another folder, too",
+        );
+    }
+    if report.access_lists == Some(AccessLists::Unsupported) {
+        session.screen.warn(
+            "the backup has owners and access lists of Windows, which this system has no place for: files have those of new \
+             files; --no-acl leaves them out without this line",
         );
     }
     warn_of_newer(&report, session);
@@ -286,6 +300,7 @@ mod tests {
             integrity: if damaged > 0 { Integrity::Failed } else { Integrity::Verified },
             bytes: 9,
             fetched_bytes: 10,
+            access_lists: None,
             changed: 0,
             warnings: list(warnings),
             warning_count: warnings as u64,

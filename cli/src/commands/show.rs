@@ -8,7 +8,9 @@ use std::ops::ControlFlow;
 
 use clap::Args;
 use intellistor::globs::{BadGlob, PathGlobs, suspicion};
-use intellistor::{BackupName, BaseRecord, Changes, Entry, Head, Totals, VerifiedManifest};
+use intellistor::{
+    BackupName, BaseRecord, Changes, Entry, Head, SecurityDescriptor, Totals, VerifiedManifest,
+};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -206,9 +208,22 @@ fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlo
     Ok(out.flush()?)
 }
 
+/// An entry as people and programs get to see it.
+#[derive(Serialize)]
+struct ShownEntry {
+    #[serde(flatten)]
+    entry: Entry,
+    /// Owner, group and access list of Windows, as text; the bytes are in the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sddl: Option<String>,
+}
+
 /// An entry without what only the next backup needs.
-fn shown(entry: Entry) -> Entry {
-    Entry { ctime_ns: None, inode: None, chunks: None, sketch: None, ..entry }
+fn shown(mut entry: Entry) -> ShownEntry {
+    let security = entry.security.take();
+    let sddl = security.and_then(|security| security.descriptor().map(SecurityDescriptor::sddl));
+    let entry = Entry { ctime_ns: None, inode: None, chunks: None, sketch: None, ..entry };
+    ShownEntry { entry, sddl }
 }
 
 /// A form for people.

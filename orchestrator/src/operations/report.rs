@@ -108,6 +108,18 @@ pub enum Integrity {
     Failed,
 }
 
+/// What became of owners and access lists of Windows that a backup has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLists {
+    /// They are those of the backup; a warning names each file where that is not so.
+    Restored,
+    /// They were to be left out.
+    LeftOut,
+    /// This system has none.
+    Unsupported,
+}
+
 /// A backup that was restored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RestoreReport {
@@ -142,6 +154,9 @@ pub struct RestoreReport {
     pub seconds: f64,
     /// Selected entries that changed while they were backed up: their content may mix an older and a newer state.
     pub changed: u64,
+    /// Absent where the backup has none, and for a restore from the archive alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_lists: Option<AccessLists>,
     /// Entries that could not be created, attributes that could not be applied, and entries that changed while they were
     /// backed up, with the reason; the first of each.
     pub warnings: Vec<String>,
@@ -311,6 +326,7 @@ mod tests {
             bytes: 3,
             fetched_bytes: 4,
             seconds: 0.5,
+            access_lists: None,
             changed: 0,
             warnings: vec!["w".to_owned()],
             warning_count: 1,

@@ -63,6 +63,7 @@ impl<S: ContentSink> ContentPipeline<S> {
             only: None,
             filter: self.filter,
             root: None,
+            without_access_lists: false,
             inspector: None,
             next: fetcher.clone().recipient(),
             // The operation has the totals.

@@ -37,6 +37,7 @@ pub(crate) struct RestorePipeline {
     pub(crate) only: Option<PathGlobs>,
     /// The root of the backup that goes to the target; all without one.
     pub(crate) root: Option<BackupRoot>,
+    pub(crate) without_access_lists: bool,
     pub(crate) store: SharedStore,
     pub(crate) target: Target,
     pub(crate) progress: Arc<Progress>,
@@ -84,6 +85,7 @@ impl RestorePipeline {
             only: self.only,
             filter: None,
             root: self.root,
+            without_access_lists: self.without_access_lists,
             inspector: Some(inspector),
             next: fetcher.clone().recipient(),
             progress: self.progress,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::content_digest::ContentDigest;
-use super::security::Security;
+use super::security::of_entry::Security;
 use super::sketch::Sketch;
 
 /// What kind of file an entry is.

@@ -184,8 +184,8 @@ impl VerifiedManifest {
         (self.lists.as_ref().unwrap_or(&self.documents.document), self.entries_at)
     }
 
-    /// The descriptors that its entries name.
-    pub(super) fn security(&self) -> &SecurityTable {
+    /// The descriptors that its entries name, those of Windows' owners and access lists.
+    pub fn security(&self) -> &SecurityTable {
         &self.security
     }
 

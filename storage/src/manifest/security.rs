@@ -6,7 +6,9 @@
 //! | `acl`, `ace`, `sid` | the structures inside, borrowed from those bytes |
 //! | `sddl` | the descriptor as text |
 //! | `row` | a line of a manifest's list `"security"`, and the id that entries name it by |
+//! | `applied` | what of a descriptor is to be set where another one was found |
 //! | `of_entry`, `table` | an entry's descriptor, and the rows of a manifest, each once |
+//! | `simulated` | descriptors on other systems, in tests |
 //! | `malformed` | what is wrong with bytes that are no descriptor |
 //!
 //! Everything is plain Rust over bytes and the same on every system: a backup of Windows is listed and checked on Linux.
@@ -17,14 +19,16 @@
 
 mod ace;
 mod acl;
+mod applied;
 mod descriptor;
 #[cfg(test)]
 mod fixtures;
 mod malformed;
-mod of_entry;
+pub(in crate::manifest) mod of_entry;
 mod row;
 mod sddl;
 mod sid;
+mod simulated;
 mod table;
 
 pub use ace::{Ace, AceBody, ObjectTypes};
@@ -34,4 +38,5 @@ pub use malformed::{AceFault, AclFault, Component, MalformedDescriptor, SidFault
 pub use of_entry::Security;
 pub use row::{BadSecurityRow, SecurityId, SecurityRow};
 pub use sid::Sid;
+pub use simulated::{ATTRIBUTE as SIMULATED_ATTRIBUTE, simulated};
 pub use table::SecurityTable;

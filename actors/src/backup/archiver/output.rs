@@ -11,6 +11,7 @@ use crate::backup::archiver::frame_writer::{FrameWriter, StopReason};
 use crate::backup::archiver::run_content::member_offset;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::backup::links::LinkTable;
+use crate::privileges;
 use crate::source::{self, Beneath, FileMetadata, ScannedEntry};
 
 /// The tar stream, and the files of this machine.
@@ -109,6 +110,11 @@ fn reason(action: &str, e: &io::Error) -> String {
         _ if source::is_replaced(e) => {
             "it, or a folder that it was in, was replaced by a link or a file after the scan".to_owned()
         }
+        // As administrator it is read whatever its list says, so that this is for those who are not.
+        io::ErrorKind::PermissionDenied if cfg!(windows) && !privileges::held().backup => format!(
+            "cannot {action} it: {e}; its access list denies it to this account: back up as administrator, as SYSTEM or as a \
+             backup operator"
+        ),
         _ => format!("cannot {action} it: {e}"),
     }
 }

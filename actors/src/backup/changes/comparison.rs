@@ -7,7 +7,7 @@ use intellistor_storage::manifest::{Entry, EntryKind, ProblemKind};
 use intellistor_storage::state::Compared;
 
 use super::base_cursor::BaseCursor;
-use super::decide::{Rules, decide, is_of_kind};
+use super::decide::{Rules, decide, is_of_kind, lacks_access_list};
 use super::reason::Reason;
 use super::step::Step;
 use super::walk_order::{WalkOrder, is_within};
@@ -19,11 +19,15 @@ pub(super) const MOST_IN_RUN: u64 = 1 << 16;
 /// Gives an entry of the base this backup's numbers of archives; the reason why it cannot be taken over, if there is one.
 pub(super) type TakeOver = Box<dyn Fn(&mut Entry) -> Result<(), Reason>>;
 
+/// Whether a file that was found has an access list of Windows.
+pub(super) type HasList = Box<dyn FnMut(&ScannedEntry) -> bool>;
+
 /// A walk that is being compared.
 pub(super) struct Comparison<I> {
     base: BaseCursor<I>,
     take_over: TakeOver,
     rules: Rules,
+    has_list: HasList,
     /// Unchanged entries that follow each other, and were not sent yet.
     run: Option<Run>,
     /// Folders around here that could not be listed, or not all of them, outermost first.
@@ -56,12 +60,14 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
         order: WalkOrder,
         take_over: TakeOver,
         rules: Rules,
+        has_list: HasList,
         base_files: u64,
     ) -> Result<Self> {
         Ok(Self {
             base: BaseCursor::new(entries, order)?,
             take_over,
             rules,
+            has_list,
             run: None,
             unlisted: Vec::new(),
             counts: Compared { base_files, ..Compared::default() },
@@ -96,7 +102,11 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
             return Ok(());
         };
         let usable = (self.take_over)(&mut entry);
-        match decide(&scanned.metadata, &entry, self.rules).and(usable) {
+        let mut decided = decide(&scanned.metadata, &entry, self.rules).and(usable);
+        if decided.is_ok() && lacks_access_list(&scanned.metadata, &entry) && (self.has_list)(&scanned) {
+            decided = Err(Reason::Attributes);
+        }
+        match decided {
             Ok(()) => {
                 self.counts.unchanged += u64::from(scanned.metadata.kind != SourceKind::Directory);
                 let is_file = scanned.metadata.kind == SourceKind::File;

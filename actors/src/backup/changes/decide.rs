@@ -61,6 +61,12 @@ pub(super) fn decide(metadata: &FileMetadata, base: &Entry, rules: Rules) -> Res
     }
 }
 
+/// Whether the base has an entry of Windows without owner and access list, as older programs wrote it. Where the file has them, it
+/// is read again, once.
+pub(super) fn lacks_access_list(metadata: &FileMetadata, base: &Entry) -> bool {
+    metadata.windows.is_some() && base.windows.is_some() && base.security.is_none()
+}
+
 /// Whether the base has a file, folder or link where the walk found one.
 pub(super) fn is_of_kind(kind: SourceKind, base: EntryKind) -> bool {
     match base {

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum DetectChanges {
     /// Size, time of modification, mode and owner, and what programs cannot put back: time of change and inode; on
-    /// Windows its change time and file id.
+    /// Windows its change time, which NTFS sets for another access list, too, and file id.
     #[default]
     Ctime,
     /// Size, time of modification, mode and owner: for file systems that make up the others anew each time. A file whose
-    /// content changed while size and time were put back is not noticed, nor are extended attributes alone.
+    /// content changed while size and time were put back is not noticed, nor are extended attributes or access lists
+    /// alone.
     Mtime,
     /// Every file is read. What the base has of its content is not stored again.
     Content,

@@ -172,6 +172,7 @@ impl Backup {
                 only,
                 filter: None,
                 root: None,
+                without_access_lists: false,
                 inspector: None,
                 next: fetcher.clone().recipient(),
                 progress: progress.clone(),

@@ -13,7 +13,7 @@ use windows::Win32::Foundation::HANDLE;
 use windows::Win32::System::IO::DeviceIoControl;
 use windows::Win32::System::Ioctl::FSCTL_SET_REPARSE_POINT;
 
-use super::windows::{BACKUP_SEMANTICS, OPEN_REPARSE_POINT};
+use super::windows::security::{BACKUP_SEMANTICS, OPEN_REPARSE_POINT};
 use crate::source::raw_name;
 use crate::source::reparse_data::{Target, encode};
 

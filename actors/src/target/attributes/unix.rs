@@ -24,7 +24,7 @@ impl Attributes {
     pub(in crate::target) fn of_dir(dir: &Dir) -> Option<Self> {
         let found = rustix::fs::fstat(dir).ok()?;
         let mtime_ns = i128::from(found.st_mtime) * NANOS + i128::from(found.st_mtime_nsec);
-        Some(Self { unix: None, windows: None, xattrs: Vec::new(), mtime_ns })
+        Some(Self { unix: None, windows: None, xattrs: Vec::new(), security: None, mtime_ns })
     }
 
     /// Applies all to a file that has no name of its own yet.

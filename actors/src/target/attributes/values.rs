@@ -1,14 +1,18 @@
 //! The attributes of an entry, before they are applied.
 
+use intellistor_storage::manifest::security::Security;
 use intellistor_storage::manifest::{Entry, UnixAttributes, WindowsAttributes, Xattr};
 
-/// Owner, mode, extended attributes and time. Applying them returns what could not be applied, and why.
+/// Owner, mode, access list, extended attributes and time. Applying them returns what could not be applied, and why.
 #[derive(Debug)]
 pub(in crate::target) struct Attributes {
+    #[cfg_attr(windows, expect(dead_code, reason = "nothing here can hold them"))]
     pub(super) unix: Option<UnixAttributes>,
     #[cfg_attr(unix, expect(dead_code, reason = "nothing here can hold them"))]
     pub(super) windows: Option<WindowsAttributes>,
     pub(super) xattrs: Vec<Xattr>,
+    #[cfg_attr(unix, expect(dead_code, reason = "nothing here can hold it"))]
+    pub(super) security: Option<Security>,
     pub(super) mtime_ns: i128,
 }
 
@@ -18,9 +22,17 @@ impl From<&Entry> for Attributes {
             unix: entry.unix.clone(),
             windows: entry.windows,
             xattrs: entry.xattrs.clone(),
+            security: entry.security.clone(),
             mtime_ns: entry.mtime_ns,
         }
     }
+}
+
+/// Whether a file is to be opened by no one else until it has its attributes: on Windows where it gets an access list, since until
+/// then it has what it inherits, which may let in more people.
+#[cfg(windows)]
+pub(in crate::target) fn is_exclusive_at_first(entry: &Entry) -> bool {
+    entry.security.is_some()
 }
 
 /// The mode to create a file with. Until the file has its owner and its attributes, among them an access list, no one may
@@ -37,8 +49,12 @@ pub(in crate::target) fn first_mode(entry: &Entry) -> Option<u32> {
 }
 
 impl Attributes {
-    /// Whether a mode will be applied; without one the system's default must stay.
-    pub(in crate::target) fn has_mode(&self) -> bool {
-        self.unix.is_some()
+    /// Whether a folder's own mode, or on Windows its access list, will be applied, so that until then it may be closed to others;
+    /// without one the system's default must stay.
+    pub(in crate::target) fn is_private_at_first(&self) -> bool {
+        #[cfg(unix)]
+        return self.unix.is_some();
+        #[cfg(windows)]
+        self.security.is_some()
     }
 }

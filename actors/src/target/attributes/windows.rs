@@ -1,4 +1,9 @@
-//! Attributes on Windows: its attribute bits, and the times of creation and of last modification.
+//! Attributes on Windows: owner and access list, the attribute bits, and the times of creation and of last modification.
+//!
+//! The list is set before bits and times: setting it is a change, though none of these. A file or folder that is read-only still
+//! takes a list.
+
+pub(super) mod security;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -12,14 +17,14 @@ use intellistor_storage::manifest::WindowsAttributes;
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, SetFileInformationByHandle};
 
+use self::security::{BACKUP_SEMANTICS, Lifted, Listed, OPEN_REPARSE_POINT};
 use super::reparse_point;
 use super::values::Attributes;
+use crate::privileges;
 use crate::target::folder::Folder;
 
 const NORMAL: u32 = 0x80;
 const WRITE_ATTRIBUTES: u32 = 0x100;
-pub(super) const BACKUP_SEMANTICS: u32 = 0x0200_0000;
-pub(super) const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 /// Links may be made by administrators, and by everyone in developer mode.
 const PRIVILEGE_NOT_HELD: i32 = 1314;
 /// 1601 to 1970 in units of 100 ns.
@@ -31,12 +36,38 @@ impl Attributes {
         use std::os::windows::fs::MetadataExt as _;
         let ticks = fs::symlink_metadata(dir.path()).ok()?.last_write_time();
         let mtime_ns = (i128::from(ticks) - EPOCH) * 100;
-        Some(Self { unix: None, windows: None, xattrs: Vec::new(), mtime_ns })
+        Some(Self { unix: None, windows: None, xattrs: Vec::new(), security: None, mtime_ns })
     }
 
-    /// Applies all to a file that has no name of its own yet.
-    pub(in crate::target) fn apply_to_file(&self, file: &File) -> Vec<String> {
-        self.apply(Ok(file), 0)
+    /// Applies all to a file that has no name of its own yet, only a temporary one. Gives what [`let_rename`](Self::let_rename)
+    /// needs.
+    pub(in crate::target) fn apply_to_file(
+        &self,
+        file: &File,
+        path: &Path,
+        problems: &mut Vec<String>,
+    ) -> Option<Listed> {
+        let listed = self.apply_list(path, problems);
+        problems.extend(self.apply(Ok(file), 0));
+        listed
+    }
+
+    /// Where the list that a file was just given does not let this account rename it, lifts the list until it has its name. To be
+    /// called when the file is not open any more. Who may write whatever a list says needs none of this.
+    pub(in crate::target) fn let_rename(&self, path: &Path, listed: Option<Listed>) -> Option<Lifted> {
+        let wanted = self.security.as_ref()?.descriptor()?;
+        listed.filter(|_| !privileges::held().restore).and_then(|listed| Lifted::of(path, listed, wanted))
+    }
+
+    fn apply_list(&self, path: &Path, problems: &mut Vec<String>) -> Option<Listed> {
+        let wanted = self.security.as_ref()?.descriptor()?;
+        security::apply(path, wanted, problems)
+    }
+
+    /// Whether a link has the owner and the access list that it should have.
+    pub(in crate::target) fn has_link_list(&self, dir: &Folder, name: &OsStr) -> bool {
+        let wanted = self.security.as_ref().and_then(|security| security.descriptor());
+        wanted.is_none_or(|wanted| security::is_that_of_link(&dir.path_of(name), wanted))
     }
 
     /// Whether a file has all of them. Extended attributes have no place here.
@@ -51,16 +82,30 @@ impl Attributes {
                     && (ticks(windows.created_ns).is_none()
                         || is_time(windows.created_ns, found.creation_time()))
             })
+            && self
+                .security
+                .as_ref()
+                .and_then(|security| security.descriptor())
+                .is_none_or(|wanted| security::is_that_of(file, wanted))
     }
 
     /// Applies all to a folder.
     pub(in crate::target) fn apply_to_dir(&self, dir: &Folder, _: &mut dyn FnMut(u32)) -> Vec<String> {
-        self.apply(to_write_attributes(dir.path()).as_ref(), WindowsAttributes::DIRECTORY)
+        self.apply_by_path(dir.path(), WindowsAttributes::DIRECTORY)
     }
 
     /// Applies all to a link itself.
     pub(in crate::target) fn apply_to_symlink(&self, dir: &Folder, name: &OsStr) -> Vec<String> {
-        self.apply(to_write_attributes(&dir.path_of(name)).as_ref(), 0)
+        self.apply_by_path(&dir.path_of(name), 0)
+    }
+
+    /// The handle for bits and times comes first: the list may deny it.
+    fn apply_by_path(&self, path: &Path, kind: u32) -> Vec<String> {
+        let file = to_write_attributes(path);
+        let mut problems = Vec::new();
+        self.apply_list(path, &mut problems);
+        problems.extend(self.apply(file.as_ref(), kind));
+        problems
     }
 
     /// Makes a link with any text. The system wants to know what it leads to: where the backup does not say so, what is

@@ -88,7 +88,7 @@ pub(crate) fn record_unread(agent: &Agent, policy: &Path, failure: &Failure) {
 
 async fn back_up(command: &Run, policy: &Policy, agent: &Agent, session: &Session) -> Result<Done, Failure> {
     let (catalog, recipients) = open(policy, agent, &command.seal, session).await?;
-    intellistor::privilege::read_everything();
+    intellistor::privilege::reach_all_files();
     let run = session.run_options();
     session.note_limits(policy);
     let meter = Meter::start(&session.screen, "backing up", run.progress.clone());

@@ -125,7 +125,7 @@ pub(crate) async fn run(command: Serve, session: &Session) -> Result<Done, Failu
     let Serve { policies: folder, seal, out, at_once, metrics } = command;
     let runner = AgentRunner { agent, session: session.clone(), copy_to: out, seal, metrics };
     let options = ServeOptions { folder, at_once, cancel: session.cancel.clone() };
-    intellistor::privilege::read_everything();
+    intellistor::privilege::reach_all_files();
     zone::warn(&session.screen);
     session.screen.note(format_args!("serving the policies in {}", options.folder.display()));
     let served = serve(options, Local::now, Arc::new(runner)).await;

@@ -81,6 +81,7 @@ pub(crate) async fn restore(
         let pipeline = RestorePipeline {
             target,
             root,
+            without_access_lists: options.without_access_lists,
             archives: archives.clone(),
             manifest: manifest.clone(),
             only: only.clone(),
@@ -94,5 +95,6 @@ pub(crate) async fn restore(
     if extracted.damaged_count > 0 {
         check_archive_header(catalog, identity, name).await?;
     }
-    options.report(name, only.as_ref(), extracted, changed, places, started)
+    let report = options.report(name, only.as_ref(), extracted, changed, places, started)?;
+    Ok(RestoreReport { access_lists: options.access_lists(&manifest), ..report })
 }

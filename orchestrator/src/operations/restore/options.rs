@@ -7,11 +7,12 @@ use intellistor_actors::globs::{self, PathGlobs};
 use intellistor_actors::restore::extractor::extracted::Extracted;
 use intellistor_actors::target::{Overwrite, Target};
 use intellistor_storage::catalog::layout::BackupName;
+use intellistor_storage::manifest::VerifiedManifest;
 use intellistor_telemetry::trace;
 
 use crate::error::{Error, Result};
 use crate::operations::changed_entries::ChangedEntries;
-use crate::operations::report::{Integrity, RestoreReport, with_rest};
+use crate::operations::report::{AccessLists, Integrity, RestoreReport, with_rest};
 use crate::operations::run_options::RunOptions;
 
 /// Where to restore to; nothing outside it is written.
@@ -34,6 +35,8 @@ pub struct RestoreOptions {
     pub only: Vec<String>,
     /// Read the archive alone, from its first byte to its last: for a backup whose manifest is lost.
     pub without_manifest: bool,
+    /// Files get no owner and no access list of the backup, but those that new files have where they are restored.
+    pub without_access_lists: bool,
     pub run: RunOptions,
 }
 
@@ -50,7 +53,8 @@ impl RestoreOptions {
 
     fn new(destination: Destination) -> Self {
         let (overwrite, run) = (Overwrite::default(), RunOptions::default());
-        Self { destination, overwrite, only: Vec::new(), without_manifest: false, run }
+        let (without_manifest, without_access_lists) = (false, false);
+        Self { destination, overwrite, only: Vec::new(), without_manifest, without_access_lists, run }
     }
 
     /// What becomes of files that are there already.
@@ -74,6 +78,13 @@ impl RestoreOptions {
         self
     }
 
+    /// Without owners and access lists of Windows.
+    #[must_use]
+    pub fn without_access_lists(mut self) -> Self {
+        self.without_access_lists = true;
+        self
+    }
+
     /// The selection; `None` for everything. Names from Windows are matched without case.
     pub(crate) fn globs(&self, of_windows: bool) -> Result<Option<PathGlobs>> {
         Ok(match of_windows {
@@ -81,6 +92,16 @@ impl RestoreOptions {
             true => Some(PathGlobs::ignoring_case(&self.only)?),
             false => Some(PathGlobs::new(&self.only)?),
         })
+    }
+
+    /// What becomes of the access lists that a backup has.
+    pub(super) fn access_lists(&self, manifest: &VerifiedManifest) -> Option<AccessLists> {
+        match manifest.security().is_empty() {
+            true => None,
+            false if self.without_access_lists => Some(AccessLists::LeftOut),
+            false if cfg!(windows) => Some(AccessLists::Restored),
+            false => Some(AccessLists::Unsupported),
+        }
     }
 
     /// The error of a selection that selects nothing.
@@ -130,6 +151,7 @@ impl RestoreOptions {
             changed: changed.count,
             warnings: [with_rest(warnings, warning_count), changed.warnings()].concat(),
             warning_count,
+            access_lists: None,
             damaged: with_rest(damaged, damaged_count),
             damaged_count,
             trace_id: trace::current_id(),

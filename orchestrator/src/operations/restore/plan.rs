@@ -102,17 +102,19 @@ pub async fn plan_restore(
     let (options, backup) = (options.clone(), name.clone());
     let compared = move || {
         let mut planner = PlanBuilder::new(&options, backup, &archives);
+        let select =
+            |only, root| Selection::new(only, root).without_access_lists(options.without_access_lists);
         match (&options.destination, &places) {
             (Destination::Folder(out), _) => {
                 planner.plan.out = Some(out.clone());
                 let inspector = Inspector::of(out)
                     .map_err(|e| Error::Target { out: out.clone(), reason: e.to_string() })?;
-                planner.compare(&manifest, Selection::new(only, None), inspector)?;
+                planner.compare(&manifest, select(only, None), inspector)?;
             }
             (_, places) => {
                 for Place { path, folder, root } in places.iter().flatten() {
                     planner.plan.places.push(path.clone());
-                    let selection = Selection::new(only.clone(), Some(root.clone()));
+                    let selection = select(only.clone(), Some(root.clone()));
                     let inspector = Inspector::of_place(folder)
                         .map_err(|e| Error::Place { place: folder.clone(), reason: e.to_string() })?;
                     planner.compare(&manifest, selection, inspector)?;

@@ -58,6 +58,7 @@ pub(crate) async fn restore(
         return Err(Error::NotInPlace { backup_id: name.backup_id.clone(), reason });
     };
     let (overwrite, progress) = (options.overwrite, options.run.progress.clone());
+    let with_access_lists = !options.without_access_lists;
     let read = async |pass: Box<dyn FnOnce(Archive) -> Result<Salvage> + Send>| {
         let (key, backup) = (identity.clone(), name.clone());
         stream::read_archive(catalog.store.clone(), name.archive_key(), options.run.clone(), move |source| {
@@ -66,7 +67,10 @@ pub(crate) async fn restore(
         .await
     };
     // Nothing is written before the archive was found to be this backup's.
-    let first = move |archive| Salvage::new(out, overwrite, wanted, progress)?.restore_selected(archive);
+    let first = move |archive| {
+        let salvage = Salvage::new(out, overwrite, wanted, progress)?;
+        Salvage { with_access_lists, ..salvage }.restore_selected(archive)
+    };
     let mut salvage = read(Box::new(first)).await?;
     while salvage.deferred.is_waiting() {
         salvage = read(Box::new(move |archive| salvage.restore_deferred(archive))).await?;
@@ -83,6 +87,7 @@ struct Salvage {
     target: Target,
     out: PathBuf,
     only: Option<PathGlobs>,
+    with_access_lists: bool,
     extracted: Extracted,
     progress: Arc<Progress>,
     /// Entries that were selected without the file that has their content.
@@ -100,11 +105,13 @@ impl Salvage {
     ) -> Result<Self> {
         let target = open_target(&out, overwrite)?;
         let (extracted, deferred) = (Extracted::default(), Deferred::default());
-        Ok(Self { target, out, only, extracted, progress, deferred, position: String::new() })
+        let (with_access_lists, position) = (true, String::new());
+        Ok(Self { target, out, only, with_access_lists, extracted, progress, deferred, position })
     }
 
     fn restore_selected(mut self, archive: Archive) -> Result<Self> {
         let read = for_each(archive, |Member { mut entry, ranges, is_copy }, content| {
+            entry.security = entry.security.filter(|_| self.with_access_lists);
             self.position = format!("{} and what follows it in the archive", entry.relative_path);
             if self.only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
                 return Ok(());
@@ -170,7 +177,8 @@ impl Salvage {
     /// and those that wait for a copy, which waits for its file.
     fn restore_deferred(mut self, archive: Archive) -> Result<Self> {
         let mut pass = self.deferred.begin_pass();
-        let read = for_each(archive, |Member { entry, ranges, is_copy }, content| {
+        let read = for_each(archive, |Member { mut entry, ranges, is_copy }, content| {
+            entry.security = entry.security.filter(|_| self.with_access_lists);
             if is_copy {
                 self.deferred.wait_for_content_of(pass.take(entry.raw_path()), &entry);
             } else if entry.kind == EntryKind::File

@@ -13,11 +13,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_bytes::ByteBuf;
-use sha2::{Digest as _, Sha256};
 
 use super::acl::{Acl, AclState};
 use super::malformed::{Component, MalformedDescriptor};
-use super::row::SecurityId;
 use super::sid::Sid;
 
 const HEADER_BYTES: usize = 20;
@@ -68,7 +66,7 @@ impl SecurityDescriptor {
     /// The first thing that is wrong with them.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, MalformedDescriptor> {
         if bytes.len() > Self::MOST_BYTES {
-            return Err(MalformedDescriptor::TooLong { bytes: bytes.len() });
+            return Err(MalformedDescriptor::TooLong { bytes: bytes.len(), most: Self::MOST_BYTES });
         }
         let &[revision, ..] = bytes.first_chunk::<HEADER_BYTES>().ok_or(MalformedDescriptor::Cut)?;
         if revision != 1 {
@@ -168,11 +166,10 @@ impl SecurityDescriptor {
         self.laid_out(self.control() & !Self::OF_SACL, AclState::Absent)
     }
 
-    /// What a manifest names it by: the same for all that have the same canonical form.
-    #[must_use]
-    pub fn id(&self) -> SecurityId {
-        let digest = Sha256::digest(self.normalized().as_bytes());
-        SecurityId(*digest.first_chunk().expect("SHA-256 has 32 bytes"))
+    /// The same parts with other bits, which must say that the same lists are there.
+    pub(super) fn with_control(mut self, control: u16) -> Self {
+        self.bytes[2..4].copy_from_slice(&control.to_le_bytes());
+        self
     }
 
     fn laid_out(&self, control: u16, sacl: AclState<'_>) -> Self {

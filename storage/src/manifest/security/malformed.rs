@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::descriptor::SecurityDescriptor;
-
 /// One of the four that a descriptor's header has an offset of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
@@ -28,11 +26,8 @@ impl fmt::Display for Component {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedDescriptor {
     /// Occurs when there are more bytes than any descriptor needs.
-    #[error(
-        "the security descriptor has {bytes} bytes, and the longest has {}",
-        SecurityDescriptor::MOST_BYTES
-    )]
-    TooLong { bytes: usize },
+    #[error("the security descriptor has {bytes} bytes, and the longest has {most}")]
+    TooLong { bytes: usize, most: usize },
     /// Occurs when there are fewer bytes than a header has.
     #[error("the security descriptor is shorter than its header")]
     Cut,

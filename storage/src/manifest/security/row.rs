@@ -11,6 +11,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 use super::descriptor::SecurityDescriptor;
 use super::malformed::MalformedDescriptor;
@@ -23,6 +24,15 @@ pub struct SecurityId(#[serde(with = "crate::text::hex_array")] pub [u8; 16]);
 impl fmt::Display for SecurityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl SecurityDescriptor {
+    /// What a manifest names it by: the same for all that have the same canonical form.
+    #[must_use]
+    pub fn id(&self) -> SecurityId {
+        let digest = Sha256::digest(self.normalized().as_bytes());
+        SecurityId(*digest.first_chunk().expect("SHA-256 has 32 bytes"))
     }
 }
 

@@ -25,7 +25,9 @@ pub struct SecurityTable {
 }
 
 impl SecurityTable {
-    pub(in crate::manifest) fn is_empty(&self) -> bool {
+    /// Whether there are none, as in every backup of another system.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
@@ -148,5 +150,15 @@ mod tests {
         let before = entry.clone();
         table.name(&mut entry);
         assert_eq!((entry, table.is_empty()), (before, true));
+    }
+
+    #[test]
+    fn more_rows_than_two_full_tables_have_are_refused() {
+        let mut table = SecurityTable { bytes: 2 * MOST_BYTES, ..SecurityTable::default() };
+        assert!(table.read(SecurityRow::new(&descriptor(1))).is_err());
+        let mut table = SecurityTable::default();
+        let most = u32::try_from(2 * MOST_ROWS).unwrap();
+        assert!((0..=most).all(|n| table.read(SecurityRow::new(&descriptor(n))).is_ok()));
+        assert!(table.read(SecurityRow::new(&descriptor(most + 1))).is_err());
     }
 }

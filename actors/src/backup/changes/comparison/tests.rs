@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use intellistor_storage::manifest::{Extent, Problem};
+use intellistor_storage::manifest::security::SecurityDescriptor;
+use intellistor_storage::manifest::{Extent, Problem, WindowsAttributes};
 use proptest::prelude::*;
 
 use super::*;
@@ -144,6 +145,8 @@ fn compare(base: Vec<Entry>, roots: &[&str], walked: Vec<Walked>) -> (Vec<Step>,
         WalkOrder::of(&roots),
         Box::new(take_over),
         rules,
+        // As where every volume keeps access lists.
+        Box::new(|_| true),
         0,
     )
     .unwrap();
@@ -462,13 +465,49 @@ fn a_run_has_an_end() {
 }
 
 #[test]
+fn what_the_base_has_without_its_access_list_is_read_again_once_and_only_where_there_are_lists() {
+    let windows = Some(WindowsAttributes { attributes: 32, created_ns: 1, ..Default::default() });
+    let (mut found, mut before) = file("f", 5, 1);
+    let of_unix = compare(vec![before.clone()], &["r"], vec![Walked::Entry(found.clone())]);
+    assert_eq!(of_unix.1.unchanged, 1, "no backup of another system has lists");
+    (found.metadata.windows, before.windows) = (windows, windows);
+    let again = |base: &Entry| compare(vec![base.clone()], &["r"], vec![Walked::Entry(found.clone())]).0;
+    let asked = Step::Read {
+        scanned: found.clone(),
+        reason: Reason::Attributes,
+        before: Some(Box::new(before.clone())),
+    };
+    assert_eq!(again(&before), [asked]);
+    let with_list = Entry { security: Some(SecurityDescriptor::private().into()), ..before.clone() };
+    assert_eq!(again(&with_list), [Step::Unchanged { first: 0, count: 1, bytes: 5 }]);
+
+    let mut asked = 0;
+    let mut kept_nowhere = Comparison::new(
+        [Ok(before)].into_iter(),
+        WalkOrder::default(),
+        Box::new(take_over),
+        Rules::new(DetectChanges::Ctime, 1_000_000),
+        Box::new(move |_| {
+            asked += 1;
+            assert_eq!(asked, 1);
+            false
+        }),
+        1,
+    )
+    .unwrap();
+    kept_nowhere.step(Walked::Entry(found), |step| panic!("{step:?}")).unwrap();
+    assert_eq!(kept_nowhere.finish(|_| {}).unwrap().unchanged, 1, "as on FAT");
+}
+
+#[test]
 fn a_million_unchanged_entries_are_few_steps() {
     let count = 1_000_000_u64;
     let rules = Rules::new(DetectChanges::Ctime, 1_000_000);
     let path = |i: u64| format!("folder {:04}/file {i:07}", i / 1_000);
     let entries = (0..count).map(|i| Ok(file(&path(i), 5, 1).1));
     let mut comparison =
-        Comparison::new(entries, WalkOrder::default(), Box::new(take_over), rules, count).unwrap();
+        Comparison::new(entries, WalkOrder::default(), Box::new(take_over), rules, Box::new(|_| true), count)
+            .unwrap();
     let (mut steps, mut unchanged) = (0, 0);
     let mut out = |step| {
         let Step::Unchanged { count, .. } = step else { panic!("{step:?}") };

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::manifest::security::fixtures::{self, Parts as Layout, ace, acl, plain_ace, sid};
@@ -101,7 +102,10 @@ fn headers_that_are_none_are_refused() {
     assert_eq!(refusal(changed(0, &[2])), MalformedDescriptor::Revision { found: 2 });
     assert_eq!(refusal(changed(2, &[0x04, 0x14])), MalformedDescriptor::NotSelfRelative);
     let bytes = SecurityDescriptor::MOST_BYTES + 1;
-    assert_eq!(refusal(vec![1; bytes]), MalformedDescriptor::TooLong { bytes });
+    assert_eq!(
+        refusal(vec![1; bytes]),
+        MalformedDescriptor::TooLong { bytes, most: SecurityDescriptor::MOST_BYTES }
+    );
 }
 
 #[test]
