@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Arguments in PowerShell, `@('a', $b)`; a variable stands for some text.
+    /// Arguments in PowerShell, `@('a', $b)`; a variable is any text.
     fn powershell_arguments(list: &str) -> Vec<&str> {
         let words = list.split(',').map(str::trim);
         words

@@ -54,7 +54,7 @@ $ErrorActionPreference = 'Stop'
 $script:Rows = New-Object System.Collections.ArrayList
 $script:Notes = New-Object System.Collections.ArrayList
 
-# Neither the machine nor an account is to be told from the report.
+# The report is to identify neither the machine nor an account.
 function Hide-Names([string] $Text) {
     $Text = $Text -replace 'S-1-5-21-\d+-\d+-\d+', 'S-1-5-21-*'
     foreach ($name in $env:COMPUTERNAME, $env:USERDOMAIN, $env:USERDNSDOMAIN, $env:USERNAME) {
