@@ -101,7 +101,7 @@ pub struct FileWriter {
     file: File,
     name: OsString,
     position: u64,
-    /// Whether the system was told that it has holes.
+    /// Whether the system knows that it has holes.
     is_sparse: bool,
     restored: RestoredFiles,
     occupancy: Occupancy,
@@ -139,7 +139,7 @@ impl FileWriter {
         Ok(())
     }
 
-    /// What is not written between the position and `until` takes no room, where the system has to be told so.
+    /// What is not written between the position and `until` takes no room, where the system leaves no holes by itself.
     fn leave_hole(&mut self, until: u64) {
         if !self.is_sparse && until.saturating_sub(self.position) >= SMALLEST_HOLE {
             self.is_sparse = true;
