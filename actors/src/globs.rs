@@ -134,6 +134,11 @@ pub fn literal(relative_path: &str) -> String {
 
 /// Why no file that a policy or a backup can name is what a pattern means, and what to write instead.
 pub fn mistake(pattern: &str) -> Option<String> {
+    mistake_on(pattern, cfg!(windows))
+}
+
+/// On Windows no name has `*` or `?`, so that a backslash before one was meant as a separator.
+fn mistake_on(pattern: &str, windows: bool) -> Option<String> {
     let quoted = |text: &str| format!("write {text:?}");
     let has_drive =
         matches!(pattern.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
@@ -160,7 +165,11 @@ pub fn mistake(pattern: &str) -> Option<String> {
         ));
     }
     let is_separator = |next: Option<char>| match next {
-        Some(c) => c.is_alphanumeric() || c == '_' || (cfg!(windows) && matches!(c, '*' | '?' | '.' | ' ')),
+        Some(c) => {
+            c.is_alphanumeric()
+                || c == '_'
+                || (windows && matches!(c, '*' | '?' | '.' | ' ' | '-' | '$' | '~' | '('))
+        }
         None => true,
     };
     let mut chars = pattern.chars().peekable();
@@ -213,7 +222,21 @@ fn glob(pattern: &str) -> Result<Glob, globset::Error> {
 /// A name as it is compared.
 fn fold(text: &str, ignores_case: bool) -> Cow<'_, str> {
     let text = if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) };
-    if ignores_case { Cow::Owned(text.to_lowercase()) } else { text }
+    if ignores_case { Cow::Owned(upper_case(&text)) } else { text }
+}
+
+/// A name as Windows compares names: each character by its capital, whatever the language and whatever is beside it. A
+/// character whose capital is two (U+00DF, sharp s), or an ASCII letter (U+0131, the Turkish i), is itself: to a file system of
+/// Windows those are other names.
+pub(crate) fn upper_case(name: &str) -> String {
+    let capital = |c: char| {
+        let mut capitals = c.to_uppercase();
+        match (capitals.next(), capitals.next()) {
+            (Some(capital), None) if c.is_ascii() || !capital.is_ascii() => capital,
+            _ => c,
+        }
+    };
+    name.chars().map(capital).collect()
 }
 
 #[cfg(test)]
@@ -262,6 +285,29 @@ mod tests {
     }
 
     #[test]
+    fn case_is_ignored_as_windows_does() {
+        let matches = |glob: &str, path: &str| PathGlobs::ignoring_case([glob]).unwrap().is_match(path);
+        for (glob, path, expected) in [
+            ("A\u{c7}\u{c3}O*", "a\u{e7}\u{e3}o 2026", true),
+            ("a\u{e7}\u{e3}o/*", "AC\u{327}A\u{303}O/x", true),
+            ("STRASSE", "stra\u{df}e", false),
+            ("stra\u{df}e", "STRA\u{df}E", true),
+            // To a file system no letter depends on the language: a dotless or dotted Turkish one is another name.
+            ("I*", "ilha", true),
+            ("I*", "\u{131}x", false),
+            ("\u{130}*", "ix", false),
+            // A sigma at the end of a word has a form of its own, which must not depend on a wildcard behind it.
+            ("\u{3a3}*", "\u{3c3}\u{3b1}", true),
+            ("\u{39f}\u{394}\u{39f}\u{3a3}*", "\u{3bf}\u{3b4}\u{3bf}\u{3c3}\u{3b1}", true),
+            ("\u{39f}\u{394}\u{39f}\u{3a3}", "\u{3bf}\u{3b4}\u{3bf}\u{3c2}", true),
+            ("[a-c]x", "BX", true),
+            ("[!a]x", "AX", false),
+        ] {
+            assert_eq!(matches(glob, path), expected, "{glob} {path}");
+        }
+    }
+
+    #[test]
     fn patterns_that_matched_nothing_are_known_to_every_clone() {
         let globs = PathGlobs::new(["*.tmp", "cache/", "[x]"]).unwrap();
         let clone = globs.clone();
@@ -294,12 +340,25 @@ mod tests {
         {
             assert_eq!(mistake(pattern), None, "{pattern}");
         }
-        #[cfg(unix)]
         for (pattern, hint) in [("cache\\*", "\"cache/*\""), ("~/x", "expanded"), ("$HOME/x", "expanded")] {
-            assert_eq!(mistake(pattern), None, "{pattern}");
+            assert_eq!(mistake_on(pattern, false), None, "{pattern}");
+            #[cfg(unix)]
             assert!(suspicion(pattern).contains(hint), "{pattern}: {}", suspicion(pattern));
         }
         assert_eq!(suspicion("*.tmp"), "");
+        for (pattern, right) in [
+            ("Temp\\*", "\"Temp/*\""),
+            ("*\\Temp\\?.log", "\"*/Temp/?.log\""),
+            ("AppData\\.cache", "\"AppData/.cache\""),
+            ("Dados\\$x", "\"Dados/$x\""),
+            ("Temp\\", "\"Temp/\""),
+            ("C:\\", "\"cache\""),
+        ] {
+            let text = mistake_on(pattern, true).unwrap_or_else(|| panic!("{pattern:?} passes"));
+            assert!(text.contains(right), "{pattern:?}: {text}");
+        }
+        // A bracket can be in a name of Windows.
+        assert_eq!(mistake_on("\\[2024\\] a", true), None);
     }
 
     #[test]
