@@ -18,6 +18,7 @@ pub(crate) mod reparse_data;
 mod roots;
 mod source_path;
 mod stat;
+mod system_files;
 mod walk;
 #[cfg(windows)]
 pub(crate) mod windows;
@@ -36,6 +37,7 @@ pub use reparse::is_in_cloud;
 pub use roots::{Overlap, Root, find_overlap, make_roots, resolve};
 pub use source_path::SourcePath;
 pub use stat::metadata_of;
+pub use system_files::{BadRule, OF_EVERY_VOLUME, SystemFiles};
 pub use walk::{ScannedEntry, Walk, Walked};
 #[cfg(windows)]
 pub use windows::{Beneath, is_replaced};

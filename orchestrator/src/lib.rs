@@ -59,6 +59,7 @@ pub mod privilege;
 pub mod schedule;
 pub mod serve;
 pub mod snapshots;
+mod system_files;
 pub mod zone;
 
 pub use agent::{Agent, AgentOptions, AgentReport};
@@ -96,7 +97,7 @@ pub use lifecycle::{CopiedBackup, CopyOptions, CopyReport, CopySelection, Uncopi
 pub use machine::this_machine;
 pub use notify::NotifySettings;
 pub use operations::backup::{BackupOptions, backup};
-pub use operations::backup_document::BackupDocument;
+pub use operations::backup_document::{BackupDocument, RestoreLines};
 pub use operations::decrypt::decrypt;
 pub use operations::diff::diff;
 pub use operations::diff::report::{

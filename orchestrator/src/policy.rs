@@ -34,7 +34,7 @@ mod reader;
 mod rules;
 mod writer;
 
-pub use definition::{CloudFiles, LogPolicy, ManifestForm, Policy, ResumePolicy, VssMode};
+pub use definition::{CloudFiles, LogPolicy, ManifestForm, Policy, ResumePolicy, SystemFilesRule, VssMode};
 pub(crate) use duration::duration_text;
 pub use error::{PolicyError, PolicyLocation};
 pub(crate) use fields::PRUNE_AFTER;

@@ -8,6 +8,7 @@ use super::metadata::{FileId, FileMetadata};
 use super::roots::resolve;
 use super::source_path::SourcePath;
 use super::stat::metadata_at;
+use super::system_files::{LeftOutByRule, RulesBelow, SystemFiles};
 use crate::globs::{BadGlob, PathGlobs};
 
 /// A folder or file that the walk leaves out although it is below a root, since this program writes it, such as a store.
@@ -65,6 +66,7 @@ pub struct Excludes {
     own_backups: Option<String>,
     /// Folders in snapshots, and where they really are.
     real: Vec<(PathBuf, PathBuf)>,
+    system_files: Arc<SystemFiles>,
     met: Arc<Mutex<Met>>,
 }
 
@@ -76,6 +78,8 @@ struct Met {
     files: BTreeMap<PathBuf, u64>,
     /// Those of them that are in the cloud, and were not fetched.
     in_cloud: BTreeMap<PathBuf, u64>,
+    /// What each rule about files of the system has left out.
+    system_files: LeftOutByRule,
 }
 
 impl Excludes {
@@ -86,16 +90,16 @@ impl Excludes {
     /// [`BadGlob`] names the first that is not valid.
     pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
         let globs = if cfg!(windows) { PathGlobs::ignoring_case(patterns) } else { PathGlobs::new(patterns) };
-        let (folders, met) = (Vec::new(), Arc::default());
         Ok(Self {
             globs: globs?,
-            folders,
+            folders: Vec::new(),
             one_file_system: false,
             caches: false,
             fetch_from_cloud: false,
             own_backups: None,
             real: Vec::new(),
-            met,
+            system_files: Arc::default(),
+            met: Arc::default(),
         })
     }
 
@@ -139,6 +143,35 @@ impl Excludes {
     pub fn and_folders(mut self, folders: impl IntoIterator<Item = ExcludedFolder>) -> Self {
         self.folders.extend(folders);
         self
+    }
+
+    /// Leaves out files of the system, too.
+    #[must_use]
+    pub fn and_system_files(mut self, system_files: SystemFiles) -> Self {
+        self.system_files = Arc::new(system_files);
+        self
+    }
+
+    /// The rules about files of the system that apply below a root. Its path is the real one, whatever is read instead.
+    pub(super) fn system_files_below(&self, root: &Path) -> RulesBelow {
+        if self.system_files.is_empty() {
+            return RulesBelow::default();
+        }
+        let real = resolve(root).unwrap_or_else(|_| root.to_owned());
+        self.system_files.below(&real.to_string_lossy())
+    }
+
+    pub(super) fn note_system_file(&self, rule: &str) {
+        let mut met = self.met();
+        match met.system_files.get_mut(rule) {
+            Some(count) => *count += 1,
+            None => _ = met.system_files.insert(rule.to_owned(), 1),
+        }
+    }
+
+    /// Rules about files of the system that have left something out, and how many entries; a folder counts as one.
+    pub fn met_system_files(&self) -> Vec<(String, u64)> {
+        self.met().system_files.clone().into_iter().collect()
     }
 
     /// Whether a path, relative to its root, is excluded. The root itself is never excluded: `*` and `?` would match

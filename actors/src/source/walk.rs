@@ -24,6 +24,7 @@ use super::raw_name;
 use super::roots::{Root, resolve};
 use super::source_path::SourcePath;
 use super::stat::metadata_at;
+use super::system_files::RulesBelow;
 #[cfg(windows)]
 use super::windows::{Beneath, is_replaced};
 
@@ -90,6 +91,8 @@ struct CurrentRoot {
     files: u64,
     /// Files and folders that are in the cloud, and are not fetched.
     in_cloud: u64,
+    /// Which files of the system are left out below it.
+    system_files: RulesBelow,
 }
 
 /// Where the walk is: both paths, and how to get back up.
@@ -193,7 +196,15 @@ impl Walk {
             }
         };
         let device = metadata.identity.map(|identity| identity.device);
-        self.root = Some(CurrentRoot { path: path.to_owned(), device, in_snapshot, files: 0, in_cloud: 0 });
+        let system_files = self.excludes.system_files_below(path);
+        self.root = Some(CurrentRoot {
+            path: path.to_owned(),
+            device,
+            in_snapshot,
+            files: 0,
+            in_cloud: 0,
+            system_files,
+        });
         if metadata.kind != SourceKind::Directory
             && let Some(name) = path.file_name().map(ToOwned::to_owned)
         {
@@ -220,7 +231,13 @@ impl Walk {
             self.position.ascend();
             return Ok(Some(walked));
         }
-        let walked = match self.beneath.metadata_at(&self.position.source) {
+        let found = self.beneath.metadata_at(&self.position.source);
+        // Some files of the system can be looked at by no one.
+        if self.is_system_file(found.as_ref().ok()) {
+            self.position.ascend();
+            return Ok(None);
+        }
+        let walked = match found {
             Ok(metadata)
                 if !self.is_root() && self.excludes.excludes_folder(&self.position.source, &metadata) =>
             {
@@ -254,6 +271,14 @@ impl Walk {
         }
         self.root.iter_mut().for_each(|root| root.in_cloud += 1);
         Walked::InCloud(self.position.scanned(metadata))
+    }
+
+    /// Whether a rule of the system leaves the entry out; it is counted.
+    fn is_system_file(&self, metadata: Option<&FileMetadata>) -> bool {
+        let Some(root) = &self.root else { return false };
+        let is_folder = metadata.map(|metadata| metadata.kind == SourceKind::Directory);
+        let rule = root.system_files.leaving_out(self.position.below_root(), is_folder);
+        rule.inspect(|rule| self.excludes.note_system_file(rule)).is_some()
     }
 
     /// A root is never left out: the policy names it.

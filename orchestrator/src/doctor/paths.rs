@@ -15,6 +15,7 @@ use super::sizes::{bytes, counted};
 use crate::error::Error;
 use crate::operations::sources::own_folders;
 use crate::policy::Policy;
+use crate::system_files::system_files;
 
 /// Files that are named; the rest is counted.
 const NAMED: usize = 5;
@@ -67,7 +68,10 @@ fn walk(
     let began = Instant::now();
     let excludes = Excludes::new(&policy.exclude).map_err(|error| Finding::of(&Error::Pattern(error)))?;
     let own = own_folders(policy, stores, home).map_err(|error| Finding::of(&Error::Policy(error)))?;
-    let excludes = excludes.and_folders(own).one_file_system(policy.one_file_system);
+    let excludes = excludes
+        .and_system_files(system_files(policy))
+        .and_folders(own)
+        .one_file_system(policy.one_file_system);
     let excludes = excludes.and_caches(policy.exclude_caches);
     let mut seen = Walkthrough::default();
     for step in Walk::new(make_roots(&policy.paths), excludes.clone()) {

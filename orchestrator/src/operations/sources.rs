@@ -13,6 +13,7 @@ use intellistor_storage::state::Findings;
 use crate::error::{Error, Result};
 use crate::policy::PolicyError;
 use crate::policy::{CloudFiles, Policy};
+use crate::system_files::system_files;
 
 /// What the walk of a policy's folders leaves out, after a check that these can be backed up at all.
 ///
@@ -42,6 +43,7 @@ pub(crate) fn excludes(
     let own_backups = BackupName::policy_prefix(&policy.policy_id);
     let excludes = Excludes::new(&policy.exclude)?
         .and_folders(excluded)
+        .and_system_files(system_files(policy))
         .and_stores_with(own_backups.trim_end_matches('/'));
     Ok(excludes
         .one_file_system(policy.one_file_system)
@@ -104,6 +106,13 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
         notes.push(format!("the pattern {pattern:?} in `exclude` matched nothing{hint}"));
     }
     notes.iter().for_each(|line| tracing::warn!("{line}"));
+    // The same every night: no reason to warn.
+    let of_system = excludes.met_system_files();
+    let of_system = of_system.into_iter().map(|(rule, count)| match count {
+        1 => format!("one file or folder of the system was left out: {rule}"),
+        _ => format!("{count} files and folders of the system were left out: {rule}"),
+    });
+    notes.extend(of_system.inspect(|line| tracing::info!("{line}")));
     Findings { roots, notes, alarms, ..Findings::default() }
 }
 

@@ -57,6 +57,9 @@ pub struct Policy {
     /// What is done about files that are in a cloud, and not on this machine.
     #[serde(default)]
     pub cloud_files: CloudFiles,
+    /// Whether files of Windows that no restore wants are left out.
+    #[serde(default)]
+    pub system_files: SystemFilesRule,
     /// A backup whose chain began with a full backup older than this is a full backup again.
     #[serde(default, deserialize_with = "fields::duration")]
     pub full_every: Option<Duration>,
@@ -143,6 +146,17 @@ impl VssMode {
     }
 }
 
+/// What is done about files of Windows that it makes anew: page files, a volume's own folders, what the registry names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SystemFilesRule {
+    /// They are left out, and counted.
+    #[default]
+    Skip,
+    /// They are files as all others.
+    Keep,
+}
+
 /// How the agent resumes an interrupted job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -213,6 +227,7 @@ impl Policy {
             one_file_system: false,
             exclude_caches: false,
             cloud_files: CloudFiles::default(),
+            system_files: SystemFilesRule::default(),
             full_every: None,
             detect_changes: DetectChanges::default(),
             vss: None,

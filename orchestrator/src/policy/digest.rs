@@ -10,7 +10,7 @@ use intellistor_storage::archive::Compression;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::definition::{CloudFiles, Policy, VssMode};
+use super::definition::{CloudFiles, Policy, SystemFilesRule, VssMode};
 
 impl Policy {
     /// SHA-256 of what decides about the archive's bytes: id, paths, what is left out, compression, which files
@@ -30,6 +30,7 @@ impl Policy {
             one_file_system,
             exclude_caches,
             cloud_files,
+            system_files,
             detect_changes,
             vss,
             schedule: _,
@@ -64,6 +65,9 @@ impl Policy {
         members.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name, json!(true))));
         if *cloud_files != CloudFiles::default() {
             members.insert("cloud_files", json!(cloud_files_word(*cloud_files)));
+        }
+        if *system_files == SystemFilesRule::Keep {
+            members.insert("system_files", json!("keep"));
         }
         if *detect_changes != DetectChanges::default() {
             members.insert("detect_changes", json!(detection_word(*detect_changes)));

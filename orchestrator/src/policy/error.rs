@@ -57,6 +57,11 @@ pub enum PolicyError {
         "the path {path:?} contains control characters: in double quotes a backslash begins an escape. Write it in single quotes"
     )]
     EscapesInPath { path: PathBuf },
+    /// Occurs when a path has a drive and no backslash after it, on Windows.
+    #[error(
+        "the path {path:?} is the current folder of that drive, wherever that is. For the drive, write {correct}"
+    )]
+    DriveRelative { path: PathBuf, correct: String },
     /// Occurs when a path cannot be written in YAML.
     #[error(
         "the path {path:?} is not Unicode, which a policy cannot contain. Name the folder that contains it"

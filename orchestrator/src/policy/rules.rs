@@ -20,6 +20,9 @@ pub(super) fn check_path(path: &Path) -> Result<(), PolicyError> {
         Some(text) if has_drive(text) && text.contains(char::is_control) => {
             Err(PolicyError::EscapesInPath { path: path.to_owned() })
         }
+        Some(text) if cfg!(windows) && is_drive_relative(text) => {
+            Err(PolicyError::DriveRelative { path: path.to_owned(), correct: with_backslash(text) })
+        }
         Some(text) if text.contains('\0') => Err(PolicyError::NulInPath { path: path.to_owned() }),
         Some(_) => Ok(()),
     }
@@ -27,6 +30,16 @@ pub(super) fn check_path(path: &Path) -> Result<(), PolicyError> {
 
 fn has_drive(path: &str) -> bool {
     path.starts_with(|c: char| c.is_ascii_alphabetic()) && path[1..].starts_with(':')
+}
+
+/// `C:` and `C:name`: to Windows the current folder of that drive, which is seldom what a person means.
+fn is_drive_relative(path: &str) -> bool {
+    has_drive(path) && !path[2..].starts_with(['\\', '/'])
+}
+
+fn with_backslash(path: &str) -> String {
+    let (drive, rest) = path.split_at(2);
+    format!("{drive}\\{rest}")
 }
 
 /// Compares text only. Links, short names and nested folders are compared on disk before a backup.
@@ -113,4 +126,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, PolicyError> {
         };
         PolicyError::BadDuration { text: text.to_owned(), reason }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drive_without_a_backslash_is_known_and_corrected() {
+        for (path, correct) in [("C:", r"C:\"), ("d:Dados", r"d:\Dados"), ("C:a/b", r"C:\a/b")] {
+            assert!(is_drive_relative(path), "{path}");
+            assert_eq!(with_backslash(path), correct);
+        }
+        for path in
+            [r"C:\", r"c:\Dados", "C:/x", r"\\server\share", r"\\?\C:\x", r"\Dados", "Dados", "/c:", "é:"]
+        {
+            assert!(!is_drive_relative(path), "{path}");
+        }
+    }
 }

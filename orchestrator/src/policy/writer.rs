@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use intellistor_actors::backup::changes::DetectChanges;
 
-use super::definition::{CloudFiles, LogPolicy, ManifestForm, Policy, ResumePolicy};
+use super::definition::{CloudFiles, LogPolicy, ManifestForm, Policy, ResumePolicy, SystemFilesRule};
 use super::digest::{cloud_files_word, compression_word, detection_word};
 use super::duration::duration_text;
 use super::fields;
@@ -44,6 +44,9 @@ impl Policy {
             }
         }
         // Written only where it is not the default.
+        if self.system_files == SystemFilesRule::Keep {
+            let _ = writeln!(yaml, "system_files: keep");
+        }
         if let Some(full_every) = self.full_every {
             let _ = writeln!(yaml, "full_every: {}", quoted(&duration_text(full_every)));
         }

@@ -2,6 +2,7 @@ use super::*;
 use crate::source::Extended;
 use crate::source::excludes::ExcludedFolder;
 use crate::source::roots::make_roots;
+use crate::source::system_files::{OF_EVERY_VOLUME, SystemFiles};
 use proptest::prelude::*;
 use std::ffi::OsStr;
 use std::fs;
@@ -52,6 +53,42 @@ fn an_excluded_folder_is_left_out_whole() {
     let found = walk(&[dir.path().into()], &["C\u{f3}pia*", "*.tmp", "d/out"]);
     assert_eq!(found, [".", "d", "keep", "keep/a", "out", "out/y"]);
     assert_eq!(walk(&[dir.path().into()], &["*"]), ["."]);
+}
+
+/// The paths of Windows stand for folders here, as for those of a snapshot: rules are matched on real paths.
+#[test]
+fn files_of_the_system_are_left_out_and_counted_by_rule() {
+    let dir = tree(&[
+        "c/pagefile.sys",
+        "c/System Volume Information/x/y",
+        "c/Windows/Temp/a/b",
+        "c/Windows/Temp/c.tmp",
+        "c/Windows/keep.txt",
+        "d/Temp/pagefile.sys",
+        "d/$RECYCLE.BIN/S-1-5-18/f",
+    ]);
+    let mut rules = SystemFiles::default();
+    for rule in OF_EVERY_VOLUME.into_iter().chain([r"%TEMP%\* /s"]) {
+        rules.add(rule, &|_| Some(r"C:\Windows\Temp".to_owned())).unwrap();
+    }
+    let root = |letter: &str, path: &str| Root {
+        path: path.into(),
+        prefix: letter.to_uppercase(),
+        snapshot: Some(dir.path().join(letter)),
+    };
+    let excludes = Excludes::new(&[]).unwrap().and_system_files(rules);
+    let roots = vec![root("c", r"C:\"), root("d", r"D:\")];
+    let found: Vec<_> = Walk::new(roots, excludes.clone()).map(|walked| shown(&walked.unwrap())).collect();
+    let kept =
+        ["C", "C/Windows", "C/Windows/Temp", "C/Windows/keep.txt", "D", "D/Temp", "D/Temp/pagefile.sys"];
+    assert_eq!(found, kept);
+    let counted = [
+        (r"%TEMP%\* /s", 2),
+        (r"\$Recycle.Bin", 1),
+        (r"\System Volume Information", 1),
+        (r"\pagefile.sys", 1),
+    ];
+    assert_eq!(excludes.met_system_files(), counted.map(|(rule, count)| (rule.to_owned(), count)));
 }
 
 #[test]
