@@ -255,6 +255,7 @@ mod tests {
             running: Some(false),
             backend: BackendKind::Systemd,
             location: "unit".to_owned(),
+            boot_location: None,
             policy_path: None,
             missing: Vec::new(),
         }

@@ -178,6 +178,7 @@ fn entry(table: &[u8], policy_id: &str, cron: Option<&Cron>) -> ScheduleEntry {
         running: None,
         backend: BackendKind::Crontab,
         location: "the crontab of this user (`crontab -l`)".to_owned(),
+        boot_location: None,
         policy_path: None,
         missing: Vec::new(),
     };

@@ -48,6 +48,9 @@ pub struct ScheduleEntry {
     /// The task, the unit file or the crontab; `place` in JSON.
     #[serde(rename = "place")]
     pub location: String,
+    /// The task that resumes an unfinished job once the machine has started, where that is one of its own; `place_at_boot` in JSON.
+    #[serde(rename = "place_at_boot", skip_serializing_if = "Option::is_none")]
+    pub boot_location: Option<String>,
     /// The policy's file.
     #[serde(serialize_with = "lossy_if_any")]
     pub policy_path: Option<PathBuf>,

@@ -45,7 +45,8 @@ pub enum RunAs {
     /// Another account. On Windows an administrator, since others may not write to the agent's folder; without
     /// password its runs cannot access network shares.
     User {
-        /// `DOMAIN\name`, `.\name` or `name`.
+        /// `DOMAIN\name`, `.\name` or `name`; `DOMAIN\name$` is a group managed service account, whose password the
+        /// domain gives.
         name: String,
         /// Windows only.
         password: Option<Password>,

@@ -235,6 +235,7 @@ impl Manager {
             running: None,
             backend: self.kind,
             location: timer.display().to_string(),
+            boot_location: None,
             policy_path: None,
             missing: Vec::new(),
         };

@@ -12,7 +12,8 @@ use super::account::{caller_of, check_drives};
 use super::com::{
     all_of_ours, delete, entry, get, has_ended, name_of, register_in, result, start, with_folder,
 };
-use super::task_xml::{TASK_PREFIX, task_name, task_xml};
+use super::logon::{Logon, logon};
+use super::task_xml::{TASK_PREFIX, boot_task_name, boot_task_xml, task_name, task_xml};
 use super::triggers::triggers;
 use super::windows_error::{is_missing, windows_error};
 use super::wrapper::{wrapper, wrapper_name};
@@ -42,7 +43,8 @@ impl SchedulerBackend for TaskScheduler {
         let run_as = caller.as_ref().unwrap_or(&spec.run_as);
         let (file_text, folder_text) = (file.display().to_string(), folder.display().to_string());
         let xml = task_xml(spec, run_as, &triggers, &file_text, &folder_text)?;
-        if let RunAs::User { password: None, .. } = run_as {
+        let boot_xml = boot_task_xml(spec, run_as, &file_text, &folder_text)?;
+        if logon(run_as)? == Logon::S4u {
             notes.push(
                 "this account logs on without a password, so its runs cannot access shares on other machines"
                     .to_owned(),
@@ -65,9 +67,12 @@ impl SchedulerBackend for TaskScheduler {
 
         access::protected_folder(folder)?;
         write_wrapper(&file, &script, !matches!(run_as, RunAs::System))?;
-        if let Err(error) = register(&task_name(&spec.policy_id), &xml, run_as) {
+        let (name, boot_name) = (task_name(&spec.policy_id), boot_task_name(&spec.policy_id));
+        let registered = register(&name, &xml, run_as).and_then(|()| register(&boot_name, &boot_xml, run_as));
+        if let Err(error) = registered {
             if !replaced {
                 // The first error is the one to report.
+                let _ = remove_task(&name);
                 let _ = fs::remove_file(&file);
             }
             return Err(error);
@@ -79,12 +84,8 @@ impl SchedulerBackend for TaskScheduler {
     }
 
     fn remove(&self, policy_id: &str) -> Result<Option<RemovedSchedule>> {
-        let name = task_name(policy_id);
-        let had_task = with_folder(|tasks| match delete(tasks, &name) {
-            Ok(()) => Ok(true),
-            Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(windows_error(format!("remove the task {name:?}"), &error)),
-        })?;
+        let had_boot_task = remove_task(&boot_task_name(policy_id))?;
+        let had_task = remove_task(&task_name(policy_id))? || had_boot_task;
         let file = self.folder.join(wrapper_name(policy_id));
         let files: Vec<PathBuf> = match fs::remove_file(&file) {
             Ok(()) => vec![file],
@@ -138,6 +139,12 @@ impl TaskScheduler {
         let file = self.folder.join(wrapper_name(&entry.policy_id));
         let changed = fs::metadata(&file).and_then(|file| file.modified()).ok();
         entry.since = changed.map(|changed| utc(&DateTime::<Local>::from(changed)));
+        let boot_name = boot_task_name(&entry.policy_id);
+        // A listing with a gap is better than none.
+        entry.boot_location =
+            with_folder(|tasks| Ok(get(tasks, &boot_name).ok().map(|_| format!("\\{boot_name}"))))
+                .ok()
+                .flatten();
         let text = fs::read_to_string(&file).unwrap_or_default();
         let command = text.lines().find_map(|line| ScheduledCommand::parse(line, Dialect::Batch));
         match fs::metadata(&file) {
@@ -168,9 +175,19 @@ fn find(policy_id: &str) -> Result<Option<ScheduleEntry>> {
     })
 }
 
+/// Whether there was such a task.
+fn remove_task(name: &str) -> Result<bool> {
+    with_folder(|tasks| match delete(tasks, name) {
+        Ok(()) => Ok(true),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(windows_error(format!("remove the task {name:?}"), &error)),
+    })
+}
+
 fn register(name: &str, xml: &str, run_as: &RunAs) -> Result<()> {
+    let logon = logon(run_as)?;
     with_folder(|tasks| {
-        register_in(tasks, name, xml, run_as)
+        register_in(tasks, name, xml, run_as, logon)
             .map_err(|error| windows_error(format!("register the task {name:?}"), &error))
     })
 }

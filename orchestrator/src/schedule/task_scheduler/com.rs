@@ -16,6 +16,7 @@ use windows::Win32::System::TaskScheduler::{
 use windows::Win32::System::Variant::VARIANT;
 use windows::core::BSTR;
 
+use super::logon::Logon;
 use super::task_xml::{TASK_PREFIX, cron_of};
 use super::windows_error::windows_error;
 use crate::cron::Cron;
@@ -82,15 +83,21 @@ pub(super) fn register_in(
     name: &str,
     xml: &str,
     run_as: &RunAs,
+    logon: Logon,
 ) -> windows::core::Result<()> {
     let empty = VARIANT::default;
-    let (user, password, logon) = match run_as {
+    let (user, password) = match run_as {
         // The definition names SYSTEM by its SID, which is the same in every language.
-        RunAs::System | RunAs::Caller => (empty(), empty(), TASK_LOGON_SERVICE_ACCOUNT),
-        RunAs::User { name, password: None } => (VARIANT::from(name.as_str()), empty(), TASK_LOGON_S4U),
-        RunAs::User { name, password: Some(password) } => {
-            (VARIANT::from(name.as_str()), VARIANT::from(password.expose()), TASK_LOGON_PASSWORD)
+        RunAs::System | RunAs::Caller => (empty(), empty()),
+        RunAs::User { name, password } => {
+            let password = password.as_ref().map(|password| VARIANT::from(password.expose()));
+            (VARIANT::from(name.as_str()), password.unwrap_or_default())
         }
+    };
+    let logon = match logon {
+        Logon::Service => TASK_LOGON_SERVICE_ACCOUNT,
+        Logon::S4u => TASK_LOGON_S4U,
+        Logon::Password => TASK_LOGON_PASSWORD,
     };
     let (name, xml, access) = (BSTR::from(name), BSTR::from(xml), VARIANT::from(TASK_ACCESS));
     // SAFETY: all strings and variants are owned here and outlive the call, which copies what it keeps.
@@ -187,6 +194,7 @@ pub(super) fn entry(policy_id: &str, name: &str, task: &IRegisteredTask) -> Sche
         running: state.map(|state| state == TASK_STATE_RUNNING),
         backend: BackendKind::TaskScheduler,
         location: format!("\\{name}"),
+        boot_location: None,
         policy_path: None,
         missing: Vec::new(),
     }

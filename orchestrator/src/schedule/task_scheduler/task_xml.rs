@@ -2,8 +2,8 @@
 //!
 //! | setting | value | why |
 //! | --- | --- | --- |
-//! | principal | SYSTEM, or a named account | see [`RunAs`] |
-//! | `RunLevel` | highest available | a backup reads what an everyday account may not |
+//! | principal | SYSTEM, or a named account | see [`Logon`] |
+//! | `RunLevel` | highest available | a backup reads what an everyday account may not, and snapshots of volumes take an administrator |
 //! | `StartWhenAvailable` | true | a start that was missed while the machine was off runs later |
 //! | `MultipleInstancesPolicy` | ignore new | one run of a policy at a time; two triggers at the same time start one run |
 //! | batteries | start and continue | a laptop that is mostly unplugged would never be backed up |
@@ -15,9 +15,11 @@
 //!
 //! Names are escaped here; a control character is refused, since XML 1.0 cannot hold it.
 
+use super::logon::{Logon, logon};
 use super::triggers::Trigger;
 use crate::schedule::error::{Result, ScheduleError};
 use crate::schedule::spec::{RunAs, ScheduleSpec};
+use crate::schedule::task_scheduler::wrapper::ONLY_UNFINISHED;
 
 const LIMIT: &str = "PT72H";
 /// SYSTEM, in every language of Windows.
@@ -26,6 +28,11 @@ const CRON_FOLLOWS: &str = "Schedule: ";
 
 pub(crate) fn task_name(policy_id: &str) -> String {
     format!("{TASK_PREFIX}{policy_id}")
+}
+
+/// A policy's task for the start of the machine: its name is no policy's, for the blank.
+pub(crate) fn boot_task_name(policy_id: &str) -> String {
+    format!("{TASK_PREFIX}{policy_id} (boot)")
 }
 
 pub(crate) const TASK_PREFIX: &str = "IntellistorAgent - ";
@@ -53,6 +60,39 @@ pub(crate) fn task_xml(
     folder: &str,
 ) -> Result<String> {
     let triggers: String = triggers.iter().map(Trigger::to_xml).collect();
+    let name = task_name(&spec.policy_id);
+    definition(&name, &description(spec), &triggers, run_as, wrapper, "", folder)
+}
+
+/// The definition of the task that resumes an unfinished job once the machine has started. Its delay lets services begin
+/// first, and a network come up.
+///
+/// # Errors
+/// As [`task_xml`].
+pub(crate) fn boot_task_xml(
+    spec: &ScheduleSpec,
+    run_as: &RunAs,
+    wrapper: &str,
+    folder: &str,
+) -> Result<String> {
+    let about = format!(
+        "Intellistor backup of policy {}: resumes what a stop of the machine interrupted, and does nothing where there is nothing",
+        spec.policy_id
+    );
+    let trigger = "<BootTrigger><Enabled>true</Enabled><Delay>PT5M</Delay></BootTrigger>";
+    let arguments = format!("<Arguments>{ONLY_UNFINISHED}</Arguments>");
+    definition(&boot_task_name(&spec.policy_id), &about, trigger, run_as, wrapper, &arguments, folder)
+}
+
+fn definition(
+    name: &str,
+    description: &str,
+    triggers: &str,
+    run_as: &RunAs,
+    wrapper: &str,
+    arguments: &str,
+    folder: &str,
+) -> Result<String> {
     Ok(format!(
         r#"<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
@@ -76,11 +116,11 @@ pub(crate) fn task_xml(
 <Priority>7</Priority>
 <RestartOnFailure><Interval>PT10M</Interval><Count>3</Count></RestartOnFailure>
 </Settings>
-<Actions Context="Author"><Exec><Command>{wrapper}</Command><WorkingDirectory>{folder}</WorkingDirectory></Exec></Actions>
+<Actions Context="Author"><Exec><Command>{wrapper}</Command>{arguments}<WorkingDirectory>{folder}</WorkingDirectory></Exec></Actions>
 </Task>
 "#,
-        description = escape("the schedule", &description(spec))?,
-        name = escape("policy_id", &task_name(&spec.policy_id))?,
+        description = escape("the schedule", description)?,
+        name = escape("policy_id", name)?,
         principal = principal(run_as)?,
         wrapper = escape("the wrapper", unexpanded("the wrapper", wrapper)?)?,
         folder = escape("the folder", unexpanded("the folder", folder)?)?,
@@ -88,15 +128,10 @@ pub(crate) fn task_xml(
 }
 
 fn principal(run_as: &RunAs) -> Result<String> {
-    let (name, logon) = match run_as {
-        RunAs::System => return Ok(format!("<UserId>{SYSTEM_SID}</UserId>")),
-        RunAs::Caller => {
-            let reason = "a task needs the name of its account. Give it with --user".to_owned();
-            return Err(ScheduleError::Unusable { what: "the account", text: String::new(), reason });
-        }
-        RunAs::User { name, password: Some(_) } => (name, "Password"),
-        RunAs::User { name, password: None } => (name, "S4U"),
+    let (RunAs::User { name, .. }, logon) = (run_as, logon(run_as)?) else {
+        return Ok(format!("<UserId>{SYSTEM_SID}</UserId>"));
     };
+    let logon = if logon == Logon::S4u { "S4U" } else { "Password" };
     Ok(format!("<UserId>{}</UserId><LogonType>{logon}</LogonType>", escape("the account", name)?))
 }
 
@@ -227,6 +262,52 @@ mod tests {
         let spec = spec("0 2 * * *");
         let error = task_xml(&spec, &spec.run_as, &[], r"C:\100%\run.cmd", FOLDER).unwrap_err().to_string();
         assert!(error.contains("INTELLISTOR_HOME"), "{error}");
+    }
+
+    #[test]
+    fn a_managed_account_logs_on_with_the_password_of_the_domain() {
+        let mut spec = spec("0 2 * * *");
+        spec.run_as = RunAs::User { name: r"DOM\backup$".to_owned(), password: None };
+        for xml in [definition(&spec), boot_task_xml(&spec, &spec.run_as, WRAPPER, FOLDER).unwrap()] {
+            let document = Document::parse(&xml).unwrap();
+            let principal = child(document.root_element(), "Principals/Principal");
+            assert_eq!(child(principal, "UserId").text(), Some(r"DOM\backup$"));
+            assert_eq!(child(principal, "LogonType").text(), Some("Password"));
+            assert_eq!(child(principal, "RunLevel").text(), Some("HighestAvailable"));
+        }
+    }
+
+    #[test]
+    fn the_task_for_the_start_of_the_machine_runs_what_is_unfinished() {
+        let spec = spec("0 2 * * *");
+        let xml = boot_task_xml(&spec, &spec.run_as, WRAPPER, FOLDER).unwrap();
+        let document = Document::parse(&xml).unwrap();
+        let task = document.root_element();
+        for (path, value) in [
+            ("RegistrationInfo/URI", r"\IntellistorAgent - mvp-default (boot)"),
+            ("Triggers/BootTrigger/Enabled", "true"),
+            ("Triggers/BootTrigger/Delay", "PT5M"),
+            ("Principals/Principal/UserId", "S-1-5-18"),
+            ("Settings/MultipleInstancesPolicy", "IgnoreNew"),
+            ("Settings/RestartOnFailure/Count", "3"),
+            ("Actions/Exec/Command", WRAPPER),
+            ("Actions/Exec/Arguments", "--only-unfinished"),
+            ("Actions/Exec/WorkingDirectory", FOLDER),
+        ] {
+            assert_eq!(child(task, path).text(), Some(value), "{path}");
+        }
+        assert_eq!(child(task, "Triggers").children().filter(Node::is_element).count(), 1);
+        // In the order of the schema, without which Windows refuses the definition.
+        let names = |path: &str| -> Vec<_> {
+            let elements = child(task, path).children().filter(Node::is_element);
+            elements.map(|element| element.tag_name().name().to_owned()).collect()
+        };
+        assert_eq!(names("Actions/Exec"), ["Command", "Arguments", "WorkingDirectory"]);
+        assert_eq!(names("Triggers/BootTrigger"), ["Enabled", "Delay"]);
+        let id = boot_task_name("mvp-default");
+        let id = id.strip_prefix(TASK_PREFIX).unwrap();
+        assert!(!intellistor_storage::catalog::layout::is_policy_id(id), "it is not listed as a policy's");
+        assert_eq!(cron_of(&child(task, "RegistrationInfo/Description").text().unwrap()), None);
     }
 
     #[test]

@@ -17,7 +17,9 @@ const LOGON_TYPE_NOT_GRANTED: HRESULT = HRESULT::from_win32(1385);
 pub(super) fn windows_error(action: impl Into<String>, error: &windows::core::Error) -> ScheduleError {
     let hint = match error.code() {
         E_ACCESSDENIED => "Open the console with \"Run as administrator\" and run it again",
-        LOGON_FAILURE => "The account's name or password is wrong; a PIN is not a password",
+        LOGON_FAILURE => {
+            "The account's name or password is wrong; a PIN is not a password. A managed service account (name$) must be installed on this machine: Test-ADServiceAccount"
+        }
         NONE_MAPPED => "There is no such account. Write it as DOMAIN\\name or .\\name",
         LOGON_TYPE_NOT_GRANTED => {
             "The account may not \"log on as a batch job\". Grant it in secpol.msc, Local Policies, User Rights Assignment, or schedule for SYSTEM"

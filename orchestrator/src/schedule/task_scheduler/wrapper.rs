@@ -17,6 +17,9 @@ use std::path::Path;
 use crate::schedule::error::{Result, ScheduleError};
 use crate::schedule::spec::ScheduleSpec;
 
+/// What the task for the start of the machine passes to the wrapper, which passes on nothing else.
+pub(crate) const ONLY_UNFINISHED: &str = "--only-unfinished";
+
 pub(crate) fn wrapper_name(policy_id: &str) -> String {
     format!("run_{policy_id}.cmd")
 }
@@ -32,12 +35,17 @@ pub(crate) fn wrapper(spec: &ScheduleSpec) -> Result<String> {
         run.push_str(&format!(" {flag} {}", quoted(what, path)?));
     }
     run.push_str(spec.switches());
+    // A variable, since `goto` reads the file again from its start, in the other encoding.
+    run.push_str("%_MORE%");
+    let more = format!(r#"if "%~1"=="{ONLY_UNFINISHED}" set "_MORE= {ONLY_UNFINISHED}""#);
     // A variable named ERRORLEVEL would hide the exit code.
     let lines = [
         "@echo off",
         "rem Written by intellistor-agent apply-schedule, which replaces it; remove-schedule removes it.",
         "setlocal DisableDelayedExpansion",
         "set \"ERRORLEVEL=\"",
+        "set \"_MORE=\"",
+        &more,
         "chcp 65001 >nul",
         &run,
         "exit /b %ERRORLEVEL%",
@@ -98,6 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::schedule::scheduled_command::{Dialect, ScheduledCommand};
     use crate::schedule::tests::spec;
 
     /// What `cmd` makes of a batch file's line, without variables: `%%` becomes `%`; outside quotes a caret escapes
@@ -155,13 +164,15 @@ mod tests {
         let text = wrapper(spec).unwrap();
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
         assert_eq!(lines[0], "@echo off");
-        assert_eq!(
-            lines[2..5],
-            ["setlocal DisableDelayedExpansion", "set \"ERRORLEVEL=\"", "chcp 65001 >nul"]
-        );
-        assert_eq!(lines[6..], ["exit /b %ERRORLEVEL%"]);
+        assert_eq!(lines[2..4], ["setlocal DisableDelayedExpansion", "set \"ERRORLEVEL=\""]);
+        let more = r#"if "%~1"=="--only-unfinished" set "_MORE= --only-unfinished""#;
+        assert_eq!(lines[4..7], ["set \"_MORE=\"", more, "chcp 65001 >nul"]);
+        assert_eq!(lines[8..], ["exit /b %ERRORLEVEL%"]);
         assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
-        arguments(&cmd(lines[5]))
+        let run = lines[7].strip_suffix("%_MORE%").unwrap();
+        let read_back = ScheduledCommand::parse(lines[7], Dialect::Batch).unwrap();
+        assert_eq!(read_back.policy, spec.policy);
+        arguments(&cmd(run))
     }
 
     const NASTY: [&str; 10] = [

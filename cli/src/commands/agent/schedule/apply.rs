@@ -60,7 +60,8 @@ pub(crate) struct ApplySchedule {
     #[arg(long, value_enum, value_name = "WHO", conflicts_with = "user")]
     run_as: Option<Who>,
     /// Another account that runs it, logged on or not; on Windows its password is taken from
-    /// INTELLISTOR_RUN_AS_PASSWORD, and without one its runs cannot access shares on other machines
+    /// INTELLISTOR_RUN_AS_PASSWORD, and without one its runs cannot access shares on other machines; DOMAIN\name$ is a
+    /// group managed service account, which needs none
     #[arg(long, value_name = "ACCOUNT")]
     user: Option<String>,
 }
