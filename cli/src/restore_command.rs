@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use intellistor::StoreUrl;
+use intellistor::{RestoreLines, StoreUrl};
 
 use crate::quoting;
 use crate::selection::PolicySelection;
@@ -72,6 +72,20 @@ impl<'a> From<&'a PolicySelection> for PolicyWords<'a> {
 impl RestoreCommand<'_> {
     /// One line, quoted for the shell of this system.
     pub(crate) fn line(&self) -> String {
+        quoting::command_line(self.words().iter().map(String::as_str))
+    }
+
+    /// The same for a result, with a line for PowerShell where it needs one.
+    pub(crate) fn lines(&self) -> RestoreLines {
+        let words = self.words();
+        let words = words.iter().map(String::as_str);
+        RestoreLines {
+            powershell: quoting::powershell_line(words.clone()),
+            line: quoting::command_line(words),
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
         let absolute = |path: &Path| {
             std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
         };
@@ -94,7 +108,7 @@ impl RestoreCommand<'_> {
             true => words.push("--in-place".to_owned()),
             false => words.extend(["--out".to_owned(), out]),
         }
-        quoting::command_line(words.iter().map(String::as_str))
+        words
     }
 }
 

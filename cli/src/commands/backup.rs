@@ -22,7 +22,8 @@ Examples:
   backup-client backup --policy policy.yaml --full            depend on no earlier backup
 
 A backup stores what changed since the previous one, and can be restored by itself. \
-`cli_restore` in the result is the command that restores this backup. \
+`cli_restore` in the result is the command that restores this backup; on Windows it works in cmd and in PowerShell, or \
+`cli_restore_powershell` has the one for PowerShell. \
 Exit code 3: the backup was made, but `warnings` has what needs attention: entries that were skipped or changed \
 while they were read, a path that is missing or empty, many files gone or changed at once, an archive of an earlier \
 backup that is missing, a copy that is missing, a policy that was taken over, another key than last time, a wrong \
@@ -63,7 +64,7 @@ pub(crate) async fn run(command: &Backup, session: &Session) -> Result<Done, Fai
     drop(meter);
     let report = report.map_err(Failure::engine(format!("cannot back up policy {}", policy.policy_id)))?;
     let exit = if report.is_complete() { Exit::Success } else { Exit::Incomplete };
-    let cli_restore = session.restore_command(&command.policy.policy, &report.key_backup).line();
-    session.screen.conclude(summary::of_backup(&report, &cli_restore));
+    let cli_restore = session.restore_command(&command.policy.policy, &report.key_backup).lines();
+    session.screen.conclude(summary::of_backup(&report, &cli_restore.line));
     Done::document(&report.document(cli_restore), exit)
 }

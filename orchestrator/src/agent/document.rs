@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::agent::report::{AgentReport, Resumed};
 use crate::lifecycle::BackupReference;
-use crate::operations::backup_document::BackupDocument;
+use crate::operations::backup_document::{BackupDocument, RestoreLines};
 use crate::operations::report::lossy;
 
 /// Its serde form is the JSON that `agent run` prints.
@@ -44,7 +44,7 @@ struct LogLocation {
 
 impl AgentReport {
     /// The report as the program prints it. `cli_restore` gives the command that restores the backup with a key.
-    pub fn document(&self, cli_restore: &dyn Fn(&str) -> String) -> AgentDocument {
+    pub fn document(&self, cli_restore: &dyn Fn(&str) -> RestoreLines) -> AgentDocument {
         let made = match &self.outcome {
             Ok(backup) => {
                 let mut document = backup.document(cli_restore(&backup.key_backup));

@@ -15,6 +15,9 @@ pub struct BackupDocument {
     store: String,
     s3: StoredKeys,
     cli_restore: String,
+    /// The same for PowerShell, where that is another line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cli_restore_powershell: Option<String>,
     files: u64,
     directories: u64,
     symlinks: u64,
@@ -42,6 +45,21 @@ pub struct BackupDocument {
     pub(crate) trace_id: Option<String>,
 }
 
+/// A command that restores a backup, to be pasted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreLines {
+    /// For the shell of this system; on Windows `cmd`.
+    pub line: String,
+    /// For PowerShell, where `line` does not work in it.
+    pub powershell: Option<String>,
+}
+
+impl From<String> for RestoreLines {
+    fn from(line: String) -> Self {
+        Self { line, powershell: None }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct StoredKeys {
     /// `None` where the store is a folder.
@@ -52,7 +70,8 @@ struct StoredKeys {
 
 impl BackupReport {
     /// The report as the programs print it. `cli_restore` is the command that restores this backup.
-    pub fn document(&self, cli_restore: String) -> BackupDocument {
+    pub fn document(&self, cli_restore: impl Into<RestoreLines>) -> BackupDocument {
+        let RestoreLines { line, powershell } = cli_restore.into();
         let Self { name, totals, .. } = self.clone();
         let bucket = match StoreUrl::parse(&self.store) {
             Ok(StoreUrl::S3 { bucket, .. }) => Some(bucket),
@@ -68,7 +87,8 @@ impl BackupReport {
                 key_backup: self.key_backup.clone(),
                 key_manifest: self.key_manifest.clone(),
             },
-            cli_restore,
+            cli_restore: line,
+            cli_restore_powershell: powershell,
             files: totals.files,
             directories: totals.directories,
             symlinks: totals.symlinks,
@@ -160,7 +180,10 @@ mod tests {
             serde_json::to_value(report("s3://bucket/prefix", 1, 3).document("cmd".to_owned())).unwrap();
         assert_eq!(json["s3"]["bucket"], "bucket");
         assert_eq!(json["s3"]["key_backup"], "backups/p/20261123T020000Z/b/backup.tar.gz.enc");
-        assert_eq!(json["cli_restore"], "cmd");
+        assert_eq!((&json["cli_restore"], json.get("cli_restore_powershell")), (&"cmd".into(), None));
+        let lines = RestoreLines { line: "cmd".to_owned(), powershell: Some("ps".to_owned()) };
+        let json = serde_json::to_value(report("s3://bucket", 0, 0).document(lines)).unwrap();
+        assert_eq!(json["cli_restore_powershell"], "ps");
         assert_eq!((&json["base"], &json["changes"]["new"]), (&"a".into(), &2.into()));
         assert_eq!(json["changes"].as_object().unwrap().len(), 8);
         assert_eq!(json["warnings"][0], "a0: skipped: it is a socket");

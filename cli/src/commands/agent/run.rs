@@ -148,7 +148,7 @@ fn finish(
     session: &Session,
     catalog: &Catalog,
 ) -> Result<Done, Failure> {
-    let document = report.document(&|key| session.restore_command(&command.policy.policy, key).line());
+    let document = report.document(&|key| session.restore_command(&command.policy.policy, key).lines());
     let will_resume = report.will_resume();
     if let Ok(backup) = &report.outcome {
         let cli_restore = session.restore_command(&command.policy.policy, &backup.key_backup).line();
