@@ -87,6 +87,30 @@ impl Wine {
         format!(r"C:\tests\{}\{}", self.policy_id, name.replace('/', r"\"))
     }
 
+    /// A drive of its own: the letter, in lower case, and a folder of this system.
+    pub fn map_drive(&self, letter: char, folder: &Path) {
+        let link = self.prefix.join(format!("dosdevices/{letter}:"));
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(folder, link).unwrap();
+    }
+
+    /// A line that is pasted into a console in a folder of the test. Wine reads it in the code page of a console.
+    pub fn paste(&self, line: &str, folder: &Path) -> Output {
+        let bytes = |c: char| match c {
+            'ç' => 0x87,
+            'ü' => 0x81,
+            c => u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or_else(|| panic!("{c} is not in it")),
+        };
+        let mut console = self.wine(&["cmd"]);
+        console.current_dir(folder);
+        let input = folder.join("pasted.txt");
+        // At the end of its input a console ends with the code of the last line.
+        fs::write(&input, line.chars().map(bytes).chain(*b"\r\nexit %ERRORLEVEL%\r\n").collect::<Vec<_>>())
+            .unwrap();
+        console.stdin(File::open(&input).unwrap());
+        finish(console)
+    }
+
     /// `C:\ProgramData\Intellistor\Agent`, as this system has it.
     pub fn agent_folder(&self) -> PathBuf {
         self.drive().join("ProgramData/Intellistor/Agent")

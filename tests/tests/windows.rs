@@ -113,6 +113,93 @@ fn a_key_a_policy_a_backup_and_both_kinds_of_restore() {
 }
 
 #[test]
+fn the_restore_command_works_when_pasted_whatever_the_names() {
+    let Some(windows) = machine("colar") else { return };
+    windows.policy();
+    fs::write(windows.at("source/a.txt"), "a").unwrap();
+    let policy = fs::read_to_string(windows.at("policy.yaml")).unwrap();
+    for (at, name) in [
+        "com espaço",
+        "100% %PATH% %TEMP%x",
+        "a & b ^ c! (x)",
+        "D'Água ção; Müller, @x #1 =y",
+        "%OS%%OS%",
+        "termina em %",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Letters that the code page of Wine's console lacks.
+        let name = name.replace('Á', "A").replace('ã', "a");
+        let folder = windows.at(&name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{name}.yaml")), &policy).unwrap();
+        let named = windows.named(&format!("{name}/{name}.yaml"));
+        let backup = windows.client(&["backup", "--policy", &named]).expect(0);
+        let line = backup.json["cli_restore"].as_str().unwrap();
+        assert_eq!(backup.json.get("cli_restore_powershell"), None, "one line is for both: {line}");
+        let console = windows.at(&format!("consola {at}"));
+        fs::create_dir(&console).unwrap();
+        let pasted = windows.paste(line, &console);
+        assert_alike(&windows.at("source"), &console.join("restore"), &[]);
+        assert_eq!(pasted.code, 0, "{line}\n{}", pasted.stderr);
+    }
+    // What PowerShell would expand has a line of its own for it.
+    let folder = windows.at("$HOME");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("p.yaml"), &policy).unwrap();
+    let backup = windows.client(&["backup", "--policy", &windows.named("$HOME/p.yaml")]).expect(0);
+    let line = backup.json["cli_restore_powershell"].as_str().unwrap();
+    assert!(line.contains(r"'C:\tests\colar\$HOME\p.yaml'"), "{line}");
+}
+
+#[test]
+fn a_whole_drive_is_backed_up_without_files_of_the_system() {
+    let Some(windows) = machine("disco") else { return };
+    let disk = windows.here.at("disco");
+    for file in [
+        "pagefile.sys",
+        "HIBERFIL.SYS",
+        "System Volume Information/tracking.log",
+        "$RECYCLE.BIN/S-1-5-18/$I1.txt",
+        "Cache do sistema/a/b.tmp",
+        "Dados/Relat\u{f3}rio.txt",
+        "Dados/pagefile.sys",
+    ] {
+        let path = disk.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    windows.map_drive('w', &disk);
+    let key = r"HKLM\SYSTEM\CurrentControlSet\Control\BackupRestore\FilesNotToBackup";
+    let rule = r"W:\CACHE do sistema\* /s\0%NOSUCHVARIABLE%\*\0";
+    finish(windows.wine(&["reg", "add", key, "/v", "disco", "/t", "REG_MULTI_SZ", "/d", rule, "/f"]))
+        .expect(0);
+    let policy = "policy_id: disco\npaths: ['w:\\']\n";
+    fs::write(windows.at("policy.yaml"), policy).unwrap();
+    let backup = windows.client(&["backup", "--policy", "policy.yaml"]).expect(0);
+    assert_eq!(backup.json["files"], 2, "{:#}", backup.json);
+    let notes = backup.warnings();
+    for rule in [r"\pagefile.sys", r"\hiberfil.sys", r"\$Recycle.Bin", r"W:\CACHE do sistema\* /s"] {
+        let note = format!("one file or folder of the system was left out: {rule}");
+        assert!(notes.contains(&note), "{rule} is not in {notes}");
+    }
+    windows.restore(backup.key_backup(), "restored").expect(0);
+    let names: BTreeSet<_> =
+        fs::read_dir(windows.at("restored")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, BTreeSet::from(["Cache do sistema".into(), "Dados".into()]));
+    assert_alike(&disk.join("Dados"), &windows.at("restored/Dados"), &[]);
+
+    fs::write(windows.at("policy.yaml"), format!("{policy}system_files: keep\n")).unwrap();
+    let all = windows.client(&["backup", "--policy", "policy.yaml"]).expect(0);
+    assert_eq!(all.json["files"], 7, "{:#}", all.json);
+    // A drive without a backslash is the current folder on it.
+    fs::write(windows.at("policy.yaml"), policy.replace("\\", "")).unwrap();
+    let refused = windows.client(&["backup", "--policy", "policy.yaml"]).expect(2);
+    assert!(refused.stderr.contains("w:\\"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_day_with_a_base_stores_what_changed() {
     let Some(windows) = machine("incremental") else { return };
     let source = windows.at("source");
@@ -363,6 +450,7 @@ fn a_schedule_is_registered_changed_and_removed_and_its_wrapper_backs_up() {
         (&made["kept"], &made["place"]),
         (&"task-scheduler".into(), &r"\IntellistorAgent - agenda".into())
     );
+    assert_eq!(made["place_at_boot"], r"\IntellistorAgent - agenda (boot)", "{made:#}");
     assert_eq!(made["next_runs"].as_array().map(Vec::len), Some(5), "{made:#}");
     let changed = apply("30 4 1 * *").expect(0).json;
     assert_eq!(changed["replaced"], true, "{changed:#}");
@@ -382,6 +470,12 @@ fn a_schedule_is_registered_changed_and_removed_and_its_wrapper_backs_up() {
     let backups = listed["backups"].as_array().unwrap();
     assert_eq!(backups.len(), 1, "{}", ran.stderr);
     windows.assert_restores(backups[0]["key"].as_str().unwrap());
+    // The task for the start of the machine has nothing to resume.
+    let at_start =
+        windows.wine(&["cmd", "/c", r"C:\ProgramData\Intellistor\Agent\run_agenda.cmd", "--only-unfinished"]);
+    finish(at_start).expect(0);
+    let listed = windows.client(&["list", "--policy", "policy.yaml"]).expect(0).json;
+    assert_eq!(listed["backups"].as_array().map(Vec::len), Some(1), "{listed:#}");
     let policy = fs::read_to_string(windows.at("policy.yaml")).unwrap();
     fs::write(windows.at("policy.yaml"), "policy_id: [").unwrap();
     scheduled().expect(2);
