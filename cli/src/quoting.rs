@@ -28,8 +28,12 @@ pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> Stri
 
 /// The same for PowerShell, on Windows, where [`command_line`]'s works in `cmd` alone.
 pub(crate) fn powershell_line<'a>(words: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
-    let is_needed = cfg!(windows) && words.clone().into_iter().any(is_cmds_alone);
-    is_needed.then(|| words_of_powershell(words))
+    (cfg!(windows) && is_cmds_line(words.clone())).then(|| words_of_powershell(words))
+}
+
+/// Whether [`cmd_line`] works in `cmd` alone.
+fn is_cmds_line<'a>(words: impl IntoIterator<Item = &'a str> + Clone) -> bool {
+    words.clone().into_iter().any(is_cmds_alone) || cmd_line(words).starts_with('"')
 }
 
 /// Whether what `cmd` needs for a word means something else to PowerShell.
@@ -298,10 +302,14 @@ mod tests {
         for path in PATHS {
             for words in [[path, "restore", "--policy", "x"], ["backup-client", "--policy", path, "x"]] {
                 let line = cmd_line(words);
-                let in_cmd: Vec<_> = cmd_words(&cmd(&line)).iter().map(|word| msvcrt(word)).collect();
+                let in_cmd = cmd_words(&cmd(&line));
+                // In the path of a program, a backslash never keeps a quote.
+                let program = in_cmd.first().map(|path| path.replace('"', ""));
+                let in_cmd: Vec<_> =
+                    program.into_iter().chain(in_cmd[1..].iter().map(|word| msvcrt(word))).collect();
                 assert_eq!(in_cmd, words, "{line}");
                 let of_powershell = words_of_powershell(words);
-                let is_own = words.into_iter().any(is_cmds_alone);
+                let is_own = is_cmds_line(words);
                 for line in [Some(of_powershell), (!is_own).then_some(line)].into_iter().flatten() {
                     // A backslash too many at the end of a path names the same folder.
                     let ends = |word: &str| word.trim_end_matches('\\').to_owned();

@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(json["s3"]["key_backup"], "backups/p/20261123T020000Z/b/backup.tar.gz.enc");
         assert_eq!((&json["cli_restore"], json.get("cli_restore_powershell")), (&"cmd".into(), None));
         let lines = RestoreLines { line: "cmd".to_owned(), powershell: Some("ps".to_owned()) };
-        let json = serde_json::to_value(report("s3://bucket", 0, 0).document(lines)).unwrap();
-        assert_eq!(json["cli_restore_powershell"], "ps");
+        let both = serde_json::to_value(report("s3://bucket", 0, 0).document(lines)).unwrap();
+        assert_eq!(both["cli_restore_powershell"], "ps");
         assert_eq!((&json["base"], &json["changes"]["new"]), (&"a".into(), &2.into()));
         assert_eq!(json["changes"].as_object().unwrap().len(), 8);
         assert_eq!(json["warnings"][0], "a0: skipped: it is a socket");

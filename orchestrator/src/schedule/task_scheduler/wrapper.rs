@@ -36,8 +36,8 @@ pub(crate) fn wrapper(spec: &ScheduleSpec) -> Result<String> {
     }
     run.push_str(spec.switches());
     // A variable, since `goto` reads the file again from its start, in the other encoding.
-    run.push_str("%_MORE%");
-    let more = format!(r#"if "%~1"=="{ONLY_UNFINISHED}" set "_MORE= {ONLY_UNFINISHED}""#);
+    run.push_str(" %_MORE%");
+    let more = format!(r#"if "%~1"=="{ONLY_UNFINISHED}" set "_MORE={ONLY_UNFINISHED}""#);
     // A variable named ERRORLEVEL would hide the exit code.
     let lines = [
         "@echo off",
@@ -165,11 +165,11 @@ mod tests {
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
         assert_eq!(lines[0], "@echo off");
         assert_eq!(lines[2..4], ["setlocal DisableDelayedExpansion", "set \"ERRORLEVEL=\""]);
-        let more = r#"if "%~1"=="--only-unfinished" set "_MORE= --only-unfinished""#;
+        let more = r#"if "%~1"=="--only-unfinished" set "_MORE=--only-unfinished""#;
         assert_eq!(lines[4..7], ["set \"_MORE=\"", more, "chcp 65001 >nul"]);
         assert_eq!(lines[8..], ["exit /b %ERRORLEVEL%"]);
         assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
-        let run = lines[7].strip_suffix("%_MORE%").unwrap();
+        let run = lines[7].strip_suffix(" %_MORE%").unwrap();
         let read_back = ScheduledCommand::parse(lines[7], Dialect::Batch).unwrap();
         assert_eq!(read_back.policy, spec.policy);
         arguments(&cmd(run))
