@@ -14,6 +14,7 @@
 //! | `subject`, `examination` | what is examined; what the checks have found out so far |
 //! | `finding` | what a check says, and the report |
 //! | `policy_file`, `paths`, `key`, `newest` | the policy, its folders, the key, and whether that opens the newest backup |
+//! | `snapshots` | whether files can be read in snapshots of their volumes |
 //! | `store`, `folder`, `endpoint`, `skew`, `bucket`, `owner` | which store, how it is reached, whose the policy is there |
 //! | `objects`, `uploads`, `prescribed` | permissions, by trying them; what the policy asks of new objects |
 //! | `home`, `resources`, `schedule` | this machine |
@@ -38,6 +39,7 @@ mod resources;
 mod schedule;
 mod sizes;
 mod skew;
+mod snapshots;
 mod store;
 mod subject;
 mod uploads;

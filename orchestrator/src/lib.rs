@@ -79,7 +79,8 @@ pub use intellistor_storage::disk::{leftovers, shortage, trust};
 pub use intellistor_storage::keys::{Identity, OpensBackups, Recipients, UserKey};
 pub use intellistor_storage::manifest::security::SecurityDescriptor;
 pub use intellistor_storage::manifest::{
-    BaseRecord, Changes, Entry, EntryKind, Head, Note, Problem, ProblemKind, Totals, VerifiedManifest,
+    BaseRecord, Changes, Entry, EntryKind, Head, Note, Problem, ProblemKind, SnapshotRecord, Totals,
+    VerifiedManifest, WriterRecord,
 };
 pub use intellistor_storage::objects::error::{StoreError, StoreErrorKind};
 pub use intellistor_storage::objects::{

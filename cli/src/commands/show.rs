@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use clap::Args;
 use intellistor::globs::{BadGlob, PathGlobs, suspicion};
 use intellistor::{
-    BackupName, BaseRecord, Changes, Entry, Head, SecurityDescriptor, Totals, VerifiedManifest,
+    BackupName, BaseRecord, Changes, Entry, Head, SecurityDescriptor, SnapshotRecord, Totals,
+    VerifiedManifest,
 };
 use serde::Serialize;
 
@@ -61,6 +62,9 @@ struct Top<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
     roots: Vec<Root<'a>>,
+    /// Where files were read in snapshots of their volumes, and where not, and why.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    snapshots: &'a [SnapshotRecord],
     totals: &'a Totals,
     /// The backup that it took entries over from; absent for a full one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,7 @@ impl<'a> From<&'a Head> for Top<'a> {
             tool: &head.origin.tool,
             trace_id: head.origin.trace_id.as_deref(),
             roots: head.roots.iter().map(|root| Root { path: &root.path, prefix: &root.prefix }).collect(),
+            snapshots: &head.snapshots,
             totals: &head.totals,
             base: head.base.as_ref(),
             changes: &head.changes,

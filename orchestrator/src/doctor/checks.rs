@@ -8,7 +8,7 @@ use super::examination::Examination;
 use super::finding::{CheckRow, CheckState, Finding};
 use super::{
     bucket, endpoint, folder, home, key, newest, objects, owner, paths, policy_file, prescribed, resources,
-    schedule, skew, store, uploads,
+    schedule, skew, snapshots, store, uploads,
 };
 
 /// A store that answers at all answers within it; beyond it, a person waits in vain.
@@ -53,9 +53,10 @@ macro_rules! check {
     };
 }
 
-pub(super) static CHECKS: [Check; 28] = [
+pub(super) static CHECKS: [Check; 29] = [
     check!("policy", Everywhere, [], policy_file::check),
     check!("paths", Everywhere, ["policy"], paths::check),
+    check!("snapshots", Everywhere, ["policy", "paths"], snapshots::check),
     check!("key", Everywhere, [], key::check),
     check!("store", Everywhere, ["policy"], store::check),
     check!("credentials", ToS3, ["store"], store::check_credentials),
@@ -121,6 +122,7 @@ impl Check {
             Applies::ToTheAgent => examination.subject.agent.is_some(),
         };
         let is_asked_for = match self.id {
+            "snapshots" => policy.is_some_and(snapshots::applies),
             "lock" => policy.is_some_and(|policy| policy.lock.is_some()),
             "storage class" => policy.is_some_and(|policy| policy.storage_class.is_some()),
             "schedule" => examination.subject.agent.as_ref().is_some_and(|agent| agent.schedules.is_some()),
