@@ -159,6 +159,22 @@ impl Wine {
         finish(self.program("backup-client", &[&["-q", "--env-file", "b.env"], words].concat()))
     }
 
+    /// As [`client`](Self::client), with `tests/windows/vssapi` in place of Wine's own `vssapi.dll`, which makes no snapshots.
+    pub fn client_with_snapshots(&self, words: &[&str]) -> Output {
+        let mut client = self.program("backup-client", &[&["-q", "--env-file", "b.env"], words].concat());
+        client.env("WINEDLLOVERRIDES", "mscoree,mshtml=;vssapi=n").env("FAKE_VSS_LOG", self.named("calls"));
+        finish(client)
+    }
+
+    /// A path of the test's folder in the snapshot of `C:`.
+    pub fn shadow(&self, name: &str) -> PathBuf {
+        let devices = self.prefix.join("globalroot/Device");
+        // `\\?\GLOBALROOT`, for Wine; every test that needs it makes the same.
+        let _ = std::os::unix::fs::symlink("../globalroot", self.prefix.join("dosdevices/globalroot"));
+        let volume = devices.join("HarddiskVolumeShadowCopy7");
+        volume.join("tests").join(&self.policy_id).join(name)
+    }
+
     /// `intellistor-agent`, with the variables of `b.env`.
     pub fn agent(&self, words: &[&str]) -> Output {
         finish(self.program("intellistor-agent", &[&["-q", "--env-file", "b.env"], words].concat()))

@@ -239,6 +239,42 @@ fn a_day_with_a_base_stores_what_changed() {
     windows.assert_restores(moved.key_backup());
 }
 
+#[test]
+fn a_file_that_another_program_holds_is_read_in_a_snapshot() {
+    let Some(windows) = machine("copia-de-sombra") else { return };
+    let (source, shadow) = (windows.at("source"), windows.shadow("source"));
+    let _ = fs::remove_dir_all(&shadow);
+    for (folder, seed) in [(&source, 8), (&shadow, 9)] {
+        fs::create_dir_all(folder).unwrap();
+        fill(folder);
+        fs::write(folder.join("correio.pst"), noise(seed, 2_000_000)).unwrap();
+    }
+    windows.policy();
+    let policy = fs::read_to_string(windows.at("policy.yaml")).unwrap();
+    fs::write(windows.at("policy.yaml"), format!("{policy}\nvss: required\n")).unwrap();
+    // Wine has no VSS.
+    let refused = windows.client(&["backup", "--policy", "policy.yaml"]).expect(2);
+    assert!(refused.stderr.contains("vss: required"), "{}", refused.stderr);
+    assert!(windows.here.server.traffic().log().is_empty(), "nothing was sent");
+
+    let hold = windows.hold("source/correio.pst");
+    let backup = windows.client_with_snapshots(&["backup", "--policy", "policy.yaml"]);
+    drop(hold);
+    let backup = backup.expect(0);
+    let volume = &backup.json["snapshots"][0];
+    assert_eq!((&volume["volume"], &volume["used"]), (&r"C:\".into(), &true.into()), "{:#}", backup.json);
+    assert_eq!(backup.json["skipped"], 0, "{:#}", backup.json);
+    let calls = fs::read_to_string(windows.at("calls")).unwrap();
+    assert!(calls.contains("BackupComplete") && calls.contains("DeleteSnapshots"), "{calls}");
+    let manifest = windows.here.object(backup.json["s3"]["key_manifest"].as_str().unwrap()).unwrap();
+    assert!(
+        manifest.contains(r"C:\\tests\\copia-de-sombra") && !manifest.contains("GLOBALROOT"),
+        "{manifest}"
+    );
+    windows.restore(backup.key_backup(), "restored").expect(0);
+    assert_alike(&shadow, &windows.at("restored"), &[]);
+}
+
 fn id_of(backup: &Output) -> &str {
     backup.json["backup_id"].as_str().unwrap()
 }
