@@ -24,7 +24,7 @@ pub struct Spool {
 #[derive(Debug)]
 enum Backing {
     Memory(Vec<u8>),
-    File(BufWriter<File>),
+    File(BufWriter<AtEnd>),
 }
 
 impl Default for Spool {
@@ -63,7 +63,7 @@ impl Spool {
                 buffer[..n].copy_from_slice(&rest[..n]);
                 Ok(n)
             }
-            Backing::File(file) => read_at(file.get_ref(), buffer, offset),
+            Backing::File(file) => read_at(&file.get_ref().file, buffer, offset),
         }
     }
 }
@@ -82,7 +82,7 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
-/// Reads at a place of a file, wherever its cursor is.
+/// Reads at a place of a file, wherever its cursor is, and moves the cursor behind it.
 ///
 /// # Errors
 /// The system's.
@@ -91,12 +91,35 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
+/// A file that is written at its end, wherever its cursor is: on Windows each read at a place moves it.
+#[derive(Debug)]
+struct AtEnd {
+    file: File,
+    end: u64,
+}
+
+impl Write for AtEnd {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        let written = std::os::unix::fs::FileExt::write_at(&self.file, bytes, self.end)?;
+        #[cfg(windows)]
+        let written = std::os::windows::fs::FileExt::seek_write(&self.file, bytes, self.end)?;
+        self.end += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Backing::Memory(held) = &mut self.backing
             && held.len() + bytes.len() > self.memory_bytes
         {
-            let mut file = BufWriter::with_capacity(64 << 10, wait_out(tempfile::tempfile)?);
+            let file = AtEnd { file: wait_out(tempfile::tempfile)?, end: 0 };
+            let mut file = BufWriter::with_capacity(64 << 10, file);
             file.write_all(held)?;
             self.backing = Backing::File(file);
         }
