@@ -62,7 +62,7 @@ pub(crate) fn first_start_after<Tz: TimeZone>(
 
 #[cfg(test)]
 mod tests {
-    use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, Utc};
+    use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
     use super::*;
 
@@ -77,8 +77,8 @@ mod tests {
             Self
         }
 
-        fn offset_from_local_date(&self, _: &NaiveDate) -> MappedLocalTime<FixedOffset> {
-            unimplemented!("deprecated")
+        fn offset_from_local_date(&self, date: &NaiveDate) -> MappedLocalTime<FixedOffset> {
+            self.offset_from_local_datetime(&date.and_time(NaiveTime::MIN))
         }
 
         fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<FixedOffset> {
@@ -93,8 +93,8 @@ mod tests {
             }
         }
 
-        fn offset_from_utc_date(&self, _: &NaiveDate) -> FixedOffset {
-            unimplemented!("deprecated")
+        fn offset_from_utc_date(&self, date: &NaiveDate) -> FixedOffset {
+            self.offset_from_utc_datetime(&date.and_time(NaiveTime::MIN))
         }
 
         fn offset_from_utc_datetime(&self, time: &NaiveDateTime) -> FixedOffset {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use intellistor::BackupName;
 use intellistor_storage::objects::Operation;
-use intellistor_storage::state::job::{JobEvent, JobState};
+use intellistor_storage::state::job::JobEvent;
 use intellistor_storage::state::{Job, Queue};
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::folders::paths_below;
@@ -143,27 +143,7 @@ fn remember_a_run_at(sandbox: &AgentSandbox, moment: DateTime<Utc>) {
         timestamp: moment.format(TIMESTAMP).to_string(),
         backup_id: "0193-from-the-future".to_owned(),
     };
-    let job = Job {
-        name,
-        header: Vec::new(),
-        store: format!("s3://{BUCKET}"),
-        copy_to: None,
-        policy_digest: [0; 32],
-        upload: None,
-        state: JobState::Queued,
-        began_ms: moment.timestamp_millis(),
-        ended_ms: None,
-        runs: 1,
-        scanned: None,
-        last_error: None,
-        trace_id: None,
-        run_span: None,
-        summary: None,
-        findings: Default::default(),
-        base: None,
-        content_key: None,
-        views: Vec::new(),
-    };
+    let job = Job::new(name, Vec::new(), format!("s3://{BUCKET}"), moment.timestamp_millis());
     let ledger = queue.begin(job).unwrap();
     ledger.advance(JobEvent::GaveUp).unwrap();
     ledger.advance(JobEvent::LogsSettled).unwrap();

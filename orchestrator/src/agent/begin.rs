@@ -11,7 +11,6 @@ use intellistor_storage::archive::Header;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::layout::TIMESTAMP;
 use intellistor_storage::keys::DataKey;
-use intellistor_storage::state::job::JobState;
 use intellistor_storage::state::{Job, Ledger, Queue};
 use intellistor_telemetry::run_log;
 
@@ -29,27 +28,8 @@ pub(super) fn begin(setup: &RunSetup<'_>, queue: &mut Queue) -> Result<OpenJob> 
     let warnings = clock_warnings(queue, &name, now)?;
     let data_key = DataKey::generate();
     let header = Header::new(&name, setup.recipients.wrap(&data_key, &name.backup_id));
-    let ledger = queue.begin(Job {
-        name,
-        header: header.encoded().to_vec(),
-        store: setup.catalog.url(),
-        copy_to: setup.copy_to(),
-        policy_digest: policy.digest(),
-        upload: None,
-        state: JobState::Queued,
-        began_ms: now.timestamp_millis(),
-        ended_ms: None,
-        runs: 1,
-        scanned: None,
-        last_error: None,
-        trace_id: None,
-        run_span: None,
-        summary: None,
-        findings: Default::default(),
-        base: None,
-        content_key: None,
-        views: Vec::new(),
-    })?;
+    let job = Job::new(name, header.encoded().to_vec(), setup.catalog.url(), now.timestamp_millis());
+    let ledger = queue.begin(Job { copy_to: setup.copy_to(), policy_digest: policy.digest(), ..job })?;
     Ok(OpenJob { ledger, header, data_key, resumed: None, warnings })
 }
 

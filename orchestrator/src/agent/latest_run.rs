@@ -271,27 +271,8 @@ mod tests {
             timestamp: "20261126T020000Z".to_owned(),
             backup_id: "b".to_owned(),
         };
-        Job {
-            name,
-            header: Vec::new(),
-            store: "memory://".to_owned(),
-            copy_to: None,
-            policy_digest: [0; 32],
-            upload: None,
-            state: JobState::Transferring,
-            began_ms: 0,
-            ended_ms: None,
-            runs: 1,
-            scanned: None,
-            last_error: Some(last_error.to_owned()),
-            trace_id: None,
-            run_span: None,
-            summary: None,
-            findings: Default::default(),
-            base: None,
-            content_key: None,
-            views: Vec::new(),
-        }
+        let job = Job::new(name, Vec::new(), "memory://".to_owned(), 0);
+        Job { state: JobState::Transferring, last_error: Some(last_error.to_owned()), ..job }
     }
 
     /// Who knows of the last run, how it ended, and why.

@@ -75,6 +75,31 @@ pub struct RootView {
 }
 
 impl Job {
+    /// One that no run has worked on yet: its first run begins now, at `began_ms`.
+    pub fn new(name: BackupName, header: Vec<u8>, store: String, began_ms: i64) -> Self {
+        Self {
+            name,
+            header,
+            store,
+            copy_to: None,
+            policy_digest: [0; 32],
+            upload: None,
+            state: JobState::Queued,
+            began_ms,
+            ended_ms: None,
+            runs: 1,
+            scanned: None,
+            last_error: None,
+            trace_id: None,
+            run_span: None,
+            summary: None,
+            findings: Findings::default(),
+            base: None,
+            content_key: None,
+            views: Vec::new(),
+        }
+    }
+
     /// The report of its backup; `None` also where it has another form than `T`.
     pub fn summary<T: DeserializeOwned>(&self) -> Option<T> {
         match self.summary.as_ref()? {

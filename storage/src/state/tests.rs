@@ -23,31 +23,13 @@ use crate::objects::upload::{PartReceipt, Upload};
 use crate::state::job::{Ending, JobEvent, JobState};
 
 fn job(timestamp: &str) -> Job {
-    Job {
-        name: BackupName {
-            policy_id: "p".to_owned(),
-            timestamp: timestamp.to_owned(),
-            backup_id: format!("id-{timestamp}"),
-        },
-        header: vec![0, 1, 255],
-        store: "memory://".to_owned(),
-        copy_to: None,
-        policy_digest: [7; 32],
-        upload: None,
-        state: JobState::Queued,
-        began_ms: 1,
-        ended_ms: None,
-        runs: 1,
-        scanned: None,
-        last_error: None,
-        trace_id: None,
-        run_span: None,
-        summary: None,
-        findings: Default::default(),
-        base: None,
-        content_key: None,
-        views: Vec::new(),
-    }
+    let name = BackupName {
+        policy_id: "p".to_owned(),
+        timestamp: timestamp.to_owned(),
+        backup_id: format!("id-{timestamp}"),
+    };
+    let job = Job::new(name, vec![0, 1, 255], "memory://".to_owned(), 1);
+    Job { policy_digest: [7; 32], ..job }
 }
 
 fn entry(path: &str) -> Entry {
