@@ -2,12 +2,16 @@
 //!
 //! Texts say what happened. What to set or run next is the program's to say: see [`advice`](crate::advice).
 
+mod category;
+
 use std::path::PathBuf;
 
 use intellistor_actors::link::Failure;
 use intellistor_storage::StoreErrorKind;
 use intellistor_storage::catalog::layout::BackupName;
 
+pub use self::category::Category;
+use self::category::of_storage;
 use crate::operations::selection::error::SelectionError;
 use crate::policy::PolicyError;
 use crate::snapshots::{LiveReason, SnapshotError};
@@ -294,21 +298,6 @@ pub enum Error {
     Interrupted,
 }
 
-/// Kinds of errors that call for different exit codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Category {
-    /// The operation failed.
-    Failed,
-    /// The policy, the environment or the arguments are wrong.
-    Configuration,
-    /// Bytes are not what was sealed.
-    Integrity,
-    /// Another run of the policy is active.
-    Busy,
-    /// Cancelled from outside.
-    Interrupted,
-}
-
 impl Error {
     /// Whether the policy is another machine's, so that this one may write nothing of it.
     pub(crate) fn is_refusal(&self) -> bool {
@@ -360,22 +349,6 @@ impl Error {
             Self::Interrupted => Category::Interrupted,
             _ => Category::Failed,
         }
-    }
-}
-
-fn of_storage(error: &intellistor_storage::Error) -> Category {
-    use intellistor_storage::Error as Storage;
-    match error {
-        Storage::Integrity { .. } | Storage::OtherBackup { .. } => Category::Integrity,
-        Storage::WrongKey { .. }
-        | Storage::WrongPassphrase { .. }
-        | Storage::BadKey { .. }
-        | Storage::BadStoreUrl { .. }
-        | Storage::NotOwner { .. }
-        | Storage::UnreadableOwner { .. } => Category::Configuration,
-        Storage::Store(store) if store.kind.is_configuration() => Category::Configuration,
-        Storage::Busy { .. } => Category::Busy,
-        _ => Category::Failed,
     }
 }
 

@@ -19,7 +19,7 @@ const OFFLINE: u32 = 0x1000;
 pub(super) const RECALL_ON_OPEN: u32 = 0x4_0000;
 /// To read it, or to list it, is to fetch it.
 const RECALL_ON_DATA_ACCESS: u32 = 0x40_0000;
-/// Of a tag: the reparse point stands for another file or folder.
+/// Of a tag: the reparse point is in the place of another file or folder.
 const NAME_SURROGATE: u32 = 0x2000_0000;
 
 const SYMLINK: u32 = 0xA000_000C;
@@ -41,7 +41,7 @@ pub(super) enum Nature {
     Plain,
     /// As [`Plain`](Self::Plain), and its content, or part of it, is not on this machine: reading it fetches it.
     InCloud,
-    /// Kept as a link, and not followed. The tag is that of a link that is no symbolic link.
+    /// A link, which is backed up itself, and not followed. The tag is that of a link that is no symbolic link.
     Link { tag: Option<u32> },
     /// It has no content to back up.
     Other(&'static str),

@@ -3,24 +3,25 @@
 //! Two folders are open at a time, one path is in memory however deep the walk is, and depth costs no stack.
 //!
 //! It is our own, because the walks of other crates open by path, which follows a link that replaces a folder, and keep
-//! each level's
-//! entries with their metadata.
+//! each level's entries with their metadata.
+
+mod position;
+mod walked;
 
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use intellistor_storage::Error;
 use intellistor_storage::disk::shortage::is_shortage;
-use intellistor_storage::manifest::{Problem, ProblemKind};
 use intellistor_storage::objects::STORE_MARK;
-use serde::{Deserialize, Serialize};
 
+use self::position::Position;
+pub use self::walked::{ScannedEntry, Walked};
 #[cfg(unix)]
 use super::beneath::{Beneath, is_replaced};
 use super::excludes::Excludes;
 use super::metadata::{FileMetadata, SourceKind};
 use super::names::{Listing, Names};
-use super::raw_name;
 use super::roots::{Root, resolve};
 use super::source_path::SourcePath;
 use super::stat::metadata_at;
@@ -35,33 +36,6 @@ const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 /// Windows' volumes that are mounted in folders are links, which no walk follows; this is for what looks like a folder.
 const NOT_IN_SNAPSHOT: &str =
     "another volume is mounted here, and the snapshot does not have it: back it up with a policy of its own";
-
-/// A file, folder or link that the walk found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScannedEntry {
-    /// As in the manifest: `/` separators, raw bytes.
-    #[serde(with = "serde_bytes")]
-    pub relative_path: Vec<u8>,
-    /// Where it is on this machine.
-    pub source: SourcePath,
-    /// The serialized name is the one that queues on disk have.
-    #[serde(rename = "facts")]
-    pub metadata: FileMetadata,
-}
-
-/// One step of the walk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Walked {
-    Entry(ScannedEntry),
-    /// A file whose content is not on this machine, or a folder of which the same can be said of all or part of what is in it; it is
-    /// not to be fetched.
-    InCloud(ScannedEntry),
-    /// What is left out, and why. The path is as in [`ScannedEntry`].
-    LeftOut {
-        relative_path: Vec<u8>,
-        problem: Problem,
-    },
-}
 
 /// An iterator over everything below some roots. It fails only where the system is short of what the walk itself needs,
 /// such as handles: that is no problem of the file.
@@ -93,77 +67,6 @@ struct CurrentRoot {
     in_cloud: u64,
     /// Which files of the system are left out below it.
     system_files: RulesBelow,
-}
-
-/// Where the walk is: both paths, and how to get back up.
-#[derive(Debug)]
-struct Position {
-    source: SourcePath,
-    relative: Vec<u8>,
-    /// Lengths of `relative` on the way here.
-    lengths: Vec<usize>,
-    /// How much of `relative` is the root's prefix.
-    prefix: usize,
-}
-
-impl Position {
-    /// The root as the policy names it.
-    fn at_root(Root { path, prefix, .. }: Root) -> Self {
-        let (source, relative) = (SourcePath::of_root(path), prefix.into_bytes());
-        Self { source, prefix: relative.len(), relative, lengths: Vec::new() }
-    }
-
-    fn descend(&mut self, name: &std::ffi::OsStr) {
-        self.lengths.push(self.relative.len());
-        if !self.relative.is_empty() {
-            self.relative.push(b'/');
-        }
-        self.relative.extend_from_slice(&raw_name::to_bytes(name));
-        self.source.push(name);
-    }
-
-    /// Does nothing at a root: the next one begins with a position of its own.
-    fn ascend(&mut self) {
-        if let Some(length) = self.lengths.pop() {
-            self.relative.truncate(length);
-            self.source.pop();
-        }
-    }
-
-    /// Relative to the root; empty for the root itself.
-    fn below_root(&self) -> &[u8] {
-        let below = self.relative.get(self.prefix..).unwrap_or_default();
-        below.strip_prefix(b"/").unwrap_or(below)
-    }
-
-    /// As in the manifest.
-    fn relative_path(&self) -> &[u8] {
-        if self.relative.is_empty() { b"." } else { &self.relative }
-    }
-
-    fn entry(&self, metadata: FileMetadata) -> Walked {
-        Walked::Entry(self.scanned(metadata))
-    }
-
-    fn scanned(&self, metadata: FileMetadata) -> ScannedEntry {
-        let relative_path = self.relative_path().to_vec();
-        ScannedEntry { relative_path, source: self.source.clone(), metadata }
-    }
-
-    fn problem(&self, reason: String) -> Walked {
-        self.left_out(ProblemKind::Skipped, reason)
-    }
-
-    /// An entry that is left out on purpose.
-    fn note(&self, reason: String) -> Walked {
-        self.left_out(ProblemKind::Note, reason)
-    }
-
-    fn left_out(&self, kind: ProblemKind, reason: String) -> Walked {
-        let raw = self.relative_path().to_vec();
-        let relative_path = String::from_utf8_lossy(&raw).into_owned();
-        Walked::LeftOut { relative_path: raw, problem: Problem { relative_path, kind, reason } }
-    }
 }
 
 impl Walk {

@@ -10,6 +10,7 @@
 
 mod allocated_ranges;
 mod attribute_tag;
+mod flags;
 mod on_disk;
 mod reparse_point;
 pub(super) mod security;
@@ -28,6 +29,7 @@ use windows::Win32::Foundation::HANDLE;
 use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx};
 
 pub(super) use self::allocated_ranges::allocated_ranges;
+use self::flags::{BACKUP_SEMANTICS, OPEN_NO_RECALL, OPEN_REPARSE_POINT};
 pub(super) use self::on_disk::names_on_disk;
 use self::security::keeps_lists;
 use self::security::security_of;
@@ -38,9 +40,6 @@ use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_w
 use super::source_path::SourcePath;
 
 const GENERIC_READ: u32 = 0x8000_0000;
-const BACKUP_SEMANTICS: u32 = 0x0200_0000;
-const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
-const OPEN_NO_RECALL: u32 = 0x0010_0000;
 const SEQUENTIAL_SCAN: u32 = 0x0800_0000;
 /// The driver that has the content is not there, as in a snapshot.
 const CANNOT_ACCESS: i32 = 1920;

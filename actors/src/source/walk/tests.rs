@@ -3,6 +3,7 @@ use crate::source::Extended;
 use crate::source::excludes::ExcludedFolder;
 use crate::source::roots::make_roots;
 use crate::source::system_files::{OF_EVERY_VOLUME, SystemFiles};
+use intellistor_storage::manifest::ProblemKind;
 use proptest::prelude::*;
 use std::ffi::OsStr;
 use std::fs;

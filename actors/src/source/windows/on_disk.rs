@@ -16,7 +16,7 @@ use windows::core::PCWSTR;
 struct Search(HANDLE);
 
 impl Drop for Search {
-    #[expect(unsafe_code, reason = "std's listing cannot be told to fetch nothing")]
+    #[expect(unsafe_code, reason = "std's listing may fetch what it lists")]
     fn drop(&mut self) {
         // SAFETY: the handle is the one that `FindFirstFileExW` gave, and nothing uses it afterwards. An error changes nothing.
         let _ = unsafe { FindClose(self.0) };
@@ -27,7 +27,7 @@ impl Drop for Search {
 ///
 /// # Errors
 /// The system's.
-#[expect(unsafe_code, reason = "std's listing cannot be told to fetch nothing")]
+#[expect(unsafe_code, reason = "std's listing may fetch what it lists")]
 pub(in crate::source) fn names_on_disk(folder: &Path) -> io::Result<Vec<OsString>> {
     let pattern: Vec<u16> = folder.join("*").as_os_str().encode_wide().chain([0]).collect();
     let mut found = WIN32_FIND_DATAW::default();

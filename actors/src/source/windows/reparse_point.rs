@@ -13,7 +13,8 @@ use windows::Win32::Foundation::HANDLE;
 use windows::Win32::System::IO::DeviceIoControl;
 use windows::Win32::System::Ioctl::FSCTL_GET_REPARSE_POINT;
 
-use super::{BACKUP_SEMANTICS, OPEN_NO_RECALL, OPEN_REPARSE_POINT, attribute_tag};
+use super::attribute_tag;
+use super::flags::{BACKUP_SEMANTICS, OPEN_NO_RECALL, OPEN_REPARSE_POINT};
 use crate::source::raw_name;
 use crate::source::reparse_data::{MOST_BYTES, Target, decode};
 

@@ -472,10 +472,12 @@ fn what_the_base_has_without_its_access_list_is_read_again_once_and_only_where_t
     assert_eq!(of_unix.1.unchanged, 1, "no backup of another system has lists");
     (found.metadata.windows, before.windows) = (windows, windows);
     let again = |base: &Entry| compare(vec![base.clone()], &["r"], vec![Walked::Entry(found.clone())]).0;
+    let mut taken = before.clone();
+    take_over(&mut taken).unwrap();
     let asked = Step::Read {
         scanned: found.clone(),
         reason: Reason::Attributes,
-        before: Some(Box::new(before.clone())),
+        before: Some(Box::new(taken)),
     };
     assert_eq!(again(&before), [asked]);
     let with_list = Entry { security: Some(SecurityDescriptor::private().into()), ..before.clone() };
