@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::metadata::{FileId, FileMetadata};
+use super::root_counts::RootCounts;
 use super::roots::resolve;
 use super::source_path::SourcePath;
 use super::stat::metadata_at;
@@ -74,10 +75,8 @@ pub struct Excludes {
 struct Met {
     /// Excluded folders that the walk has met, with the reason.
     folders: BTreeMap<PathBuf, String>,
-    /// Files below each root, once it was walked to its end.
-    files: BTreeMap<PathBuf, u64>,
-    /// Those of them that are in the cloud, and were not fetched.
-    in_cloud: BTreeMap<PathBuf, u64>,
+    /// What was counted below each root, once it was walked to its end.
+    roots: BTreeMap<PathBuf, RootCounts>,
     /// What each rule about files of the system has left out.
     system_files: LeftOutByRule,
 }
@@ -224,15 +223,13 @@ impl Excludes {
         true
     }
 
-    pub(super) fn root_walked(&self, root: &Path, files: u64, in_cloud: u64) {
-        let mut met = self.met();
-        met.files.insert(root.to_owned(), files);
-        met.in_cloud.insert(root.to_owned(), in_cloud);
+    pub(super) fn root_walked(&self, root: &Path, counts: RootCounts) {
+        self.met().roots.insert(root.to_owned(), counts);
     }
 
-    /// How many files and folders are in the cloud and were not fetched, of the roots that were walked to their end.
-    pub fn left_in_cloud(&self) -> u64 {
-        self.met().in_cloud.values().sum()
+    /// What was counted below the roots that were walked to their end.
+    pub fn counts(&self) -> RootCounts {
+        self.met().roots.values().copied().sum()
     }
 
     /// Patterns that have matched nothing so far.
@@ -247,7 +244,7 @@ impl Excludes {
 
     /// How many files were found below a root, once it was walked to its end; links count.
     pub fn files_below(&self, root: &Path) -> Option<u64> {
-        self.met().files.get(root).copied()
+        self.met().roots.get(root).map(|counts| counts.files)
     }
 
     fn met(&self) -> std::sync::MutexGuard<'_, Met> {

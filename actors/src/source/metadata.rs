@@ -39,6 +39,35 @@ impl<'de> Deserialize<'de> for SourceKind {
     }
 }
 
+/// How the disk has a file, which is not restored. Programs read its content, whichever it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stored {
+    #[default]
+    Plain,
+    /// Compressed by NTFS (`FILE_ATTRIBUTE_COMPRESSED`).
+    Compressed,
+    /// Encrypted by Windows' Encrypting File System for some accounts (`FILE_ATTRIBUTE_ENCRYPTED`).
+    Encrypted,
+}
+
+impl Stored {
+    /// Of a file with these `FILE_ATTRIBUTE_*`; NTFS never does both.
+    #[cfg_attr(not(windows), allow(dead_code, reason = "no other system has these attributes"))]
+    pub(super) fn of_attributes(attributes: u32) -> Self {
+        const COMPRESSED: u32 = 0x800;
+        const ENCRYPTED: u32 = 0x4000;
+        match attributes {
+            a if a & ENCRYPTED != 0 => Self::Encrypted,
+            a if a & COMPRESSED != 0 => Self::Compressed,
+            _ => Self::Plain,
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+}
+
 /// Identifies a file: two names of one file have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
@@ -70,6 +99,8 @@ pub struct FileMetadata {
     /// Whether its content, or part of it, is not on this machine, and reading it would fetch it. Only Windows says so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_cloud: bool,
+    #[serde(default, skip_serializing_if = "Stored::is_plain")]
+    pub stored: Stored,
 }
 
 #[cfg(unix)]
@@ -104,6 +135,21 @@ impl From<&rustix::fs::Stat> for FileMetadata {
             // A file system in user space may report any number.
             allocated: (found.st_blocks as u64).saturating_mul(512),
             in_cloud: false,
+            stored: Stored::Plain,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_say_how_the_disk_has_a_file() {
+        const NORMAL: u32 = 0x80;
+        assert_eq!(
+            [0, NORMAL, 0x20 | 0x800, 0x4000, 0x4000 | 0x800].map(Stored::of_attributes),
+            [Stored::Plain, Stored::Plain, Stored::Compressed, Stored::Encrypted, Stored::Encrypted]
+        );
     }
 }

@@ -22,6 +22,7 @@ use super::beneath::{Beneath, is_replaced};
 use super::excludes::Excludes;
 use super::metadata::{FileMetadata, SourceKind};
 use super::names::{Listing, Names};
+use super::root_counts::RootCounts;
 use super::roots::{Root, resolve};
 use super::source_path::SourcePath;
 use super::stat::metadata_at;
@@ -61,10 +62,7 @@ struct CurrentRoot {
     device: Option<u64>,
     /// Whether its files are read in a snapshot of its volume.
     in_snapshot: bool,
-    /// Files and links that were found below it.
-    files: u64,
-    /// Files and folders that are in the cloud, and are not fetched.
-    in_cloud: u64,
+    counts: RootCounts,
     /// Which files of the system are left out below it.
     system_files: RulesBelow,
 }
@@ -104,8 +102,7 @@ impl Walk {
             path: path.to_owned(),
             device,
             in_snapshot,
-            files: 0,
-            in_cloud: 0,
+            counts: RootCounts::default(),
             system_files,
         });
         if metadata.kind != SourceKind::Directory
@@ -128,8 +125,7 @@ impl Walk {
             return Ok(None);
         }
         if let Some(metadata) = unopened.filter(|_| !self.excludes.may_fetch()) {
-            let is_file = metadata.kind == SourceKind::File;
-            self.root.iter_mut().for_each(|root| root.files += u64::from(is_file));
+            self.count(&metadata);
             let walked = self.in_cloud(metadata);
             self.position.ascend();
             return Ok(Some(walked));
@@ -154,7 +150,7 @@ impl Walk {
                 }
                 SourceKind::Directory => return self.enter(metadata).map(Some),
                 SourceKind::File | SourceKind::Symlink => {
-                    self.root.iter_mut().for_each(|root| root.files += 1);
+                    self.count(&metadata);
                     if metadata.in_cloud { self.in_cloud(metadata) } else { self.position.entry(metadata) }
                 }
                 SourceKind::Other(kind) => {
@@ -167,12 +163,16 @@ impl Walk {
         Ok(Some(walked))
     }
 
+    fn count(&mut self, metadata: &FileMetadata) {
+        self.root.iter_mut().for_each(|root| root.counts.count(metadata));
+    }
+
     /// What becomes of a file or folder that is not on this machine.
     fn in_cloud(&mut self, metadata: FileMetadata) -> Walked {
         if self.excludes.may_fetch() {
             return self.position.entry(metadata);
         }
-        self.root.iter_mut().for_each(|root| root.in_cloud += 1);
+        self.root.iter_mut().for_each(|root| root.counts.in_cloud += 1);
         Walked::InCloud(self.position.scanned(metadata))
     }
 
@@ -291,8 +291,8 @@ impl Walk {
                     None
                 }
                 None => {
-                    if let Some(CurrentRoot { path, files, in_cloud, .. }) = self.root.take() {
-                        self.excludes.root_walked(&path, files, in_cloud);
+                    if let Some(CurrentRoot { path, counts, .. }) = self.root.take() {
+                        self.excludes.root_walked(&path, counts);
                     }
                     match self.roots.next() {
                         Some(root) => self.begin(root)?,

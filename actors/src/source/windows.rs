@@ -35,7 +35,7 @@ use self::security::keeps_lists;
 use self::security::security_of;
 pub(crate) use self::security::{ACCESS_SYSTEM_SECURITY, AUDIT, READ_CONTROL, descriptor_of, is_denied};
 use super::extended::Extended;
-use super::metadata::{FileId, FileMetadata, SourceKind};
+use super::metadata::{FileId, FileMetadata, SourceKind, Stored};
 use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};
 use super::source_path::SourcePath;
 
@@ -153,6 +153,7 @@ fn of_nature(found: &Metadata, nature: Nature) -> FileMetadata {
         links: 1,
         allocated: found.file_size(),
         in_cloud: nature == Nature::InCloud,
+        stored: Stored::of_attributes(found.file_attributes()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use intellistor_actors::globs;
-use intellistor_actors::source::{ExcludedFolder, Excludes, Overlap, find_overlap, make_roots};
+use intellistor_actors::source::{ExcludedFolder, Excludes, Overlap, RootCounts, find_overlap, make_roots};
 use intellistor_storage::catalog::layout;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::manifest::RootRecord;
@@ -87,7 +87,8 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
         .into_iter()
         .map(|(folder, reason)| format!("{} was left out: {reason}", folder.display()))
         .collect();
-    if let count @ 1.. = excludes.left_in_cloud() {
+    let counts = excludes.counts();
+    if let count @ 1.. = counts.in_cloud {
         let are = if count == 1 { "file or folder is" } else { "files and folders are" };
         notes.push(format!(
             "{count} {are} in the cloud, not here, and nothing was downloaded: what an earlier backup has of them unchanged \
@@ -107,6 +108,7 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
     }
     notes.iter().for_each(|line| tracing::warn!("{line}"));
     // The same every night: no reason to warn.
+    notes.extend(of_disk(counts).inspect(|line| tracing::info!("{line}")));
     let of_system = excludes.met_system_files();
     let of_system = of_system.into_iter().map(|(rule, count)| match count {
         1 => format!("one file or folder of the system was left out: {rule}"),
@@ -114,6 +116,15 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
     });
     notes.extend(of_system.inspect(|line| tracing::info!("{line}")));
     Findings { roots, notes, alarms, ..Findings::default() }
+}
+
+/// What is kept otherwise than the disk has it.
+fn of_disk(counts: RootCounts) -> impl Iterator<Item = String> {
+    let kinds = [(counts.encrypted, "encrypted (EFS)"), (counts.compressed, "compressed")];
+    kinds.into_iter().filter(|(count, _)| *count > 0).map(|(count, how)| {
+        let files = if count == 1 { "file is" } else { "files are" };
+        format!("{count} {files} {how} by Windows, and in the backup as programs read them: a restore does not do that again")
+    })
 }
 
 /// The root that a pattern begins with the name of, and what follows it.
@@ -284,5 +295,20 @@ mod tests {
         assert!(alarms(&roots(&[("/a", 5), ("/b", 5)]), &before).is_empty());
         let found = alarms(&roots(&[("/a", 8), ("/b", 1), ("/new", 50)]), &before);
         assert!(found.len() == 1 && found[0].contains("20 files") && found[0].contains('9'), "{found:?}");
+    }
+
+    #[test]
+    fn what_windows_encrypts_or_compresses_is_noted_with_its_count() {
+        let noted = |encrypted, compressed| {
+            of_disk(RootCounts { encrypted, compressed, files: 9, in_cloud: 0 }).collect::<Vec<_>>()
+        };
+        assert!(noted(0, 0).is_empty());
+        assert_eq!(
+            noted(1, 2),
+            [
+                "1 file is encrypted (EFS) by Windows, and in the backup as programs read them: a restore does not do that again",
+                "2 files are compressed by Windows, and in the backup as programs read them: a restore does not do that again",
+            ]
+        );
     }
 }

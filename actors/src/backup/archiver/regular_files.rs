@@ -19,11 +19,19 @@ use crate::backup::changes::Reason;
 use crate::backup::read_ahead::OpenedFile;
 use crate::link::Failures;
 use crate::progress::Progress;
-use crate::source::{self, Extended, FileMetadata, ScannedEntry, SourceKind};
+use crate::source::{self, Extended, FileMetadata, ScannedEntry, SourceKind, Stored};
 
 /// What could not be done with a file whose [`Extended`] could not be read.
 pub(crate) const ATTRIBUTES: &str =
     if cfg!(windows) { "read the access list of" } else { "read the extended attributes of" };
+
+/// What could not be done with a file that could not be opened. Windows says no more than that access is denied.
+const fn opening(stored: Stored) -> &'static str {
+    match stored {
+        Stored::Encrypted => "open it, which Windows encrypts (EFS) for some accounts alone",
+        Stored::Plain | Stored::Compressed => "open",
+    }
+}
 
 /// Archives regular files.
 #[derive(Debug)]
@@ -79,7 +87,7 @@ impl RegularFiles {
                     return Ok(());
                 }
                 Err(e) if attempt < ATTEMPTS && source::is_transient(&e) => continue,
-                Err(e) => return out.skip(scanned, "open", e),
+                Err(e) => return out.skip(scanned, opening(scanned.metadata.stored), e),
             };
             let extended = match source::extended_of(&file) {
                 Ok(extended) => extended,

@@ -18,6 +18,7 @@ fn name(path: &str, inode: u64, links: u64) -> Step {
         links,
         allocated: 0,
         in_cloud: false,
+        stored: Default::default(),
     };
     let source = SourcePath::of_root(path.into());
     Step::without_base(Walked::Entry(ScannedEntry { relative_path: path.into(), source, metadata }))

@@ -183,7 +183,7 @@ fn what_to_open_would_fetch_is_not_looked_at_unless_it_may_be_fetched() {
         assert_eq!(visit("f", SourceKind::File), if may_fetch { "f" } else { "cloud f" });
         assert_eq!(walk.map(|walked| shown(&walked.unwrap())).collect::<Vec<_>>(), ["f"]);
         let root = excludes.files_below(dir.path());
-        assert_eq!((excludes.left_in_cloud(), root), if may_fetch { (0, Some(2)) } else { (3, Some(3)) });
+        assert_eq!((excludes.counts().in_cloud, root), if may_fetch { (0, Some(2)) } else { (3, Some(3)) });
     }
 }
 

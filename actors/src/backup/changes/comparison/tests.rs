@@ -97,6 +97,7 @@ fn metadata(node: &Node) -> FileMetadata {
         links,
         allocated: 0,
         in_cloud: false,
+        stored: Default::default(),
     }
 }
 
@@ -474,11 +475,8 @@ fn what_the_base_has_without_its_access_list_is_read_again_once_and_only_where_t
     let again = |base: &Entry| compare(vec![base.clone()], &["r"], vec![Walked::Entry(found.clone())]).0;
     let mut taken = before.clone();
     take_over(&mut taken).unwrap();
-    let asked = Step::Read {
-        scanned: found.clone(),
-        reason: Reason::Attributes,
-        before: Some(Box::new(taken)),
-    };
+    let asked =
+        Step::Read { scanned: found.clone(), reason: Reason::Attributes, before: Some(Box::new(taken)) };
     assert_eq!(again(&before), [asked]);
     let with_list = Entry { security: Some(SecurityDescriptor::private().into()), ..before.clone() };
     assert_eq!(again(&with_list), [Step::Unchanged { first: 0, count: 1, bytes: 5 }]);

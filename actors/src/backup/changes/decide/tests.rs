@@ -21,6 +21,7 @@ fn metadata() -> FileMetadata {
         links: 1,
         allocated: 4096,
         in_cloud: false,
+        stored: Default::default(),
     }
 }
 
