@@ -37,7 +37,7 @@ pub enum LiveReason {
     NotAbsolute,
     /// `\\.\PhysicalDrive0`, `\\?\GLOBALROOT\..`: a device, or a snapshot that somebody else made.
     Device,
-    /// A CD, or a disk in memory.
+    /// A CD, a disk in memory, or a drive that another program makes.
     Drive { what: String },
     /// VSS does not know the file system.
     FileSystem { name: String },
@@ -59,6 +59,21 @@ impl fmt::Display for LiveReason {
             }
             Self::Unknown { reason } => write!(f, "its volume was not found: {reason}"),
         }
+    }
+}
+
+/// With these Windows answers for a drive that its mount manager does not know, and so VSS neither: RAM disks (1), drives of
+/// WinFsp and Dokan (1005, 2, 87, 4390), letters that a program has defined itself (3).
+const UNMANAGED: [u32; 6] = [1, 2, 3, 87, 1005, 4390];
+
+impl LiveReason {
+    /// Of a path that is there, and whose volume the system does not tell.
+    pub(super) fn no_volume(path: &str, code: u32, error: &dyn fmt::Display) -> Self {
+        if UNMANAGED.contains(&code) {
+            let what = "a drive that Windows does not manage (a RAM disk, or another program's)";
+            return Self::Drive { what: what.to_owned() };
+        }
+        Self::Unknown { reason: format!("{path}: {error}") }
     }
 }
 
@@ -286,6 +301,18 @@ mod tests {
             plan.paths.iter().map(|path| path.location.as_ref().ok().map(|at| at.below.as_str())).collect();
         assert_eq!(below, [Some("a"), None, Some("b"), Some("a"), Some(""), None]);
         assert_eq!(plan.paths[1].location, Err(LiveReason::Network));
+    }
+
+    #[test]
+    fn a_drive_without_a_volume_is_as_it_is_and_a_drive_that_fails_is_not() {
+        for code in [1, 2, 3, 87, 1005, 4390] {
+            let reason = LiveReason::no_volume(r"R:\", code, &"Incorrect function.");
+            assert!(matches!(reason, LiveReason::Drive { .. }), "{code}: {reason}");
+        }
+        for code in [5, 21, 1117] {
+            let reason = LiveReason::no_volume(r"E:\", code, &"The device is not ready.");
+            assert_eq!(reason, LiveReason::Unknown { reason: r"E:\: The device is not ready.".into() });
+        }
     }
 
     #[test]

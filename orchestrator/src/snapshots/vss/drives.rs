@@ -28,6 +28,10 @@ impl VolumeLookup for WindowsVolumes {
         let resolved = match std::fs::canonicalize(path) {
             // A volume that is mounted nowhere has no other path than by its name.
             Err(_) if path.starts_with(r"\\?\Volume{") => path.into(),
+            Err(error) if std::fs::exists(path).is_ok_and(|exists| exists) => {
+                let code = error.raw_os_error().unwrap_or_default();
+                return Err(LiveReason::no_volume(path, code.cast_unsigned(), &error));
+            }
             resolved => resolved.map_err(|error| unknown(path, &error))?,
         };
         let resolved = resolved.to_str().ok_or_else(|| LiveReason::Unknown {
@@ -35,10 +39,10 @@ impl VolumeLookup for WindowsVolumes {
         })?;
         let resolved = drive_path(resolved)?;
 
-        let root = volume_path(&resolved).map_err(|error| unknown(&resolved, &error))?;
+        let root = volume_path(&resolved).map_err(|error| no_volume(&resolved, &error))?;
         let root = root.strip_prefix(r"\\?\").filter(|root| root.get(1..2) == Some(":")).unwrap_or(&root);
         refuse_drive(root)?;
-        let name = volume_name(root).map_err(|error| unknown(root, &error))?;
+        let name = volume_name(root).map_err(|error| no_volume(root, &error))?;
         let file_system = file_system(root).map_err(|error| unknown(root, &error))?;
         if UNSUPPORTED_FILE_SYSTEMS.iter().any(|known| known.eq_ignore_ascii_case(&file_system)) {
             return Err(LiveReason::FileSystem { name: file_system });
@@ -50,6 +54,11 @@ impl VolumeLookup for WindowsVolumes {
 
 fn unknown(path: &str, error: &dyn std::fmt::Display) -> LiveReason {
     LiveReason::Unknown { reason: format!("{path}: {error}") }
+}
+
+fn no_volume(path: &str, error: &windows::core::Error) -> LiveReason {
+    // In an HRESULT of a code of Win32 the lower half is the code.
+    LiveReason::no_volume(path, error.code().0.cast_unsigned() & 0xFFFF, error)
 }
 
 #[expect(unsafe_code)]
