@@ -63,14 +63,16 @@ mod tests {
 
     #[test]
     fn a_path_without_a_volume_is_told_before_a_run() {
-        let folders = vec![("/c".to_owned(), "/shadow".to_owned())];
+        let [volume, inside, outside] =
+            if cfg!(windows) { [r"C:\c\", r"C:\c\x", r"C:\d"] } else { ["/c/", "/c/x", "/d"] };
+        let folders = vec![(volume.to_owned(), "/shadow".to_owned())];
         let fake = Arc::new(FolderSnapshots { folders, ..FolderSnapshots::default() });
         let system = SnapshotSystem { provider: fake.clone(), volumes: fake, is_elevated: true };
         for (vss, paths, state, words) in [
-            (None, &["/c/x"][..], CheckState::Ok, "/c/"),
-            (Some(VssMode::Off), &["/c/x"], CheckState::Ok, "vss: off"),
-            (None, &["/c/x", "/d"], CheckState::Warning, "/d: its volume was not found"),
-            (Some(VssMode::Required), &["/c/x", "/d"], CheckState::Failed, "/d"),
+            (None, &[inside][..], CheckState::Ok, volume),
+            (Some(VssMode::Off), &[inside], CheckState::Ok, "vss: off"),
+            (None, &[inside, outside], CheckState::Warning, &format!("{outside}: its volume was not found")),
+            (Some(VssMode::Required), &[inside, outside], CheckState::Failed, outside),
         ] {
             let policy = Policy { vss, ..Policy::new("p", paths.iter().copied()).unwrap() };
             let row = examine(&policy, &system).row("snapshots", "snapshots");

@@ -61,7 +61,7 @@ fn a_policy_is_written_as_the_contract_shows_it() {
 fn every_field_reads_back() {
     let policy = Policy {
         policy_id: "2026-01-01".to_owned(),
-        paths: ["/home/joão/it's", "a: b # c", "-", "linha\nnova\t\u{85}\u{feff}", "\"q\"", " x "]
+        paths: ["/home/joão/it's", "aa: b # c", "-", "linha\nnova\t\u{85}\u{feff}", "\"q\"", " x "]
             .map(PathBuf::from)
             .into(),
         schedule: Some("*/5 * * * 1-5".to_owned()),
