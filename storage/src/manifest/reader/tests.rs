@@ -3,6 +3,7 @@
 use super::*;
 use crate::archive::{FrameRecord, SegmentRecord};
 use crate::keys::{Recipients, UserKey};
+use crate::manifest::head::{SnapshotRecord, WriterRecord};
 use crate::manifest::{
     BackupFacts, EntryKind, Extent, ManifestDraft, Origin, PartEntries, ProblemKind, UnixAttributes, Xattr,
 };
@@ -29,6 +30,10 @@ fn entry(i: u32) -> Entry {
 }
 
 fn document(entries: u32) -> (Vec<u8>, Head, Identity) {
+    document_with(entries, Vec::new())
+}
+
+fn document_with(entries: u32, snapshots: Vec<SnapshotRecord>) -> (Vec<u8>, Head, Identity) {
     let name = BackupName { policy_id: "p".into(), timestamp: "t".into(), backup_id: "b".into() };
     let (user_key, data_key) = (UserKey::generate(), DataKey::generate());
     let header = Header::new(&name, Recipients::from(user_key.clone()).wrap(&data_key, "b"));
@@ -41,8 +46,8 @@ fn document(entries: u32) -> (Vec<u8>, Head, Identity) {
     draft.commit(segment, PartEntries::of_new(&entries, &[note, problem]).unwrap()).unwrap();
     let origin =
         Origin { host: "h".into(), machine: None, os: "linux".into(), tool: "t 1".into(), trace_id: None };
-    let manifest =
-        draft.finish(&header, &data_key, BackupFacts { origin, ..BackupFacts::default() }).unwrap();
+    let facts = BackupFacts { origin, snapshots, ..BackupFacts::default() };
+    let manifest = draft.finish(&header, &data_key, facts).unwrap();
     let mut bytes = Vec::new();
     manifest.documents().document().reader().read_to_end(&mut bytes).unwrap();
     (bytes, manifest.head().clone(), user_key.into())
@@ -104,6 +109,43 @@ fn it_reads_back_as_plain_json_and_as_a_stream() {
             .unwrap();
         assert_eq!(first, entries.min(1));
     }
+}
+
+#[test]
+fn what_was_read_in_a_snapshot_reads_back_and_is_not_said_where_there_is_none() {
+    let used = SnapshotRecord {
+        volume: r"C:\".into(),
+        used: true,
+        snapshot: Some("1e2d".into()),
+        set: Some("5a69".into()),
+        created: Some("2026-11-27T02:00:00Z".into()),
+        writers: vec![WriterRecord {
+            name: "SqlServerWriter".into(),
+            state: "failed at the freeze".into(),
+            code: "0x800423F3".into(),
+        }],
+        ..SnapshotRecord::default()
+    };
+    let unused = SnapshotRecord {
+        volume: r"D:\".into(),
+        reason: Some("there is no room for the snapshot".into()),
+        call: Some("DoSnapshotSet".into()),
+        code: Some("0x8004231F".into()),
+        ..SnapshotRecord::default()
+    };
+    let (bytes, head, key) = document_with(2, vec![used.clone(), unused.clone()]);
+    let manifest = verify(&bytes, &head.name, &key).unwrap();
+    assert_eq!(manifest.head().snapshots, [used, unused]);
+    let mut read = 0;
+    let count = |_| {
+        read += 1;
+        ControlFlow::Continue(())
+    };
+    manifest.for_each_entry(count).unwrap();
+    assert_eq!(read, 2);
+
+    let (bytes, ..) = document(2);
+    assert!(!String::from_utf8(bytes).unwrap().contains("snapshots"));
 }
 
 #[test]

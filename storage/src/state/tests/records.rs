@@ -116,6 +116,7 @@ proptest! {
         upload: Option<(String, String)>,
         numbers: (i64, Option<i64>, u32),
         scanned: Option<(u64, u64, u64)>,
+        views: Vec<(String, String)>,
     ) {
         let dir = tempfile::tempdir().unwrap();
         let [last_error, trace_id, warning] = texts;
@@ -126,6 +127,7 @@ proptest! {
             upload: upload.map(|(key, id)| Upload { key, id }),
             scanned: scanned.map(|(steps, entries, bytes)| Scanned { steps, entries, bytes }),
             copy_to: Some("/mnt/usb ção".into()),
+            views: views.into_iter().map(|(path, at)| RootView { path: path.into(), read_at: at.into() }).collect(),
             began_ms, ended_ms, runs, last_error, trace_id, summary,
             ..job("a")
         };
@@ -146,4 +148,55 @@ fn a_summary_is_read_as_a_value_and_as_the_text_that_earlier_builds_wrote() {
         let job = Job { summary: Some(summary), ..job("a") };
         assert_eq!(job.summary::<serde_json::Value>(), Some(report.clone()));
     }
+}
+
+/// As builds before snapshots wrote it.
+#[derive(serde::Serialize)]
+struct JobBeforeViews {
+    name: BackupName,
+    header: serde_bytes::ByteBuf,
+    store: String,
+    copy_to: Option<std::path::PathBuf>,
+    policy_digest: serde_bytes::ByteBuf,
+    upload: Option<Upload>,
+    state: JobState,
+    began_ms: i64,
+    ended_ms: Option<i64>,
+    runs: u32,
+    scanned: Option<Scanned>,
+    last_error: Option<String>,
+    trace_id: Option<String>,
+    run_span: Option<RunSpan>,
+    summary: Option<serde_json::Value>,
+    findings: Findings,
+    base: Option<JobBase>,
+    content_key: Option<serde_bytes::ByteBuf>,
+}
+
+#[test]
+fn a_job_of_a_build_without_snapshots_is_read_as_one_whose_walk_read_every_folder_in_its_place() {
+    let expected = job("a");
+    let Job { name, header, store, policy_digest, state, began_ms, runs, findings, .. } = expected.clone();
+    let record = JobBeforeViews {
+        name,
+        header: header.into(),
+        store,
+        copy_to: None,
+        policy_digest: policy_digest.to_vec().into(),
+        upload: None,
+        state,
+        began_ms,
+        ended_ms: None,
+        runs,
+        scanned: None,
+        last_error: None,
+        trace_id: None,
+        run_span: None,
+        summary: None,
+        findings,
+        base: None,
+        content_key: None,
+    };
+    let read: Job = rmp_serde::from_slice(&rmp_serde::to_vec_named(&record).unwrap()).unwrap();
+    assert!(read == expected && read.views.is_empty());
 }
