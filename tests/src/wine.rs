@@ -166,8 +166,13 @@ impl Wine {
         finish(client)
     }
 
-    /// A path of the test's folder in the snapshot of `C:`.
+    /// A path of the test's folder in the snapshot of `C:`, which only [`client_with_snapshots`](Self::client_with_snapshots)
+    /// can make.
     pub fn shadow(&self, name: &str) -> PathBuf {
+        // The program takes it from nowhere else. Without the override, Wine prefers its own.
+        let (fake, system) = (self.bin.join("vssapi.dll"), self.drive().join("windows/system32"));
+        fs::copy(fake, system.join("vssapi.new")).unwrap();
+        fs::rename(system.join("vssapi.new"), system.join("vssapi.dll")).unwrap();
         let devices = self.prefix.join("globalroot/Device");
         // `\\?\GLOBALROOT`, for Wine; every test that needs it makes the same.
         let _ = std::os::unix::fs::symlink("../globalroot", self.prefix.join("dosdevices/globalroot"));
