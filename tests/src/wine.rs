@@ -160,9 +160,11 @@ impl Wine {
     }
 
     /// As [`client`](Self::client), with `tests/windows/vssapi` in place of Wine's own `vssapi.dll`, which makes no snapshots.
-    pub fn client_with_snapshots(&self, words: &[&str]) -> Output {
+    /// Its variables, without `FAKE_VSS_`, say how it fails.
+    pub fn client_with_snapshots(&self, words: &[&str], faults: &[(&str, &str)]) -> Output {
         let mut client = self.program("backup-client", &[&["-q", "--env-file", "b.env"], words].concat());
         client.env("WINEDLLOVERRIDES", "mscoree,mshtml=;vssapi=n").env("FAKE_VSS_LOG", self.named("calls"));
+        client.envs(faults.iter().map(|(name, value)| (format!("FAKE_VSS_{name}"), value)));
         finish(client)
     }
 

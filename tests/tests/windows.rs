@@ -265,7 +265,7 @@ fn a_file_that_another_program_holds_is_read_in_a_snapshot() {
     assert!(windows.here.server.traffic().log().is_empty(), "nothing was sent");
 
     let hold = windows.hold("source/correio.pst");
-    let backup = windows.client_with_snapshots(&["backup", "--policy", "policy.yaml"]);
+    let backup = windows.client_with_snapshots(&["backup", "--policy", "policy.yaml"], &[]);
     drop(hold);
     let backup = backup.expect(0);
     let volume = &backup.json["snapshots"][0];
@@ -280,6 +280,37 @@ fn a_file_that_another_program_holds_is_read_in_a_snapshot() {
     );
     windows.restore(backup.key_backup(), "restored").expect(0);
     assert_alike(&shadow, &windows.at("restored"), &[]);
+}
+
+#[test]
+fn what_fails_in_a_snapshot_is_in_the_result_and_what_cannot_be_is_a_note() {
+    let Some(windows) = machine("copia-de-sombra-falha") else { return };
+    for folder in [windows.at("source"), windows.shadow("source")] {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("a.txt"), "the same in both").unwrap();
+        set_mtime(&folder.join("a.txt"), 1_600_000_000, 0);
+    }
+    windows.policy();
+    for (fault, code, is_used, said) in [
+        // The default of those who may is to try.
+        (("PENDING", "2"), 0, true, ""),
+        (("FAIL", "DoSnapshotSet:8004231F"), 3, false, "VSS_E_INSUFFICIENT_STORAGE"),
+        (("END", "PrepareForBackup:80042302"), 3, false, "PrepareForBackup"),
+        (("WRITER", "800423F3"), 3, true, "Fake Writer"),
+        (("UNSUPPORTED", "Volume"), 0, false, "without a snapshot"),
+    ] {
+        let _ = fs::remove_file(windows.at("calls"));
+        let backup = windows.client_with_snapshots(&["backup", "--policy", "policy.yaml"], &[fault]);
+        let backup = backup.expect(code);
+        assert_eq!(backup.json["snapshots"][0]["used"], is_used, "{fault:?}: {:#}", backup.json);
+        let warnings = backup.json["warnings"].as_array().map(|_| backup.warnings()).unwrap_or_default();
+        assert!(warnings.contains(said), "{fault:?}: {warnings}");
+        // Whatever happened, all is given back.
+        let calls = fs::read_to_string(windows.at("calls")).unwrap();
+        assert!(calls.lines().any(|line| line == "Release"), "{fault:?}: {calls}");
+        assert_eq!(calls.contains("DeleteSnapshots"), is_used, "{fault:?}: {calls}");
+        windows.assert_restores(backup.key_backup());
+    }
 }
 
 fn id_of(backup: &Output) -> &str {
