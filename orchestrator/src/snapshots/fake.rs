@@ -128,6 +128,8 @@ pub(super) struct FakeCalls {
     /// How often StartSnapshotSet says that another program is at it.
     pub(super) busy: usize,
     pub(super) unsupported: Vec<String>,
+    /// A volume about which VSS gives an error instead of an answer.
+    pub(super) unanswered: Option<(String, Hresult)>,
     pub(super) log: CallLog,
     added: Vec<String>,
 }
@@ -207,6 +209,11 @@ impl VssCalls for FakeCalls {
 
     fn is_volume_supported(&mut self, volume: &str) -> CallResult<bool> {
         self.call(VssCall::IsVolumeSupported, volume)?;
+        if let Some((name, code)) = &self.unanswered
+            && name == volume
+        {
+            return Err(*code);
+        }
         Ok(!self.unsupported.iter().any(|name| name == volume))
     }
 

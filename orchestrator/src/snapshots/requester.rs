@@ -121,13 +121,17 @@ impl<C: VssCalls> Requester<C> {
         for volume in volumes {
             let call = VssCall::IsVolumeSupported;
             let answer = self.call(watch, call, |calls| calls.is_volume_supported(&volume.name));
-            match answer.map_err(|error| of(error, volume))? {
-                true => supported.push(volume.clone()),
-                false => {
-                    let reason = of(SnapshotError::call(call, Hresult::VOLUME_NOT_SUPPORTED), volume);
-                    left_out.push(LeftOutVolume { volume: volume.clone(), reason });
+            let reason = match answer {
+                Ok(true) => {
+                    supported.push(volume.clone());
+                    continue;
                 }
-            }
+                Ok(false) => SnapshotError::call(call, Hresult::VOLUME_NOT_SUPPORTED),
+                // Said of this volume: the others are not to lose their snapshots for it.
+                Err(error @ SnapshotError::Call { .. }) => error,
+                Err(stopped) => return Err(stopped),
+            };
+            left_out.push(LeftOutVolume { volume: volume.clone(), reason: of(reason, volume) });
         }
         match (supported.is_empty(), left_out.first()) {
             (true, Some(first)) => Err(first.reason.clone()),

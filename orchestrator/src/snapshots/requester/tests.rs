@@ -381,6 +381,18 @@ fn a_volume_that_vss_does_not_take_is_left_out() {
 }
 
 #[test]
+fn a_volume_of_which_vss_gives_an_error_costs_the_others_nothing() {
+    const NESTED: Hresult = Hresult(0x8004_232C);
+    let (mut calls, _) = fake(&[]);
+    calls.unanswered = Some(("/d/".into(), NESTED));
+    let taken = run(calls, true, &|| false).taken.expect("the other one is supported");
+    let left_out: Vec<_> =
+        taken.left_out.iter().map(|left_out| (left_out.reason.volume(), left_out.reason.code())).collect();
+    assert_eq!(left_out, [(Some("/d/"), Some(NESTED))]);
+    assert_eq!(taken.snapshots.len(), 1);
+}
+
+#[test]
 fn a_snapshot_that_windows_deleted_in_the_middle_is_told_at_the_end() {
     let (calls, log) = fake(&[]);
     let lost = RefCell::new(Vec::new());
