@@ -16,10 +16,21 @@ pub(super) fn make_sparse(file: &File) {
     use windows::Win32::System::IO::DeviceIoControl;
     use windows::Win32::System::Ioctl::FSCTL_SET_SPARSE;
 
+    // Without it a call that is not asynchronous may write to no address, also where there is no output.
+    let mut written = 0;
     // SAFETY: the handle is open for as long as `file` is borrowed; the control code takes no input, which means "sparse", and gives
-    // no output; the call is not asynchronous.
+    // no output; `written` is a valid place for one number, and not kept, since the call is not asynchronous.
     let made = unsafe {
-        DeviceIoControl(HANDLE(file.as_raw_handle()), FSCTL_SET_SPARSE, None, 0, None, 0, None, None)
+        DeviceIoControl(
+            HANDLE(file.as_raw_handle()),
+            FSCTL_SET_SPARSE,
+            None,
+            0,
+            None,
+            0,
+            Some(&raw mut written),
+            None,
+        )
     };
     if let Err(e) = made {
         tracing::debug!(error = %e, "a file with holes takes all of its room");

@@ -41,8 +41,10 @@ pub(super) fn make(tag: u32, text: &OsStr, link: &Path) -> Option<io::Result<()>
 #[expect(unsafe_code, reason = "std makes only symbolic links")]
 fn set(link: &Path, buffer: &[u8]) -> io::Result<()> {
     let file = File::options().write(true).custom_flags(BACKUP_SEMANTICS | OPEN_REPARSE_POINT).open(link)?;
+    // Without it a call that is not asynchronous may write to no address, also where there is no output.
+    let mut written = 0;
     // SAFETY: the handle is open during the call; the input is that of `buffer`, with its length, and is only read; the control code
-    // has no output, and the call is not asynchronous.
+    // has no output; `written` is a valid place for one number, and not kept, since the call is not asynchronous.
     unsafe {
         DeviceIoControl(
             HANDLE(file.as_raw_handle()),
@@ -51,7 +53,7 @@ fn set(link: &Path, buffer: &[u8]) -> io::Result<()> {
             buffer.len() as u32,
             None,
             0,
-            None,
+            Some(&raw mut written),
             None,
         )
     }
