@@ -83,6 +83,12 @@ pub(super) fn is_whole_without_driver(attributes: u32, tag: u32) -> bool {
     is_cloud && attributes & SPARSE == 0 && nature(attributes, tag, true) == Nature::Plain
 }
 
+/// Whether what has no room on the disk of a file is a hole. Not so where a driver gives the content: of a deduplicated file nothing
+/// has room where it was, and all of it is content.
+pub(super) fn has_ranges(attributes: u32) -> bool {
+    attributes & SPARSE != 0 && attributes & REPARSE_POINT == 0
+}
+
 /// Why a file is not opened: it is in the cloud.
 #[derive(Debug)]
 struct InCloud;
@@ -214,6 +220,15 @@ mod tests {
             (here, 0x8000_0021),
         ] {
             assert!(!is_whole_without_driver(attributes, tag), "{attributes:#x} {tag:#x}");
+        }
+    }
+
+    #[test]
+    fn only_a_sparse_file_of_the_file_systems_own_has_holes() {
+        assert!(has_ranges(0x20 | SPARSE));
+        // As deduplication leaves a file: all of it is elsewhere.
+        for attributes in [0x20, 0x20 | SPARSE | REPARSE_POINT, 0x20 | REPARSE_POINT] {
+            assert!(!has_ranges(attributes), "{attributes:#x}");
         }
     }
 

@@ -13,7 +13,7 @@ use windows::Win32::Storage::FileSystem::{
 use windows::Win32::System::IO::DeviceIoControl;
 use windows::Win32::System::Ioctl::{FILE_ALLOCATED_RANGE_BUFFER, FSCTL_QUERY_ALLOCATED_RANGES};
 
-use crate::source::reparse::SPARSE;
+use crate::source::reparse::has_ranges;
 
 /// Ranges that one call gives.
 const RANGES: usize = 1 << 10;
@@ -38,8 +38,8 @@ pub(super) fn allocated_bytes(file: &File, size: u64) -> u64 {
 }
 
 /// The ranges of a sparse file of `size` bytes that have room on the disk, ascending, up to about `most` of them: what follows the
-/// last of so many is not said. `None` where all of it may have data: a file that is not sparse, as one that is compressed, or a file
-/// system that does not say so.
+/// last of so many is not said. `None` where all of it may have data: a file that is not sparse, as one that is compressed; one whose
+/// content a driver gives; or a file system that does not say so.
 ///
 /// # Errors
 /// The system's.
@@ -48,7 +48,7 @@ pub(in crate::source) fn allocated_ranges(
     size: u64,
     most: usize,
 ) -> io::Result<Option<Vec<Range<u64>>>> {
-    if file.metadata()?.file_attributes() & SPARSE == 0 {
+    if !has_ranges(file.metadata()?.file_attributes()) {
         return Ok(None);
     }
     let Ok(end) = i64::try_from(size) else { return Ok(None) };
