@@ -8,7 +8,7 @@ use std::os::windows::io::AsRawHandle as _;
 use intellistor_storage::manifest::security::{Security, SecurityDescriptor};
 use windows::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED,
-    ERROR_PRIVILEGE_NOT_HELD, HANDLE, WIN32_ERROR,
+    ERROR_PRIVILEGE_NOT_HELD, ERROR_WRITE_PROTECT, HANDLE, WIN32_ERROR,
 };
 use windows::Win32::Security::{
     ATTRIBUTE_SECURITY_INFORMATION, DACL_SECURITY_INFORMATION, GROUP_SECURITY_INFORMATION,
@@ -81,7 +81,8 @@ pub(crate) fn descriptor_of(file: &File) -> io::Result<Option<Read>> {
 pub(super) fn with_audit(access: u32, open: impl Fn(u32) -> io::Result<File>) -> io::Result<File> {
     if privileges::held().security {
         match open(access | ACCESS_SYSTEM_SECURITY) {
-            Err(e) if is_denied(&e) => {}
+            // The right is to set, too, which a snapshot might refuse.
+            Err(e) if is_denied(&e) || is(&e, ERROR_WRITE_PROTECT) => {}
             opened => return opened,
         }
     }
