@@ -170,7 +170,12 @@ impl Walk {
     /// What becomes of a file or folder that is not on this machine.
     fn in_cloud(&mut self, metadata: FileMetadata) -> Walked {
         if self.excludes.may_fetch() {
-            return self.position.entry(metadata);
+            let mut found = self.position.scanned(metadata);
+            // Nothing can be fetched into a snapshot: it is fetched, and read, where it is.
+            if self.root.as_ref().is_some_and(|root| root.in_snapshot) {
+                found.source = SourcePath::of_root(self.excludes.real_path(&found.source));
+            }
+            return Walked::Entry(found);
         }
         self.root.iter_mut().for_each(|root| root.counts.in_cloud += 1);
         Walked::InCloud(self.position.scanned(metadata))
