@@ -26,7 +26,7 @@ use crate::backup::changes::decide::Rules;
 use crate::backup::changes::walk_order::WalkOrder;
 use crate::backup::scanner::{FilesScanned, WINDOW};
 use crate::link::{Failures, Link, Reply};
-use crate::source::{ListKeepers, Root, Walked};
+use crate::source::{ListKeepers, LiveFiles, Root, Walked};
 use crate::threaded::{StageError, ThreadStage};
 
 pub use detect::DetectChanges;
@@ -134,15 +134,17 @@ fn begin(base: &Arc<Base>, config: &ChangesConfig) -> intellistor_storage::Resul
         }
     };
     let mut list_keepers = ListKeepers::default();
+    let live = LiveFiles::of(&config.roots);
     let totals = base.manifest().head().totals;
-    Comparison::new(
+    let comparison = Comparison::new(
         base.entries(0),
         WalkOrder::of(&config.roots),
         Box::new(take_over),
         Rules::new(config.detect, base.began_ms()),
         Box::new(move |scanned| list_keepers.has_list(&scanned.source, &scanned.metadata)),
         totals.files + totals.symlinks,
-    )
+    )?;
+    Ok(comparison.asking(Box::new(move |scanned| live.may_be_written(&scanned.source, &scanned.metadata))))
 }
 
 impl ThreadStage for Changes {

@@ -35,11 +35,15 @@ use self::security::keeps_lists;
 use self::security::security_of;
 pub(crate) use self::security::{ACCESS_SYSTEM_SECURITY, AUDIT, READ_CONTROL, descriptor_of, is_denied};
 use super::extended::Extended;
+use super::live_files::is_as_it_was;
 use super::metadata::{FileId, FileMetadata, SourceKind, Stored};
 use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};
 use super::source_path::SourcePath;
 
 const GENERIC_READ: u32 = 0x8000_0000;
+const READ_DATA: u32 = 0x1;
+const SHARE_READ: u32 = 0x1;
+const SHARE_DELETE: u32 = 0x4;
 const SEQUENTIAL_SCAN: u32 = 0x0800_0000;
 /// The driver that has the content is not there, as in a snapshot.
 const CANNOT_ACCESS: i32 = 1920;
@@ -111,6 +115,19 @@ pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
             Ok(of_nature(&found, nature))
         }
     }
+}
+
+/// Whether a file is as a snapshot has it, and no one has it open to write to it. One that cannot be asked counts as one that is not.
+///
+/// It is open for a moment, and shared with all but those who write: while someone does, this open fails. Nothing of it is read or
+/// fetched.
+pub(super) fn is_at_rest(path: &Path, then: &FileMetadata) -> bool {
+    let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT | OPEN_NO_RECALL;
+    let mut options = File::options();
+    // Sharing is looked at only for a right to content.
+    options.access_mode(READ_DATA).share_mode(SHARE_READ | SHARE_DELETE).custom_flags(flags);
+    let now = options.open(path).and_then(|file| metadata_of(&file));
+    now.is_ok_and(|now| is_as_it_was(&now, then))
 }
 
 /// The metadata of a listing's entry that to open is to fetch.
@@ -287,6 +304,23 @@ mod tests {
         let file = open(&path, false).unwrap();
         released.join().unwrap();
         assert_eq!(metadata_of(&file).unwrap().size, 3);
+    }
+
+    #[test]
+    fn a_file_that_someone_has_open_to_write_is_not_at_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"abc").unwrap();
+        let then = metadata_at(&path).unwrap();
+        let reader = File::open(&path).unwrap();
+        assert!(is_at_rest(&path, &then), "who reads does not matter");
+        drop(reader);
+        let writer = File::options().write(true).open(&path).unwrap();
+        assert!(!is_at_rest(&path, &then));
+        drop(writer);
+        assert!(is_at_rest(&path, &then));
+        assert!(!is_at_rest(&path, &FileMetadata { size: 2, ..then.clone() }));
+        assert!(!is_at_rest(&dir.path().join("gone"), &then));
     }
 
     #[test]

@@ -22,12 +22,16 @@ pub(super) type TakeOver = Box<dyn Fn(&mut Entry) -> Result<(), Reason>>;
 /// Whether a file that was found has an access list of Windows.
 pub(super) type HasList = Box<dyn FnMut(&ScannedEntry) -> bool>;
 
+/// Whether the content of a file may be another although nothing about the file is.
+pub(super) type MayBeWritten = Box<dyn FnMut(&ScannedEntry) -> bool>;
+
 /// A walk that is being compared.
 pub(super) struct Comparison<I> {
     base: BaseCursor<I>,
     take_over: TakeOver,
     rules: Rules,
     has_list: HasList,
+    may_be_written: Option<MayBeWritten>,
     /// Unchanged entries that follow each other, and were not sent yet.
     run: Option<Run>,
     /// Folders around here that could not be listed, or not all of them, outermost first.
@@ -68,11 +72,18 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
             take_over,
             rules,
             has_list,
+            may_be_written: None,
             run: None,
             unlisted: Vec::new(),
             counts: Compared { base_files, ..Compared::default() },
             reasons: BTreeMap::new(),
         })
+    }
+
+    /// Asks of each file that would be taken over whether it may have been written to all the same.
+    pub(super) fn asking(mut self, may_be_written: MayBeWritten) -> Self {
+        self.may_be_written = Some(may_be_written);
+        self
     }
 
     /// Compares the next step of the walk, and gives `out` what is to be done in the order of the walk. What is unchanged
@@ -105,6 +116,9 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
         let mut decided = decide(&scanned.metadata, &entry, self.rules).and(usable);
         if decided.is_ok() && lacks_access_list(&scanned.metadata, &entry) && (self.has_list)(&scanned) {
             decided = Err(Reason::Attributes);
+        }
+        if decided.is_ok() && self.may_be_written.as_mut().is_some_and(|asked| asked(&scanned)) {
+            decided = Err(Reason::InUse);
         }
         match decided {
             Ok(()) => {

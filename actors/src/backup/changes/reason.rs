@@ -22,6 +22,8 @@ pub enum Reason {
     Attributes,
     /// It changed while the base was made.
     ReadWhileChanging,
+    /// In a snapshot: a program has it open to write to it, and its times do not say what was written meanwhile.
+    InUse,
     /// It changed so shortly before the base was made, or after it, that a further change might have the same time.
     Racy,
     /// The policy wants it read.
@@ -42,6 +44,7 @@ impl Reason {
             Self::Inode => "inode",
             Self::Attributes => "attributes",
             Self::ReadWhileChanging => "read_while_changing",
+            Self::InUse => "in_use",
             Self::Racy => "racy",
             Self::Asked => "asked",
             Self::Repack => "repack",

@@ -500,6 +500,32 @@ fn what_the_base_has_without_its_access_list_is_read_again_once_and_only_where_t
 }
 
 #[test]
+fn a_file_that_may_have_been_written_to_is_read_though_nothing_says_so() {
+    let (at_rest, base_at_rest) = file("a", 5, 1);
+    let (in_use, base_in_use) = file("b", 5, 1);
+    let mut before = base_in_use.clone();
+    take_over(&mut before).unwrap();
+    let mut comparison = Comparison::new(
+        [Ok(base_at_rest), Ok(base_in_use)].into_iter(),
+        WalkOrder::default(),
+        Box::new(take_over),
+        Rules::new(DetectChanges::Ctime, 1_000_000),
+        Box::new(|_| false),
+        2,
+    )
+    .unwrap()
+    .asking(Box::new(|scanned| scanned.relative_path == b"b"));
+    let mut steps = Vec::new();
+    for found in [at_rest, in_use.clone()] {
+        comparison.step(Walked::Entry(found), |step| steps.push(step)).unwrap();
+    }
+    let counts = comparison.finish(|step| steps.push(step)).unwrap();
+    let read = Step::Read { scanned: in_use, reason: Reason::InUse, before: Some(Box::new(before)) };
+    assert_eq!(steps, [Step::Unchanged { first: 0, count: 1, bytes: 5 }, read]);
+    assert_eq!((counts.unchanged, counts.read_again), (1, 1));
+}
+
+#[test]
 fn a_million_unchanged_entries_are_few_steps() {
     let count = 1_000_000_u64;
     let rules = Rules::new(DetectChanges::Ctime, 1_000_000);
