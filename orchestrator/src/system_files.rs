@@ -1,7 +1,8 @@
 //! Which files of the system a walk leaves out: the rules that Windows has for every volume, and those in its registry.
 //!
-//! **In:** the policy's `system_files`. **Out:** [`SystemFiles`]; empty on other systems. **Guarantees:** a rule that cannot be used leaves nothing
-//! out, and is in the log. The key is read afresh for each walk: programs that are installed add to it.
+//! **In:** the policy's `system_files`. **Out:** [`SystemFiles`]; empty on other systems; and what Windows itself leaves out of
+//! snapshots. **Guarantees:** a rule that cannot be used leaves nothing out, and is in the log. The keys are read afresh for each walk:
+//! programs that are installed add to them.
 
 use intellistor_actors::source::SystemFiles;
 
@@ -23,7 +24,7 @@ fn of_this_system() -> SystemFiles {
 #[cfg(windows)]
 fn of_this_system() -> SystemFiles {
     let mut files = SystemFiles::default();
-    let of_registry = registry::files_not_to_backup().unwrap_or_else(|error| {
+    let of_registry = registry::strings_in(registry::NOT_TO_BACKUP).unwrap_or_else(|error| {
         tracing::info!("the registry's FilesNotToBackup could not be read: {error}");
         Vec::new()
     });
@@ -34,6 +35,36 @@ fn of_this_system() -> SystemFiles {
         }
     }
     files
+}
+
+/// What the result says of the files that Windows deletes from each snapshot as it makes it, such as Outlook's `.ost`: no walk can
+/// see that they are missing.
+pub(crate) fn note_of_snapshots() -> Option<String> {
+    match not_in_snapshots() {
+        Ok(rules) => note_of(&rules),
+        Err(error) => Some(format!(
+            "Windows may have deleted files from the snapshot: the registry's FilesNotToSnapshot could not be read: {error}"
+        )),
+    }
+}
+
+#[cfg(windows)]
+fn not_in_snapshots() -> Result<Vec<String>, windows::core::Error> {
+    registry::strings_in(registry::NOT_TO_SNAPSHOT)
+}
+
+#[cfg(not(windows))]
+fn not_in_snapshots() -> Result<Vec<String>, String> {
+    Ok(Vec::new())
+}
+
+fn note_of(rules: &[String]) -> Option<String> {
+    (!rules.is_empty()).then(|| {
+        format!(
+            "Windows deletes files from its snapshots, so that this backup does not have them (FilesNotToSnapshot in the registry): {}",
+            rules.join(", ")
+        )
+    })
 }
 
 /// The strings of a `REG_MULTI_SZ`: each ends in a NUL, and an empty one ends them all. The last NULs may be missing.
@@ -51,9 +82,16 @@ mod registry {
         HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_WOW64_64KEY, REG_MULTI_SZ, RegCloseKey, RegEnumValueW,
         RegOpenKeyExW,
     };
-    use windows::core::{PWSTR, Result, w};
+    use windows::core::{PCWSTR, PWSTR, Result, w};
 
     use crate::system_files::strings;
+
+    /// What programs do not want backed up.
+    pub(super) const NOT_TO_BACKUP: PCWSTR =
+        w!(r"SYSTEM\CurrentControlSet\Control\BackupRestore\FilesNotToBackup");
+    /// What Windows deletes from snapshots: "Excluding Files from Shadow Copies" in its documentation.
+    pub(super) const NOT_TO_SNAPSHOT: PCWSTR =
+        w!(r"SYSTEM\CurrentControlSet\Control\BackupRestore\FilesNotToSnapshot");
 
     /// A value's name has at most 16,383 characters.
     const NAME_UNITS: usize = 16_384;
@@ -72,9 +110,9 @@ mod registry {
         }
     }
 
-    /// All strings of the key's values; none where there is no such key.
-    pub(super) fn files_not_to_backup() -> Result<Vec<String>> {
-        let Some(key) = open()? else { return Ok(Vec::new()) };
+    /// All strings of the values of one of the two keys; none where there is no such key.
+    pub(super) fn strings_in(path: PCWSTR) -> Result<Vec<String>> {
+        let Some(key) = open(path)? else { return Ok(Vec::new()) };
         let mut all = Vec::new();
         let mut data = vec![0_u16; 4096];
         let mut index = 0;
@@ -94,17 +132,11 @@ mod registry {
     }
 
     #[expect(unsafe_code)]
-    fn open() -> Result<Option<Key>> {
+    fn open(path: PCWSTR) -> Result<Option<Key>> {
         let mut key = HKEY::default();
-        // SAFETY: the path is NUL-terminated and static; `key` is a valid place for one handle.
+        // SAFETY: the path is one of the two above, NUL-terminated and static; `key` is a valid place for one handle.
         let opened = unsafe {
-            RegOpenKeyExW(
-                HKEY_LOCAL_MACHINE,
-                w!(r"SYSTEM\CurrentControlSet\Control\BackupRestore\FilesNotToBackup"),
-                None,
-                KEY_QUERY_VALUE | KEY_WOW64_64KEY,
-                &mut key,
-            )
+            RegOpenKeyExW(HKEY_LOCAL_MACHINE, path, None, KEY_QUERY_VALUE | KEY_WOW64_64KEY, &mut key)
         };
         match opened {
             ERROR_FILE_NOT_FOUND => Ok(None),
@@ -157,10 +189,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_windows_deletes_from_snapshots_is_said() {
+        assert_eq!(note_of(&[]), None);
+        let rules = [r"$UserProfile$\AppData\Local\Microsoft\Outlook\*.ost".to_owned(), r"C:\x".to_owned()];
+        let note = note_of(&rules).unwrap();
+        assert!(
+            note.ends_with(r"registry): $UserProfile$\AppData\Local\Microsoft\Outlook\*.ost, C:\x"),
+            "{note}"
+        );
+    }
+
     #[cfg(not(windows))]
     #[test]
     fn other_systems_have_no_such_rules() {
         let policy = Policy::new("a", ["/"]).unwrap();
         assert!(format!("{:?}", system_files(&policy)).contains("rules: []"));
+        assert_eq!(note_of_snapshots(), None);
     }
 }

@@ -27,6 +27,7 @@ use crate::snapshots::{
     Hresult, LiveReason, SnapshotError, SnapshotPlan, SnapshotSet, SnapshotSystem, VolumeReport,
     volume_reports,
 };
+use crate::system_files::note_of_snapshots;
 
 /// The snapshots of a run, or none. Dropping it gives them back.
 #[derive(Debug)]
@@ -97,6 +98,7 @@ impl RunSnapshots {
         snapshots.describe(&plan, taken.as_ref());
         if let Ok(set) = taken {
             snapshots.adopt(&plan, set);
+            snapshots.notes.extend(note_of_snapshots());
         }
         snapshots.log();
         Ok(snapshots)
