@@ -1,10 +1,15 @@
 //! What is to be set so that an object gets a descriptor.
 //!
-//! What Windows does with the bits about inheritance when a descriptor is set (`SeSetSecurityDescriptorInfoEx` in its driver
-//! documentation, and what wimlib, which sets descriptors in the same way, says of it): it keeps the bits that protect a
-//! list, it sets `AUTO_INHERITED` only where the caller has set `AUTO_INHERIT_REQ`, which it never stores, and it stores every
-//! list that is set as present. So two descriptors are the same here whatever their `AUTO_INHERITED`, `AUTO_INHERIT_REQ` and
-//! `DEFAULTED` bits are: none of them says who may do what.
+//! What Windows does with the bits about inheritance when a descriptor is set by `NtSetSecurityObject`, and who says so:
+//!
+//! - It stores `AUTO_INHERITED` only where the caller has set `AUTO_INHERIT_REQ` as well, which it never stores: Microsoft's AzCopy,
+//!   `downloader-azureFiles_linux.go`. The documentation does not.
+//! - It stores every list as present, and does not store that one was `DEFAULTED`: `SECURITY_DESCRIPTOR_CONTROL` in the
+//!   documentation for drivers.
+//! - It keeps the bits that protect a list. No document says so of this call; the acceptance script sees it.
+//!
+//! So two descriptors are the same here whatever their `AUTO_INHERITED`, `AUTO_INHERIT_REQ` and `DEFAULTED` bits are: none of them
+//! says who may do what.
 
 use super::acl::{Acl, AclState};
 use super::descriptor::{Parts, SecurityDescriptor};
