@@ -245,6 +245,8 @@ $envFile = Join-Path $Root 'test.env'
 $agentHome = Join-Path $Root 'agent'
 $ready = Join-Path $Root 'held'
 $release = Join-Path $Root 'release'
+$write = Join-Path $Root 'write'
+$written = Join-Path $Root 'written'
 
 $portuguese = 'Relat' + [char] 0x00F3 + 'rio de a' + [char] 0x00E7 + [char] 0x00E3 + 'o.txt'
 $longFolder = $source
@@ -318,7 +320,16 @@ try {
         $code = @"
 `$file = [System.IO.File]::Open('$source\open.dat', 'Open', 'ReadWrite', 'None')
 [System.IO.File]::WriteAllText('$ready', '')
-for (`$i = 0; `$i -lt 1800 -and -not (Test-Path -LiteralPath '$release'); `$i++) { Start-Sleep -Seconds 1 }
+`$new = New-Object byte[] 4096
+for (`$i = 0; `$i -lt 1800 -and -not (Test-Path -LiteralPath '$release'); `$i++) {
+    if ((Test-Path -LiteralPath '$write') -and -not (Test-Path -LiteralPath '$written')) {
+        `$file.Position = 0
+        `$file.Write(`$new, 0, `$new.Length)
+        `$file.Flush()
+        [System.IO.File]::WriteAllText('$written', '')
+    }
+    Start-Sleep -Seconds 1
+}
 `$file.Dispose()
 "@
         $encoded = [Convert]::ToBase64String([System.Text.Encoding]::Unicode.GetBytes($code))
@@ -421,6 +432,19 @@ vss: required
         $onDisk = [IntellistorAcceptance]::OnDisk("$restored\sparse.bin")
         if ($onDisk -gt 8388608) { throw "it takes $onDisk bytes" }
         "$onDisk bytes on the disk"
+    }
+
+    # As a database does: Windows need not change its time before it is closed.
+    Test-Part 'what was written to a file that stays open is in the next backup' {
+        Write-Text $write ''
+        for ($i = 0; $i -lt 300 -and -not (Test-Path -LiteralPath $written); $i++) { Start-Sleep -Milliseconds 100 }
+        $bytes = New-Noise 3 1000000
+        [array]::Clear($bytes, 0, 4096)
+        [System.IO.File]::WriteAllBytes("$Root\expected", $bytes)
+        $second = (Invoke-Client @('--env-file', $envFile, 'backup', '--policy', $policyFile)) | ConvertFrom-Json
+        [void] (Invoke-Client @('--env-file', $envFile, 'restore', '--policy', $policyFile, '--latest', '--out', "$Root\second", '--only', 'open.dat'))
+        Assert-Same 'SHA-256' ([IntellistorAcceptance]::Hash("$Root\expected")) ([IntellistorAcceptance]::Hash("$Root\second\open.dat"))
+        "$($second.changes.changed) changed, $($second.changes.unchanged) unchanged"
     }
 
     # --- scheduled -------------------------------------------------------------------------------------------------------
