@@ -47,12 +47,6 @@ impl LiveFiles {
     }
 }
 
-/// Whether a file is as it was in a snapshot.
-#[cfg(any(windows, test))]
-pub(super) fn is_as_it_was(now: &FileMetadata, then: &FileMetadata) -> bool {
-    (now.kind, now.size, now.mtime_ns, now.ctime_ns) == (then.kind, then.size, then.mtime_ns, then.ctime_ns)
-}
-
 /// Other systems change the time with the content.
 #[cfg(not(windows))]
 fn is_at_rest(_: &Path, _: &FileMetadata) -> bool {
@@ -61,7 +55,6 @@ fn is_at_rest(_: &Path, _: &FileMetadata) -> bool {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::super::stat::metadata_at;
     use super::*;
 
     #[test]
@@ -83,22 +76,6 @@ mod tests {
         assert_eq!(at("/shadow-2/x").as_deref(), Some(Path::new("/nowhere/top/x")));
         for other in ["/shadow/docs-2", "/as-it-is/x", "/"] {
             assert_eq!(at(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_differs_in_size_or_time_is_not_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("f"), "x").unwrap();
-        let then = metadata_at(&dir.path().join("f")).unwrap();
-        assert!(is_as_it_was(&then, &then));
-        for now in [
-            FileMetadata { size: 2, ..then.clone() },
-            FileMetadata { mtime_ns: then.mtime_ns + 1, ..then.clone() },
-            FileMetadata { ctime_ns: then.ctime_ns.map(|ns| ns + 1), ..then.clone() },
-            FileMetadata { kind: SourceKind::Directory, ..then.clone() },
-        ] {
-            assert!(!is_as_it_was(&now, &then), "{now:?}");
         }
     }
 }

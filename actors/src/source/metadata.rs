@@ -103,6 +103,15 @@ pub struct FileMetadata {
     pub stored: Stored,
 }
 
+#[cfg(any(windows, test))]
+impl FileMetadata {
+    /// Whether kind, size and times are those of an earlier look at the file.
+    pub(super) fn is_unchanged_since(&self, then: &Self) -> bool {
+        let of = |found: &Self| (found.kind, found.size, found.mtime_ns, found.ctime_ns);
+        of(self) == of(then)
+    }
+}
+
 #[cfg(unix)]
 impl From<&rustix::fs::Stat> for FileMetadata {
     // The types of the fields differ from machine to machine.
@@ -151,5 +160,23 @@ mod tests {
             [0, NORMAL, 0x20 | 0x800, 0x4000, 0x4000 | 0x800].map(Stored::of_attributes),
             [Stored::Plain, Stored::Plain, Stored::Compressed, Stored::Encrypted, Stored::Encrypted]
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_differs_in_kind_size_or_time_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "x").unwrap();
+        let then = super::super::stat::metadata_at(&path).unwrap();
+        assert!(then.is_unchanged_since(&then));
+        for now in [
+            FileMetadata { size: 2, ..then.clone() },
+            FileMetadata { mtime_ns: then.mtime_ns + 1, ..then.clone() },
+            FileMetadata { ctime_ns: then.ctime_ns.map(|ns| ns + 1), ..then.clone() },
+            FileMetadata { kind: SourceKind::Directory, ..then.clone() },
+        ] {
+            assert!(!now.is_unchanged_since(&then), "{now:?}");
+        }
     }
 }

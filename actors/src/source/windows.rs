@@ -35,7 +35,6 @@ use self::security::keeps_lists;
 use self::security::security_of;
 pub(crate) use self::security::{ACCESS_SYSTEM_SECURITY, AUDIT, READ_CONTROL, descriptor_of, is_denied};
 use super::extended::Extended;
-use super::live_files::is_as_it_was;
 use super::metadata::{FileId, FileMetadata, SourceKind, Stored};
 use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};
 use super::source_path::SourcePath;
@@ -127,7 +126,7 @@ pub(super) fn is_at_rest(path: &Path, then: &FileMetadata) -> bool {
     // Sharing is looked at only for a right to content.
     options.access_mode(READ_DATA).share_mode(SHARE_READ | SHARE_DELETE).custom_flags(flags);
     let now = options.open(path).and_then(|file| metadata_of(&file));
-    now.is_ok_and(|now| is_as_it_was(&now, then))
+    now.is_ok_and(|now| now.is_unchanged_since(then))
 }
 
 /// The metadata of a listing's entry that to open is to fetch.
