@@ -16,7 +16,7 @@ use super::problem::{Note, Problem, ProblemKind};
 use super::refused::refused;
 use super::security::Security;
 use super::tally::{Counted, Tally};
-use super::unchanged::take_over;
+use super::unchanged::{take_over, with_descriptor};
 use super::writer::Lists;
 use crate::archive::header::Header;
 use crate::archive::segment::{SegmentRecord, archive_digest};
@@ -141,10 +141,14 @@ impl ManifestDraft {
             };
             self.line.clear();
             self.line.extend_from_slice(b",\n");
+            let before = self.line.len();
             let taken = take_over(base, line, &mut self.line)?;
             self.tally.count(taken.counted(), Change::Unchanged);
-            if let Some(Security::Row(id)) = taken.security {
-                self.lists.security.take_over(base.manifest().security(), id)?;
+            if let Some(Security::Row(id)) = taken.security
+                && let Some(descriptor) = self.lists.security.take_over(base.manifest().security(), id)?
+            {
+                self.line.truncate(before);
+                with_descriptor(base, line, descriptor.into(), &mut self.line)?;
             }
             self.lists.entries.write_all(&self.line).map_err(temporary)?;
         }

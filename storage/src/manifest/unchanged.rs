@@ -77,6 +77,22 @@ pub(super) fn take_over(base: &Base, line: &[u8], out: &mut Vec<u8>) -> Result<T
     Ok(taken)
 }
 
+/// Appends a line that was taken over, made anew with the descriptor itself, for which the new manifest's table has no room.
+///
+/// # Errors
+/// [`Error::Integrity`](crate::Error::Integrity) when it has no known form.
+pub(super) fn with_descriptor(
+    base: &Base,
+    line: &[u8],
+    descriptor: Security,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let mut entry: Entry = serde_json::from_slice(line).map_err(unknown)?;
+    base.renumber(&mut entry);
+    entry.security = Some(descriptor);
+    serde_json::to_writer(out, &entry).map_err(unknown)
+}
+
 fn push_number(out: &mut Vec<u8>, number: u32) {
     use std::io::Write as _;
     let written = write!(out, "{number}");

@@ -149,6 +149,35 @@ fn descriptors_are_listed_once_and_come_along_from_the_base() {
     }
 }
 
+/// Three times in a row, a table's worth of new ones comes before all that is taken over.
+#[test]
+fn a_chain_with_more_descriptors_than_a_table_has_room_for_is_read_again() {
+    // The longest list: 64 KiB, an entry of an unknown type.
+    let descriptor = |number: u32| {
+        let ace = [&[0xF0, 0, 0xF4, 0xFF][..], &number.to_le_bytes(), &vec![7; 0xFFF4 - 8][..]].concat();
+        let bytes = [
+            &[1, 0, 4, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0][..],
+            &[2, 0, 0xFC, 0xFF, 1, 0, 0, 0],
+            &ace,
+        ];
+        SecurityDescriptor::parse(bytes.concat()).unwrap().normalized()
+    };
+    let with = |i: u32| Entry { security: Some(descriptor(i).into()), ..file(i.into(), Vec::new()) };
+    let makings = [0, 1, 2].map(Making::new);
+    let mut base = None;
+    for (generation, making) in (0..).zip(&makings) {
+        let new = (0..140).map(|i| new(with(generation * 140 + i)));
+        let taken = Listed::Unchanged { first: 0, count: u64::from(generation) * 140 };
+        let listed: Vec<_> = new.chain((generation > 0).then_some(taken)).collect();
+        let manifest =
+            verified(making, making.manifest(base.clone(), &listed, BackupFacts::default()).unwrap());
+        let expected: Vec<_> =
+            (0..=generation).rev().flat_map(|g| (0..140).map(move |i| g * 140 + i)).collect();
+        assert!(entries(&manifest).into_iter().eq(expected.into_iter().map(with)), "{generation}");
+        base = Some(making.base(base, &listed));
+    }
+}
+
 /// Two hundred thousand entries are one record, one line at a time, and a temporary file.
 #[test]
 fn many_unchanged_entries_take_no_memory() {

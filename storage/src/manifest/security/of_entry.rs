@@ -43,6 +43,12 @@ impl From<SecurityDescriptor> for Security {
     }
 }
 
+impl From<Arc<SecurityDescriptor>> for Security {
+    fn from(descriptor: Arc<SecurityDescriptor>) -> Self {
+        Self::Descriptor(descriptor)
+    }
+}
+
 impl Serialize for Security {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self, serializer.is_human_readable()) {

@@ -1,6 +1,7 @@
 //! The security descriptors of a manifest, each once: thousands of files have the same one.
 //!
-//! **Bound:** [`MOST_ROWS`] descriptors with [`MOST_BYTES`] together. What comes after that is in the entry itself.
+//! **Bound:** [`MOST_ROWS`] descriptors with [`MOST_BYTES`] together, and twice that with those taken over from a base. What
+//! comes after that is in the entry itself.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -40,17 +41,26 @@ impl SecurityTable {
         }
     }
 
-    /// Takes a row over from the table of a base.
+    /// Takes a row over from the table of a base. Where this table is full, it is returned instead, for the entry itself.
     ///
     /// # Errors
-    /// [`Error::Integrity`](crate::Error::Integrity) when the base has none, or this table is full: the base's had room.
-    pub(in crate::manifest) fn take_over(&mut self, base: &Self, id: SecurityId) -> Result<()> {
-        if !self.rows.contains_key(&id) {
-            let descriptor = base.get(id)?;
-            self.bytes += descriptor.as_bytes().len();
-            self.rows.insert(id, descriptor);
+    /// [`Error::Integrity`](crate::Error::Integrity) when the base has none.
+    pub(in crate::manifest) fn take_over(
+        &mut self,
+        base: &Self,
+        id: SecurityId,
+    ) -> Result<Option<Arc<SecurityDescriptor>>> {
+        if self.rows.contains_key(&id) {
+            return Ok(None);
         }
-        Ok(())
+        let descriptor = base.get(id)?;
+        let bytes = self.bytes + descriptor.as_bytes().len();
+        if self.rows.len() >= 2 * MOST_ROWS || bytes > 2 * MOST_BYTES {
+            return Ok(Some(descriptor));
+        }
+        self.bytes = bytes;
+        self.rows.insert(id, descriptor);
+        Ok(None)
     }
 
     /// Gives an entry of the manifest its descriptor in place of the id.
@@ -129,7 +139,7 @@ mod tests {
         let mut taken = SecurityTable::default();
         for entry in &mut named {
             let Some(Security::Row(id)) = entry.security else { unreachable!() };
-            taken.take_over(&table, id).unwrap();
+            assert_eq!(taken.take_over(&table, id).unwrap(), None);
             taken.resolve(entry).unwrap();
         }
         let canonical = |entry: &Entry| entry.security.clone().unwrap().descriptor().unwrap().normalized();
@@ -150,6 +160,22 @@ mod tests {
         let before = entry.clone();
         table.name(&mut entry);
         assert_eq!((entry, table.is_empty()), (before, true));
+    }
+
+    #[test]
+    fn what_is_taken_over_fits_into_what_is_read_or_stays_in_its_entry() {
+        let mut base = SecurityTable::default();
+        base.read(SecurityRow::new(&descriptor(1))).unwrap();
+        let id = descriptor(1).id();
+        let bytes = descriptor(1).as_bytes().len();
+        let mut full = SecurityTable { bytes: 2 * MOST_BYTES - bytes + 1, ..SecurityTable::default() };
+        assert_eq!(full.take_over(&base, id).unwrap().as_deref(), Some(&descriptor(1)));
+        assert!(full.is_empty());
+        let mut fits = SecurityTable { bytes: 2 * MOST_BYTES - bytes, ..SecurityTable::default() };
+        assert_eq!(fits.take_over(&base, id).unwrap(), None);
+        assert_eq!(fits.take_over(&base, id).unwrap(), None, "it is there already");
+        let mut read = SecurityTable { bytes: 2 * MOST_BYTES - bytes, ..SecurityTable::default() };
+        assert!(fits.rows.values().all(|row| read.read(SecurityRow::new(row)).is_ok()));
     }
 
     #[test]
