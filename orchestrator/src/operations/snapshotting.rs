@@ -215,16 +215,30 @@ impl RunSnapshots {
     /// The roots of a recorded walk that are elsewhere in this run. `recorded` is empty where the walk read all of them as
     /// they are.
     pub(crate) fn moved(&self, recorded: &[RootView]) -> Vec<MovedRoot> {
-        let mut moved = Vec::new();
+        let (mut moved, mut folders) = (Vec::new(), Vec::new());
         for (path, read_at) in &self.paths {
             let known = recorded.iter().find(|view| view.path == *path).map(|view| view.read_at.clone());
             if known.is_none() && read_at.is_none() {
                 continue;
             }
-            let from = known.or_else(|| place(path, None));
-            let (Some(from), Some(to)) = (from, place(path, read_at.as_ref())) else { continue };
-            if from != to {
-                moved.extend(roots_of(path, from, to));
+            let Some(from) = known.or_else(|| place(path, None)) else { continue };
+            // Of a path that is gone nothing is read, least of all where it was: a snapshot's number is given again, to one
+            // of another volume.
+            let to = place(path, read_at.as_ref()).unwrap_or_else(|| PathBuf::from(absolute(path)));
+            // A root that is a file, or was one, is walked from its folder.
+            if let Some((from, to)) = from.parent().zip(to.parent()) {
+                let folder = MovedRoot { from: from.to_owned(), to: to.to_owned() };
+                folders.push((path.is_dir() || !path.exists(), folder));
+            }
+            moved.push(MovedRoot { from, to });
+        }
+        if moved.iter().all(|root| root.from == root.to) {
+            return Vec::new();
+        }
+        folders.sort_by_key(|(may_be_none, _)| *may_be_none);
+        for (_, folder) in folders {
+            if !moved.contains(&folder) {
+                moved.push(folder);
             }
         }
         moved
@@ -348,13 +362,6 @@ fn view(path: &Path, read_at: PathBuf) -> RootView {
 /// Where a root is read, without links.
 fn place(path: &Path, read_at: Option<&PathBuf>) -> Option<PathBuf> {
     read_at.cloned().or_else(|| resolve(path).ok())
-}
-
-/// A root that is a file is walked from its folder.
-fn roots_of(path: &Path, from: PathBuf, to: PathBuf) -> Vec<MovedRoot> {
-    let folders = from.parent().zip(to.parent()).filter(|_| !path.is_dir());
-    let folders = folders.map(|(from, to)| MovedRoot { from: from.to_owned(), to: to.to_owned() });
-    folders.into_iter().chain([MovedRoot { from, to }]).collect()
 }
 
 fn absolute(path: &Path) -> String {

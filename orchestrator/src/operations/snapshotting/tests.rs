@@ -1,5 +1,7 @@
 use std::fs;
 
+use intellistor_actors::source::SourcePath;
+
 use super::*;
 use crate::error::Category;
 use crate::snapshots::VssCall;
@@ -142,7 +144,7 @@ async fn a_recorded_walk_is_found_where_its_files_are_now() {
     };
     let resolved = |name: &str| scene.at(name).canonicalize().unwrap().to_str().unwrap().to_owned();
     let expected = |from: &str, to: &str| {
-        [("docs", "docs"), ("", ""), ("f", "f")].map(|(a, b)| {
+        [("docs", "docs"), ("f", "f"), ("", "")].map(|(a, b)| {
             let join = |folder: &str, name: &str| format!("{folder}/{name}").trim_end_matches('/').to_owned();
             [join(from, a), join(to, b)].map(|path| path.replace('\\', "/"))
         })
@@ -155,6 +157,31 @@ async fn a_recorded_walk_is_found_where_its_files_are_now() {
         [(&new, &gone[..], "two moments"), (&live, &gone, "as it is"), (&new, &[], "sent before was not")]
     {
         assert!(snapshots.resumed_note(recorded).unwrap().contains(words), "{words}");
+    }
+}
+
+/// The number of a snapshot that is gone may be that of another volume's.
+#[tokio::test]
+async fn nothing_of_a_recorded_walk_stays_in_a_snapshot_that_is_gone() {
+    let scene = Scene::new(None);
+    let at = |root: &str| SourcePath::of_root(root.into());
+    let view = |name: &str| view(&scene.at("live").join(name), Path::new("/gone").join(name));
+    let recorded = ["docs", "missing", "was-file"].map(view);
+    fs::create_dir(scene.at("live/was-file")).unwrap();
+    for mode in [VssMode::Try, VssMode::Off] {
+        let paths = ["live/docs", "live/missing", "live/was-file"];
+        let mut snapshots = scene.take(Some(mode), &paths).await.unwrap();
+        // As where a volume is missing: its path cannot be located.
+        snapshots.paths[1].1 = None;
+        let moved = snapshots.moved(&recorded);
+        let sources =
+            [at("/gone/docs").join("x"), at("/gone/missing").join("x"), at("/gone").join("was-file")];
+        for source in sources {
+            let found = moved.iter().find_map(|root| source.rebased(&root.from, &root.to)).unwrap();
+            let (from, found) = (source.as_path(), found.as_path());
+            assert!(found.ends_with(from.strip_prefix("/gone").unwrap()), "{from:?} {found:?}");
+            assert!(!found.starts_with("/gone"), "{from:?} {found:?}");
+        }
     }
 }
 
