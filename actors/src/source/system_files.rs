@@ -82,8 +82,13 @@ impl SystemFiles {
 impl Rule {
     fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         let trimmed = text.trim();
+        // `C:/Users/s` is a path: without a blank before it, `/s` would make all of `Users` of it.
+        let ends_name =
+            |before: &str| before.is_empty() || before.ends_with(|c: char| c.is_whitespace() || c == '"');
         let (path, is_deep) = match trimmed.char_indices().rev().nth(1) {
-            Some((at, _)) if trimmed[at..].eq_ignore_ascii_case("/s") => (&trimmed[..at], true),
+            Some((at, _)) if trimmed[at..].eq_ignore_ascii_case("/s") && ends_name(&trimmed[..at]) => {
+                (&trimmed[..at], true)
+            }
             _ => (trimmed, false),
         };
         let path = expand(path.trim().trim_matches('"'), variable)?;
@@ -97,7 +102,8 @@ impl Rule {
         }
         let volume = (!volume.is_empty()).then_some(volume);
         // As ever since DOS, this is every name, with a dot or without.
-        let name = if name == "*.*" { "*".to_owned() } else { name };
+        let is_every = name == "*.*" || name.trim_matches('*').is_empty();
+        let name = if is_every { "*".to_owned() } else { name };
         Ok(Self { text: trimmed.to_owned(), volume, folder: names, name, is_deep })
     }
 
@@ -319,6 +325,10 @@ mod tests {
             ("C:pagefile.sys", r"C:\", "pagefile.sys", true),
             (r#""C:\a b\*" /s"#, r"C:\", "a b/c", true),
             (r"C:\Cache?\x", r"C:\", "Cache1/x", false),
+            // A file `s`, and not all that is in `Users`.
+            ("C:/Users/s", r"C:\", "Users/", false),
+            ("C:/Users/s", r"C:\", "Users/Ana/a.txt", false),
+            ("C:/Users/s", r"C:\", "Users/s", true),
         ];
         for (rule, root, entry, expected) in table {
             let mut files = SystemFiles::default();
@@ -339,6 +349,8 @@ mod tests {
             (r"\pagefile.sys", r"C:\pagefile.sys", "pagefile.sys"),
             (r"C:\Dados\cache /s", r"C:\Dados\x\Cache\y", "a"),
             (r"\* /s", r"C:\", "a"),
+            (r"\** /s", r"C:\", "a"),
+            (r"\** /s", r"C:\", "b/a"),
         ] {
             assert!(!leaves_out(&[rule], root, entry), "{rule} {root}");
         }
