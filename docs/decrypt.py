@@ -285,6 +285,7 @@ class Manifest:
 # ---------------------------------------------------------------- One complete tar
 
 KINDS = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE}
+KINDS["stream"] = tarfile.REGTYPE
 WINDOWS_FLAGS = {"rdonly": 1, "hidden": 2, "system": 4, "arch": 32}
 
 
@@ -324,6 +325,9 @@ def tar_header(entry, sparse=()):
     kind, unix, records = KINDS[entry["kind"]], entry.get("unix", {}), {b"mtime": seconds(entry["mtime_ns"])}
     path = raw(entry, "relative_path", "path_bytes") + b"/" * (kind == tarfile.DIRTYPE)
     link = raw(entry, "link_target", "link_target_bytes")
+    if entry["kind"] == "stream":
+        # An alternate data stream of Windows: a file of its own, under a name that says whose it is.
+        path, records[b"INTELLISTOR.stream"] = b".intellistor/streams/" + path.replace(b"//:", b":", 1), b"1"
     size, sparse_map = entry["size"] if kind == tarfile.REGTYPE else 0, b""
     if sparse:
         # GNU's form 1.0: before the data a map in decimal numbers, of where each region begins and how long it is.
@@ -391,7 +395,7 @@ def write_file(entry, archives, out):
 def write_tar(manifest, store, out):
     archives = manifest.archives(store)
     for entry in manifest.entries():
-        if entry["kind"] == "file":
+        if entry["kind"] in ("file", "stream"):
             write_file(entry, archives, out)
         else:
             out.write(tar_header(entry))

@@ -20,6 +20,7 @@ mod root_counts;
 mod roots;
 mod source_path;
 mod stat;
+mod streams;
 mod system_files;
 mod walk;
 #[cfg(windows)]

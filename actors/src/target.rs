@@ -18,6 +18,7 @@
 //! the owner, which only root can do.
 
 mod attributes;
+mod duplicates;
 mod error;
 mod file_writer;
 mod folder;
@@ -31,14 +32,16 @@ mod path;
 mod private_folder;
 mod restored_files;
 mod sparse;
+mod streams;
 mod temporary;
+mod verdict;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::OpenOptions;
 use intellistor_storage::manifest::{Entry, Extent};
 
 use crate::source::raw_name;
@@ -47,13 +50,17 @@ pub use error::TargetError;
 pub use file_writer::{FileDestination, FileWriter};
 use folder::Folder;
 use folders::Folders;
-pub use inspector::{Cut, Finding, Inspector};
-use inspector::{Verdict, Verdicts, is_same_link, same_file};
+pub use inspector::{Finding, Inspector};
+use inspector::{is_same_link, same_file};
 use naming::Naming;
 use occupied::Occupancy;
 pub use occupied::{Occupied, Overwrite};
 use restored_files::RestoredFiles;
+use streams::Streams;
+pub use streams::{ContentDestination, ContentWriter, StreamDestination, StreamPlace, StreamWriter};
 use temporary::{FileId, temporary_name};
+pub use verdict::Cut;
+use verdict::{Verdict, Verdicts};
 
 /// The folder that a restore writes into.
 #[derive(Debug)]
@@ -71,6 +78,7 @@ pub struct Target {
     verdicts: Verdicts,
     /// The root once more, for an inspector.
     root: Arc<Folder>,
+    streams: Streams,
 }
 
 impl Target {
@@ -108,6 +116,7 @@ impl Target {
         let (naming, restored) = (Naming::new(), RestoredFiles::default());
         let (occupancy, verdicts, root) = (Occupancy::default(), Verdicts::default(), Arc::new(again));
         let has_root_attributes = created;
+        let streams = Streams::below(&root);
         Ok(Self {
             out,
             created,
@@ -119,6 +128,7 @@ impl Target {
             occupancy,
             verdicts,
             root,
+            streams,
         })
     }
 
@@ -152,6 +162,8 @@ impl Target {
         let seen = match self.verdicts.next(file.raw_path()) {
             None => return Ok(false),
             Some(Verdict::Keep(seen)) => seen,
+            // One path is a file's or a stream's.
+            Some(Verdict::KeepStream) => return Ok(false),
             Some(Verdict::Leave) => {
                 // The names of those after it depend on it.
                 let _ = self.path_of(file.raw_path())?;
@@ -188,10 +200,12 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub fn directory(&mut self, entry: &Entry) -> Result<Vec<String>, TargetError> {
+        self.streams.folder_made(None);
         let path = self.path_of(entry.raw_path())?;
         if !path.is_empty() || self.has_root_attributes {
             self.folders.make(&path, Attributes::from(entry))?;
         }
+        self.streams.folder_made(Some(entry.raw_path()));
         Ok(self.folders.take_warnings())
     }
 
@@ -272,16 +286,6 @@ impl Target {
         }
     }
 
-    /// Makes a file of its own with the content of another one that this restore has made: the one that `entry` links to.
-    /// Gives warnings, and its size.
-    ///
-    /// # Errors
-    /// [`TargetError`]; also when the other file was not restored.
-    pub fn duplicate(&mut self, entry: &Entry) -> Result<(Vec<String>, u64), TargetError> {
-        let (dir, name, found) = self.restored_target(entry)?;
-        self.copy(&dir, &name, found, entry)
-    }
-
     /// The folder, name and identity of the file that an entry links to, if this restore has made it.
     fn restored_target(&mut self, entry: &Entry) -> Result<(Arc<Folder>, OsString, FileId), TargetError> {
         let Some(target) = entry.raw_link_target() else {
@@ -314,6 +318,32 @@ impl Target {
         })
     }
 
+    /// Where a stream goes, of a file that was given to a writer or restored before, or of the folder that was made last.
+    ///
+    /// # Errors
+    /// [`TargetError`]; also when its folder was not restored.
+    pub fn stream(&mut self, entry: &Entry) -> Result<StreamPlace, TargetError> {
+        let (owner, name) = streams::split(entry)?;
+        let verdict = self.verdicts.next(entry.raw_path());
+        if let Some(place) = self.streams.stays(entry, verdict, &self.occupancy) {
+            return Ok(place);
+        }
+        let (dir, file) = if self.streams.are_of_folder(owner) {
+            let path = self.path_of(owner)?;
+            (self.folders.enter(&path)?, None)
+        } else {
+            let (dir, name) = self.destination(owner)?;
+            (dir, Some(name))
+        };
+        Ok(StreamPlace::Write(StreamDestination {
+            owner: streams::Owner { dir, name: file },
+            owner_path: owner.to_vec(),
+            name: name.to_vec(),
+            restored: self.restored.clone(),
+            occupancy: self.occupancy.clone(),
+        }))
+    }
+
     /// Applies the attributes of folders that the restore has left and in which no file is being written.
     pub fn settle(&mut self) {
         self.folders.settle_left();
@@ -343,31 +373,6 @@ impl Target {
             return Err(TargetError::Refused("the root of a backup is a folder".to_owned()));
         };
         Ok((self.folders.enter(parents)?, name.clone()))
-    }
-
-    fn copy(
-        &mut self,
-        dir: &Dir,
-        name: &OsStr,
-        restored: FileId,
-        entry: &Entry,
-    ) -> Result<(Vec<String>, u64), TargetError> {
-        let failed = |e| TargetError::from_io("copy the file that has its content", e);
-        let mut source = temporary::open_existing(dir, name).map_err(failed)?;
-        if FileId::of_file(&source).map_err(failed)? != restored {
-            return Err(failed(io::Error::other("it was replaced meanwhile")));
-        }
-        let mut writer = self.file(entry)?.create()?;
-        let mut buffer = vec![0; 64 << 10];
-        let mut at = 0;
-        loop {
-            match io::Read::read(&mut source, &mut buffer).map_err(failed)? {
-                0 => break,
-                n => writer.write_at(at, &buffer[..n]).map_err(failed)?,
-            }
-            at = io::Seek::stream_position(&mut source).map_err(failed)?;
-        }
-        Ok((writer.finish(entry, at)?, at))
     }
 }
 

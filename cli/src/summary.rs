@@ -8,8 +8,7 @@
 use console::Style;
 use indicatif::BinaryBytes;
 use intellistor::{
-    AgentReport, BackupReport, CopyReport, NameList, Problem, RestorePlan, RestoreReport, SweepReport,
-    VerifyReport,
+    AgentReport, BackupReport, CopyReport, NameList, RestorePlan, RestoreReport, SweepReport, VerifyReport,
 };
 use intellistor_telemetry::Escaped;
 
@@ -128,10 +127,8 @@ fn backup(report: &BackupReport, resumed: String, cli_restore: &str) -> Summary 
     let (bytes, took) = (BinaryBytes(report.totals.bytes), duration(report.seconds));
     let first = format!("backed up {files}, {bytes}{resumed} in {took}: {}", report.summary());
     let (skipped, changed) = (report.totals.skipped, report.totals.changed);
-    let problems = report
-        .problems
-        .iter()
-        .map(|Problem { relative_path, reason, .. }| format!("{relative_path}: {reason}"));
+    let problems =
+        report.problems.iter().map(|problem| format!("{}: {}", problem.shown_path(), problem.reason));
     Summary::new(tone, first)
         .line(format!(
             "stored {} in {}, {}",
@@ -325,6 +322,7 @@ mod tests {
             bytes: 2048,
             fetched_bytes: 1024,
             seconds: 3.0,
+            streams_left_out: 0,
             access_lists: None,
             changed: 0,
             warnings: Vec::new(),

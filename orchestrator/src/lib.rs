@@ -78,6 +78,7 @@ pub use intellistor_storage::catalog::statements::Forgotten;
 pub use intellistor_storage::disk::{leftovers, shortage, trust};
 pub use intellistor_storage::keys::{Identity, OpensBackups, Recipients, UserKey};
 pub use intellistor_storage::manifest::security::SecurityDescriptor;
+pub use intellistor_storage::manifest::streams::{owner as selected_path, shown as shown_path};
 pub use intellistor_storage::manifest::{
     BaseRecord, Changes, Entry, EntryKind, Head, Note, Problem, ProblemKind, SnapshotRecord, Totals,
     VerifiedManifest, WriterRecord,

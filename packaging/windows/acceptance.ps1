@@ -10,7 +10,7 @@
         powershell -ExecutionPolicy Bypass -File acceptance.ps1
 
     It makes one new folder on the system drive with files of its own: one that another process holds open, one with an
-    access list and an owner of its own, a junction, links, a path of more than 260 characters, a
+    access list and an owner of its own, alternate data streams, a junction, links, a path of more than 260 characters, a
     sparse file and so on. It backs them up with a snapshot (VSS) to a store in the same folder, verifies and restores the
     backup, and compares. Then it schedules the same backup for two minutes later, as SYSTEM, and waits for it. At the end
     it removes the schedule and the folder. Nothing else on the machine is read, changed or sent. It takes about four
@@ -294,6 +294,14 @@ try {
         if ($sddl -notmatch '^O:LS' -or $sddl -notmatch '\(D;') { throw "it is $sddl" }
         $sddl
     }
+    Test-Part 'make: alternate data streams' {
+        Write-Text "$source\streams.txt" 'the content'
+        Set-Content -LiteralPath "$source\streams.txt" -Stream 'note' -Value 'a note beside it'
+        Set-Content -LiteralPath "$source\streams.txt" -Stream 'Zone.Identifier' -Value "[ZoneTransfer]`r`nZoneId=3"
+        # What is written beside the content must not change these.
+        (Get-Item -LiteralPath "$source\streams.txt").LastWriteTimeUtc = [DateTime] '2020-02-03T04:05:06'
+        (Get-Item -LiteralPath "$source\streams.txt").IsReadOnly = $true
+    }
     Test-Part 'make: a junction, links and a second name' {
         New-Item -ItemType Directory -Path "$source\target" | Out-Null
         Write-Text "$source\target\inside.txt" 'inside'
@@ -348,6 +356,7 @@ policy_id: $policyId
 paths: ['$source']
 store: 'file:///$($store.Replace('\', '/'))'
 vss: required
+streams: true
 "@
     # The schedule runs with another account and without the variables of this console.
     Write-Text $envFile "INTELLISTOR_KEY_FILE='$keyFile'`r`nINTELLISTOR_HOME='$agentHome'`r`n"
@@ -391,16 +400,16 @@ vss: required
         Assert-Same 'SHA-256' $script:openHash ([IntellistorAcceptance]::Hash("$restored\open.dat"))
     }
     Test-Part 'content' {
-        foreach ($name in 'plain.bin', 'hidden.txt', 'access\own.txt', 'access\inherits.txt', 'target\inside.txt', 'second-name.txt', 'sparse.bin', $portuguese) {
+        foreach ($name in 'plain.bin', 'hidden.txt', 'access\own.txt', 'access\inherits.txt', 'streams.txt', 'target\inside.txt', 'second-name.txt', 'sparse.bin', $portuguese) {
             Assert-Same $name ([IntellistorAcceptance]::Hash("$source\$name")) ([IntellistorAcceptance]::Hash("$restored\$name"))
         }
-        '8 files'
+        '9 files'
     }
     Test-Part 'a path of more than 260 characters' {
         Assert-Same 'SHA-256' ([IntellistorAcceptance]::Hash($longFile)) ([IntellistorAcceptance]::Hash($restored + $longFile.Substring($source.Length)))
     }
     Test-Part 'attributes and times' {
-        foreach ($name in 'plain.bin', 'hidden.txt', 'target', 'access', $portuguese) {
+        foreach ($name in 'plain.bin', 'hidden.txt', 'streams.txt', 'target', 'access', $portuguese) {
             $expected = Get-Item -LiteralPath "$source\$name" -Force
             $actual = Get-Item -LiteralPath "$restored\$name" -Force
             $kept = [System.IO.FileAttributes] 'ReadOnly, Hidden, System, Archive'
@@ -414,6 +423,14 @@ vss: required
             $expected = (Get-Acl -LiteralPath "$source\$name").Sddl
             Assert-Same 'SDDL' $expected (Get-Acl -LiteralPath "$restored\$name").Sddl
         }
+    }
+    Test-Part 'alternate data streams' {
+        $names = { param($file) (Get-Item -LiteralPath $file -Stream * | ForEach-Object { $_.Stream } | Sort-Object) -join ' ' }
+        Assert-Same 'streams' (& $names "$source\streams.txt") (& $names "$restored\streams.txt")
+        foreach ($stream in 'note', 'Zone.Identifier') {
+            Assert-Same $stream (Get-Content -LiteralPath "$source\streams.txt" -Stream $stream -Raw) (Get-Content -LiteralPath "$restored\streams.txt" -Stream $stream -Raw)
+        }
+        & $names "$restored\streams.txt"
     }
     foreach ($name in 'junction', 'link.txt', 'link-folder') {
         Test-Part "link: $name" {

@@ -47,6 +47,7 @@ mod refused;
 mod sealed_lists;
 pub mod security;
 pub(crate) mod sketch;
+pub mod streams;
 mod tally;
 mod unchanged;
 mod writer;

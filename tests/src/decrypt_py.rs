@@ -52,8 +52,9 @@ pub fn command(args: &[&Path], (name, value): (&str, &str)) -> Command {
 /// # Panics
 /// When either fails, or `tar` has a complaint.
 pub fn unpack(archive: &Path, out: &Path, secret: (&str, &str)) {
-    // Chunk lists, which are for the next backup.
-    pipe_to_tar(command(&[archive], secret), &["xz", "--anchored", "--exclude=.intellistor"], out);
+    // Chunk lists and pieces, which are not for people.
+    let ours = ["--exclude=.intellistor/chunks", "--exclude=.intellistor/pieces"];
+    pipe_to_tar(command(&[archive], secret), &[&["xz", "--anchored"], &ours[..]].concat(), out);
 }
 
 /// `decrypt.py MANIFEST STORE | tar x` into a new folder `out`.

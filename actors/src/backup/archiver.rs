@@ -44,6 +44,7 @@ mod regular_files;
 mod run_content;
 mod run_lists;
 mod small_files;
+pub mod stream_member;
 pub mod tar_header;
 
 use std::sync::Arc;
@@ -197,7 +198,7 @@ impl Archiver {
 
     fn entry(&mut self, step: &FileStep<'_>, opened: Option<OpenedFile>) -> Result<(), StopReason> {
         match step.scanned.metadata.kind {
-            SourceKind::File => self.files.archive(step, opened, &mut self.out),
+            SourceKind::File | SourceKind::Stream => self.files.archive(step, opened, &mut self.out),
             _ => self.bodiless(step),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backup::changes::Step;
 use crate::progress::Progress;
-use crate::source::{Excludes, FileId, FileMetadata, Root, SourceKind, Walk, Walked};
+use crate::source::{Excludes, FileId, FileMetadata, Root, Walk, Walked};
 
 /// Counts what a scan will find, for the estimate of the time left; ends early when `stop` is set.
 pub fn count(roots: Vec<Root>, excludes: Excludes, progress: &Progress, stop: &AtomicBool) {
@@ -47,7 +47,7 @@ impl ContentCounter {
     }
 
     fn count_entry(&mut self, metadata: &FileMetadata) -> u64 {
-        let is_read = metadata.kind == SourceKind::File && self.is_first(metadata);
+        let is_read = metadata.kind.has_content() && self.is_first(metadata);
         if is_read { metadata.size } else { 0 }
     }
 

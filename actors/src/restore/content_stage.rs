@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use intellistor_storage::Error;
-use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::manifest::Entry;
 use tokio::sync::oneshot;
 
 use crate::link::{Failures, Stopped};
@@ -68,7 +68,7 @@ impl<S: ContentSink> ContentStage<S> {
             left -= 1;
             let Some(sink) = &mut self.sink else { return Ok(()) };
             sink.begin(&entry)?;
-            if entry.kind == EntryKind::File {
+            if entry.kind.has_content() {
                 self.read_file(ContentReader::new(entry), &frames, continues_in_next && left == 0, failures)?;
             } else {
                 self.progress.entries.add(1);

@@ -10,7 +10,7 @@
 //!
 //! **Order.** Files are written in parallel, but the result is as if they were written one after the other: an
 //! entry waits for a file of the same path or of one above it, a hard link for the file that it names, and a folder's
-//! attributes for the files that are being written into it.
+//! attributes for the files that are being written into it. A stream goes to the writer of its file, behind it.
 
 pub mod completion;
 pub mod extracted;
@@ -34,7 +34,7 @@ use crate::restore::extractor::writers::Writers;
 use crate::restore::frame_view::FrameView;
 use crate::restore::opener::RangeOpened;
 use crate::restore::range_order::{OrderedRange, RangeOrder};
-use crate::target::{Target, TargetError};
+use crate::target::{ContentDestination, StreamPlace, Target, TargetError};
 use crate::threaded::{StageError, ThreadStage};
 
 /// What the extractor needs.
@@ -95,7 +95,10 @@ impl Extractor {
 
     /// Makes an entry, or gives it to a writer, which the answer says.
     fn place(&mut self, entry: Entry, frames: &FrameView) -> Result<bool, StageError> {
-        self.wait_until(|writers| !writers.have_on_path_to(entry.raw_path()))?;
+        match entry.kind {
+            EntryKind::Stream => self.wait_until(|writers| !writers.have_before_stream(entry.raw_path()))?,
+            _ => self.wait_until(|writers| !writers.have_on_path_to(entry.raw_path()))?,
+        }
         if let (EntryKind::Hardlink, Some(file)) = (entry.kind, entry.raw_link_target()) {
             self.wait_until(|writers| !writers.have(file))?;
         }
@@ -113,19 +116,39 @@ impl Extractor {
                     Ok(Vec::new())
                 }
                 Ok(Some(destination)) => {
-                    if self.writers.in_flight() >= self.max_in_flight {
-                        // Not one by one, which would make batches of one.
-                        let half = self.max_in_flight / 2;
-                        self.wait_until(|writers| writers.in_flight() <= half)?;
-                    }
-                    self.writers.add(entry, destination, frames)?;
-                    return Ok(true);
+                    return self.write(entry, ContentDestination::File(destination), frames);
+                }
+                Err(e) => Err(e),
+            },
+            EntryKind::Stream => match target.stream(&entry) {
+                Ok(StreamPlace::Write(destination)) => {
+                    return self.write(entry, ContentDestination::Stream(destination), frames);
+                }
+                Ok(StreamPlace::Stays | StreamPlace::Unsupported) => {
+                    self.progress.bytes.add(entry.size);
+                    Ok(Vec::new())
                 }
                 Err(e) => Err(e),
             },
         };
-        self.record(&entry.relative_path, 0, made)?;
+        self.record(&entry.shown_path(), 0, made)?;
         Ok(false)
+    }
+
+    /// Gives a file or stream to a writer.
+    fn write(
+        &mut self,
+        entry: Entry,
+        destination: ContentDestination,
+        frames: &FrameView,
+    ) -> Result<bool, StageError> {
+        if self.writers.in_flight() >= self.max_in_flight {
+            // Not one by one, which would make batches of one.
+            let half = self.max_in_flight / 2;
+            self.wait_until(|writers| writers.in_flight() <= half)?;
+        }
+        self.writers.add(entry, destination, frames)?;
+        Ok(true)
     }
 
     /// Waits for files to complete. What was added is handed over first, or it never would.

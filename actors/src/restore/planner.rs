@@ -11,6 +11,7 @@
 
 pub mod ranges;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use intellistor_storage::Error;
 use intellistor_storage::archive::ArchiveSet;
-use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
+use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest, streams};
 
 use crate::globs::PathGlobs;
 use crate::link::{Failures, Link, Reply, Stopped};
@@ -96,7 +97,7 @@ impl ThreadStage for Planner {
             }
             entry = selection.select(entry);
             progress.total_entries.add(1);
-            if entry.kind == EntryKind::File {
+            if entry.kind.has_content() {
                 progress.total_bytes.add(entry.size);
             }
             let looked = match inspector {
@@ -131,16 +132,19 @@ pub struct BackupRoot {
 impl BackupRoot {
     /// Whether a path is one of its entries'.
     pub fn has(&self, path: &str) -> bool {
+        let path = streams::owner(path);
         let is_below = self.prefix.is_empty()
             || path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        is_below && self.file.as_ref().is_none_or(|name| self.below(path) == name)
+        is_below && self.file.as_ref().is_none_or(|name| *self.below(path) == **name)
     }
 
     /// The path without the name: `.` for the root itself.
-    pub fn below<'p>(&self, path: &'p str) -> &'p str {
+    pub fn below<'p>(&self, path: &'p str) -> Cow<'p, str> {
         match path.strip_prefix(&self.prefix).filter(|_| !self.prefix.is_empty()) {
-            None => path,
-            Some(rest) => rest.strip_prefix('/').unwrap_or("."),
+            None => Cow::Borrowed(path),
+            // A stream of the root.
+            Some(rest) if rest.starts_with("//") => Cow::Owned(format!(".{rest}")),
+            Some(rest) => Cow::Borrowed(rest.strip_prefix('/').unwrap_or(".")),
         }
     }
 
@@ -148,6 +152,7 @@ impl BackupRoot {
     fn below_bytes(&self, path: &[u8]) -> Vec<u8> {
         match path.strip_prefix(self.prefix.as_bytes()).filter(|_| !self.prefix.is_empty()) {
             None => path.to_vec(),
+            Some(rest) if rest.starts_with(b"//") => [b".", rest].concat(),
             Some(rest) => rest.strip_prefix(b"/").unwrap_or(b".").to_vec(),
         }
     }
@@ -194,7 +199,7 @@ impl Selection {
             (only, root) => manifest.for_each_entry_at(
                 |path| {
                     root.as_ref().is_none_or(|root| root.has(path))
-                        && only.as_ref().is_none_or(|only| only.is_match(path))
+                        && only.as_ref().is_none_or(|only| only.is_match(streams::owner(path)))
                 },
                 each,
             ),
@@ -234,10 +239,10 @@ impl Selection {
 
 /// The entry as it would be in a backup of its root alone. A symbolic link's target is text, and stays as it is.
 fn without_name(mut entry: Entry, root: &BackupRoot) -> Entry {
-    entry.relative_path = root.below(&entry.relative_path).to_owned();
+    entry.relative_path = root.below(&entry.relative_path).into_owned();
     entry.path_bytes = entry.path_bytes.map(|path| root.below_bytes(&path));
     if entry.kind == EntryKind::Hardlink {
-        entry.link_target = entry.link_target.map(|target| root.below(&target).to_owned());
+        entry.link_target = entry.link_target.map(|target| root.below(&target).into_owned());
         entry.link_target_bytes = entry.link_target_bytes.map(|target| root.below_bytes(&target));
     }
     entry

@@ -12,6 +12,7 @@ use intellistor_storage::archive::{Compression, FRAME_BYTES, FrameCompressor};
 use intellistor_storage::manifest::{Entry, EntryKind};
 use tar::EntryType;
 
+use crate::backup::archiver::stream_member::STREAM;
 use crate::backup::archiver::tar_header::{BLOCK_BYTES, END_MARKER, TarEntry};
 use crate::restore::content_stage::ContentSink;
 use crate::source::Extended;
@@ -100,26 +101,26 @@ impl<W: Write> TarSink<W> {
 
 impl<W: Write + Send + Unpin + 'static> ContentSink for TarSink<W> {
     fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
-        let data = if entry.kind == EntryKind::File { data_ranges(entry)? } else { Vec::new() };
+        let data = if entry.kind.has_content() { data_ranges(entry)? } else { Vec::new() };
         let is_whole = data.iter().map(|range| range.end - range.start).sum::<u64>() == entry.size;
         let extended = Extended { xattrs: entry.xattrs.clone(), security: entry.security.clone() };
         let header = TarEntry {
             path: entry.raw_path(),
             kind: match entry.kind {
-                EntryKind::File => EntryType::Regular,
+                EntryKind::File | EntryKind::Stream => EntryType::Regular,
                 EntryKind::Directory => EntryType::Directory,
                 EntryKind::Symlink => EntryType::Symlink,
                 EntryKind::Hardlink => EntryType::Link,
             },
-            size: if entry.kind == EntryKind::File { entry.size } else { 0 },
+            size: if entry.kind.has_content() { entry.size } else { 0 },
             mtime_ns: entry.mtime_ns,
             unix: entry.unix.as_ref(),
             windows: entry.windows,
             link: entry.raw_link_target(),
             // Those of a hard link are its file's.
             extended: (entry.kind != EntryKind::Hardlink).then_some(&extended),
-            sparse: (entry.kind == EntryKind::File && !is_whole).then_some(&data[..]),
-            mark: None,
+            sparse: (entry.kind.has_content() && !is_whole).then_some(&data[..]),
+            mark: (entry.kind == EntryKind::Stream).then_some(STREAM),
         };
         let encoded = header.encode();
         (self.ranges, self.range, self.position) = (data, 0, 0);

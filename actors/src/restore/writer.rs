@@ -115,12 +115,12 @@ impl ThreadStage for Writer {
                 return Err(Stopped.into());
             }
             left -= 1;
-            match destination.create() {
+            match destination.create(&entry) {
                 Ok(writer) => {
                     let file = UnfinishedFile::new(entry, writer);
                     self.write(file, completion, &frames, continues_in_next && left == 0, failures)?;
                 }
-                Err(e) => self.fail(completion, entry.relative_path, e)?,
+                Err(e) => self.fail(completion, entry.shown_path().into_owned(), e)?,
             }
         }
         Ok(())

@@ -15,13 +15,15 @@ use std::path::{Path, PathBuf};
 
 use intellistor_storage::disk::shortage;
 use intellistor_storage::manifest::Xattr;
+use intellistor_storage::manifest::streams::simulated;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 
 use super::attributes;
 use super::extended::Extended;
-use super::metadata::FileMetadata;
+use super::metadata::{FileMetadata, SourceKind};
 use super::source_path::SourcePath;
 use super::stat::metadata_of;
+use super::streams::{FoundStream, LookedAt, in_order, metadata_of as metadata_of_stream};
 
 /// How an intermediate folder is opened: to be passed through, not to be read.
 #[cfg(target_os = "linux")]
@@ -84,6 +86,40 @@ impl Beneath {
     pub fn metadata_at(&mut self, source: &SourcePath) -> io::Result<FileMetadata> {
         let (folder, name) = self.folder(source)?;
         Ok(FileMetadata::from(&statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// The metadata of a path, links not followed, and its streams.
+    ///
+    /// # Errors
+    /// As [`open_file`](Self::open_file).
+    pub(super) fn look_at(&mut self, source: &SourcePath) -> io::Result<LookedAt> {
+        let metadata = self.metadata_at(source)?;
+        let has_streams =
+            simulated::IS_ON && matches!(metadata.kind, SourceKind::File | SourceKind::Directory);
+        let streams = if has_streams { self.streams(source) } else { Ok(Vec::new()) };
+        Ok(LookedAt { metadata, streams })
+    }
+
+    /// Those of tests.
+    fn streams(&mut self, source: &SourcePath) -> io::Result<Vec<FoundStream>> {
+        let found = simulated::take(&mut self.xattrs(source)?).into_iter();
+        in_order(
+            found
+                .map(|stream| FoundStream { name: stream.name, size: stream.content.len() as u64 })
+                .collect(),
+        )
+    }
+
+    /// Opens a stream of a file or folder to read it. Only tests have any here.
+    ///
+    /// # Errors
+    /// As [`open_file`](Self::open_file).
+    pub fn open_stream(&mut self, source: &SourcePath, name: &[u8]) -> io::Result<(File, FileMetadata)> {
+        let owner = self.metadata_at(source)?;
+        let streams = simulated::take(&mut self.xattrs(source)?);
+        let found = streams.into_iter().find(|stream| stream.name == name).ok_or(io::ErrorKind::NotFound)?;
+        let metadata = metadata_of_stream(&owner, found.content.len() as u64);
+        Ok((as_file(&found.content, owner.mtime_ns)?, metadata))
     }
 
     /// The text of a symbolic link as it was found.
@@ -179,6 +215,22 @@ fn handle_of<'a>(
         }
     };
     Ok(held.insert(folder).1.as_fd())
+}
+
+/// A file in memory with the content of a simulated stream, and with its file's time.
+#[cfg(target_os = "linux")]
+fn as_file(content: &[u8], mtime_ns: i128) -> io::Result<File> {
+    use std::io::Write as _;
+    use std::time::{Duration, UNIX_EPOCH};
+    let mut file = File::from(rustix::fs::memfd_create("stream", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.set_modified(UNIX_EPOCH + Duration::from_nanos(u64::try_from(mtime_ns).unwrap_or_default()))?;
+    Ok(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn as_file(_: &[u8], _: i128) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether an error says that a link or something else is where a folder was.

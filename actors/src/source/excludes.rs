@@ -63,6 +63,7 @@ pub struct Excludes {
     one_file_system: bool,
     caches: bool,
     fetch_from_cloud: bool,
+    streams: bool,
     /// Where a store keeps the policy's backups, relative to the store.
     own_backups: Option<String>,
     /// Folders in snapshots, and where they really are.
@@ -95,6 +96,7 @@ impl Excludes {
             one_file_system: false,
             caches: false,
             fetch_from_cloud: false,
+            streams: false,
             own_backups: None,
             real: Vec::new(),
             system_files: Arc::default(),
@@ -120,6 +122,13 @@ impl Excludes {
     #[must_use]
     pub fn fetch_from_cloud(mut self, fetches: bool) -> Self {
         self.fetch_from_cloud = fetches;
+        self
+    }
+
+    /// Whether alternate data streams are found; they are counted otherwise.
+    #[must_use]
+    pub fn and_streams(mut self, finds: bool) -> Self {
+        self.streams = finds;
         self
     }
 
@@ -196,6 +205,10 @@ impl Excludes {
 
     pub(super) fn may_fetch(&self) -> bool {
         self.fetch_from_cloud
+    }
+
+    pub(super) fn finds_streams(&self) -> bool {
+        self.streams
     }
 
     pub(super) fn own_backups(&self) -> Option<&str> {

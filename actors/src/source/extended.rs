@@ -5,6 +5,8 @@ use std::io;
 
 use intellistor_storage::manifest::Xattr;
 use intellistor_storage::manifest::security::Security;
+#[cfg(unix)]
+use intellistor_storage::manifest::streams::simulated;
 
 use super::attributes::xattrs_of;
 #[cfg(windows)]
@@ -31,8 +33,9 @@ pub fn extended_of(file: &File) -> io::Result<Extended> {
 
 #[cfg(unix)]
 impl Extended {
-    /// There are no security descriptors here, other than those of tests.
+    /// There are no security descriptors here, nor streams, other than those of tests.
     pub(super) fn of_unix(mut xattrs: Vec<Xattr>) -> Self {
+        simulated::take(&mut xattrs);
         let security = intellistor_storage::manifest::security::simulated(&mut xattrs);
         Self { xattrs, security }
     }

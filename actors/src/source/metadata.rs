@@ -12,8 +12,22 @@ pub enum SourceKind {
     Directory,
     /// A symbolic link.
     Symlink,
+    /// An alternate data stream of a file or folder.
+    Stream,
     /// What is not backed up, by name: a socket, a device. No scanned entry is of this kind.
     Other(&'static str),
+}
+
+impl SourceKind {
+    /// Whether it counts as a file or a link, as opposed to a folder or a part of a file.
+    pub fn is_file_or_link(self) -> bool {
+        matches!(self, Self::File | Self::Symlink)
+    }
+
+    /// Whether it has bytes of its own.
+    pub fn has_content(self) -> bool {
+        matches!(self, Self::File | Self::Stream)
+    }
 }
 
 // By hand, because a derived `Deserialize` needs a `'static` input for the `&'static str`.
@@ -23,6 +37,7 @@ impl Serialize for SourceKind {
             Self::File => 0,
             Self::Directory => 1,
             Self::Symlink => 2,
+            Self::Stream => 3,
             Self::Other(kind) => return Err(ser::Error::custom(format_args!("a {kind} is not scanned"))),
         })
     }
@@ -34,6 +49,7 @@ impl<'de> Deserialize<'de> for SourceKind {
             0 => Ok(Self::File),
             1 => Ok(Self::Directory),
             2 => Ok(Self::Symlink),
+            3 => Ok(Self::Stream),
             unknown => Err(de::Error::custom(format_args!("no scanned entry is of kind {unknown}"))),
         }
     }

@@ -36,6 +36,12 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> OsString {
     }
 }
 
+/// The bytes of a name in UTF-16.
+#[cfg(any(windows, test))]
+pub(crate) fn from_wide(wide: &[u16]) -> Vec<u8> {
+    utf16::to_bytes(wide.iter().copied())
+}
+
 /// A path as its bytes, whatever they are.
 pub(super) mod serde_path {
     use std::path::{Path, PathBuf};

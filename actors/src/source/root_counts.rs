@@ -12,6 +12,10 @@ pub struct RootCounts {
     pub encrypted: u64,
     /// Files that Windows keeps compressed on the disk.
     pub compressed: u64,
+    /// Alternate data streams that were found, and left out.
+    pub streams: u64,
+    /// Those of them that only say that a file came from the internet.
+    pub zone_identifiers: u64,
 }
 
 impl RootCounts {
@@ -37,6 +41,8 @@ impl std::iter::Sum for RootCounts {
             in_cloud: sum.in_cloud + root.in_cloud,
             encrypted: sum.encrypted + root.encrypted,
             compressed: sum.compressed + root.compressed,
+            streams: sum.streams + root.streams,
+            zone_identifiers: sum.zone_identifiers + root.zone_identifiers,
         })
     }
 }
@@ -62,13 +68,17 @@ mod tests {
         };
         let mut counts = RootCounts::default();
         for stored in [Stored::Plain, Stored::Compressed, Stored::Encrypted] {
-            for kind in
-                [SourceKind::File, SourceKind::Symlink, SourceKind::Directory, SourceKind::Other("fifo")]
-            {
+            for kind in [
+                SourceKind::File,
+                SourceKind::Symlink,
+                SourceKind::Directory,
+                SourceKind::Stream,
+                SourceKind::Other("fifo"),
+            ] {
                 counts.count(&metadata(kind, stored));
             }
         }
-        assert_eq!(counts, RootCounts { files: 6, in_cloud: 0, encrypted: 1, compressed: 1 });
+        assert_eq!(counts, RootCounts { files: 6, encrypted: 1, compressed: 1, ..RootCounts::default() });
         assert_eq!([counts, counts].into_iter().sum::<RootCounts>().files, 12);
     }
 }

@@ -6,8 +6,10 @@
 //! each level's entries with their metadata.
 
 mod position;
-mod walked;
+mod streams;
+pub(super) mod walked;
 
+use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
@@ -26,6 +28,7 @@ use super::root_counts::RootCounts;
 use super::roots::{Root, resolve};
 use super::source_path::SourcePath;
 use super::stat::metadata_at;
+use super::streams::LookedAt;
 use super::system_files::RulesBelow;
 #[cfg(windows)]
 use super::windows::{Beneath, is_replaced};
@@ -49,7 +52,7 @@ pub struct Walk {
     /// The names not yet visited in each folder above `position`.
     folders: Vec<Names>,
     /// Returned before the walk continues.
-    pending: Option<Walked>,
+    pending: VecDeque<Walked>,
     /// The root that is being walked, if it was found.
     root: Option<CurrentRoot>,
 }
@@ -76,7 +79,7 @@ impl Walk {
             beneath: Beneath::default(),
             position: Position::at_root(Root::default()),
             folders: Vec::new(),
-            pending: None,
+            pending: VecDeque::new(),
             root: None,
         }
     }
@@ -130,7 +133,10 @@ impl Walk {
             self.position.ascend();
             return Ok(Some(walked));
         }
-        let found = self.beneath.metadata_at(&self.position.source);
+        let (found, streams) = match self.beneath.look_at(&self.position.source) {
+            Ok(LookedAt { metadata, streams }) => (Ok(metadata), streams),
+            Err(e) => (Err(e), Ok(Vec::new())),
+        };
         // Some files of the system can be looked at by no one.
         if self.is_system_file(found.as_ref().ok()) {
             self.position.ascend();
@@ -148,9 +154,14 @@ impl Walk {
                 SourceKind::Directory if self.leaves_snapshot(&metadata) => {
                     self.position.problem(NOT_IN_SNAPSHOT.to_owned())
                 }
-                SourceKind::Directory => return self.enter(metadata).map(Some),
-                SourceKind::File | SourceKind::Symlink => {
+                SourceKind::Directory => {
+                    let streams = self.streams(&metadata, streams)?;
+                    return self.enter(metadata, streams).map(Some);
+                }
+                SourceKind::File | SourceKind::Symlink | SourceKind::Stream => {
                     self.count(&metadata);
+                    let streams = self.streams(&metadata, streams)?;
+                    self.pending.extend(streams);
                     if metadata.in_cloud { self.in_cloud(metadata) } else { self.position.entry(metadata) }
                 }
                 SourceKind::Other(kind) => {
@@ -233,7 +244,7 @@ impl Walk {
         self.beneath.metadata_at(&backups).is_ok_and(|metadata| metadata.kind == SourceKind::Directory)
     }
 
-    fn enter(&mut self, metadata: FileMetadata) -> Result<Walked, Error> {
+    fn enter(&mut self, metadata: FileMetadata, streams: Vec<Walked>) -> Result<Walked, Error> {
         match Listing::of(&self.position.source, &mut self.beneath, self.excludes.may_fetch()) {
             Ok(listing) => {
                 let names = if self.is_own_store(&listing.names) {
@@ -245,13 +256,15 @@ impl Walk {
                     listing.names
                 };
                 self.folders.push(names);
-                self.pending = match listing.failed {
+                self.pending.extend(streams);
+                let unlisted = match listing.failed {
                     Some(e) => Some(self.left_out(failure("list all of the folder", &e), e)?),
                     None if metadata.in_cloud && !self.excludes.may_fetch() => {
                         Some(self.in_cloud(metadata.clone()))
                     }
                     None => None,
                 };
+                self.pending.extend(unlisted);
                 // Of the folder that was listed, in case another has replaced it since.
                 Ok(self.position.entry(listing.metadata.unwrap_or(metadata)))
             }
@@ -262,7 +275,8 @@ impl Walk {
                     problem
                 } else {
                     // The folder itself is backed up; what is in it is not.
-                    self.pending = Some(problem);
+                    self.pending.extend(streams);
+                    self.pending.push_back(problem);
                     self.position.entry(metadata)
                 };
                 self.position.ascend();
@@ -281,7 +295,7 @@ impl Walk {
 
     fn step(&mut self) -> Result<Option<Walked>, Error> {
         loop {
-            if let Some(walked) = self.pending.take() {
+            if let Some(walked) = self.pending.pop_front() {
                 return Ok(Some(walked));
             }
             let found = match self.folders.last_mut().map(Iterator::next) {

@@ -14,6 +14,7 @@ mod flags;
 mod on_disk;
 mod reparse_point;
 pub(super) mod security;
+mod streams;
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -34,10 +35,13 @@ pub(super) use self::on_disk::names_on_disk;
 use self::security::keeps_lists;
 use self::security::security_of;
 pub(crate) use self::security::{ACCESS_SYSTEM_SECURITY, AUDIT, READ_CONTROL, descriptor_of, is_denied};
+use self::streams::StreamKeepers;
+pub(crate) use self::streams::{keeps_streams, stream_path};
 use super::extended::Extended;
 use super::metadata::{FileId, FileMetadata, SourceKind, Stored};
 use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};
 use super::source_path::SourcePath;
+use super::streams::{LookedAt, metadata_of as metadata_of_stream};
 
 const GENERIC_READ: u32 = 0x8000_0000;
 const READ_DATA: u32 = 0x1;
@@ -99,10 +103,22 @@ pub(super) fn keeps_lists_at(path: &Path) -> bool {
 
 /// The metadata of a path, links not followed.
 pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
+    Ok(look_at(path, |_, _| ())?.0)
+}
+
+/// The metadata of a path, links not followed, and what `look` finds by its handle, where it can be opened.
+fn look_at<T>(
+    path: &Path,
+    look: impl FnOnce(&File, &FileMetadata) -> T,
+) -> io::Result<(FileMetadata, Option<T>)> {
     // No access, which works for a file that another program has open, too.
     let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT | OPEN_NO_RECALL;
     match File::options().access_mode(0).custom_flags(flags).open(path) {
-        Ok(file) => metadata_of(&file),
+        Ok(file) => {
+            let metadata = metadata_of(&file)?;
+            let looked = look(&file, &metadata);
+            Ok((metadata, Some(looked)))
+        }
         // For a file that cannot be opened the system still has the entry in its folder.
         Err(_) => {
             let found = fs::symlink_metadata(path)?;
@@ -111,7 +127,7 @@ pub(super) fn metadata_at(path: &Path) -> io::Result<FileMetadata> {
                 true => Nature::Link { tag: None },
                 false => nature(found.file_attributes(), 0, false),
             };
-            Ok(of_nature(&found, nature))
+            Ok((of_nature(&found, nature), None))
         }
     }
 }
@@ -179,7 +195,9 @@ fn nanoseconds(ticks: u64) -> i128 {
 
 /// Opens by path: open handles of folders would keep other programs from renaming them.
 #[derive(Debug, Default)]
-pub struct Beneath;
+pub struct Beneath {
+    stream_keepers: StreamKeepers,
+}
 
 impl Beneath {
     /// Opens a file to read it, with its metadata.
@@ -208,6 +226,37 @@ impl Beneath {
     /// The system's.
     pub fn metadata_at(&mut self, source: &SourcePath) -> io::Result<FileMetadata> {
         metadata_at(source.as_path())
+    }
+
+    /// The metadata of a path, links not followed, and its streams. A link's are not asked for.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn look_at(&mut self, source: &SourcePath) -> io::Result<LookedAt> {
+        let keepers = &mut self.stream_keepers;
+        let (metadata, streams) = look_at(source.as_path(), |file, metadata| match metadata.kind {
+            SourceKind::File | SourceKind::Directory => keepers.streams_of(file, metadata),
+            _ => Ok(Vec::new()),
+        })?;
+        Ok(LookedAt { metadata, streams: streams.unwrap_or_else(|| Ok(Vec::new())) })
+    }
+
+    /// Opens a stream of a file or folder to read it, that of a link itself where one took its place: its metadata says so then. The
+    /// content of a reparse point may be elsewhere, its streams are not.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_stream(&mut self, source: &SourcePath, name: &[u8]) -> io::Result<(File, FileMetadata)> {
+        let path = stream_path(source.as_path(), name);
+        let file = shortage::wait_out(|| open_with_retries(&path, OPEN_REPARSE_POINT | OPEN_NO_RECALL))?;
+        let mut metadata = metadata_of(&file)?;
+        if matches!(metadata.kind, SourceKind::File | SourceKind::Directory) {
+            metadata = FileMetadata {
+                allocated: metadata.allocated,
+                ..metadata_of_stream(&metadata, metadata.size)
+            };
+        }
+        Ok((file, metadata))
     }
 
     /// The text of a link as it was found.

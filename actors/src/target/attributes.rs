@@ -14,4 +14,6 @@ pub(super) use unix::{open_whole, set_mode, sync, unlock};
 pub(super) use values::is_exclusive_at_first;
 pub(super) use values::{Attributes, first_mode};
 #[cfg(windows)]
-pub(super) use windows::{open_whole, set_mode, sync, unlock};
+pub(super) use windows::security::{BACKUP_SEMANTICS, Lifted, OPEN_REPARSE_POINT};
+#[cfg(windows)]
+pub(super) use windows::{NORMAL, basic_info, open_whole, set_basic_info, set_mode, sync, unlock};

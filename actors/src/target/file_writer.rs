@@ -42,11 +42,6 @@ pub struct FileDestination {
 const MOST_ATTEMPTS: usize = 16;
 
 impl FileDestination {
-    /// Whether both are in one folder.
-    pub(crate) fn is_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.dir, &other.dir)
-    }
-
     /// Begins the file under its temporary name.
     ///
     /// # Errors

@@ -8,13 +8,12 @@
 //! file that lost power while it was written may have the right size and time. A file with so many holes that its digest leaves
 //! them out is never the same.
 
-use std::collections::VecDeque;
+mod streams;
+
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cap_std::fs::Metadata;
 use intellistor_storage::ContentDigest;
@@ -24,10 +23,12 @@ use intellistor_storage::manifest::{Entry, EntryKind};
 use super::attributes::Attributes;
 use super::folder::Folder;
 use super::folders::refusal;
-use super::modified::{mtime_ns, since_1970};
+use super::modified::mtime_ns;
 use super::naming::Naming;
 use super::occupied::Overwrite;
-use super::temporary::{FileId, open_existing};
+use super::streams::keeps_streams;
+use super::temporary::open_existing;
+use super::verdict::{Cut, Seen, Verdict, Verdicts};
 use crate::source::raw_name;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -48,45 +49,8 @@ pub enum Finding {
     },
     /// Something that a restore neither replaces nor goes through, as its errors name it.
     InTheWay(String),
-}
-
-/// Why a file is not to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is what was backed up.
-    Keep(Seen),
-    /// It exists, and no existing file is to be replaced.
-    Leave,
-}
-
-/// A file as it was when its content was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    id: FileId,
-    size: u64,
-    mtime_ns: i128,
-}
-
-/// Verdicts on files that are not to be written, in the order of the plan. Each names its file by a hash of the path: paths have no
-/// longest length, and a plan may be hundreds of files ahead of the target.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Verdicts {
-    queue: Arc<Mutex<VecDeque<(u64, Verdict)>>>,
-    hasher: RandomState,
-}
-
-impl Verdicts {
-    fn add(&self, raw_path: &[u8], verdict: Verdict) {
-        let path = self.hasher.hash_one(raw_path);
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back((path, verdict));
-    }
-
-    /// The verdict on a file whose turn it is; none where it is to be written.
-    pub(super) fn next(&self, raw_path: &[u8]) -> Option<Verdict> {
-        let path = self.hasher.hash_one(raw_path);
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.pop_front_if(|(found, _)| *found == path).map(|(_, verdict)| verdict)
-    }
+    /// Nothing can be there: the file system keeps no alternate data streams.
+    Unsupported,
 }
 
 /// Looks at what a restore would find.
@@ -100,11 +64,23 @@ pub struct Inspector {
     /// The folders on the path to the last entry.
     above: Vec<(OsString, Arc<Folder>)>,
     buffer: Vec<u8>,
+    /// Whether files here can have alternate data streams; not known before the folder is made.
+    keeps_streams: Option<bool>,
+    /// The last file or folder, whose streams come next, and what becomes of it.
+    owner: Option<(Vec<u8>, OwnerStays)>,
 }
 
-/// The comparison was cut short.
+/// Whether a file stays as it is: then, and only then, its streams can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut;
+enum OwnerStays {
+    /// As a folder.
+    Folder,
+    /// It is what was backed up.
+    Same,
+    /// It exists, and no existing file is to be replaced.
+    Left,
+    Replaced,
+}
 
 impl Inspector {
     /// An inspector of a folder, which need not exist.
@@ -135,7 +111,9 @@ impl Inspector {
 
     pub(super) fn new(root: Option<Arc<Folder>>, overwrite: Overwrite, verdicts: Verdicts) -> Self {
         let (naming, above) = (Naming::new(), Vec::new());
-        Self { root, naming, overwrite, verdicts, above, buffer: vec![0; BUFFER_BYTES] }
+        let keeps_streams = root.as_ref().map(|root| keeps_streams(root));
+        let buffer = vec![0; BUFFER_BYTES];
+        Self { root, naming, overwrite, verdicts, above, buffer, keeps_streams, owner: None }
     }
 
     /// Looks at an entry of a plan, of which the target gets all, in this order. A file that stays as it is loses its extents:
@@ -144,18 +122,22 @@ impl Inspector {
     /// # Errors
     /// [`Cut`], as soon as `cut` answers true.
     pub fn inspect(&mut self, entry: &mut Entry, cut: &dyn Fn() -> bool) -> Result<(), Cut> {
+        if entry.kind == EntryKind::Stream {
+            return self.inspect_stream(entry, cut);
+        }
         if entry.kind != EntryKind::File {
             // Names depend on those before them.
             let _ = self.naming.path_of(entry.raw_path());
+            self.set_owner(entry, None);
             return Ok(());
         }
         let verdict = match self.overwrite {
             Overwrite::Always => None,
-            Overwrite::Never => match self.locate(entry) {
+            Overwrite::Never => match self.locate(entry.raw_path()) {
                 Ok(Some(_)) => Some(Verdict::Leave),
                 _ => None,
             },
-            Overwrite::IfDifferent => match self.locate(entry) {
+            Overwrite::IfDifferent => match self.locate(entry.raw_path()) {
                 Ok(Some((dir, name, found))) if found.is_file() => {
                     same_file(&dir, &name, entry, &mut self.buffer, cut)?.map(Verdict::Keep)
                 }
@@ -163,6 +145,7 @@ impl Inspector {
                 _ => None,
             },
         };
+        self.set_owner(entry, verdict.as_ref());
         if let Some(verdict) = verdict {
             entry.extents.clear();
             self.verdicts.add(entry.raw_path(), verdict);
@@ -170,12 +153,25 @@ impl Inspector {
         Ok(())
     }
 
+    fn set_owner(&mut self, entry: &Entry, verdict: Option<&Verdict>) {
+        let stays = match verdict {
+            Some(Verdict::Keep(_) | Verdict::KeepStream) => OwnerStays::Same,
+            Some(Verdict::Leave) => OwnerStays::Left,
+            None if entry.kind == EntryKind::Directory => OwnerStays::Folder,
+            None => OwnerStays::Replaced,
+        };
+        self.owner = Some((entry.raw_path().to_vec(), stays));
+    }
+
     /// Says what is under an entry's name.
     ///
     /// # Errors
     /// As for [`inspect`](Self::inspect).
     pub fn find(&mut self, entry: &Entry, cut: &dyn Fn() -> bool) -> Result<Finding, Cut> {
-        let (dir, name, found) = match self.locate(entry) {
+        if entry.kind == EntryKind::Stream {
+            return self.find_stream(entry, cut);
+        }
+        let (dir, name, found) = match self.locate(entry.raw_path()) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Finding::Missing),
             Err(reason) => return Ok(Finding::InTheWay(reason)),
@@ -188,8 +184,8 @@ impl Inspector {
                 return Ok(Finding::InTheWay("a folder of that name is in the way".to_owned()));
             }
             EntryKind::Symlink => is_same_link(&dir, &name, &found, entry),
-            EntryKind::File | EntryKind::Hardlink if !found.is_file() => false,
-            EntryKind::File | EntryKind::Hardlink => {
+            EntryKind::File | EntryKind::Hardlink | EntryKind::Stream if !found.is_file() => false,
+            EntryKind::File | EntryKind::Hardlink | EntryKind::Stream => {
                 same_file(&dir, &name, entry, &mut self.buffer, cut)?.is_some()
             }
         };
@@ -200,8 +196,8 @@ impl Inspector {
     }
 
     /// What has an entry's name, with its folder and the name; none where nothing has. An error says what is in the way.
-    fn locate(&mut self, entry: &Entry) -> Result<Option<(Arc<Folder>, OsString, Metadata)>, String> {
-        let path = self.naming.path_of(entry.raw_path()).map_err(|e| e.to_string())?.path;
+    fn locate(&mut self, raw_path: &[u8]) -> Result<Option<(Arc<Folder>, OsString, Metadata)>, String> {
+        let path = self.naming.path_of(raw_path).map_err(|e| e.to_string())?.path;
         let Some(root) = self.root.clone() else { return Ok(None) };
         let Some((name, parents)) = path.split_last() else {
             let found = root.dir_metadata().map_err(|e| e.to_string())?;
@@ -292,20 +288,4 @@ fn has_owner(_: &Folder, _: &OsStr, found: &Metadata, entry: &Entry) -> bool {
 #[cfg(not(unix))]
 fn has_owner(dir: &Folder, name: &OsStr, _: &Metadata, entry: &Entry) -> bool {
     Attributes::from(entry).has_link_list(dir, name)
-}
-
-impl Seen {
-    fn of(file: &File) -> Option<Self> {
-        let found = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let mtime_ns = since_1970(found.modified().ok()?);
-        Some(Self { id: FileId::of_file(file).ok()?, size: found.len(), mtime_ns })
-    }
-
-    /// Which file it is, if that name still has it as it was.
-    pub(super) fn still_in(&self, dir: &Folder, name: &OsStr) -> Option<FileId> {
-        let found = dir.symlink_metadata(name).ok()?;
-        let id = FileId::of_name(dir, name)?;
-        let is_same = id == self.id && found.len() == self.size && mtime_ns(&found) == Some(self.mtime_ns);
-        is_same.then_some(id)
-    }
 }

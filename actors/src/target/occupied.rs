@@ -36,6 +36,8 @@ pub struct Occupied {
     pub overwritten_newer: NameList,
     /// Left alone as [`Overwrite::Never`] asks, whatever they are.
     pub left: NameList,
+    /// Alternate data streams that have no place here.
+    pub streams: u64,
 }
 
 /// What is to become of taken names, and what did; shared by the threads that give names.
@@ -52,6 +54,10 @@ impl Occupancy {
 
     pub(super) fn left(&self, path: &str) {
         self.counts().left.add(path);
+    }
+
+    pub(super) fn stream_without_place(&self) {
+        self.counts().streams += 1;
     }
 
     /// Gives a complete file or link its name, unless that is taken and stays so; whatever comes of it, nothing has the

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use indicatif::BinaryBytes;
-use intellistor::{BackupSelector, DiffOptions, DiffReport, DiffSum};
+use intellistor::{BackupSelector, DiffOptions, DiffReport, DiffSum, shown_path};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -68,23 +68,43 @@ fn table(report: &DiffReport) -> Table {
     let size = |bytes| plain(BinaryBytes(bytes));
     let word = |text: &str, tone| (text.to_owned(), tone);
     for entry in &report.added {
-        table.row([word("+", Tone::Good), plain(&entry.relative_path), size(entry.size), plain("added")]);
+        table.row([
+            word("+", Tone::Good),
+            plain(shown_path(&entry.relative_path)),
+            size(entry.size),
+            plain("added"),
+        ]);
     }
     for entry in &report.removed {
-        table.row([word("-", Tone::Bad), plain(&entry.relative_path), size(entry.size), plain("removed")]);
+        table.row([
+            word("-", Tone::Bad),
+            plain(shown_path(&entry.relative_path)),
+            size(entry.size),
+            plain("removed"),
+        ]);
     }
     for entry in &report.changed {
         let before = format!("changed, was {}", BinaryBytes(entry.size_before));
         let what = if entry.size == entry.size_before { "changed".to_owned() } else { before };
-        table.row([word("M", Tone::Warning), plain(&entry.relative_path), size(entry.size), plain(what)]);
+        table.row([
+            word("M", Tone::Warning),
+            plain(shown_path(&entry.relative_path)),
+            size(entry.size),
+            plain(what),
+        ]);
     }
     for entry in &report.moved {
-        let from = format!("moved from {}", entry.from);
-        table.row([word(">", Tone::Plain), plain(&entry.relative_path), size(entry.size), plain(from)]);
+        let from = format!("moved from {}", shown_path(&entry.from));
+        table.row([
+            word(">", Tone::Plain),
+            plain(shown_path(&entry.relative_path)),
+            size(entry.size),
+            plain(from),
+        ]);
     }
     for entry in &report.metadata {
         let what = entry.differs.join(", ");
-        table.row([word("~", Tone::Faint), plain(&entry.relative_path), plain(""), plain(what)]);
+        table.row([word("~", Tone::Faint), plain(shown_path(&entry.relative_path)), plain(""), plain(what)]);
     }
     let sides = [&report.from.backup, &report.to.backup];
     let length = short_id::length(sides.iter().map(|backup| backup.backup_id.as_str()));

@@ -3,7 +3,7 @@
 use clap::Args;
 use indicatif::{BinaryBytes, HumanCount};
 use intellistor::globs::literal;
-use intellistor::{EntryKind, FindOptions, FindReport, FoundFile, FoundVersion};
+use intellistor::{EntryKind, FindOptions, FindReport, FoundFile, FoundVersion, shown_path};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -114,11 +114,13 @@ fn table(Document { report, cli_restore }: &Document) -> Table {
     for FoundFile { relative_path, versions } in &report.files {
         for (at, version) in versions.iter().enumerate() {
             // The path once; then what it was before.
-            let path = if at == 0 { relative_path.clone() } else { String::new() };
+            let path = if at == 0 { shown_path(relative_path).into_owned() } else { String::new() };
             let size = match version.kind {
                 EntryKind::Directory => "folder".to_owned(),
                 EntryKind::Symlink => "link".to_owned(),
-                EntryKind::File | EntryKind::Hardlink => BinaryBytes(version.size).to_string(),
+                EntryKind::File | EntryKind::Hardlink | EntryKind::Stream => {
+                    BinaryBytes(version.size).to_string()
+                }
             };
             let tone = if version.changed { Tone::Warning } else { Tone::Plain };
             table.row([

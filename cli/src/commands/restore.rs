@@ -179,6 +179,12 @@ pub(crate) async fn run(command: &Restore, session: &Session) -> Result<Done, Fa
              files; --no-acl leaves them out without this line",
         );
     }
+    if let count @ 1.. = report.streams_left_out {
+        let were = if count == 1 { "stream was" } else { "streams were" };
+        session.screen.warn(format!(
+            "{count} alternate data {were} left out: only NTFS and ReFS have a place for them; the files are whole",
+        ));
+    }
     warn_of_newer(&report, session);
     session.screen.conclude(summary::of_restore(&report));
     conclude(&report)
@@ -300,6 +306,7 @@ mod tests {
             integrity: if damaged > 0 { Integrity::Failed } else { Integrity::Verified },
             bytes: 9,
             fetched_bytes: 10,
+            streams_left_out: 0,
             access_lists: None,
             changed: 0,
             warnings: list(warnings),

@@ -10,7 +10,7 @@ use clap::Args;
 use intellistor::globs::{BadGlob, PathGlobs, suspicion};
 use intellistor::{
     BackupName, BaseRecord, Changes, Entry, Head, SecurityDescriptor, SnapshotRecord, Totals,
-    VerifiedManifest,
+    VerifiedManifest, selected_path,
 };
 use serde::Serialize;
 
@@ -180,7 +180,7 @@ impl From<io::Error> for Broken {
 
 /// Writes entry by entry: a million of them are never in memory at once.
 fn write(mut out: impl Write, manifest: &VerifiedManifest, only: Option<&PathGlobs>) -> Result<(), Broken> {
-    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(path));
+    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(selected_path(path)));
     let top = serde_json::to_string(&Top::from(manifest.head())).map_err(io::Error::other)?;
     // The lists go into the object that `top` is.
     write!(out, "{},\n\"entries\":[", top.strip_suffix('}').unwrap_or(&top))?;
@@ -282,7 +282,7 @@ fn draw(
     only: Option<&PathGlobs>,
     lines: &mut impl Lines,
 ) -> Result<(), Broken> {
-    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(path));
+    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(selected_path(path)));
     out.write_all(lines.before().as_bytes())?;
     let mut outcome = Ok(());
     let mut put = |lines: &str| {
@@ -298,7 +298,7 @@ fn draw(
         .for_each_problem(|problem| {
             if wanted(&problem.relative_path) {
                 let kind = tree::kind(problem.kind);
-                put(&lines.remark(kind, &problem.relative_path, &problem.reason))
+                put(&lines.remark(kind, &problem.shown_path(), &problem.reason))
             } else {
                 ControlFlow::Continue(())
             }

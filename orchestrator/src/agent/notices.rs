@@ -84,7 +84,7 @@ impl<'a> RunNotices<'a> {
         match &report.outcome {
             Ok(backup) => {
                 warnings.extend(backup.warnings.clone());
-                let problem = |of: &Problem| format!("{}: {}", of.relative_path, of.reason);
+                let problem = |of: &Problem| format!("{}: {}", of.shown_path(), of.reason);
                 warnings.extend(backup.problems.iter().map(problem));
                 event.backup = Some(EventBackup {
                     backup_id: backup.name.backup_id.clone(),

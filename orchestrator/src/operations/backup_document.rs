@@ -4,7 +4,7 @@ use intellistor_storage::manifest::{Changes, Problem, ProblemKind, SnapshotRecor
 use intellistor_storage::objects::StoreUrl;
 use serde::Serialize;
 
-use crate::operations::report::BackupReport;
+use crate::operations::report::{BackupReport, is_zero};
 
 /// Its serde form is the JSON that `backup` prints; `agent run` prints more.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +21,11 @@ pub struct BackupDocument {
     files: u64,
     directories: u64,
     symlinks: u64,
+    /// Alternate data streams that are in the backup, and those that were found and left out; absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    streams: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    streams_left_out: u64,
     bytes: u64,
     archive_bytes: u64,
     archive_sha256: String,
@@ -92,6 +97,8 @@ impl BackupReport {
             files: totals.files,
             directories: totals.directories,
             symlinks: totals.symlinks,
+            streams: totals.streams,
+            streams_left_out: self.streams_left_out,
             bytes: totals.bytes,
             archive_bytes: self.archive_bytes,
             archive_sha256: self.archive_sha256.clone(),
@@ -123,13 +130,13 @@ impl BackupReport {
     }
 }
 
-fn problem_line(Problem { relative_path, kind, reason }: &Problem) -> String {
-    let kind = match kind {
+fn problem_line(problem: &Problem) -> String {
+    let kind = match problem.kind {
         ProblemKind::Skipped => "skipped",
         ProblemKind::Changed => "changed while it was read",
         ProblemKind::Note => "left out",
     };
-    format!("{relative_path}: {kind}: {reason}")
+    format!("{}: {kind}: {}", problem.shown_path(), problem.reason)
 }
 
 #[cfg(test)]
@@ -154,6 +161,7 @@ mod tests {
             key_backup: name.archive_key(),
             key_manifest: name.manifest_key(),
             name,
+            streams_left_out: 0,
             totals: Totals { skipped, ..Totals::default() },
             archive_bytes: 0,
             manifest_bytes: 0,

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use intellistor_actors::globs::PathGlobs;
-use intellistor_storage::manifest::{ProblemKind, VerifiedManifest};
+use intellistor_storage::manifest::{ProblemKind, VerifiedManifest, streams};
 
 use crate::error::Result;
 
@@ -26,11 +26,11 @@ impl ChangedEntries {
             return Ok(changed);
         }
         manifest.for_each_problem(|problem| {
-            let is_selected = only.is_none_or(|globs| globs.is_match(&problem.relative_path));
+            let is_selected = only.is_none_or(|globs| globs.is_match(streams::owner(&problem.relative_path)));
             if problem.kind == ProblemKind::Changed && is_selected {
                 changed.count += 1;
                 if changed.listed.len() < MOST_LISTED {
-                    changed.listed.push(format!("{}: {}", problem.relative_path, problem.reason));
+                    changed.listed.push(format!("{}: {}", problem.shown_path(), problem.reason));
                 }
             }
             ControlFlow::Continue(())

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use intellistor_actors::globs::{PathGlobs, suspicion};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
-use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
+use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest, streams};
 
 use self::merge::{Pair, Sections, merge};
 use self::moves::Moves;
@@ -67,7 +67,7 @@ fn compare(
     report: &mut DiffReport,
 ) -> Result<()> {
     let sections = Sections::new(Arc::new(older), Arc::new(newer))?;
-    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(path));
+    let wanted = |path: &str| only.is_none_or(|globs| globs.is_match(streams::owner(path)));
     let mut moves = Moves::default();
     merge(&sections, |pair| {
         match pair {
@@ -147,7 +147,8 @@ fn difference(before: &Entry, after: &Entry) -> Difference {
     if !same_content {
         return Difference::Content;
     }
-    let is_folder = after.kind == EntryKind::Directory;
+    // That of a folder is not its own, nor is that of a stream.
+    let has_time = after.kind.is_file_or_link();
     let mut what = Vec::new();
     let mode = |entry: &Entry| entry.unix.as_ref().map(|unix| unix.mode);
     let owner = |entry: &Entry| entry.unix.as_ref().map(|unix| (unix.uid, unix.gid));
@@ -156,7 +157,7 @@ fn difference(before: &Entry, after: &Entry) -> Difference {
     what.extend((before.windows != after.windows).then_some("attributes"));
     what.extend((before.xattrs != after.xattrs).then_some("xattrs"));
     what.extend((before.security != after.security).then_some("access list"));
-    what.extend((!is_folder && before.mtime_ns != after.mtime_ns).then_some("mtime"));
+    what.extend((has_time && before.mtime_ns != after.mtime_ns).then_some("mtime"));
     if what.is_empty() { Difference::None } else { Difference::Metadata(what) }
 }
 

@@ -82,7 +82,7 @@ pub(crate) async fn manifest(
     let (parts, sha256) = (segments.len() as u32, archive_digest(&segments));
     let archive_bytes = segments.iter().map(|s| s.bytes).sum();
     let problems = draft.first_problems(MOST_PROBLEMS)?;
-    let mut notes = findings.notes.clone();
+    let (mut notes, streams_left_out) = (findings.notes.clone(), findings.streams_left_out);
     let (facts, mut warnings) = facts::facts(&publication, &draft, findings).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let mut manifest = draft.finish(header, data_key, facts)?;
@@ -113,6 +113,7 @@ pub(crate) async fn manifest(
         problems,
         warnings,
         notes,
+        streams_left_out,
         roots: head.roots,
         snapshots: head.snapshots,
         base: head.base.map(|base| base.backup_id),

@@ -43,6 +43,9 @@ pub struct BackupReport {
     /// What is worth knowing, and no reason to worry.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Alternate data streams that were found, and are not in the backup.
+    #[serde(default)]
+    pub streams_left_out: u64,
     /// The policy's folders, and how many files each held.
     #[serde(default)]
     pub roots: Vec<RootRecord>,
@@ -154,6 +157,9 @@ pub struct RestoreReport {
     pub seconds: f64,
     /// Selected entries that changed while they were backed up: their content may mix an older and a newer state.
     pub changed: u64,
+    /// Alternate data streams that were selected, and that the file system has no place for; absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub streams_left_out: u64,
     /// Absent where the backup has none, and for a restore from the archive alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_lists: Option<AccessLists>,
@@ -176,7 +182,7 @@ pub struct RestoreReport {
 impl RestoreReport {
     /// Whether everything selected was restored, with all its attributes, or left as was asked for.
     pub fn is_complete(&self) -> bool {
-        self.warning_count == 0 && self.restored + self.left.count() >= self.found
+        self.warning_count == 0 && self.restored + self.left.count() + self.streams_left_out >= self.found
     }
 }
 
@@ -240,6 +246,11 @@ pub struct DecryptReport {
     pub bytes_written: u64,
     /// Gzip members that it consists of.
     pub frames: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+pub(crate) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A path as text: JSON has no other.
@@ -326,6 +337,7 @@ mod tests {
             bytes: 3,
             fetched_bytes: 4,
             seconds: 0.5,
+            streams_left_out: 0,
             access_lists: None,
             changed: 0,
             warnings: vec!["w".to_owned()],

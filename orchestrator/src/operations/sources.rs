@@ -48,6 +48,7 @@ pub(crate) fn excludes(
     Ok(excludes
         .one_file_system(policy.one_file_system)
         .and_caches(policy.exclude_caches)
+        .and_streams(policy.streams)
         .fetch_from_cloud(policy.cloud_files == CloudFiles::Read))
 }
 
@@ -115,7 +116,22 @@ pub(crate) fn findings(policy: &Policy, excludes: &Excludes, before: &[Vec<RootR
         _ => format!("{count} files and folders of the system were left out: {rule}"),
     });
     notes.extend(of_system.inspect(|line| tracing::info!("{line}")));
-    Findings { roots, notes, alarms, ..Findings::default() }
+    notes.extend(streams_note(counts).inspect(|line| tracing::info!("{line}")));
+    Findings { roots, notes, alarms, streams_left_out: counts.streams, ..Findings::default() }
+}
+
+/// Windows marks whatever comes from the internet: that is no reason for a note every night.
+fn streams_note(counts: RootCounts) -> Option<String> {
+    let RootCounts { streams, zone_identifiers, .. } = counts;
+    if streams == zone_identifiers {
+        return None;
+    }
+    let were = if streams == 1 { "stream was" } else { "streams were" };
+    let of_zones = match zone_identifiers {
+        0 => String::new(),
+        zones => format!(", {zones} of them only the mark of files from the internet"),
+    };
+    Some(format!("{streams} alternate data {were} left out{of_zones}: `streams: true` keeps them"))
 }
 
 /// What is kept otherwise than the disk has it.
@@ -290,6 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_are_left_out_are_a_note_unless_all_are_marks_of_the_web() {
+        let note = |streams, zone_identifiers| {
+            streams_note(RootCounts { streams, zone_identifiers, ..RootCounts::default() })
+        };
+        assert_eq!((note(0, 0), note(7, 7)), (None, None));
+        assert_eq!(note(1, 0).unwrap(), "1 alternate data stream was left out: `streams: true` keeps them");
+        let both = note(9, 7).unwrap();
+        assert!(both.contains("9 alternate data streams were left out, 7 of them"), "{both}");
+    }
+
+    #[test]
     fn less_than_half_of_the_files_raises_an_alarm() {
         let before = [roots(&[("/a", 10), ("/b", 10), ("/gone", 90)])];
         assert!(alarms(&roots(&[("/a", 5), ("/b", 5)]), &before).is_empty());
@@ -300,7 +327,8 @@ mod tests {
     #[test]
     fn what_windows_encrypts_or_compresses_is_noted_with_its_count() {
         let noted = |encrypted, compressed| {
-            of_disk(RootCounts { encrypted, compressed, files: 9, in_cloud: 0 }).collect::<Vec<_>>()
+            of_disk(RootCounts { encrypted, compressed, files: 9, ..RootCounts::default() })
+                .collect::<Vec<_>>()
         };
         assert!(noted(0, 0).is_empty());
         assert_eq!(

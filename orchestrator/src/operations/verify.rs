@@ -15,7 +15,7 @@ use intellistor_actors::restore::content_stage::ContentSink;
 use intellistor_storage::archive::{ArchiveReader, ArchiveSet, archive_digest};
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
-use intellistor_storage::manifest::{Entry, EntryKind, Head, VerifiedManifest};
+use intellistor_storage::manifest::{Entry, Head, VerifiedManifest};
 use intellistor_storage::memory::packed::{Packed, Packer};
 use intellistor_storage::{ContentDigest, Error as StorageError};
 use intellistor_telemetry::names::span;
@@ -247,7 +247,7 @@ impl ContentSink for ContentChecker {
     fn end(&mut self, entry: &Entry, damage: Option<String>) -> Result<(), StorageError> {
         self.bytes = self.bytes.saturating_add(entry.size);
         match damage {
-            Some(reason) => Err(StorageError::integrity(format!("{:?}", entry.relative_path), reason)),
+            Some(reason) => Err(StorageError::integrity(format!("{:?}", entry.shown_path()), reason)),
             None => Ok(()),
         }
     }
@@ -276,7 +276,7 @@ impl<R: Read> TarVerifier<R> {
     fn check(&mut self, entry: &Entry) -> Result<u64, StorageError> {
         self.progress.entries.add(1);
         // A hard link's content is its first name's, which was checked.
-        if entry.kind != EntryKind::File {
+        if !entry.kind.has_content() {
             return Ok(0);
         }
         let mut digest = entry.content_digest();
@@ -298,7 +298,7 @@ impl<R: Read> TarVerifier<R> {
         self.progress.bytes.add(hole);
         if entry.sha256 != Some(digest.finish()) {
             return Err(StorageError::integrity(
-                format!("{:?}", entry.relative_path),
+                format!("{:?}", entry.shown_path()),
                 "the SHA-256 of its content is not the one in the manifest",
             ));
         }

@@ -57,6 +57,9 @@ pub struct Policy {
     /// What is done about files that are in a cloud, and not on this machine.
     #[serde(default)]
     pub cloud_files: CloudFiles,
+    /// Keep alternate data streams of Windows.
+    #[serde(default)]
+    pub streams: bool,
     /// Whether files of Windows that no restore wants are left out.
     #[serde(default)]
     pub system_files: SystemFilesRule,
@@ -227,6 +230,7 @@ impl Policy {
             one_file_system: false,
             exclude_caches: false,
             cloud_files: CloudFiles::default(),
+            streams: false,
             system_files: SystemFilesRule::default(),
             full_every: None,
             detect_changes: DetectChanges::default(),

@@ -30,6 +30,7 @@ impl Policy {
             one_file_system,
             exclude_caches,
             cloud_files,
+            streams,
             system_files,
             detect_changes,
             vss,
@@ -61,7 +62,11 @@ impl Policy {
             ("policy_id", json!(policy_id)),
             ("version", json!(1)),
         ]);
-        let flags = [("exclude_caches", *exclude_caches), ("one_file_system", *one_file_system)];
+        let flags = [
+            ("exclude_caches", *exclude_caches),
+            ("one_file_system", *one_file_system),
+            ("streams", *streams),
+        ];
         members.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name, json!(true))));
         if *cloud_files != CloudFiles::default() {
             members.insert("cloud_files", json!(cloud_files_word(*cloud_files)));
@@ -165,6 +170,7 @@ mod tests {
             Policy { compression: Compression::Best, ..policy() },
             Policy { one_file_system: true, ..policy() },
             Policy { exclude_caches: true, ..policy() },
+            Policy { streams: true, ..policy() },
             Policy { cloud_files: CloudFiles::Read, ..policy() },
             Policy { detect_changes: DetectChanges::Mtime, ..policy() },
             Policy { detect_changes: DetectChanges::Content, ..policy() },

@@ -73,6 +73,7 @@ fn every_field_reads_back() {
         one_file_system: true,
         cloud_files: CloudFiles::Read,
         exclude_caches: true,
+        streams: true,
         system_files: SystemFilesRule::Keep,
         full_every: Some(Duration::from_secs(30 * 24 * 3600)),
         detect_changes: DetectChanges::Content,

@@ -36,9 +36,11 @@ impl Policy {
                 writeln!(yaml, "# store: s3://bucket/prefix or file:///mnt/nas; default from the environment")
             }
         };
-        for (field, is_set) in
-            [("one_file_system", self.one_file_system), ("exclude_caches", self.exclude_caches)]
-        {
+        for (field, is_set) in [
+            ("one_file_system", self.one_file_system),
+            ("exclude_caches", self.exclude_caches),
+            ("streams", self.streams),
+        ] {
             if is_set {
                 let _ = writeln!(yaml, "{field}: true");
             }

@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::lines::{MOST_LINE_BYTES, unknown};
 use super::reader::VerifiedManifest;
 use super::refused::refused;
+use super::streams;
 use crate::error::{Error, Result};
 
 /// Of each read from the spool.
@@ -131,6 +132,7 @@ pub(super) fn read_at(manifest: &VerifiedManifest, offset: u64) -> Result<Entry>
 
 fn resolved(manifest: &VerifiedManifest, mut entry: Entry) -> Result<Entry> {
     manifest.security().resolve(&mut entry)?;
+    streams::check(&entry)?;
     Ok(entry)
 }
 

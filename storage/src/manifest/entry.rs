@@ -1,10 +1,13 @@
 //! One file, folder or link of a backup, and where its content is.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::content_digest::ContentDigest;
 use super::security::of_entry::Security;
 use super::sketch::Sketch;
+use super::streams;
 
 /// What kind of file an entry is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,21 @@ pub enum EntryKind {
     /// Another name of an earlier entry, whose `relative_path` is in `link_target`.
     /// Its extents repeat those of the earlier entry, so that it can be restored alone.
     Hardlink,
+    /// An alternate data stream of Windows, of the file or folder that its path names: see [`streams`](super::streams). It has its
+    /// owner's times, and neither attributes nor an access list of its own.
+    Stream,
+}
+
+impl EntryKind {
+    /// Whether it counts as a file or a link, as opposed to a folder or a part of a file.
+    pub fn is_file_or_link(self) -> bool {
+        !matches!(self, Self::Directory | Self::Stream)
+    }
+
+    /// Whether it has bytes of its own.
+    pub fn has_content(self) -> bool {
+        matches!(self, Self::File | Self::Stream)
+    }
 }
 
 /// Adjacent bytes of an entry in an archive.
@@ -96,7 +114,7 @@ pub struct Xattr {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// `/` separators on every system; relative to the root, `.` for the root itself.
+    /// `/` separators on every system; relative to the root, `.` for the root itself. Of a stream that of its file, `//:` and its name.
     /// Where the name is not UTF-8, U+FFFD replaces what is not, and `path_bytes` has the name.
     pub relative_path: String,
     /// The name's bytes where it is not UTF-8.
@@ -185,6 +203,15 @@ impl Entry {
         let security = self.security.as_ref().map_or(0, Security::memory_bytes);
         (size_of::<Self>() + texts + raw + xattrs + security + self.extents.len() * size_of::<Extent>())
             as u64
+    }
+
+    /// Its path as people write it: `file.txt:name` for a stream.
+    pub fn shown_path(&self) -> Cow<'_, str> {
+        if self.kind == EntryKind::Stream {
+            streams::shown(&self.relative_path)
+        } else {
+            Cow::Borrowed(&self.relative_path)
+        }
     }
 
     /// Splits raw bytes into a readable text and, where that loses something, the bytes.

@@ -222,6 +222,9 @@ pub struct Totals {
     pub directories: u64,
     /// Symbolic links.
     pub symlinks: u64,
+    /// Alternate data streams of Windows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub streams: u64,
     /// Content in bytes, holes included, each hard-linked file once.
     pub bytes: u64,
     /// Entries that are not in the backup.
@@ -244,6 +247,14 @@ impl Totals {
             EntryKind::Hardlink => self.files += 1,
             EntryKind::Directory => self.directories += 1,
             EntryKind::Symlink => self.symlinks += 1,
+            EntryKind::Stream => {
+                self.streams += 1;
+                self.bytes = self.bytes.saturating_add(size);
+            }
         }
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -1,6 +1,10 @@
 //! What a backup lacks, and why.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use super::streams;
 
 /// Why an entry is missing or not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,4 +38,11 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// Why, for a person.
     pub reason: String,
+}
+
+impl Problem {
+    /// Its path as people write it: `file.txt:name` for a stream.
+    pub fn shown_path(&self) -> Cow<'_, str> {
+        streams::shown(&self.relative_path)
+    }
 }

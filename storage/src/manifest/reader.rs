@@ -19,6 +19,7 @@ use super::problem::{Note, Problem};
 use super::refused::refused;
 use super::sealed_lists;
 use super::security::SecurityTable;
+use super::streams;
 use crate::archive::header::Header;
 use crate::catalog::layout::BackupName;
 use crate::disk::spool::Spool;
@@ -245,7 +246,7 @@ impl VerifiedManifest {
     ) -> Result<()> {
         let mut resolved = Ok(());
         Lines::of(self.lists().0).for_each("entries", wanted, |mut entry: Entry| {
-            resolved = self.security.resolve(&mut entry);
+            resolved = self.security.resolve(&mut entry).and_then(|()| streams::check(&entry));
             if resolved.is_ok() { each(entry) } else { ControlFlow::Break(()) }
         })?;
         resolved

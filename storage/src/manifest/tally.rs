@@ -41,7 +41,7 @@ impl Tally {
     pub(super) fn count(&mut self, entry: Counted<'_>, change: Change) {
         let Counted { kind, size, extents, chunks } = entry;
         self.totals.count(kind, size);
-        if kind != EntryKind::Directory {
+        if kind.is_file_or_link() {
             *match change {
                 Change::New => &mut self.changes.new,
                 Change::Changed | Change::Touched => &mut self.changes.changed,
@@ -54,7 +54,7 @@ impl Tally {
         if kind == EntryKind::Hardlink {
             return;
         }
-        if kind == EntryKind::File && change != Change::Unchanged {
+        if kind.has_content() && change != Change::Unchanged {
             self.changes.bytes_read = self.changes.bytes_read.saturating_add(size);
         }
         for Extent { archive, length, .. } in extents.iter().chain(chunks) {

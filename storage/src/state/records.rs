@@ -168,6 +168,9 @@ pub struct Findings {
     /// What else needs attention, and is no reason for retention to rest.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Alternate data streams that the walk has found, and the policy does not keep.
+    #[serde(default)]
+    pub streams_left_out: u64,
 }
 
 /// How a walk compares with its base. Files and links are counted, and no folders.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use intellistor_storage::manifest::{Base, Entry, EntryKind, Sketch, UNUSABLE_ARCHIVE};
+use intellistor_storage::manifest::{Base, Entry, Sketch, UNUSABLE_ARCHIVE};
 use intellistor_storage::memory::content_index::ContentIndex;
 use intellistor_storage::memory::similarity_index::SimilarityIndex;
 use intellistor_storage::{Error, Result};
@@ -88,7 +88,7 @@ impl Indexes {
 
     fn add(&mut self, base: &Base, mut entry: Entry, place: u64) -> Result<()> {
         // Other names of a file repeat what the first one says.
-        if entry.kind != EntryKind::File || entry.size == 0 {
+        if !entry.kind.has_content() || entry.size == 0 {
             return Ok(());
         }
         let leaves_out_holes = entry.content_digest().leaves_out_holes();

@@ -27,7 +27,7 @@ use crate::backup::archiver::run_content::{First, HEAD_BYTES, head_of};
 use crate::backup::chunker::average_for;
 use crate::link::{Failures, Stopped};
 use crate::progress::Progress;
-use crate::source::{Extended, FileMetadata};
+use crate::source::{Extended, FileMetadata, SourceKind};
 
 /// Archives large files.
 #[derive(Debug)]
@@ -199,6 +199,7 @@ impl LargeFiles {
         }
         let archived = match way.known.find(&sha256, file.size())? {
             Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
+            Some(Found::Run(_)) if file.metadata.kind == SourceKind::Stream => return Ok(None),
             Some(Found::Run(first)) => {
                 write_copy(&first, subject.path, file.metadata, subject.extended, way.frames)?
             }

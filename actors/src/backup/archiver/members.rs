@@ -4,9 +4,12 @@
 //! | --- | --- | --- |
 //! | `.intellistor/pieces/<tar offset>` | `INTELLISTOR.piece=1` | new bytes of a large file |
 //! | `.intellistor/chunks/<tar offset>` | `INTELLISTOR.chunks=1` | the list of a large file's chunks |
+//! | `.intellistor/streams/<path>:<name>` | `INTELLISTOR.stream=1` | a stream of the file or folder `<path>` |
 //! | a hard link under a file's path | `INTELLISTOR.copy=1` | none: the file has the content of the first one, and is a file of its own |
 //!
-//! The offset is that of the member's first block. A person's own files of such names lack the record.
+//! The offset is that of the member's first block. A person's own files of such names lack the record. No stream has a `:` in its
+//! name, so that the last one of the member's path ends the path of its file. A stream is never a copy, nor what others are copies of: not every
+//! reader restores it.
 
 use tar::EntryType;
 

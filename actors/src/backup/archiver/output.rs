@@ -1,9 +1,11 @@
 //! What the archiver writes to, and how it records what became of an entry.
 
+use std::fs::File;
 use std::io;
 
 use intellistor_storage::Error;
 use intellistor_storage::disk::shortage::is_shortage;
+use intellistor_storage::manifest::streams;
 use intellistor_storage::manifest::{Change, Entry, EntryKind, Listed, Problem, ProblemKind};
 use tar::EntryType;
 
@@ -44,6 +46,12 @@ impl Output {
         self.frames.problem(Problem { relative_path, kind, reason });
     }
 
+    /// Opens a stream to read it.
+    pub(crate) fn open_stream(&mut self, scanned: &ScannedEntry) -> io::Result<(File, FileMetadata)> {
+        let (_, name) = streams::split(&scanned.relative_path).ok_or(io::ErrorKind::InvalidInput)?;
+        self.beneath.open_stream(&scanned.source, name)
+    }
+
     /// Records another name of a file that was recorded before. It is a member where the first name is one.
     pub(crate) fn hard_link(
         &mut self,
@@ -82,7 +90,10 @@ impl Output {
     /// Whether nothing is there any more under a path of the base. `false` where that cannot be said: the path may be of
     /// another root than the file at hand.
     pub(crate) fn is_gone(&mut self, scanned: &ScannedEntry, path: &[u8]) -> bool {
-        let Some(source) = scanned.source.of_same_root(&scanned.relative_path, path) else { return false };
+        // A stream is where its file is.
+        let own =
+            streams::split(&scanned.relative_path).map_or(&scanned.relative_path[..], |(owner, _)| owner);
+        let Some(source) = scanned.source.of_same_root(own, path) else { return false };
         let found = self.beneath.metadata_at(&source);
         found.is_err_and(|e| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
     }

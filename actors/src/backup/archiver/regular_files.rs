@@ -1,4 +1,4 @@
-//! Archives regular files: decides how often each is read, and records what became of it.
+//! Archives regular files, and streams of files: decides how often each is read, and records what became of it.
 
 use std::fs::File;
 
@@ -71,11 +71,12 @@ impl RegularFiles {
         for attempt in 1..=ATTEMPTS {
             let opened = match opened.take() {
                 Some(OpenedFile { file, metadata, .. }) => Ok((file, metadata)),
+                None if scanned.metadata.kind == SourceKind::Stream => out.open_stream(scanned),
                 None if scanned.metadata.in_cloud => out.beneath.fetch_file(&scanned.source),
                 None => out.beneath.open_file(&scanned.source),
             };
             let (file, metadata) = match opened {
-                Ok((_, metadata)) if metadata.kind != SourceKind::File => {
+                Ok((_, metadata)) if metadata.kind != scanned.metadata.kind => {
                     let reason = "it was replaced by something that is not a file";
                     out.problem(scanned, ProblemKind::Skipped, reason.to_owned());
                     return Ok(());
@@ -89,7 +90,12 @@ impl RegularFiles {
                 Err(e) if attempt < ATTEMPTS && source::is_transient(&e) => continue,
                 Err(e) => return out.skip(scanned, opening(scanned.metadata.stored), e),
             };
-            let extended = match source::extended_of(&file) {
+            let extended = match metadata.kind {
+                // It has its file's.
+                SourceKind::Stream => Ok(Extended::default()),
+                _ => source::extended_of(&file),
+            };
+            let extended = match extended {
                 Ok(extended) => extended,
                 Err(e) => return out.skip(scanned, ATTRIBUTES, e),
             };
@@ -210,6 +216,10 @@ impl RegularFiles {
     ) -> Result<(), StopReason> {
         let Extended { xattrs, security } = extended;
         let ArchivedContent { bytes, sha256, extents, chunks, sketch, list, known, is_member } = archived;
+        let kind = match metadata.kind {
+            SourceKind::Stream => EntryKind::Stream,
+            _ => EntryKind::File,
+        };
         let mut entry = Entry {
             size: bytes,
             sha256: Some(sha256),
@@ -218,7 +228,7 @@ impl RegularFiles {
             security,
             chunks,
             sketch,
-            ..entry(step.scanned, EntryKind::File, metadata)
+            ..entry(step.scanned, kind, metadata)
         };
         if let Some(list) = &list {
             entry.chunks = Some(store_list(list, is_member.then_some(&entry), out)?);

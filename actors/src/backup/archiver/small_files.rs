@@ -14,7 +14,7 @@ use crate::backup::archiver::known_content::{Found, KnownContent};
 use crate::backup::archiver::large_files::write_copy;
 use crate::backup::archiver::tar_header::TarEntry;
 use crate::progress::Progress;
-use crate::source::{self, Extended, FileMetadata};
+use crate::source::{self, Extended, FileMetadata, SourceKind};
 
 /// Archives small files.
 #[derive(Debug, Default)]
@@ -77,6 +77,9 @@ impl SmallFiles {
             None if read > 0 => known.find(&sha256, read as u64)?,
             None => None,
         };
+        // A stream is no copy.
+        let found =
+            found.filter(|found| metadata.kind == SourceKind::File || matches!(found, Found::Base(_)));
         let archived = match found {
             Some(Found::Base(entry)) => ArchivedContent::of_base(*entry, sha256),
             Some(Found::Run(first)) => write_copy(&first, path, metadata, extended, frames)?,

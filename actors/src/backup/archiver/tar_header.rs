@@ -6,7 +6,8 @@ use std::ops::Range;
 use intellistor_storage::manifest::{UnixAttributes, WindowsAttributes};
 use tar::{EntryType, Header};
 
-use crate::source::{Extended, FileMetadata};
+use crate::backup::archiver::stream_member::{STREAM, stream_member};
+use crate::source::{Extended, FileMetadata, SourceKind};
 
 /// Size of every tar block.
 pub(crate) const BLOCK_BYTES: u64 = 512;
@@ -17,7 +18,7 @@ pub(crate) const END_MARKER: [u8; 1024] = [0; 1024];
 /// An entry as its tar header states it.
 #[derive(Debug)]
 pub(crate) struct TarEntry<'a> {
-    /// Relative path, raw bytes, `/` separators.
+    /// Relative path, raw bytes, `/` separators. The path of a stream's entry becomes that of its member.
     pub(crate) path: &'a [u8],
     /// File, folder, symbolic or hard link.
     pub(crate) kind: EntryType,
@@ -53,7 +54,7 @@ impl<'a> TarEntry<'a> {
             link: None,
             extended: None,
             sparse: None,
-            mark: None,
+            mark: (metadata.kind == SourceKind::Stream).then_some(STREAM),
         }
     }
 
@@ -69,7 +70,10 @@ impl<'a> TarEntry<'a> {
         header.set_gid(records.number("gid", gid.into(), 7));
         records.time("mtime", self.mtime_ns, &mut header);
 
-        let path = [self.path, if directory { b"/" } else { b"" }].concat();
+        let path = match self.mark {
+            Some(STREAM) => stream_member(self.path),
+            _ => [self.path, if directory { b"/" } else { b"" }].concat(),
+        };
         let map = self.sparse.map(|data| sparse_map(data, self.size));
         let stored = match (self.sparse, &map) {
             (Some(data), Some(map)) => {

@@ -218,6 +218,7 @@ fn assert_sound(frames: &[Arc<FrameArchived>], dir: &Path, what: &str) -> Vec<St
         match entry.kind {
             EntryKind::Directory => assert_eq!(last.kind, EntryType::Directory, "{what}"),
             EntryKind::Symlink => assert_eq!(last.link.as_deref(), entry.raw_link_target(), "{what}"),
+            EntryKind::Stream => panic!("{what}: no file here has streams"),
             EntryKind::Hardlink => {
                 assert_eq!((last.kind, last.link.as_deref()), (EntryType::Link, entry.raw_link_target()));
                 assert!(in_tar.contains_key(entry.raw_link_target().unwrap()), "{what}");

@@ -122,13 +122,14 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
         }
         match decided {
             Ok(()) => {
-                self.counts.unchanged += u64::from(scanned.metadata.kind != SourceKind::Directory);
+                self.counts.unchanged += u64::from(scanned.metadata.kind.is_file_or_link());
                 let is_file = scanned.metadata.kind == SourceKind::File;
                 if is_file && (scanned.metadata.links > 1 || entry.kind == EntryKind::Hardlink) {
                     self.end_run(&mut out);
                     out(Step::Known { scanned, entry: Box::new(as_file(entry)) });
                 } else {
-                    self.unchanged(index, if is_file { entry.size } else { 0 }, out);
+                    let has_content = scanned.metadata.kind.has_content();
+                    self.unchanged(index, if has_content { entry.size } else { 0 }, out);
                 }
             }
             Err(reason) => {
@@ -173,8 +174,7 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
             self.unchanged(index, entry.size, out);
             return Ok(());
         }
-        self.counts.not_reached +=
-            u64::from(found.is_some_and(|(_, entry)| entry.kind != EntryKind::Directory));
+        self.counts.not_reached += u64::from(found.is_some_and(|(_, entry)| entry.kind.is_file_or_link()));
         self.unlisted.retain(|folder| is_within(path, folder));
         self.unlisted.push(path.clone());
         self.end_run(&mut out);
@@ -186,7 +186,7 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
     fn left_out(&mut self, path: Vec<u8>) -> Result<()> {
         let (counts, unlisted) = (&mut self.counts, &mut self.unlisted);
         if let Some((_, entry)) = self.base.find(&path, |entry| pass_over(entry, unlisted, counts))? {
-            counts.not_reached += u64::from(entry.kind != EntryKind::Directory);
+            counts.not_reached += u64::from(entry.kind.is_file_or_link());
         }
         unlisted.retain(|folder| is_within(&path, folder));
         unlisted.push(path);
@@ -213,7 +213,7 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
     }
 
     fn count_read(&mut self, scanned: &ScannedEntry, reason: Reason) {
-        if scanned.metadata.kind != SourceKind::Directory {
+        if scanned.metadata.kind.is_file_or_link() {
             let count =
                 if reason == Reason::New { &mut self.counts.new } else { &mut self.counts.read_again };
             *count += 1;
@@ -225,7 +225,7 @@ impl<I: Iterator<Item = Result<Entry>>> Comparison<I> {
 /// Counts an entry of the base that is not in the walk.
 fn pass_over(entry: &Entry, unlisted: &mut Vec<Vec<u8>>, counts: &mut Compared) {
     unlisted.retain(|folder| is_within(entry.raw_path(), folder));
-    if entry.kind != EntryKind::Directory {
+    if entry.kind.is_file_or_link() {
         let count = if unlisted.is_empty() { &mut counts.deleted } else { &mut counts.not_reached };
         *count += 1;
     }

@@ -28,7 +28,7 @@ impl Rules {
 
 /// Why an entry must be read again, if it must. What the base or the file system does not have is not compared.
 pub(super) fn decide(metadata: &FileMetadata, base: &Entry, rules: Rules) -> Result<(), Reason> {
-    let is_file = metadata.kind == SourceKind::File;
+    let is_file = metadata.kind.has_content();
     // Its time of change is that of its removal from this machine, and to read it is to fetch it.
     let detect = if metadata.in_cloud { DetectChanges::Mtime } else { rules.detect };
     let compares_ctime = detect != DetectChanges::Mtime;
@@ -73,6 +73,7 @@ pub(super) fn is_of_kind(kind: SourceKind, base: EntryKind) -> bool {
         EntryKind::File | EntryKind::Hardlink => kind == SourceKind::File,
         EntryKind::Directory => kind == SourceKind::Directory,
         EntryKind::Symlink => kind == SourceKind::Symlink,
+        EntryKind::Stream => kind == SourceKind::Stream,
     }
 }
 

@@ -57,9 +57,9 @@ pub(super) fn is_within(path: &[u8], folder: &[u8]) -> bool {
     }
 }
 
-/// A root that is the only one is `.`, and no path below it says so.
+/// A root that is the only one is `.`, and no path below it says so, other than that of a stream of the root.
 fn without_dot(path: &[u8]) -> &[u8] {
-    if path == b"." { b"" } else { path }
+    path.strip_prefix(b".").filter(|rest| rest.is_empty() || rest.starts_with(b"//")).unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -80,6 +80,34 @@ mod tests {
                 assert_eq!(order.compare(a, b), i.cmp(&j), "{a:?} {b:?}");
             }
         }
+    }
+
+    /// As the walk finds them, whatever the names in a folder begin with.
+    #[test]
+    fn streams_come_behind_their_file_and_before_what_is_in_it() {
+        let walk: [&[u8]; 11] = [
+            b".",
+            b".//:x",
+            b"!",
+            b"a",
+            b"a//:1",
+            b"a//:Zone.Identifier",
+            b"a/\x01",
+            b"a/:x",
+            b"a/b",
+            b"a!",
+            b"a.txt",
+        ];
+        let order = WalkOrder::of(&[root("")]);
+        for (i, a) in walk.iter().enumerate() {
+            for (j, b) in walk.iter().enumerate() {
+                assert_eq!(order.compare(a, b), i.cmp(&j), "{a:?} {b:?}");
+            }
+        }
+        let order = WalkOrder::of(&[root("b"), root("a")]);
+        let walk: [&[u8]; 5] = [b"b", b"b//:x", b"b/a", b"a", b"a//:x"];
+        assert!(walk.is_sorted_by(|a, b| order.compare(a, b).is_lt()));
+        assert!(is_within(b"a//:x", b"a") && is_within(b".//:x", b"."));
     }
 
     #[test]

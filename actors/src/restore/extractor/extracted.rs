@@ -23,6 +23,8 @@ pub struct Extracted {
     pub overwritten_newer: NameList,
     /// Files and links that were not restored, since something has their name, and nothing was to be replaced.
     pub left: NameList,
+    /// Alternate data streams that were not restored, since the file system there keeps none.
+    pub streams_left_out: u64,
     /// `path: reason` for entries that could not be made, and for attributes that could not be applied.
     pub warnings: Vec<String>,
     /// How many warnings there were.
@@ -42,11 +44,12 @@ impl Extracted {
 
     /// Adds what became of names that were taken. What was left counts as handled so far, and not as restored from now on.
     pub fn note_occupied(&mut self, occupied: Occupied) {
-        let Occupied { unchanged, overwritten, overwritten_newer, left } = occupied;
+        let Occupied { unchanged, overwritten, overwritten_newer, left, streams } = occupied;
         self.unchanged += unchanged;
         self.overwritten += overwritten;
         self.overwritten_newer.append(&overwritten_newer);
-        self.restored = self.restored.saturating_sub(left.count());
+        self.restored = self.restored.saturating_sub(left.count() + streams);
+        self.streams_left_out += streams;
         self.left.append(&left);
     }
 
@@ -60,6 +63,7 @@ impl Extracted {
             overwritten,
             overwritten_newer,
             left,
+            streams_left_out,
             warnings,
             warning_count,
             damaged,
@@ -72,6 +76,7 @@ impl Extracted {
         self.overwritten += overwritten;
         self.overwritten_newer.append(&overwritten_newer);
         self.left.append(&left);
+        self.streams_left_out += streams_left_out;
         self.warning_count += warning_count;
         warnings.into_iter().for_each(|line| list(&mut self.warnings, line));
         self.damaged_count += damaged_count;

@@ -6,7 +6,7 @@ use intellistor_storage::manifest::Entry;
 use crate::link::Reply;
 use crate::restore::extractor::completion::Completion;
 use crate::restore::frame_view::FrameView;
-use crate::target::FileDestination;
+use crate::target::ContentDestination;
 
 /// The most files that are with all writers at once.
 pub const MAX_IN_FLIGHT: usize = 256;
@@ -25,10 +25,10 @@ pub struct FilesPlaced {
     pub continues_in_next: bool,
 }
 
-/// A file with a place in the target.
+/// A file, or a stream of one, with a place in the target.
 #[derive(Debug)]
 pub struct PlacedFile {
     pub entry: Entry,
-    pub destination: FileDestination,
+    pub destination: ContentDestination,
     pub completion: Completion,
 }

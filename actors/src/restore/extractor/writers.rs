@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use actix::prelude::*;
-use intellistor_storage::manifest::Entry;
+use intellistor_storage::manifest::{Entry, EntryKind, streams};
 
 use crate::link::{Link, Reply};
 use crate::restore::extractor::completion::{CompletedFile, Completion, CompletionBatch};
 use crate::restore::extractor::files_placed::{FilesPlaced, MAX_IN_FLIGHT, PlacedFile};
 use crate::restore::frame_view::FrameView;
 use crate::stage_span::waiting;
-use crate::target::FileDestination;
+use crate::target::ContentDestination;
 
 /// The most files in a batch: small ones cost one message together.
 const BATCH_FILES: usize = 64;
@@ -30,6 +30,8 @@ pub(super) struct Writers {
     batch: Option<Batch>,
     /// The writer that has begun a file of which the next range has more.
     unfinished: Option<usize>,
+    /// The file that was added last, by its key, and its writer.
+    last: Option<(u64, usize)>,
     /// Keys of the paths of files that are not completed.
     in_flight: HashSet<u64>,
     hasher: RandomState,
@@ -54,7 +56,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn ends_before(&self, destination: &FileDestination) -> bool {
+    fn ends_before(&self, destination: &ContentDestination) -> bool {
         let leaves_folder = || self.files.last().is_some_and(|last| !last.destination.is_beside(destination));
         self.files.len() == BATCH_FILES
             || self.load >= BATCH_LOAD
@@ -71,6 +73,7 @@ impl Writers {
             writers: writers.into_iter().map(writer).collect(),
             batch: None,
             unfinished: None,
+            last: None,
             in_flight: HashSet::new(),
             hasher: RandomState::new(),
             sender,
@@ -88,13 +91,17 @@ impl Writers {
         self.writers[writer].link.send(placed)
     }
 
-    /// Gives a file of the range to the writer with the least load.
-    pub(super) fn add(&mut self, entry: Entry, destination: FileDestination, frames: &FrameView) -> Reply {
-        if self.batch.as_ref().is_some_and(|batch| batch.ends_before(&destination)) {
+    /// Gives a file of the range to the writer with the least load, and a stream of it to the same one, which so has completed the
+    /// file when it comes to the stream.
+    pub(super) fn add(&mut self, entry: Entry, destination: ContentDestination, frames: &FrameView) -> Reply {
+        let owner = owner_of(&entry).map(|owner| key(&self.hasher, owner));
+        let same = owner.and_then(|owner| Some(self.last.filter(|(file, _)| *file == owner)?.1));
+        if same.is_none() && self.batch.as_ref().is_some_and(|batch| batch.ends_before(&destination)) {
             self.hand_over(false)?;
         }
         let idle =
             self.writers.iter().enumerate().min_by_key(|(_, writer)| writer.load).map_or(0, |(i, _)| i);
+        let idle = same.unwrap_or(idle);
         let batch = self.batch.get_or_insert_with(|| Batch {
             writer: idle,
             frames: frames.clone(),
@@ -107,6 +114,9 @@ impl Writers {
         let writer = &mut self.writers[batch.writer];
         writer.load = writer.load.saturating_add(load);
         let key = key(&self.hasher, entry.raw_path());
+        if same.is_none() {
+            self.last = Some((key, batch.writer));
+        }
         let completion = Completion::new(key, batch.writer, load, batch.completions.clone());
         self.in_flight.insert(key);
         batch.files.push(PlacedFile { entry, destination, completion });
@@ -126,6 +136,20 @@ impl Writers {
     /// Whether the file with this path is not completed.
     pub(super) fn have(&self, path: &[u8]) -> bool {
         !self.in_flight.is_empty() && self.in_flight.contains(&key(&self.hasher, path))
+    }
+
+    /// As [`have_on_path_to`](Self::have_on_path_to), for what a stream has to wait for: not for its file, where the same writer gets both.
+    pub(super) fn have_before_stream(&self, path: &[u8]) -> bool {
+        let owner = streams::split(path).map(|(owner, _)| owner);
+        let follows =
+            owner.filter(|owner| self.last.is_some_and(|(file, _)| file == key(&self.hasher, owner)));
+        match follows {
+            None => self.have_on_path_to(path),
+            Some(owner) => {
+                let folder = owner.iter().rposition(|byte| *byte == b'/').map(|slash| &owner[..slash]);
+                self.have(path) || folder.is_some_and(|folder| self.have_on_path_to(folder))
+            }
+        }
     }
 
     /// As [`have`](Self::have), for the path or one of those above it.
@@ -158,6 +182,11 @@ impl Writers {
         }
         completed
     }
+}
+
+/// The path of the file that has a stream.
+fn owner_of(entry: &Entry) -> Option<&[u8]> {
+    if entry.kind == EntryKind::Stream { Some(streams::split(entry.raw_path())?.0) } else { None }
 }
 
 /// A hash that identifies a path. Two paths with one key would only wait for each other.

@@ -6,17 +6,17 @@ use crate::link::Failures;
 use crate::progress::Progress;
 use crate::restore::content::{ContentError, ContentReader, Step};
 use crate::restore::frame_view::FrameView;
-use crate::target::{FileWriter, TargetError};
+use crate::target::{ContentWriter, TargetError};
 
 /// A file that is being written.
 #[derive(Debug)]
 pub(super) struct UnfinishedFile {
     content: ContentReader,
-    writer: FileWriter,
+    writer: ContentWriter,
 }
 
 impl UnfinishedFile {
-    pub(super) fn new(entry: Entry, writer: FileWriter) -> Self {
+    pub(super) fn new(entry: Entry, writer: ContentWriter) -> Self {
         Self { content: ContentReader::new(entry), writer }
     }
 
@@ -28,13 +28,13 @@ impl UnfinishedFile {
     /// Gives the file its name. An error comes with its path.
     pub(super) fn finish(self) -> Result<Vec<String>, (String, TargetError)> {
         let entry = self.content.into_entry();
-        self.writer.finish(&entry, entry.size).map_err(|error| (entry.relative_path, error))
+        self.writer.finish(&entry, entry.size).map_err(|error| (entry.shown_path().into_owned(), error))
     }
 
     /// Removes what was written of it, and gives its path.
     pub(super) fn discard(self) -> String {
         drop(self.writer);
-        self.content.into_entry().relative_path
+        self.content.into_entry().shown_path().into_owned()
     }
 
     /// Writes all of it that the frames have; with the last of it, compares the digest.

@@ -313,10 +313,13 @@ fn a_folder_that_vanishes_before_it_is_listed_is_reported_once() {
     let metadata = metadata_at(&dir.path().join("a")).unwrap();
     walk.position.descend(OsStr::new("a"));
     fs::remove_dir_all(dir.path().join("a")).unwrap();
-    assert_eq!(shown(&walk.enter(metadata.clone()).unwrap()), "! a: vanished during the scan");
+    assert_eq!(shown(&walk.enter(metadata.clone(), Vec::new()).unwrap()), "! a: vanished during the scan");
     symlink("/etc", dir.path().join("a")).unwrap();
     walk.position.descend(OsStr::new("a"));
-    assert_eq!(shown(&walk.enter(metadata).unwrap()), "! a: replaced by something else during the scan");
+    assert_eq!(
+        shown(&walk.enter(metadata, Vec::new()).unwrap()),
+        "! a: replaced by something else during the scan"
+    );
     assert_eq!(walk.position.relative_path(), b".");
 }
 

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::source::metadata::FileMetadata;
 use crate::source::source_path::SourcePath;
 
-/// A file, folder or link that the walk found.
+/// A file, folder, link or stream that the walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScannedEntry {
     /// As in the manifest: `/` separators, raw bytes.
     #[serde(with = "serde_bytes")]
     pub relative_path: Vec<u8>,
-    /// Where it is on this machine.
+    /// Where it is on this machine; of a stream, where its file is.
     pub source: SourcePath,
     /// The serialized name is the one that queues on disk have.
     #[serde(rename = "facts")]

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIM
 use xattr::FileExt as _;
 
 use super::values::Attributes;
-use crate::source::xattrs_of;
+use crate::source::extended_of;
 
 const NANOS: i128 = 1_000_000_000;
 const SET_ID: u32 = 0o6000;
@@ -58,7 +58,7 @@ impl Attributes {
         };
         i128::from(found.st_mtime) * NANOS + i128::from(found.st_mtime_nsec) == self.mtime_ns
             && self.unix.as_ref().is_none_or(has_mode)
-            && xattrs_of(file).is_ok_and(|found| found == self.xattrs)
+            && extended_of(file).is_ok_and(|found| found.xattrs == self.xattrs)
     }
 
     /// Applies all to a folder. A mode that would lock its owner out goes to `locks`, to be set at the end.

@@ -15,7 +15,9 @@ use std::path::{Component, Path};
 use cap_std::fs::Dir;
 use intellistor_storage::manifest::WindowsAttributes;
 use windows::Win32::Foundation::HANDLE;
-use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, SetFileInformationByHandle};
+use windows::Win32::Storage::FileSystem::{
+    FILE_BASIC_INFO, FileBasicInfo, GetFileInformationByHandleEx, SetFileInformationByHandle,
+};
 
 use self::security::{BACKUP_SEMANTICS, Lifted, Listed, OPEN_REPARSE_POINT};
 use super::reparse_point;
@@ -23,7 +25,7 @@ use super::values::Attributes;
 use crate::privileges;
 use crate::target::folder::Folder;
 
-const NORMAL: u32 = 0x80;
+pub(in crate::target) const NORMAL: u32 = 0x80;
 const WRITE_ATTRIBUTES: u32 = 0x100;
 /// Links may be made by administrators, and by everyone in developer mode.
 const PRIVILEGE_NOT_HELD: i32 = 1314;
@@ -154,7 +156,7 @@ impl Attributes {
             };
         }
         let applied = match file {
-            Ok(file) => set(file, &basic).map_err(|e| e.to_string()),
+            Ok(file) => set_basic_info(file, &basic).map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         };
         if let Err(e) = applied {
@@ -169,8 +171,27 @@ fn ticks(ns: i128) -> Option<i64> {
     i64::try_from(ns.div_euclid(100) + EPOCH).ok().filter(|ticks| *ticks > 0)
 }
 
+/// Times and attributes of an open file.
+#[expect(unsafe_code, reason = "std has them, and sets them one by one")]
+pub(in crate::target) fn basic_info(file: &File) -> io::Result<FILE_BASIC_INFO> {
+    let mut info = FILE_BASIC_INFO::default();
+    let bytes = size_of::<FILE_BASIC_INFO>() as u32;
+    // SAFETY: the handle is open for as long as `file` is borrowed; `info` is the structure that belongs to the class, of
+    // integers alone; the system writes at most `bytes`, its size, into it, and keeps no pointer to it.
+    unsafe {
+        GetFileInformationByHandleEx(
+            HANDLE(file.as_raw_handle()),
+            FileBasicInfo,
+            (&raw mut info).cast(),
+            bytes,
+        )
+    }?;
+    Ok(info)
+}
+
+/// Sets times and attributes; what is zero stays.
 #[allow(unsafe_code)]
-fn set(file: &File, basic: &FILE_BASIC_INFO) -> io::Result<()> {
+pub(in crate::target) fn set_basic_info(file: &File, basic: &FILE_BASIC_INFO) -> io::Result<()> {
     let (class, bytes) = (FileBasicInfo, size_of::<FILE_BASIC_INFO>() as u32);
     // SAFETY: the handle is open for as long as `file` is borrowed; `basic` is the structure that belongs to the class,
     // is initialised, has the given size, and is only read during the call.

@@ -1,6 +1,7 @@
 //! What is restored of files besides their content.
 
 use super::*;
+use std::ffi::OsStr;
 
 #[test]
 fn folders_keep_time_and_mode_whatever_the_order() {

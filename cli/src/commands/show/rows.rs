@@ -49,14 +49,14 @@ impl Rows {
         let size = match entry.kind {
             EntryKind::Directory => "folder".to_owned(),
             EntryKind::Symlink => "link".to_owned(),
-            EntryKind::File | EntryKind::Hardlink => BinaryBytes(entry.size).to_string(),
+            EntryKind::File | EntryKind::Hardlink | EntryKind::Stream => BinaryBytes(entry.size).to_string(),
         };
         let target = match (&entry.link_target, entry.kind) {
             (Some(target), EntryKind::Symlink) => format!(" -> {target}"),
             (Some(target), EntryKind::Hardlink) => format!(" = {target}"),
             _ => String::new(),
         };
-        self.line(&size, &time(entry.mtime_ns), &format!("{}{target}", entry.relative_path))
+        self.line(&size, &time(entry.mtime_ns), &format!("{}{target}", entry.shown_path()))
     }
 
     /// Something that is no entry: what was skipped, a sum.

@@ -20,7 +20,8 @@ pub(super) struct Tree(Vec<String>);
 impl Tree {
     /// The lines of an entry: its own, and before it those of folders that no entry has named.
     pub(super) fn lines(&mut self, entry: &Entry) -> String {
-        let mut names: Vec<&str> = entry.relative_path.split('/').collect();
+        let path = entry.shown_path();
+        let mut names: Vec<&str> = path.split('/').collect();
         let own = names.pop().unwrap_or_default();
         let known = self.0.iter().zip(&names).take_while(|(known, name)| known == name).count();
         let mut lines = String::new();
@@ -36,7 +37,9 @@ impl Tree {
                 line(&mut lines, "", depth, &format!("{own}/"));
                 self.0.push(own.to_owned());
             }
-            EntryKind::File => line(&mut lines, &BinaryBytes(entry.size).to_string(), depth, own),
+            EntryKind::File | EntryKind::Stream => {
+                line(&mut lines, &BinaryBytes(entry.size).to_string(), depth, own)
+            }
             EntryKind::Symlink => line(&mut lines, "", depth, &format!("{own} -> {target}")),
             EntryKind::Hardlink => line(&mut lines, "", depth, &format!("{own} = {target}")),
         }

@@ -132,9 +132,10 @@ fn draft(ledger: &Ledger, base: Option<Arc<Base>>) -> Result<ManifestDraft> {
     for part in ledger.parts()? {
         let listed = ledger.committed(part.segment.number)?;
         for problems in listed.problems.unpack() {
-            for Problem { relative_path, reason, kind } in problems? {
-                if kind != ProblemKind::Note {
-                    tracing::warn!(path = relative_path, reason, ?kind, "skipped or changed");
+            for problem in problems? {
+                let Problem { reason, kind, .. } = &problem;
+                if *kind != ProblemKind::Note {
+                    tracing::warn!(path = %problem.shown_path(), reason, ?kind, "skipped or changed");
                 }
             }
         }

@@ -12,7 +12,7 @@ use intellistor_actors::backup::links::LinkTable;
 use intellistor_actors::progress::Progress;
 use intellistor_storage::archive::{SegmentRecord, SegmentSealer, equal_part_bytes};
 use intellistor_storage::failpoint::Failpoint;
-use intellistor_storage::manifest::{Base, EntryKind, Listed, PartEntries};
+use intellistor_storage::manifest::{Base, Listed, PartEntries};
 use intellistor_storage::objects::{ObjectStore, ObjectStoreExt as _, SharedStore, Upload};
 use intellistor_storage::state::Ledger;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,7 @@ fn position(ledger: &Ledger, progress: &Progress) -> Result<(Option<SegmentRecor
                 Listed::Unchanged { count: entries, .. } => count += entries,
                 Listed::Entry { entry, .. } => {
                     count += 1;
-                    let size = if entry.kind == EntryKind::File { entry.size } else { 0 };
+                    let size = if entry.kind.has_content() { entry.size } else { 0 };
                     bytes = u64::saturating_add(bytes, size);
                     content.add(entry)?;
                 }

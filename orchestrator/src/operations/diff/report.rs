@@ -307,5 +307,5 @@ impl Folders {
 
 /// Bytes that an entry has of its own: another name of a file has none.
 pub(super) fn content(entry: &Entry) -> u64 {
-    if entry.kind == EntryKind::File { entry.size } else { 0 }
+    if entry.kind.has_content() { entry.size } else { 0 }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, SecondsFormat};
 use intellistor_actors::globs::PathGlobs;
 use intellistor_storage::catalog::layout::BackupName;
-use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest};
+use intellistor_storage::manifest::{Entry, EntryKind, VerifiedManifest, streams};
 
 use super::report::{FindReport, FoundFile, FoundVersion, MOST_VERSIONS};
 use crate::error::Result;
@@ -93,7 +93,7 @@ impl Search {
         let backup = self.backups.len();
         self.backups.push(name.clone());
         manifest.for_each_entry_at(
-            |path| globs.is_match(path),
+            |path| globs.is_match(streams::owner(path)),
             |entry| {
                 self.add(backup, &entry);
                 ControlFlow::Continue(())

@@ -130,7 +130,7 @@ impl RestoreOptions {
         }
         let Extracted { found, restored, bytes, warnings, warning_count, damaged, damaged_count, .. } =
             extracted;
-        let Extracted { unchanged, overwritten, overwritten_newer, left, .. } = extracted;
+        let Extracted { unchanged, overwritten, overwritten_newer, left, streams_left_out, .. } = extracted;
         Ok(RestoreReport {
             name: name.clone(),
             out: match &self.destination {
@@ -151,6 +151,7 @@ impl RestoreOptions {
             changed: changed.count,
             warnings: [with_rest(warnings, warning_count), changed.warnings()].concat(),
             warning_count,
+            streams_left_out,
             access_lists: None,
             damaged: with_rest(damaged, damaged_count),
             damaged_count,

@@ -14,7 +14,7 @@ use intellistor_actors::restore::planner::BackupRoot;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::catalog::ownership::Machine;
 use intellistor_storage::keys::Identity;
-use intellistor_storage::manifest::{RootRecord, VerifiedManifest};
+use intellistor_storage::manifest::{RootRecord, VerifiedManifest, streams};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ pub(super) fn places(
     check_origin(&head.origin.host, &head.origin.os, machine).map_err(refuse)?;
     let mut found: Vec<Found<'_>> = head.roots.iter().map(Found::new).collect();
     let see = |path: &str| {
-        let is_selected = only.is_none_or(|only| only.is_match(path));
+        let is_selected = only.is_none_or(|only| only.is_match(streams::owner(path)));
         for found in &mut found {
             found.see(path, is_selected);
         }
@@ -105,7 +105,7 @@ impl<'m> Found<'m> {
         if !self.root.has(path) {
             return;
         }
-        match self.root.below(path) {
+        match &*self.root.below(streams::owner(path)) {
             "." => self.is_folder = true,
             below => self.has_file |= self.file.as_deref() == Some(below),
         }

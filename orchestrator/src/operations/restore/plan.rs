@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::operations::cold_archives;
-use crate::operations::report::{NameMembers, lossy_option};
+use crate::operations::report::{NameMembers, is_zero, lossy_option};
 use crate::operations::restore::options::{Destination, RestoreOptions};
 use crate::operations::restore::places::{Place, places};
 use crate::operations::show::show;
@@ -57,6 +57,9 @@ pub struct RestorePlan {
     pub overwrites: u64,
     /// Files and links that would stay as they are.
     pub leaves: u64,
+    /// Alternate data streams that the file system has no place for; absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub streams_left_out: u64,
     /// Content of the files that would be written.
     pub bytes_to_write: u64,
     /// Bytes of archives that would be fetched.
@@ -213,7 +216,11 @@ impl<'a> PlanBuilder<'a> {
                 true
             }
             Finding::InTheWay(reason) => {
-                plan.blocked.add(&format!("{}: {reason}", entry.relative_path));
+                plan.blocked.add(&format!("{}: {reason}", entry.shown_path()));
+                false
+            }
+            Finding::Unsupported => {
+                plan.streams_left_out += 1;
                 false
             }
             _ if entry.kind == EntryKind::Directory => false,
@@ -221,9 +228,9 @@ impl<'a> PlanBuilder<'a> {
                 let is_same = found == Finding::Same;
                 match found {
                     Finding::Different { is_newer } => {
-                        plan.different.add(&entry.relative_path);
+                        plan.different.add(&entry.shown_path());
                         if is_newer {
-                            plan.newer.add(&entry.relative_path);
+                            plan.newer.add(&entry.shown_path());
                         }
                     }
                     _ => plan.identical += 1,
@@ -243,7 +250,7 @@ impl<'a> PlanBuilder<'a> {
         };
         if !is_written {
             entry.extents.clear();
-        } else if entry.kind == EntryKind::File {
+        } else if entry.kind.has_content() {
             plan.bytes_to_write = plan.bytes_to_write.saturating_add(entry.size);
         }
     }

@@ -26,12 +26,14 @@ use std::time::Instant;
 use intellistor_actors::globs::PathGlobs;
 use intellistor_actors::progress::Progress;
 use intellistor_actors::restore::extractor::extracted::Extracted;
-use intellistor_actors::target::{FileDestination, Overwrite, Target, TargetError};
+use intellistor_actors::target::{
+    ContentDestination, FileDestination, Overwrite, StreamPlace, Target, TargetError,
+};
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::ArchiveReader;
 use intellistor_storage::catalog::layout::BackupName;
 use intellistor_storage::keys::Identity;
-use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::manifest::{Entry, EntryKind, streams};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -112,8 +114,8 @@ impl Salvage {
     fn restore_selected(mut self, archive: Archive) -> Result<Self> {
         let read = for_each(archive, |Member { mut entry, ranges, is_copy }, content| {
             entry.security = entry.security.filter(|_| self.with_access_lists);
-            self.position = format!("{} and what follows it in the archive", entry.relative_path);
-            if self.only.as_ref().is_some_and(|only| !only.is_match(&entry.relative_path)) {
+            self.position = format!("{} and what follows it in the archive", entry.shown_path());
+            if self.only.as_ref().is_some_and(|only| !only.is_match(streams::owner(&entry.relative_path))) {
                 return Ok(());
             }
             self.extracted.found += 1;
@@ -134,9 +136,20 @@ impl Salvage {
                     Err(TargetError::Failed(_)) if self.deferred.add_name(&entry) => return Ok(()),
                     made => made,
                 },
-                EntryKind::File => self.file(&entry, &ranges, content)?,
+                EntryKind::File => {
+                    let destination = self.target.file(&entry).map(ContentDestination::File);
+                    self.content(&entry, destination, &ranges, content)?
+                }
+                EntryKind::Stream => match self.target.stream(&entry) {
+                    Ok(StreamPlace::Write(stream)) => {
+                        let destination = Ok(ContentDestination::Stream(stream));
+                        self.content(&entry, destination, &ranges, content)?
+                    }
+                    Ok(StreamPlace::Stays | StreamPlace::Unsupported) => Ok(Vec::new()),
+                    Err(e) => Err(e),
+                },
             };
-            self.position = format!("what follows {} in the archive", entry.relative_path);
+            self.position = format!("what follows {} in the archive", entry.shown_path());
             self.record(&entry, made)
         });
         self.accept_damage(read)?;
@@ -256,13 +269,14 @@ impl Salvage {
     }
 
     /// The outer error is the archive's, the inner one the target's.
-    fn file(
+    fn content(
         &mut self,
         entry: &Entry,
+        destination: Result<ContentDestination, TargetError>,
         ranges: &[DataRange],
         content: &mut dyn Read,
     ) -> Result<Result<Vec<String>, TargetError>> {
-        let mut writer = match self.target.file(entry).and_then(FileDestination::create) {
+        let mut writer = match destination.and_then(|destination| destination.create(entry)) {
             Ok(writer) => writer,
             Err(e) => return Ok(Err(e)),
         };
@@ -298,7 +312,7 @@ impl Salvage {
             Err(TargetError::Fatal(e)) => {
                 return Err(Error::Target { out: self.out.clone(), reason: e.to_string() });
             }
-            Err(e) => self.extracted.warn(format!("{}: {e}", entry.relative_path)),
+            Err(e) => self.extracted.warn(format!("{}: {e}", entry.shown_path())),
         }
         Ok(())
     }

@@ -56,9 +56,10 @@ impl Folders {
         for end in ends.take(self.depth).skip(known) {
             self.open.push((path[..end].to_owned(), Sums::default()));
         }
-        let bytes = if entry.kind == EntryKind::File { entry.size } else { 0 };
+        let bytes = if entry.kind.has_content() { entry.size } else { 0 };
+        let files = u64::from(entry.kind.is_file_or_link());
         for (_, sums) in &mut self.open {
-            sums.files += 1;
+            sums.files += files;
             sums.bytes = sums.bytes.saturating_add(bytes);
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use intellistor_actors::restore::planner::EntryFilter;
 use intellistor_storage::Error as StorageError;
 use intellistor_storage::archive::{ArchiveSet, FRAME_BYTES};
-use intellistor_storage::manifest::{Entry, EntryKind};
+use intellistor_storage::manifest::Entry;
 
 /// Where the pass over each archive is. Given the same entries it always answers the same.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl ReadingOrder {
     /// [`StorageError::Integrity`] when it points outside the archives.
     pub(super) fn archive_of(&mut self, entry: &Entry) -> Result<Option<u32>, StorageError> {
         let mut extents = entry.extents.iter().filter(|extent| extent.length > 0);
-        let first = extents.next().filter(|_| entry.kind == EntryKind::File);
+        let first = extents.next().filter(|_| entry.kind.has_content());
         let Some(first) = first else { return Ok(Some(0)) };
         let number = first.archive;
         if extents.clone().any(|extent| extent.archive != number) {
@@ -110,6 +110,8 @@ mod tests {
     use intellistor_storage::catalog::layout::BackupName;
     use intellistor_storage::keys::DataKey;
     use intellistor_storage::manifest::Extent;
+
+    use intellistor_storage::manifest::EntryKind;
 
     use super::*;
 

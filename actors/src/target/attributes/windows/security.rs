@@ -137,7 +137,7 @@ pub(super) fn is_that_of_link(path: &Path, wanted: &SecurityDescriptor) -> bool 
     link.is_ok_and(|link| is_that_of(&link, wanted))
 }
 
-/// A file whose own list forbids this account to rename it, and has given way to a private one until it has its name.
+/// A file whose own list forbids this account to rename it, or to write its streams, and has given way to a private one until that is done.
 #[derive(Debug)]
 pub(in crate::target) struct Lifted {
     listed: Listed,
@@ -154,6 +154,20 @@ impl Lifted {
         }
         set(&listed.file, DACL_SECURITY_INFORMATION.0, &SecurityDescriptor::private()).ok()?;
         Some(Self { listed, wanted: wanted.clone() })
+    }
+
+    /// Lifts the list of a file or folder to which this account may not write; `None` where it may, or where it may not change that
+    /// either. It must not be read-only.
+    pub(in crate::target) fn to_write(path: &Path) -> Option<Self> {
+        let flags = BACKUP_SEMANTICS | OPEN_REPARSE_POINT;
+        match File::options().read(true).write(true).custom_flags(flags).open(path) {
+            Err(e) if is_denied(&e) => {}
+            _ => return None,
+        }
+        let listed = Listed::open(path).ok()?;
+        let wanted = descriptor_of(&listed.file).ok()??.descriptor;
+        set(&listed.file, DACL_SECURITY_INFORMATION.0, &SecurityDescriptor::private()).ok()?;
+        Some(Self { listed, wanted })
     }
 
     /// Gives it its own list again, by the handle: it may have its name by now.

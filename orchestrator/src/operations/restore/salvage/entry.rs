@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use intellistor_actors::backup::archiver::members::{CHUNKS, COPY, PIECE};
+use intellistor_actors::backup::archiver::stream_member::{STREAM, stream_of_member};
 use intellistor_actors::backup::archiver::tar_header::{SECURITY, read_records, windows_attributes};
 use intellistor_storage::manifest::security::SecurityDescriptor;
 use intellistor_storage::manifest::{Entry, EntryKind, UnixAttributes, Xattr};
@@ -30,6 +31,11 @@ pub(super) fn is_copy(pax: &PaxRecords) -> bool {
     pax.iter().any(|(key, value)| key == COPY && value == b"1")
 }
 
+/// Whether a member is a stream of a file.
+fn is_stream(pax: &PaxRecords) -> bool {
+    pax.iter().any(|(key, value)| key == STREAM && value == b"1")
+}
+
 /// The entry, and the ranges of its content.
 pub(super) fn describe<R: Read>(
     found: &mut tar::Entry<'_, R>,
@@ -43,6 +49,7 @@ pub(super) fn describe<R: Read>(
         tar::EntryType::Directory => EntryKind::Directory,
         tar::EntryType::Symlink => EntryKind::Symlink,
         tar::EntryType::Link => EntryKind::Hardlink,
+        tar::EntryType::Regular if is_stream(pax) => EntryKind::Stream,
         tar::EntryType::Regular => EntryKind::File,
         other => return Err(broken(&format!("an entry of kind {other:?}"))),
     };
@@ -52,6 +59,9 @@ pub(super) fn describe<R: Read>(
     };
     if kind == EntryKind::Directory && path.last() == Some(&b'/') {
         path.pop();
+    }
+    if kind == EntryKind::Stream {
+        path = stream_of_member(&path).ok_or_else(|| broken("the name of an alternate data stream"))?;
     }
     let link = match value("linkpath") {
         Some(link) => Some(link.to_vec()),
@@ -93,10 +103,10 @@ pub(super) fn describe<R: Read>(
         relative_path,
         path_bytes,
         kind,
-        size: if kind == EntryKind::File { size } else { 0 },
+        size: if kind.has_content() { size } else { 0 },
         mtime_ns,
         // The header of an entry of Windows has a mode that no system gave it.
-        unix: windows.is_none().then_some(unix),
+        unix: (windows.is_none() && kind != EntryKind::Stream).then_some(unix),
         windows,
         xattrs: xattrs.collect(),
         security,
