@@ -139,8 +139,10 @@ enum Difference {
 
 fn difference(before: &Entry, after: &Entry) -> Difference {
     let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File | EntryKind::Hardlink);
+    let same_bytes = before.size == after.size && before.sha256 == after.sha256;
     let same_content = match (before.kind, after.kind) {
-        _ if is_file(before) && is_file(after) => before.size == after.size && before.sha256 == after.sha256,
+        _ if is_file(before) && is_file(after) => same_bytes,
+        (EntryKind::Stream, EntryKind::Stream) => same_bytes,
         (EntryKind::Symlink, EntryKind::Symlink) => before.raw_link_target() == after.raw_link_target(),
         (one, other) => one == other,
     };
