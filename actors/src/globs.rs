@@ -2,14 +2,18 @@
 //!
 //! `*` crosses `/`, a folder that matches includes all that is in it, a backslash takes the next character literally,
 //! and both sides are compared in Unicode NFC: a pattern typed on one system matches names stored by another.
-//! A name with brackets or braces in it is also matched by itself: a copied `[2024] a.pdf` means that file.
+//! `?` and a class take one character, not one byte. A name with brackets or braces in it is also matched by itself: a copied `[2024] a.pdf` means that file.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobBuilder;
+use regex::{RegexSet, RegexSetBuilder};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+/// The most that a set of compiled patterns may take: some ten thousand of them.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Occurs when a pattern is no glob.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,7 +26,7 @@ pub struct BadGlob {
 /// A set of globs; a path matches when one of them does. Clones know together which patterns have matched.
 #[derive(Debug, Clone)]
 pub struct PathGlobs {
-    set: GlobSet,
+    set: RegexSet,
     /// For each glob of the set, the pattern that it was made of.
     origins: Vec<usize>,
     patterns: Arc<[Pattern]>,
@@ -56,29 +60,29 @@ impl PathGlobs {
         patterns: impl IntoIterator<Item = impl AsRef<str>>,
         ignores_case: bool,
     ) -> Result<Self, BadGlob> {
-        let (mut set, mut origins, mut all) = (GlobSetBuilder::new(), Vec::new(), Vec::new());
+        let (mut set, mut origins, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for pattern in patterns {
             let text = pattern.as_ref().to_owned();
             let bad = |e: globset::Error| BadGlob { pattern: text.clone(), reason: e.kind().to_string() };
-            let folded = fold(&text, ignores_case);
-            let (name, is_folder) = match folded.strip_suffix('/') {
+            let composed = compose(&text);
+            let (name, is_folder) = match composed.strip_suffix('/') {
                 // A file of that name is not meant.
                 Some(folder) => (folder, true),
-                None => (folded.as_ref(), false),
+                None => (composed.as_ref(), false),
             };
             for form in [name.to_owned()].into_iter().chain(literal_forms(name)) {
                 if !is_folder {
-                    set.add(glob(&form).map_err(bad)?);
+                    set.push(regex_of(&form, ignores_case).map_err(bad)?);
                     origins.push(all.len());
                 }
-                set.add(glob(&format!("{form}/*")).map_err(bad)?);
+                set.push(regex_of(&format!("{form}/*"), ignores_case).map_err(bad)?);
                 origins.push(all.len());
             }
             all.push(Pattern { text, matched: AtomicBool::new(false) });
         }
-        let too_large =
-            |e: globset::Error| BadGlob { pattern: "(all)".to_owned(), reason: e.kind().to_string() };
-        Ok(Self { set: set.build().map_err(too_large)?, origins, patterns: all.into(), ignores_case })
+        let set = RegexSetBuilder::new(set).size_limit(MOST_BYTES).build();
+        let too_large = |e: regex::Error| BadGlob { pattern: "(all)".to_owned(), reason: e.to_string() };
+        Ok(Self { set: set.map_err(too_large)?, origins, patterns: all.into(), ignores_case })
     }
 
     /// Whether one of the globs matches the whole path, or a folder that it is in.
@@ -91,10 +95,10 @@ impl PathGlobs {
             return self.set.is_match(path.as_ref());
         }
         let matches = self.set.matches(path.as_ref());
-        for &glob in &matches {
+        for glob in &matches {
             self.patterns[self.origins[glob]].matched.store(true, Ordering::Relaxed);
         }
-        !matches.is_empty()
+        matches.matched_any()
     }
 
     /// The patterns that have matched nothing so far.
@@ -215,14 +219,61 @@ pub fn suspicion(pattern: &str) -> String {
     String::new()
 }
 
-fn glob(pattern: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()
+/// A pattern as a regular expression over characters: globset's is one over bytes, in which other characters than ASCII are
+/// escapes. `ignores_case`: it matches what [`fold`] makes of names.
+fn regex_of(pattern: &str, ignores_case: bool) -> Result<String, globset::Error> {
+    let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()?;
+    let of_bytes = glob.regex();
+    let mut bytes = of_bytes.strip_prefix("(?-u)").unwrap_or(of_bytes).bytes();
+    let (mut regex, mut literal) = (b"(?s)".to_vec(), Vec::new());
+    let mut in_class = false;
+    // What is upper-cased is whole characters: an escape of a character follows that of the one before.
+    let flush = |literal: &mut Vec<u8>, regex: &mut Vec<u8>, in_class: bool| {
+        let text = String::from_utf8_lossy(literal);
+        let folded = if ignores_case && !in_class { upper_case(&text) } else { text.into_owned() };
+        regex.extend(folded.into_bytes());
+        literal.clear();
+    };
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => match bytes.next() {
+                Some(b'x') => {
+                    let digits = [bytes.next(), bytes.next()].map(|digit| digit.unwrap_or_default());
+                    let digits = std::str::from_utf8(&digits).ok();
+                    literal.extend(digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()));
+                }
+                escaped => {
+                    flush(&mut literal, &mut regex, in_class);
+                    regex.push(byte);
+                    regex.extend(escaped);
+                }
+            },
+            b'[' | b']' => {
+                flush(&mut literal, &mut regex, in_class);
+                in_class = byte == b'[';
+                match (in_class, ignores_case) {
+                    // The ends of a range have no capitals that are the ends of another.
+                    (true, true) => regex.extend(b"(?i:["),
+                    (false, true) => regex.extend(b"])"),
+                    (_, false) => regex.push(byte),
+                }
+            }
+            _ => literal.push(byte),
+        }
+    }
+    flush(&mut literal, &mut regex, in_class);
+    Ok(String::from_utf8_lossy(&regex).into_owned())
 }
 
 /// A name as it is compared.
 fn fold(text: &str, ignores_case: bool) -> Cow<'_, str> {
-    let text = if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) };
+    let text = compose(text);
     if ignores_case { Cow::Owned(upper_case(&text)) } else { text }
+}
+
+/// In Unicode NFC.
+fn compose(text: &str) -> Cow<'_, str> {
+    if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
 }
 
 /// A name as Windows compares names: each character by its capital, whatever the language and whatever is beside it. A
@@ -242,6 +293,46 @@ pub(crate) fn upper_case(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_any_characters_is_meant_not_one_byte() {
+        let matches = |glob: &str, path: &str| {
+            let case = PathGlobs::new([glob]).unwrap().is_match(path);
+            assert_eq!(case, PathGlobs::ignoring_case([glob]).unwrap().is_match(path), "{glob} {path}");
+            case
+        };
+        for name in ["relat\u{f3}rio.pdf", "relato\u{301}rio.pdf", "relatorio.pdf"] {
+            assert!(matches("relat?rio.pdf", name) && matches("relat?rio*", name), "{name}");
+            assert!(matches("relat[o\u{f3}]rio.pdf", name) && !matches("relat??rio.pdf", name), "{name}");
+            assert!(!matches("relat[!o\u{f3}]rio.pdf", name), "{name}");
+        }
+        assert!(
+            matches("[\u{e0}-\u{ff}].txt", "\u{e9}.txt") && !matches("[\u{e0}-\u{ff}].txt", "\u{d7}.txt")
+        );
+        assert!(matches("?", "\u{65e5}") && matches("?", "\u{1f600}") && matches("?", "\n"));
+        assert!(matches("[!a]", "\u{1f600}") && !matches("[!a]", "ab"));
+        assert!(matches("{\u{e1},b\u{e9}}/x", "b\u{e9}/x") && matches("a\\\u{e1}", "a\u{e1}"));
+        for special in ["a.b", "a+b", "(a)", "a|b", "a^b", "$a", "x41", "\\x41", "\u{fffd}"] {
+            assert!(matches(&literal(special), special), "{special}");
+        }
+        assert!(!matches("a.b", "aXb") && !matches(&literal("\\x41"), "A"));
+    }
+
+    #[test]
+    fn the_range_of_a_class_means_both_cases_of_its_letters_and_nothing_else() {
+        let matches = |glob: &str, path: &str| PathGlobs::ignoring_case([glob]).unwrap().is_match(path);
+        for (class, within, without) in [
+            ("[\u{e0}-\u{ff}]", "\u{e0}\u{c0}\u{fc}\u{dc}\u{ff}", "\u{df}\u{d7}\u{100}a"),
+            ("[a-\u{e9}]", "aZ{\u{e9}\u{c9}", "_[@9"),
+            ("[_-z]", "_aZ", "^{"),
+            ("[A-C]", "aBc", "d"),
+        ] {
+            assert!(within.chars().all(|c| matches(class, &c.to_string())), "{class}");
+            let wrong: Vec<_> = without.chars().filter(|c| matches(class, &c.to_string())).collect();
+            assert!(wrong.is_empty(), "{class} matches {wrong:?}");
+        }
+        assert!(matches("x[!a-c]", "Xd") && !matches("x[!a-c]", "XB"));
+    }
 
     #[test]
     fn patterns_match_as_expected() {
