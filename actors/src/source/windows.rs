@@ -15,6 +15,7 @@ mod on_disk;
 mod reparse_point;
 pub(super) mod security;
 mod streams;
+mod volume;
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -32,11 +33,12 @@ use windows::Win32::Storage::FileSystem::{FILE_BASIC_INFO, FileBasicInfo, GetFil
 pub(super) use self::allocated_ranges::allocated_ranges;
 use self::flags::{BACKUP_SEMANTICS, OPEN_NO_RECALL, OPEN_REPARSE_POINT};
 pub(super) use self::on_disk::names_on_disk;
-use self::security::keeps_lists;
 use self::security::security_of;
 pub(crate) use self::security::{ACCESS_SYSTEM_SECURITY, AUDIT, READ_CONTROL, descriptor_of, is_denied};
 use self::streams::StreamKeepers;
-pub(crate) use self::streams::{keeps_streams, stream_path};
+pub(crate) use self::streams::stream_path;
+use self::volume::keeps_lists;
+pub(crate) use self::volume::keeps_streams;
 use super::extended::Extended;
 use super::metadata::{FileId, FileMetadata, SourceKind, Stored};
 use super::reparse::{Nature, RECALL_ON_OPEN, REPARSE_POINT, in_cloud, is_whole_without_driver, nature};

@@ -15,16 +15,14 @@ use windows::Win32::Security::{
     GetKernelObjectSecurity, LABEL_SECURITY_INFORMATION, OBJECT_SECURITY_INFORMATION,
     OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SACL_SECURITY_INFORMATION, SCOPE_SECURITY_INFORMATION,
 };
-use windows::Win32::Storage::FileSystem::GetVolumeInformationByHandleW;
 
+use super::volume::keeps_lists;
 use crate::privileges;
 
 /// The right to read owner, group and access list, which the right to read the content includes.
 pub(crate) const READ_CONTROL: u32 = 0x2_0000;
 /// The right to read and set what is audited. Without `SeSecurityPrivilege` whoever asks for it opens nothing.
 pub(crate) const ACCESS_SYSTEM_SECURITY: u32 = 0x100_0000;
-/// Of a file system: it keeps access lists, and enforces them.
-const PERSISTENT_ACLS: u32 = 0x8;
 /// Most descriptors fit in it.
 const USUAL_BYTES: usize = 1 << 10;
 
@@ -96,25 +94,6 @@ pub(crate) fn is_denied(e: &io::Error) -> bool {
 
 fn is(e: &io::Error, wanted: WIN32_ERROR) -> bool {
     e.raw_os_error().is_some_and(|code| code as u32 == wanted.0)
-}
-
-/// Whether the file system keeps access lists. One that does not say is asked for them.
-#[expect(unsafe_code, reason = "std does not know volumes")]
-pub(crate) fn keeps_lists(file: &File) -> bool {
-    let mut flags = 0;
-    // SAFETY: the handle is open for as long as `file` is borrowed; `flags` is a valid place for one number, and not kept; nothing
-    // else is asked for.
-    let found = unsafe {
-        GetVolumeInformationByHandleW(
-            HANDLE(file.as_raw_handle()),
-            None,
-            None,
-            None,
-            Some(&raw mut flags),
-            None,
-        )
-    };
-    found.is_err() || flags & PERSISTENT_ACLS != 0
 }
 
 fn read_all(file: &File, wanted: OBJECT_SECURITY_INFORMATION) -> io::Result<Option<SecurityDescriptor>> {

@@ -11,16 +11,13 @@ use windows::Win32::Foundation::{
     ERROR_HANDLE_EOF, ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_FUNCTION, ERROR_INVALID_LEVEL,
     ERROR_INVALID_PARAMETER, ERROR_MORE_DATA, ERROR_NOT_SUPPORTED, HANDLE,
 };
-use windows::Win32::Storage::FileSystem::{
-    FileStreamInfo, GetFileInformationByHandleEx, GetVolumeInformationByHandleW,
-};
+use windows::Win32::Storage::FileSystem::{FileStreamInfo, GetFileInformationByHandleEx};
 
+use super::volume::keeps_streams;
 use crate::source::metadata::FileMetadata;
 use crate::source::raw_name;
 use crate::source::streams::{FoundStream, parse};
 
-/// Of a file system: its files can have named streams.
-const NAMED_STREAMS: u32 = 0x4_0000;
 /// Eight bytes each; the list of most files fits.
 const USUAL_WORDS: usize = 64;
 /// Some 64,000 streams: NTFS has no room for more in the records of one file.
@@ -46,25 +43,6 @@ impl StreamKeepers {
         };
         if keeps { list(file) } else { Ok(Vec::new()) }
     }
-}
-
-/// Whether the files of a file system can have streams.
-#[expect(unsafe_code, reason = "std does not know volumes")]
-pub(crate) fn keeps_streams(file: &File) -> bool {
-    let mut flags = 0;
-    // SAFETY: the handle is open for as long as `file` is borrowed; `flags` is a valid place for one number, and not kept; nothing
-    // else is asked for.
-    let found = unsafe {
-        GetVolumeInformationByHandleW(
-            HANDLE(file.as_raw_handle()),
-            None,
-            None,
-            None,
-            Some(&raw mut flags),
-            None,
-        )
-    };
-    found.is_ok() && flags & NAMED_STREAMS != 0
 }
 
 fn list(file: &File) -> io::Result<Vec<FoundStream>> {
