@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use globset::GlobBuilder;
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::{RegexSet, RegexSetBuilder};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// The most that a set of compiled patterns may take: some ten thousand of them.
+/// The most that compiled patterns with `?` or a class may take: some ten thousand of them.
 const MOST_BYTES: usize = 64 << 20;
 
 /// Occurs when a pattern is no glob.
@@ -26,9 +26,13 @@ pub struct BadGlob {
 /// A set of globs; a path matches when one of them does. Clones know together which patterns have matched.
 #[derive(Debug, Clone)]
 pub struct PathGlobs {
-    set: RegexSet,
+    /// What means the same over bytes as over characters. Names and folders are looked up here, however many there are.
+    plain: GlobSet,
     /// For each glob of the set, the pattern that it was made of.
-    origins: Vec<usize>,
+    plain_origins: Vec<usize>,
+    /// What has `?` or a class.
+    by_character: RegexSet,
+    by_character_origins: Vec<usize>,
     patterns: Arc<[Pattern]>,
     ignores_case: bool,
 }
@@ -60,10 +64,22 @@ impl PathGlobs {
         patterns: impl IntoIterator<Item = impl AsRef<str>>,
         ignores_case: bool,
     ) -> Result<Self, BadGlob> {
-        let (mut set, mut origins, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plain, mut by_character, mut all) = (GlobSetBuilder::new(), Vec::new(), Vec::new());
+        let (mut plain_origins, mut by_character_origins) = (Vec::new(), Vec::new());
         for pattern in patterns {
             let text = pattern.as_ref().to_owned();
             let bad = |e: globset::Error| BadGlob { pattern: text.clone(), reason: e.kind().to_string() };
+            let mut add = |form: &str| {
+                let parsed = glob(form)?;
+                if takes_one_byte(parsed.regex()) {
+                    by_character.push(regex_of(&parsed, ignores_case));
+                    by_character_origins.push(all.len());
+                } else {
+                    plain.add(if ignores_case { glob(&upper_case(form))? } else { parsed });
+                    plain_origins.push(all.len());
+                }
+                Ok(())
+            };
             let composed = compose(&text);
             let (name, is_folder) = match composed.strip_suffix('/') {
                 // A file of that name is not meant.
@@ -72,33 +88,39 @@ impl PathGlobs {
             };
             for form in [name.to_owned()].into_iter().chain(literal_forms(name)) {
                 if !is_folder {
-                    set.push(regex_of(&form, ignores_case).map_err(bad)?);
-                    origins.push(all.len());
+                    add(&form).map_err(bad)?;
                 }
-                set.push(regex_of(&format!("{form}/*"), ignores_case).map_err(bad)?);
-                origins.push(all.len());
+                add(&format!("{form}/*")).map_err(bad)?;
             }
             all.push(Pattern { text, matched: AtomicBool::new(false) });
         }
-        let set = RegexSetBuilder::new(set).size_limit(MOST_BYTES).build();
-        let too_large = |e: regex::Error| BadGlob { pattern: "(all)".to_owned(), reason: e.to_string() };
-        Ok(Self { set: set.map_err(too_large)?, origins, patterns: all.into(), ignores_case })
+        let too_large = |reason: String| BadGlob { pattern: "(all)".to_owned(), reason };
+        let plain = plain.build().map_err(|e| too_large(e.kind().to_string()))?;
+        let by_character = RegexSetBuilder::new(by_character).size_limit(MOST_BYTES).build();
+        let by_character = by_character.map_err(|e| too_large(e.to_string()))?;
+        let patterns = all.into();
+        Ok(Self { plain, plain_origins, by_character, by_character_origins, patterns, ignores_case })
     }
 
     /// Whether one of the globs matches the whole path, or a folder that it is in.
     pub fn is_match(&self, relative_path: &str) -> bool {
-        if self.set.is_empty() {
+        if self.is_empty() {
             return false;
         }
         let path = fold(relative_path, self.ignores_case);
         if self.patterns.iter().all(|pattern| pattern.matched.load(Ordering::Relaxed)) {
-            return self.set.is_match(path.as_ref());
+            return self.plain.is_match(path.as_ref()) || self.by_character.is_match(path.as_ref());
         }
-        let matches = self.set.matches(path.as_ref());
-        for glob in &matches {
-            self.patterns[self.origins[glob]].matched.store(true, Ordering::Relaxed);
+        let plain = self.plain.matches(path.as_ref());
+        let plain = plain.iter().map(|&glob| self.plain_origins[glob]);
+        let by_character = self.by_character.matches(path.as_ref());
+        let by_character = by_character.iter().map(|glob| self.by_character_origins[glob]);
+        let mut matches = false;
+        for origin in plain.chain(by_character) {
+            self.patterns[origin].matched.store(true, Ordering::Relaxed);
+            matches = true;
         }
-        matches.matched_any()
+        matches
     }
 
     /// The patterns that have matched nothing so far.
@@ -109,7 +131,7 @@ impl PathGlobs {
 
     /// Whether there is no glob.
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty()
+        self.patterns.is_empty()
     }
 }
 
@@ -219,10 +241,27 @@ pub fn suspicion(pattern: &str) -> String {
     String::new()
 }
 
+fn glob(pattern: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()
+}
+
+/// Whether a part of globset's expression takes one byte, which is not always a character: `?` and a class. `.*` takes any.
+fn takes_one_byte(regex: &str) -> bool {
+    let mut bytes = regex.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'[' => return true,
+            b'.' if bytes.peek() != Some(&b'*') => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// A pattern as a regular expression over characters: globset's is one over bytes, in which other characters than ASCII are
 /// escapes. `ignores_case`: it matches what [`fold`] makes of names.
-fn regex_of(pattern: &str, ignores_case: bool) -> Result<String, globset::Error> {
-    let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()?;
+fn regex_of(glob: &Glob, ignores_case: bool) -> String {
     let of_bytes = glob.regex();
     let mut bytes = of_bytes.strip_prefix("(?-u)").unwrap_or(of_bytes).bytes();
     let (mut regex, mut literal) = (b"(?s)".to_vec(), Vec::new());
@@ -262,7 +301,7 @@ fn regex_of(pattern: &str, ignores_case: bool) -> Result<String, globset::Error>
         }
     }
     flush(&mut literal, &mut regex, in_class);
-    Ok(String::from_utf8_lossy(&regex).into_owned())
+    String::from_utf8_lossy(&regex).into_owned()
 }
 
 /// A name as it is compared.
@@ -292,7 +331,75 @@ pub(crate) fn upper_case(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What globset's own set says of a pattern, as it was used before: over bytes, which for ASCII are characters.
+    fn as_globset(pattern: &str, path: &str) -> Result<bool, BadGlob> {
+        let glob = |pattern: &str| {
+            let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
+            let bad =
+                |e: globset::Error| BadGlob { pattern: pattern.to_owned(), reason: e.kind().to_string() };
+            Ok(glob.map_err(bad)?.compile_matcher().is_match(path))
+        };
+        let (name, is_folder) = pattern.strip_suffix('/').map_or((pattern, false), |folder| (folder, true));
+        let mut matches = false;
+        for form in [name.to_owned()].into_iter().chain(literal_forms(name)) {
+            matches |= !is_folder && glob(&form)?;
+            matches |= glob(&format!("{form}/*"))?;
+        }
+        Ok(matches)
+    }
+
+    #[test]
+    fn only_what_takes_one_character_is_no_plain_pattern() {
+        for (pattern, by_character) in [
+            ("a", 0),
+            ("*/b*.x", 0),
+            ("**/a/**", 0),
+            ("{a,b*}", 0),
+            ("\\[a\\?.b", 0),
+            ("?", 2),
+            ("**/a?", 2),
+            // A name may have braces and `?`, too.
+            ("{a,?}", 4),
+            ("[a]", 2),
+            // A file is in its folder.
+            ("?/", 1),
+        ] {
+            for ignores_case in [false, true] {
+                let globs = PathGlobs::compile([pattern], ignores_case).unwrap();
+                assert_eq!(globs.by_character.len(), by_character, "{pattern}");
+            }
+        }
+    }
+
+    /// As a list of files to restore has them.
+    #[test]
+    fn very_many_names_are_a_set_and_no_automaton() {
+        let names = (0..20_000).map(|n| format!("{}/{n}.pdf", "folder/".repeat(20)));
+        let globs = PathGlobs::new(names).unwrap();
+        let last = format!("{}/19999.pdf", "folder/".repeat(20));
+        assert!(globs.is_match(&last) && !globs.is_match("folder/19999.pdf"));
+        assert_eq!(globs.unmatched().count(), 19_999);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4096) })]
+
+        #[test]
+        fn an_ascii_pattern_means_what_globset_says(
+            pattern in r"([ab/.]|\*|\?|\[|\]|\{|\}|,|!|\^|-|&&|~~|--|\\|\\x41|\[\[:alpha:\]\]|\[a&&b\]|[(|)+$#:A]|\n|\x00){0,10}",
+            paths in proptest::collection::vec(r"[abxA/.\[\]{}!^&~:\\,\-\n\x004]{0,6}", 8),
+        ) {
+            for path in &paths {
+                let expected = as_globset(&pattern, path).map_err(|e| e.reason);
+                let found = PathGlobs::new([&pattern]).map(|globs| globs.is_match(path)).map_err(|e| e.reason);
+                prop_assert_eq!(found, expected, "{:?} on {:?}", pattern, path);
+            }
+        }
+    }
 
     #[test]
     fn one_of_any_characters_is_meant_not_one_byte() {
