@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use intellistor::{Entry, EntryKind, ProblemKind};
+use intellistor::{Entry, EntryKind, ProblemKind, selected_path};
 use intellistor_telemetry::Escaped;
 
 use indicatif::BinaryBytes;
@@ -23,8 +23,14 @@ impl Tree {
         let path = entry.shown_path();
         let mut names: Vec<&str> = path.split('/').collect();
         let own = names.pop().unwrap_or_default();
-        let known = self.0.iter().zip(&names).take_while(|(known, name)| known == name).count();
         let mut lines = String::new();
+        let is_open = |folder: &str| self.0.iter().map(String::as_str).eq(folder.split('/'));
+        if entry.kind == EntryKind::Stream && is_open(selected_path(&entry.relative_path)) {
+            // What is in the folder follows its streams.
+            line(&mut lines, &BinaryBytes(entry.size).to_string(), names.len(), own);
+            return lines;
+        }
+        let known = self.0.iter().zip(&names).take_while(|(known, name)| known == name).count();
         for (depth, name) in names.iter().enumerate().skip(known) {
             line(&mut lines, "", depth, &format!("{name}/"));
         }
@@ -86,6 +92,35 @@ mod tests {
             extents: Vec::new(),
             ..Entry::default()
         }
+    }
+
+    #[test]
+    fn a_folder_stays_open_behind_its_streams() {
+        let mut tree = Tree::default();
+        let entries = [
+            entry(".", EntryKind::Directory, 0),
+            entry(".//:x", EntryKind::Stream, 1),
+            entry("a", EntryKind::Directory, 0),
+            entry("a//:x", EntryKind::Stream, 1),
+            entry("a/b", EntryKind::Directory, 0),
+            entry("a/b//:x", EntryKind::Stream, 1),
+            entry("a/b/c", EntryKind::File, 2),
+            entry("a/b/c//:x", EntryKind::Stream, 1),
+            entry("a/d", EntryKind::File, 2),
+        ];
+        let lines: String = entries.iter().map(|entry| tree.lines(entry)).collect();
+        let expected = "
+             ./
+        1 B  .:x
+             a/
+        1 B  a:x
+               b/
+        1 B    b:x
+        2 B      c
+        1 B      c:x
+        2 B    d
+";
+        assert_eq!(lines, expected[1..]);
     }
 
     #[test]
