@@ -35,6 +35,8 @@ pub enum BadStreamName {
     Empty,
     #[error("the name of a stream may have no : / \\ or NUL")]
     Forbidden,
+    #[error("the name of a stream is UTF-16, and these bytes are not those of any")]
+    NoText,
     #[error("the name of a stream has at most 255 characters")]
     TooLong,
 }
@@ -51,6 +53,10 @@ pub fn check_name(name: &[u8]) -> std::result::Result<(), BadStreamName> {
     if name.iter().any(|byte| b":/\\\0".contains(byte)) {
         return Err(BadStreamName::Forbidden);
     }
+    // Windows would leave such bytes out of a name: `file::$DATA` is the content of the file.
+    if !is_wtf8(name) {
+        return Err(BadStreamName::NoText);
+    }
     // Each unit of UTF-16 takes at most three bytes, and a character of four bytes is two of them.
     let units: usize = name
         .iter()
@@ -61,6 +67,15 @@ pub fn check_name(name: &[u8]) -> std::result::Result<(), BadStreamName> {
         })
         .sum();
     if units > MOST_UNITS { Err(BadStreamName::TooLong) } else { Ok(()) }
+}
+
+/// Whether bytes are UTF-8 but for surrogates, of three bytes each.
+fn is_wtf8(mut name: &[u8]) -> bool {
+    loop {
+        let Err(e) = std::str::from_utf8(name) else { return true };
+        let [0xED, 0xA0..=0xBF, 0x80..=0xBF, rest @ ..] = &name[e.valid_up_to()..] else { return false };
+        name = rest;
+    }
 }
 
 /// The path of a stream, from that of its owner.
@@ -126,6 +141,14 @@ mod tests {
             assert_eq!(check_name(name.as_bytes()), Err(BadStreamName::Forbidden), "{name:?}");
         }
         assert_eq!(check_name(b""), Err(BadStreamName::Empty));
+        for name in
+            [&b"\xff"[..], b"\x80", b"x\xff", b"\xc0\xba", b"\xed\xa0", b"\xed\x9f\xed\xa0\x80", b"\xf0\x9f"]
+        {
+            assert_eq!(check_name(name), Err(BadStreamName::NoText), "{name:?}");
+        }
+        for surrogate in [&b"\xed\xa0\x80"[..], b"a\xed\xbf\xbfb", b"\xed\xb0\x80\xed\xa0\x80"] {
+            assert_eq!(check_name(surrogate), Ok(()), "{surrogate:?}");
+        }
     }
 
     #[test]
