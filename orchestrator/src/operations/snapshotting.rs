@@ -158,8 +158,8 @@ impl RunSnapshots {
             let SnapshotRecord { volume, snapshot, set, created, .. } = record;
             tracing::info!(volume, snapshot, set, created, "files are read in a snapshot");
         }
-        self.notes.iter().for_each(|text| tracing::info!("{text}"));
-        self.warnings.iter().for_each(|text| tracing::warn!("{text}"));
+        // A person is warned with all else that needs attention, when the backup is published.
+        self.notes.iter().chain(&self.warnings).for_each(|text| tracing::info!("{text}"));
     }
 
     /// Whether any path is read in a snapshot.
@@ -285,7 +285,9 @@ impl RunSnapshots {
             Ok(Err(error)) => error.to_string(),
             Err(error) => format!("the snapshots were not given back: {error}"),
         };
-        tracing::warn!("{problem}");
+        if !succeeded {
+            tracing::warn!("{problem}");
+        }
         vec![problem]
     }
 
