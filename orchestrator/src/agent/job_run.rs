@@ -314,7 +314,8 @@ impl<'a> JobRun<'a> {
         };
         let snapshots = self.snapshots.insert(snapshots);
         let Self { job, store, copies, progress, cancel, .. } = self;
-        transfer::transfer(job, self.setup.policy, snapshots, store, copies, base, progress, cancel).await?;
+        let source = transfer::Source { policy: self.setup.policy, snapshots };
+        transfer::transfer(job, source, store, copies, base, progress, cancel).await?;
         let problems = snapshots.end(true).await;
         if !problems.is_empty() {
             job.ledger.update(|job| job.findings.warnings.extend(problems))?;

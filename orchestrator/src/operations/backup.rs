@@ -282,12 +282,12 @@ impl BackupJob {
         let pipeline = BackupPipeline {
             walk: WalkSource::Disk {
                 excludes: self.excludes.clone(),
-                changes: ChangesConfig {
+                changes: Box::new(ChangesConfig {
                     base: base.clone(),
                     detect: self.policy.detect_changes,
                     roots: self.snapshots.roots(),
                     compared: compared.clone(),
-                },
+                }),
             },
             resume: Resume::default(),
             base: base.clone(),

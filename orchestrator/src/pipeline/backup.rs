@@ -37,7 +37,7 @@ use crate::pipeline::system::{cores, finish};
 #[derive(Debug)]
 pub(crate) enum WalkSource {
     /// From a walk over the roots of `changes`, compared with its base.
-    Disk { excludes: Excludes, changes: ChangesConfig },
+    Disk { excludes: Excludes, changes: Box<ChangesConfig> },
     /// From a recorded walk, from this step on, with its roots where they are now.
     Ledger { ledger: Ledger, from: u64, moved: Vec<MovedRoot> },
 }
@@ -50,7 +50,7 @@ impl WalkSource {
                 let roots = changes.roots.clone();
                 let failures = failures.within(info_span!(span::SCAN, intellistor.stage.busy = Empty));
                 let changes =
-                    Threaded::start(failures.clone(), move || Changes::new(changes, next)).recipient();
+                    Threaded::start(failures.clone(), move || Changes::new(*changes, next)).recipient();
                 Threaded::start(failures, move || Scanner::new(roots, excludes, changes)).recipient()
             }
             Self::Ledger { ledger, from, moved } => {
@@ -147,7 +147,7 @@ pub(crate) async fn scan(
     let (failures, failed) = Failures::channel();
     let (done, mut scanned) = oneshot::channel();
     let recorder = Threaded::start(failures.clone(), move || ScanRecorder::new(ledger, done, progress));
-    let walk = WalkSource::Disk { excludes, changes };
+    let walk = WalkSource::Disk { excludes, changes: Box::new(changes) };
     let first = walk.start(recorder.clone().recipient(), failures.clone());
     let ended = finish(first.send(Scan), &mut scanned, &failures, failed, cancel).await;
     failures.stop();

@@ -28,10 +28,16 @@ use crate::policy::Policy;
 /// For parts in flight when a run is stopped. Whatever stops it waits 10 s.
 const IN_FLIGHT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// What is read, and where.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::agent) struct Source<'a> {
+    pub(in crate::agent) policy: &'a Policy,
+    pub(in crate::agent) snapshots: &'a RunSnapshots,
+}
+
 pub(in crate::agent) async fn transfer(
     job: &OpenJob,
-    policy: &Policy,
-    snapshots: &RunSnapshots,
+    Source { policy, snapshots }: Source<'_>,
     store: &SharedStore,
     copies: &Copies,
     base: Option<Arc<Base>>,

@@ -307,7 +307,7 @@ mod tests {
         let id = boot_task_name("mvp-default");
         let id = id.strip_prefix(TASK_PREFIX).unwrap();
         assert!(!intellistor_storage::catalog::layout::is_policy_id(id), "it is not listed as a policy's");
-        assert_eq!(cron_of(&child(task, "RegistrationInfo/Description").text().unwrap()), None);
+        assert_eq!(cron_of(child(task, "RegistrationInfo/Description").text().unwrap()), None);
     }
 
     #[test]
