@@ -84,7 +84,7 @@ impl StreamDestination {
     }
 }
 
-/// A stream that is being written. Dropped before it is [finished](Self::finish), it leaves nothing.
+/// A stream that is being written. Dropped before it is finished, it leaves nothing.
 #[derive(Debug)]
 pub struct StreamWriter {
     stream: Option<system::Stream>,
