@@ -71,6 +71,14 @@ pub(in crate::target) fn is_same(
     }
 }
 
+/// The error, after the file has its own access list again; with the reason where it has not.
+fn after_lifting(e: io::Error, lifted: Option<Lifted>) -> io::Error {
+    match lifted.map(Lifted::put_back) {
+        Some(Err(problem)) => io::Error::new(e.kind(), format!("{e}; and {problem}")),
+        Some(Ok(())) | None => e,
+    }
+}
+
 /// A stream that is being written, and its file.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -102,25 +110,37 @@ impl OpenOwner {
         let (file, lifted) = match to_hold(access) {
             Err(e) if source::is_denied(&e) => {
                 let lifted = Lifted::to_write(&path);
-                (to_hold(access)?, lifted)
+                match to_hold(access) {
+                    Ok(file) => (file, lifted),
+                    Err(e) => return Err(after_lifting(e, lifted)),
+                }
             }
             file => (file?, None),
         };
+        let basic = match Self::make_writable(&file, owner) {
+            Ok(basic) => basic,
+            Err(e) => return Err(after_lifting(e, lifted)),
+        };
+        // Only now a refusal is one of the list.
+        let lifted = lifted.or_else(|| Lifted::to_write(&path));
+        Ok(Self { file, basic, lifted })
+    }
+
+    /// Takes "read-only" away, last of what can fail. Returns what it had before.
+    fn make_writable(file: &File, owner: &Owner) -> io::Result<FILE_BASIC_INFO> {
         let found = file.metadata()?;
         if found.is_symlink() || found.is_dir() != owner.name.is_none() {
             return Err(io::Error::other("another file took the place of the one that was restored"));
         }
-        let basic = basic_info(&file)?;
+        let basic = basic_info(file)?;
         if basic.FileAttributes & WindowsAttributes::READ_ONLY != 0 {
             let attributes = match basic.FileAttributes & !WindowsAttributes::READ_ONLY {
                 0 => NORMAL,
                 some => some,
             };
-            set_basic_info(&file, &FILE_BASIC_INFO { FileAttributes: attributes, ..Default::default() })?;
+            set_basic_info(file, &FILE_BASIC_INFO { FileAttributes: attributes, ..Default::default() })?;
         }
-        // Only now a refusal is one of the list.
-        let lifted = lifted.or_else(|| Lifted::to_write(&path));
-        Ok(Self { file, basic, lifted })
+        Ok(basic)
     }
 
     /// Gives the file the times and attributes that it had, and its access list last.
@@ -150,9 +170,9 @@ impl Stream {
         match wait_out(|| options.open(&path)).and_then(|file| file.set_len(0).map(|()| file)) {
             Ok(file) => Ok(Self { file, path, position: 0, owner }),
             Err(e) => {
-                // The error of the stream says more.
-                let _ = owner.put_back();
-                Err(e)
+                let problems: String =
+                    owner.put_back().iter().map(|problem| format!("; and {problem}")).collect();
+                Err(if problems.is_empty() { e } else { io::Error::new(e.kind(), format!("{e}{problems}")) })
             }
         }
     }
