@@ -108,6 +108,19 @@ pub fn members(tar: &[u8]) -> Vec<(Vec<u8>, u32)> {
     frames.map(|frame| (compressor.compress(frame).to_vec(), frame.len() as u32)).collect()
 }
 
+/// The header of a file's member in a tar, as programs write it.
+pub fn file_header(path: &str, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(path).unwrap();
+    header.set_mode(0o640);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_000);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
 /// An entry with nothing in it.
 pub fn entry(path: &str, kind: EntryKind) -> Entry {
     Entry {

@@ -19,7 +19,7 @@ use intellistor_storage::manifest::security::{SIMULATED_ATTRIBUTE, Security, Sec
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::decrypt_py;
 use intellistor_tests::folders::{files_below, paths_below};
-use intellistor_tests::hostile_backup::{HostileBackup, entry, members};
+use intellistor_tests::hostile_backup::{HostileBackup, entry, file_header, members};
 use intellistor_tests::memory_sandbox::{MemorySandbox, assert_clean, write};
 use intellistor_tests::tree::{self, Ignore};
 use intellistor_tests::vault::Vault;
@@ -234,15 +234,7 @@ async fn a_list_that_is_none_is_refused_and_so_is_a_name_of_one_that_is_not_ther
     let mut tar = tar::Builder::new(Vec::new());
     for (name, value) in [("good", descriptor(1).into_bytes()), ("bad", b"\0\x01 no list".to_vec())] {
         tar.append_pax_extensions([("INTELLISTOR.security", &value[..])]).unwrap();
-        let mut header = tar::Header::new_ustar();
-        header.set_path(name).unwrap();
-        header.set_mode(0o640);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(1_000);
-        header.set_size(0);
-        header.set_cksum();
-        tar.append(&header, &b""[..]).unwrap();
+        tar.append(&file_header(name, 0), &b""[..]).unwrap();
     }
     let hostile = HostileBackup::new();
     hostile.put_archive(&members(&tar.into_inner().unwrap())).await;

@@ -19,7 +19,7 @@ use intellistor_storage::manifest::streams::simulated::{KEPT, PREFIX};
 use intellistor_tests::agent_sandbox::AgentSandbox;
 use intellistor_tests::decrypt_py;
 use intellistor_tests::folders::paths_below;
-use intellistor_tests::hostile_backup::{HostileBackup, entry, members};
+use intellistor_tests::hostile_backup::{HostileBackup, entry, file_header, members};
 use intellistor_tests::memory_sandbox::{MemorySandbox, assert_clean, write};
 use intellistor_tests::tree::{self, Ignore, TreeEntry};
 use intellistor_tests::vault::Vault;
@@ -421,15 +421,7 @@ async fn the_archive_alone_gives_streams_back_and_knows_them_by_their_record() {
     ] {
         let mut tar = tar::Builder::new(Vec::new());
         let mut add = |path: &str| {
-            let mut header = tar::Header::new_ustar();
-            header.set_path(path).unwrap();
-            header.set_mode(0o640);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mtime(1_000);
-            header.set_size(1);
-            header.set_cksum();
-            tar.append(&header, &b"x"[..]).unwrap();
+            tar.append(&file_header(path, 1), &b"x"[..]).unwrap();
             tar.append_pax_extensions([("INTELLISTOR.stream", &b"1"[..])]).unwrap();
         };
         add("good");
