@@ -307,14 +307,11 @@ impl<'a> JobRun<'a> {
 
     /// Makes the archive, and gives back the snapshots.
     async fn read_files(&mut self, base: Option<Arc<Base>>) -> Result<()> {
+        let policy = self.setup.policy;
+        let Self { job, store, copies, progress, cancel, snapshots, .. } = self;
         // None are taken for an archive that an earlier run has completed.
-        let snapshots = match self.snapshots.take() {
-            Some(snapshots) => snapshots,
-            None => RunSnapshots::none(self.setup.policy),
-        };
-        let snapshots = self.snapshots.insert(snapshots);
-        let Self { job, store, copies, progress, cancel, .. } = self;
-        let source = transfer::Source { policy: self.setup.policy, snapshots };
+        let snapshots = &*snapshots.get_or_insert_with(|| RunSnapshots::none(policy));
+        let source = transfer::Source { policy, snapshots };
         transfer::transfer(job, source, store, copies, base, progress, cancel).await?;
         let problems = snapshots.end(true).await;
         if !problems.is_empty() {
